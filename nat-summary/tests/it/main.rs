@@ -1,0 +1,5 @@
+//! Integration tests of the judge.
+
+mod parse;
+mod vectors;
+mod verdicts;
