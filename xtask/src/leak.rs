@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use consumer_fsm::signalling::{MemorySignalling, Switchboard};
+use consumer_fsm::signalling::{MemorySignalling, Switchboard, SwitchboardTiming};
 use consumer_fsm::transport::{Ice, Network};
 use consumer_fsm::{Consumer, Ending, StunCache, Timing};
 use ice_gather::{AgentConfig, BindConfig};
@@ -15,6 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::spans::Spans;
 use crate::{Failure, bounds, peers, table};
+
+/// Producers at work at once.
+const PRODUCERS: usize = 4;
+/// How long a producer waits for a consumer that may have vanished.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// An attempt takes about half of this: a random moment within falls on every state.
+const LONGEST_ATTEMPT_US: u64 = 20_000;
+/// Looks at what is alive, besides the first.
+const LOOKS: u32 = 10;
 
 /// How an attempt is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -40,7 +49,7 @@ struct Row {
     tasks: i64,
     descriptors: i64,
     spans: usize,
-    /// Attempts that ended as this path intends; random moments may also fall behind the end.
+    /// Attempts that ended as this path intends; a random moment may also fall behind the end.
     as_intended: u32,
     clean: bool,
 }
@@ -92,20 +101,18 @@ fn line(row: &Row) -> String {
     )
 }
 
-/// Runs the path over and over, and looks at what is alive ten times on the way.
+/// Runs the path over and over, and looks at what is alive [`LOOKS`] times on the way.
 async fn measure(path: Path, cycles: u32, json: bool) -> Result<Row, Failure> {
     let started = Instant::now();
     let responders = peers::cohort(2, 0).await?;
-    let signalling = MemorySignalling::new(Switchboard::default());
+    // a consumer that vanishes must not keep the few producers for long
+    let mut holds = SwitchboardTiming::default();
+    (holds.genesis, holds.exchange) = (PATIENCE, PATIENCE);
+    let signalling = MemorySignalling::new(Switchboard::new(holds));
     let mut agent = AgentConfig::default();
     agent.check_interval = Duration::from_millis(5);
     let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
     let transport = Ice::new(loopback).with_agent_config(agent);
-    // the producer hangs up by itself: a vanished consumer would keep it for half a minute
-    let producer = match path {
-        Path::TimeOut => peers::ghost(signalling.clone()).await?,
-        _ => peers::echo(signalling.clone(), transport.clone(), Duration::from_millis(1)),
-    };
     let spans = Spans::default();
     let telemetry = spans.telemetry();
     let servers = peers::servers(&responders);
@@ -113,16 +120,20 @@ async fn measure(path: Path, cycles: u32, json: bool) -> Result<Row, Failure> {
     let (mut span_count, mut as_intended) = (0, 0);
 
     let warm_up = (cycles / 10).max(20);
-    let mut seen: Vec<(u32, Alive)> = Vec::new();
+    // away while we look: what they are busy with at that moment is not the attempt's
+    let mut producers = start_producers(path, &signalling, &transport).await?;
+    let mut seen: Vec<(u32, Alive)> = Vec::with_capacity(2 * LOOKS as usize);
     for cycle in 0..warm_up + cycles {
         let done = cycle.saturating_sub(warm_up);
-        if cycle >= warm_up && done % (cycles / 10).max(1) == 0 {
+        if cycle >= warm_up && done % (cycles / LOOKS).max(1) == 0 {
+            producers.clear();
             seen.push((done, settled(seen.first().map(|(_, alive)| *alive)).await));
+            producers = start_producers(path, &signalling, &transport).await?;
             if !json {
                 eprint!("\r{path:?}: {done} of {cycles} ");
             }
         }
-        let moment = Duration::from_micros(rng.random_range(0..20_000));
+        let moment = Duration::from_micros(rng.random_range(0..LONGEST_ATTEMPT_US));
         let intended = one(path, &signalling, &transport, &telemetry, &servers, moment).await;
         if cycle >= warm_up {
             as_intended += u32::from(intended);
@@ -131,11 +142,11 @@ async fn measure(path: Path, cycles: u32, json: bool) -> Result<Row, Failure> {
             spans.take();
         }
     }
+    drop(producers);
     seen.push((cycles, settled(seen.first().map(|(_, alive)| *alive)).await));
     if !json {
         eprint!("\r{:40}\r", "");
     }
-    drop(producer);
 
     let first = seen.first().map(|(_, alive)| *alive).ok_or("nothing measured")?;
     let last = seen.last().map(|(_, alive)| *alive).ok_or("nothing measured")?;
@@ -155,8 +166,23 @@ async fn measure(path: Path, cycles: u32, json: bool) -> Result<Row, Failure> {
             && tasks <= 0
             && descriptors <= 0
             // a path that is not taken proves nothing
-            && (!always || (as_intended == cycles && span_count == cycles as usize)),
+            && (if always { as_intended == cycles && span_count == cycles as usize } else { span_count > cycles as usize / 4 }),
     })
+}
+
+async fn start_producers(
+    path: Path,
+    signalling: &MemorySignalling,
+    transport: &Ice,
+) -> Result<Vec<peers::Running>, Failure> {
+    let mut producers = Vec::with_capacity(PRODUCERS);
+    for _ in 0..PRODUCERS {
+        producers.push(match path {
+            Path::TimeOut => peers::ghost(signalling.clone()).await?,
+            _ => peers::echo(signalling.clone(), transport.clone(), PATIENCE),
+        });
+    }
+    Ok(producers)
 }
 
 /// One attempt; whether it went the way of its path.
