@@ -1,0 +1,55 @@
+//! wasm32: the same API, and nothing behind it.
+
+use std::borrow::Cow;
+
+use nat_summary::NatSummary;
+
+use crate::{ExternalIp, Reason};
+
+/// Where spans would go out. On wasm32 none does.
+#[derive(Debug, Clone, Default)]
+pub struct Telemetry {}
+
+impl Telemetry {
+    /// Does nothing on wasm32.
+    #[must_use]
+    pub fn global() -> Self {
+        Self {}
+    }
+
+    /// Does nothing on wasm32.
+    #[must_use]
+    pub fn with_scope(self, _: impl Into<Cow<'static, str>>) -> Self {
+        self
+    }
+
+    /// Does nothing on wasm32.
+    #[must_use]
+    pub fn with_external_ip(self, _: ExternalIp) -> Self {
+        self
+    }
+
+    /// An attempt begins. On wasm32 nothing is told of it.
+    #[must_use = "dropping the handle ends the attempt"]
+    pub fn attempt(&self) -> Attempt {
+        Attempt {}
+    }
+}
+
+/// One connection attempt. On wasm32 nothing is told of it.
+#[derive(Debug)]
+pub struct Attempt {}
+
+impl Attempt {
+    /// Does nothing on wasm32.
+    pub fn asked(&mut self) {}
+
+    /// Does nothing on wasm32.
+    pub fn gathered(&mut self, _: &NatSummary) {}
+
+    /// Does nothing on wasm32.
+    pub fn succeeded(self, _: &NatSummary) {}
+
+    /// Does nothing on wasm32.
+    pub fn failed(self, _: &NatSummary, _: Reason) {}
+}

@@ -1,0 +1,235 @@
+//! Spans: one per attempt, through the global tracer provider or one handed in.
+
+use core::fmt;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use nat_summary::{Evidence, NatSummary};
+use opentelemetry::trace::{
+    Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer, TracerProvider,
+};
+use opentelemetry::{Context, InstrumentationScope, global};
+
+use crate::record::record;
+use crate::{ExternalIp, Reason, keys};
+
+/// Where spans go out, and what of an address goes with them. A clone is cheap, and the same thing.
+#[derive(Clone)]
+pub struct Telemetry {
+    settings: Arc<Settings>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    source: Source,
+    scope: Cow<'static, str>,
+    external_ip: ExternalIp,
+}
+
+#[derive(Clone)]
+enum Source {
+    /// Looked up per span: a tracer taken before the global provider is set stays a no-op for ever.
+    Global,
+    Own {
+        provider: Arc<dyn MakeTracer>,
+        tracer: Arc<dyn Emit>,
+    },
+}
+
+impl Telemetry {
+    /// Spans go to whatever is the global tracer provider when an attempt ends.
+    #[must_use]
+    pub fn global() -> Self {
+        Self::from_source(Source::Global)
+    }
+
+    /// Spans go to `provider`. Not on wasm32.
+    pub fn new<P>(provider: P) -> Self
+    where
+        P: TracerProvider + Send + Sync + 'static,
+        P::Tracer: Send + Sync + 'static,
+    {
+        let tracer = provider.make_tracer(scope(Cow::Borrowed(keys::SCOPE)));
+        Self::from_source(Source::Own { provider: Arc::new(provider), tracer })
+    }
+
+    fn from_source(source: Source) -> Self {
+        let settings = Settings { source, scope: Cow::Borrowed(keys::SCOPE), external_ip: ExternalIp::default() };
+        Self { settings: Arc::new(settings) }
+    }
+
+    /// The name of the instrumentation scope; [`keys::SCOPE`] unless set. Its version is that of this crate.
+    #[must_use]
+    pub fn with_scope(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        let settings = Arc::make_mut(&mut self.settings);
+        settings.scope = name.into();
+        if let Source::Own { provider, tracer } = &mut settings.source {
+            *tracer = provider.make_tracer(scope(settings.scope.clone()));
+        }
+        self
+    }
+
+    /// How much of the mapped address goes out; [`ExternalIp::Full`] unless set.
+    #[must_use]
+    pub fn with_external_ip(mut self, policy: ExternalIp) -> Self {
+        Arc::make_mut(&mut self.settings).external_ip = policy;
+        self
+    }
+
+    /// An attempt begins now. Its span will link to the caller's, if there is one in the current context.
+    #[must_use = "dropping the handle ends the attempt"]
+    pub fn attempt(&self) -> Attempt {
+        Attempt {
+            telemetry: self.clone(),
+            started: SystemTime::now(),
+            clock: Instant::now(),
+            caller: Context::map_current(|context| identity(context.span().span_context())),
+            asked: false,
+            gathered: None,
+            finished: false,
+        }
+    }
+
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) {
+        match &self.settings.source {
+            Source::Global => {
+                global::tracer_with_scope(scope(self.settings.scope.clone())).emit(builder, status, ended)
+            }
+            Source::Own { tracer, .. } => tracer.emit(builder, status, ended),
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::global()
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry")
+            .field("global", &matches!(self.settings.source, Source::Global))
+            .field("scope", &self.settings.scope)
+            .field("external_ip", &self.settings.external_ip)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One connection attempt, from [`Telemetry::attempt`] until it is finished or dropped.
+///
+/// Finished, it emits exactly one span. Dropped unfinished, it emits one with `error.type` `cancelled` if a STUN server
+/// had been asked, and none otherwise: then there is nothing to tell of any NAT.
+pub struct Attempt {
+    telemetry: Telemetry,
+    started: SystemTime,
+    clock: Instant,
+    caller: Option<SpanContext>,
+    asked: bool,
+    gathered: Option<NatSummary>,
+    finished: bool,
+}
+
+impl Attempt {
+    /// A STUN server was asked: from here on this attempt emits a span, whatever becomes of it.
+    pub fn asked(&mut self) {
+        self.asked = true;
+    }
+
+    /// What gathering came to, in case the attempt is dropped. Implies [`asked`](Self::asked) if the summary knows of a
+    /// server that was.
+    pub fn gathered(&mut self, summary: &NatSummary) {
+        self.asked |= summary.counts().asked > 0;
+        self.gathered = Some(*summary);
+    }
+
+    /// The attempt connected: emits `nat_success`.
+    pub fn succeeded(mut self, summary: &NatSummary) {
+        self.finish(summary, None);
+    }
+
+    /// The attempt did not connect: emits `nat_failure`.
+    pub fn failed(mut self, summary: &NatSummary, reason: Reason) {
+        self.finish(summary, Some(reason));
+    }
+
+    fn finish(&mut self, summary: &NatSummary, failure: Option<Reason>) {
+        self.finished = true;
+        // The wall clock may be set back meanwhile: the duration is the monotonic clock's.
+        let ended = self.started.checked_add(self.clock.elapsed()).unwrap_or(self.started);
+        let (name, status) = match failure {
+            None => (keys::NAT_SUCCESS, Status::Unset),
+            // `error.type` says it; a description could only repeat it
+            Some(_) => (keys::NAT_FAILURE, Status::error("")),
+        };
+        let mut builder = SpanBuilder::from_name(name)
+            .with_kind(SpanKind::Internal)
+            .with_start_time(self.started)
+            .with_attributes(record(summary, failure, self.telemetry.settings.external_ip));
+        builder.links = self.caller.take().map(|caller| vec![Link::with_context(caller)]);
+        self.telemetry.emit(builder, status, ended);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.asked && !self.finished {
+            let summary = self.gathered.unwrap_or_else(|| Evidence::new().summary());
+            self.finish(&summary, Some(Reason::Cancelled));
+        }
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // no summary: its Debug has addresses
+        f.debug_struct("Attempt").field("asked", &self.asked).finish_non_exhaustive()
+    }
+}
+
+fn scope(name: Cow<'static, str>) -> InstrumentationScope {
+    InstrumentationScope::builder(name).with_version(env!("CARGO_PKG_VERSION")).build()
+}
+
+/// Who the caller is, without its trace state: that is other people's data, and none of ours to pass on.
+fn identity(caller: &SpanContext) -> Option<SpanContext> {
+    caller.is_valid().then(|| {
+        SpanContext::new(
+            caller.trace_id(),
+            caller.span_id(),
+            caller.trace_flags(),
+            caller.is_remote(),
+            TraceState::NONE,
+        )
+    })
+}
+
+/// A tracer provider, behind a pointer.
+trait MakeTracer: Send + Sync {
+    fn make_tracer(&self, scope: InstrumentationScope) -> Arc<dyn Emit>;
+}
+
+impl<P> MakeTracer for P
+where
+    P: TracerProvider + Send + Sync,
+    P::Tracer: Send + Sync + 'static,
+{
+    fn make_tracer(&self, scope: InstrumentationScope) -> Arc<dyn Emit> {
+        Arc::new(self.tracer_with_scope(scope))
+    }
+}
+
+/// A tracer, behind a pointer.
+trait Emit: Send + Sync {
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime);
+}
+
+impl<T: Tracer + Send + Sync> Emit for T {
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) {
+        // A root: an unsampled parent would silently drop its child.
+        let mut span = self.build_with_context(builder, &Context::new());
+        span.set_status(status);
+        span.end_with_timestamp(ended);
+    }
+}
