@@ -4,22 +4,22 @@
 pub const SCOPE: &str = "broflake";
 
 /// Name of the span of an attempt that connected.
-pub const NAT_SUCCESS: &str = "nat_success";
+pub const SPAN_SUCCESS: &str = "nat_success";
 /// Name of the span of an attempt that did not.
-pub const NAT_FAILURE: &str = "nat_failure";
+pub const SPAN_FAILURE: &str = "nat_failure";
 
 /// Boolean: whether a NAT stands in front of the host. Absent: unknown.
-pub const NAT_IS_NATTED: &str = "nat_is_natted";
+pub const IS_NATTED: &str = "nat_is_natted";
 /// String: how the NAT maps; `unspecified` where unknown.
-pub const NAT_MAPPING_BEHAVIOR: &str = "nat_mapping_behavior";
+pub const MAPPING_BEHAVIOR: &str = "nat_mapping_behavior";
 /// String: how the NAT filters; `unspecified` where unknown.
-pub const NAT_FILTERING_BEHAVIOR: &str = "nat_filtering_behavior";
+pub const FILTERING_BEHAVIOR: &str = "nat_filtering_behavior";
 /// String: the type of the NAT; `Unknown` where unknown.
 pub const NAT_TYPE: &str = "nat_type";
 /// String: the mapped address, as far as [`ExternalIp`](crate::ExternalIp) lets it out. Absent: unknown or not let out.
-pub const NAT_EXTERNAL_IP: &str = "nat_external_ip";
+pub const EXTERNAL_IP: &str = "nat_external_ip";
 /// Boolean: whether every mapping kept the base's port. Absent: unknown.
-pub const NAT_PORT_PRESERVATION: &str = "nat_port_preservation";
+pub const PORT_PRESERVATION: &str = "nat_port_preservation";
 
 /// String, on failure only: the [`Reason`](crate::Reason), under OpenTelemetry's stable name for it.
 pub const ERROR_TYPE: &str = "error.type";

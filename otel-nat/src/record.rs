@@ -34,16 +34,16 @@ mod outgoing {
     pub(crate) fn record(summary: &NatSummary, failure: Option<Reason>, external_ip: ExternalIp) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(7);
         if let Some(natted) = summary.is_natted() {
-            attributes.push(KeyValue::new(keys::NAT_IS_NATTED, natted));
+            attributes.push(KeyValue::new(keys::IS_NATTED, natted));
         }
-        attributes.push(KeyValue::new(keys::NAT_MAPPING_BEHAVIOR, summary.mapping().as_legacy()));
-        attributes.push(KeyValue::new(keys::NAT_FILTERING_BEHAVIOR, summary.filtering().as_legacy()));
+        attributes.push(KeyValue::new(keys::MAPPING_BEHAVIOR, summary.mapping().as_legacy()));
+        attributes.push(KeyValue::new(keys::FILTERING_BEHAVIOR, summary.filtering().as_legacy()));
         attributes.push(KeyValue::new(keys::NAT_TYPE, summary.nat_type().as_legacy()));
         if let Some(address) = summary.external_ip().and_then(|ip| let_out(ip, external_ip)) {
-            attributes.push(KeyValue::new(keys::NAT_EXTERNAL_IP, address));
+            attributes.push(KeyValue::new(keys::EXTERNAL_IP, address));
         }
         if let Some(preserved) = summary.port_preserved() {
-            attributes.push(KeyValue::new(keys::NAT_PORT_PRESERVATION, preserved));
+            attributes.push(KeyValue::new(keys::PORT_PRESERVATION, preserved));
         }
         if let Some(reason) = failure {
             attributes.push(KeyValue::new(keys::ERROR_TYPE, reason.as_str()));

@@ -159,9 +159,9 @@ impl Attempt {
         // The wall clock may be set back meanwhile: the duration is the monotonic clock's.
         let ended = self.started.checked_add(self.clock.elapsed()).unwrap_or(self.started);
         let (name, status) = match failure {
-            None => (keys::NAT_SUCCESS, Status::Unset),
+            None => (keys::SPAN_SUCCESS, Status::Unset),
             // `error.type` says it; a description could only repeat it
-            Some(_) => (keys::NAT_FAILURE, Status::error("")),
+            Some(_) => (keys::SPAN_FAILURE, Status::error("")),
         };
         let mut builder = SpanBuilder::from_name(name)
             .with_kind(SpanKind::Internal)
@@ -231,5 +231,31 @@ impl<T: Tracer + Send + Sync> Emit for T {
         let mut span = self.build_with_context(builder, &Context::new());
         span.set_status(status);
         span.end_with_timestamp(ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+    use std::time::SystemTime;
+
+    use nat_summary::Evidence;
+    use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+
+    use super::Telemetry;
+
+    #[test]
+    fn a_wall_clock_set_meanwhile_changes_no_duration() {
+        let spans = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        let hour = Duration::from_secs(3_600);
+        for begun in [SystemTime::now() - hour, SystemTime::now() + hour] {
+            let mut attempt = Telemetry::new(provider.clone()).attempt();
+            attempt.started = begun;
+            attempt.succeeded(&Evidence::new().summary());
+        }
+        for span in spans.get_finished_spans().unwrap() {
+            assert!(span.end_time.duration_since(span.start_time).unwrap() < hour / 2);
+        }
     }
 }

@@ -79,17 +79,11 @@ fn what_is_unknown_is_left_out_or_has_an_unknown_of_its_own() {
             assert!(found.len() <= 1, "{kind}: {key} is there {} times", found.len());
             found.first().map_or_else(|| "-".to_owned(), |pair| pair.value.to_string())
         };
-        let row = [
-            keys::NAT_IS_NATTED,
-            keys::NAT_MAPPING_BEHAVIOR,
-            keys::NAT_TYPE,
-            keys::NAT_EXTERNAL_IP,
-            keys::NAT_PORT_PRESERVATION,
-        ]
-        .map(told)
-        .join("|");
+        let row = [keys::IS_NATTED, keys::MAPPING_BEHAVIOR, keys::NAT_TYPE, keys::EXTERNAL_IP, keys::PORT_PRESERVATION]
+            .map(told)
+            .join("|");
         assert_eq!(row, expected, "{kind}");
-        assert_eq!(told(keys::NAT_FILTERING_BEHAVIOR), "unspecified", "{kind}: gathering never knows the filtering");
+        assert_eq!(told(keys::FILTERING_BEHAVIOR), "unspecified", "{kind}: gathering never knows the filtering");
     }
 }
 
@@ -102,11 +96,11 @@ fn each_key_has_one_type_and_appears_once() {
         for pair in host.span().attributes {
             let key = pair.key.as_str().to_owned();
             match key.as_str() {
-                keys::NAT_IS_NATTED | keys::NAT_PORT_PRESERVATION => assert!(matches!(pair.value, Value::Bool(_))),
-                keys::NAT_MAPPING_BEHAVIOR
-                | keys::NAT_FILTERING_BEHAVIOR
+                keys::IS_NATTED | keys::PORT_PRESERVATION => assert!(matches!(pair.value, Value::Bool(_))),
+                keys::MAPPING_BEHAVIOR
+                | keys::FILTERING_BEHAVIOR
                 | keys::NAT_TYPE
-                | keys::NAT_EXTERNAL_IP
+                | keys::EXTERNAL_IP
                 | keys::ERROR_TYPE => assert!(matches!(pair.value, Value::String(_))),
                 _ => panic!("{kind}: {key} is in no contract"),
             }

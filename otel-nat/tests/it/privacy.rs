@@ -38,7 +38,7 @@ fn each_policy_lets_out_what_it_says() {
             let host = Host::new();
             host.telemetry().with_external_ip(policy).attempt().succeeded(&summary);
             let span = host.span();
-            let told = span.attributes.iter().find(|pair| pair.key.as_str() == keys::NAT_EXTERNAL_IP);
+            let told = span.attributes.iter().find(|pair| pair.key.as_str() == keys::EXTERNAL_IP);
             assert_eq!(told.map(|pair| pair.value.as_str().into_owned()).as_deref(), expected, "{policy:?}");
         }
     }
@@ -61,7 +61,7 @@ fn no_policy_lets_an_address_out_anywhere_else() {
                     Some(reason) => attempt.failed(&summary, reason),
                 }
                 let mut span = host.span();
-                let told = span.attributes.iter().find(|pair| pair.key.as_str() == keys::NAT_EXTERNAL_IP).cloned();
+                let told = span.attributes.iter().find(|pair| pair.key.as_str() == keys::EXTERNAL_IP).cloned();
                 if let Some(told) = told {
                     assert_ne!(policy, ExternalIp::Omit, "{kind}");
                     if policy == ExternalIp::Prefix {
@@ -69,7 +69,7 @@ fn no_policy_lets_an_address_out_anywhere_else() {
                         assert!(!network.contains(&summary.external_ip().unwrap()), "{kind}: {told:?}");
                     }
                 }
-                span.attributes.retain(|pair| pair.key.as_str() != keys::NAT_EXTERNAL_IP);
+                span.attributes.retain(|pair| pair.key.as_str() != keys::EXTERNAL_IP);
                 let everything = format!("{span:?}");
                 assert_eq!(addresses(&everything), [] as [IpAddr; 0], "{policy:?}, {kind}: {everything}");
             }

@@ -26,11 +26,10 @@ fn without_a_caller_there_is_no_link() {
 fn an_unsampled_caller_is_linked_and_does_not_silence_the_span() {
     for flags in [TraceFlags::NOT_SAMPLED, TraceFlags::SAMPLED] {
         let host = Host::new();
-        let attempt = {
+        {
             let _here = Context::new().with_remote_span_context(caller(flags)).attach();
-            host.telemetry().attempt()
-        };
-        attempt.succeeded(&host::cone());
+            host.telemetry().attempt().succeeded(&host::cone());
+        }
         let span = host.span();
         assert_eq!(span.parent_span_id, SpanId::INVALID, "a root");
         assert_ne!(span.span_context.trace_id(), TraceId::from(7), "of a trace of its own");
