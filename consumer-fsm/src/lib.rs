@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The consumer: six states from "no path" to "path up", and exactly one NAT span per attempt that asked a STUN server.
+//!
+//! [`next`] is the whole machine as one table; [`Machine`] adds time and the rule of the one span, and stays pure;
+//! [`Consumer`] drives it over a [`Signalling`](signalling::Signalling) and a [`Transport`](transport::Transport).
+//! [`Producer`] is the other side, for tests, demonstrations and volunteers.
+//!
+#![doc = "```"]
+#![cfg_attr(feature = "http", doc = include_str!("../examples/attempt.rs"))]
+#![cfg_attr(not(feature = "http"), doc = "// enable the feature `http` to run the example `attempt`")]
+#![doc = "```"]
+#![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cohort;
+mod driver;
+mod machine;
+mod producer;
+mod sdp;
+pub mod signalling;
+mod state;
+mod table;
+pub mod transport;
+
+pub use cohort::StunCache;
+pub use driver::{AttemptReport, Consumer, Datagrams};
+pub use machine::{Illegal, Machine, Timing};
+pub use producer::{Producer, ProducerError, Served};
+pub use sdp::{SdpError, SessionDescription};
+pub use state::{Action, Ending, Event, State};
+pub use table::{Step, next};

@@ -1,1 +1,32 @@
-//! Placeholder.
+//! ICE gathering that tells the truth about a NAT, because every request leaves from the one socket ICE itself uses.
+//!
+//! * [`Base`] holds one socket per address family. [`Base::gather`] asks a cohort of STUN servers from it, in parallel
+//!   and with retransmission, and ends as soon as a dead server can be told from a slow one. What it hears is
+//!   [evidence](nat_summary::Evidence), and so are answers that come late.
+//! * [`IceAgent`] runs connectivity checks by `webrtc-ice` on the same sockets and leaves nothing behind: no task, no
+//!   descriptor, no byte, whether it is closed, dropped or cancelled in the middle.
+//!
+#![doc = "```"]
+#![cfg_attr(feature = "responder", doc = include_str!("../examples/gather.rs"))]
+#![cfg_attr(not(feature = "responder"), doc = "// enable the feature `responder` to run the example `gather`")]
+#![doc = "```"]
+#![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod agent;
+mod base;
+mod config;
+mod error;
+mod plan;
+#[cfg(feature = "responder")]
+pub mod responder;
+mod transaction;
+mod uri;
+
+pub use agent::{Credentials, IceAgent, IceConn, IceState, RemoteCandidate, RemoteDescription, Role};
+pub use base::{Base, Dropped, GatheredCandidate, Gathering, ServerReport};
+pub use config::{AgentConfig, Bind, BindConfig, GatherConfig};
+pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
+pub use plan::{Answered, Plan, Transmit};
+pub use transaction::{Answer, Header, Reject, TransactionId, read_answer, write_request};
+pub use uri::{StunServer, UriError};

@@ -81,7 +81,7 @@ fn judge_base(seen: &[Seen], locals: &[IpAddr]) -> Option<BaseVerdict> {
 }
 
 fn by_server_address(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
-    seen.chunk_by(|a, b| a.server.same_address(&b.server))
+    seen.chunk_by(|a, b| a.server.is_same_address(&b.server))
 }
 
 /// Mapping behaviour of one base (RFC 4787 section 4.1, RFC 5780 section 4.3).

@@ -41,7 +41,8 @@ impl ServerId {
     }
 
     /// Whether `self` and `other` are one server *address*, whatever the port.
-    pub(crate) fn same_address(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_same_address(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Address(a, _), Self::Address(b, _)) => a == b,
             (Self::Name(a, _), Self::Name(b, _)) => a == b,
@@ -87,6 +88,14 @@ pub struct Observation {
     pub mapped: SocketAddr,
     /// Place in the order of sending. If one server is asked twice from one base, the higher one stands.
     pub sequence: u32,
+}
+
+impl Observation {
+    /// Whether a NAT can have mapped anything to `mapped`: not if it is unspecified, multicast, broadcast, or has port 0.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        is_possible(self.mapped.into())
+    }
 }
 
 /// What became of a fact that was handed in.

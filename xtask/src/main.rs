@@ -1,2 +1,78 @@
-//! x
-fn main() {}
+//! What a maintainer runs: `cargo xtask help` lists it.
+
+mod bounds;
+mod ci;
+mod demo;
+mod leak;
+mod nat_world;
+mod peers;
+mod spans;
+mod table;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use lexopt::prelude::{Long, Value, ValueExt};
+
+/// Counts every allocation, for `leak`.
+#[global_allocator]
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+const HELP: &str = "\
+cargo xtask <command> [options]
+
+  demo   one consumer on real sockets, then behind simulated NATs   [--json]
+  leak   bytes, tasks and descriptors left per attempt, on each path [--cycles N] [--json]
+  ci     everything a change has to pass
+  help   this list
+";
+
+#[derive(Debug, Default)]
+struct Options {
+    json: bool,
+    cycles: Option<u32>,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether the command found everything in order.
+fn run() -> Result<bool, Failure> {
+    let mut arguments = lexopt::Parser::from_env();
+    let mut command = None;
+    let mut options = Options::default();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("json") => options.json = true,
+            Long("cycles") => options.cycles = Some(arguments.value()?.parse()?),
+            Long("help") => command = Some("help".to_owned()),
+            Value(value) if command.is_none() => command = Some(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    match command.as_deref() {
+        Some("demo") => runtime()?.block_on(demo::run(options.json)),
+        Some("leak") => runtime()?.block_on(leak::run(options.cycles.unwrap_or(bounds::LEAK_CYCLES), options.json)),
+        Some("ci") => ci::run(),
+        Some("help") => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        Some(other) => Err(format!("no command `{other}`; `cargo xtask help` lists them").into()),
+        None => Err("which command? `cargo xtask help` lists them".into()),
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}

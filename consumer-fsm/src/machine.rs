@@ -1,0 +1,216 @@
+//! The machine: the table, time, and the rule of the one span. Pure; time is an argument.
+//!
+//! Drive it like this: do the work of [`state`](Machine::state), but not before [`ready_at`](Machine::ready_at); hand what
+//! happened to [`handle`](Machine::handle) and carry out the actions it returns, in order. While
+//! [`poll_timeout`](Machine::poll_timeout) names an instant, call [`handle_timeout`](Machine::handle_timeout) when it
+//! comes.
+
+use core::fmt;
+use std::time::{Duration, Instant};
+
+use crate::state::{Action, Event, State};
+use crate::table::next;
+
+/// The machine's times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timing {
+    /// How long more genesis messages are awaited after the first one.
+    pub patience: Duration,
+    /// How long to wait after a refusal.
+    pub error_backoff: Duration,
+    /// How long the channel may take to open.
+    pub nat_fail_timeout: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_millis(500),
+            error_backoff: Duration::from_secs(5),
+            nat_fail_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// An event that cannot happen in the state the machine is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Illegal {
+    /// The state, unchanged.
+    pub state: State,
+    /// The event.
+    pub event: Event,
+}
+
+impl fmt::Display for Illegal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} cannot happen in {:?}", self.event, self.state)
+    }
+}
+
+impl core::error::Error for Illegal {}
+
+/// One consumer's state.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    state: State,
+    timing: Timing,
+    ready_at: Option<Instant>,
+    deadline: Option<Instant>,
+    asked: bool,
+    reported: bool,
+}
+
+impl Machine {
+    /// At the start, nothing done yet.
+    #[must_use]
+    pub const fn new(timing: Timing) -> Self {
+        Self { state: State::Preparing, timing, ready_at: None, deadline: None, asked: false, reported: false }
+    }
+
+    /// Where the attempt stands.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// The machine's times.
+    #[must_use]
+    pub const fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    /// The state's work has to wait until then.
+    #[must_use]
+    pub const fn ready_at(&self) -> Option<Instant> {
+        self.ready_at
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether a STUN server was asked in this attempt.
+    #[must_use]
+    pub const fn has_asked(&self) -> bool {
+        self.asked
+    }
+
+    /// `event` happened.
+    ///
+    /// # Errors
+    /// [`Illegal`], and nothing changes, if it cannot happen in this state.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Result<Vec<Action>, Illegal> {
+        let state = self.state;
+        let step = next(state, event).ok_or(Illegal { state, event })?;
+        self.asked |= event == Event::Asked;
+        let mut actions = Vec::with_capacity(step.actions.len());
+        self.ready_at = None;
+        for action in step.actions {
+            match action {
+                Action::Report(_) if !self.asked || self.reported => continue,
+                Action::Report(_) => self.reported = true,
+                Action::Pause => self.ready_at = Some(now + self.timing.patience),
+                Action::BackOff => self.ready_at = Some(now + self.timing.error_backoff),
+                _ => {}
+            }
+            actions.push(*action);
+        }
+        if step.state != state {
+            self.deadline = (step.state == State::Opening).then(|| now + self.timing.nat_fail_timeout);
+        }
+        if step.state == State::Preparing {
+            (self.asked, self.reported) = (false, false);
+        }
+        self.state = step.state;
+        Ok(actions)
+    }
+
+    /// The deadline of [`poll_timeout`](Self::poll_timeout) may have come: the event that means, if it has.
+    #[must_use]
+    pub fn handle_timeout(&self, now: Instant) -> Option<Event> {
+        self.deadline.filter(|deadline| now >= *deadline).map(|_| Event::TimedOut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use otel_nat::Reason;
+
+    use super::*;
+    use crate::state::Ending;
+
+    fn run(events: &[Event]) -> (Machine, Vec<Ending>) {
+        let mut machine = Machine::new(Timing::default());
+        let mut reports = Vec::new();
+        for event in events {
+            for action in machine.handle(*event, Instant::now()).unwrap() {
+                if let Action::Report(ending) = action {
+                    reports.push(ending);
+                }
+            }
+        }
+        (machine, reports)
+    }
+
+    #[test]
+    fn an_attempt_that_asked_reports_once() {
+        use Event as E;
+        let to_offering = [E::Prepared, E::Chosen, E::Asked];
+        let success = [&to_offering[..], &[E::Answered, E::Delivered, E::Opened, E::Ended]].concat();
+        assert_eq!(run(&success).1, [Ending::Success]);
+        let cancelled_late = [&to_offering[..], &[E::Answered, E::Delivered, E::Opened, E::Cancelled]].concat();
+        assert_eq!(run(&cancelled_late).1, [Ending::Success]);
+        let blocked = [&to_offering[..], &[E::UdpBlocked]].concat();
+        assert_eq!(run(&blocked).1, [Ending::Failure(Reason::UdpBlocked)]);
+        let twice = [blocked.clone(), blocked].concat();
+        assert_eq!(run(&twice).1.len(), 2, "each attempt its own");
+    }
+
+    #[test]
+    fn an_attempt_that_asked_nobody_reports_nothing() {
+        assert_eq!(run(&[Event::Prepared, Event::Cancelled]).1, []);
+        assert_eq!(run(&[Event::Prepared, Event::Chosen, Event::LostRace, Event::Cancelled]).1, []);
+    }
+
+    #[test]
+    fn a_lost_race_keeps_the_attempt_and_its_evidence() {
+        let events = [Event::Prepared, Event::Chosen, Event::Asked, Event::LostRace];
+        let (machine, reports) = run(&events);
+        assert!(machine.has_asked() && reports.is_empty());
+    }
+
+    #[test]
+    fn the_channel_has_its_time_and_no_more() {
+        let (mut machine, _) = run(&[Event::Prepared, Event::Chosen, Event::Asked, Event::Answered]);
+        let now = Instant::now();
+        assert_eq!(machine.poll_timeout(), None);
+        machine.handle(Event::Delivered, now).unwrap();
+        let deadline = machine.poll_timeout().unwrap();
+        assert_eq!(deadline, now + Duration::from_secs(5));
+        assert_eq!(machine.handle_timeout(deadline - Duration::from_nanos(1)), None);
+        assert_eq!(machine.handle_timeout(deadline), Some(Event::TimedOut));
+        machine.handle(Event::TimedOut, deadline).unwrap();
+        assert_eq!((machine.state(), machine.poll_timeout()), (State::Preparing, None));
+    }
+
+    #[test]
+    fn what_cannot_happen_changes_nothing() {
+        let mut machine = Machine::new(Timing::default());
+        let illegal = machine.handle(Event::Opened, Instant::now());
+        assert_eq!(illegal, Err(Illegal { state: State::Preparing, event: Event::Opened }));
+        assert_eq!(machine.state(), State::Preparing);
+    }
+
+    #[test]
+    fn a_refusal_backs_off_and_the_next_event_clears_it() {
+        let (mut machine, _) = run(&[Event::Prepared]);
+        let now = Instant::now();
+        machine.handle(Event::Refused, now).unwrap();
+        assert_eq!(machine.ready_at(), Some(now + Duration::from_secs(5)));
+        machine.handle(Event::Chosen, now).unwrap();
+        assert_eq!(machine.ready_at(), None);
+    }
+}

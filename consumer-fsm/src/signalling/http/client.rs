@@ -1,0 +1,216 @@
+//! A client of the service. One connection per request; nothing of it outlives the request.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode, Uri, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{VERSION, VERSION_HEADER};
+use crate::signalling::wire::{Envelope, Kind, read};
+use crate::signalling::{Listener, SignalError, Signalling};
+
+/// Longest reply read, in bytes.
+const MAX_REPLY: usize = 256 * 1024;
+/// Longest wait for a connection and the first bytes of a reply beyond the service's own patience.
+const SLACK: Duration = Duration::from_secs(5);
+/// The service holds an exchange for at most this long.
+const LONGEST_EXCHANGE: Duration = Duration::from_secs(15);
+/// The service holds a stream of genesis messages for at most this long.
+const LONGEST_LISTEN: Duration = Duration::from_secs(20);
+
+/// A client of the signalling service over plain HTTP.
+#[derive(Debug, Clone)]
+pub struct HttpSignalling {
+    authority: String,
+    path: String,
+}
+
+impl HttpSignalling {
+    /// A client of the service at `url`, such as `http://localhost:9000/v1/signal`.
+    ///
+    /// # Errors
+    /// [`SignalError::Rejected`] if it is no `http` URL with a host.
+    pub fn new(url: &str) -> Result<Self, SignalError> {
+        let uri: Uri = url.parse().map_err(|_| SignalError::Rejected)?;
+        let host = uri.host().filter(|_| uri.scheme_str() == Some("http")).ok_or(SignalError::Rejected)?;
+        let path = uri.path_and_query().map_or(super::DEFAULT_PATH, |path| path.as_str());
+        Ok(Self { authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)), path: path.to_owned() })
+    }
+
+    async fn send(&self, method: Method, body: String) -> Result<(Response<Incoming>, Connection), SignalError> {
+        let stream = TcpStream::connect(&self.authority).await.map_err(|_| SignalError::Unreachable)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|_| SignalError::Unreachable)?;
+        let connection = Connection(tokio::spawn(async move {
+            // its errors reach whoever waits for the response
+            let _ = connection.await;
+        }));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(&self.path)
+            .header(header::HOST, &self.authority)
+            .header(VERSION_HEADER, VERSION);
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|_| SignalError::Rejected)?;
+        let response = sender.send_request(request).await.map_err(|_| SignalError::Unreachable)?;
+        match response.status() {
+            StatusCode::OK => Ok((response, connection)),
+            StatusCode::NOT_FOUND => Err(SignalError::Gone),
+            StatusCode::IM_A_TEAPOT => Err(SignalError::Version),
+            _ => Err(SignalError::Rejected),
+        }
+    }
+}
+
+/// The task that drives a connection; it ends with this.
+#[derive(Debug)]
+struct Connection(JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Signalling for HttpSignalling {
+    type Listener = HttpListener;
+
+    async fn listen(&self) -> Result<HttpListener, SignalError> {
+        let until = Instant::now() + LONGEST_LISTEN + SLACK;
+        let sent = timeout(SLACK, self.send(Method::GET, String::new()));
+        let (response, connection) = sent.await.map_err(|_| SignalError::TimedOut)??;
+        Ok(HttpListener { body: response.into_body(), lines: Lines::default(), until, _connection: connection })
+    }
+
+    async fn exchange(&self, to: &str, kind: Kind, payload: &str) -> Result<Option<Envelope>, SignalError> {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("data", payload)
+            .append_pair("send-to", to)
+            .append_pair("type", &u8::from(kind).to_string())
+            .finish();
+        let exchange = async {
+            let (response, _connection) = self.send(Method::POST, form).await?;
+            let body = Limited::new(response.into_body(), MAX_REPLY).collect().await;
+            let body = body.map_err(|error| {
+                let is_limit = error.downcast_ref::<http_body_util::LengthLimitError>().is_some();
+                if is_limit { SignalError::TooLong } else { SignalError::Unreachable }
+            })?;
+            let body = body.to_bytes();
+            if body.is_empty() {
+                return Ok(None);
+            }
+            read(core::str::from_utf8(&body).map_err(|_| SignalError::Malformed)?).map(Some)
+        };
+        timeout(LONGEST_EXCHANGE + SLACK, exchange).await.map_err(|_| SignalError::TimedOut)?
+    }
+}
+
+/// Genesis messages of the service, as they come.
+#[derive(Debug)]
+pub struct HttpListener {
+    body: Incoming,
+    lines: Lines,
+    until: Instant,
+    _connection: Connection,
+}
+
+impl Listener for HttpListener {
+    async fn next(&mut self) -> Option<Result<Envelope, SignalError>> {
+        loop {
+            if let Some(line) = self.lines.next() {
+                return Some(line.and_then(|line| read(&line)));
+            }
+            // a service that drips for ever ends here
+            let frame = timeout_at(self.until, self.body.frame()).await.ok()??;
+            match frame {
+                Ok(frame) => self.lines.push(frame.data_ref().map_or(&[][..], |data| data)),
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// Cuts a stream into lines, none of them longer than [`MAX_REPLY`].
+#[derive(Debug, Default)]
+struct Lines {
+    whole: VecDeque<Result<String, SignalError>>,
+    partial: Vec<u8>,
+    overlong: bool,
+}
+
+impl Lines {
+    fn push(&mut self, mut bytes: &[u8]) {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            self.extend(&bytes[..end]);
+            bytes = &bytes[end + 1..];
+            let line = core::mem::take(&mut self.partial);
+            let overlong = core::mem::take(&mut self.overlong);
+            if overlong {
+                self.whole.push_back(Err(SignalError::TooLong));
+            } else if !line.trim_ascii().is_empty() {
+                self.whole.push_back(String::from_utf8(line).map_err(|_| SignalError::Malformed));
+            }
+        }
+        self.extend(bytes);
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        if self.overlong || self.partial.len() + bytes.len() > MAX_REPLY {
+            self.overlong = true;
+            self.partial = Vec::new();
+        } else {
+            self.partial.extend_from_slice(bytes);
+        }
+    }
+
+    fn next(&mut self) -> Option<Result<String, SignalError>> {
+        self.whole.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_cut_into_lines_wherever_its_chunks_end() {
+        let mut lines = Lines::default();
+        for chunk in ["one\ntw", "o", "\n\n", "three"] {
+            lines.push(chunk.as_bytes());
+        }
+        assert_eq!([lines.next(), lines.next(), lines.next()], [Some(Ok("one".into())), Some(Ok("two".into())), None]);
+        lines.push(b"\n");
+        assert_eq!(lines.next(), Some(Ok("three".into())));
+    }
+
+    #[test]
+    fn a_line_without_end_is_dropped_and_the_next_one_read() {
+        let mut lines = Lines::default();
+        for _ in 0..100 {
+            lines.push(&[b'x'; 10_000]);
+        }
+        assert!(lines.partial.capacity() <= MAX_REPLY);
+        lines.push(b"\nnext\n\xff\n");
+        assert_eq!(lines.next(), Some(Err(SignalError::TooLong)));
+        assert_eq!(lines.next(), Some(Ok("next".into())));
+        assert_eq!(lines.next(), Some(Err(SignalError::Malformed)));
+    }
+
+    #[test]
+    fn only_http_urls_with_a_host_are_taken() {
+        assert!(HttpSignalling::new("http://localhost:9000/v1/signal").is_ok());
+        for url in ["", "localhost", "https://localhost/", "ftp://localhost/", "http://"] {
+            assert!(HttpSignalling::new(url).is_err(), "{url}");
+        }
+    }
+}

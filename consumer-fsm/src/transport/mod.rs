@@ -1,0 +1,87 @@
+//! How a connection is made once signalling brought both sides together.
+
+use core::fmt;
+use core::future::Future;
+use std::time::Duration;
+
+use ice_gather::{Credentials, Gathering, Role, StunServer};
+use nat_summary::{CandidateKind, Evidence};
+
+use crate::sdp::SessionDescription;
+
+mod ice;
+
+pub use ice::{Ice, IceSession, Network};
+
+/// Why no connection object came about, or no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// No socket, or the ICE agent could not be made.
+    Local,
+    /// The peer's description is unusable.
+    Remote,
+    /// No pair of candidates worked in time.
+    TimedOut,
+    /// Every pair failed.
+    Failed,
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "no connection object",
+            Self::Remote => "the peer's description is unusable",
+            Self::TimedOut => "no candidate pair worked in time",
+            Self::Failed => "every candidate pair failed",
+        })
+    }
+}
+
+impl core::error::Error for TransportError {}
+
+/// Makes connection objects.
+pub trait Transport: Send + Sync {
+    /// A connection object.
+    type Session: Session;
+
+    /// Builds one.
+    fn open(&self, role: Role) -> impl Future<Output = Result<Self::Session, TransportError>> + Send;
+}
+
+/// One connection object: gathers, connects, closes. Dropping it anywhere leaves nothing behind.
+pub trait Session: Send + Sync {
+    /// An open connection.
+    type Path: Path;
+
+    /// What our description tells besides the candidates.
+    fn credentials(&self) -> &Credentials;
+
+    /// Asks the cohort. What it observed so far stays in [`evidence`](Self::evidence) if it is cancelled.
+    fn gather(&self, cohort: &[StunServer]) -> impl Future<Output = Gathering> + Send;
+
+    /// Everything observed so far, late answers included.
+    fn evidence(&self) -> Box<Evidence>;
+
+    /// Connects, at most for `deadline`.
+    fn connect(
+        &mut self,
+        remote: SessionDescription,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Self::Path, TransportError>> + Send;
+
+    /// The kinds of the pair in use: ours, then the peer's.
+    fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)>;
+
+    /// Closes it; bounded in time.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// An open connection that carries datagrams.
+pub trait Path: Send + Sync {
+    /// Sends one datagram; false if it was not taken.
+    fn send(&self, datagram: &[u8]) -> impl Future<Output = bool> + Send;
+
+    /// Receives one; `None` once the connection ended. Cancel safe.
+    fn recv(&self, buffer: &mut [u8]) -> impl Future<Output = Option<usize>> + Send;
+}

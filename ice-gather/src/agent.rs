@@ -1,0 +1,465 @@
+//! The owner of the ICE agent: the one place that names `webrtc_ice`, and the rules that keep it from leaking.
+//!
+//! The library's agent keeps tasks, sockets and itself alive unless it is closed to the end, with nothing in flight.
+//! So it is made in a task of its own, dialled in a task of its own, and torn down in a task of its own that nobody
+//! aborts; callers only ever bound their *wait*. Dropping an [`IceAgent`] at any point starts the same tear-down.
+
+mod mux;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nat_summary::{CandidateKind, Transport};
+use rand::Rng;
+use rand::distr::Alphanumeric;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use webrtc_ice::agent::Agent;
+use webrtc_ice::candidate::candidate_base::CandidateBaseConfig;
+use webrtc_ice::candidate::candidate_host::CandidateHostConfig;
+use webrtc_ice::candidate::candidate_peer_reflexive::CandidatePeerReflexiveConfig;
+use webrtc_ice::candidate::candidate_relay::CandidateRelayConfig;
+use webrtc_ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
+use webrtc_ice::candidate::{Candidate as LibraryCandidate, CandidateType};
+use webrtc_ice::mdns::MulticastDnsMode;
+use webrtc_ice::network_type::NetworkType;
+use webrtc_ice::state::ConnectionState;
+use webrtc_ice::udp_network::UDPNetwork;
+use webrtc_util::Conn;
+use webrtc_util::vnet::interface::Interface;
+use webrtc_util::vnet::net::Net;
+
+use crate::base::Base;
+use crate::config::AgentConfig;
+use crate::error::{AgentError, ConnectError, RemoteError, SendError};
+use crate::transaction::Header;
+use mux::Mux;
+
+/// Longest wait for the library's gathering tasks during tear-down; they end within milliseconds.
+const GATHERING_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which side nominates (RFC 8445 section 6.1.1). The library has no conflict handling: signalling has to fix the roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The side that made the offer.
+    Controlling,
+    /// The side that made the answer.
+    Controlled,
+}
+
+/// The state of the connection (RFC 8445 section 6.1.3, as the library names them).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IceState {
+    /// No checks yet.
+    New,
+    /// Checks run, no pair works yet.
+    Checking,
+    /// A pair works.
+    Connected,
+    /// The peer has been silent for a while.
+    Disconnected,
+    /// The agent gave up.
+    Failed,
+    /// Torn down.
+    Closed,
+}
+
+/// What both sides exchange so that checks authenticate (RFC 8445 section 5.3).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name fragment.
+    pub ufrag: String,
+    /// Password.
+    pub pwd: String,
+}
+
+impl core::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+impl Credentials {
+    /// 48 and 190 random bits, more than the 24 and 128 of RFC 8445 section 5.3.
+    fn random() -> Self {
+        let text = |length| rand::rng().sample_iter(Alphanumeric).take(length).map(char::from).collect();
+        Self { ufrag: text(8), pwd: text(32) }
+    }
+
+    /// 4 to 256 and 22 to 256 characters (RFC 8839 section 5.4).
+    fn check(&self) -> Result<(), RemoteError> {
+        let fits = (4..=256).contains(&self.ufrag.len()) && (22..=256).contains(&self.pwd.len());
+        fits.then_some(()).ok_or(RemoteError::Credentials)
+    }
+}
+
+/// A candidate of the peer that can be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteCandidate {
+    /// Where checks go.
+    pub address: SocketAddr,
+    /// What kind it is.
+    pub kind: CandidateKind,
+    /// Its priority.
+    pub priority: u32,
+}
+
+impl RemoteCandidate {
+    /// A signalled candidate, if checks can be sent to it: component 1, UDP, an IP address and a port, a known type.
+    #[must_use]
+    pub fn from_candidate(candidate: &nat_summary::Candidate<'_>) -> Option<Self> {
+        let address = candidate.socket_addr()?;
+        let ip = address.ip();
+        let usable = candidate.component == 1
+            && candidate.transport == Transport::Udp
+            && address.port() != 0
+            && !(ip.is_unspecified() || ip.is_multicast())
+            && candidate.kind != CandidateKind::Unknown;
+        usable.then_some(Self { address, kind: candidate.kind, priority: candidate.priority })
+    }
+
+    fn to_library(self) -> Option<Arc<dyn LibraryCandidate + Send + Sync>> {
+        let base_config = CandidateBaseConfig {
+            network: "udp".to_owned(),
+            address: self.address.ip().to_string(),
+            port: self.address.port(),
+            component: 1,
+            priority: self.priority,
+            ..CandidateBaseConfig::default()
+        };
+        let candidate = match self.kind {
+            CandidateKind::Host => {
+                CandidateHostConfig { base_config, ..CandidateHostConfig::default() }.new_candidate_host()
+            }
+            CandidateKind::ServerReflexive => {
+                CandidateServerReflexiveConfig { base_config, ..CandidateServerReflexiveConfig::default() }
+                    .new_candidate_server_reflexive()
+            }
+            CandidateKind::PeerReflexive => {
+                CandidatePeerReflexiveConfig { base_config, ..CandidatePeerReflexiveConfig::default() }
+                    .new_candidate_peer_reflexive()
+            }
+            CandidateKind::Relayed => {
+                CandidateRelayConfig { base_config, ..CandidateRelayConfig::default() }.new_candidate_relay()
+            }
+            _ => return None,
+        };
+        candidate.ok().map(|candidate| Arc::new(candidate) as Arc<dyn LibraryCandidate + Send + Sync>)
+    }
+}
+
+/// The peer's side: its credentials and candidates.
+#[derive(Debug, Clone)]
+pub struct RemoteDescription {
+    /// The peer's credentials.
+    pub credentials: Credentials,
+    /// The peer's candidates.
+    pub candidates: Vec<RemoteCandidate>,
+}
+
+/// An ICE agent on a [`Base`]. Close it, or just drop it: nothing stays behind.
+pub struct IceAgent {
+    parts: Option<Parts>,
+    credentials: Credentials,
+    state: watch::Receiver<IceState>,
+    config: AgentConfig,
+    role: Role,
+    runtime: Handle,
+    base: Base,
+}
+
+/// Everything that has to end in order.
+struct Parts {
+    agent: Arc<Agent>,
+    net: Arc<Net>,
+    mux: Arc<Mux>,
+    cancel: CancellationToken,
+    dialling: Option<JoinHandle<()>>,
+    state: Arc<watch::Sender<IceState>>,
+}
+
+impl IceAgent {
+    /// Makes the agent and has it take the base's sockets. No check is sent before [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub async fn new(base: &Base, role: Role, config: AgentConfig) -> Result<Self, AgentError> {
+        // in a task of its own: whoever waits here may be cancelled, a half-made agent would leak
+        let made = tokio::spawn(make(base.clone(), role, config));
+        made.await.map_err(|_| AgentError::Shutdown)?
+    }
+
+    /// What to tell the peer besides the candidates.
+    #[must_use]
+    pub const fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The state of the connection, always the latest.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<IceState> {
+        self.state.clone()
+    }
+
+    /// One more candidate of the peer, before or after [`connect`](Self::connect).
+    pub fn add_remote(&self, candidate: RemoteCandidate) {
+        let Some(parts) = &self.parts else { return };
+        if let Some(remote) = candidate.to_library() {
+            self.base.inner().expect_peer(candidate.address);
+            // fails for TCP candidates only
+            let _ = parts.agent.add_remote_candidate(&remote);
+        }
+    }
+
+    /// Checks every pair until one works, at most for `deadline`. More than
+    /// [`AgentConfig::max_remote_candidates`] candidates are ignored.
+    ///
+    /// Cancel safe: checks go on until the agent is closed or dropped.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(&mut self, remote: RemoteDescription, deadline: Duration) -> Result<IceConn, ConnectError> {
+        remote.credentials.check().map_err(ConnectError::Remote)?;
+        let parts = self.parts.as_mut().ok_or(ConnectError::Closed)?;
+        if parts.dialling.is_some() {
+            return Err(ConnectError::Again);
+        }
+        let (agent, cancel, role) = (Arc::clone(&parts.agent), parts.cancel.clone(), self.role);
+        let (connected_tx, mut connected) = mpsc::channel(1);
+        let Credentials { ufrag, pwd } = remote.credentials;
+        parts.dialling = Some(self.runtime.spawn(async move {
+            let (keep_dialling, cancelled) = mpsc::channel(1);
+            let dial = async {
+                let conn: Arc<dyn Conn + Send + Sync> = match role {
+                    Role::Controlling => agent.dial(cancelled, ufrag, pwd).await.ok()?,
+                    Role::Controlled => agent.accept(cancelled, ufrag, pwd).await.ok()?,
+                };
+                Some(conn)
+            };
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                conn = dial => if let Some(conn) = conn {
+                    // whoever waited may be gone: then the connection goes with the agent
+                    let _ = connected_tx.try_send(conn);
+                }
+            }
+            drop(keep_dialling);
+        }));
+        for candidate in remote.candidates.into_iter().take(self.config.max_remote_candidates) {
+            self.add_remote(candidate);
+        }
+        let mut state = self.state.clone();
+        let gave_up = state.wait_for(|state| matches!(state, IceState::Failed | IceState::Closed));
+        tokio::select! {
+            conn = connected.recv() => match conn {
+                Some(conn) => Ok(IceConn { conn, state: self.state.clone() }),
+                None => Err(ConnectError::Failed),
+            },
+            _ = gave_up => Err(ConnectError::Failed),
+            () = tokio::time::sleep(deadline) => Err(ConnectError::TimedOut),
+        }
+    }
+
+    /// The kinds of the pair in use: ours, then the peer's.
+    #[must_use]
+    pub fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)> {
+        let pair = self.parts.as_ref()?.agent.get_selected_candidate_pair()?;
+        let kind = |candidate: &Arc<dyn LibraryCandidate + Send + Sync>| match candidate.candidate_type() {
+            CandidateType::Host => CandidateKind::Host,
+            CandidateType::ServerReflexive => CandidateKind::ServerReflexive,
+            CandidateType::PeerReflexive => CandidateKind::PeerReflexive,
+            CandidateType::Relay => CandidateKind::Relayed,
+            CandidateType::Unspecified => CandidateKind::Unknown,
+        };
+        Some((kind(&pair.local), kind(&pair.remote)))
+    }
+
+    /// Tears everything down and waits for it, at most for [`AgentConfig::close_timeout`]. The tear-down itself goes on
+    /// to its end, waited for or not.
+    pub async fn close(mut self) {
+        if let Some(torn_down) = self.start_tear_down() {
+            let _ = tokio::time::timeout(self.config.close_timeout, torn_down).await;
+        }
+    }
+
+    fn start_tear_down(&mut self) -> Option<JoinHandle<()>> {
+        let parts = self.parts.take()?;
+        Some(self.runtime.spawn(tear_down(parts)))
+    }
+}
+
+impl Drop for IceAgent {
+    fn drop(&mut self) {
+        // without a handle: the task is detached
+        drop(self.start_tear_down());
+    }
+}
+
+impl core::fmt::Debug for IceAgent {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("IceAgent").field("role", &self.role).field("state", &*self.state.borrow()).finish()
+    }
+}
+
+async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, AgentError> {
+    let credentials = Credentials::random();
+    if !base.inner().serve(credentials.pwd.clone(), config.max_remote_candidates) {
+        return Err(AgentError::BaseTaken);
+    }
+    let mux = Mux::new(Arc::clone(base.inner()));
+    // the library shall see the addresses of the base and no other
+    let addresses: Vec<_> = base.local_addrs().map(|local| local.ip().into()).collect();
+    let families = addresses.len();
+    let net = Arc::new(Net::Ifs(vec![Interface::new("base".to_owned(), addresses)]));
+    let by_line = Arc::clone(&mux);
+    let library_config = webrtc_ice::agent::agent_config::AgentConfig {
+        udp_network: UDPNetwork::Muxed(Arc::clone(&mux) as _),
+        local_ufrag: credentials.ufrag.clone(),
+        local_pwd: credentials.pwd.clone(),
+        multicast_dns_mode: MulticastDnsMode::Disabled,
+        network_types: vec![NetworkType::Udp4, NetworkType::Udp6],
+        // one gathering of host candidates per socket: see `Mux`
+        candidate_types: vec![CandidateType::Host; families],
+        include_loopback: true,
+        ip_filter: Arc::new(Some(Box::new(move |ip| by_line.is_mine(ip)))),
+        net: Some(Arc::clone(&net)),
+        is_controlling: role == Role::Controlling,
+        check_interval: config.check_interval,
+        keepalive_interval: Some(config.keepalive_interval),
+        disconnected_timeout: Some(config.disconnected_timeout),
+        failed_timeout: Some(config.failed_timeout),
+        // the deadline of `connect` ends a dead pair, not a count: the peer may start much later than we do
+        max_binding_requests: Some(u16::MAX - 1),
+        // whichever pair works first is taken
+        host_acceptance_min_wait: Some(Duration::ZERO),
+        srflx_acceptance_min_wait: Some(Duration::ZERO),
+        prflx_acceptance_min_wait: Some(Duration::ZERO),
+        relay_acceptance_min_wait: Some(Duration::ZERO),
+        ..Default::default()
+    };
+    let agent = Arc::new(Agent::new(library_config).await.map_err(|_| AgentError::Refused)?);
+
+    let state_tx = Arc::new(watch::Sender::new(IceState::New));
+    let state = state_tx.subscribe();
+    let state_from_agent = Arc::clone(&state_tx);
+    agent.on_connection_state_change(Box::new(move |state| {
+        state_from_agent.send_replace(ice_state(state));
+        Box::pin(core::future::ready(()))
+    }));
+    let (gathered_tx, mut gathered) = mpsc::channel(families + 1);
+    agent.on_candidate(Box::new(move |candidate| {
+        let _ = gathered_tx.try_send(candidate.is_some());
+        Box::pin(core::future::ready(()))
+    }));
+    agent.on_selected_candidate_pair_change(Box::new(|_, _| Box::pin(core::future::ready(()))));
+
+    // from here on every way out, this task's end included, leads through the tear-down
+    let owner = IceAgent {
+        parts: Some(Parts {
+            agent: Arc::clone(&agent),
+            net,
+            mux,
+            cancel: CancellationToken::new(),
+            dialling: None,
+            state: state_tx,
+        }),
+        credentials,
+        state,
+        config,
+        role,
+        runtime: Handle::current(),
+        base,
+    };
+    agent.gather_candidates().map_err(|_| AgentError::Refused)?;
+    let mut taken = 0;
+    while let Some(true) = gathered.recv().await {
+        taken += 1;
+    }
+    if taken == families { Ok(owner) } else { Err(AgentError::NoCandidate) }
+}
+
+fn ice_state(state: ConnectionState) -> IceState {
+    match state {
+        ConnectionState::Unspecified | ConnectionState::New => IceState::New,
+        ConnectionState::Checking => IceState::Checking,
+        ConnectionState::Connected | ConnectionState::Completed => IceState::Connected,
+        ConnectionState::Disconnected => IceState::Disconnected,
+        ConnectionState::Failed => IceState::Failed,
+        ConnectionState::Closed => IceState::Closed,
+    }
+}
+
+/// The order matters, each step for a leak that was seen without it.
+async fn tear_down(parts: Parts) {
+    let Parts { agent, net, mux, cancel, dialling, state } = parts;
+    // a pending dial never returns once the agent is closed
+    cancel.cancel();
+    if let Some(dialling) = dialling {
+        let _ = dialling.await;
+    }
+    // fails only if closed before
+    let _ = agent.close().await;
+    mux.close_lines();
+    // a gathering task may add a candidate after the close: wait until the agent and we alone hold the network
+    let gone = async {
+        while Arc::strong_count(&net) > 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let _ = tokio::time::timeout(GATHERING_TASKS_TIMEOUT, gone).await;
+    for candidate in agent.get_local_candidates().await.unwrap_or_default() {
+        let _ = candidate.close().await;
+    }
+    // whatever the handlers hold goes now, even if somebody keeps the agent's internals alive a little longer
+    agent.on_connection_state_change(Box::new(|_| Box::pin(core::future::ready(()))));
+    agent.on_candidate(Box::new(|_| Box::pin(core::future::ready(()))));
+    agent.on_selected_candidate_pair_change(Box::new(|_, _| Box::pin(core::future::ready(()))));
+    state.send_replace(IceState::Closed);
+}
+
+/// A connected pair: datagrams both ways.
+pub struct IceConn {
+    conn: Arc<dyn Conn + Send + Sync>,
+    state: watch::Receiver<IceState>,
+}
+
+impl IceConn {
+    /// Sends one datagram. What the network does not take is lost, as datagrams are.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(&self, datagram: &[u8]) -> Result<(), SendError> {
+        if Header::peek(datagram).is_some() {
+            return Err(SendError::LooksLikeStun);
+        }
+        if matches!(*self.state.borrow(), IceState::Failed | IceState::Closed) {
+            return Err(SendError::Closed);
+        }
+        self.conn.send(datagram).await.map(drop).map_err(|_| SendError::Socket)
+    }
+
+    /// Receives one datagram; `None` once the connection failed or was closed. Cancel safe.
+    pub async fn recv(&self, buffer: &mut [u8]) -> Option<usize> {
+        let mut state = self.state.clone();
+        tokio::select! {
+            received = self.conn.recv(buffer) => received.ok(),
+            _ = state.wait_for(|state| matches!(state, IceState::Failed | IceState::Closed)) => None,
+        }
+    }
+
+    /// The state of the connection, always the latest.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<IceState> {
+        self.state.clone()
+    }
+}
+
+impl core::fmt::Debug for IceConn {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("IceConn").field("state", &*self.state.borrow()).finish_non_exhaustive()
+    }
+}

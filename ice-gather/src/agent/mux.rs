@@ -1,0 +1,121 @@
+//! How the ICE library gets at the sockets of a base: its `UDPMux`, one connection per socket, closed for good.
+//!
+//! The library asks a mux for one connection per gathering of host candidates and gives it to every local address it
+//! found. Two addresses on one connection would steal each other's datagrams, so there is one gathering per socket:
+//! each runs in a task of its own, which first filters the addresses and then asks for the connection. The task is what
+//! ties the two together.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::task::Id;
+use webrtc_ice::udp_mux::UDPMux;
+use webrtc_util::{Conn, Error};
+
+use crate::base::{Inner, Line};
+
+pub(super) struct Mux {
+    base: Arc<Inner>,
+    /// The gathering task of each socket, in the order of the base's lines.
+    tasks: Mutex<Vec<Id>>,
+    closed: AtomicBool,
+}
+
+impl Mux {
+    pub(super) fn new(base: Arc<Inner>) -> Arc<Self> {
+        Arc::new(Self { base, tasks: Mutex::default(), closed: AtomicBool::new(false) })
+    }
+
+    /// Whether `ip` is the address of the socket that the current gathering task stands for.
+    pub(super) fn is_mine(&self, ip: IpAddr) -> bool {
+        self.base.lines().get(self.my_line()).is_some_and(|line| line.local.ip() == ip)
+    }
+
+    fn my_line(&self) -> usize {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(me) = tokio::task::try_id() else { return 0 };
+        tasks.iter().position(|task| *task == me).unwrap_or_else(|| {
+            tasks.push(me);
+            tasks.len() - 1
+        })
+    }
+
+    pub(super) fn close_lines(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.base.lines().iter().for_each(Line::close);
+    }
+}
+
+#[async_trait]
+impl UDPMux for Mux {
+    async fn close(&self) -> Result<(), Error> {
+        self.close_lines();
+        Ok(())
+    }
+
+    async fn get_conn(self: Arc<Self>, _ufrag: &str) -> Result<Arc<dyn Conn + Send + Sync>, Error> {
+        let line = self.my_line();
+        if self.closed.load(Ordering::Acquire) || line >= self.base.lines().len() {
+            return Err(Error::ErrAlreadyClosed);
+        }
+        Ok(Arc::new(MuxConn { base: Arc::clone(&self.base), line }))
+    }
+
+    async fn remove_conn_by_ufrag(&self, _ufrag: &str) {
+        self.close_lines();
+    }
+}
+
+/// One socket of the base, as the agent sees it.
+struct MuxConn {
+    base: Arc<Inner>,
+    line: usize,
+}
+
+impl MuxConn {
+    fn line(&self) -> Result<&Line, Error> {
+        self.base.lines().get(self.line).ok_or(Error::ErrAlreadyClosed)
+    }
+}
+
+#[async_trait]
+impl Conn for MuxConn {
+    async fn connect(&self, _addr: SocketAddr) -> Result<(), Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.recv_from(buffer).await.map(|(length, _)| length)
+    }
+
+    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        Ok(self.base.recv_for_agent(self.line()?, buffer).await?)
+    }
+
+    async fn send(&self, _buffer: &[u8]) -> Result<usize, Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> Result<usize, Error> {
+        Ok(self.line()?.send_to(buffer, target).await?)
+    }
+
+    fn local_addr(&self) -> Result<SocketAddr, Error> {
+        Ok(self.line()?.local)
+    }
+
+    fn remote_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.line()?.close();
+        Ok(())
+    }
+
+    fn as_any(&self) -> &(dyn core::any::Any + Send + Sync) {
+        self
+    }
+}

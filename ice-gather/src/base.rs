@@ -1,0 +1,724 @@
+//! The sockets: one per address family. ICE and our own STUN transactions share them, and nobody reads them twice.
+//!
+//! There is no reader task. While servers are asked, [`Base::gather`] reads; once connectivity checks run, the agent's
+//! receive loop does. Either takes our answers out of the stream and hands the rest on: gathering keeps the peer's early
+//! checks for the agent, the agent's loop files late answers as evidence. In between, the kernel holds what arrives.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use nat_summary::{CandidateKind, Evidence, NatSummary, Outcome, ServerId};
+use tokio::net::UdpSocket;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use webrtc_util::Conn;
+
+use crate::config::{Bind, BindConfig, GatherConfig};
+use crate::error::BindError;
+use crate::plan::Plan;
+use crate::transaction::{Header, Reject, authenticates};
+use crate::uri::StunServer;
+
+/// Longest datagram read while gathering: only STUN is expected then.
+const GATHER_MTU: usize = 1500;
+/// Checks of the peer kept for the agent until it reads; it repeats what is lost.
+const MAX_EARLY: usize = 16;
+/// Pause after a socket error, so that a broken socket does not turn into a busy loop.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+
+/// One socket per address family, and everything heard on them that is ours.
+///
+/// A base serves one [`IceAgent`](crate::IceAgent). Clones share it; the sockets close with the last of them.
+#[derive(Clone)]
+pub struct Base {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    lines: Vec<Line>,
+    heard: Mutex<Heard>,
+    /// An answer was filed by another reader.
+    answered: Notify,
+    /// The agent's local password: without it nobody can be sending us checks yet.
+    password: OnceLock<String>,
+    runtime: Option<Handle>,
+}
+
+/// One socket with what waits in front of it.
+pub(crate) struct Line {
+    socket: Socket,
+    pub(crate) local: SocketAddr,
+    early: Mutex<VecDeque<(Vec<u8>, SocketAddr)>>,
+    early_len: AtomicUsize,
+    wake: Notify,
+    closed: AtomicBool,
+    /// Remote addresses whose STUN requests pass: signalled ones, and those that authenticated.
+    peers: Mutex<Peers>,
+}
+
+#[derive(Default)]
+struct Peers {
+    addresses: Vec<SocketAddr>,
+    max: usize,
+}
+
+enum Socket {
+    Udp(UdpSocket),
+    /// Any other carrier, such as a virtual network.
+    Conn(Arc<dyn Conn + Send + Sync>),
+}
+
+#[derive(Default)]
+struct Heard {
+    evidence: Box<Evidence>,
+    plan: Option<Plan>,
+    names: Vec<(StunServer, Outcome)>,
+    dropped: Dropped,
+    packets_sent: u32,
+}
+
+/// What was dropped, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// Datagrams that are not STUN, before any peer could be connected.
+    pub garbage: u32,
+    /// STUN that does not decode, or is longer than any Binding answer.
+    pub malformed: u32,
+    /// Responses to no request of ours, before the agent sent any.
+    pub unknown_id: u32,
+    /// Answers from another address or port than the one asked, or on another base.
+    pub wrong_source: u32,
+    /// STUN of other kinds where none is expected.
+    pub unexpected: u32,
+    /// Binding requests whose integrity check failed.
+    pub unauthenticated: u32,
+    /// Authenticated requests from more addresses than one peer can have.
+    pub too_many_peers: u32,
+    /// Checks of the peer that came before the agent read, beyond what is kept.
+    pub early: u32,
+    /// Servers beyond [`GatherConfig::max_servers`].
+    pub servers: u32,
+    /// Errors of a socket on receiving.
+    pub socket_errors: u32,
+}
+
+/// A candidate to signal to the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GatheredCandidate {
+    /// Host or server reflexive.
+    pub kind: CandidateKind,
+    /// Its transport address.
+    pub address: SocketAddr,
+    /// The socket behind it.
+    pub base: SocketAddr,
+    /// Priority (RFC 8445 section 5.1.2.1).
+    pub priority: u32,
+    /// Groups candidates of one kind and base.
+    pub foundation: String,
+}
+
+impl GatheredCandidate {
+    /// As the plain data that writes a candidate line. Component 1, UDP.
+    #[must_use]
+    pub fn as_candidate(&self) -> nat_summary::Candidate<'_> {
+        let is_host = self.kind == CandidateKind::Host;
+        nat_summary::Candidate {
+            foundation: &self.foundation,
+            component: 1,
+            transport: nat_summary::Transport::Udp,
+            priority: self.priority,
+            address: nat_summary::Address::Ip(self.address.ip()),
+            port: self.address.port(),
+            kind: self.kind,
+            related: (!is_host).then(|| (nat_summary::Address::Ip(self.base.ip()), self.base.port())),
+            extensions: "",
+        }
+    }
+}
+
+/// How one server was asked and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerReport {
+    /// Who was asked. A name that did not resolve stands as itself.
+    pub server: StunServer,
+    /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer.
+    pub outcome: Outcome,
+    /// The socket the request left from.
+    pub base: Option<SocketAddr>,
+    /// XOR-MAPPED-ADDRESS of the answer.
+    pub mapped: Option<SocketAddr>,
+    /// Time from request to answer; unknown if the request was sent more than once.
+    pub round_trip: Option<Duration>,
+    /// Packets sent to it.
+    pub sends: u8,
+}
+
+/// What one gathering found.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Gathering {
+    /// To be signalled: host candidates, then reflexive ones, each once.
+    pub candidates: Vec<GatheredCandidate>,
+    /// Everything observed on this base so far.
+    pub evidence: Box<Evidence>,
+    /// One entry per server asked, in the order given.
+    pub servers: Vec<ServerReport>,
+    /// Packets sent to servers by this gathering, retransmissions included.
+    pub packets_sent: u32,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Base {
+    /// Binds the sockets.
+    ///
+    /// # Errors
+    /// [`BindError::NoAddress`] if there is nothing to bind, [`BindError::Socket`] if the system refuses.
+    pub async fn bind(config: BindConfig) -> Result<Self, BindError> {
+        let mut lines = Vec::with_capacity(2);
+        for (bind, route) in [(config.ipv4, "192.0.2.1:9"), (config.ipv6, "[2001:db8::1]:9")] {
+            let ip = match bind {
+                Bind::Off => continue,
+                Bind::Address(ip) => ip,
+                Bind::DefaultRoute => match default_route(route) {
+                    Some(ip) => ip,
+                    None => continue,
+                },
+            };
+            let socket = UdpSocket::bind((ip, 0)).await.map_err(|e| BindError::Socket(e.kind()))?;
+            let local = socket.local_addr().map_err(|e| BindError::Socket(e.kind()))?;
+            if local.ip().is_unspecified() {
+                return Err(BindError::Wildcard);
+            }
+            lines.push(Line::new(Socket::Udp(socket), local));
+        }
+        if lines.is_empty() { Err(BindError::NoAddress) } else { Ok(Self::from_lines(lines)) }
+    }
+
+    /// Takes any datagram carrier as the only socket: a virtual network, or a socket bound elsewhere.
+    ///
+    /// # Errors
+    /// [`BindError::Wildcard`] if its local address is the wildcard, [`BindError::Socket`] if it has none.
+    pub fn from_conn(conn: Arc<dyn Conn + Send + Sync>) -> Result<Self, BindError> {
+        let local = conn.local_addr().map_err(|_| BindError::Socket(io::ErrorKind::NotConnected))?;
+        if local.ip().is_unspecified() {
+            return Err(BindError::Wildcard);
+        }
+        Ok(Self::from_lines(vec![Line::new(Socket::Conn(conn), local)]))
+    }
+
+    fn from_lines(lines: Vec<Line>) -> Self {
+        let mut heard = Heard::default();
+        for line in &lines {
+            heard.evidence.local(line.local.ip());
+        }
+        let inner = Inner {
+            lines,
+            heard: Mutex::new(heard),
+            answered: Notify::new(),
+            password: OnceLock::new(),
+            runtime: Handle::try_current().ok(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The transport address of each socket: IPv4, then IPv6.
+    pub fn local_addrs(&self) -> impl ExactSizeIterator<Item = SocketAddr> + '_ {
+        self.inner.lines.iter().map(|line| line.local)
+    }
+
+    /// Another address of this host: a mapped address equal to it means no NAT.
+    pub fn add_local(&self, ip: IpAddr) {
+        self.inner.heard().evidence.local(ip);
+    }
+
+    /// Everything observed so far, late answers included.
+    #[must_use]
+    pub fn evidence(&self) -> Box<Evidence> {
+        self.inner.heard().evidence()
+    }
+
+    /// The verdict on [`evidence`](Self::evidence).
+    #[must_use]
+    pub fn summary(&self) -> NatSummary {
+        self.evidence().summary()
+    }
+
+    /// Whether a request has left for any STUN server, or a name was looked up for one.
+    #[must_use]
+    pub fn has_asked(&self) -> bool {
+        let heard = self.inner.heard();
+        let sent = heard.plan.as_ref().is_some_and(Plan::has_sent);
+        sent || !heard.names.is_empty() || !heard.evidence.servers().is_empty()
+    }
+
+    /// What was dropped so far.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        self.inner.heard().dropped
+    }
+
+    /// Asks every server from the base of its family, in parallel, until it is enough: see
+    /// [`GatherConfig`]. May be repeated, to ask again for mappings that may have expired.
+    ///
+    /// Cancel safe: a dropped gathering sends nothing more, what it observed stays in [`evidence`](Self::evidence).
+    pub async fn gather(&self, servers: &[StunServer], config: &GatherConfig) -> Gathering {
+        let inner = &*self.inner;
+        let started = Instant::now();
+        let sent_before = inner.start_plan(servers, config, started);
+        let mut lookups = resolve(servers);
+        let (first, second) = (inner.lines.first(), inner.lines.get(1));
+        let mut first_buffer = vec![0_u8; GATHER_MTU];
+        let mut second_buffer = vec![0_u8; if second.is_some() { GATHER_MTU } else { 0 }];
+
+        while !inner.is_gathered() {
+            inner.send_due().await;
+            let wake_at = inner.next_timeout().unwrap_or_else(Instant::now);
+            tokio::select! {
+                // timers first: a flood of datagrams must not outlast the deadline
+                biased;
+                () = tokio::time::sleep_until(wake_at.into()) => {}
+                Some(resolved) = lookups.join_next() => inner.resolved(resolved.ok()),
+                () = inner.answered.notified() => {}
+                (line, received) = receive(first, &mut first_buffer) => {
+                    inner.sort(line, received.map(|(n, source)| (&first_buffer[..n], source))).await;
+                }
+                (line, received) = receive(second, &mut second_buffer) => {
+                    inner.sort(line, received.map(|(n, source)| (&second_buffer[..n], source))).await;
+                }
+            }
+        }
+        inner.gathering(servers, started.elapsed(), sent_before)
+    }
+
+    pub(crate) const fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+}
+
+impl core::fmt::Debug for Base {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Base").field("sockets", &self.inner.lines.len()).finish_non_exhaustive()
+    }
+}
+
+/// The local address that packets toward `remote` leave from. Connecting a UDP socket looks the route up and sends
+/// nothing.
+fn default_route(remote: &str) -> Option<IpAddr> {
+    let remote: SocketAddr = remote.parse().ok()?;
+    let any: IpAddr = if remote.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let socket = StdUdpSocket::bind((any, 0)).ok()?;
+    socket.connect(remote).ok()?;
+    socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_unspecified())
+}
+
+type Lookup = (StunServer, Vec<SocketAddr>);
+
+/// Looks every name up in a task of its own; all end with the returned set.
+fn resolve(servers: &[StunServer]) -> JoinSet<Lookup> {
+    let mut lookups = JoinSet::new();
+    for server in servers {
+        if let StunServer::Name(host, port) = server {
+            let (server, host, port) = (server.clone(), host.clone(), *port);
+            lookups.spawn(async move {
+                let addresses = tokio::net::lookup_host((host, port)).await;
+                (server, addresses.map(Iterator::collect).unwrap_or_default())
+            });
+        }
+    }
+    lookups
+}
+
+/// Receives on `line`; never, if there is none.
+async fn receive<'a>(line: Option<&'a Line>, buffer: &mut [u8]) -> (&'a Line, io::Result<(usize, SocketAddr)>) {
+    match line {
+        Some(line) => (line, line.socket.recv_from(buffer).await),
+        None => core::future::pending().await,
+    }
+}
+
+impl Socket {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        match self {
+            Self::Udp(socket) => socket.recv_from(buffer).await,
+            Self::Conn(conn) => conn.recv_from(buffer).await.map_err(io::Error::other),
+        }
+    }
+
+    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
+        match self {
+            Self::Udp(socket) => socket.send_to(datagram, target).await,
+            Self::Conn(conn) => conn.send_to(datagram, target).await.map_err(io::Error::other),
+        }
+    }
+}
+
+impl Line {
+    fn new(socket: Socket, local: SocketAddr) -> Self {
+        Self {
+            socket,
+            local,
+            early: Mutex::default(),
+            early_len: AtomicUsize::new(0),
+            wake: Notify::new(),
+            closed: AtomicBool::new(false),
+            peers: Mutex::default(),
+        }
+    }
+
+    /// Keeps a check of the peer for the agent; false if there is no room.
+    fn keep_early(&self, datagram: &[u8], source: SocketAddr) -> bool {
+        let mut early = lock(&self.early);
+        if early.len() >= MAX_EARLY {
+            return false;
+        }
+        early.push_back((datagram.to_vec(), source));
+        self.early_len.store(early.len(), Ordering::Release);
+        self.wake.notify_one();
+        true
+    }
+
+    fn take_early(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        if self.early_len.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut early = lock(&self.early);
+        let (datagram, source) = early.pop_front()?;
+        self.early_len.store(early.len(), Ordering::Release);
+        let target = buffer.get_mut(..datagram.len())?;
+        target.copy_from_slice(&datagram);
+        Some((datagram.len(), source))
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    pub(crate) async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        self.socket.send_to(datagram, target).await
+    }
+}
+
+/// Whether a STUN request may go on to the agent.
+enum Admission {
+    Passes,
+    Unauthenticated,
+    TooMany,
+}
+
+impl Inner {
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        lock(&self.heard)
+    }
+
+    /// From now on checks that carry this password are for the agent. False if there is an agent already.
+    pub(crate) fn serve(&self, password: String, max_peers: usize) -> bool {
+        for line in &self.lines {
+            lock(&line.peers).max = max_peers;
+        }
+        self.password.set(password).is_ok()
+    }
+
+    /// A signalled remote candidate: its checks pass without being verified twice.
+    pub(crate) fn expect_peer(&self, remote: SocketAddr) {
+        for line in &self.lines {
+            let mut peers = lock(&line.peers);
+            if !peers.addresses.contains(&remote) {
+                peers.addresses.push(remote);
+                peers.max += 1;
+            }
+        }
+    }
+
+    /// Starts a plan and files the one before it; the packets that were sent until now.
+    fn start_plan(&self, servers: &[StunServer], config: &GatherConfig, now: Instant) -> u32 {
+        let mut heard = self.heard();
+        heard.retire_plan();
+        let bases = self.lines.iter().map(|line| line.local).collect();
+        let mut plan = Plan::new(*config, bases, now).with_first_sequence(heard.packets_sent);
+        heard.names.clear();
+        for server in servers {
+            match server {
+                StunServer::Address(address) => plan.ask(canonical(*address), rand::random(), now),
+                StunServer::Name(..) => {
+                    plan.name_started();
+                    heard.names.push((server.clone(), Outcome::Pending));
+                }
+            }
+        }
+        heard.plan = Some(plan);
+        heard.packets_sent
+    }
+
+    /// A name resolved, or its lookup died. The first address of each family is asked: the others are most likely the
+    /// same server.
+    fn resolved(&self, lookup: Option<Lookup>) {
+        let mut heard = self.heard();
+        let Heard { plan: Some(plan), names, .. } = &mut *heard else { return };
+        plan.name_ended();
+        let Some((server, addresses)) = lookup else { return };
+        let ipv4 = addresses.iter().find(|a| a.is_ipv4());
+        let ipv6 = addresses.iter().find(|a| a.is_ipv6());
+        for address in ipv4.into_iter().chain(ipv6) {
+            if self.lines.iter().any(|line| line.local.is_ipv4() == address.is_ipv4()) {
+                plan.ask(canonical(*address), rand::random(), Instant::now());
+            }
+        }
+        if addresses.is_empty() {
+            if let Some((_, outcome)) = names.iter_mut().find(|(name, _)| *name == server) {
+                *outcome = Outcome::Unresolved;
+            }
+        } else {
+            names.retain(|(name, _)| *name != server);
+        }
+    }
+
+    fn is_gathered(&self) -> bool {
+        self.heard().plan.as_mut().is_none_or(|plan| plan.is_complete(Instant::now()))
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.heard().plan.as_ref().and_then(Plan::poll_timeout)
+    }
+
+    async fn send_due(&self) {
+        loop {
+            let due = self.heard().plan.as_mut().and_then(|plan| plan.poll_transmit(Instant::now()));
+            let Some(transmit) = due else { return };
+            let Some(line) = self.lines.iter().find(|line| line.local == transmit.base) else { return };
+            if line.socket.send_to(&transmit.bytes, transmit.server).await.is_err()
+                && let Some(plan) = &mut self.heard().plan
+            {
+                plan.handle_send_error(transmit.request);
+            }
+        }
+    }
+
+    /// Sorts what came in while gathering: our answers are filed, the peer's checks kept, the rest dropped and counted.
+    async fn sort(&self, line: &Line, received: io::Result<(&[u8], SocketAddr)>) {
+        let Ok((datagram, source)) = received else {
+            self.heard().dropped.socket_errors += 1;
+            tokio::time::sleep(ERROR_PAUSE).await;
+            return;
+        };
+        match Header::peek(datagram) {
+            None => bump(&mut self.heard().dropped.garbage),
+            Some(header) if header.is_response => {
+                if !self.file_answer(line, source, datagram) {
+                    bump(&mut self.heard().dropped.unknown_id);
+                }
+            }
+            Some(header) if header.is_binding_request => {
+                let admitted = self.admits(line, source, datagram);
+                if admitted && !line.keep_early(datagram, source) {
+                    bump(&mut self.heard().dropped.early);
+                }
+            }
+            Some(_) => bump(&mut self.heard().dropped.unexpected),
+        }
+    }
+
+    /// Files a response, if it is ours or claims to be; false if it belongs to a transaction of somebody else.
+    fn file_answer(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+        let mut heard = self.heard();
+        let Heard { plan: Some(plan), dropped, .. } = &mut *heard else { return false };
+        match plan.handle_datagram(Instant::now(), line.local, canonical(source), datagram) {
+            Ok(_) => self.answered.notify_one(),
+            Err(Reject::UnknownId) => return false,
+            Err(Reject::WrongSource) => bump(&mut dropped.wrong_source),
+            Err(Reject::NotABindingResponse) => bump(&mut dropped.unexpected),
+            Err(Reject::NotStun | Reject::TooLong | Reject::Malformed) => bump(&mut dropped.malformed),
+        }
+        true
+    }
+
+    /// Whether a Binding request may go on to the agent. Each new source has to authenticate once, and a peer has only
+    /// so many addresses: the agent remembers every one for ever.
+    fn admits(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+        let admission = {
+            let mut peers = lock(&line.peers);
+            if peers.addresses.contains(&source) {
+                Admission::Passes
+            } else if !self.password.get().is_some_and(|password| authenticates(datagram, password)) {
+                Admission::Unauthenticated
+            } else if peers.addresses.len() >= peers.max {
+                Admission::TooMany
+            } else {
+                peers.addresses.push(source);
+                Admission::Passes
+            }
+        };
+        match admission {
+            Admission::Passes => true,
+            Admission::Unauthenticated => {
+                bump(&mut self.heard().dropped.unauthenticated);
+                false
+            }
+            Admission::TooMany => {
+                bump(&mut self.heard().dropped.too_many_peers);
+                false
+            }
+        }
+    }
+
+    /// The agent's reading end: whatever is not ours, straight from the socket into the agent's buffer. Fails once the
+    /// line is closed, and only then: the agent's loop ends for ever on the first error.
+    pub(crate) async fn recv_for_agent(&self, line: &Line, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        loop {
+            if line.closed.load(Ordering::Acquire) {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
+            if let Some(early) = line.take_early(buffer) {
+                return Ok(early);
+            }
+            let received = tokio::select! {
+                biased;
+                received = line.socket.recv_from(buffer) => received,
+                () = line.wake.notified() => continue,
+            };
+            let Ok((length, source)) = received else {
+                bump(&mut self.heard().dropped.socket_errors);
+                tokio::select! {
+                    () = line.wake.notified() => {}
+                    () = tokio::time::sleep(ERROR_PAUSE) => {}
+                }
+                continue;
+            };
+            let datagram = &buffer[..length];
+            let is_for_agent = match Header::peek(datagram) {
+                None => true,
+                Some(header) if header.is_response => !self.file_answer(line, source, datagram),
+                Some(header) if header.is_binding_request => self.admits(line, source, datagram),
+                Some(_) => lock(&line.peers).addresses.contains(&source),
+            };
+            if is_for_agent {
+                return Ok((length, source));
+            }
+        }
+    }
+
+    fn gathering(&self, servers: &[StunServer], elapsed: Duration, sent_before: u32) -> Gathering {
+        let mut heard = self.heard();
+        if heard.plan.as_ref().is_some_and(|plan| plan.is_past_deadline(Instant::now())) {
+            for (_, outcome) in &mut heard.names {
+                *outcome = Outcome::Unresolved;
+            }
+        }
+        let over_cap = heard.plan.as_ref().map_or(0, Plan::over_cap);
+        heard.dropped.servers = heard.dropped.servers.saturating_add(over_cap);
+        let requests = heard.plan.as_ref().map_or(&[][..], Plan::requests);
+        let mut reports: Vec<ServerReport> = requests
+            .iter()
+            .map(|request| ServerReport {
+                server: StunServer::Address(request.server),
+                outcome: request.outcome,
+                base: Some(request.base).filter(|_| request.sends > 0),
+                mapped: request.mapped,
+                round_trip: request.round_trip,
+                sends: request.sends,
+            })
+            .collect();
+        reports.extend(heard.names.iter().map(|(server, outcome)| ServerReport {
+            server: server.clone(),
+            outcome: *outcome,
+            base: None,
+            mapped: None,
+            round_trip: None,
+            sends: 0,
+        }));
+        reports.sort_by_key(|r| servers.iter().position(|s| *s == r.server).unwrap_or(usize::MAX));
+
+        let observed = |mapped| heard.plan.as_ref().is_some_and(|plan| plan.possible().any(|o| o.mapped == mapped));
+        let mut candidates: Vec<GatheredCandidate> = Vec::new();
+        for (number, line) in (1..).zip(&self.lines) {
+            candidates.push(candidate(CandidateKind::Host, line.local, line.local, number));
+        }
+        for (number, report) in (10..).zip(&reports) {
+            if let (Some(mapped), Some(base)) = (report.mapped, report.base)
+                && observed(mapped)
+                && mapped.is_ipv4() == base.is_ipv4()
+                && !candidates.iter().any(|c| c.address == mapped)
+            {
+                candidates.push(candidate(CandidateKind::ServerReflexive, mapped, base, number));
+            }
+        }
+        let packets_sent = heard.plan.as_ref().map_or(0, Plan::next_sequence) - sent_before;
+        Gathering { candidates, evidence: heard.evidence(), servers: reports, packets_sent, elapsed }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for line in self.lines.drain(..) {
+            // a virtual network keeps a connection until it is told to let go
+            if let (Socket::Conn(conn), Some(runtime)) = (line.socket, &self.runtime) {
+                runtime.spawn(async move { conn.close().await });
+            }
+        }
+    }
+}
+
+impl Heard {
+    /// What the current plan knows goes into the evidence for good.
+    fn retire_plan(&mut self) {
+        self.evidence = self.evidence();
+        if let Some(plan) = self.plan.take() {
+            self.packets_sent = plan.next_sequence();
+        }
+    }
+
+    fn evidence(&self) -> Box<Evidence> {
+        let mut evidence = self.evidence.clone();
+        if let Some(plan) = &self.plan {
+            plan.record(&mut evidence);
+        }
+        for (server, outcome) in &self.names {
+            evidence.asked(server.id(), *outcome);
+        }
+        evidence
+    }
+}
+
+/// Priority with the recommended preferences (RFC 8445 section 5.1.2.2): IPv6 before IPv4 costs nothing here, so both
+/// get the same local preference, as the ICE library gives them.
+fn candidate(kind: CandidateKind, address: SocketAddr, base: SocketAddr, foundation: u16) -> GatheredCandidate {
+    let preference = if kind == CandidateKind::Host { 126 } else { 100 };
+    let priority = (preference << 24) + (0xffff << 8) + 255;
+    GatheredCandidate { kind, address, base, priority, foundation: foundation.to_string() }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn bump(counter: &mut u32) {
+    *counter = counter.saturating_add(1);
+}
+
+/// No code here panics while it holds a lock, and what a lock guards is valid at every step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How evidence names this server.
+impl From<&ServerReport> for ServerId {
+    fn from(report: &ServerReport) -> Self {
+        report.server.id()
+    }
+}

@@ -1,0 +1,120 @@
+//! Every setting, with its default and the reason for it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Which local address a socket is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Bind {
+    /// No socket of this family.
+    #[default]
+    Off,
+    /// The address the default route leaves from, looked up without sending anything. No socket if there is none.
+    DefaultRoute,
+    /// This address.
+    Address(IpAddr),
+}
+
+/// Where the sockets of a [`Base`](crate::Base) are bound: one per family, each to one local address.
+///
+/// A socket bound to the wildcard address may leave through several interfaces, and so through several NATs: their
+/// mappings would be compared as if they were one. A base is therefore always bound to one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct BindConfig {
+    /// IPv4.
+    pub ipv4: Bind,
+    /// IPv6.
+    pub ipv6: Bind,
+}
+
+impl Default for BindConfig {
+    fn default() -> Self {
+        Self { ipv4: Bind::DefaultRoute, ipv6: Bind::DefaultRoute }
+    }
+}
+
+impl BindConfig {
+    /// One socket, on this address.
+    #[must_use]
+    pub const fn address(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self { ipv4: Bind::Address(ip), ipv6: Bind::Off },
+            IpAddr::V6(_) => Self { ipv4: Bind::Off, ipv6: Bind::Address(ip) },
+        }
+    }
+
+    /// Adds a socket on this address, beside the one of the other family.
+    #[must_use]
+    pub const fn and(mut self, ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => self.ipv4 = Bind::Address(ip),
+            IpAddr::V6(_) => self.ipv6 = Bind::Address(ip),
+        }
+        self
+    }
+}
+
+/// How a cohort of STUN servers is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct GatherConfig {
+    /// First retransmission time-out; it doubles each time (RFC 8489 section 6.2.1, which suggests 500 ms: half of it
+    /// costs nothing without loss and halves the wait with it).
+    pub initial_rto: Duration,
+    /// Most times one request is sent (RFC 8489 section 6.2.1, Rc).
+    pub max_sends: u8,
+    /// What is unanswered by then has timed out. Long enough for a satellite path.
+    pub deadline: Duration,
+    /// Once two server addresses answered one base, the others get this long, or one more of the longest round trip
+    /// seen if that is longer.
+    pub grace: Duration,
+    /// Least time between two requests (RFC 8445 section 14, Ta). Zero: a cohort is a handful of packets.
+    pub pacing: Duration,
+    /// Most servers asked; what is beyond is counted as [`Dropped::servers`](crate::Dropped::servers).
+    pub max_servers: u16,
+}
+
+impl Default for GatherConfig {
+    fn default() -> Self {
+        Self {
+            initial_rto: Duration::from_millis(250),
+            max_sends: 7,
+            deadline: Duration::from_secs(3),
+            grace: Duration::from_millis(40),
+            pacing: Duration::ZERO,
+            max_servers: 64,
+        }
+    }
+}
+
+/// How connectivity is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct AgentConfig {
+    /// Time between two rounds of checks while connecting (RFC 8445 section 14 allows down to 5 ms).
+    pub check_interval: Duration,
+    /// Time between two consent checks once connected (RFC 7675 section 5.1).
+    pub keepalive_interval: Duration,
+    /// Without a packet from the peer for this long, the connection counts as disconnected.
+    pub disconnected_timeout: Duration,
+    /// Disconnected for this long, it has failed (RFC 7675 section 5.1: consent expires after 30 s in all).
+    pub failed_timeout: Duration,
+    /// Most remote candidates taken by signalling, and most addresses the peer may be learnt at besides.
+    pub max_remote_candidates: usize,
+    /// Longest wait for a tear-down in [`IceAgent::close`](crate::IceAgent::close). The tear-down itself goes on.
+    pub close_timeout: Duration,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            check_interval: Duration::from_millis(100),
+            keepalive_interval: Duration::from_secs(2),
+            disconnected_timeout: Duration::from_secs(5),
+            failed_timeout: Duration::from_secs(25),
+            max_remote_candidates: 32,
+            close_timeout: Duration::from_secs(1),
+        }
+    }
+}

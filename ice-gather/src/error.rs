@@ -1,0 +1,106 @@
+//! One small error per operation. None of them shows an address.
+
+use core::fmt;
+use std::io;
+
+/// Why a [`Base`](crate::Base) has no socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BindError {
+    /// No family is switched on, or none has a route.
+    NoAddress,
+    /// The system refused the socket or the address.
+    Socket(io::ErrorKind),
+    /// The given connection is bound to the wildcard address: say which local address it stands for.
+    Wildcard,
+}
+
+/// Why an [`IceAgent`](crate::IceAgent) could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// The base has an agent already.
+    BaseTaken,
+    /// The ICE library refused its configuration.
+    Refused,
+    /// The ICE library did not take the base's sockets.
+    NoCandidate,
+    /// The runtime is shutting down.
+    Shutdown,
+}
+
+/// Why a remote description was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// The user name fragment or the password is too short or too long (RFC 8445 section 5.3).
+    Credentials,
+}
+
+/// Why no connection came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The remote description is unusable.
+    Remote(RemoteError),
+    /// `connect` was called before on this agent.
+    Again,
+    /// No pair of candidates worked in time.
+    TimedOut,
+    /// The agent gave up.
+    Failed,
+    /// The agent was closed.
+    Closed,
+}
+
+/// Why a datagram was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// It looks like STUN and would be taken for ICE's own.
+    LooksLikeStun,
+    /// The connection is closed.
+    Closed,
+    /// The socket refused it.
+    Socket,
+}
+
+macro_rules! messages {
+    ($($error:ty { $($variant:pat => $text:expr),+ $(,)? })+) => {$(
+        impl fmt::Display for $error {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self { $($variant => write!(f, $text),)+ }
+            }
+        }
+        impl core::error::Error for $error {}
+    )+};
+}
+
+messages! {
+    BindError {
+        Self::NoAddress => "no address family to bind",
+        Self::Socket(kind) => "the system refused the socket: {kind}",
+        Self::Wildcard => "the connection is bound to the wildcard address",
+    }
+    AgentError {
+        Self::BaseTaken => "the base already has an agent",
+        Self::Refused => "the ICE library refused its configuration",
+        Self::NoCandidate => "the ICE library took no local candidate",
+        Self::Shutdown => "the runtime is shutting down",
+    }
+    RemoteError {
+        Self::Credentials => "the peer's ICE credentials have a wrong length",
+    }
+    ConnectError {
+        Self::Remote(error) => "{error}",
+        Self::Again => "this agent connected before",
+        Self::TimedOut => "no candidate pair worked in time",
+        Self::Failed => "the ICE agent gave up",
+        Self::Closed => "the ICE agent was closed",
+    }
+    SendError {
+        Self::LooksLikeStun => "the datagram looks like STUN",
+        Self::Closed => "the connection is closed",
+        Self::Socket => "the socket refused the datagram",
+    }
+}

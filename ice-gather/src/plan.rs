@@ -1,0 +1,314 @@
+//! Which request goes to whom and when, and when it is enough: pure, time and randomness are arguments.
+//!
+//! Drive it like this: hand in the servers with [`Plan::ask`]; send whatever [`poll_transmit`](Plan::poll_transmit)
+//! gives until it gives nothing; wait for a datagram ([`handle_datagram`](Plan::handle_datagram)) or for the instant of
+//! [`poll_timeout`](Plan::poll_timeout); repeat until [`is_complete`](Plan::is_complete). Datagrams may be handed in
+//! after that: a late answer is evidence like any other.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use nat_summary::{Evidence, Observation, Outcome};
+
+use crate::config::GatherConfig;
+use crate::transaction::{Answer, HEADER_LEN, Reject, TransactionId, read_answer, write_request};
+
+/// A request to send now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transmit {
+    /// Number of the request, for [`Plan::handle_send_error`].
+    pub request: usize,
+    /// The base it has to leave from.
+    pub base: SocketAddr,
+    /// Where to.
+    pub server: SocketAddr,
+    /// The bytes.
+    pub bytes: [u8; HEADER_LEN],
+}
+
+/// A server that answered one of our requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered {
+    /// Number of the request.
+    pub request: usize,
+    /// What it said.
+    pub answer: Answer,
+}
+
+/// One request: a server asked from a base.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) base: SocketAddr,
+    pub(crate) server: SocketAddr,
+    id: TransactionId,
+    pub(crate) sends: u8,
+    first_sent: Option<Instant>,
+    next_send: Instant,
+    rto: Duration,
+    pub(crate) outcome: Outcome,
+    pub(crate) mapped: Option<SocketAddr>,
+    /// Unknown if the request was sent more than once: which copy was answered is (RFC 6298 section 3).
+    pub(crate) round_trip: Option<Duration>,
+    sequence: u32,
+}
+
+impl Request {
+    fn observation(&self) -> Option<Observation> {
+        let Self { base, server, sequence, .. } = *self;
+        self.mapped.map(|mapped| Observation { base, server: server.into(), mapped, sequence })
+    }
+}
+
+/// The requests of one gathering.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    config: GatherConfig,
+    bases: Vec<SocketAddr>,
+    requests: Vec<Request>,
+    names: usize,
+    not_before: Instant,
+    deadline: Instant,
+    grace_ends: Option<Instant>,
+    first_sequence: u32,
+    sent: u32,
+    over_cap: u32,
+    ended: bool,
+}
+
+impl Plan {
+    /// Asks nobody yet, from these bases: at most one of each family.
+    #[must_use]
+    pub fn new(config: GatherConfig, bases: Vec<SocketAddr>, now: Instant) -> Self {
+        let deadline = now + config.deadline;
+        Self {
+            config,
+            bases,
+            requests: Vec::new(),
+            names: 0,
+            not_before: now,
+            deadline,
+            grace_ends: None,
+            first_sequence: 0,
+            sent: 0,
+            over_cap: 0,
+            ended: false,
+        }
+    }
+
+    /// Numbers observations from here on, so that they supersede those of an earlier plan on the same bases.
+    #[must_use]
+    pub const fn with_first_sequence(mut self, sequence: u32) -> Self {
+        self.first_sequence = sequence;
+        self
+    }
+
+    /// Asks `server` from the base of its family, under an unguessable transaction id. A server that was asked already is
+    /// not asked twice; one without a base of its family is unreachable.
+    pub fn ask(&mut self, server: SocketAddr, id: TransactionId, now: Instant) {
+        if self.requests.iter().any(|r| r.server == server) {
+            return;
+        }
+        if self.requests.len() >= usize::from(self.config.max_servers) {
+            self.over_cap = self.over_cap.saturating_add(1);
+            return;
+        }
+        let base = self.bases.iter().find(|base| base.is_ipv4() == server.is_ipv4());
+        self.requests.push(Request {
+            base: base.copied().unwrap_or(server),
+            server,
+            id,
+            sends: 0,
+            first_sent: None,
+            next_send: now,
+            rto: self.config.initial_rto,
+            outcome: if base.is_some() { Outcome::Pending } else { Outcome::Unreachable },
+            mapped: None,
+            round_trip: None,
+            sequence: 0,
+        });
+    }
+
+    /// A name is being resolved: it may still become a server.
+    pub const fn name_started(&mut self) {
+        self.names += 1;
+    }
+
+    /// A name resolved, or failed to.
+    pub const fn name_ended(&mut self) {
+        self.names = self.names.saturating_sub(1);
+    }
+
+    /// The next request that is due, if any.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        if self.ended || now < self.not_before || now >= self.deadline {
+            return None;
+        }
+        let max_sends = self.config.max_sends;
+        let due = |r: &Request| r.outcome == Outcome::Pending && r.sends < max_sends && r.next_send <= now;
+        let (number, request) = self.requests.iter_mut().enumerate().find(|(_, r)| due(r))?;
+        if request.first_sent.is_none() {
+            request.first_sent = Some(now);
+            request.sequence = self.first_sequence.saturating_add(self.sent);
+        }
+        self.sent += 1;
+        request.sends += 1;
+        request.next_send = now + request.rto;
+        request.rto *= 2;
+        self.not_before = now + self.config.pacing;
+        Some(Transmit { request: number, base: request.base, server: request.server, bytes: write_request(request.id) })
+    }
+
+    /// The socket refused a request: no route, or a local error. Another copy may still get through.
+    pub fn handle_send_error(&mut self, request: usize) {
+        if let Some(request) = self.requests.get_mut(request)
+            && request.outcome == Outcome::Pending
+        {
+            request.outcome = Outcome::Unreachable;
+        }
+    }
+
+    /// A datagram that may be an answer came in on `base` from `source`. A request ends with its first answer; the id
+    /// and the source must be those of the request.
+    ///
+    /// # Errors
+    /// [`Reject`]: no answer of ours. The request, if there is one, goes on.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        base: SocketAddr,
+        source: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<Answered, Reject> {
+        let (id, answer) = read_answer(datagram)?;
+        let (number, request) = self
+            .requests
+            .iter_mut()
+            .enumerate()
+            .find(|(_, r)| r.id == id && r.sends > 0 && !matches!(r.outcome, Outcome::Answered | Outcome::Refused))
+            .ok_or(Reject::UnknownId)?;
+        if request.server != source || request.base != base {
+            return Err(Reject::WrongSource);
+        }
+        request.outcome = match answer {
+            Answer::Mapped(mapped) => {
+                request.mapped = Some(mapped);
+                Outcome::Answered
+            }
+            Answer::Refused(_) | Answer::Unreadable => Outcome::Refused,
+        };
+        if let (1, Some(sent)) = (request.sends, request.first_sent) {
+            request.round_trip = Some(now.saturating_duration_since(sent));
+        }
+        self.start_grace(now);
+        Ok(Answered { request: number, answer })
+    }
+
+    /// From the quorum on, the servers still missing get one grace period.
+    fn start_grace(&mut self, now: Instant) {
+        if self.grace_ends.is_none() && self.has_quorum() {
+            let longest = self.requests.iter().filter_map(|r| r.round_trip).max().unwrap_or_default();
+            self.grace_ends = Some(now + self.config.grace.max(longest));
+        }
+    }
+
+    /// Two distinct server addresses answered one base: the least that can prove independence.
+    fn has_quorum(&self) -> bool {
+        let other_address = |a: &Observation, b: &Observation| !a.server.is_same_address(&b.server);
+        self.possible().any(|a| self.possible().any(|b| a.base == b.base && other_address(&a, &b)))
+    }
+
+    /// The observations that count: a lie no NAT can tell is none.
+    pub(crate) fn possible(&self) -> impl Iterator<Item = Observation> {
+        self.requests.iter().filter_map(Request::observation).filter(Observation::is_possible)
+    }
+
+    /// When to look again, if no datagram comes before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.ended {
+            return None;
+        }
+        let max_sends = self.config.max_sends;
+        let sends = self
+            .requests
+            .iter()
+            .filter(|r| r.outcome == Outcome::Pending && r.sends < max_sends)
+            .map(|r| r.next_send.max(self.not_before));
+        sends.chain(self.grace_ends).chain([self.deadline]).min()
+    }
+
+    /// Whether it is enough: every request ended, or what is missing cannot change the verdict, or the grace period or
+    /// the deadline is over. From then on nothing is sent.
+    pub fn is_complete(&mut self, now: Instant) -> bool {
+        if !self.ended {
+            self.ended = (self.names == 0 && self.requests.iter().all(|r| r.outcome != Outcome::Pending))
+                || now >= self.deadline
+                || self.grace_ends.is_some_and(|end| now >= end)
+                || self.is_dependent();
+            if now >= self.deadline {
+                self.time_out();
+            }
+        }
+        self.ended
+    }
+
+    /// One base is mapped differently toward different servers: no further answer takes that back. While another port
+    /// of a server that answered is unasked-for, the kind of dependence is still open.
+    fn is_dependent(&self) -> bool {
+        let differ = self.possible().any(|a| self.possible().any(|b| a.base == b.base && a.mapped != b.mapped));
+        let two_ports_open = self.requests.iter().any(|a| {
+            a.outcome == Outcome::Pending
+                && self.requests.iter().any(|b| a.server.ip() == b.server.ip() && a.server != b.server)
+        });
+        differ && !two_ports_open
+    }
+
+    fn time_out(&mut self) {
+        for request in &mut self.requests {
+            if request.outcome == Outcome::Pending {
+                request.outcome = Outcome::TimedOut;
+            }
+        }
+    }
+
+    /// Whether anything was sent.
+    #[must_use]
+    pub const fn has_sent(&self) -> bool {
+        self.sent > 0
+    }
+
+    /// Requests sent so far, retransmissions included.
+    #[must_use]
+    pub const fn packets_sent(&self) -> u32 {
+        self.sent
+    }
+
+    /// Adds what is known so far.
+    pub fn record(&self, evidence: &mut Evidence) {
+        for request in &self.requests {
+            evidence.asked(request.server.into(), request.outcome);
+            if let Some(observation) = request.observation() {
+                evidence.observe(observation);
+            }
+        }
+    }
+
+    pub(crate) const fn next_sequence(&self) -> u32 {
+        self.first_sequence.saturating_add(self.sent)
+    }
+
+    pub(crate) fn is_past_deadline(&self, now: Instant) -> bool {
+        now >= self.deadline
+    }
+
+    pub(crate) const fn over_cap(&self) -> u32 {
+        self.over_cap
+    }
+
+    pub(crate) fn requests(&self) -> &[Request] {
+        &self.requests
+    }
+}
+
+#[cfg(test)]
+mod tests;

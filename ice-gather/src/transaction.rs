@@ -1,0 +1,159 @@
+//! One STUN exchange, bytes in and out (RFC 8489): no socket, no clock.
+
+use core::fmt;
+use std::net::SocketAddr;
+
+use stun::attributes::{ATTR_ERROR_CODE, ATTR_XORMAPPED_ADDRESS};
+use stun::integrity::MessageIntegrity;
+use stun::message::{CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, Getter, METHOD_BINDING, Message, MessageType};
+use stun::xoraddr::XorMappedAddress;
+
+/// Length of the header of a message (RFC 8489 section 5).
+pub(crate) const HEADER_LEN: usize = 20;
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
+/// Longest answer read. No attribute of a Binding answer needs more; longer ones are dropped unread.
+const MAX_ANSWER: usize = 1500;
+
+/// The 96 random bits that pair a request with its answer.
+pub type TransactionId = [u8; 12];
+
+/// The first bytes of a datagram that can only be STUN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Whether it answers a request: a success or an error response.
+    pub is_response: bool,
+    /// Whether it is a Binding request.
+    pub is_binding_request: bool,
+    /// Its transaction.
+    pub id: TransactionId,
+}
+
+impl Header {
+    /// Tells STUN from everything else on the same socket (RFC 7983): one byte's comparison for a datagram that is not.
+    #[must_use]
+    pub fn peek(datagram: &[u8]) -> Option<Self> {
+        if datagram.first().is_none_or(|first| *first > 3) {
+            return None;
+        }
+        let header: &[u8; HEADER_LEN] = datagram.first_chunk()?;
+        if header[4..8] != MAGIC_COOKIE {
+            return None;
+        }
+        let mut id = [0; 12];
+        id.copy_from_slice(&header[8..]);
+        let typ = u16::from_be_bytes([header[0], header[1]]);
+        Some(Self { is_response: typ & 0x0100 != 0, is_binding_request: typ == 0x0001, id })
+    }
+}
+
+/// What a server said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// XOR-MAPPED-ADDRESS.
+    Mapped(SocketAddr),
+    /// An error response with its code, 0 if it has none that can be read.
+    Refused(u16),
+    /// A success response without an XOR-MAPPED-ADDRESS of a valid length and family. A plain MAPPED-ADDRESS does not
+    /// do: gateways rewrite it (RFC 8489 section 14.2). It still proves that UDP passes.
+    Unreadable,
+}
+
+/// Why a datagram is no answer of ours. Each is dropped and counted; the transaction goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reject {
+    /// Not STUN at all.
+    NotStun,
+    /// Longer than any Binding answer.
+    TooLong,
+    /// STUN that does not decode.
+    Malformed,
+    /// Not a response of the Binding method.
+    NotABindingResponse,
+    /// The transaction is not ours, or ended.
+    UnknownId,
+    /// It came from another address or port than the one asked.
+    WrongSource,
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotStun => "not STUN",
+            Self::TooLong => "longer than any Binding answer",
+            Self::Malformed => "malformed STUN",
+            Self::NotABindingResponse => "not a Binding response",
+            Self::UnknownId => "unknown transaction",
+            Self::WrongSource => "answered from another address",
+        })
+    }
+}
+
+impl core::error::Error for Reject {}
+
+/// A Binding request: a header and nothing else (RFC 8489 section 5).
+#[must_use]
+pub fn write_request(id: TransactionId) -> [u8; HEADER_LEN] {
+    let mut request = [0; HEADER_LEN];
+    request[1] = 0x01;
+    request[4..8].copy_from_slice(&MAGIC_COOKIE);
+    request[8..].copy_from_slice(&id);
+    request
+}
+
+/// Reads the answer to a request: class, method, attribute lengths and families are checked. Whether the transaction is
+/// ours and the source is right is the [`Plan`](crate::Plan)'s to say.
+///
+/// # Errors
+/// [`Reject`], for everything that is not a well-formed Binding response.
+pub fn read_answer(datagram: &[u8]) -> Result<(TransactionId, Answer), Reject> {
+    let header = Header::peek(datagram).ok_or(Reject::NotStun)?;
+    if datagram.len() > MAX_ANSWER {
+        return Err(Reject::TooLong);
+    }
+    let mut message = Message::new();
+    message.unmarshal_binary(datagram).map_err(|_| Reject::Malformed)?;
+    // the decoder takes datagrams with bytes behind the announced length
+    if datagram.len() != HEADER_LEN + message.length as usize {
+        return Err(Reject::Malformed);
+    }
+    let response = |class| MessageType::new(METHOD_BINDING, class);
+    let answer = if message.typ == response(CLASS_SUCCESS_RESPONSE) {
+        mapped_address(&message).map_or(Answer::Unreadable, Answer::Mapped)
+    } else if message.typ == response(CLASS_ERROR_RESPONSE) {
+        Answer::Refused(error_code(&message))
+    } else {
+        return Err(Reject::NotABindingResponse);
+    };
+    Ok((header.id, answer))
+}
+
+/// 8 bytes with family 1, or 20 with family 2 (RFC 8489 section 14.2); the library takes less.
+fn mapped_address(message: &Message) -> Option<SocketAddr> {
+    let value = message.get(ATTR_XORMAPPED_ADDRESS).ok()?;
+    if !matches!((value.len(), value.get(1)), (8, Some(1)) | (20, Some(2))) {
+        return None;
+    }
+    let mut mapped = XorMappedAddress::default();
+    mapped.get_from(message).ok()?;
+    Some(SocketAddr::new(mapped.ip, mapped.port))
+}
+
+/// The code alone (RFC 8489 section 14.8): the library's error type panics when one with a broken reason is shown.
+fn error_code(message: &Message) -> u16 {
+    match message.get(ATTR_ERROR_CODE).as_deref() {
+        Ok([_, _, class @ 3..=6, number @ 0..=99, ..]) => u16::from(*class) * 100 + u16::from(*number),
+        _ => 0,
+    }
+}
+
+/// Whether a message carries a MESSAGE-INTEGRITY made with `password` (RFC 8489 section 14.5, short-term credentials).
+pub(crate) fn authenticates(datagram: &[u8], password: &str) -> bool {
+    let mut message = Message::new();
+    message.unmarshal_binary(datagram).is_ok()
+        && MessageIntegrity(password.as_bytes().to_vec()).check(&mut message).is_ok()
+}
+
+#[cfg(test)]
+mod tests;

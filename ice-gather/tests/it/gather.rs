@@ -1,0 +1,147 @@
+//! Gathering from one base.
+
+use std::time::{Duration, Instant};
+
+use ice_gather::responder::{Manner, Responder};
+use ice_gather::{Base, BindConfig, BindError, GatherConfig, StunServer};
+use nat_summary::{CandidateKind, NatType, Outcome, Rule};
+
+pub(crate) async fn base() -> Base {
+    Base::bind(BindConfig::address([127, 0, 0, 1].into())).await.unwrap()
+}
+
+async fn cohort(silent: usize) -> (Vec<Responder>, Vec<StunServer>) {
+    let mut responders = Vec::new();
+    for n in 0..5_usize {
+        let manner = if n < silent { Manner::Silent } else { Manner::Honest };
+        responders.push(Responder::bind_with((format!("127.0.0.{}", 11 + n), 0), manner).await.unwrap());
+    }
+    let servers = responders.iter().map(Responder::server).collect();
+    (responders, servers)
+}
+
+#[tokio::test]
+async fn five_servers_answer_one_base_with_one_packet_each() {
+    let (responders, servers) = cohort(0).await;
+    let base = base().await;
+    let gathering = base.gather(&servers, &GatherConfig::default()).await;
+    let summary = gathering.evidence.summary();
+    assert_eq!(summary.nat_type(), NatType::Open);
+    assert_eq!(summary.rule(), Rule::MappedIsLocal);
+    assert_eq!(summary.counts().bases, 1);
+    assert_eq!(gathering.packets_sent, 5);
+    assert!(responders.iter().all(|r| r.requests() == 1));
+    assert_eq!(gathering.candidates.len(), 1, "a reflexive candidate equal to the host candidate is no other");
+    assert_eq!(gathering.servers.iter().map(|s| s.server.clone()).collect::<Vec<_>>(), servers);
+}
+
+#[tokio::test]
+async fn a_dead_server_does_not_cost_five_seconds() {
+    let (_responders, servers) = cohort(1).await;
+    let base = base().await;
+    let gathering = base.gather(&servers, &GatherConfig::default()).await;
+    assert!(gathering.elapsed < Duration::from_millis(300), "{:?}", gathering.elapsed);
+    assert_eq!(gathering.evidence.summary().counts().answered, 4);
+    assert_eq!(gathering.packets_sent, 5);
+}
+
+#[tokio::test]
+async fn a_blocked_network_is_told_at_the_deadline() {
+    let (_responders, servers) = cohort(5).await;
+    let base = base().await;
+    let mut config = GatherConfig::default();
+    config.deadline = Duration::from_millis(600);
+    let gathering = base.gather(&servers, &config).await;
+    assert_eq!(gathering.evidence.summary().nat_type(), NatType::UdpBlocked);
+    assert_eq!(gathering.packets_sent, 10, "at 0 and 250 ms");
+    assert!(gathering.servers.iter().all(|s| s.outcome == Outcome::TimedOut && s.sends == 2));
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_and_a_bad_one_is_unresolved() {
+    let (responders, mut servers) = cohort(0).await;
+    let local: StunServer = "localhost:9".parse().unwrap();
+    servers.truncate(1);
+    servers.push("no-such-host.invalid:3478".parse().unwrap());
+    servers.push(local);
+    let base = base().await;
+    let mut config = GatherConfig::default();
+    config.deadline = Duration::from_millis(700);
+    let gathering = base.gather(&servers, &config).await;
+    assert_eq!(responders[0].requests(), 1);
+    assert_eq!(gathering.evidence.summary().counts().answered, 1);
+    let invalid = gathering.servers.iter().find(|s| s.server == servers[1]).unwrap();
+    assert_eq!(invalid.outcome, Outcome::Unresolved);
+    let resolved = gathering.servers.iter().find(|s| s.server == "127.0.0.1:9".parse().unwrap()).unwrap();
+    assert_eq!(resolved.sends, 2, "localhost was asked by its address");
+}
+
+#[tokio::test]
+async fn both_families_are_asked_each_from_its_own_socket() {
+    let Ok(v6) = Responder::bind("[::1]:0").await else {
+        eprintln!("skipped: no IPv6 on the loopback interface");
+        return;
+    };
+    let v4 = Responder::bind("127.0.0.1:0").await.unwrap();
+    let config = BindConfig::address([127, 0, 0, 1].into()).and(std::net::Ipv6Addr::LOCALHOST.into());
+    let base = Base::bind(config).await.unwrap();
+    assert_eq!(base.local_addrs().count(), 2);
+    let gathering = base.gather(&[v4.server(), v6.server()], &GatherConfig::default()).await;
+    let summary = gathering.evidence.summary();
+    assert_eq!(summary.counts().bases, 2);
+    assert_eq!(summary.bases().filter(|b| b.natted == Some(false)).count(), 2);
+    assert_eq!(gathering.candidates.iter().filter(|c| c.kind == CandidateKind::Host).count(), 2);
+}
+
+#[tokio::test]
+async fn a_base_is_never_bound_to_the_wildcard_address() {
+    let config = BindConfig::address([0, 0, 0, 0].into());
+    assert_eq!(Base::bind(config).await.unwrap_err(), BindError::Wildcard);
+}
+
+#[tokio::test]
+async fn a_cancelled_gathering_keeps_what_it_saw_and_sends_no_more() {
+    let (responders, servers) = cohort(4).await;
+    let base = base().await;
+    let config = GatherConfig::default();
+    let gather = base.gather(&servers, &config);
+    assert!(tokio::time::timeout(Duration::from_millis(60), gather).await.is_err());
+    let before: u64 = responders.iter().map(Responder::requests).sum();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(before, responders.iter().map(Responder::requests).sum::<u64>());
+    assert!(base.has_asked());
+    assert_eq!(base.summary().counts().answered, 1);
+    assert_eq!(base.summary().nat_type(), NatType::Open);
+}
+
+#[tokio::test]
+async fn asking_again_supersedes_the_older_answers() {
+    let (_responders, servers) = cohort(0).await;
+    let base = base().await;
+    let first = base.gather(&servers, &GatherConfig::default()).await;
+    let second = base.gather(&servers, &GatherConfig::default()).await;
+    assert_eq!((first.packets_sent, second.packets_sent), (5, 5));
+    assert_eq!(second.evidence.observations().len(), 5);
+    let oldest = second.evidence.observations().map(|o| o.sequence).min().unwrap();
+    assert!(oldest >= 5, "{oldest}");
+}
+
+#[tokio::test]
+async fn time_without_answers_is_spent_waiting_not_polling() {
+    let (_responders, servers) = cohort(5).await;
+    let base = base().await;
+    let mut config = GatherConfig::default();
+    config.deadline = Duration::from_millis(400);
+    let started = Instant::now();
+    let cpu = cpu_ticks();
+    base.gather(&servers, &config).await;
+    assert!(started.elapsed() >= Duration::from_millis(400));
+    assert!(cpu_ticks() - cpu < 20, "busy loop");
+}
+
+/// Time this thread ran, in ticks of 10 ms.
+fn cpu_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}

@@ -1,0 +1,5 @@
+//! Integration tests on real sockets, all on loopback.
+
+mod connect;
+mod gather;
+mod hostile;

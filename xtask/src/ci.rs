@@ -1,0 +1,75 @@
+//! `ci`: everything a change has to pass, one step after the other, with the time each took.
+
+use std::process::Command;
+use std::time::Instant;
+
+use crate::{Failure, bounds, table};
+
+/// A step: its name, the program with its arguments, and what to set for it.
+struct Step {
+    name: &'static str,
+    arguments: Vec<String>,
+    environment: &'static [(&'static str, &'static str)],
+}
+
+fn cargo(name: &'static str, line: &str) -> Step {
+    Step { name, arguments: line.split_whitespace().map(str::to_owned).collect(), environment: &[] }
+}
+
+fn steps() -> Vec<Step> {
+    vec![
+        cargo("fmt", "fmt --all --check"),
+        cargo("clippy", "clippy --workspace --all-targets --all-features -- -D warnings"),
+        cargo("clippy, default features", "clippy --workspace -- -D warnings"),
+        Step {
+            environment: &[("RUSTDOCFLAGS", "-D warnings")],
+            ..cargo("docs", "doc --workspace --no-deps --all-features")
+        },
+        cargo("tests", "test --workspace"),
+        cargo("tests, all features", "test --workspace --all-features"),
+        cargo("demo", "xtask demo"),
+        cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
+    ]
+}
+
+pub(crate) fn run() -> Result<bool, Failure> {
+    let mut rows = Vec::new();
+    let mut passed = true;
+    for step in steps() {
+        println!("\n== {}: cargo {}", step.name, step.arguments.join(" "));
+        let started = Instant::now();
+        let status = Command::new("cargo").args(&step.arguments).envs(step.environment.iter().copied()).status()?;
+        passed &= status.success();
+        rows.push(row(step.name, status.success(), started));
+    }
+    println!("\n== msrv: no dependency wants a newer Rust than we promise");
+    let started = Instant::now();
+    let msrv = msrv()?;
+    println!("{}", msrv.1);
+    passed &= msrv.0;
+    rows.push(row("msrv", msrv.0, started));
+    println!("skipped: a build with the promised Rust itself, where only one toolchain is installed");
+
+    println!("\n{}", table::render(&["step", "s", ""], &rows));
+    Ok(passed)
+}
+
+fn row(name: &str, passed: bool, started: Instant) -> Vec<String> {
+    let verdict = if passed { "passed" } else { "FAILED" };
+    vec![name.to_owned(), format!("{:.1}", started.elapsed().as_secs_f64()), verdict.to_owned()]
+}
+
+/// Compares the promised Rust version with those that the locked dependencies ask for.
+fn msrv() -> Result<(bool, String), Failure> {
+    let output = Command::new("cargo").args(["metadata", "--format-version", "1", "--locked"]).output()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let version = |package: &serde_json::Value| -> (u32, u32) {
+        let mut numbers = package["rust_version"].as_str().unwrap_or("0").split('.').map(|n| n.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    };
+    let packages = metadata["packages"].as_array().ok_or("cargo metadata names no packages")?;
+    let ours = packages.iter().find(|p| p["name"] == "nat-summary").map(version).ok_or("nat-summary is missing")?;
+    let newer: Vec<&str> = packages.iter().filter(|p| version(p) > ours).filter_map(|p| p["name"].as_str()).collect();
+    let text = format!("promised: {}.{}; asking for more: {newer:?}", ours.0, ours.1);
+    Ok((newer.is_empty(), text))
+}
