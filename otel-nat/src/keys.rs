@@ -1,25 +1,25 @@
-//! The names dashboards group by. They never change.
+//! The names that go out. Dashboards group by them: they never change.
 
-/// Instrumentation scope, unless another is set.
+/// Instrumentation scope, unless [`Telemetry::with_scope`](crate::Telemetry::with_scope) says otherwise.
 pub const SCOPE: &str = "broflake";
-/// Name of the span of an attempt whose channel opened.
+
+/// Name of the span of an attempt that connected.
 pub const SPAN_SUCCESS: &str = "nat_success";
-/// Name of the span of every other attempt.
+/// Name of the span of an attempt that did not.
 pub const SPAN_FAILURE: &str = "nat_failure";
 
-/// bool; left out where unknown.
+/// Boolean: whether a NAT stands in front of the host. Absent: unknown.
 pub const IS_NATTED: &str = "nat_is_natted";
-/// `independent`, `address dependent`, `address-port dependent`, `unspecified`.
+/// String: how the NAT maps; `unspecified` where unknown.
 pub const MAPPING_BEHAVIOR: &str = "nat_mapping_behavior";
-/// The same values as [`MAPPING_BEHAVIOR`].
+/// String: how the NAT filters; `unspecified` where unknown.
 pub const FILTERING_BEHAVIOR: &str = "nat_filtering_behavior";
-/// `Open to the Internet`, `Cone NAT`, `Symmetric NAT`, `UDP blocked by firewall`, `Unknown`, and the three cone names
-/// where filtering is known.
+/// String: the type of the NAT; `Unknown` where unknown.
 pub const NAT_TYPE: &str = "nat_type";
-/// An IP address, or part of it; left out where unknown or unwanted.
+/// String: the mapped address, as far as [`ExternalIp`](crate::ExternalIp) lets it out. Absent: unknown or not let out.
 pub const EXTERNAL_IP: &str = "nat_external_ip";
-/// bool; left out where unknown.
+/// Boolean: whether every mapping kept the base's port. Absent: unknown.
 pub const PORT_PRESERVATION: &str = "nat_port_preservation";
 
-/// Stable OpenTelemetry name: what made the attempt fail, a closed set.
+/// String, on failure only: the [`Reason`](crate::Reason), under OpenTelemetry's stable name for it.
 pub const ERROR_TYPE: &str = "error.type";

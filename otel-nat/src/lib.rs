@@ -1,49 +1,91 @@
-//! One OpenTelemetry span per connection attempt, saying what the NAT in front of it does.
+//! One OpenTelemetry span per connection attempt that says how the NAT in front of it behaves.
 //!
-//! # What leaves the process
-//!
-//! The span of an attempt names the external IP address, because dashboards have always grouped by it. Addresses are
-//! people: [`ExternalIp`] is the first thing to decide. Nothing else that is emitted holds an address.
-//!
-//! # Use
-//!
-//! [`Telemetry::attempt`] when an attempt starts; [`Attempt::succeeded`] or [`Attempt::failed`] when it ends. Dropped
-//! without either, an attempt that asked a STUN server says so with `error.type` = `cancelled`. On wasm32 the same names
-//! exist and do nothing.
+//! Hand in what [`nat_summary`] judged, at the end of each attempt; a span named `nat_success` or `nat_failure` goes out
+//! through whatever tracer provider the program has. What leaves the process, and how much of an address, is decided in
+//! one function, by one argument: [`ExternalIp`].
 //!
 //! ```
-//! use nat_summary::{Evidence, Outcome};
-//! use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+//! use nat_summary::{Evidence, Observation};
 //! use otel_nat::{Reason, Telemetry};
 //!
-//! let exporter = InMemorySpanExporter::default();
-//! let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+//! // The global tracer provider, looked up again for each span: it may be set before or after this line.
+//! let telemetry = Telemetry::global();
 //!
-//! let telemetry = Telemetry::new(provider);
-//! let attempt = telemetry.attempt();
+//! let mut attempt = telemetry.attempt(); // the clock runs from here
 //! let mut evidence = Evidence::new();
-//! evidence.asked("198.51.100.1:3478".parse::<std::net::SocketAddr>()?.into(), Outcome::TimedOut);
-//! attempt.failed(&evidence.summary(), Reason::UdpBlocked);
+//! attempt.asked(); // from here on a span goes out whatever happens, even if the attempt is dropped
+//! for (sequence, server) in ["198.51.100.1:3478", "198.51.100.2:3478"].into_iter().enumerate() {
+//!     evidence.observe(Observation {
+//!         base: "192.168.1.5:50000".parse()?,
+//!         server: server.parse::<core::net::SocketAddr>()?.into(),
+//!         mapped: "203.0.113.7:50000".parse()?,
+//!         sequence: sequence as u32,
+//!     });
+//! }
+//! let summary = evidence.summary();
+//! attempt.gathered(&summary);
 //!
-//! let spans = exporter.get_finished_spans()?;
-//! assert_eq!(spans[0].name, "nat_failure");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! let connected = true; // what your connection came to
+//! if connected {
+//!     attempt.succeeded(&summary);
+//! } else {
+//!     attempt.failed(&summary, Reason::Timeout);
+//! }
+//! # Ok::<(), core::net::AddrParseError>(())
 //! ```
+//!
+//! On wasm32 the same API compiles, does nothing, and links nothing of OpenTelemetry.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod keys;
 mod reason;
-#[cfg(not(target_arch = "wasm32"))]
 mod record;
+
+#[cfg(any(target_arch = "wasm32", test))]
+#[cfg_attr(not(target_arch = "wasm32"), expect(unreachable_pub, reason = "compiled here to be compared, not used"))]
+mod noop;
 #[cfg(not(target_arch = "wasm32"))]
 mod telemetry;
 
 #[cfg(target_arch = "wasm32")]
-mod noop;
-
-#[cfg(target_arch = "wasm32")]
 pub use noop::{Attempt, Telemetry};
-pub use reason::{ExternalIp, Reason};
+pub use reason::Reason;
+pub use record::ExternalIp;
 #[cfg(not(target_arch = "wasm32"))]
 pub use telemetry::{Attempt, Telemetry};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    /// Everything a consumer may call on every target.
+    macro_rules! shared_api {
+        ($room:ident) => {{
+            use crate::$room::{Attempt, Telemetry};
+            fn is_at_home_anywhere<T: Send + Sync + core::fmt::Debug + 'static>(_: &T) {}
+            let telemetry = Telemetry::global()
+                .with_scope("elsewhere")
+                .with_scope(String::from("elsewhere"))
+                .with_external_ip(crate::ExternalIp::Prefix)
+                .clone();
+            is_at_home_anywhere(&telemetry);
+            let _: Telemetry = Telemetry::default();
+            let summary = nat_summary::Evidence::new().summary();
+            let mut attempt: Attempt = telemetry.attempt();
+            is_at_home_anywhere(&attempt);
+            attempt.asked();
+            attempt.gathered(&summary);
+            attempt.succeeded(&summary);
+            telemetry.attempt().failed(&summary, crate::Reason::Timeout);
+        }};
+    }
+
+    #[test]
+    fn wasm_has_the_api_that_is_here() {
+        shared_api!(noop);
+        shared_api!(telemetry);
+    }
+}

@@ -1,55 +1,55 @@
-//! The same names on wasm32, where nothing is emitted.
+//! wasm32: the same API, and nothing behind it.
 
 use std::borrow::Cow;
 
 use nat_summary::NatSummary;
 
-use crate::reason::{ExternalIp, Reason};
+use crate::{ExternalIp, Reason};
 
-/// Goes nowhere.
-#[derive(Debug, Clone)]
-pub struct Telemetry;
+/// Where spans would go out. On wasm32 none does.
+#[derive(Debug, Clone, Default)]
+pub struct Telemetry {}
 
 impl Telemetry {
-    /// Goes nowhere.
+    /// Does nothing on wasm32.
     #[must_use]
-    pub const fn global() -> Self {
-        Self
+    pub fn global() -> Self {
+        Self {}
     }
 
-    /// Changes nothing.
+    /// Does nothing on wasm32.
     #[must_use]
-    pub fn with_scope(self, _name: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_scope(self, _: impl Into<Cow<'static, str>>) -> Self {
         self
     }
 
-    /// Changes nothing.
+    /// Does nothing on wasm32.
     #[must_use]
-    pub const fn with_external_ip(self, _policy: ExternalIp) -> Self {
+    pub fn with_external_ip(self, _: ExternalIp) -> Self {
         self
     }
 
-    /// An attempt that will say nothing.
-    #[must_use]
-    pub const fn attempt(&self) -> Attempt {
-        Attempt
+    /// An attempt begins. On wasm32 nothing is told of it.
+    #[must_use = "dropping the handle ends the attempt"]
+    pub fn attempt(&self) -> Attempt {
+        Attempt {}
     }
 }
 
-/// Says nothing.
+/// One connection attempt. On wasm32 nothing is told of it.
 #[derive(Debug)]
-pub struct Attempt;
+pub struct Attempt {}
 
 impl Attempt {
-    /// Does nothing.
-    pub const fn asked(&mut self) {}
+    /// Does nothing on wasm32.
+    pub fn asked(&mut self) {}
 
-    /// Does nothing.
-    pub const fn gathered(&mut self, _summary: &NatSummary) {}
+    /// Does nothing on wasm32.
+    pub fn gathered(&mut self, _: &NatSummary) {}
 
-    /// Does nothing.
-    pub const fn succeeded(self, _summary: &NatSummary) {}
+    /// Does nothing on wasm32.
+    pub fn succeeded(self, _: &NatSummary) {}
 
-    /// Does nothing.
-    pub const fn failed(self, _summary: &NatSummary, _reason: Reason) {}
+    /// Does nothing on wasm32.
+    pub fn failed(self, _: &NatSummary, _: Reason) {}
 }

@@ -1,45 +1,33 @@
-//! The closed sets of an emission: why an attempt failed, and how much of the external address may be told.
+//! Why an attempt failed: a closed set, so that whatever groups by it stays small.
 
-/// How much of the external IP address leaves the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum ExternalIp {
-    /// All of it: what dashboards have always shown.
-    #[default]
-    Full,
-    /// The first 24 bits of an IPv4 address, the first 48 of an IPv6 address, the rest zero.
-    Prefix,
-    /// Nothing: the key is left out.
-    Omit,
-}
-
-/// Why an attempt failed: the value of `error.type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Why an attempt failed. Goes out as `error.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The channel did not open in time.
+    /// The connection did not open in time.
     Timeout,
-    /// Every pair of candidates failed.
+    /// ICE ran out of candidate pairs.
     IceFailed,
-    /// STUN servers were asked over UDP, and none was heard of.
+    /// STUN servers were asked and every one stayed silent: UDP does not get out, or not back in.
     UdpBlocked,
-    /// No STUN server answered, and that proves nothing.
+    /// No STUN server gave a mapped address, and UDP is not shown to be blocked.
     NoServerAnswered,
-    /// The signalling service failed.
+    /// The signalling server refused, could not be reached, or answered with something unreadable.
     Signalling,
-    /// The partner hung up.
+    /// The peer hung up, died, or was taken by somebody else.
     PeerGone,
-    /// A failure of this host: no socket, no connection object.
+    /// This host could not: no socket, no route, no name resolution.
     Local,
-    /// Our owner wanted no more, or dropped the attempt.
+    /// The attempt was given up from outside, or its handle dropped.
     Cancelled,
-    /// None of the others is known to be the reason.
+    /// None of the others.
+    #[default]
     Unknown,
 }
 
 impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 9] = [
+    /// Every reason there is.
+    pub const ALL: &'static [Self] = &[
         Self::Timeout,
         Self::IceFailed,
         Self::UdpBlocked,
@@ -51,7 +39,7 @@ impl Reason {
         Self::Unknown,
     ];
 
-    /// The value of `error.type`.
+    /// The value of `error.type`. [`Unknown`](Self::Unknown) is `_OTHER`, the value OpenTelemetry reserves for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,8 +51,13 @@ impl Reason {
             Self::PeerGone => "peer_gone",
             Self::Local => "local",
             Self::Cancelled => "cancelled",
-            // the name OpenTelemetry reserves for it
             Self::Unknown => "_OTHER",
         }
+    }
+}
+
+impl core::fmt::Display for Reason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
     }
 }

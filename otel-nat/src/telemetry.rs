@@ -1,85 +1,190 @@
-//! The emission: one root span per attempt, with real times.
+//! Spans: one per attempt, through the global tracer provider or one handed in.
 
+use core::fmt;
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use nat_summary::NatSummary;
-use opentelemetry::global::{self, BoxedSpan, BoxedTracer};
+use nat_summary::{Evidence, NatSummary};
 use opentelemetry::trace::{
-    Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
+    Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer, TracerProvider,
 };
-use opentelemetry::{Context, InstrumentationScope};
+use opentelemetry::{Context, InstrumentationScope, global};
 
-use crate::keys;
-use crate::reason::{ExternalIp, Reason};
-use crate::record::attributes;
+use crate::record::record;
+use crate::{ExternalIp, Reason, keys};
 
-/// Where spans go and what they may tell. Cheap to clone.
+/// Where spans go out, and what of an address goes with them. A clone is cheap, and the same thing.
 #[derive(Clone)]
 pub struct Telemetry {
-    tracer: Arc<dyn Fn(&InstrumentationScope) -> BoxedTracer + Send + Sync>,
-    scope: InstrumentationScope,
+    settings: Arc<Settings>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    source: Source,
+    scope: Cow<'static, str>,
     external_ip: ExternalIp,
 }
 
+#[derive(Clone)]
+enum Source {
+    /// Looked up per span: a tracer taken before the global provider is set stays a no-op for ever.
+    Global,
+    Own {
+        provider: Arc<dyn MakeTracer>,
+        tracer: Arc<dyn Emit>,
+    },
+}
+
 impl Telemetry {
-    /// To the global tracer provider, looked up at each emission: it may be set any time, before or after this call.
+    /// Spans go to whatever is the global tracer provider when an attempt ends.
     #[must_use]
     pub fn global() -> Self {
-        Self::from_lookup(|scope| global::tracer_with_scope(scope.clone()))
+        Self::from_source(Source::Global)
     }
 
-    /// To this provider.
-    #[must_use]
+    /// Spans go to `provider`. Not on wasm32.
     pub fn new<P>(provider: P) -> Self
     where
         P: TracerProvider + Send + Sync + 'static,
         P::Tracer: Send + Sync + 'static,
-        <P::Tracer as Tracer>::Span: Send + Sync + 'static,
     {
-        Self::from_lookup(move |scope| BoxedTracer::new(Box::new(provider.tracer_with_scope(scope.clone()))))
+        let tracer = provider.make_tracer(scope(Cow::Borrowed(keys::SCOPE)));
+        Self::from_source(Source::Own { provider: Arc::new(provider), tracer })
     }
 
-    fn from_lookup(tracer: impl Fn(&InstrumentationScope) -> BoxedTracer + Send + Sync + 'static) -> Self {
-        Self { tracer: Arc::new(tracer), scope: scope(keys::SCOPE.into()), external_ip: ExternalIp::default() }
+    fn from_source(source: Source) -> Self {
+        let settings = Settings { source, scope: Cow::Borrowed(keys::SCOPE), external_ip: ExternalIp::default() };
+        Self { settings: Arc::new(settings) }
     }
 
-    /// Names the instrumentation scope; [`keys::SCOPE`] by default.
+    /// The name of the instrumentation scope; [`keys::SCOPE`] unless set. Its version is that of this crate.
     #[must_use]
     pub fn with_scope(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.scope = scope(name.into());
+        let settings = Arc::make_mut(&mut self.settings);
+        settings.scope = name.into();
+        if let Source::Own { provider, tracer } = &mut settings.source {
+            *tracer = provider.make_tracer(scope(settings.scope.clone()));
+        }
         self
     }
 
-    /// Tells this much of the external address; all of it by default.
+    /// How much of the mapped address goes out; [`ExternalIp::Full`] unless set.
     #[must_use]
-    pub const fn with_external_ip(mut self, policy: ExternalIp) -> Self {
-        self.external_ip = policy;
+    pub fn with_external_ip(mut self, policy: ExternalIp) -> Self {
+        Arc::make_mut(&mut self.settings).external_ip = policy;
         self
     }
 
-    /// An attempt starts now. Its span will be a root with a link to the span that is current here: a child of an
-    /// unsampled parent would be dropped silently.
-    #[must_use]
+    /// An attempt begins now. Its span will link to the caller's, if there is one in the current context.
+    #[must_use = "dropping the handle ends the attempt"]
     pub fn attempt(&self) -> Attempt {
         Attempt {
             telemetry: self.clone(),
-            started_at: SystemTime::now(),
-            started: Instant::now(),
-            caller: Context::map_current(|caller| caller.span().span_context().clone()),
+            started: SystemTime::now(),
+            clock: Instant::now(),
+            caller: Context::map_current(|context| identity(context.span().span_context())),
             asked: false,
-            summary: None,
+            gathered: None,
             finished: false,
         }
+    }
+
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) {
+        match &self.settings.source {
+            Source::Global => {
+                global::tracer_with_scope(scope(self.settings.scope.clone())).emit(builder, status, ended)
+            }
+            Source::Own { tracer, .. } => tracer.emit(builder, status, ended),
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::global()
     }
 }
 
 impl fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scope, external_ip, .. } = self;
-        f.debug_struct("Telemetry").field("scope", &scope.name()).field("external_ip", external_ip).finish()
+        f.debug_struct("Telemetry")
+            .field("global", &matches!(self.settings.source, Source::Global))
+            .field("scope", &self.settings.scope)
+            .field("external_ip", &self.settings.external_ip)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One connection attempt, from [`Telemetry::attempt`] until it is finished or dropped.
+///
+/// Finished, it emits exactly one span. Dropped unfinished, it emits one with `error.type` `cancelled` if a STUN server
+/// had been asked, and none otherwise: then there is nothing to tell of any NAT.
+pub struct Attempt {
+    telemetry: Telemetry,
+    started: SystemTime,
+    clock: Instant,
+    caller: Option<SpanContext>,
+    asked: bool,
+    gathered: Option<NatSummary>,
+    finished: bool,
+}
+
+impl Attempt {
+    /// A STUN server was asked: from here on this attempt emits a span, whatever becomes of it.
+    pub fn asked(&mut self) {
+        self.asked = true;
+    }
+
+    /// What gathering came to, in case the attempt is dropped. Implies [`asked`](Self::asked) if the summary knows of a
+    /// server that was.
+    pub fn gathered(&mut self, summary: &NatSummary) {
+        self.asked |= summary.counts().asked > 0;
+        self.gathered = Some(*summary);
+    }
+
+    /// The attempt connected: emits `nat_success`.
+    pub fn succeeded(mut self, summary: &NatSummary) {
+        self.finish(summary, None);
+    }
+
+    /// The attempt did not connect: emits `nat_failure`.
+    pub fn failed(mut self, summary: &NatSummary, reason: Reason) {
+        self.finish(summary, Some(reason));
+    }
+
+    fn finish(&mut self, summary: &NatSummary, failure: Option<Reason>) {
+        self.finished = true;
+        // The wall clock may be set back meanwhile: the duration is the monotonic clock's.
+        let ended = self.started.checked_add(self.clock.elapsed()).unwrap_or(self.started);
+        let (name, status) = match failure {
+            None => (keys::SPAN_SUCCESS, Status::Unset),
+            // `error.type` says it; a description could only repeat it
+            Some(_) => (keys::SPAN_FAILURE, Status::error("")),
+        };
+        let mut builder = SpanBuilder::from_name(name)
+            .with_kind(SpanKind::Internal)
+            .with_start_time(self.started)
+            .with_attributes(record(summary, failure, self.telemetry.settings.external_ip));
+        builder.links = self.caller.take().map(|caller| vec![Link::with_context(caller)]);
+        self.telemetry.emit(builder, status, ended);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.asked && !self.finished {
+            let summary = self.gathered.unwrap_or_else(|| Evidence::new().summary());
+            self.finish(&summary, Some(Reason::Cancelled));
+        }
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // no summary: its Debug has addresses
+        f.debug_struct("Attempt").field("asked", &self.asked).finish_non_exhaustive()
     }
 }
 
@@ -87,72 +192,70 @@ fn scope(name: Cow<'static, str>) -> InstrumentationScope {
     InstrumentationScope::builder(name).with_version(env!("CARGO_PKG_VERSION")).build()
 }
 
-/// An attempt under way. It ends in exactly one span, or in none if no STUN server was asked.
-#[must_use = "dropped at once, an attempt says nothing"]
-pub struct Attempt {
-    telemetry: Telemetry,
-    started_at: SystemTime,
-    started: Instant,
-    caller: SpanContext,
-    asked: bool,
-    summary: Option<NatSummary>,
-    finished: bool,
+/// Who the caller is, without its trace state: that is other people's data, and none of ours to pass on.
+fn identity(caller: &SpanContext) -> Option<SpanContext> {
+    caller.is_valid().then(|| {
+        SpanContext::new(
+            caller.trace_id(),
+            caller.span_id(),
+            caller.trace_flags(),
+            caller.is_remote(),
+            TraceState::NONE,
+        )
+    })
 }
 
-impl Attempt {
-    /// A STUN server is about to be asked: from here on even a dropped attempt has a span.
-    pub const fn asked(&mut self) {
-        self.asked = true;
-    }
+/// A tracer provider, behind a pointer.
+trait MakeTracer: Send + Sync {
+    fn make_tracer(&self, scope: InstrumentationScope) -> Arc<dyn Emit>;
+}
 
-    /// What is known so far, for the span of an attempt that is dropped.
-    pub fn gathered(&mut self, summary: &NatSummary) {
-        self.asked |= summary.counts().asked > 0;
-        self.summary = Some(*summary);
-    }
-
-    /// The channel opened.
-    pub fn succeeded(mut self, summary: &NatSummary) {
-        self.emit(summary, None);
-    }
-
-    /// It did not.
-    pub fn failed(mut self, summary: &NatSummary, reason: Reason) {
-        self.emit(summary, Some(reason));
-    }
-
-    fn emit(&mut self, summary: &NatSummary, failure: Option<Reason>) {
-        self.finished = true;
-        let Telemetry { tracer, scope, external_ip } = &self.telemetry;
-        let name = if failure.is_none() { keys::SPAN_SUCCESS } else { keys::SPAN_FAILURE };
-        let mut builder = SpanBuilder::from_name(name)
-            .with_kind(SpanKind::Internal)
-            .with_start_time(self.started_at)
-            .with_attributes(attributes(summary, failure, *external_ip));
-        if self.caller.is_valid() {
-            builder = builder.with_links(vec![Link::with_context(self.caller.clone())]);
-        }
-        let mut span: BoxedSpan = tracer(scope).build_with_context(builder, &Context::new());
-        if failure.is_some() {
-            // no description: `error.type` says it, and free text is where addresses slip through
-            span.set_status(Status::error(""));
-        }
-        // the wall clock may step; the time that passed does not
-        span.end_with_timestamp(self.started_at + self.started.elapsed());
+impl<P> MakeTracer for P
+where
+    P: TracerProvider + Send + Sync,
+    P::Tracer: Send + Sync + 'static,
+{
+    fn make_tracer(&self, scope: InstrumentationScope) -> Arc<dyn Emit> {
+        Arc::new(self.tracer_with_scope(scope))
     }
 }
 
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if !self.finished && self.asked {
-            let summary = self.summary.unwrap_or_else(|| nat_summary::Evidence::new().summary());
-            self.emit(&summary, Some(Reason::Cancelled));
-        }
+/// A tracer, behind a pointer.
+trait Emit: Send + Sync {
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime);
+}
+
+impl<T: Tracer + Send + Sync> Emit for T {
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) {
+        // A root: an unsampled parent would silently drop its child.
+        let mut span = self.build_with_context(builder, &Context::new());
+        span.set_status(status);
+        span.end_with_timestamp(ended);
     }
 }
 
-impl fmt::Debug for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt").field("asked", &self.asked).finish_non_exhaustive()
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+    use std::time::SystemTime;
+
+    use nat_summary::Evidence;
+    use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+
+    use super::Telemetry;
+
+    #[test]
+    fn a_wall_clock_set_meanwhile_changes_no_duration() {
+        let spans = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        let hour = Duration::from_secs(3_600);
+        for begun in [SystemTime::now() - hour, SystemTime::now() + hour] {
+            let mut attempt = Telemetry::new(provider.clone()).attempt();
+            attempt.started = begun;
+            attempt.succeeded(&Evidence::new().summary());
+        }
+        for span in spans.get_finished_spans().unwrap() {
+            assert!(span.end_time.duration_since(span.start_time).unwrap() < hour / 2);
+        }
     }
 }

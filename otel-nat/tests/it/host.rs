@@ -1,0 +1,153 @@
+//! What every test stands on: a provider whose spans can be read back, and summaries of every kind.
+
+use nat_summary::{Evidence, NatSummary, Observation, Outcome, ServerId};
+use opentelemetry::{Value, trace::Status};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use otel_nat::Telemetry;
+
+/// A provider of its own, and the spans it was given.
+pub(crate) struct Host {
+    pub(crate) provider: SdkTracerProvider,
+    spans: InMemorySpanExporter,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        let spans = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        Self { provider, spans }
+    }
+
+    pub(crate) fn telemetry(&self) -> Telemetry {
+        Telemetry::new(self.provider.clone())
+    }
+
+    pub(crate) fn spans(&self) -> Vec<SpanData> {
+        self.spans.get_finished_spans().unwrap()
+    }
+
+    /// The one span there is.
+    pub(crate) fn span(&self) -> SpanData {
+        let mut spans = self.spans();
+        assert_eq!(spans.len(), 1, "one attempt, one span: {spans:?}");
+        spans.remove(0)
+    }
+}
+
+/// Attributes as `key=value`, in the order they go out, strings in quotes.
+pub(crate) fn attributes(span: &SpanData) -> Vec<String> {
+    span.attributes
+        .iter()
+        .map(|pair| match &pair.value {
+            Value::String(value) => format!("{}={:?}", pair.key, value.as_str()),
+            value => format!("{}={value}", pair.key),
+        })
+        .collect()
+}
+
+pub(crate) fn is_error(span: &SpanData) -> bool {
+    matches!(&span.status, Status::Error { description } if description.is_empty())
+}
+
+const BASE: &str = "192.168.1.5:50000";
+
+/// What servers at these addresses saw of one base.
+pub(crate) fn seen(base: &str, seen: &[(&str, &str)]) -> Evidence {
+    let mut evidence = Evidence::new();
+    for (sequence, (server, mapped)) in (0..).zip(seen) {
+        evidence.observe(Observation {
+            base: base.parse().unwrap(),
+            server: ServerId::from(server.parse::<std::net::SocketAddr>().unwrap()),
+            mapped: mapped.parse().unwrap(),
+            sequence,
+        });
+    }
+    evidence
+}
+
+pub(crate) fn cone() -> NatSummary {
+    seen(BASE, &[("198.51.100.1:3478", "203.0.113.7:50000"), ("198.51.100.2:3478", "203.0.113.7:50000")]).summary()
+}
+
+pub(crate) fn symmetric() -> NatSummary {
+    seen(BASE, &[("198.51.100.1:3478", "203.0.113.7:40001"), ("198.51.100.2:3478", "203.0.113.7:40002")]).summary()
+}
+
+pub(crate) fn address_dependent() -> NatSummary {
+    seen(
+        BASE,
+        &[
+            ("198.51.100.1:3478", "203.0.113.7:40001"),
+            ("198.51.100.1:3479", "203.0.113.7:40001"),
+            ("198.51.100.2:3478", "203.0.113.7:40002"),
+        ],
+    )
+    .summary()
+}
+
+pub(crate) fn open() -> NatSummary {
+    let base = "203.0.113.7:50000";
+    seen(base, &[("198.51.100.1:3478", base), ("198.51.100.2:3478", base)]).summary()
+}
+
+pub(crate) fn open_v6() -> NatSummary {
+    let base = "[2001:db8:5:6::7]:50000";
+    seen(base, &[("[2001:db8::1]:3478", base), ("[2001:db8::2]:3478", base)]).summary()
+}
+
+pub(crate) fn one_server() -> NatSummary {
+    seen(BASE, &[("198.51.100.1:3478", "203.0.113.7:50000")]).summary()
+}
+
+/// Browsers hide the base: its port is unknown, and so is whether it was kept.
+pub(crate) fn hidden_base() -> NatSummary {
+    let mut evidence = seen("0.0.0.0:0", &[("198.51.100.1:3478", "203.0.113.7:50000")]);
+    evidence.local("192.168.1.5".parse().unwrap());
+    evidence.summary()
+}
+
+/// As [`hidden_base`], and no local address either: whether a NAT is there is unknown too.
+pub(crate) fn hidden_host() -> NatSummary {
+    seen("0.0.0.0:0", &[("198.51.100.1:3478", "203.0.113.7:50000")]).summary()
+}
+
+/// A wildcard base with a port, no local address: the port is known, the NAT is not.
+pub(crate) fn locals_unknown() -> NatSummary {
+    seen("0.0.0.0:50000", &[("198.51.100.1:3478", "203.0.113.7:50000"), ("198.51.100.2:3478", "203.0.113.7:50000")])
+        .summary()
+}
+
+pub(crate) fn blocked() -> NatSummary {
+    let mut evidence = Evidence::new();
+    evidence.asked(ServerId::named("198.51.100.1", 3478), Outcome::TimedOut);
+    evidence.asked(ServerId::named("198.51.100.2", 3478), Outcome::TimedOut);
+    evidence.summary()
+}
+
+pub(crate) fn no_route() -> NatSummary {
+    let mut evidence = Evidence::new();
+    evidence.asked(ServerId::named("198.51.100.1", 3478), Outcome::Unreachable);
+    evidence.summary()
+}
+
+pub(crate) fn nothing() -> NatSummary {
+    Evidence::new().summary()
+}
+
+/// One of every kind.
+pub(crate) fn every_kind() -> Vec<(&'static str, NatSummary)> {
+    vec![
+        ("cone", cone()),
+        ("symmetric", symmetric()),
+        ("address dependent", address_dependent()),
+        ("open", open()),
+        ("open_v6", open_v6()),
+        ("one server", one_server()),
+        ("hidden base", hidden_base()),
+        ("hidden host", hidden_host()),
+        ("locals unknown", locals_unknown()),
+        ("blocked", blocked()),
+        ("no route", no_route()),
+        ("nothing", nothing()),
+    ]
+}

@@ -1,0 +1,88 @@
+//! Addresses are people: where one may be, and where none may ever be.
+
+use std::net::IpAddr;
+
+use otel_nat::{ExternalIp, Reason, keys};
+
+use crate::host::{self, Host};
+
+/// Every token of `text` that reads as an address, with or without a prefix length or a port.
+fn addresses(text: &str) -> Vec<IpAddr> {
+    text.split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':'))
+        .flat_map(|token| {
+            let bare = token.trim_matches(|c| c == '.' || c == ':');
+            [token.parse().ok(), bare.parse().ok(), token.parse().ok().map(|socket: std::net::SocketAddr| socket.ip())]
+        })
+        .flatten()
+        .collect()
+}
+
+#[test]
+fn the_reader_finds_an_address_wherever_it_hides() {
+    for text in ["at 203.0.113.7.", "(203.0.113.7:50000)", "203.0.113.7/32", "[2001:db8::7]:1", "x=\"2001:db8::7\""] {
+        assert!(!addresses(text).is_empty(), "{text}");
+    }
+    for text in ["Cone NAT", "0.1.0", "address-port dependent", "12:30"] {
+        assert!(addresses(text).is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn each_policy_lets_out_what_it_says() {
+    for (summary, full, prefix) in
+        [(host::cone(), "203.0.113.7", "203.0.113.0/24"), (host::open_v6(), "2001:db8:5:6::7", "2001:db8:5::/48")]
+    {
+        for (policy, expected) in
+            [(ExternalIp::Full, Some(full)), (ExternalIp::Prefix, Some(prefix)), (ExternalIp::Omit, None)]
+        {
+            let host = Host::new();
+            host.telemetry().with_external_ip(policy).attempt().succeeded(&summary);
+            let span = host.span();
+            let told = span.attributes.iter().find(|pair| pair.key.as_str() == keys::EXTERNAL_IP);
+            assert_eq!(told.map(|pair| pair.value.as_str().into_owned()).as_deref(), expected, "{policy:?}");
+        }
+    }
+}
+
+#[test]
+fn the_whole_address_is_the_default() {
+    assert_eq!(ExternalIp::default(), ExternalIp::Full);
+}
+
+#[test]
+fn no_policy_lets_an_address_out_anywhere_else() {
+    for policy in [ExternalIp::Full, ExternalIp::Prefix, ExternalIp::Omit] {
+        for (kind, summary) in host::every_kind() {
+            for outcome in [None, Some(Reason::Timeout)] {
+                let host = Host::new();
+                let attempt = host.telemetry().with_external_ip(policy).attempt();
+                match outcome {
+                    None => attempt.succeeded(&summary),
+                    Some(reason) => attempt.failed(&summary, reason),
+                }
+                let mut span = host.span();
+                let told = span.attributes.iter().find(|pair| pair.key.as_str() == keys::EXTERNAL_IP).cloned();
+                if let Some(told) = told {
+                    assert_ne!(policy, ExternalIp::Omit, "{kind}");
+                    if policy == ExternalIp::Prefix {
+                        let network = addresses(&told.value.as_str());
+                        assert!(!network.contains(&summary.external_ip().unwrap()), "{kind}: {told:?}");
+                    }
+                }
+                span.attributes.retain(|pair| pair.key.as_str() != keys::EXTERNAL_IP);
+                let everything = format!("{span:?}");
+                assert_eq!(addresses(&everything), [] as [IpAddr; 0], "{policy:?}, {kind}: {everything}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_address_is_printed_with_a_handle() {
+    let host = Host::new();
+    let telemetry = host.telemetry();
+    let mut attempt = telemetry.attempt();
+    attempt.gathered(&host::cone());
+    let printed = format!("{telemetry:?} {attempt:?}");
+    assert_eq!(addresses(&printed), [] as [IpAddr; 0], "{printed}");
+}
