@@ -2,11 +2,21 @@
 
 use core::net::IpAddr;
 
-use crate::evidence::{Endpoint, Evidence, Outcome, Seen};
-use crate::summary::{BaseVerdict, Counts, Filtering, MAX_BASES, Mapping, NatSummary, NatType};
+use crate::evidence::{Evidence, MAX_OBSERVATIONS, Outcome, Seen};
+use crate::packed::{Endpoint, Ip};
+use crate::scope::Scope;
+use crate::summary::{
+    BaseVerdict, Counts, Filtering, MAX_BASES, Mapping, NatSummary, NatType, Pooling, PortAllocation,
+};
 
 /// The rule that decided, or why nothing could be decided.
+///
+/// ```
+/// use nat_summary::{Evidence, Rule};
+/// assert_eq!(Evidence::new().summary().rule(), Rule::NothingObserved);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Rule {
     /// Two ports of one server address saw different mappings.
@@ -15,7 +25,7 @@ pub enum Rule {
     ServersAgree,
     /// Server addresses saw different mappings, and the ports of one agreed.
     ServersDifferPortsAgree,
-    /// Server addresses saw different mappings; no address was asked on two ports.
+    /// Different mappings were seen, but by no two ports that are surely those of one address.
     ServersDiffer,
     /// The mapped address is a local one.
     MappedIsLocal,
@@ -25,17 +35,28 @@ pub enum Rule {
     NoReflexiveCandidate,
     /// Only one server address was observed, or the base is hidden: unknown.
     TooFewServers,
-    /// Dependent or independent, but whether a NAT is there is unknown, for no local address is.
+    /// Dependent or independent, but whether a NAT is there is unknown, for not every local address is.
     LocalsUnknown,
     /// Nothing was observed, and nothing proves UDP blocked: unknown.
     NothingObserved,
 }
 
+/// Fewest mappings of one local address that make their common external address a habit. A NAT that draws it at random
+/// from a pool of two shows this by accident once in 65,536 times.
+const PAIRED_MAPPINGS: usize = 17;
+/// Fewest new mappings, in sending order, that show how ports are allocated.
+const ALLOCATED_MAPPINGS: usize = 3;
+/// Longest step of an allocator that counts. Three ports at random keep one step of at most this about once in 30
+/// million times.
+const MAX_STEP: i32 = 64;
+/// Longest step that a counting allocator with other traffic may show between two requests of one gathering.
+const MAX_DRIFT: i32 = 256;
+
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
     let mut bases = [None; MAX_BASES];
     let mut count = 0_u16;
     for group in by_base(evidence.observed()) {
-        if let Some(verdict) = judge_base(group, evidence.locals()) {
+        if let Some(verdict) = judge_base(group, evidence) {
             count = count.saturating_add(1);
             keep(&mut bases, verdict);
         }
@@ -46,6 +67,7 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
     NatSummary {
         nat_type,
         filtering: Filtering::Unknown,
+        pooling: speaking.map_or(Pooling::Unknown, |base| pooling(evidence.observed(), &base)),
         rule,
         counts: Counts {
             asked: saturate(servers.len()),
@@ -58,23 +80,25 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
     }
 }
 
-/// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, and a base whose port is
-/// hidden is comparable with nothing, itself included.
+/// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, nor are those of different
+/// families, and a base whose port is hidden is comparable with nothing, itself included.
 fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
-    seen.chunk_by(|a, b| a.base == b.base && a.base.port != 0)
+    seen.chunk_by(|a, b| a.group() == b.group() && a.base.port != 0)
 }
 
-fn judge_base(seen: &[Seen], locals: &[IpAddr]) -> Option<BaseVerdict> {
+fn judge_base(seen: &[Seen], evidence: &Evidence) -> Option<BaseVerdict> {
     let base = seen.first()?.base;
     let (mapping, rule) = mapping(seen);
     let external = external(seen)?;
     Some(BaseVerdict {
         base: base.into(),
-        external,
+        external: external.into(),
         mapping,
         rule,
-        natted: natted(external, base.ip, locals),
+        natted: natted(external, base.ip, evidence),
         port_preserved: (base.port != 0).then(|| seen.iter().all(|s| s.mapped.port == base.port)),
+        allocation: if mapping.is_dependent() { allocation(seen, base.port) } else { PortAllocation::Unknown },
+        rewritten: seen.iter().filter_map(|s| s.rewritten).max(),
         server_addresses: saturate(by_server_address(seen).count()),
         observations: saturate(seen.len()),
     })
@@ -88,18 +112,23 @@ fn by_server_address(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
 fn mapping(seen: &[Seen]) -> (Mapping, Rule) {
     let mut addresses = 0;
     let mut some_address_on_two_ports = false;
+    let mut some_name_differs = false;
     for ports in by_server_address(seen) {
-        if !all_equal(ports) {
-            return (Mapping::AddressAndPortDependent, Rule::PortsOfOneServerDiffer);
+        let equal = all_equal(ports);
+        if !equal {
+            if ports.first().is_some_and(|s| s.server.is_address()) {
+                return (Mapping::AddressAndPortDependent, Rule::PortsOfOneServerDiffer);
+            }
+            some_name_differs = true;
         }
         addresses += 1;
-        some_address_on_two_ports |= ports.len() > 1;
+        some_address_on_two_ports |= equal && ports.len() > 1;
     }
-    if addresses < 2 {
+    if addresses < 2 && !some_name_differs {
         (Mapping::Unknown, Rule::TooFewServers)
     } else if all_equal(seen) {
         (Mapping::EndpointIndependent, Rule::ServersAgree)
-    } else if some_address_on_two_ports {
+    } else if some_address_on_two_ports && !some_name_differs {
         (Mapping::AddressDependent, Rule::ServersDifferPortsAgree)
     } else {
         (Mapping::Dependent, Rule::ServersDiffer)
@@ -111,7 +140,7 @@ fn all_equal(seen: &[Seen]) -> bool {
 }
 
 /// The mapped address most server addresses saw; tie: the one seen by the lowest of them.
-fn external(seen: &[Seen]) -> Option<IpAddr> {
+fn external(seen: &[Seen]) -> Option<Ip> {
     let first = seen.first()?.mapped.ip;
     if seen.iter().all(|s| s.mapped.ip == first) {
         return Some(first);
@@ -128,12 +157,81 @@ fn external(seen: &[Seen]) -> Option<IpAddr> {
 
 /// Natted (RFC 5780 section 4.3, first test): no, if the mapped address is a local one; yes, if it is not and a local
 /// address of its family, or the base's own, is known; else unknown.
-fn natted(external: IpAddr, base: IpAddr, locals: &[IpAddr]) -> Option<bool> {
-    if external == base || locals.contains(&external) {
+fn natted(external: Ip, base: Ip, evidence: &Evidence) -> Option<bool> {
+    let ip = IpAddr::from(external);
+    let locals = evidence.locals();
+    if external == base || locals.contains(&ip) {
         return Some(false);
     }
-    let known = !base.is_unspecified() || locals.iter().any(|ip| ip.is_ipv4() == external.is_ipv4());
-    known.then_some(true)
+    let known = !base.is_unspecified() || locals.iter().any(|local| local.is_ipv4() == ip.is_ipv4());
+    (known && !evidence.crowded().locals).then_some(true)
+}
+
+/// Port allocation of a dependent mapping (RFC 4787 section 4.2, RFC 5128 section 3.3 on prediction), from mappings in
+/// the order in which they were made.
+fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
+    let mut order = [&Seen::NOTHING; MAX_OBSERVATIONS];
+    let Some(order) = order.get_mut(..seen.len()) else { return PortAllocation::Unknown };
+    for (place, seen) in order.iter_mut().zip(seen) {
+        *place = seen;
+    }
+    order.sort_unstable_by_key(|s| s.sequence);
+    if order.windows(2).any(|pair| matches!(pair, [a, b] if a.sequence == b.sequence)) {
+        return PortAllocation::Unknown;
+    }
+    let made = |(at, s): (usize, &&Seen)| {
+        let earlier = order.get(..at).unwrap_or(&[]);
+        (!earlier.iter().any(|e| e.mapped == s.mapped)).then_some(s.mapped)
+    };
+    let mappings = || order.iter().enumerate().filter_map(made);
+    if mappings().count() < ALLOCATED_MAPPINGS {
+        return PortAllocation::Unknown;
+    }
+    if base_port != 0 && mappings().all(|m| m.port == base_port) {
+        return PortAllocation::Preserving;
+    }
+    // each address of a pool has its own ports
+    if !mappings().zip(mappings().skip(1)).all(|(a, b)| a.ip == b.ip) {
+        return PortAllocation::Unknown;
+    }
+    let steps = || mappings().zip(mappings().skip(1)).map(|(a, b)| i32::from(b.port) - i32::from(a.port));
+    let first = steps().next().unwrap_or(0);
+    if steps().all(|step| step == first) {
+        return match i16::try_from(first) {
+            Ok(step) if first.abs() <= MAX_STEP => PortAllocation::Sequential { step },
+            _ => PortAllocation::Unknown,
+        };
+    }
+    // one long step may be the end of the range
+    if steps().filter(|step| step.abs() > MAX_DRIFT).count() > 1 {
+        PortAllocation::Random
+    } else {
+        PortAllocation::Unknown
+    }
+}
+
+/// Address pooling (RFC 4787 section 4.1): mappings of one local address compared across its ports. A wildcard base
+/// may leave by several local addresses, and addresses of another scope were seen from inside some outer NAT.
+fn pooling(seen: &[Seen], speaking: &BaseVerdict) -> Pooling {
+    let base = Endpoint::from(speaking.base);
+    let external = Ip::from(speaking.external);
+    if base.ip.is_unspecified() || speaking.natted != Some(true) {
+        return Pooling::Unknown;
+    }
+    let scope = Scope::of(speaking.external);
+    let crossed = |s: &&Seen| {
+        let comparable = s.base.ip == base.ip && s.mapped.ip.is_v4() == external.is_v4();
+        comparable && (s.mapped.ip == external || Scope::of(s.mapped.ip.into()) == scope)
+    };
+    let mut mappings = 0;
+    for (at, s) in seen.iter().enumerate().filter(|(_, s)| crossed(s)) {
+        if s.mapped.ip != external {
+            return Pooling::Arbitrary;
+        }
+        let earlier = seen.get(..at).unwrap_or(&[]);
+        mappings += usize::from(!earlier.iter().any(|e| e.base == s.base && e.mapped == s.mapped));
+    }
+    if mappings >= PAIRED_MAPPINGS { Pooling::Paired } else { Pooling::Unknown }
 }
 
 /// The type, in the terms of RFC 3489 section 5.
@@ -156,9 +254,14 @@ fn nat_type(evidence: &Evidence, speaking: Option<&BaseVerdict>) -> (NatType, Ru
 /// UDP blocked: at least one server was asked, none was heard of, and at least one request ended in a time-out. Local
 /// failures alone prove nothing. A bare list cannot tell what was asked: see [`Rule::NoReflexiveCandidate`].
 fn blocked(evidence: &Evidence) -> Option<Rule> {
-    if let Some(list) = evidence.list() {
-        return (list.local_hosts > 0 && list.maybe_global_hosts == 0 && list.signs_of_life == 0)
-            .then_some(Rule::NoReflexiveCandidate);
+    let list = evidence.list().unwrap_or_default();
+    // who had no room may have answered
+    if list.signs_of_life > 0 || evidence.crowded().servers {
+        return None;
+    }
+    if evidence.servers().is_empty() {
+        let silent = list.local_hosts > 0 && list.maybe_global_hosts == 0;
+        return silent.then_some(Rule::NoReflexiveCandidate);
     }
     let mut timed_out = false;
     for (_, outcome) in evidence.servers() {
@@ -186,16 +289,17 @@ fn keep(bases: &mut [Option<BaseVerdict>; MAX_BASES], verdict: BaseVerdict) {
     let weight = |v: &BaseVerdict| (v.server_addresses, v.observations);
     let other = if weight(&verdict) > weight(current) { core::mem::replace(current, verdict) } else { verdict };
     let at = others.iter().position(|o| o.is_none_or(|o| endpoint(&o) > endpoint(&other))).unwrap_or(others.len());
-    if let Some(tail) = others.get_mut(at..)
-        && let Some(last) = tail.len().checked_sub(1)
-    {
-        tail.copy_within(..last, 1);
-        tail[0] = Some(other);
+    if let Some([first, rest @ ..]) = others.get_mut(at..) {
+        let mut moved = first.replace(other);
+        for place in rest {
+            moved = core::mem::replace(place, moved);
+        }
     }
 }
 
-fn endpoint(verdict: &BaseVerdict) -> Endpoint {
-    verdict.base.into()
+/// Sorts the verdicts: the bases they are on, and for a base of two families the family.
+fn endpoint(verdict: &BaseVerdict) -> (Endpoint, bool) {
+    (verdict.base.into(), verdict.external.is_ipv6())
 }
 
 fn saturate(n: usize) -> u16 {

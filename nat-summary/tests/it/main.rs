@@ -1,5 +1,6 @@
 //! Integration tests of the judge.
 
+mod outlook;
 mod parse;
 mod vectors;
 mod verdicts;

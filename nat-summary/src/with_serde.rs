@@ -1,0 +1,1 @@
+//! How evidence and summaries are written down, under names that stay.
