@@ -399,7 +399,7 @@ impl Evidence {
         self.see(seen)
     }
 
-    fn see(&mut self, seen: Seen) -> Admission {
+    pub(crate) fn see(&mut self, seen: Seen) -> Admission {
         if !is_possible(seen.mapped) {
             self.discarded.impossible = self.discarded.impossible.saturating_add(1);
             return Admission::Impossible;
