@@ -48,9 +48,9 @@ const PAIRED_MAPPINGS: usize = 17;
 const ALLOCATED_MAPPINGS: usize = 3;
 /// Longest step of an allocator that counts. Three ports at random keep one step of at most this about once in 30
 /// million times.
-const MAX_STEP: i32 = 64;
+const MAX_STEP: i64 = 64;
 /// Longest step that a counting allocator with other traffic may show between two requests of one gathering.
-const MAX_DRIFT: i32 = 256;
+const MAX_DRIFT: i64 = 256;
 
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
     let mut bases = [None; MAX_BASES];
@@ -179,31 +179,37 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
     if order.windows(2).any(|pair| matches!(pair, [a, b] if a.sequence == b.sequence)) {
         return PortAllocation::Unknown;
     }
-    let made = |(at, s): (usize, &&Seen)| {
-        let earlier = order.get(..at).unwrap_or(&[]);
-        (!earlier.iter().any(|e| e.mapped == s.mapped)).then_some(s.mapped)
+    let is_new = |(at, s): &(usize, &&Seen)| {
+        let earlier = order.get(..*at).unwrap_or(&[]);
+        !earlier.iter().any(|e| e.mapped == s.mapped)
     };
-    let mappings = || order.iter().enumerate().filter_map(made);
+    // new mappings, each with its place in the order of sending, less the requests that are known to have taken no port
+    let mappings = || {
+        let new = order.iter().enumerate().filter(is_new).enumerate();
+        new.map(|(rank, (at, s))| (s.mapped, i64::from(s.sequence) + rank as i64 - at as i64))
+    };
     if mappings().count() < ALLOCATED_MAPPINGS {
         return PortAllocation::Unknown;
     }
-    if base_port != 0 && mappings().all(|m| m.port == base_port) {
+    if base_port != 0 && mappings().all(|(mapped, _)| mapped.port == base_port) {
         return PortAllocation::Preserving;
     }
     // each address of a pool has its own ports
-    if !mappings().zip(mappings().skip(1)).all(|(a, b)| a.ip == b.ip) {
+    let pairs = || mappings().zip(mappings().skip(1));
+    if !pairs().all(|((a, _), (b, _))| a.ip == b.ip) {
         return PortAllocation::Unknown;
     }
-    let steps = || mappings().zip(mappings().skip(1)).map(|(a, b)| i32::from(b.port) - i32::from(a.port));
-    let first = steps().next().unwrap_or(0);
-    if steps().all(|step| step == first) {
-        return match i16::try_from(first) {
-            Ok(step) if first.abs() <= MAX_STEP => PortAllocation::Sequential { step },
-            _ => PortAllocation::Unknown,
-        };
+    // ports moved, requests sent
+    let steps = || pairs().map(|((a, m), (b, n))| (i64::from(b.port) - i64::from(a.port), n - m));
+    // what went out in between may have taken ports too: the step is that of two requests in a row, and must explain all
+    if let Some((step, _)) = steps().find(|(_, sent)| *sent == 1) {
+        if step.abs() <= MAX_STEP && steps().all(|(moved, sent)| moved == step * sent) {
+            return i16::try_from(step).map_or(PortAllocation::Unknown, |step| PortAllocation::Sequential { step });
+        }
     }
-    // one long step may be the end of the range
-    if steps().filter(|step| step.abs() > MAX_DRIFT).count() > 1 {
+    // one long step may be the end of the range, and steps that are all alike are an order
+    let alike = || steps().zip(steps().skip(1)).all(|((a, _), (b, _))| a == b);
+    if steps().filter(|(moved, _)| moved.abs() > MAX_DRIFT).count() > 1 && !alike() {
         PortAllocation::Random
     } else {
         PortAllocation::Unknown

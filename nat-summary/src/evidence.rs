@@ -7,7 +7,7 @@ use crate::candidate::{Candidate, CandidateKind, Transport};
 use crate::packed::{Endpoint, Ip, Sorted};
 use crate::scan::Fnv;
 use crate::scope::Scope;
-use crate::summary::NatSummary;
+use crate::summary::{BaseVerdict, NatSummary};
 
 /// Most observations kept. What is beyond is counted in [`Discarded::overflow`].
 pub const MAX_OBSERVATIONS: usize = 64;
@@ -109,7 +109,8 @@ pub struct Observation {
     pub server: ServerId,
     /// XOR-MAPPED-ADDRESS.
     pub mapped: SocketAddr,
-    /// Place in the order of sending. If one server is asked twice from one base, the higher one stands.
+    /// Place in the order of sending, counted over everything that was sent, answered or not. If one server is asked
+    /// twice from one base, the higher one stands.
     pub sequence: u32,
 }
 
@@ -205,6 +206,12 @@ impl From<Server> for ServerId {
             ServerKind::Name => Self::Name(server.bits as u64, server.port),
             ServerKind::Anonymous => Self::Anonymous(server.bits as u16),
         }
+    }
+}
+
+impl From<&Seen> for Observation {
+    fn from(seen: &Seen) -> Self {
+        Self { base: seen.base.into(), server: seen.server.into(), mapped: seen.mapped.into(), sequence: seen.sequence }
     }
 }
 
@@ -556,12 +563,24 @@ impl Evidence {
 
     /// Every observation kept, by base, then server.
     pub fn observations(&self) -> impl ExactSizeIterator<Item = Observation> + '_ {
-        self.observed().iter().map(|seen| Observation {
-            base: seen.base.into(),
-            server: seen.server.into(),
-            mapped: seen.mapped.into(),
-            sequence: seen.sequence,
-        })
+        self.observed().iter().map(Observation::from)
+    }
+
+    /// The observations a verdict on one base rests on: those of that base and family.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Mapping};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let evidence = Evidence::from_candidates([Candidate::parse(line)?; 2]);
+    /// let verdict = *evidence.summary().speaking_base().unwrap();
+    /// assert_eq!(verdict.mapping, Mapping::EndpointIndependent);
+    /// assert!(evidence.behind(&verdict).all(|seen| seen.mapped == "203.0.113.7:50000".parse().unwrap()));
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
+    pub fn behind(&self, verdict: &BaseVerdict) -> impl Iterator<Item = Observation> + '_ {
+        let group = (verdict.base.into(), verdict.external.is_ipv6());
+        self.observed().iter().filter(move |seen| seen.group() == group).map(Observation::from)
     }
 
     /// Every server asked and how it ended, in the order of [`ServerId`].

@@ -158,9 +158,9 @@ pub enum PortAllocation {
     Unknown,
     /// Every mapping has the base's own port, on another address each.
     Preserving,
-    /// Each mapping's port is the one before it plus `step`, at most 64 either way.
+    /// From one request to the next the port moves by `step`, at most 64 either way.
     Sequential {
-        /// From one mapping to the next.
+        /// From one request to the next.
         step: i16,
     },
     /// No order in reach: at least two steps of more than 256 ports, not equal.

@@ -1,7 +1,9 @@
 //! Integration tests of the judge.
 
+mod model;
 mod outlook;
 mod parse;
+mod properties;
 #[cfg(feature = "serde")]
 mod serde;
 #[cfg(feature = "serde")]

@@ -315,6 +315,9 @@ fn port_allocation_follows_the_order_of_sending() {
         (&[1024, 61_000, 33_333], PortAllocation::Random),
         (&[40_000, 40_000, 40_000], PortAllocation::Unknown),
         (&[40_000, 40_000, 40_001, 40_002], PortAllocation::Sequential { step: 1 }),
+        (&[0, 40_000, 40_001, 0, 40_003], PortAllocation::Sequential { step: 1 }),
+        (&[40_000, 0, 40_002, 0, 40_004], PortAllocation::Unknown),
+        (&[40_000, 40_001, 0, 40_002], PortAllocation::Unknown),
     ] {
         assert_eq!(ports(50_000, mapped), expected, "{mapped:?}");
     }
