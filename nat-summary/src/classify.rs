@@ -83,11 +83,11 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
 /// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, nor are those of different
 /// families, and a base whose port is hidden is comparable with nothing, itself included.
 fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
-    seen.chunk_by(|a, b| a.group() == b.group() && a.base.port != 0)
+    seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
 
 fn judge_base(seen: &[Seen], evidence: &Evidence) -> Option<BaseVerdict> {
-    let base = seen.first()?.base;
+    let base = seen.first()?.base();
     let (mapping, rule) = mapping(seen);
     let external = external(seen)?;
     Some(BaseVerdict {
@@ -96,7 +96,7 @@ fn judge_base(seen: &[Seen], evidence: &Evidence) -> Option<BaseVerdict> {
         mapping,
         rule,
         natted: natted(external, base.ip, evidence),
-        port_preserved: (base.port != 0).then(|| seen.iter().all(|s| s.mapped.port == base.port)),
+        port_preserved: (base.port != 0).then(|| seen.iter().all(|s| s.mapped().port == base.port)),
         allocation: if mapping.is_dependent() { allocation(seen, base.port) } else { PortAllocation::Unknown },
         rewritten: seen.iter().filter_map(|s| s.rewritten).max(),
         server_addresses: saturate(by_server_address(seen).count()),
@@ -105,7 +105,7 @@ fn judge_base(seen: &[Seen], evidence: &Evidence) -> Option<BaseVerdict> {
 }
 
 fn by_server_address(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
-    seen.chunk_by(|a, b| a.server.same_address(&b.server))
+    seen.chunk_by(|a, b| a.same_address(b))
 }
 
 /// Mapping behaviour of one base (RFC 4787 section 4.1, RFC 5780 section 4.3).
@@ -116,7 +116,7 @@ fn mapping(seen: &[Seen]) -> (Mapping, Rule) {
     for ports in by_server_address(seen) {
         let equal = all_equal(ports);
         if !equal {
-            if ports.first().is_some_and(|s| s.server.is_address()) {
+            if ports.first().is_some_and(|s| s.is_by_address()) {
                 return (Mapping::AddressAndPortDependent, Rule::PortsOfOneServerDiffer);
             }
             some_name_differs = true;
@@ -136,18 +136,18 @@ fn mapping(seen: &[Seen]) -> (Mapping, Rule) {
 }
 
 fn all_equal(seen: &[Seen]) -> bool {
-    seen.windows(2).all(|pair| matches!(pair, [a, b] if a.mapped == b.mapped))
+    seen.windows(2).all(|pair| matches!(pair, [a, b] if a.same_mapping(b)))
 }
 
 /// The mapped address most server addresses saw; tie: the one seen by the lowest of them.
 fn external(seen: &[Seen]) -> Option<Ip> {
-    let first = seen.first()?.mapped.ip;
-    if seen.iter().all(|s| s.mapped.ip == first) {
+    let first = seen.first()?.mapped().ip;
+    if seen.iter().all(|s| s.mapped().ip == first) {
         return Some(first);
     }
     let mut best = (first, 0);
-    for candidate in seen.iter().map(|s| s.mapped.ip) {
-        let votes = by_server_address(seen).filter(|ports| ports.iter().any(|s| s.mapped.ip == candidate)).count();
+    for candidate in seen.iter().map(|s| s.mapped().ip) {
+        let votes = by_server_address(seen).filter(|ports| ports.iter().any(|s| s.mapped().ip == candidate)).count();
         if votes > best.1 {
             best = (candidate, votes);
         }
@@ -181,12 +181,12 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
     }
     let is_new = |(at, s): &(usize, &&Seen)| {
         let earlier = order.get(..*at).unwrap_or(&[]);
-        !earlier.iter().any(|e| e.mapped == s.mapped)
+        !earlier.iter().any(|e| e.same_mapping(s))
     };
     // new mappings, each with its place in the order of sending, less the requests that are known to have taken no port
     let mappings = || {
         let new = order.iter().enumerate().filter(is_new).enumerate();
-        new.map(|(rank, (at, s))| (s.mapped, i64::from(s.sequence) + rank as i64 - at as i64))
+        new.map(|(rank, (at, s))| (s.mapped(), i64::from(s.sequence) + rank as i64 - at as i64))
     };
     if mappings().count() < ALLOCATED_MAPPINGS {
         return PortAllocation::Unknown;
@@ -226,16 +226,16 @@ fn pooling(seen: &[Seen], speaking: &BaseVerdict) -> Pooling {
     }
     let scope = Scope::of(speaking.external);
     let crossed = |s: &&Seen| {
-        let comparable = s.base.ip == base.ip && s.mapped.ip.is_v4() == external.is_v4();
-        comparable && (s.mapped.ip == external || Scope::of(s.mapped.ip.into()) == scope)
+        let comparable = s.base().ip == base.ip && s.mapped().ip.is_v4() == external.is_v4();
+        comparable && (s.mapped().ip == external || Scope::of(s.mapped().ip.into()) == scope)
     };
     let mut mappings = 0;
     for (at, s) in seen.iter().enumerate().filter(|(_, s)| crossed(s)) {
-        if s.mapped.ip != external {
+        if s.mapped().ip != external {
             return Pooling::Arbitrary;
         }
         let earlier = seen.get(..at).unwrap_or(&[]);
-        mappings += usize::from(!earlier.iter().any(|e| e.base == s.base && e.mapped == s.mapped));
+        mappings += usize::from(!earlier.iter().any(|e| e.base() == s.base() && e.same_mapping(s)));
     }
     if mappings >= PAIRED_MAPPINGS { Pooling::Paired } else { Pooling::Unknown }
 }

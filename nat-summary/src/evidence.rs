@@ -1,5 +1,6 @@
 //! What was observed, and nothing else: counts and sets, no verdict.
 
+use core::cmp::Ordering;
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
@@ -143,49 +144,36 @@ pub struct Discarded {
     pub overflow: u32,
 }
 
-/// An observation as it is kept, ordered by base and mapped family, then server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// An observation as it is kept, ordered by base and mapped family, then server. Its fields lie flat, so that it fills
+/// one cache line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
-    pub(crate) base: Endpoint,
-    pub(crate) server: Server,
-    pub(crate) mapped: Endpoint,
+    base_ip: Ip,
+    server_bits: u128,
+    mapped_ip: Ip,
     pub(crate) sequence: u32,
+    base_port: u16,
+    server_port: u16,
+    mapped_port: u16,
+    server_kind: ServerKind,
     /// Whether MAPPED-ADDRESS said something else; `None`: the answer had none.
     pub(crate) rewritten: Option<bool>,
 }
 
 /// A [`ServerId`] whose order is that of integers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Server {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Server {
     kind: ServerKind,
     bits: u128,
     port: u16,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 enum ServerKind {
     Address,
     Name,
     Anonymous,
-}
-
-impl Server {
-    const NOBODY: Self = Self { kind: ServerKind::Address, bits: 0, port: 0 };
-
-    /// Whether `self` and `other` are one server *address*, whatever the port.
-    pub(crate) fn same_address(&self, other: &Self) -> bool {
-        self.bits == other.bits && self.kind == other.kind
-    }
-
-    /// Whether it is known by address, so that two ports of it are two ports of one address. A name may have resolved to
-    /// several.
-    pub(crate) fn is_address(&self) -> bool {
-        self.kind == ServerKind::Address
-    }
-
-    fn is_anonymous(&self) -> bool {
-        self.kind == ServerKind::Anonymous
-    }
 }
 
 impl From<ServerId> for Server {
@@ -211,35 +199,117 @@ impl From<Server> for ServerId {
 
 impl From<&Seen> for Observation {
     fn from(seen: &Seen) -> Self {
-        Self { base: seen.base.into(), server: seen.server.into(), mapped: seen.mapped.into(), sequence: seen.sequence }
+        Self {
+            base: seen.base().into(),
+            server: seen.server().into(),
+            mapped: seen.mapped().into(),
+            sequence: seen.sequence,
+        }
     }
 }
 
+/// A base, and whether it is mapped in IPv6: a wildcard IPv6 socket has both families, and only mappings of one can be
+/// compared.
+pub(crate) type Group = (Endpoint, bool);
+
 impl Seen {
     pub(crate) const NOTHING: Self = Self {
-        base: Endpoint::NOWHERE,
-        server: Server::NOBODY,
-        mapped: Endpoint::NOWHERE,
+        base_ip: Ip::UNSPECIFIED,
+        server_bits: 0,
+        mapped_ip: Ip::UNSPECIFIED,
         sequence: 0,
+        base_port: 0,
+        server_port: 0,
+        mapped_port: 0,
+        server_kind: ServerKind::Address,
         rewritten: None,
     };
 
-    /// Mappings of one base can be compared if they are of one family: a wildcard IPv6 socket has both.
-    pub(crate) fn group(&self) -> (Endpoint, bool) {
-        (self.base, !self.mapped.ip.is_v4())
+    #[inline]
+    pub(crate) fn new(observation: &Observation, rewritten: Option<bool>) -> Self {
+        let (base, mapped) = (Endpoint::from(observation.base), Endpoint::from(observation.mapped));
+        let server = Server::from(observation.server);
+        Self {
+            base_ip: base.ip,
+            server_bits: server.bits,
+            mapped_ip: mapped.ip,
+            sequence: observation.sequence,
+            base_port: base.port,
+            server_port: server.port,
+            mapped_port: mapped.port,
+            server_kind: server.kind,
+            rewritten,
+        }
     }
 
-    fn key(&self) -> ((Endpoint, bool), Server) {
-        (self.group(), self.server)
+    #[inline]
+    pub(crate) const fn base(&self) -> Endpoint {
+        Endpoint { ip: self.base_ip, port: self.base_port }
     }
 
-    /// Anonymous servers have no key of their own. What they saw puts them in order.
-    fn anonymous_key(&self) -> impl Ord + use<> {
-        (self.group(), self.server.is_anonymous(), (self.mapped, self.sequence, self.rewritten))
+    #[inline]
+    pub(crate) const fn mapped(&self) -> Endpoint {
+        Endpoint { ip: self.mapped_ip, port: self.mapped_port }
+    }
+
+    const fn server(&self) -> Server {
+        Server { kind: self.server_kind, bits: self.server_bits, port: self.server_port }
+    }
+
+    #[inline]
+    pub(crate) const fn group(&self) -> Group {
+        (self.base(), !self.mapped_ip.is_v4())
+    }
+
+    /// Whether both are of one group.
+    #[inline]
+    pub(crate) fn same_group(&self, other: &Self) -> bool {
+        self.base_port == other.base_port
+            && self.base_ip == other.base_ip
+            && self.mapped_ip.is_v4() == other.mapped_ip.is_v4()
+    }
+
+    /// Whether both are of one server *address*, whatever the port.
+    #[inline]
+    pub(crate) fn same_address(&self, other: &Self) -> bool {
+        self.server_bits == other.server_bits && self.server_kind == other.server_kind
+    }
+
+    #[inline]
+    pub(crate) fn same_mapping(&self, other: &Self) -> bool {
+        self.mapped_port == other.mapped_port && self.mapped_ip == other.mapped_ip
+    }
+
+    /// Whether the server is known by address, so that two ports of it are two ports of one address. A name may have
+    /// resolved to several.
+    pub(crate) fn is_by_address(&self) -> bool {
+        self.server_kind == ServerKind::Address
+    }
+
+    fn is_anonymous(&self) -> bool {
+        self.server_kind == ServerKind::Anonymous
+    }
+
+    /// By group, then server; anonymous servers, which come last, have no key of their own: what they saw puts them in
+    /// order.
+    #[inline]
+    fn cmp_key(&self, other: &Self) -> Ordering {
+        let by_server = || {
+            let by_kind = self.server_kind.cmp(&other.server_kind);
+            by_kind.then_with(|| match self.is_anonymous() {
+                true => (self.mapped(), self.sequence, self.rewritten).cmp(&(
+                    other.mapped(),
+                    other.sequence,
+                    other.rewritten,
+                )),
+                false => (self.server_bits, self.server_port).cmp(&(other.server_bits, other.server_port)),
+            })
+        };
+        self.group().cmp(&other.group()).then_with(by_server)
     }
 
     fn recency(&self) -> (u32, Endpoint, Option<bool>) {
-        (self.sequence, self.mapped, self.rewritten)
+        (self.sequence, self.mapped(), self.rewritten)
     }
 }
 
@@ -311,7 +381,7 @@ impl Eq for Evidence {}
 impl Evidence {
     /// Nothing observed yet.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub const fn new() -> Self {
         const ANY: IpAddr = IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
         Self {
@@ -393,53 +463,55 @@ impl Evidence {
     }
 
     fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Admission {
-        let seen = Seen {
-            base: observation.base.into(),
-            server: observation.server.into(),
-            mapped: observation.mapped.into(),
-            sequence: observation.sequence,
-            rewritten,
-        };
-        if !seen.server.is_anonymous() {
+        let seen = Seen::new(&observation, rewritten);
+        if !seen.is_anonymous() {
             self.asked(observation.server, Outcome::Answered);
         }
         self.see(seen)
     }
 
     pub(crate) fn see(&mut self, seen: Seen) -> Admission {
-        if !is_possible(seen.mapped) {
+        if !is_possible(seen.mapped()) {
             self.discarded.impossible = self.discarded.impossible.saturating_add(1);
             return Admission::Impossible;
         }
-        if seen.server.is_anonymous() {
-            return self.see_anonymously(seen);
+        let known = self.seen.as_slice();
+        let at = match known.last() {
+            // facts mostly come in order
+            Some(last) if last.cmp_key(&seen) != Ordering::Less => known.partition_point(|s| s.cmp_key(&seen).is_lt()),
+            _ => known.len(),
+        };
+        if seen.is_anonymous() {
+            let overflowed = self.seen.insert(at, seen);
+            self.number_anonymous(at);
+            return self.admission(overflowed);
         }
-        match self.seen.as_slice().binary_search_by_key(&seen.key(), Seen::key) {
-            Ok(at) => match self.seen.as_mut_slice().get_mut(at) {
-                Some(known) if known.recency() < seen.recency() => {
+        match self.seen.as_mut_slice().get_mut(at) {
+            Some(known) if known.cmp_key(&seen).is_eq() => {
+                let newer = known.recency() < seen.recency();
+                if newer {
                     *known = seen;
-                    Admission::Kept
                 }
-                _ => Admission::Superseded,
-            },
-            Err(at) => {
+                if newer { Admission::Kept } else { Admission::Superseded }
+            }
+            _ => {
                 let overflowed = self.seen.insert(at, seen);
                 self.admission(overflowed)
             }
         }
     }
 
-    /// Numbers of anonymous servers follow what they saw, within a base, so that the order of arrival never matters.
-    fn see_anonymously(&mut self, seen: Seen) -> Admission {
-        let key = seen.anonymous_key();
-        let at = self.seen.as_slice().partition_point(|s| s.anonymous_key() <= key);
-        let overflowed = self.seen.insert(at, seen);
-        let group = seen.group();
-        let of_group = |s: &&mut Seen| s.group() == group && s.server.is_anonymous();
-        for (number, seen) in (0_u16..).zip(self.seen.as_mut_slice().iter_mut().filter(of_group)) {
-            seen.server = ServerId::Anonymous(number).into();
+    /// Anonymous servers of a group are numbered in their order, so that the order of arrival never matters. Those
+    /// before `at` have their numbers.
+    fn number_anonymous(&mut self, at: usize) {
+        let mut before = at.checked_sub(1).and_then(|before| self.seen.as_slice().get(before)).copied();
+        for seen in self.seen.as_mut_slice().iter_mut().skip(at).take_while(|seen| seen.is_anonymous()) {
+            seen.server_bits = match before {
+                Some(before) if before.is_anonymous() && before.same_group(seen) => before.server_bits + 1,
+                _ => 0,
+            };
+            before = Some(*seen);
         }
-        self.admission(overflowed)
     }
 
     fn admission(&mut self, overflowed: bool) -> Admission {
@@ -492,14 +564,9 @@ impl Evidence {
                 let (Some(mapped), Some(base)) = (candidate.socket_addr(), candidate.base()) else {
                     return self.unreadable_candidate();
                 };
-                let seen = Seen {
-                    base: base.into(),
-                    server: candidate.server().unwrap_or(ServerId::Anonymous(0)).into(),
-                    mapped: mapped.into(),
-                    sequence: 0,
-                    rewritten: None,
-                };
-                if !is_possible(seen.mapped) {
+                let server = candidate.server().unwrap_or(ServerId::Anonymous(0));
+                let seen = Seen::new(&Observation { base, server, mapped, sequence: 0 }, None);
+                if !is_possible(seen.mapped()) {
                     list.signs_of_life = list.signs_of_life.saturating_add(1);
                 }
                 self.see(seen)

@@ -79,10 +79,6 @@ pub(crate) struct Endpoint {
     pub(crate) port: u16,
 }
 
-impl Endpoint {
-    pub(crate) const NOWHERE: Self = Self { ip: Ip::UNSPECIFIED, port: 0 };
-}
-
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
         Self { ip: address.ip().into(), port: address.port() }
@@ -112,6 +108,7 @@ enum Places<T, const FEW: usize, const MANY: usize> {
 }
 
 impl<T: Copy, const FEW: usize, const MANY: usize> Sorted<T, FEW, MANY> {
+    #[inline(always)]
     pub(crate) const fn new(filler: T) -> Self {
         Self { places: Places::Few([filler; FEW]), len: 0 }
     }
@@ -145,11 +142,14 @@ impl<T: Copy, const FEW: usize, const MANY: usize> Sorted<T, FEW, MANY> {
         if !full {
             self.len += 1;
         }
-        if let Some(tail) = self.as_mut_slice().get_mut(at..) {
-            if let Some(last) = tail.len().checked_sub(1) {
-                tail.copy_within(..last, 1);
+        match self.as_mut_slice().get_mut(at..) {
+            // at the end, where most belong
+            Some([place]) => *place = item,
+            Some(tail @ [_, ..]) => {
+                tail.copy_within(..tail.len() - 1, 1);
                 tail[0] = item;
             }
+            _ => {}
         }
         full
     }

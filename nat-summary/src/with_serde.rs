@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Crowded, Discarded, Evidence, ListFacts, Outcome, Seen, ServerId};
+use crate::evidence::{Crowded, Discarded, Evidence, ListFacts, Observation, Outcome, Seen, ServerId};
 
 /// `198.51.100.1:3478`, `name:0123456789abcdef:3478` or `anonymous:0`.
 struct Written(ServerId);
@@ -75,11 +75,12 @@ struct AskedForm {
 
 impl From<&Seen> for SeenForm {
     fn from(seen: &Seen) -> Self {
+        let observation = Observation::from(seen);
         Self {
-            base: seen.base.into(),
-            server: seen.server.into(),
-            mapped: seen.mapped.into(),
-            sequence: seen.sequence,
+            base: observation.base,
+            server: observation.server,
+            mapped: observation.mapped,
+            sequence: observation.sequence,
             rewritten: seen.rewritten,
         }
     }
@@ -168,13 +169,8 @@ impl<'de> Deserialize<'de> for Evidence {
                 while let Some(field) = map.next_key()? {
                     match field {
                         Field::Observations => map.next_value_seed(take(&mut evidence, |e, seen: SeenForm| {
-                            e.see(Seen {
-                                base: seen.base.into(),
-                                server: seen.server.into(),
-                                mapped: seen.mapped.into(),
-                                sequence: seen.sequence,
-                                rewritten: seen.rewritten,
-                            });
+                            let SeenForm { base, server, mapped, sequence, rewritten } = seen;
+                            e.see(Seen::new(&Observation { base, server, mapped, sequence }, rewritten));
                         }))?,
                         Field::Servers => map.next_value_seed(take(&mut evidence, |e, asked: AskedForm| {
                             e.asked(asked.server, asked.outcome);
