@@ -53,31 +53,34 @@ const MAX_STEP: i64 = 64;
 const MAX_DRIFT: i64 = 256;
 
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
-    let mut bases = [None; MAX_BASES];
-    let mut count = 0_u16;
-    for group in by_base(evidence.observed()) {
-        if let Some(verdict) = judge_base(group, evidence) {
-            count = count.saturating_add(1);
-            keep(&mut bases, verdict);
-        }
-    }
-    let speaking = bases[0];
     let servers = evidence.servers();
-    let (nat_type, rule) = nat_type(evidence, speaking.as_ref());
-    NatSummary {
-        nat_type,
+    let mut summary = NatSummary {
+        nat_type: NatType::Unknown,
         filtering: Filtering::Unknown,
-        pooling: speaking.map_or(Pooling::Unknown, |base| pooling(evidence.observed(), &base)),
-        rule,
+        pooling: Pooling::Unknown,
+        rule: Rule::NothingObserved,
         counts: Counts {
             asked: saturate(servers.len()),
             answered: saturate(servers.iter().filter(|(_, outcome)| *outcome == Outcome::Answered).count()),
-            server_addresses: speaking.map_or(0, |base| base.server_addresses),
-            observations: speaking.map_or(0, |base| base.observations),
-            bases: count,
+            ..Counts::default()
         },
-        bases,
+        bases: [const { None }; MAX_BASES],
+    };
+    for group in by_base(evidence.observed()) {
+        if let Some(verdict) = judge_base(group, evidence) {
+            summary.counts.bases = summary.counts.bases.saturating_add(1);
+            keep(&mut summary.bases, verdict);
+        }
     }
+    if let Some(speaking) = &summary.bases[0] {
+        summary.counts.server_addresses = speaking.server_addresses;
+        summary.counts.observations = speaking.observations;
+        summary.pooling = pooling(evidence.observed(), speaking);
+        (summary.nat_type, summary.rule) = nat_type(speaking);
+    } else if let Some(rule) = blocked(evidence) {
+        (summary.nat_type, summary.rule) = (NatType::UdpBlocked, rule);
+    }
+    summary
 }
 
 /// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, nor are those of different
@@ -86,63 +89,99 @@ fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
     seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
 
+fn by_server_address(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
+    seen.chunk_by(|a, b| a.same_address(b))
+}
+
 fn judge_base(seen: &[Seen], evidence: &Evidence) -> Option<BaseVerdict> {
     let base = seen.first()?.base();
-    let (mapping, rule) = mapping(seen);
-    let external = external(seen)?;
+    let tally = Tally::of(seen)?;
+    let (mapping, rule) = mapping(&tally);
+    let external = external(seen, &tally)?;
     Some(BaseVerdict {
         base: base.into(),
         external: external.into(),
         mapping,
         rule,
         natted: natted(external, base.ip, evidence),
-        port_preserved: (base.port != 0).then(|| seen.iter().all(|s| s.mapped().port == base.port)),
+        port_preserved: (base.port != 0).then_some(tally.ports_kept),
         allocation: if mapping.is_dependent() { allocation(seen, base.port) } else { PortAllocation::Unknown },
-        rewritten: seen.iter().filter_map(|s| s.rewritten).max(),
-        server_addresses: saturate(by_server_address(seen).count()),
+        rewritten: tally.rewritten,
+        server_addresses: tally.server_addresses,
         observations: saturate(seen.len()),
     })
 }
 
-fn by_server_address(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
-    seen.chunk_by(|a, b| a.same_address(b))
+/// What the observations of one base have in common, in one pass.
+struct Tally {
+    server_addresses: u16,
+    mappings_equal: bool,
+    addresses_equal: bool,
+    ports_kept: bool,
+    rewritten: Option<bool>,
+    /// Some server was asked on two ports.
+    two_ports: bool,
+    /// Two ports of one server address got different mappings.
+    ports_differ: bool,
+    /// Two ports of one server name got different mappings; the name may have had two addresses.
+    ports_of_name_differ: bool,
+}
+
+impl Tally {
+    fn of(seen: &[Seen]) -> Option<Self> {
+        let mut last = seen.first()?;
+        let (first, base) = (last.mapped(), last.base());
+        let mut tally = Self {
+            server_addresses: 1,
+            mappings_equal: true,
+            addresses_equal: true,
+            ports_kept: true,
+            rewritten: None,
+            two_ports: false,
+            ports_differ: false,
+            ports_of_name_differ: false,
+        };
+        for (at, s) in seen.iter().enumerate() {
+            let mapped = s.mapped();
+            tally.mappings_equal &= mapped == first;
+            tally.addresses_equal &= mapped.ip == first.ip;
+            tally.ports_kept &= mapped.port == base.port;
+            tally.rewritten = tally.rewritten.max(s.rewritten);
+            if at > 0 {
+                if !last.same_address(s) {
+                    tally.server_addresses = tally.server_addresses.saturating_add(1);
+                } else {
+                    tally.two_ports = true;
+                    let differ = !last.same_mapping(s);
+                    tally.ports_differ |= differ && s.is_by_address();
+                    tally.ports_of_name_differ |= differ && !s.is_by_address();
+                }
+            }
+            last = s;
+        }
+        Some(tally)
+    }
 }
 
 /// Mapping behaviour of one base (RFC 4787 section 4.1, RFC 5780 section 4.3).
-fn mapping(seen: &[Seen]) -> (Mapping, Rule) {
-    let mut addresses = 0;
-    let mut some_address_on_two_ports = false;
-    let mut some_name_differs = false;
-    for ports in by_server_address(seen) {
-        let equal = all_equal(ports);
-        if !equal {
-            if ports.first().is_some_and(|s| s.is_by_address()) {
-                return (Mapping::AddressAndPortDependent, Rule::PortsOfOneServerDiffer);
-            }
-            some_name_differs = true;
-        }
-        addresses += 1;
-        some_address_on_two_ports |= equal && ports.len() > 1;
-    }
-    if addresses < 2 && !some_name_differs {
+fn mapping(tally: &Tally) -> (Mapping, Rule) {
+    if tally.ports_differ {
+        (Mapping::AddressAndPortDependent, Rule::PortsOfOneServerDiffer)
+    } else if tally.server_addresses < 2 && !tally.ports_of_name_differ {
         (Mapping::Unknown, Rule::TooFewServers)
-    } else if all_equal(seen) {
+    } else if tally.mappings_equal {
         (Mapping::EndpointIndependent, Rule::ServersAgree)
-    } else if some_address_on_two_ports && !some_name_differs {
+    } else if tally.two_ports && !tally.ports_of_name_differ {
         (Mapping::AddressDependent, Rule::ServersDifferPortsAgree)
     } else {
         (Mapping::Dependent, Rule::ServersDiffer)
     }
 }
 
-fn all_equal(seen: &[Seen]) -> bool {
-    seen.windows(2).all(|pair| matches!(pair, [a, b] if a.same_mapping(b)))
-}
-
 /// The mapped address most server addresses saw; tie: the one seen by the lowest of them.
-fn external(seen: &[Seen]) -> Option<Ip> {
+fn external(seen: &[Seen], tally: &Tally) -> Option<Ip> {
     let first = seen.first()?.mapped().ip;
-    if seen.iter().all(|s| s.mapped().ip == first) {
+    if tally.addresses_equal {
         return Some(first);
     }
     let mut best = (first, 0);
@@ -224,30 +263,29 @@ fn pooling(seen: &[Seen], speaking: &BaseVerdict) -> Pooling {
     if base.ip.is_unspecified() || speaking.natted != Some(true) {
         return Pooling::Unknown;
     }
-    let scope = Scope::of(speaking.external);
-    let crossed = |s: &&Seen| {
-        let comparable = s.base().ip == base.ip && s.mapped().ip.is_v4() == external.is_v4();
-        comparable && (s.mapped().ip == external || Scope::of(s.mapped().ip.into()) == scope)
-    };
-    let mut mappings = 0;
-    for (at, s) in seen.iter().enumerate().filter(|(_, s)| crossed(s)) {
-        if s.mapped().ip != external {
+    let of_local = |s: &&Seen| s.base().ip == base.ip && s.mapped().ip.is_v4() == external.is_v4();
+    let mut all = 0;
+    for s in seen.iter().filter(of_local) {
+        if s.mapped().ip == external {
+            all += 1;
+        } else if Scope::of(s.mapped().ip.into()) == Scope::of(speaking.external) {
             return Pooling::Arbitrary;
         }
-        let earlier = seen.get(..at).unwrap_or(&[]);
-        mappings += usize::from(!earlier.iter().any(|e| e.base() == s.base() && e.same_mapping(s)));
     }
+    if all < PAIRED_MAPPINGS {
+        return Pooling::Unknown;
+    }
+    let is_new = |(at, s): &(usize, &Seen)| {
+        let earlier = seen.get(..*at).unwrap_or(&[]);
+        !earlier.iter().any(|e| e.base() == s.base() && e.same_mapping(s))
+    };
+    let of_external = |(_, s): &(usize, &Seen)| s.base().ip == base.ip && s.mapped().ip == external;
+    let mappings = seen.iter().enumerate().filter(of_external).filter(is_new).count();
     if mappings >= PAIRED_MAPPINGS { Pooling::Paired } else { Pooling::Unknown }
 }
 
 /// The type, in the terms of RFC 3489 section 5.
-fn nat_type(evidence: &Evidence, speaking: Option<&BaseVerdict>) -> (NatType, Rule) {
-    let Some(base) = speaking else {
-        return match blocked(evidence) {
-            Some(rule) => (NatType::UdpBlocked, rule),
-            None => (NatType::Unknown, Rule::NothingObserved),
-        };
-    };
+fn nat_type(base: &BaseVerdict) -> (NatType, Rule) {
     match (base.natted, base.mapping) {
         (Some(false), _) => (NatType::Open, Rule::MappedIsLocal),
         (_, Mapping::Unknown) => (NatType::Unknown, base.rule),

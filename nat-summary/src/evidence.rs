@@ -177,6 +177,7 @@ enum ServerKind {
 }
 
 impl From<ServerId> for Server {
+    #[inline]
     fn from(id: ServerId) -> Self {
         match id {
             ServerId::Address(ip, port) => Self { kind: ServerKind::Address, bits: Ip::from(ip).bits(), port },
@@ -294,18 +295,18 @@ impl Seen {
     /// order.
     #[inline]
     fn cmp_key(&self, other: &Self) -> Ordering {
-        let by_server = || {
-            let by_kind = self.server_kind.cmp(&other.server_kind);
-            by_kind.then_with(|| match self.is_anonymous() {
-                true => (self.mapped(), self.sequence, self.rewritten).cmp(&(
-                    other.mapped(),
-                    other.sequence,
-                    other.rewritten,
-                )),
-                false => (self.server_bits, self.server_port).cmp(&(other.server_bits, other.server_port)),
-            })
-        };
-        self.group().cmp(&other.group()).then_with(by_server)
+        if !self.same_group(other) {
+            return self.group().cmp(&other.group());
+        }
+        let by_kind = self.server_kind.cmp(&other.server_kind);
+        if by_kind.is_ne() {
+            by_kind
+        } else if self.is_anonymous() {
+            let by_mapped = self.mapped().cmp(&other.mapped());
+            by_mapped.then_with(|| (self.sequence, self.rewritten).cmp(&(other.sequence, other.rewritten)))
+        } else {
+            (self.server_bits, self.server_port).cmp(&(other.server_bits, other.server_port))
+        }
     }
 
     fn recency(&self) -> (u32, Endpoint, Option<bool>) {
@@ -416,15 +417,20 @@ impl Evidence {
             ServerId::Address(ip, port) => ServerId::Address(ip.to_canonical(), port),
             other => other,
         };
-        match self.servers.as_slice().binary_search_by_key(&server, |(id, _)| *id) {
-            Ok(at) => match self.servers.as_mut_slice().get_mut(at) {
-                Some((_, known)) if *known < outcome => {
-                    *known = outcome;
-                    Admission::Kept
-                }
-                _ => Admission::Superseded,
-            },
-            Err(at) => {
+        let key = Server::from(server);
+        let known = self.servers.as_slice();
+        let at = match known.last() {
+            // facts mostly come in order
+            Some((last, _)) if Server::from(*last) >= key => known.partition_point(|(id, _)| Server::from(*id) < key),
+            _ => known.len(),
+        };
+        match self.servers.as_mut_slice().get_mut(at) {
+            Some((id, known)) if *id == server => {
+                let stronger = *known < outcome;
+                *known = (*known).max(outcome);
+                if stronger { Admission::Kept } else { Admission::Superseded }
+            }
+            _ => {
                 let overflowed = self.servers.insert(at, (server, outcome));
                 self.crowded.servers |= overflowed;
                 self.admission(overflowed)
@@ -476,9 +482,14 @@ impl Evidence {
             return Admission::Impossible;
         }
         let known = self.seen.as_slice();
+        let belongs_before = |last: &Seen| match last.cmp_key(&seen) {
+            Ordering::Less => false,
+            Ordering::Equal => !seen.is_anonymous(),
+            Ordering::Greater => true,
+        };
+        // facts mostly come in order
         let at = match known.last() {
-            // facts mostly come in order
-            Some(last) if last.cmp_key(&seen) != Ordering::Less => known.partition_point(|s| s.cmp_key(&seen).is_lt()),
+            Some(last) if belongs_before(last) => known.partition_point(|s| s.cmp_key(&seen).is_lt()),
             _ => known.len(),
         };
         if seen.is_anonymous() {
@@ -534,6 +545,7 @@ impl Evidence {
     /// assert_eq!(summary.nat_type(), NatType::UdpBlocked);
     /// ```
     #[must_use]
+    #[inline]
     pub fn from_candidates<'a>(candidates: impl IntoIterator<Item = Candidate<'a>>) -> Self {
         let mut evidence = Self::new();
         evidence.list = Some(ListFacts::default());
@@ -650,7 +662,7 @@ impl Evidence {
         self.observed().iter().filter(move |seen| seen.group() == group).map(Observation::from)
     }
 
-    /// Every server asked and how it ended, in the order of [`ServerId`].
+    /// Every server asked and how it ended, sorted.
     #[must_use]
     pub fn servers(&self) -> &[(ServerId, Outcome)] {
         self.servers.as_slice()

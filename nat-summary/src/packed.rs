@@ -41,6 +41,7 @@ impl Ip {
 }
 
 impl From<IpAddr> for Ip {
+    #[inline]
     fn from(ip: IpAddr) -> Self {
         match ip {
             IpAddr::V4(ip) => Self(u128::from(ip.to_bits())),
@@ -80,12 +81,14 @@ pub(crate) struct Endpoint {
 }
 
 impl From<SocketAddr> for Endpoint {
+    #[inline]
     fn from(address: SocketAddr) -> Self {
         Self { ip: address.ip().into(), port: address.port() }
     }
 }
 
 impl From<Endpoint> for SocketAddr {
+    #[inline]
     fn from(endpoint: Endpoint) -> Self {
         Self::new(endpoint.ip.into(), endpoint.port)
     }
