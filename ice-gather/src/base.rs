@@ -144,7 +144,7 @@ impl GatheredCandidate {
             port: self.address.port(),
             kind: self.kind,
             related: (!is_host).then(|| (nat_summary::Address::Ip(self.base.ip()), self.base.port())),
-            extensions: "",
+            ..nat_summary::Candidate::default()
         }
     }
 }

@@ -24,7 +24,7 @@ impl Drop for Running {
 
 pub(crate) fn transport() -> Ice {
     let mut gather = GatherConfig::default();
-    gather.deadline = Duration::from_millis(300);
+    gather.deadline = Duration::from_secs(1);
     Ice::new(Network::System(BindConfig::address([127, 0, 0, 1].into()))).with_gather_config(gather)
 }
 
@@ -44,7 +44,6 @@ pub(crate) fn timing() -> Timing {
     let mut timing = Timing::default();
     timing.patience = Duration::from_millis(10);
     timing.error_backoff = Duration::from_millis(20);
-    timing.nat_fail_timeout = Duration::from_millis(300);
     timing
 }
 
@@ -91,14 +90,16 @@ pub(crate) fn producer<S: Signalling + 'static>(signalling: S) -> Running {
     }))
 }
 
-/// One attempt that is cancelled as soon as it has a path, or after `patience`.
+/// One attempt that is cancelled as soon as it has a path, or after `patience`; its channel may take half of that.
 pub(crate) async fn attempt<S: Signalling>(
     signalling: S,
     servers: StunCache,
     telemetry: Telemetry,
     patience: Duration,
 ) -> AttemptReport {
-    let mut consumer = Consumer::new(signalling, transport(), telemetry, servers).with_timing(timing());
+    let mut timing = timing();
+    timing.nat_fail_timeout = patience / 2;
+    let mut consumer = Consumer::new(signalling, transport(), telemetry, servers).with_timing(timing);
     let cancel = CancellationToken::new();
     let mut path = consumer.path();
     let user = async {
