@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[doc = include_str!("../docs/attributes.md")]
 pub mod keys;
 mod reason;
 mod record;
@@ -50,7 +51,7 @@ mod telemetry;
 
 #[cfg(target_arch = "wasm32")]
 pub use noop::{Attempt, Telemetry};
-pub use reason::Reason;
+pub use reason::{Reason, TowardPeer};
 pub use record::ExternalIp;
 #[cfg(not(target_arch = "wasm32"))]
 pub use telemetry::{Attempt, Telemetry};
@@ -78,6 +79,9 @@ mod tests {
             is_at_home_anywhere(&attempt);
             attempt.asked();
             attempt.gathered(&summary);
+            attempt.connecting();
+            attempt.selected(nat_summary::CandidateKind::Host, nat_summary::CandidateKind::Relayed);
+            attempt.toward_peer(crate::TowardPeer::Kept);
             attempt.succeeded(&summary);
             telemetry.attempt().failed(&summary, crate::Reason::Timeout);
         }};

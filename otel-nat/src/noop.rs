@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use nat_summary::NatSummary;
+use nat_summary::{CandidateKind, NatSummary};
 
-use crate::{ExternalIp, Reason};
+use crate::{ExternalIp, Reason, TowardPeer};
 
 /// Where spans would go out. On wasm32 none does.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +46,15 @@ impl Attempt {
 
     /// Does nothing on wasm32.
     pub fn gathered(&mut self, _: &NatSummary) {}
+
+    /// Does nothing on wasm32.
+    pub fn connecting(&mut self) {}
+
+    /// Does nothing on wasm32.
+    pub fn selected(&mut self, _local: CandidateKind, _remote: CandidateKind) {}
+
+    /// Does nothing on wasm32.
+    pub fn toward_peer(&mut self, _: TowardPeer) {}
 
     /// Does nothing on wasm32.
     pub fn succeeded(self, _: &NatSummary) {}

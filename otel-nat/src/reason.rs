@@ -1,4 +1,4 @@
-//! Why an attempt failed: a closed set, so that whatever groups by it stays small.
+//! What a caller may say of an attempt: closed sets, so that whatever groups by them stays small.
 
 /// Why an attempt failed. Goes out as `error.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -60,4 +60,20 @@ impl core::fmt::Display for Reason {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// How the NAT mapped the base toward the peer, against the mapping that was advertised to it.
+///
+/// The peer's Binding responses carry XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Some NATs keep a mapping toward every
+/// server and change it toward a peer whose packet came in first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum TowardPeer {
+    /// No response of the peer was read.
+    #[default]
+    Unobserved,
+    /// As advertised.
+    Kept,
+    /// Another address or port.
+    Changed,
 }

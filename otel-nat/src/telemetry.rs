@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use nat_summary::{Evidence, NatSummary};
+use nat_summary::{CandidateKind, Evidence, NatSummary};
 use opentelemetry::trace::{
     Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer, TracerProvider,
 };
 use opentelemetry::{Context, InstrumentationScope, global};
 
-use crate::record::record;
-use crate::{ExternalIp, Reason, keys};
+use crate::record::{Facts, record};
+use crate::{ExternalIp, Reason, TowardPeer, keys};
 
 /// Where spans go out, and what of an address goes with them. A clone is cheap, and the same thing.
 #[derive(Clone)]
@@ -86,7 +86,10 @@ impl Telemetry {
             clock: Instant::now(),
             caller: Context::map_current(|context| identity(context.span().span_context())),
             asked: false,
+            gathering: None,
             gathered: None,
+            connecting: None,
+            facts: Facts::default(),
             finished: false,
         }
     }
@@ -127,21 +130,44 @@ pub struct Attempt {
     clock: Instant,
     caller: Option<SpanContext>,
     asked: bool,
+    gathering: Option<Instant>,
     gathered: Option<NatSummary>,
+    connecting: Option<Instant>,
+    facts: Facts,
     finished: bool,
 }
 
 impl Attempt {
-    /// A STUN server was asked: from here on this attempt emits a span, whatever becomes of it.
+    /// A STUN server was asked: from here on this attempt emits a span, whatever becomes of it. The first call begins the
+    /// gathering, as far as its duration is told.
     pub fn asked(&mut self) {
         self.asked = true;
+        self.gathering.get_or_insert_with(Instant::now);
     }
 
-    /// What gathering came to, in case the attempt is dropped. Implies [`asked`](Self::asked) if the summary knows of a
-    /// server that was.
+    /// Gathering has ended, and this is what it came to, in case the attempt is dropped. Implies [`asked`](Self::asked) if
+    /// the summary knows of a server that was.
     pub fn gathered(&mut self, summary: &NatSummary) {
         self.asked |= summary.counts().asked > 0;
         self.gathered = Some(*summary);
+        if let Some(begun) = self.gathering.take() {
+            self.facts.gather = Some(begun.elapsed());
+        }
+    }
+
+    /// Connectivity checks begin: from here the duration of connecting is told.
+    pub fn connecting(&mut self) {
+        self.connecting = Some(Instant::now());
+    }
+
+    /// The types of the selected pair's candidates.
+    pub fn selected(&mut self, local: CandidateKind, remote: CandidateKind) {
+        self.facts.selected = Some((local, remote));
+    }
+
+    /// How the NAT mapped the base toward the peer.
+    pub fn toward_peer(&mut self, mapping: TowardPeer) {
+        self.facts.toward_peer = mapping;
     }
 
     /// The attempt connected: emits `nat_success`.
@@ -156,6 +182,7 @@ impl Attempt {
 
     fn finish(&mut self, summary: &NatSummary, failure: Option<Reason>) {
         self.finished = true;
+        self.facts.connect = self.connecting.map(|begun| begun.elapsed());
         // The wall clock may be set back meanwhile: the duration is the monotonic clock's.
         let ended = self.started.checked_add(self.clock.elapsed()).unwrap_or(self.started);
         let (name, status) = match failure {
@@ -166,7 +193,7 @@ impl Attempt {
         let mut builder = SpanBuilder::from_name(name)
             .with_kind(SpanKind::Internal)
             .with_start_time(self.started)
-            .with_attributes(record(summary, failure, self.telemetry.settings.external_ip));
+            .with_attributes(record(summary, failure, &self.facts, self.telemetry.settings.external_ip));
         builder.links = self.caller.take().map(|caller| vec![Link::with_context(caller)]);
         self.telemetry.emit(builder, status, ended);
     }

@@ -3,8 +3,10 @@
 
 mod contract;
 mod drops;
+mod evidence;
 mod global;
 mod host;
 mod privacy;
 mod roots;
+mod table;
 mod times;
