@@ -55,3 +55,6 @@ pub const PAIR_LOCAL: &str = "nat_telemetry.pair.local";
 pub const PAIR_REMOTE: &str = "nat_telemetry.pair.remote";
 /// String: whether the NAT mapped the base toward the peer as it did toward the servers. Absent: unobserved.
 pub const PEER_MAPPING: &str = "nat_telemetry.peer_mapping";
+
+/// Histogram, seconds: how long attempts last.
+pub const ATTEMPT_DURATION: &str = "nat_telemetry.attempt.duration";

@@ -43,6 +43,8 @@ pub mod keys;
 mod reason;
 mod record;
 
+#[cfg(all(feature = "metrics", not(target_arch = "wasm32")))]
+mod metrics;
 #[cfg(any(target_arch = "wasm32", test))]
 #[cfg_attr(not(target_arch = "wasm32"), expect(unreachable_pub, reason = "compiled here to be compared, not used"))]
 mod noop;
@@ -51,7 +53,7 @@ mod telemetry;
 
 #[cfg(target_arch = "wasm32")]
 pub use noop::{Attempt, Telemetry};
-pub use reason::{Reason, TowardPeer};
+pub use reason::{Reason, Tally, TowardPeer};
 pub use record::ExternalIp;
 #[cfg(not(target_arch = "wasm32"))]
 pub use telemetry::{Attempt, Telemetry};
@@ -74,6 +76,7 @@ mod tests {
                 .clone();
             is_at_home_anywhere(&telemetry);
             let _: Telemetry = Telemetry::default();
+            let _: crate::Tally = telemetry.tally();
             let summary = nat_summary::Evidence::new().summary();
             let mut attempt: Attempt = telemetry.attempt();
             is_at_home_anywhere(&attempt);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use nat_summary::{CandidateKind, NatSummary};
 
-use crate::{ExternalIp, Reason, TowardPeer};
+use crate::{ExternalIp, Reason, Tally, TowardPeer};
 
 /// Where spans would go out. On wasm32 none does.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +27,12 @@ impl Telemetry {
     #[must_use]
     pub fn with_external_ip(self, _: ExternalIp) -> Self {
         self
+    }
+
+    /// On wasm32 there is nothing to count.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        Tally::default()
     }
 
     /// An attempt begins. On wasm32 nothing is told of it.

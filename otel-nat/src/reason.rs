@@ -1,4 +1,4 @@
-//! What a caller may say of an attempt: closed sets, so that whatever groups by them stays small.
+//! What a caller may say of an attempt, and be told of its spans, on every target.
 
 /// Why an attempt failed. Goes out as `error.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -76,4 +76,16 @@ pub enum TowardPeer {
     Kept,
     /// Another address or port.
     Changed,
+}
+
+/// What became of the spans of a [`Telemetry`](crate::Telemetry) and its clones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Taken by a provider. What a processor drops later, only the processor knows.
+    pub recorded: u64,
+    /// Taken by nobody: no provider is set, it was shut down, or its sampler said no.
+    pub unrecorded: u64,
+    /// Lost to a panic inside the provider. It goes no further than here.
+    pub panicked: u64,
 }

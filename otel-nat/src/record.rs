@@ -16,6 +16,8 @@ pub enum ExternalIp {
     Omit,
 }
 
+#[cfg(all(feature = "metrics", not(target_arch = "wasm32")))]
+pub(crate) use outgoing::labels;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use outgoing::{Facts, record};
 
@@ -88,11 +90,32 @@ mod outgoing {
         out
     }
 
+    /// Everything the metric of one attempt is grouped by: closed sets only, and never an address.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn labels(summary: &NatSummary, failure: Option<Reason>) -> Vec<KeyValue> {
+        group(failure, summary.nat_type(), summary.mapping(), summary.external_ip().map(family))
+    }
+
+    #[cfg(feature = "metrics")]
+    fn group(
+        failure: Option<Reason>,
+        nat_type: nat_summary::NatType,
+        mapping: nat_summary::Mapping,
+        family: Option<&'static str>,
+    ) -> Vec<KeyValue> {
+        let mut out = Vec::with_capacity(4);
+        out.extend(failure.map(|reason| KeyValue::new(keys::ERROR_TYPE, reason.as_str())));
+        out.push(KeyValue::new(keys::NAT_TYPE, nat_type.as_legacy()));
+        out.push(KeyValue::new(keys::MAPPING_BEHAVIOR, mapping.as_legacy()));
+        out.extend(family.map(|family| KeyValue::new(keys::NETWORK_TYPE, family)));
+        out
+    }
+
     fn count(count: u16) -> Value {
         Value::I64(count.into())
     }
 
-    pub(crate) const fn family(ip: IpAddr) -> &'static str {
+    const fn family(ip: IpAddr) -> &'static str {
         match ip.to_canonical() {
             IpAddr::V4(_) => "ipv4",
             IpAddr::V6(_) => "ipv6",
@@ -165,6 +188,46 @@ mod outgoing {
     #[cfg(test)]
     mod tests {
         use super::{ExternalIp, let_out};
+
+        #[cfg(feature = "metrics")]
+        #[test]
+        fn all_groups_there_can_be_fit_the_limit_of_an_sdk_left_alone() {
+            use std::collections::HashSet;
+
+            use nat_summary::{Mapping, NatType};
+
+            use crate::Reason;
+
+            let failures: Vec<_> = std::iter::once(None).chain(Reason::ALL.iter().copied().map(Some)).collect();
+            let mut groups = HashSet::new();
+            for failure in failures {
+                for nat_type in [
+                    NatType::Unknown,
+                    NatType::Open,
+                    NatType::Cone,
+                    NatType::FullCone,
+                    NatType::AddressRestrictedCone,
+                    NatType::PortRestrictedCone,
+                    NatType::Symmetric,
+                    NatType::UdpBlocked,
+                ] {
+                    for mapping in [
+                        Mapping::Unknown,
+                        Mapping::EndpointIndependent,
+                        Mapping::AddressDependent,
+                        Mapping::AddressAndPortDependent,
+                        Mapping::Dependent,
+                    ] {
+                        for ip in [None, Some("203.0.113.7"), Some("2001:db8::7"), Some("::ffff:203.0.113.7")] {
+                            let family = ip.map(|ip| super::family(ip.parse().unwrap()));
+                            groups.insert(format!("{:?}", super::group(failure, nat_type, mapping, family)));
+                        }
+                    }
+                }
+            }
+            assert_eq!(groups.len(), 10 * 8 * 4 * 3);
+            assert!(groups.len() < 2_000, "the SDK folds what is beyond into one");
+        }
 
         #[test]
         fn a_policy_lets_out_so_much_of_an_address_and_no_more() {

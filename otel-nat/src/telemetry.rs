@@ -1,7 +1,10 @@
 //! Spans: one per attempt, through the global tracer provider or one handed in.
 
 use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -12,7 +15,7 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, InstrumentationScope, global};
 
 use crate::record::{Facts, record};
-use crate::{ExternalIp, Reason, TowardPeer, keys};
+use crate::{ExternalIp, Reason, Tally, TowardPeer, keys};
 
 /// Where spans go out, and what of an address goes with them. A clone is cheap, and the same thing.
 #[derive(Clone)]
@@ -25,6 +28,16 @@ struct Settings {
     source: Source,
     scope: Cow<'static, str>,
     external_ip: ExternalIp,
+    #[cfg(feature = "metrics")]
+    metrics: crate::metrics::Metrics,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Counters {
+    recorded: AtomicU64,
+    unrecorded: AtomicU64,
+    panicked: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -55,7 +68,14 @@ impl Telemetry {
     }
 
     fn from_source(source: Source) -> Self {
-        let settings = Settings { source, scope: Cow::Borrowed(keys::SCOPE), external_ip: ExternalIp::default() };
+        let settings = Settings {
+            source,
+            scope: Cow::Borrowed(keys::SCOPE),
+            external_ip: ExternalIp::default(),
+            #[cfg(feature = "metrics")]
+            metrics: crate::metrics::Metrics::default(),
+            counters: Arc::default(),
+        };
         Self { settings: Arc::new(settings) }
     }
 
@@ -67,6 +87,28 @@ impl Telemetry {
         if let Source::Own { provider, tracer } = &mut settings.source {
             *tracer = provider.make_tracer(scope(settings.scope.clone()));
         }
+        #[cfg(feature = "metrics")]
+        settings.metrics.rescope(scope(settings.scope.clone()));
+        self
+    }
+
+    /// Durations of attempts go to whatever is the global meter provider when an attempt ends. Not on wasm32.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn with_global_metrics(mut self) -> Self {
+        Arc::make_mut(&mut self.settings).metrics = crate::metrics::Metrics::global();
+        self
+    }
+
+    /// Durations of attempts go to `provider`, as the histogram [`keys::ATTEMPT_DURATION`]. Not on wasm32.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn with_metrics<P>(mut self, provider: P) -> Self
+    where
+        P: opentelemetry::metrics::MeterProvider + Send + Sync + 'static,
+    {
+        let settings = Arc::make_mut(&mut self.settings);
+        settings.metrics = crate::metrics::Metrics::own(Arc::new(provider), scope(settings.scope.clone()));
         self
     }
 
@@ -94,13 +136,36 @@ impl Telemetry {
         }
     }
 
-    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) {
+    /// What became of the spans so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let Counters { recorded, unrecorded, panicked } = &*self.settings.counters;
+        Tally {
+            recorded: recorded.load(Ordering::Relaxed),
+            unrecorded: unrecorded.load(Ordering::Relaxed),
+            panicked: panicked.load(Ordering::Relaxed),
+        }
+    }
+
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) -> bool {
         match &self.settings.source {
             Source::Global => {
                 global::tracer_with_scope(scope(self.settings.scope.clone())).emit(builder, status, ended)
             }
             Source::Own { tracer, .. } => tracer.emit(builder, status, ended),
         }
+    }
+
+    /// Runs somebody else's code. Its panic is counted and ends here: no connection shall fail of its own telemetry, and a
+    /// second panic while a handle is dropped by a first would end the process.
+    fn contain(&self, emit: impl FnOnce() -> bool) {
+        let counters = &self.settings.counters;
+        let counter = match catch_unwind(AssertUnwindSafe(emit)) {
+            Ok(true) => &counters.recorded,
+            Ok(false) => &counters.unrecorded,
+            Err(_) => &counters.panicked,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -183,8 +248,17 @@ impl Attempt {
     fn finish(&mut self, summary: &NatSummary, failure: Option<Reason>) {
         self.finished = true;
         self.facts.connect = self.connecting.map(|begun| begun.elapsed());
-        // The wall clock may be set back meanwhile: the duration is the monotonic clock's.
-        let ended = self.started.checked_add(self.clock.elapsed()).unwrap_or(self.started);
+        let lasted = self.clock.elapsed();
+        self.telemetry.contain(|| {
+            #[cfg(feature = "metrics")]
+            self.measure(summary, failure, lasted);
+            self.tell(summary, failure, lasted)
+        });
+    }
+
+    fn tell(&self, summary: &NatSummary, failure: Option<Reason>, lasted: Duration) -> bool {
+        // The wall clock may be set meanwhile: the duration is the monotonic clock's.
+        let ended = self.started.checked_add(lasted).unwrap_or(self.started);
         let (name, status) = match failure {
             None => (keys::SPAN_SUCCESS, Status::Unset),
             // `error.type` says it; a description could only repeat it
@@ -194,8 +268,17 @@ impl Attempt {
             .with_kind(SpanKind::Internal)
             .with_start_time(self.started)
             .with_attributes(record(summary, failure, &self.facts, self.telemetry.settings.external_ip));
-        builder.links = self.caller.take().map(|caller| vec![Link::with_context(caller)]);
-        self.telemetry.emit(builder, status, ended);
+        builder.links = self.caller.clone().map(|caller| vec![Link::with_context(caller)]);
+        self.telemetry.emit(builder, status, ended)
+    }
+
+    #[cfg(feature = "metrics")]
+    fn measure(&self, summary: &NatSummary, failure: Option<Reason>, lasted: Duration) {
+        let settings = &self.telemetry.settings;
+        if settings.metrics.is_on() {
+            let labels = crate::record::labels(summary, failure);
+            settings.metrics.record(|| scope(settings.scope.clone()), lasted, &labels);
+        }
     }
 }
 
@@ -249,15 +332,18 @@ where
 
 /// A tracer, behind a pointer.
 trait Emit: Send + Sync {
-    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime);
+    /// Whether the span was recorded.
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) -> bool;
 }
 
 impl<T: Tracer + Send + Sync> Emit for T {
-    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) {
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) -> bool {
         // A root: an unsampled parent would silently drop its child.
         let mut span = self.build_with_context(builder, &Context::new());
+        let is_recorded = span.is_recording();
         span.set_status(status);
         span.end_with_timestamp(ended);
+        is_recorded
     }
 }
 

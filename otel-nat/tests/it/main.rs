@@ -6,7 +6,10 @@ mod drops;
 mod evidence;
 mod global;
 mod host;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod privacy;
 mod roots;
 mod table;
+mod tally;
 mod times;
