@@ -48,6 +48,8 @@ mod metrics;
 #[cfg(any(target_arch = "wasm32", test))]
 #[cfg_attr(not(target_arch = "wasm32"), expect(unreachable_pub, reason = "compiled here to be compared, not used"))]
 mod noop;
+#[cfg(all(feature = "pipelines", not(target_arch = "wasm32")))]
+pub mod pipeline;
 #[cfg(not(target_arch = "wasm32"))]
 mod telemetry;
 
