@@ -321,12 +321,18 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         let (Some(session), Some(remote)) = (&mut attempt.session, attempt.remote.take()) else {
             return Event::IceFailed;
         };
+        if let Some(span) = &mut attempt.span {
+            span.connecting();
+        }
         let now = Instant::now();
         let deadline = self.machine.poll_timeout().unwrap_or(now).saturating_duration_since(now);
         match session.connect(remote, deadline).await {
             Ok(path) => {
                 attempt.path = Some(path);
                 attempt.report.selected_pair = session.selected_pair();
+                if let (Some(span), Some((local, remote))) = (&mut attempt.span, attempt.report.selected_pair) {
+                    span.selected(local, remote);
+                }
                 attempt.report.connected_after = Some(attempt.started.elapsed());
                 Event::Opened
             }

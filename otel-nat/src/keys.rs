@@ -23,3 +23,38 @@ pub const PORT_PRESERVATION: &str = "nat_port_preservation";
 
 /// String, on failure only: the [`Reason`](crate::Reason), under OpenTelemetry's stable name for it.
 pub const ERROR_TYPE: &str = "error.type";
+
+/// String: `udp`, the transport the verdict is about, under OpenTelemetry's stable name for it.
+pub const NETWORK_TRANSPORT: &str = "network.transport";
+/// String: family of the mapped address, under OpenTelemetry's stable name for it. Absent: no mapped address.
+pub const NETWORK_TYPE: &str = "network.type";
+
+/// String: the rule that decided the type, or why none could.
+pub const RULE: &str = "nat_telemetry.rule";
+/// Integer: STUN servers asked. Absent: a bare candidate list, which cannot tell.
+pub const SERVERS_ASKED: &str = "nat_telemetry.servers.asked";
+/// Integer: of these, how many answered with a mapped address.
+pub const SERVERS_ANSWERED: &str = "nat_telemetry.servers.answered";
+/// Integer: distinct server addresses behind the verdict.
+pub const SERVERS_DISTINCT: &str = "nat_telemetry.servers.distinct";
+/// Integer: bases with at least one observation.
+pub const BASES: &str = "nat_telemetry.bases";
+/// Integer: observations behind the verdict.
+pub const OBSERVATIONS: &str = "nat_telemetry.observations";
+/// String: how far the base's own address reaches. Absent: unknown.
+pub const BASE_SCOPE: &str = "nat_telemetry.base.scope";
+/// String: how far the mapped address reaches. Absent: no mapped address.
+pub const EXTERNAL_SCOPE: &str = "nat_telemetry.external.scope";
+/// Double, seconds: from the first server asked until gathering was told to have ended. Absent: never told.
+pub const GATHER_DURATION: &str = "nat_telemetry.gather.duration";
+/// Double, seconds: from the first connectivity check until the attempt ended. Absent: never told of one.
+pub const CONNECT_DURATION: &str = "nat_telemetry.connect.duration";
+/// String: type of the local candidate of the selected pair. Absent: none selected.
+pub const PAIR_LOCAL: &str = "nat_telemetry.pair.local";
+/// String: type of the remote candidate of the selected pair. Absent: none selected.
+pub const PAIR_REMOTE: &str = "nat_telemetry.pair.remote";
+/// String: whether the NAT mapped the base toward the peer as it did toward the servers. Absent: unobserved.
+pub const PEER_MAPPING: &str = "nat_telemetry.peer_mapping";
+
+/// Histogram, seconds: how long attempts last.
+pub const ATTEMPT_DURATION: &str = "nat_telemetry.attempt.duration";

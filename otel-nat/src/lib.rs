@@ -38,19 +38,24 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[doc = include_str!("../docs/attributes.md")]
 pub mod keys;
 mod reason;
 mod record;
 
+#[cfg(all(feature = "metrics", not(target_arch = "wasm32")))]
+mod metrics;
 #[cfg(any(target_arch = "wasm32", test))]
 #[cfg_attr(not(target_arch = "wasm32"), expect(unreachable_pub, reason = "compiled here to be compared, not used"))]
 mod noop;
+#[cfg(all(feature = "pipelines", not(target_arch = "wasm32")))]
+pub mod pipeline;
 #[cfg(not(target_arch = "wasm32"))]
 mod telemetry;
 
 #[cfg(target_arch = "wasm32")]
 pub use noop::{Attempt, Telemetry};
-pub use reason::Reason;
+pub use reason::{Reason, Tally, TowardPeer};
 pub use record::ExternalIp;
 #[cfg(not(target_arch = "wasm32"))]
 pub use telemetry::{Attempt, Telemetry};
@@ -73,11 +78,15 @@ mod tests {
                 .clone();
             is_at_home_anywhere(&telemetry);
             let _: Telemetry = Telemetry::default();
+            let _: crate::Tally = telemetry.tally();
             let summary = nat_summary::Evidence::new().summary();
             let mut attempt: Attempt = telemetry.attempt();
             is_at_home_anywhere(&attempt);
             attempt.asked();
             attempt.gathered(&summary);
+            attempt.connecting();
+            attempt.selected(nat_summary::CandidateKind::Host, nat_summary::CandidateKind::Relayed);
+            attempt.toward_peer(crate::TowardPeer::Kept);
             attempt.succeeded(&summary);
             telemetry.attempt().failed(&summary, crate::Reason::Timeout);
         }};

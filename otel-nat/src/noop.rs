@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use nat_summary::NatSummary;
+use nat_summary::{CandidateKind, NatSummary};
 
-use crate::{ExternalIp, Reason};
+use crate::{ExternalIp, Reason, Tally, TowardPeer};
 
 /// Where spans would go out. On wasm32 none does.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +29,12 @@ impl Telemetry {
         self
     }
 
+    /// On wasm32 there is nothing to count.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        Tally::default()
+    }
+
     /// An attempt begins. On wasm32 nothing is told of it.
     #[must_use = "dropping the handle ends the attempt"]
     pub fn attempt(&self) -> Attempt {
@@ -46,6 +52,15 @@ impl Attempt {
 
     /// Does nothing on wasm32.
     pub fn gathered(&mut self, _: &NatSummary) {}
+
+    /// Does nothing on wasm32.
+    pub fn connecting(&mut self) {}
+
+    /// Does nothing on wasm32.
+    pub fn selected(&mut self, _local: CandidateKind, _remote: CandidateKind) {}
+
+    /// Does nothing on wasm32.
+    pub fn toward_peer(&mut self, _: TowardPeer) {}
 
     /// Does nothing on wasm32.
     pub fn succeeded(self, _: &NatSummary) {}

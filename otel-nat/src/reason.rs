@@ -1,4 +1,4 @@
-//! Why an attempt failed: a closed set, so that whatever groups by it stays small.
+//! What a caller may say of an attempt, and be told of its spans, on every target.
 
 /// Why an attempt failed. Goes out as `error.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -60,4 +60,32 @@ impl core::fmt::Display for Reason {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// How the NAT mapped the base toward the peer, against the mapping that was advertised to it.
+///
+/// The peer's Binding responses carry XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Some NATs keep a mapping toward every
+/// server and change it toward a peer whose packet came in first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum TowardPeer {
+    /// No response of the peer was read.
+    #[default]
+    Unobserved,
+    /// As advertised.
+    Kept,
+    /// Another address or port.
+    Changed,
+}
+
+/// What became of the spans of a [`Telemetry`](crate::Telemetry) and its clones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Taken by a provider. What a processor drops later, only the processor knows.
+    pub recorded: u64,
+    /// Taken by nobody: no provider is set, it was shut down, or its sampler said no.
+    pub unrecorded: u64,
+    /// Lost to a panic inside the provider. It goes no further than here.
+    pub panicked: u64,
 }

@@ -16,39 +16,151 @@ pub enum ExternalIp {
     Omit,
 }
 
+#[cfg(all(feature = "metrics", not(target_arch = "wasm32")))]
+pub(crate) use outgoing::labels;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use outgoing::record;
+pub(crate) use outgoing::{Facts, record};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod outgoing {
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use core::time::Duration;
 
-    use nat_summary::NatSummary;
-    use opentelemetry::KeyValue;
+    use nat_summary::{CandidateKind, NatSummary, Rule, Scope};
+    use opentelemetry::{KeyValue, Value};
 
     use super::ExternalIp;
-    use crate::{Reason, keys};
+    use crate::{Reason, TowardPeer, keys};
+
+    /// What is known of an attempt besides its summary.
+    #[derive(Debug, Clone, Copy, Default)]
+    pub(crate) struct Facts {
+        pub(crate) gather: Option<Duration>,
+        pub(crate) connect: Option<Duration>,
+        pub(crate) selected: Option<(CandidateKind, CandidateKind)>,
+        pub(crate) toward_peer: TowardPeer,
+    }
 
     /// Everything the span of one attempt says. What is unknown is left out, or has an unknown of its own; no key is
     /// there twice.
-    pub(crate) fn record(summary: &NatSummary, failure: Option<Reason>, external_ip: ExternalIp) -> Vec<KeyValue> {
-        let mut attributes = Vec::with_capacity(7);
-        if let Some(natted) = summary.is_natted() {
-            attributes.push(KeyValue::new(keys::IS_NATTED, natted));
+    pub(crate) fn record(
+        summary: &NatSummary,
+        failure: Option<Reason>,
+        facts: &Facts,
+        external_ip: ExternalIp,
+    ) -> Vec<KeyValue> {
+        let mut out = Vec::with_capacity(22);
+        let mut say = |key: &'static str, value: Option<Value>| {
+            out.extend(value.map(|value| KeyValue::new(key, value)));
+        };
+        say(keys::IS_NATTED, summary.is_natted().map(Value::from));
+        say(keys::MAPPING_BEHAVIOR, Some(summary.mapping().as_legacy().into()));
+        say(keys::FILTERING_BEHAVIOR, Some(summary.filtering().as_legacy().into()));
+        say(keys::NAT_TYPE, Some(summary.nat_type().as_legacy().into()));
+        say(keys::EXTERNAL_IP, summary.external_ip().and_then(|ip| let_out(ip, external_ip)).map(Value::from));
+        say(keys::PORT_PRESERVATION, summary.port_preserved().map(Value::from));
+        say(keys::ERROR_TYPE, failure.map(|reason| reason.as_str().into()));
+
+        say(keys::NETWORK_TRANSPORT, Some("udp".into()));
+        say(keys::NETWORK_TYPE, summary.external_ip().map(|ip| family(ip).into()));
+        say(keys::RULE, Some(rule(summary.rule()).into()));
+        let counts = summary.counts();
+        let asked = (counts.asked > 0).then_some(counts.asked);
+        say(keys::SERVERS_ASKED, asked.map(count));
+        say(keys::SERVERS_ANSWERED, asked.map(|_| count(counts.answered)));
+        say(keys::SERVERS_DISTINCT, Some(count(counts.server_addresses)));
+        say(keys::BASES, Some(count(counts.bases)));
+        say(keys::OBSERVATIONS, Some(count(counts.observations)));
+        let base = summary.speaking_base().map(|verdict| verdict.base.ip()).filter(|ip| !ip.is_unspecified());
+        say(keys::BASE_SCOPE, base.map(|ip| scope(ip).into()));
+        say(keys::EXTERNAL_SCOPE, summary.external_ip().map(|ip| scope(ip).into()));
+        say(keys::GATHER_DURATION, facts.gather.map(|time| time.as_secs_f64().into()));
+        say(keys::CONNECT_DURATION, facts.connect.map(|time| time.as_secs_f64().into()));
+        let (local, remote) = facts.selected.unzip();
+        say(keys::PAIR_LOCAL, local.and_then(candidate));
+        say(keys::PAIR_REMOTE, remote.and_then(candidate));
+        say(
+            keys::PEER_MAPPING,
+            match facts.toward_peer {
+                TowardPeer::Unobserved => None,
+                TowardPeer::Kept => Some("kept".into()),
+                TowardPeer::Changed => Some("changed".into()),
+            },
+        );
+        out
+    }
+
+    /// Everything the metric of one attempt is grouped by: closed sets only, and never an address.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn labels(summary: &NatSummary, failure: Option<Reason>) -> Vec<KeyValue> {
+        group(failure, summary.nat_type(), summary.mapping(), summary.external_ip().map(family))
+    }
+
+    #[cfg(feature = "metrics")]
+    fn group(
+        failure: Option<Reason>,
+        nat_type: nat_summary::NatType,
+        mapping: nat_summary::Mapping,
+        family: Option<&'static str>,
+    ) -> Vec<KeyValue> {
+        let mut out = Vec::with_capacity(4);
+        out.extend(failure.map(|reason| KeyValue::new(keys::ERROR_TYPE, reason.as_str())));
+        out.push(KeyValue::new(keys::NAT_TYPE, nat_type.as_legacy()));
+        out.push(KeyValue::new(keys::MAPPING_BEHAVIOR, mapping.as_legacy()));
+        out.extend(family.map(|family| KeyValue::new(keys::NETWORK_TYPE, family)));
+        out
+    }
+
+    fn count(count: u16) -> Value {
+        Value::I64(count.into())
+    }
+
+    const fn family(ip: IpAddr) -> &'static str {
+        match ip.to_canonical() {
+            IpAddr::V4(_) => "ipv4",
+            IpAddr::V6(_) => "ipv6",
         }
-        attributes.push(KeyValue::new(keys::MAPPING_BEHAVIOR, summary.mapping().as_legacy()));
-        attributes.push(KeyValue::new(keys::FILTERING_BEHAVIOR, summary.filtering().as_legacy()));
-        attributes.push(KeyValue::new(keys::NAT_TYPE, summary.nat_type().as_legacy()));
-        if let Some(address) = summary.external_ip().and_then(|ip| let_out(ip, external_ip)) {
-            attributes.push(KeyValue::new(keys::EXTERNAL_IP, address));
+    }
+
+    const fn rule(rule: Rule) -> &'static str {
+        match rule {
+            Rule::PortsOfOneServerDiffer => "ports_of_one_server_differ",
+            Rule::ServersAgree => "servers_agree",
+            Rule::ServersDifferPortsAgree => "servers_differ_ports_agree",
+            Rule::ServersDiffer => "servers_differ",
+            Rule::MappedIsLocal => "mapped_is_local",
+            Rule::AskedNoneAnswered => "asked_none_answered",
+            Rule::NoReflexiveCandidate => "no_reflexive_candidate",
+            Rule::TooFewServers => "too_few_servers",
+            Rule::LocalsUnknown => "locals_unknown",
+            Rule::NothingObserved => "nothing_observed",
+            _ => "_OTHER",
         }
-        if let Some(preserved) = summary.port_preserved() {
-            attributes.push(KeyValue::new(keys::PORT_PRESERVATION, preserved));
+    }
+
+    const fn scope(ip: IpAddr) -> &'static str {
+        match Scope::of(ip) {
+            Scope::Global => "global",
+            Scope::Private => "private",
+            Scope::CarrierGrade => "carrier_grade",
+            Scope::UniqueLocal => "unique_local",
+            Scope::Nat64 => "nat64",
+            Scope::LinkLocal => "link_local",
+            Scope::Loopback => "loopback",
+            Scope::Reserved => "reserved",
+            _ => "_OTHER",
         }
-        if let Some(reason) = failure {
-            attributes.push(KeyValue::new(keys::ERROR_TYPE, reason.as_str()));
+    }
+
+    /// The word of RFC 8839 section 5.1.
+    fn candidate(kind: CandidateKind) -> Option<Value> {
+        match kind {
+            CandidateKind::Host => Some("host".into()),
+            CandidateKind::ServerReflexive => Some("srflx".into()),
+            CandidateKind::PeerReflexive => Some("prflx".into()),
+            CandidateKind::Relayed => Some("relay".into()),
+            _ => None,
         }
-        attributes
     }
 
     fn let_out(ip: IpAddr, policy: ExternalIp) -> Option<String> {
@@ -76,6 +188,46 @@ mod outgoing {
     #[cfg(test)]
     mod tests {
         use super::{ExternalIp, let_out};
+
+        #[cfg(feature = "metrics")]
+        #[test]
+        fn all_groups_there_can_be_fit_the_limit_of_an_sdk_left_alone() {
+            use std::collections::HashSet;
+
+            use nat_summary::{Mapping, NatType};
+
+            use crate::Reason;
+
+            let failures: Vec<_> = std::iter::once(None).chain(Reason::ALL.iter().copied().map(Some)).collect();
+            let mut groups = HashSet::new();
+            for failure in failures {
+                for nat_type in [
+                    NatType::Unknown,
+                    NatType::Open,
+                    NatType::Cone,
+                    NatType::FullCone,
+                    NatType::AddressRestrictedCone,
+                    NatType::PortRestrictedCone,
+                    NatType::Symmetric,
+                    NatType::UdpBlocked,
+                ] {
+                    for mapping in [
+                        Mapping::Unknown,
+                        Mapping::EndpointIndependent,
+                        Mapping::AddressDependent,
+                        Mapping::AddressAndPortDependent,
+                        Mapping::Dependent,
+                    ] {
+                        for ip in [None, Some("203.0.113.7"), Some("2001:db8::7"), Some("::ffff:203.0.113.7")] {
+                            let family = ip.map(|ip| super::family(ip.parse().unwrap()));
+                            groups.insert(format!("{:?}", super::group(failure, nat_type, mapping, family)));
+                        }
+                    }
+                }
+            }
+            assert_eq!(groups.len(), 10 * 8 * 4 * 3);
+            assert!(groups.len() < 2_000, "the SDK folds what is beyond into one");
+        }
 
         #[test]
         fn a_policy_lets_out_so_much_of_an_address_and_no_more() {

@@ -1,18 +1,21 @@
 //! Spans: one per attempt, through the global tracer provider or one handed in.
 
 use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use nat_summary::{Evidence, NatSummary};
+use nat_summary::{CandidateKind, Evidence, NatSummary};
 use opentelemetry::trace::{
     Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer, TracerProvider,
 };
 use opentelemetry::{Context, InstrumentationScope, global};
 
-use crate::record::record;
-use crate::{ExternalIp, Reason, keys};
+use crate::record::{Facts, record};
+use crate::{ExternalIp, Reason, Tally, TowardPeer, keys};
 
 /// Where spans go out, and what of an address goes with them. A clone is cheap, and the same thing.
 #[derive(Clone)]
@@ -25,6 +28,16 @@ struct Settings {
     source: Source,
     scope: Cow<'static, str>,
     external_ip: ExternalIp,
+    #[cfg(feature = "metrics")]
+    metrics: crate::metrics::Metrics,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Counters {
+    recorded: AtomicU64,
+    unrecorded: AtomicU64,
+    panicked: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -55,7 +68,14 @@ impl Telemetry {
     }
 
     fn from_source(source: Source) -> Self {
-        let settings = Settings { source, scope: Cow::Borrowed(keys::SCOPE), external_ip: ExternalIp::default() };
+        let settings = Settings {
+            source,
+            scope: Cow::Borrowed(keys::SCOPE),
+            external_ip: ExternalIp::default(),
+            #[cfg(feature = "metrics")]
+            metrics: crate::metrics::Metrics::default(),
+            counters: Arc::default(),
+        };
         Self { settings: Arc::new(settings) }
     }
 
@@ -67,6 +87,28 @@ impl Telemetry {
         if let Source::Own { provider, tracer } = &mut settings.source {
             *tracer = provider.make_tracer(scope(settings.scope.clone()));
         }
+        #[cfg(feature = "metrics")]
+        settings.metrics.rescope(scope(settings.scope.clone()));
+        self
+    }
+
+    /// Durations of attempts go to whatever is the global meter provider when an attempt ends. Not on wasm32.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn with_global_metrics(mut self) -> Self {
+        Arc::make_mut(&mut self.settings).metrics = crate::metrics::Metrics::global();
+        self
+    }
+
+    /// Durations of attempts go to `provider`, as the histogram [`keys::ATTEMPT_DURATION`]. Not on wasm32.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn with_metrics<P>(mut self, provider: P) -> Self
+    where
+        P: opentelemetry::metrics::MeterProvider + Send + Sync + 'static,
+    {
+        let settings = Arc::make_mut(&mut self.settings);
+        settings.metrics = crate::metrics::Metrics::own(Arc::new(provider), scope(settings.scope.clone()));
         self
     }
 
@@ -86,18 +128,44 @@ impl Telemetry {
             clock: Instant::now(),
             caller: Context::map_current(|context| identity(context.span().span_context())),
             asked: false,
+            gathering: None,
             gathered: None,
+            connecting: None,
+            facts: Facts::default(),
             finished: false,
         }
     }
 
-    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) {
+    /// What became of the spans so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let Counters { recorded, unrecorded, panicked } = &*self.settings.counters;
+        Tally {
+            recorded: recorded.load(Ordering::Relaxed),
+            unrecorded: unrecorded.load(Ordering::Relaxed),
+            panicked: panicked.load(Ordering::Relaxed),
+        }
+    }
+
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) -> bool {
         match &self.settings.source {
             Source::Global => {
                 global::tracer_with_scope(scope(self.settings.scope.clone())).emit(builder, status, ended)
             }
             Source::Own { tracer, .. } => tracer.emit(builder, status, ended),
         }
+    }
+
+    /// Runs somebody else's code. Its panic is counted and ends here: no connection shall fail of its own telemetry, and a
+    /// second panic while a handle is dropped by a first would end the process.
+    fn contain(&self, emit: impl FnOnce() -> bool) {
+        let counters = &self.settings.counters;
+        let counter = match catch_unwind(AssertUnwindSafe(emit)) {
+            Ok(true) => &counters.recorded,
+            Ok(false) => &counters.unrecorded,
+            Err(_) => &counters.panicked,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -127,21 +195,44 @@ pub struct Attempt {
     clock: Instant,
     caller: Option<SpanContext>,
     asked: bool,
+    gathering: Option<Instant>,
     gathered: Option<NatSummary>,
+    connecting: Option<Instant>,
+    facts: Facts,
     finished: bool,
 }
 
 impl Attempt {
-    /// A STUN server was asked: from here on this attempt emits a span, whatever becomes of it.
+    /// A STUN server was asked: from here on this attempt emits a span, whatever becomes of it. The first call begins the
+    /// gathering, as far as its duration is told.
     pub fn asked(&mut self) {
         self.asked = true;
+        self.gathering.get_or_insert_with(Instant::now);
     }
 
-    /// What gathering came to, in case the attempt is dropped. Implies [`asked`](Self::asked) if the summary knows of a
-    /// server that was.
+    /// Gathering has ended, and this is what it came to, in case the attempt is dropped. Implies [`asked`](Self::asked) if
+    /// the summary knows of a server that was.
     pub fn gathered(&mut self, summary: &NatSummary) {
         self.asked |= summary.counts().asked > 0;
         self.gathered = Some(*summary);
+        if let Some(begun) = self.gathering.take() {
+            self.facts.gather = Some(begun.elapsed());
+        }
+    }
+
+    /// Connectivity checks begin: from here the duration of connecting is told.
+    pub fn connecting(&mut self) {
+        self.connecting = Some(Instant::now());
+    }
+
+    /// The types of the selected pair's candidates.
+    pub fn selected(&mut self, local: CandidateKind, remote: CandidateKind) {
+        self.facts.selected = Some((local, remote));
+    }
+
+    /// How the NAT mapped the base toward the peer.
+    pub fn toward_peer(&mut self, mapping: TowardPeer) {
+        self.facts.toward_peer = mapping;
     }
 
     /// The attempt connected: emits `nat_success`.
@@ -156,8 +247,18 @@ impl Attempt {
 
     fn finish(&mut self, summary: &NatSummary, failure: Option<Reason>) {
         self.finished = true;
-        // The wall clock may be set back meanwhile: the duration is the monotonic clock's.
-        let ended = self.started.checked_add(self.clock.elapsed()).unwrap_or(self.started);
+        self.facts.connect = self.connecting.map(|begun| begun.elapsed());
+        let lasted = self.clock.elapsed();
+        self.telemetry.contain(|| {
+            #[cfg(feature = "metrics")]
+            self.measure(summary, failure, lasted);
+            self.tell(summary, failure, lasted)
+        });
+    }
+
+    fn tell(&self, summary: &NatSummary, failure: Option<Reason>, lasted: Duration) -> bool {
+        // The wall clock may be set meanwhile: the duration is the monotonic clock's.
+        let ended = self.started.checked_add(lasted).unwrap_or(self.started);
         let (name, status) = match failure {
             None => (keys::SPAN_SUCCESS, Status::Unset),
             // `error.type` says it; a description could only repeat it
@@ -166,9 +267,18 @@ impl Attempt {
         let mut builder = SpanBuilder::from_name(name)
             .with_kind(SpanKind::Internal)
             .with_start_time(self.started)
-            .with_attributes(record(summary, failure, self.telemetry.settings.external_ip));
-        builder.links = self.caller.take().map(|caller| vec![Link::with_context(caller)]);
-        self.telemetry.emit(builder, status, ended);
+            .with_attributes(record(summary, failure, &self.facts, self.telemetry.settings.external_ip));
+        builder.links = self.caller.clone().map(|caller| vec![Link::with_context(caller)]);
+        self.telemetry.emit(builder, status, ended)
+    }
+
+    #[cfg(feature = "metrics")]
+    fn measure(&self, summary: &NatSummary, failure: Option<Reason>, lasted: Duration) {
+        let settings = &self.telemetry.settings;
+        if settings.metrics.is_on() {
+            let labels = crate::record::labels(summary, failure);
+            settings.metrics.record(|| scope(settings.scope.clone()), lasted, &labels);
+        }
     }
 }
 
@@ -222,15 +332,18 @@ where
 
 /// A tracer, behind a pointer.
 trait Emit: Send + Sync {
-    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime);
+    /// Whether the span was recorded.
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) -> bool;
 }
 
 impl<T: Tracer + Send + Sync> Emit for T {
-    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) {
+    fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) -> bool {
         // A root: an unsampled parent would silently drop its child.
         let mut span = self.build_with_context(builder, &Context::new());
+        let is_recorded = span.is_recording();
         span.set_status(status);
         span.end_with_timestamp(ended);
+        is_recorded
     }
 }
 

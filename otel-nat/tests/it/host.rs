@@ -45,6 +45,11 @@ pub(crate) fn attributes(span: &SpanData) -> Vec<String> {
         .collect()
 }
 
+/// The value of one attribute, as text.
+pub(crate) fn value(span: &SpanData, key: &str) -> Option<String> {
+    span.attributes.iter().find(|pair| pair.key.as_str() == key).map(|pair| pair.value.to_string())
+}
+
 pub(crate) fn is_error(span: &SpanData) -> bool {
     matches!(&span.status, Status::Error { description } if description.is_empty())
 }
@@ -130,6 +135,21 @@ pub(crate) fn no_route() -> NatSummary {
     evidence.summary()
 }
 
+/// What a stack that names no servers tells.
+pub(crate) fn bare_list() -> NatSummary {
+    let lines = [
+        "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host",
+        "candidate:2 1 udp 1694498815 203.0.113.7 40001 typ srflx raddr 192.168.1.5 rport 50000",
+        "candidate:3 1 udp 1694498814 203.0.113.7 40002 typ srflx raddr 192.168.1.5 rport 50000",
+    ];
+    Evidence::from_candidates(lines.map(|line| nat_summary::Candidate::parse(line).unwrap())).summary()
+}
+
+/// A host whose carrier translates once more, seen from inside the carrier's network only.
+pub(crate) fn carrier_grade() -> NatSummary {
+    seen(BASE, &[("100.64.0.1:3478", "100.64.9.9:50000"), ("100.64.0.2:3478", "100.64.9.9:50000")]).summary()
+}
+
 pub(crate) fn nothing() -> NatSummary {
     Evidence::new().summary()
 }
@@ -148,6 +168,8 @@ pub(crate) fn every_kind() -> Vec<(&'static str, NatSummary)> {
         ("locals unknown", locals_unknown()),
         ("blocked", blocked()),
         ("no route", no_route()),
+        ("bare list", bare_list()),
+        ("carrier grade", carrier_grade()),
         ("nothing", nothing()),
     ]
 }

@@ -3,8 +3,19 @@
 
 mod contract;
 mod drops;
+mod evidence;
 mod global;
 mod host;
+#[cfg(feature = "pipelines")]
+mod json_lines;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(feature = "otlp-http")]
+mod otlp;
+#[cfg(feature = "pipelines")]
+mod pipelines;
 mod privacy;
 mod roots;
+mod table;
+mod tally;
 mod times;

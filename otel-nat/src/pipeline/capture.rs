@@ -1,0 +1,80 @@
+//! Spans kept in memory, for the tests of whoever uses this crate.
+
+use core::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opentelemetry::Context;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
+
+use crate::Telemetry;
+
+/// Keeps every span it is given, at once and in order. For tests: nothing bounds it.
+///
+/// ```
+/// use nat_summary::Evidence;
+/// use otel_nat::Reason;
+/// use otel_nat::pipeline::Capture;
+///
+/// let capture = Capture::new();
+/// capture.telemetry().attempt().failed(&Evidence::new().summary(), Reason::PeerGone);
+/// assert_eq!(capture.spans()[0].name, "nat_failure");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Capture {
+    provider: SdkTracerProvider,
+    spans: Kept,
+}
+
+impl Capture {
+    /// Nothing captured yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let spans = Kept::default();
+        let provider = SdkTracerProvider::builder().with_span_processor(spans.clone()).build();
+        Self { provider, spans }
+    }
+
+    /// Telemetry that ends here.
+    #[must_use]
+    pub fn telemetry(&self) -> Telemetry {
+        Telemetry::new(self.provider.clone())
+    }
+
+    /// The provider, to be made global or handed to others.
+    #[must_use]
+    pub const fn provider(&self) -> &SdkTracerProvider {
+        &self.provider
+    }
+
+    /// The spans so far, in the order of their ends.
+    #[must_use]
+    pub fn spans(&self) -> Vec<SpanData> {
+        self.spans.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanProcessor for Kept {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}

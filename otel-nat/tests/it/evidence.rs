@@ -1,0 +1,100 @@
+//! Evidence travels with the verdict: how it came about can be read from the span itself.
+
+use std::time::Duration;
+
+use nat_summary::CandidateKind;
+use otel_nat::{Reason, TowardPeer, keys};
+
+use crate::host::{self, Host, value};
+
+#[test]
+fn a_blocked_host_says_whom_it_asked_in_vain() {
+    let host = Host::new();
+    host.telemetry().attempt().failed(&host::blocked(), Reason::UdpBlocked);
+    let span = host.span();
+    for (key, expected) in [
+        (keys::RULE, Some("asked_none_answered")),
+        (keys::SERVERS_ASKED, Some("2")),
+        (keys::SERVERS_ANSWERED, Some("0")),
+        (keys::SERVERS_DISTINCT, Some("0")),
+        (keys::BASES, Some("0")),
+        (keys::NETWORK_TYPE, None),
+        (keys::BASE_SCOPE, None),
+        (keys::EXTERNAL_SCOPE, None),
+    ] {
+        assert_eq!(value(&span, key).as_deref(), expected, "{key}");
+    }
+}
+
+#[test]
+fn a_bare_candidate_list_does_not_claim_to_know_whom_was_asked() {
+    let host = Host::new();
+    host.telemetry().attempt().succeeded(&host::bare_list());
+    let span = host.span();
+    assert_eq!(value(&span, keys::SERVERS_ASKED), None);
+    assert_eq!(value(&span, keys::SERVERS_ANSWERED), None);
+    assert_eq!(value(&span, keys::SERVERS_DISTINCT).as_deref(), Some("2"));
+}
+
+#[test]
+fn a_wildcard_base_has_no_scope() {
+    let host = Host::new();
+    host.telemetry().attempt().succeeded(&host::locals_unknown());
+    assert_eq!(value(&host.span(), keys::BASE_SCOPE), None);
+}
+
+#[test]
+fn both_families_are_told_apart() {
+    for (summary, family) in [(host::cone(), "ipv4"), (host::open_v6(), "ipv6")] {
+        let host = Host::new();
+        host.telemetry().attempt().succeeded(&summary);
+        assert_eq!(value(&host.span(), keys::NETWORK_TYPE).as_deref(), Some(family));
+    }
+}
+
+#[test]
+fn the_selected_pair_and_the_mapping_toward_the_peer_are_told_once_known() {
+    let host = Host::new();
+    let mut attempt = host.telemetry().attempt();
+    attempt.selected(CandidateKind::ServerReflexive, CandidateKind::PeerReflexive);
+    attempt.toward_peer(TowardPeer::Changed);
+    attempt.succeeded(&host::cone());
+    let span = host.span();
+    assert_eq!(value(&span, keys::PAIR_LOCAL).as_deref(), Some("srflx"));
+    assert_eq!(value(&span, keys::PAIR_REMOTE).as_deref(), Some("prflx"));
+    assert_eq!(value(&span, keys::PEER_MAPPING).as_deref(), Some("changed"));
+}
+
+#[test]
+fn gathering_lasts_from_the_first_server_asked_and_connecting_until_the_end() {
+    let host = Host::new();
+    let nap = Duration::from_millis(20);
+    let mut attempt = host.telemetry().attempt();
+    std::thread::sleep(nap);
+    attempt.asked();
+    std::thread::sleep(nap);
+    attempt.asked();
+    attempt.gathered(&host::cone());
+    std::thread::sleep(nap);
+    attempt.connecting();
+    std::thread::sleep(nap);
+    attempt.succeeded(&host::cone());
+    let span = host.span();
+    let total = span.end_time.duration_since(span.start_time).unwrap().as_secs_f64();
+    let seconds = |key| value(&span, key).unwrap().parse::<f64>().unwrap();
+    let (gather, connect) = (seconds(keys::GATHER_DURATION), seconds(keys::CONNECT_DURATION));
+    let nap = nap.as_secs_f64();
+    assert!(gather >= nap && connect >= nap, "{gather} {connect}");
+    assert!(gather + connect <= total - 2.0 * nap, "{gather} + {connect} of {total}");
+}
+
+#[test]
+fn durations_nobody_told_of_are_not_there() {
+    let host = Host::new();
+    let mut attempt = host.telemetry().attempt();
+    attempt.gathered(&host::cone());
+    attempt.succeeded(&host::cone());
+    let span = host.span();
+    assert_eq!(value(&span, keys::GATHER_DURATION), None);
+    assert_eq!(value(&span, keys::CONNECT_DURATION), None);
+}

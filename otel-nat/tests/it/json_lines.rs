@@ -1,0 +1,154 @@
+//! The JSON lines against OTLP's own definition: each must read back as what protobuf would have carried.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::trace::{Link, Span, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanBuilder, TraceContextExt, Tracer, TracerProvider};
+use opentelemetry::{Array, Context, InstrumentationScope, KeyValue, Value};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use otel_nat::Reason;
+use otel_nat::pipeline::{Capture, JsonLines, Pipeline};
+
+use crate::host;
+
+/// A writer that can be read.
+#[derive(Clone, Default)]
+pub(crate) struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Page {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn resource() -> Resource {
+    Resource::builder_empty()
+        .with_attribute(KeyValue::new("service.name", "consumer"))
+        .with_attribute(KeyValue::new("service.instances", 3))
+        .with_schema_url([KeyValue::new("region", "x")], "https://example.org/schema/1")
+        .build()
+}
+
+/// What protobuf carries of `spans`, in an order of its own.
+fn expected(spans: Vec<SpanData>) -> ExportTraceServiceRequest {
+    sorted(ExportTraceServiceRequest {
+        resource_spans: group_spans_by_resource_and_scope(spans, &(&resource()).into()),
+    })
+}
+
+fn sorted(mut request: ExportTraceServiceRequest) -> ExportTraceServiceRequest {
+    for resource in &mut request.resource_spans {
+        resource.resource.as_mut().unwrap().attributes.sort_by(|a, b| a.key.cmp(&b.key));
+        resource.scope_spans.sort_by_key(|scope| scope.scope.as_ref().unwrap().name.clone());
+    }
+    request
+}
+
+/// What the line for `spans` says.
+fn written(spans: Vec<SpanData>) -> ExportTraceServiceRequest {
+    let page = Page::default();
+    let mut exporter = JsonLines::new(page.clone());
+    exporter.set_resource(&resource());
+    let ready = std::pin::pin!(exporter.export(spans));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(matches!(ready.poll(&mut context), std::task::Poll::Ready(Ok(()))), "writing needs no waiting");
+    let text = page.text();
+    assert_eq!(text.matches('\n').count(), 1, "one batch, one line");
+    sorted(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+}
+
+#[test]
+fn spans_of_every_kind_read_back_as_protobuf_would_have_carried_them() {
+    let capture = Capture::new();
+    for (_, summary) in host::every_kind() {
+        capture.telemetry().attempt().succeeded(&summary);
+        capture.telemetry().with_scope("elsewhere").attempt().failed(&summary, Reason::Timeout);
+    }
+    let mut spans = capture.spans();
+    spans.sort_by_key(|span| span.instrumentation_scope.name().to_owned());
+    assert_eq!(written(spans.clone()), expected(spans));
+}
+
+/// A span that uses all there is, as other parts of a program may put through the same pipeline.
+fn baroque(provider: &SdkTracerProvider) {
+    let state = TraceState::from_key_value([("vendor", "a b")]).unwrap();
+    let remote = SpanContext::new(TraceId::from(7), SpanId::from(8), TraceFlags::SAMPLED, true, state);
+    let scope = InstrumentationScope::builder("all")
+        .with_schema_url("https://example.org/schema/2")
+        .with_attributes([KeyValue::new("a", 1)])
+        .build();
+    let tracer = provider.tracer_with_scope(scope);
+    let strange = "quote \" backslash \\ slash / tab \t newline \n bell \u{7} next \u{85} emoji \u{1f980} nul \0";
+    let attributes = vec![
+        KeyValue::new(strange, strange),
+        KeyValue::new("bool", false),
+        KeyValue::new("int", i64::MIN),
+        KeyValue::new("double", 0.1 + 0.2),
+        KeyValue::new("large", 1e300),
+        KeyValue::new("whole", 3.0),
+        KeyValue::new("bools", Value::Array(Array::Bool(vec![true, false]))),
+        KeyValue::new("ints", Value::Array(Array::I64(vec![1, -2]))),
+        KeyValue::new("doubles", Value::Array(Array::F64(vec![1.5]))),
+        KeyValue::new("strings", Value::Array(Array::String(vec!["x".into(), strange.into()]))),
+        KeyValue::new("none", Value::Array(Array::I64(Vec::new()))),
+    ];
+    for kind in [SpanKind::Client, SpanKind::Server, SpanKind::Producer, SpanKind::Consumer, SpanKind::Internal] {
+        for status in [Status::Unset, Status::Ok, Status::error("it \"broke\"")] {
+            let builder = SpanBuilder::from_name(Cow::Borrowed("all"))
+                .with_kind(kind.clone())
+                .with_attributes(attributes.clone())
+                .with_links(vec![Link::new(remote.clone(), attributes.clone(), 2)]);
+            let parent = Context::new().with_remote_span_context(remote.clone());
+            let mut span = tracer.build_with_context(builder, &parent);
+            let when = SystemTime::now() - Duration::from_secs(1);
+            span.add_event_with_timestamp("event", when, attributes.clone());
+            span.set_status(status);
+            span.end();
+        }
+    }
+}
+
+#[test]
+fn a_span_that_uses_all_there_is_reads_back_too() {
+    let capture = Capture::new();
+    baroque(capture.provider());
+    let spans = capture.spans();
+    assert_eq!(spans.len(), 15);
+    assert_eq!(written(spans.clone()), expected(spans));
+}
+
+#[test]
+fn a_file_holds_one_line_per_batch_and_every_span_once() {
+    let page = Page::default();
+    let pipeline = Pipeline::builder().with_service_name("consumer").with_batch(2).json_lines(page.clone());
+    for _ in 0..5 {
+        pipeline.telemetry().attempt().succeeded(&host::cone());
+    }
+    pipeline.shutdown(Duration::from_secs(5)).unwrap();
+    let mut ids = Vec::new();
+    for line in page.text().lines() {
+        let request: ExportTraceServiceRequest = serde_json::from_str(line).unwrap();
+        assert!(format!("{:?}", request.resource_spans[0].resource).contains("consumer"));
+        ids.extend(request.resource_spans[0].scope_spans[0].spans.iter().map(|span| span.span_id.clone()));
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 5);
+    assert_eq!(pipeline.delivery().exported, 5);
+}

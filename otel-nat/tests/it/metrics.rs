@@ -1,0 +1,101 @@
+//! The histogram of attempt durations: what it is called, what it is grouped by, and that it stays small.
+
+use std::collections::BTreeSet;
+
+use opentelemetry::global;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+use otel_nat::{Reason, Telemetry, keys};
+
+use crate::host::{self, Host};
+
+struct Meter {
+    provider: SdkMeterProvider,
+    metrics: InMemoryMetricExporter,
+}
+
+impl Meter {
+    fn new() -> Self {
+        let metrics = InMemoryMetricExporter::default();
+        let provider =
+            SdkMeterProvider::builder().with_reader(PeriodicReader::builder(metrics.clone()).build()).build();
+        Self { provider, metrics }
+    }
+
+    /// Groups as `key=value`, with how many attempts each holds; all of the one histogram there is.
+    fn groups(&self) -> Vec<(BTreeSet<String>, u64)> {
+        self.provider.force_flush().unwrap();
+        let mut groups = Vec::new();
+        for resource in self.metrics.get_finished_metrics().unwrap().last().iter() {
+            for scope in resource.scope_metrics() {
+                for metric in scope.metrics() {
+                    assert_eq!((metric.name(), metric.unit()), (keys::ATTEMPT_DURATION, "s"));
+                    let AggregatedMetrics::F64(MetricData::Histogram(histogram)) = metric.data() else {
+                        panic!("not a histogram of seconds: {metric:?}");
+                    };
+                    for point in histogram.data_points() {
+                        let labels = point.attributes().map(|pair| format!("{}={}", pair.key, pair.value)).collect();
+                        groups.push((labels, point.count()));
+                    }
+                }
+            }
+        }
+        groups.sort();
+        groups
+    }
+}
+
+fn set<const N: usize>(labels: [&str; N]) -> BTreeSet<String> {
+    labels.map(str::to_owned).into()
+}
+
+#[test]
+fn durations_are_grouped_by_what_the_nat_does_and_how_the_attempt_ended() {
+    let (host, meter) = (Host::new(), Meter::new());
+    let telemetry = host.telemetry().with_metrics(meter.provider.clone());
+    telemetry.attempt().succeeded(&host::cone());
+    telemetry.attempt().succeeded(&host::cone());
+    telemetry.attempt().failed(&host::blocked(), Reason::UdpBlocked);
+    assert_eq!(
+        meter.groups(),
+        [
+            (
+                set(["error.type=udp_blocked", "nat_mapping_behavior=unspecified", "nat_type=UDP blocked by firewall"]),
+                1
+            ),
+            (set(["nat_mapping_behavior=independent", "nat_type=Cone NAT", "network.type=ipv4"]), 2),
+        ]
+    );
+    assert_eq!(host.spans().len(), 3, "the spans go out as ever");
+}
+
+#[test]
+fn metrics_are_off_unless_asked_for() {
+    let (host, meter) = (Host::new(), Meter::new());
+    host.telemetry().attempt().succeeded(&host::cone());
+    assert!(meter.groups().is_empty());
+}
+
+#[test]
+fn another_scope_keeps_the_meter() {
+    let (host, meter) = (Host::new(), Meter::new());
+    host.telemetry().with_metrics(meter.provider.clone()).with_scope("elsewhere").attempt().succeeded(&host::cone());
+    meter.provider.force_flush().unwrap();
+    let metrics = meter.metrics.get_finished_metrics().unwrap();
+    let scopes: Vec<_> = metrics[0].scope_metrics().map(|scope| scope.scope().name().to_owned()).collect();
+    assert_eq!(scopes, ["elsewhere"]);
+}
+
+// One test, for there is one global meter provider in a process.
+#[test]
+fn a_global_meter_provider_set_late_or_replaced_gets_what_ends_after() {
+    let telemetry = Telemetry::new(Host::new().provider).with_global_metrics();
+    telemetry.attempt().succeeded(&host::cone());
+    for _ in 0..2 {
+        let meter = Meter::new();
+        global::set_meter_provider(meter.provider.clone());
+        telemetry.attempt().succeeded(&host::cone());
+        telemetry.attempt().succeeded(&host::cone());
+        assert_eq!(meter.groups().iter().map(|(_, count)| count).sum::<u64>(), 2);
+    }
+}
