@@ -45,9 +45,17 @@ pub(crate) struct Inner {
     heard: Mutex<Heard>,
     /// An answer was filed by another reader.
     answered: Notify,
-    /// The agent's local password: without it nobody can be sending us checks yet.
-    password: OnceLock<String>,
+    /// Whose agent this is: without one nobody can be sending us checks yet.
+    agent: OnceLock<AgentOf>,
     runtime: Option<Handle>,
+}
+
+/// Whose agent the base serves.
+enum AgentOf {
+    /// Ours: requests have to carry this password.
+    Us { password: String },
+    /// Somebody else's, who checks for himself.
+    Others,
 }
 
 /// One socket with what waits in front of it.
@@ -273,7 +281,7 @@ impl Base {
             lines,
             heard: Mutex::new(heard),
             answered: Notify::new(),
-            password: OnceLock::new(),
+            agent: OnceLock::new(),
             runtime: Handle::try_current().ok(),
         };
         Self { inner: Arc::new(inner) }
@@ -505,7 +513,13 @@ impl Inner {
         for line in &self.lines {
             lock(&line.peers).max = max_peers;
         }
-        self.password.set(password).is_ok()
+        self.agent.set(AgentOf::Us { password }).is_ok()
+    }
+
+    /// From now on checks are for the agent of somebody else.
+    pub(crate) fn serve_foreign(&self) {
+        // a second one would get nothing to read, for the first one's socket is closed with it
+        let _ = self.agent.set(AgentOf::Others);
     }
 
     /// A signalled remote candidate: its checks pass without being verified twice.
@@ -631,11 +645,16 @@ impl Inner {
     /// Whether a Binding request may go on to the agent. Each new source has to authenticate once, and a peer has only
     /// so many addresses: the agent remembers every one for ever.
     fn admits(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+        let password = match self.agent.get() {
+            Some(AgentOf::Others) => return true,
+            Some(AgentOf::Us { password }) => Some(password),
+            None => None,
+        };
         let admission = {
             let mut peers = lock(&line.peers);
             if peers.addresses.contains(&source) {
                 Admission::Passes
-            } else if !self.password.get().is_some_and(|password| authenticates(datagram, password)) {
+            } else if !password.is_some_and(|password| authenticates(datagram, password)) {
                 Admission::Unauthenticated
             } else if peers.addresses.len() >= peers.max {
                 Admission::TooMany
@@ -685,7 +704,9 @@ impl Inner {
                 None => true,
                 Some(header) if header.is_response => !self.file_answer(line, source, datagram),
                 Some(header) if header.is_binding_request => self.admits(line, source, datagram),
-                Some(_) => lock(&line.peers).addresses.contains(&source),
+                Some(_) => {
+                    matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
+                }
             };
             if is_for_agent {
                 return Ok((length, source));

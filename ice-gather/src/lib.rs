@@ -15,6 +15,7 @@
 
 mod agent;
 mod base;
+pub mod compat;
 mod config;
 mod error;
 mod local;
