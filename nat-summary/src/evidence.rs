@@ -1,5 +1,6 @@
 //! What was observed, and nothing else: counts and sets, no verdict.
 
+use core::borrow::Borrow;
 use core::cmp::Ordering;
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
@@ -253,6 +254,7 @@ impl Seen {
         Endpoint { ip: self.mapped_ip, port: self.mapped_port }
     }
 
+    #[inline]
     const fn server(&self) -> Server {
         Server { kind: self.server_kind, bits: self.server_bits, port: self.server_port }
     }
@@ -413,25 +415,26 @@ impl Evidence {
 
     /// A server was asked, and this is how it ended so far.
     pub fn asked(&mut self, server: ServerId, outcome: Outcome) -> Admission {
-        let server = match server {
-            ServerId::Address(ip, port) => ServerId::Address(ip.to_canonical(), port),
-            other => other,
-        };
-        let key = Server::from(server);
+        self.ask(server.into(), outcome)
+    }
+
+    fn ask(&mut self, server: Server, outcome: Outcome) -> Admission {
         let known = self.servers.as_slice();
-        let at = match known.last() {
-            // facts mostly come in order
-            Some((last, _)) if Server::from(*last) >= key => known.partition_point(|(id, _)| Server::from(*id) < key),
-            _ => known.len(),
+        // facts mostly come in order
+        let last = known.last().map_or(Ordering::Less, |(last, _)| Server::from(*last).cmp(&server));
+        let at = match last {
+            Ordering::Less => known.len(),
+            Ordering::Equal => known.len() - 1,
+            Ordering::Greater => known.partition_point(|(id, _)| Server::from(*id) < server),
         };
         match self.servers.as_mut_slice().get_mut(at) {
-            Some((id, known)) if *id == server => {
+            Some((id, known)) if last.is_eq() || Server::from(*id) == server => {
                 let stronger = *known < outcome;
                 *known = (*known).max(outcome);
                 if stronger { Admission::Kept } else { Admission::Superseded }
             }
             _ => {
-                let overflowed = self.servers.insert(at, (server, outcome));
+                let overflowed = self.servers.insert(at, (server.into(), outcome));
                 self.crowded.servers |= overflowed;
                 self.admission(overflowed)
             }
@@ -471,7 +474,7 @@ impl Evidence {
     fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Admission {
         let seen = Seen::new(&observation, rewritten);
         if !seen.is_anonymous() {
-            self.asked(observation.server, Outcome::Answered);
+            self.ask(seen.server(), Outcome::Answered);
         }
         self.see(seen)
     }
@@ -535,7 +538,7 @@ impl Evidence {
     }
 
     /// What a bare candidate list tells. Each reflexive candidate counts as its own server address, unless it carries a
-    /// [server URL](Candidate::url).
+    /// [server URL](Candidate::url). Takes candidates, or references to them.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, NatType};
@@ -545,12 +548,11 @@ impl Evidence {
     /// assert_eq!(summary.nat_type(), NatType::UdpBlocked);
     /// ```
     #[must_use]
-    #[inline]
-    pub fn from_candidates<'a>(candidates: impl IntoIterator<Item = Candidate<'a>>) -> Self {
+    pub fn from_candidates<'a>(candidates: impl IntoIterator<Item: Borrow<Candidate<'a>>>) -> Self {
         let mut evidence = Self::new();
         evidence.list = Some(ListFacts::default());
         for candidate in candidates {
-            evidence.candidate(&candidate);
+            evidence.candidate(candidate.borrow());
         }
         evidence
     }
