@@ -83,6 +83,11 @@ impl From<SocketAddr> for ServerId {
 }
 
 /// How a request to a server ended. The order is that of strength: where a server is reported twice, the stronger stands.
+///
+/// ```
+/// use nat_summary::Outcome;
+/// assert!(Outcome::TimedOut < Outcome::Refused);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -102,7 +107,21 @@ pub enum Outcome {
 }
 
 /// One answered Binding request: the local socket it left from, the address it was sent to and answered from, and the
-/// XOR-MAPPED-ADDRESS of the answer.
+/// XOR-MAPPED-ADDRESS of the answer (RFC 8489 section 14.2).
+///
+/// ```
+/// use nat_summary::{Evidence, Observation, ServerId};
+///
+/// let mut evidence = Evidence::new();
+/// evidence.observe(Observation {
+///     base: "192.168.1.5:50000".parse()?,
+///     server: ServerId::named("198.51.100.1", 3478),
+///     mapped: "203.0.113.7:50000".parse()?,
+///     sequence: 0,
+/// });
+/// assert_eq!(evidence.summary().port_preserved(), Some(true));
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Observation {
     /// The local socket (RFC 8445 "base"). Port 0 where it is hidden: then it is comparable with nothing.
@@ -117,6 +136,14 @@ pub struct Observation {
 }
 
 /// What became of a fact that was handed in.
+///
+/// ```
+/// use nat_summary::{Admission, Evidence};
+///
+/// let mut evidence = Evidence::new();
+/// assert_eq!(evidence.local([192, 168, 1, 5].into()), Admission::Kept);
+/// assert_eq!(evidence.local([192, 168, 1, 5].into()), Admission::Superseded);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Admission {
@@ -131,6 +158,14 @@ pub enum Admission {
 }
 
 /// Facts that were dropped, by reason.
+///
+/// ```
+/// use nat_summary::{Candidate, Evidence};
+///
+/// let tcp = Candidate::parse("candidate:1 1 tcp 1518280447 192.168.1.5 9 typ host tcptype active")?;
+/// assert_eq!(Evidence::from_candidates([tcp]).discarded().not_udp, 1);
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]

@@ -37,6 +37,14 @@ pub enum Expected {
 }
 
 /// Why a line is no candidate, and where. Its `Display` shows nothing of the line itself.
+///
+/// ```
+/// use nat_summary::{Candidate, Expected};
+///
+/// let error = Candidate::parse("candidate:1 1 udp 1 10.0.0.1 65536 typ host").unwrap_err();
+/// assert_eq!((error.expected, error.position), (Expected::Port, 29));
+/// assert_eq!(error.to_string(), "not a candidate line: expected a port at byte 29");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ParseError {
     /// Byte offset into the line at which reading stopped.
