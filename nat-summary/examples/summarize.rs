@@ -114,8 +114,11 @@ fn server(text: &str) -> Result<ServerId, String> {
         .ok_or_else(|| format!("`{text}` is no server: host:port is expected"))
 }
 
+/// A list that has begun.
+const NONE: [Candidate<'static>; 0] = [];
+
 fn from_lines(candidates: &[CaseCandidate]) -> Evidence {
-    let mut evidence = Evidence::from_candidates([]);
+    let mut evidence = Evidence::from_candidates(NONE);
     for candidate in candidates {
         let (line, url) = match candidate {
             CaseCandidate::Line(line) => (line, None),
@@ -196,7 +199,7 @@ fn own_part(input: &str) -> String {
 
 fn text(input: &str, json: bool) -> Result<String, String> {
     let own = own_part(input);
-    let mut evidence = Evidence::from_candidates([]);
+    let mut evidence = Evidence::from_candidates(NONE);
     let mut found = 0_usize;
     for candidate in Candidate::all_in(&own) {
         match candidate {

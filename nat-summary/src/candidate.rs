@@ -6,6 +6,10 @@ use core::net::{IpAddr, SocketAddr};
 use crate::evidence::ServerId;
 
 /// Where a candidate comes from (RFC 8445 section 5.1.1).
+///
+/// ```
+/// assert_eq!(nat_summary::CandidateKind::ServerReflexive.to_string(), "srflx");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CandidateKind {
@@ -37,6 +41,15 @@ pub enum Transport {
 }
 
 /// The address of a candidate: an IP address, or a name where the host hides it (mDNS) or was given one.
+///
+/// ```
+/// use nat_summary::{Address, Candidate};
+///
+/// let hidden = Candidate::parse("candidate:1 1 udp 2113937151 5f9a7c0e.local 50000 typ host")?;
+/// assert_eq!(hidden.address, Address::Name("5f9a7c0e.local"));
+/// assert_eq!(hidden.address.ip(), None);
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Address<'a> {
     /// An IP address; IPv4-mapped IPv6 is already IPv4.

@@ -1,5 +1,6 @@
 //! What was observed, and nothing else: counts and sets, no verdict.
 
+use core::borrow::Borrow;
 use core::cmp::Ordering;
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
@@ -93,6 +94,11 @@ impl From<SocketAddr> for ServerId {
 }
 
 /// How a request to a server ended. The order is that of strength: where a server is reported twice, the stronger stands.
+///
+/// ```
+/// use nat_summary::Outcome;
+/// assert!(Outcome::TimedOut < Outcome::Refused);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -112,7 +118,21 @@ pub enum Outcome {
 }
 
 /// One answered Binding request: the local socket it left from, the address it was sent to and answered from, and the
-/// XOR-MAPPED-ADDRESS of the answer.
+/// XOR-MAPPED-ADDRESS of the answer (RFC 8489 section 14.2).
+///
+/// ```
+/// use nat_summary::{Evidence, Observation, ServerId};
+///
+/// let mut evidence = Evidence::new();
+/// evidence.observe(Observation {
+///     base: "192.168.1.5:50000".parse()?,
+///     server: ServerId::named("198.51.100.1", 3478),
+///     mapped: "203.0.113.7:50000".parse()?,
+///     sequence: 0,
+/// });
+/// assert_eq!(evidence.summary().port_preserved(), Some(true));
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Observation {
     /// The local socket (RFC 8445 "base"). Port 0 where it is hidden: then it is comparable with nothing.
@@ -135,6 +155,14 @@ impl Observation {
 }
 
 /// What became of a fact that was handed in.
+///
+/// ```
+/// use nat_summary::{Admission, Evidence};
+///
+/// let mut evidence = Evidence::new();
+/// assert_eq!(evidence.local([192, 168, 1, 5].into()), Admission::Kept);
+/// assert_eq!(evidence.local([192, 168, 1, 5].into()), Admission::Superseded);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Admission {
@@ -149,6 +177,14 @@ pub enum Admission {
 }
 
 /// Facts that were dropped, by reason.
+///
+/// ```
+/// use nat_summary::{Candidate, Evidence};
+///
+/// let tcp = Candidate::parse("candidate:1 1 tcp 1518280447 192.168.1.5 9 typ host tcptype active")?;
+/// assert_eq!(Evidence::from_candidates([tcp]).discarded().not_udp, 1);
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
@@ -272,6 +308,7 @@ impl Seen {
         Endpoint { ip: self.mapped_ip, port: self.mapped_port }
     }
 
+    #[inline]
     const fn server(&self) -> Server {
         Server { kind: self.server_kind, bits: self.server_bits, port: self.server_port }
     }
@@ -432,25 +469,26 @@ impl Evidence {
 
     /// A server was asked, and this is how it ended so far.
     pub fn asked(&mut self, server: ServerId, outcome: Outcome) -> Admission {
-        let server = match server {
-            ServerId::Address(ip, port) => ServerId::Address(ip.to_canonical(), port),
-            other => other,
-        };
-        let key = Server::from(server);
+        self.ask(server.into(), outcome)
+    }
+
+    fn ask(&mut self, server: Server, outcome: Outcome) -> Admission {
         let known = self.servers.as_slice();
-        let at = match known.last() {
-            // facts mostly come in order
-            Some((last, _)) if Server::from(*last) >= key => known.partition_point(|(id, _)| Server::from(*id) < key),
-            _ => known.len(),
+        // facts mostly come in order
+        let last = known.last().map_or(Ordering::Less, |(last, _)| Server::from(*last).cmp(&server));
+        let at = match last {
+            Ordering::Less => known.len(),
+            Ordering::Equal => known.len() - 1,
+            Ordering::Greater => known.partition_point(|(id, _)| Server::from(*id) < server),
         };
         match self.servers.as_mut_slice().get_mut(at) {
-            Some((id, known)) if *id == server => {
+            Some((id, known)) if last.is_eq() || Server::from(*id) == server => {
                 let stronger = *known < outcome;
                 *known = (*known).max(outcome);
                 if stronger { Admission::Kept } else { Admission::Superseded }
             }
             _ => {
-                let overflowed = self.servers.insert(at, (server, outcome));
+                let overflowed = self.servers.insert(at, (server.into(), outcome));
                 self.crowded.servers |= overflowed;
                 self.admission(overflowed)
             }
@@ -490,7 +528,7 @@ impl Evidence {
     fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Admission {
         let seen = Seen::new(&observation, rewritten);
         if !seen.is_anonymous() {
-            self.asked(observation.server, Outcome::Answered);
+            self.ask(seen.server(), Outcome::Answered);
         }
         self.see(seen)
     }
@@ -554,7 +592,7 @@ impl Evidence {
     }
 
     /// What a bare candidate list tells. Each reflexive candidate counts as its own server address, unless it carries a
-    /// [server URL](Candidate::url).
+    /// [server URL](Candidate::url). Takes candidates, or references to them.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, NatType};
@@ -564,12 +602,11 @@ impl Evidence {
     /// assert_eq!(summary.nat_type(), NatType::UdpBlocked);
     /// ```
     #[must_use]
-    #[inline]
-    pub fn from_candidates<'a>(candidates: impl IntoIterator<Item = Candidate<'a>>) -> Self {
+    pub fn from_candidates<'a>(candidates: impl IntoIterator<Item: Borrow<Candidate<'a>>>) -> Self {
         let mut evidence = Self::new();
         evidence.list = Some(ListFacts::default());
         for candidate in candidates {
-            evidence.candidate(&candidate);
+            evidence.candidate(candidate.borrow());
         }
         evidence
     }

@@ -1,7 +1,7 @@
 //! The line of a candidate (RFC 8839 section 5.1), read without copying.
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::candidate::{Address, Candidate, CandidateKind, Transport};
 
@@ -37,6 +37,14 @@ pub enum Expected {
 }
 
 /// Why a line is no candidate, and where. Its `Display` shows nothing of the line itself.
+///
+/// ```
+/// use nat_summary::{Candidate, Expected};
+///
+/// let error = Candidate::parse("candidate:1 1 udp 1 10.0.0.1 65536 typ host").unwrap_err();
+/// assert_eq!((error.expected, error.position), (Expected::Port, 29));
+/// assert_eq!(error.to_string(), "not a candidate line: expected a port at byte 29");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ParseError {
     /// Byte offset into the line at which reading stopped.
@@ -139,15 +147,23 @@ struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// Where the next token begins and ends; both at the end of the line if there is none.
+    /// Where the next token begins and ends; both at the same place if there is none. No token has a control character.
+    #[inline]
     fn next(&self) -> (usize, usize) {
         let bytes = self.line.as_bytes();
         let mut start = self.position;
-        while bytes.get(start).is_some_and(|b| matches!(b, b' ' | b'\t')) {
+        while let Some(b' ' | b'\t') = bytes.get(start) {
             start += 1;
         }
         let mut end = start;
-        while bytes.get(end).is_some_and(|b| !b.is_ascii_whitespace()) {
+        while let Some(chunk) = bytes.get(end..).and_then(<[u8]>::first_chunk) {
+            let visible = leading_visible(u64::from_le_bytes(*chunk));
+            end += visible;
+            if visible < 8 {
+                return (start, end);
+            }
+        }
+        while bytes.get(end).is_some_and(|b| *b > b' ') {
             end += 1;
         }
         (start, end)
@@ -159,7 +175,8 @@ impl<'a> Tokens<'a> {
 
     fn skip(&mut self, prefix: &str) -> bool {
         let end = self.position + prefix.len();
-        let found = self.slice(self.position, end).eq_ignore_ascii_case(prefix);
+        let head = self.slice(self.position, end);
+        let found = head == prefix || head.eq_ignore_ascii_case(prefix);
         if found {
             self.position = end;
         }
@@ -193,16 +210,34 @@ impl<'a> Tokens<'a> {
     }
 }
 
+/// How many of eight bytes come before the first that is a space or a control character.
+#[inline]
+const fn leading_visible(bytes: u64) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    // the high bit of each byte below 0x21; a borrow can only disturb bytes behind the first of them
+    let found = bytes.wrapping_sub(ONES * 0x21) & !bytes & (ONES * 0x80);
+    found.trailing_zeros() as usize / 8
+}
+
 fn is_foundation(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
 /// Decimal digits only, at most ten: no sign, no blank, no overflow.
+#[inline]
 fn number(token: &str) -> Option<u64> {
+    let mut sum = 0;
     if token.is_empty() || token.len() > 10 {
         return None;
     }
-    token.bytes().try_fold(0, |n, b| b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0')))
+    for byte in token.bytes() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum * 10 + u64::from(digit);
+    }
+    Some(sum)
 }
 
 fn read_port(token: &str) -> Option<u16> {
@@ -210,27 +245,30 @@ fn read_port(token: &str) -> Option<u16> {
 }
 
 fn read_transport(token: &str) -> Option<(Transport, &str)> {
-    if token.eq_ignore_ascii_case("udp") {
-        Some((Transport::Udp, ""))
-    } else if token.eq_ignore_ascii_case("tcp") {
-        Some((Transport::Tcp, ""))
-    } else {
-        is_visible(token).then_some((Transport::Unknown, token))
+    match token {
+        "udp" | "UDP" => Some((Transport::Udp, "")),
+        "tcp" | "TCP" => Some((Transport::Tcp, "")),
+        _ if token.eq_ignore_ascii_case("udp") => Some((Transport::Udp, "")),
+        _ if token.eq_ignore_ascii_case("tcp") => Some((Transport::Tcp, "")),
+        _ => is_visible(token).then_some((Transport::Unknown, token)),
     }
 }
 
 fn read_kind(token: &str) -> Option<(CandidateKind, &str)> {
-    for (name, kind) in [
+    let known = [
         ("host", CandidateKind::Host),
         ("srflx", CandidateKind::ServerReflexive),
         ("prflx", CandidateKind::PeerReflexive),
         ("relay", CandidateKind::Relayed),
-    ] {
-        if token.eq_ignore_ascii_case(name) {
-            return Some((kind, ""));
-        }
+    ];
+    match token {
+        "host" => Some((CandidateKind::Host, "")),
+        "srflx" => Some((CandidateKind::ServerReflexive, "")),
+        _ => match known.into_iter().find(|(name, _)| token.eq_ignore_ascii_case(name)) {
+            Some((_, kind)) => Some((kind, "")),
+            None => is_visible(token).then_some((CandidateKind::Unknown, token)),
+        },
     }
-    is_visible(token).then_some((CandidateKind::Unknown, token))
 }
 
 fn is_visible(token: &str) -> bool {
@@ -239,10 +277,77 @@ fn is_visible(token: &str) -> bool {
 
 /// An IP address (a zone index is cut off), or a host name of letters, digits, `-`, `.` and `_`.
 fn read_address(token: &str) -> Option<Address<'_>> {
+    if let Some(ip) = read_v4(token) {
+        return Some(Address::Ip(ip.into()));
+    }
     let unzoned = token.split_once('%').map_or(token, |(ip, _)| ip);
     if let Ok(ip) = unzoned.parse::<IpAddr>() {
         return Some(Address::Ip(ip.to_canonical()));
     }
     let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     (token.len() <= 253 && token.bytes().all(name)).then_some(Address::Name(token))
+}
+
+/// Four numbers of one to three digits without leading zeros, as the standard library reads them, which takes twice as
+/// long.
+fn read_v4(token: &str) -> Option<Ipv4Addr> {
+    if token.len() > 15 {
+        return None;
+    }
+    let (mut bits, mut part, mut digits, mut dots) = (0_u32, 0_u32, 0, 0);
+    for byte in token.bytes() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            if digits > 0 && part == 0 {
+                return None;
+            }
+            part = part * 10 + u32::from(digit);
+            digits += 1;
+            if part > 255 {
+                return None;
+            }
+        } else if byte == b'.' && digits > 0 {
+            bits = bits << 8 | part;
+            (part, digits) = (0, 0);
+            dots += 1;
+        } else {
+            return None;
+        }
+    }
+    (dots == 3 && digits > 0).then(|| Ipv4Addr::from_bits(bits << 8 | part))
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+    use std::format;
+
+    #[test]
+    fn eight_bytes_are_counted_like_one_by_one() {
+        for first in 0..=255_u8 {
+            for second in [0, 0x1f, 0x20, 0x21, 0x7f, 0x80, 0xff] {
+                for at in 0..8 {
+                    let mut bytes = [b'x'; 8];
+                    bytes[at] = first;
+                    bytes[7 - at / 2] = second;
+                    let expected = bytes.iter().take_while(|b| **b > b' ').count();
+                    assert_eq!(super::leading_visible(u64::from_le_bytes(bytes)), expected, "{bytes:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ipv4_is_read_as_the_standard_library_reads_it() {
+        let parts = ["", "0", "00", "01", "1", "9", "10", "099", "255", "256", "999", "1000", "4294967297", "x", "-1"];
+        for a in parts {
+            for b in parts {
+                for text in
+                    [format!("{a}.{b}.1.2"), format!("1.2.{a}.{b}"), format!("{a}.{b}"), format!("{a}.1.1.{b}.")]
+                {
+                    assert_eq!(super::read_v4(&text), text.parse::<Ipv4Addr>().ok(), "{text}");
+                }
+            }
+        }
+    }
 }

@@ -134,6 +134,22 @@ impl NatType {
 /// Whether a local address keeps one external address (RFC 4787 section 4.1, "IP address pooling").
 ///
 /// Said of the speaking base's local address, across all its ports.
+///
+/// ```
+/// use nat_summary::{Evidence, Observation, Pooling, ServerId};
+///
+/// let mut evidence = Evidence::new();
+/// for n in 0..3_u8 {
+///     evidence.observe(Observation {
+///         base: "192.168.1.5:50000".parse()?,
+///         server: ServerId::Address([198, 51, 100, n].into(), 3478),
+///         mapped: ([203, 0, 113, 7 + n], 50_000).into(),
+///         sequence: n.into(),
+///     });
+/// }
+/// assert_eq!(evidence.summary().pooling(), Pooling::Arbitrary);
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -149,6 +165,22 @@ pub enum Pooling {
 
 /// How the ports of a dependent mapping follow each other (RFC 4787 section 4.2), from at least three new mappings in
 /// the order of sending.
+///
+/// ```
+/// use nat_summary::{Evidence, Observation, PortAllocation, ServerId};
+///
+/// let mut evidence = Evidence::new();
+/// for n in 0..3_u8 {
+///     evidence.observe(Observation {
+///         base: "192.168.1.5:50000".parse()?,
+///         server: ServerId::Address([198, 51, 100, n].into(), 3478),
+///         mapped: ([203, 0, 113, 7], 40_000 + 2 * u16::from(n)).into(),
+///         sequence: n.into(),
+///     });
+/// }
+/// assert_eq!(evidence.summary().port_allocation(), PortAllocation::Sequential { step: 2 });
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -178,6 +210,16 @@ pub enum Family {
 }
 
 /// The verdict on one base, from its own observations only.
+///
+/// ```
+/// use nat_summary::{Candidate, Evidence, Scope};
+///
+/// let line = "candidate:2 1 udp 1 100.64.3.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+/// let summary = Evidence::from_candidates([Candidate::parse(line)?]).summary();
+/// let verdict = summary.bases().next().unwrap();
+/// assert_eq!(verdict.external_scope(), Scope::CarrierGrade);
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -227,6 +269,15 @@ impl BaseVerdict {
 }
 
 /// How much evidence there was.
+///
+/// ```
+/// use nat_summary::{Evidence, Outcome, ServerId};
+///
+/// let mut evidence = Evidence::new();
+/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::Unreachable);
+/// let counts = evidence.summary().counts();
+/// assert_eq!((counts.asked, counts.answered), (1, 0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

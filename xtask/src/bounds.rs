@@ -17,3 +17,6 @@ pub(crate) const LEAK_CYCLES_CI: u32 = 300;
 /// Live heap bytes per attempt. The smallest leak of a real object is a byte per attempt; below it is the jitter of
 /// queues and tables that reached a new high-water mark.
 pub(crate) const LEAK_BYTES: f64 = 1.0;
+
+/// Each fuzz target, unless one says otherwise: enough to replay the corpus and go a little beyond.
+pub(crate) const FUZZ_SECONDS: u64 = 60;

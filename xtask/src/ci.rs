@@ -10,10 +10,12 @@ struct Step {
     name: &'static str,
     arguments: Vec<String>,
     environment: &'static [(&'static str, &'static str)],
+    /// Why it cannot run here, if it cannot.
+    skip: fn() -> Option<String>,
 }
 
 fn cargo(name: &'static str, line: &str) -> Step {
-    Step { name, arguments: line.split_whitespace().map(str::to_owned).collect(), environment: &[] }
+    Step { name, arguments: line.split_whitespace().map(str::to_owned).collect(), environment: &[], skip: || None }
 }
 
 fn steps() -> Vec<Step> {
@@ -30,7 +32,28 @@ fn steps() -> Vec<Step> {
         cargo("example, peer connections", "run -q -p ice-gather --features responder --example peer_connection"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
+        Step { skip: no_node, ..cargo("wasm", "xtask wasm") },
+        Step { skip: no_fuzz, ..cargo("fuzz", &format!("xtask fuzz --seconds {}", bounds::FUZZ_SECONDS)) },
     ]
+}
+
+/// Whether a program runs at all.
+fn runs(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
+fn no_node() -> Option<String> {
+    (!runs("node", &["--version"])).then(|| "there is no Node to run WebAssembly with".into())
+}
+
+fn no_fuzz() -> Option<String> {
+    if !runs("rustup", &["run", "nightly", "rustc", "--version"]) {
+        Some("there is no nightly toolchain".into())
+    } else if !runs("cargo", &["fuzz", "--version"]) {
+        Some("there is no cargo-fuzz; `cargo install cargo-fuzz` brings it".into())
+    } else {
+        None
+    }
 }
 
 pub(crate) fn run() -> Result<bool, Failure> {
@@ -39,6 +62,11 @@ pub(crate) fn run() -> Result<bool, Failure> {
     for step in steps() {
         println!("\n== {}: cargo {}", step.name, step.arguments.join(" "));
         let started = Instant::now();
+        if let Some(reason) = (step.skip)() {
+            println!("skipped: {reason}");
+            rows.push(vec![step.name.into(), "-".into(), format!("skipped: {reason}")]);
+            continue;
+        }
         let status = Command::new("cargo").args(&step.arguments).envs(step.environment.iter().copied()).status()?;
         passed &= status.success();
         rows.push(row(step.name, status.success(), started));
@@ -69,7 +97,7 @@ fn msrv() -> Result<(bool, String), Failure> {
         (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
     };
     let packages = metadata["packages"].as_array().ok_or("cargo metadata names no packages")?;
-    let ours = packages.iter().find(|p| p["name"] == "nat-summary").map(version).ok_or("nat-summary is missing")?;
+    let ours = packages.iter().find(|p| p["name"] == "ice-gather").map(version).ok_or("ice-gather is missing")?;
     let newer: Vec<&str> = packages.iter().filter(|p| version(p) > ours).filter_map(|p| p["name"].as_str()).collect();
     let text = format!("promised: {}.{}; asking for more: {newer:?}", ours.0, ours.1);
     Ok((newer.is_empty(), text))

@@ -3,12 +3,14 @@
 mod bounds;
 mod ci;
 mod demo;
+mod fuzz;
 mod leak;
 mod nat_world;
 mod peers;
 mod spans;
 mod table;
 mod tidy;
+mod wasm;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ cargo xtask <command> [options]
 
   demo   one consumer on real sockets, then behind simulated NATs   [--json]
   leak   bytes, tasks and descriptors left per attempt, on each path [--cycles N] [--json]
+  fuzz   every fuzz target of every crate; needs nightly and cargo-fuzz [--seconds N]
+  wasm   the judge as WebAssembly, under Node
   ci     everything a change has to pass
   help   this list
 ";
@@ -34,6 +38,7 @@ cargo xtask <command> [options]
 struct Options {
     json: bool,
     cycles: Option<u32>,
+    seconds: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +61,7 @@ fn run() -> Result<bool, Failure> {
         match argument {
             Long("json") => options.json = true,
             Long("cycles") => options.cycles = Some(arguments.value()?.parse()?),
+            Long("seconds") => options.seconds = Some(arguments.value()?.parse()?),
             Long("help") => command = Some("help".to_owned()),
             Value(value) if command.is_none() => command = Some(value.string()?),
             other => return Err(other.unexpected().into()),
@@ -64,6 +70,10 @@ fn run() -> Result<bool, Failure> {
     match command.as_deref() {
         Some("demo") => runtime()?.block_on(demo::run(options.json)),
         Some("leak") => runtime()?.block_on(leak::run(options.cycles.unwrap_or(bounds::LEAK_CYCLES), options.json)),
+        Some("fuzz") => {
+            fuzz::run(&root(), options.seconds.unwrap_or(bounds::FUZZ_SECONDS)).map(|()| true).map_err(Into::into)
+        }
+        Some("wasm") => wasm::run(&root()).map(|()| true).map_err(Into::into),
         Some("ci") => ci::run(),
         Some("help") => {
             print!("{HELP}");
@@ -72,6 +82,11 @@ fn run() -> Result<bool, Failure> {
         Some(other) => Err(format!("no command `{other}`; `cargo xtask help` lists them").into()),
         None => Err("which command? `cargo xtask help` lists them".into()),
     }
+}
+
+/// The workspace.
+fn root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -26,7 +26,7 @@ mod tests {
     #[test]
     fn every_example_in_a_readme_is_one_that_the_tests_compile() {
         let compiled: String = [
-            "nat-summary/src/lib.rs",
+            "nat-summary/README.md",
             "otel-nat/src/lib.rs",
             "ice-gather/examples/gather.rs",
             "consumer-fsm/examples/attempt.rs",

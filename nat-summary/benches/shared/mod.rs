@@ -217,5 +217,9 @@ pub(crate) fn baseline_servers(observations: &[Observation]) -> BaselineVerdict 
 
 /// The whole way from six candidates to a verdict.
 pub(crate) fn judge_candidates(candidates: &[Candidate<'static>]) -> NatSummary {
-    Evidence::from_candidates(candidates.iter().copied()).summary()
+    let mut evidence = Evidence::new();
+    for candidate in candidates {
+        evidence.candidate(candidate);
+    }
+    evidence.summary()
 }

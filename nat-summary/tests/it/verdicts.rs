@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use nat_summary::{
     Admission, Candidate, Evidence, Family, Filtering, MAX_BASES, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Mapping,
-    NatType, Observation, Outcome, Pooling, PortAllocation, Rule, Scope, ServerId,
+    NatType, Observation, Outcome, Outlook, Path, Pooling, PortAllocation, Rule, Scope, ServerId,
 };
 
 fn at(text: &str) -> SocketAddr {
@@ -447,4 +447,41 @@ fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
         let with = line.replace("{}", if address { "203.0.113.7, " } else { "" });
         assert_eq!(summary.with_address().to_string(), with);
     }
+}
+
+/// The cases of `docs/how-a-verdict-is-reached.md`.
+#[test]
+fn the_three_worked_cases_come_out_as_the_page_says() {
+    let page = include_str!("../../docs/how-a-verdict-is-reached.md");
+    let cone = Evidence::from_candidates(Candidate::all_in(page).flatten()).summary();
+    assert_eq!((cone.mapping(), cone.rule()), (Mapping::Unknown, Rule::TooFewServers));
+    assert_eq!((cone.is_natted(), cone.port_preserved(), cone.counts().bases), (Some(true), Some(true), 3));
+
+    let rows: Vec<Vec<&str>> =
+        page.lines().filter(|line| line.contains('→')).map(|line| line.split_whitespace().collect()).collect();
+    let rows: Vec<_> = rows.iter().map(|row| (row[0], row[2], row[5])).collect();
+    let carrier = observed(&rows).summary();
+    assert_eq!(rows.len(), 3);
+    assert_eq!(carrier.rule(), Rule::PortsOfOneServerDiffer);
+    assert_eq!((carrier.nat_type(), carrier.port_preserved()), (NatType::Symmetric, Some(false)));
+    assert_eq!(carrier.port_allocation(), PortAllocation::Sequential { step: 1 });
+    let strict = observed(&[
+        ("192.168.1.5:50000", "198.51.100.1:3478", "192.0.2.7:50000"),
+        ("192.168.1.5:50000", "198.51.100.2:3478", "192.0.2.7:50000"),
+    ]);
+    let strict = strict.summary().with_filtering(Filtering::AddressAndPortDependent);
+    assert_eq!(Outlook::between(&carrier, &strict).path, Path::Relay);
+
+    let office = |outcomes: [Outcome; 5]| {
+        let mut evidence = Evidence::new();
+        for (n, outcome) in (0..).zip(outcomes) {
+            evidence.asked(ServerId::Address([198, 51, 100, n].into(), 3478), outcome);
+        }
+        (evidence.summary().nat_type(), evidence.summary().rule())
+    };
+    use Outcome::{Refused, TimedOut, Unreachable, Unresolved};
+    let blocked = office([TimedOut, TimedOut, TimedOut, Unresolved, Unreachable]);
+    assert_eq!(blocked, (NatType::UdpBlocked, Rule::AskedNoneAnswered));
+    assert_eq!(office([Unreachable, Unresolved, Unreachable, Unresolved, Unreachable]).0, NatType::Unknown);
+    assert_eq!(office([TimedOut, TimedOut, TimedOut, Unresolved, Refused]).0, NatType::Unknown);
 }
