@@ -18,7 +18,10 @@ fn benches(c: &mut Criterion) {
     group.bench_function("nat-summary", |b| {
         b.iter(|| judge_candidates(black_box(&candidates)));
     });
+    group.bench_function("nat-summary, evidence at hand", |b| b.iter(|| black_box(&evidence).summary()));
     group.bench_function("hash maps", |b| b.iter(|| Baseline::from_candidates(black_box(&candidates)).judge()));
+    let baseline = Baseline::from_candidates(&candidates);
+    group.bench_function("hash maps, evidence at hand", |b| b.iter(|| black_box(&baseline).judge()));
     group.finish();
 
     let observations = five_servers();
@@ -31,6 +34,9 @@ fn benches(c: &mut Criterion) {
     group.bench_function("nat-summary", |b| b.iter(|| judge_servers(black_box(&observations))));
     group.bench_function("nat-summary, evidence at hand", |b| b.iter(|| black_box(&evidence).summary()));
     group.bench_function("hash maps", |b| b.iter(|| baseline_servers(black_box(&observations))));
+    let mut baseline = Baseline::default();
+    observations.iter().for_each(|observation| baseline.observe(*observation));
+    group.bench_function("hash maps, evidence at hand", |b| b.iter(|| black_box(&baseline).judge()));
     group.finish();
 
     c.bench_function("parse a line", |b| b.iter(|| Candidate::parse(black_box(REFLEXIVE))));

@@ -365,6 +365,15 @@ impl Seen {
         }
     }
 
+    /// Gives an anonymous server its number, from the observation before.
+    #[inline]
+    fn number_after(&mut self, before: Option<&Self>) {
+        self.server_bits = match before {
+            Some(before) if before.is_anonymous() && before.same_group(self) => before.server_bits + 1,
+            _ => 0,
+        };
+    }
+
     fn recency(&self) -> (u32, Endpoint, Option<bool>) {
         (self.sequence, self.mapped(), self.rewritten)
     }
@@ -472,6 +481,7 @@ impl Evidence {
         self.ask(server.into(), outcome)
     }
 
+    #[inline]
     fn ask(&mut self, server: Server, outcome: Outcome) -> Admission {
         let known = self.servers.as_slice();
         // facts mostly come in order
@@ -525,6 +535,7 @@ impl Evidence {
         self.answered(observation, Some(rewritten))
     }
 
+    #[inline]
     fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Admission {
         let seen = Seen::new(&observation, rewritten);
         if !seen.is_anonymous() {
@@ -533,52 +544,49 @@ impl Evidence {
         self.see(seen)
     }
 
-    pub(crate) fn see(&mut self, seen: Seen) -> Admission {
+    #[inline]
+    pub(crate) fn see(&mut self, mut seen: Seen) -> Admission {
         if !is_possible(seen.mapped()) {
             self.discarded.impossible = self.discarded.impossible.saturating_add(1);
             return Admission::Impossible;
         }
+        let anonymous = seen.is_anonymous();
         let known = self.seen.as_slice();
-        let belongs_before = |last: &Seen| match last.cmp_key(&seen) {
-            Ordering::Less => false,
-            Ordering::Equal => !seen.is_anonymous(),
-            Ordering::Greater => true,
-        };
-        // facts mostly come in order
-        let at = match known.last() {
-            Some(last) if belongs_before(last) => known.partition_point(|s| s.cmp_key(&seen).is_lt()),
-            _ => known.len(),
-        };
-        if seen.is_anonymous() {
-            let overflowed = self.seen.insert(at, seen);
-            self.number_anonymous(at);
-            return self.admission(overflowed);
+        let mut at = known.len();
+        if let Some(last) = known.last() {
+            // facts mostly come in order
+            let order = last.cmp_key(&seen);
+            if order.is_gt() || (order.is_eq() && !anonymous) {
+                at = known.partition_point(|s| s.cmp_key(&seen).is_lt());
+            }
         }
-        match self.seen.as_mut_slice().get_mut(at) {
-            Some(known) if known.cmp_key(&seen).is_eq() => {
+        if anonymous {
+            seen.number_after(at.checked_sub(1).and_then(|before| known.get(before)));
+        } else if let Some(known) = self.seen.as_mut_slice().get_mut(at) {
+            if known.cmp_key(&seen).is_eq() {
                 let newer = known.recency() < seen.recency();
                 if newer {
                     *known = seen;
                 }
-                if newer { Admission::Kept } else { Admission::Superseded }
-            }
-            _ => {
-                let overflowed = self.seen.insert(at, seen);
-                self.admission(overflowed)
+                return if newer { Admission::Kept } else { Admission::Superseded };
             }
         }
+        let overflowed = self.seen.insert(at, seen);
+        if anonymous {
+            self.number_anonymous(at);
+        }
+        self.admission(overflowed)
     }
 
-    /// Anonymous servers of a group are numbered in their order, so that the order of arrival never matters. Those
-    /// before `at` have their numbers.
+    /// Anonymous servers of a group are numbered in their order, so that the order of arrival never matters. The one at
+    /// `at` has its number.
     fn number_anonymous(&mut self, at: usize) {
-        let mut before = at.checked_sub(1).and_then(|before| self.seen.as_slice().get(before)).copied();
-        for seen in self.seen.as_mut_slice().iter_mut().skip(at).take_while(|seen| seen.is_anonymous()) {
-            seen.server_bits = match before {
-                Some(before) if before.is_anonymous() && before.same_group(seen) => before.server_bits + 1,
-                _ => 0,
-            };
-            before = Some(*seen);
+        if let Some([first, behind @ ..]) = self.seen.as_mut_slice().get_mut(at..) {
+            let mut before = first;
+            for seen in behind.iter_mut().take_while(|seen| seen.is_anonymous()) {
+                seen.number_after(Some(before));
+                before = seen;
+            }
         }
     }
 

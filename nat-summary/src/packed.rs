@@ -137,6 +137,7 @@ impl<T: Copy, const FEW: usize, const MANY: usize> Sorted<T, FEW, MANY> {
     }
 
     /// Inserts at `at`, moving what is behind; true if something (`item` itself, perhaps) fell off the end.
+    #[inline]
     pub(crate) fn insert(&mut self, at: usize, item: T) -> bool {
         if self.len == FEW {
             self.make_room(item);

@@ -56,7 +56,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 impl Baseline {
-    fn observe(&mut self, observation: Observation) {
+    pub(crate) fn observe(&mut self, observation: Observation) {
         self.servers.insert(observation.server, Outcome::Answered);
         self.see(observation);
     }
