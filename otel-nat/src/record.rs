@@ -23,6 +23,7 @@ pub(crate) use outgoing::{Facts, record};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod outgoing {
+    use core::fmt::{self, Write as _};
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use core::time::Duration;
 
@@ -165,24 +166,54 @@ mod outgoing {
 
     fn let_out(ip: IpAddr, policy: ExternalIp) -> Option<String> {
         let ip = ip.to_canonical();
-        match policy {
-            ExternalIp::Full => Some(ip.to_string()),
-            ExternalIp::Prefix => Some(match ip {
-                IpAddr::V4(ip) => prefix_of_v4(ip),
-                IpAddr::V6(ip) => prefix_of_v6(ip),
-            }),
-            ExternalIp::Omit => None,
+        match (policy, ip) {
+            (ExternalIp::Full, ip) => Some(exactly(format_args!("{ip}"))),
+            (ExternalIp::Prefix, IpAddr::V4(ip)) => Some(prefix_of_v4(ip)),
+            (ExternalIp::Prefix, IpAddr::V6(ip)) => Some(prefix_of_v6(ip)),
+            (ExternalIp::Omit, _) => None,
         }
     }
 
     fn prefix_of_v4(ip: Ipv4Addr) -> String {
-        format!("{}/24", Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)))
+        exactly(format_args!("{}/24", Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8))))
     }
 
     fn prefix_of_v6(ip: Ipv6Addr) -> String {
         // 6to4, RFC 3056 section 2: 2002:V4ADDR::/48
         let length = if ip.segments()[0] == 0x2002 { 40 } else { 48 };
-        format!("{}/{length}", Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - length))))
+        exactly(format_args!("{}/{length}", Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - length)))))
+    }
+
+    /// One allocation of the right size, where a `String` that grows takes three.
+    fn exactly(text: fmt::Arguments<'_>) -> String {
+        let mut longest = Longest { bytes: [0; LONGEST], length: 0 };
+        match longest.write_fmt(text) {
+            Ok(()) => String::from_utf8_lossy(longest.written()).into_owned(),
+            Err(fmt::Error) => text.to_string(),
+        }
+    }
+
+    /// An IPv6 address that shows an IPv4 address, and a prefix length.
+    const LONGEST: usize = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128".len();
+
+    struct Longest {
+        bytes: [u8; LONGEST],
+        length: usize,
+    }
+
+    impl Longest {
+        fn written(&self) -> &[u8] {
+            self.bytes.get(..self.length).unwrap_or(&[])
+        }
+    }
+
+    impl fmt::Write for Longest {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let free = self.bytes.get_mut(self.length..).unwrap_or(&mut []);
+            free.get_mut(..text.len()).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+            self.length += text.len();
+            Ok(())
+        }
     }
 
     #[cfg(test)]
@@ -238,6 +269,11 @@ mod outgoing {
                 ("::ffff:203.0.113.7", "203.0.113.7", "203.0.113.0/24"),
                 ("2001:db8:5:6:7:8:9:a", "2001:db8:5:6:7:8:9:a", "2001:db8:5::/48"),
                 ("2002:cb00:7107:1::7", "2002:cb00:7107:1::7", "2002:cb00:7100::/40"),
+                (
+                    "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                    "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                    "ffff:ffff:ffff::/48",
+                ),
                 ("64:ff9b::203.0.113.7", "64:ff9b::cb00:7107", "64:ff9b::/48"),
             ] {
                 let ip = ip.parse().unwrap();
