@@ -3,6 +3,8 @@
 
 #[cfg(all(feature = "metrics", feature = "otlp-http", feature = "otlp-grpc"))]
 mod canary;
+#[cfg(all(feature = "otlp-http", feature = "otlp-grpc"))]
+mod collector;
 mod contract;
 mod dependencies;
 mod drops;
