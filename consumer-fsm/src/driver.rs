@@ -232,6 +232,10 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         }
         match heard.choose(&mut rand::rng()) {
             Some(envelope) => {
+                // a stream that ends at once must not turn lost races into a busy loop
+                if let Some(until) = until {
+                    tokio::time::sleep_until(until).await;
+                }
                 attempt.partner = Some(envelope.reply_to.clone());
                 Event::Chosen
             }
@@ -252,23 +256,35 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             // legal in this state, and the state stays
             let _ = self.machine.handle(Event::Asked, Instant::now());
         }
-        let gather = async { if is_fresh { None } else { Some(session.gather(&attempt.cohort).await) } };
-        let (reply, gathering) = tokio::join!(self.signalling.exchange(&partner, Kind::Offer, &offer), gather);
-        if let Some(gathering) = gathering {
-            if let Some(span) = &mut attempt.span {
-                span.gathered(&gathering.evidence.summary());
+        let gather = session.gather(&attempt.cohort);
+        let exchange = self.signalling.exchange(&partner, Kind::Offer, &offer);
+        tokio::pin!(gather, exchange);
+        let (mut gathered, mut reply) = (is_fresh, None);
+        let reply = loop {
+            if gathered {
+                let summary = session.evidence().summary();
+                match (summary.counts().answered, summary.nat_type()) {
+                    // whatever the reply would be, nobody waits for it
+                    (0, NatType::UdpBlocked) => return Event::UdpBlocked,
+                    (0, _) => return Event::NoServerAnswered,
+                    _ => {}
+                }
+                if let Some(reply) = reply {
+                    break reply;
+                }
             }
-            attempt.gathered_at = Some(Instant::now());
-            attempt.report.gathering = Some(gathering);
-        }
-
-        let summary = session.evidence().summary();
-        if summary.counts().answered == 0 {
-            return match summary.nat_type() {
-                NatType::UdpBlocked => Event::UdpBlocked,
-                _ => Event::NoServerAnswered,
-            };
-        }
+            tokio::select! {
+                gathering = &mut gather, if !gathered => {
+                    if let Some(span) = &mut attempt.span {
+                        span.gathered(&gathering.evidence.summary());
+                    }
+                    attempt.gathered_at = Some(Instant::now());
+                    attempt.report.gathering = Some(gathering);
+                    gathered = true;
+                }
+                received = &mut exchange, if reply.is_none() => reply = Some(received),
+            }
+        };
         let envelope = match reply {
             Ok(Some(envelope)) => envelope,
             Ok(None) => return Event::PeerDied,
@@ -305,12 +321,18 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         let (Some(session), Some(remote)) = (&mut attempt.session, attempt.remote.take()) else {
             return Event::IceFailed;
         };
+        if let Some(span) = &mut attempt.span {
+            span.connecting();
+        }
         let now = Instant::now();
         let deadline = self.machine.poll_timeout().unwrap_or(now).saturating_duration_since(now);
         match session.connect(remote, deadline).await {
             Ok(path) => {
                 attempt.path = Some(path);
                 attempt.report.selected_pair = session.selected_pair();
+                if let (Some(span), Some((local, remote))) = (&mut attempt.span, attempt.report.selected_pair) {
+                    span.selected(local, remote);
+                }
                 attempt.report.connected_after = Some(attempt.started.elapsed());
                 Event::Opened
             }

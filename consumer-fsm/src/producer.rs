@@ -93,6 +93,13 @@ impl<S: Signalling, T: Transport> Producer<S, T> {
         Self { signalling, transport, servers, connect_timeout: Duration::from_secs(15) }
     }
 
+    /// Waits this long for a connection once everything is signalled; 15 s by default.
+    #[must_use]
+    pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
     /// Announces itself until a consumer comes, answers it and connects.
     ///
     /// Cancel safe: dropped at any point it leaves nothing behind.

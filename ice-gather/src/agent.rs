@@ -36,7 +36,7 @@ use crate::base::Base;
 use crate::config::AgentConfig;
 use crate::error::{AgentError, ConnectError, RemoteError, SendError};
 use crate::transaction::Header;
-use mux::Mux;
+pub(crate) use mux::Mux;
 
 /// Longest wait for the library's gathering tasks during tear-down; they end within milliseconds.
 const GATHERING_TASKS_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,12 +6,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use nat_summary::{CandidateKind, Evidence, NatSummary, Outcome, ServerId};
+use nat_summary::{CandidateKind, Evidence, NatSummary, Observation, Outcome, ServerId};
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -20,7 +20,8 @@ use webrtc_util::Conn;
 
 use crate::config::{Bind, BindConfig, GatherConfig};
 use crate::error::BindError;
-use crate::plan::Plan;
+use crate::local;
+use crate::plan::{Plan, Request};
 use crate::transaction::{Header, Reject, authenticates};
 use crate::uri::StunServer;
 
@@ -44,15 +45,28 @@ pub(crate) struct Inner {
     heard: Mutex<Heard>,
     /// An answer was filed by another reader.
     answered: Notify,
-    /// The agent's local password: without it nobody can be sending us checks yet.
-    password: OnceLock<String>,
+    /// Whose agent this is: without one nobody can be sending us checks yet.
+    agent: OnceLock<AgentOf>,
     runtime: Option<Handle>,
+}
+
+/// Whose agent the base serves.
+enum AgentOf {
+    /// Ours: requests have to carry this password.
+    Us { password: String },
+    /// Somebody else's, who checks for himself.
+    Others,
 }
 
 /// One socket with what waits in front of it.
 pub(crate) struct Line {
     socket: Socket,
+    /// Where it is bound.
+    bound: SocketAddr,
+    /// What it is to the agent: where it is bound, or one of the host's addresses if that is the wildcard address.
     pub(crate) local: SocketAddr,
+    /// The transport addresses it can be reached at.
+    hosts: Vec<SocketAddr>,
     early: Mutex<VecDeque<(Vec<u8>, SocketAddr)>>,
     early_len: AtomicUsize,
     wake: Notify,
@@ -138,7 +152,7 @@ impl GatheredCandidate {
             port: self.address.port(),
             kind: self.kind,
             related: (!is_host).then(|| (nat_summary::Address::Ip(self.base.ip()), self.base.port())),
-            extensions: "",
+            ..nat_summary::Candidate::default()
         }
     }
 }
@@ -159,6 +173,36 @@ pub struct ServerReport {
     pub round_trip: Option<Duration>,
     /// Packets sent to it.
     pub sends: u8,
+}
+
+impl From<&Request> for ServerReport {
+    fn from(request: &Request) -> Self {
+        Self {
+            server: StunServer::Address(request.server),
+            outcome: request.outcome,
+            base: Some(request.base).filter(|_| request.sends > 0),
+            mapped: request.mapped,
+            round_trip: request.round_trip,
+            sends: request.sends,
+        }
+    }
+}
+
+/// Something new, while gathering goes on.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Progress {
+    /// A candidate to signal: the host candidates at once, reflexive ones as they are found, each once.
+    Candidate(GatheredCandidate),
+    /// A request to a server ended.
+    Server(ServerReport),
+}
+
+/// What of a gathering's progress was told already.
+#[derive(Default)]
+struct Told {
+    candidates: Vec<SocketAddr>,
+    servers: Vec<SocketAddr>,
 }
 
 /// What one gathering found.
@@ -184,21 +228,34 @@ impl Base {
     /// [`BindError::NoAddress`] if there is nothing to bind, [`BindError::Socket`] if the system refuses.
     pub async fn bind(config: BindConfig) -> Result<Self, BindError> {
         let mut lines = Vec::with_capacity(2);
-        for (bind, route) in [(config.ipv4, "192.0.2.1:9"), (config.ipv6, "[2001:db8::1]:9")] {
+        for (bind, is_ipv4) in [(&config.ipv4, true), (&config.ipv6, false)] {
+            let any: IpAddr = if is_ipv4 { [0; 4].into() } else { [0; 16].into() };
+            let default_route = || local::default_route(is_ipv4);
             let ip = match bind {
                 Bind::Off => continue,
-                Bind::Address(ip) => ip,
-                Bind::DefaultRoute => match default_route(route) {
-                    Some(ip) => ip,
-                    None => continue,
-                },
+                Bind::Address(ip) if ip.is_ipv4() != is_ipv4 => return Err(BindError::Family),
+                Bind::Address(ip) if ip.is_unspecified() => return Err(BindError::Wildcard),
+                Bind::Address(ip) => Some(*ip),
+                Bind::DefaultRoute => default_route(),
+                Bind::Interface(name) => local::interface(name).into_iter().find(|ip| ip.is_ipv4() == is_ipv4),
+                Bind::Wildcard => default_route().map(|_| any),
             };
-            let socket = UdpSocket::bind((ip, 0)).await.map_err(|e| BindError::Socket(e.kind()))?;
-            let local = socket.local_addr().map_err(|e| BindError::Socket(e.kind()))?;
-            if local.ip().is_unspecified() {
-                return Err(BindError::Wildcard);
+            let Some(ip) = ip else { continue };
+            let socket = bind_in(ip, config.ports).await?;
+            let bound = socket.local_addr().map_err(|e| BindError::Socket(e.kind()))?;
+            let mut hosts = vec![bound.ip()];
+            if ip.is_unspecified() {
+                // the agent takes one address, and that of the default route is as good as any; the others are signalled
+                hosts = default_route().into_iter().chain(local::addresses(is_ipv4)).collect();
+                let mut seen = Vec::new();
+                hosts.retain(|host| {
+                    !seen.contains(host) && {
+                        seen.push(*host);
+                        true
+                    }
+                });
             }
-            lines.push(Line::new(Socket::Udp(socket), local));
+            lines.push(Line::new(Socket::Udp(socket), bound, hosts));
         }
         if lines.is_empty() { Err(BindError::NoAddress) } else { Ok(Self::from_lines(lines)) }
     }
@@ -212,19 +269,19 @@ impl Base {
         if local.ip().is_unspecified() {
             return Err(BindError::Wildcard);
         }
-        Ok(Self::from_lines(vec![Line::new(Socket::Conn(conn), local)]))
+        Ok(Self::from_lines(vec![Line::new(Socket::Conn(conn), local, vec![local.ip()])]))
     }
 
     fn from_lines(lines: Vec<Line>) -> Self {
         let mut heard = Heard::default();
-        for line in &lines {
-            heard.evidence.local(line.local.ip());
+        for host in lines.iter().flat_map(|line| &line.hosts) {
+            heard.evidence.local(host.ip());
         }
         let inner = Inner {
             lines,
             heard: Mutex::new(heard),
             answered: Notify::new(),
-            password: OnceLock::new(),
+            agent: OnceLock::new(),
             runtime: Handle::try_current().ok(),
         };
         Self { inner: Arc::new(inner) }
@@ -271,6 +328,16 @@ impl Base {
     ///
     /// Cancel safe: a dropped gathering sends nothing more, what it observed stays in [`evidence`](Self::evidence).
     pub async fn gather(&self, servers: &[StunServer], config: &GatherConfig) -> Gathering {
+        self.gather_with(servers, config, |_| ()).await
+    }
+
+    /// The same, and tells what is found as it is found (trickle ICE, RFC 8838).
+    pub async fn gather_with(
+        &self,
+        servers: &[StunServer],
+        config: &GatherConfig,
+        mut progress: impl FnMut(Progress),
+    ) -> Gathering {
         let inner = &*self.inner;
         let started = Instant::now();
         let sent_before = inner.start_plan(servers, config, started);
@@ -279,8 +346,10 @@ impl Base {
         let mut first_buffer = vec![0_u8; GATHER_MTU];
         let mut second_buffer = vec![0_u8; if second.is_some() { GATHER_MTU } else { 0 }];
 
+        let mut told = Told::default();
         while !inner.is_gathered() {
             inner.send_due().await;
+            inner.news(&mut told).into_iter().for_each(&mut progress);
             let wake_at = inner.next_timeout().unwrap_or_else(Instant::now);
             tokio::select! {
                 // timers first: a flood of datagrams must not outlast the deadline
@@ -296,6 +365,7 @@ impl Base {
                 }
             }
         }
+        inner.news(&mut told).into_iter().for_each(progress);
         inner.gathering(servers, started.elapsed(), sent_before)
     }
 
@@ -310,14 +380,22 @@ impl core::fmt::Debug for Base {
     }
 }
 
-/// The local address that packets toward `remote` leave from. Connecting a UDP socket looks the route up and sends
-/// nothing.
-fn default_route(remote: &str) -> Option<IpAddr> {
-    let remote: SocketAddr = remote.parse().ok()?;
-    let any: IpAddr = if remote.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-    let socket = StdUdpSocket::bind((any, 0)).ok()?;
-    socket.connect(remote).ok()?;
-    socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_unspecified())
+/// Binds a socket on `ip`, on any port or on a random one of a range.
+async fn bind_in(ip: IpAddr, ports: Option<(u16, u16)>) -> Result<UdpSocket, BindError> {
+    let refused = |error: io::Error| BindError::Socket(error.kind());
+    let Some((first, last)) = ports else { return UdpSocket::bind((ip, 0)).await.map_err(refused) };
+    let count = u32::from(last).checked_sub(u32::from(first)).ok_or(BindError::NoAddress)? + 1;
+    let start = rand::random_range(0..count);
+    let mut result = Err(BindError::NoAddress);
+    for n in 0..count {
+        let port = u32::from(first) + (start + n) % count;
+        match UdpSocket::bind((ip, u16::try_from(port).unwrap_or(last))).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => result = Err(refused(error)),
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    result
 }
 
 type Lookup = (StunServer, Vec<SocketAddr>);
@@ -362,10 +440,13 @@ impl Socket {
 }
 
 impl Line {
-    fn new(socket: Socket, local: SocketAddr) -> Self {
+    fn new(socket: Socket, bound: SocketAddr, hosts: Vec<IpAddr>) -> Self {
+        let hosts: Vec<SocketAddr> = hosts.into_iter().map(|ip| SocketAddr::new(ip, bound.port())).collect();
         Self {
             socket,
-            local,
+            bound,
+            local: hosts.first().copied().unwrap_or(bound),
+            hosts,
             early: Mutex::default(),
             early_len: AtomicUsize::new(0),
             wake: Notify::new(),
@@ -432,7 +513,13 @@ impl Inner {
         for line in &self.lines {
             lock(&line.peers).max = max_peers;
         }
-        self.password.set(password).is_ok()
+        self.agent.set(AgentOf::Us { password }).is_ok()
+    }
+
+    /// From now on checks are for the agent of somebody else.
+    pub(crate) fn serve_foreign(&self) {
+        // a second one would get nothing to read, for the first one's socket is closed with it
+        let _ = self.agent.set(AgentOf::Others);
     }
 
     /// A signalled remote candidate: its checks pass without being verified twice.
@@ -450,12 +537,12 @@ impl Inner {
     fn start_plan(&self, servers: &[StunServer], config: &GatherConfig, now: Instant) -> u32 {
         let mut heard = self.heard();
         heard.retire_plan();
-        let bases = self.lines.iter().map(|line| line.local).collect();
-        let mut plan = Plan::new(*config, bases, now).with_first_sequence(heard.packets_sent);
+        let sockets = self.lines.iter().map(|line| line.bound).collect();
+        let mut plan = Plan::new(*config, sockets, now).with_first_sequence(heard.packets_sent);
         heard.names.clear();
         for server in servers {
             match server {
-                StunServer::Address(address) => plan.ask(canonical(*address), rand::random(), now),
+                StunServer::Address(address) => self.ask(&mut plan, *address, now),
                 StunServer::Name(..) => {
                     plan.name_started();
                     heard.names.push((server.clone(), Outcome::Pending));
@@ -464,6 +551,13 @@ impl Inner {
         }
         heard.plan = Some(plan);
         heard.packets_sent
+    }
+
+    fn ask(&self, plan: &mut Plan, server: SocketAddr, now: Instant) {
+        let server = canonical(server);
+        let wildcard = |line: &&Line| line.bound.ip().is_unspecified() && line.bound.is_ipv4() == server.is_ipv4();
+        let leaves_from = self.lines.iter().find(wildcard).and_then(|_| local::toward(server));
+        plan.ask(server, leaves_from, rand::random(), now);
     }
 
     /// A name resolved, or its lookup died. The first address of each family is asked: the others are most likely the
@@ -477,7 +571,7 @@ impl Inner {
         let ipv6 = addresses.iter().find(|a| a.is_ipv6());
         for address in ipv4.into_iter().chain(ipv6) {
             if self.lines.iter().any(|line| line.local.is_ipv4() == address.is_ipv4()) {
-                plan.ask(canonical(*address), rand::random(), Instant::now());
+                self.ask(plan, *address, Instant::now());
             }
         }
         if addresses.is_empty() {
@@ -501,7 +595,7 @@ impl Inner {
         loop {
             let due = self.heard().plan.as_mut().and_then(|plan| plan.poll_transmit(Instant::now()));
             let Some(transmit) = due else { return };
-            let Some(line) = self.lines.iter().find(|line| line.local == transmit.base) else { return };
+            let Some(line) = self.lines.iter().find(|line| line.bound == transmit.socket) else { return };
             if line.socket.send_to(&transmit.bytes, transmit.server).await.is_err()
                 && let Some(plan) = &mut self.heard().plan
             {
@@ -538,7 +632,7 @@ impl Inner {
     fn file_answer(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         let mut heard = self.heard();
         let Heard { plan: Some(plan), dropped, .. } = &mut *heard else { return false };
-        match plan.handle_datagram(Instant::now(), line.local, canonical(source), datagram) {
+        match plan.handle_datagram(Instant::now(), line.bound, canonical(source), datagram) {
             Ok(_) => self.answered.notify_one(),
             Err(Reject::UnknownId) => return false,
             Err(Reject::WrongSource) => bump(&mut dropped.wrong_source),
@@ -551,11 +645,16 @@ impl Inner {
     /// Whether a Binding request may go on to the agent. Each new source has to authenticate once, and a peer has only
     /// so many addresses: the agent remembers every one for ever.
     fn admits(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+        let password = match self.agent.get() {
+            Some(AgentOf::Others) => return true,
+            Some(AgentOf::Us { password }) => Some(password),
+            None => None,
+        };
         let admission = {
             let mut peers = lock(&line.peers);
             if peers.addresses.contains(&source) {
                 Admission::Passes
-            } else if !self.password.get().is_some_and(|password| authenticates(datagram, password)) {
+            } else if !password.is_some_and(|password| authenticates(datagram, password)) {
                 Admission::Unauthenticated
             } else if peers.addresses.len() >= peers.max {
                 Admission::TooMany
@@ -605,7 +704,9 @@ impl Inner {
                 None => true,
                 Some(header) if header.is_response => !self.file_answer(line, source, datagram),
                 Some(header) if header.is_binding_request => self.admits(line, source, datagram),
-                Some(_) => lock(&line.peers).addresses.contains(&source),
+                Some(_) => {
+                    matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
+                }
             };
             if is_for_agent {
                 return Ok((length, source));
@@ -623,17 +724,7 @@ impl Inner {
         let over_cap = heard.plan.as_ref().map_or(0, Plan::over_cap);
         heard.dropped.servers = heard.dropped.servers.saturating_add(over_cap);
         let requests = heard.plan.as_ref().map_or(&[][..], Plan::requests);
-        let mut reports: Vec<ServerReport> = requests
-            .iter()
-            .map(|request| ServerReport {
-                server: StunServer::Address(request.server),
-                outcome: request.outcome,
-                base: Some(request.base).filter(|_| request.sends > 0),
-                mapped: request.mapped,
-                round_trip: request.round_trip,
-                sends: request.sends,
-            })
-            .collect();
+        let mut reports: Vec<ServerReport> = requests.iter().map(ServerReport::from).collect();
         reports.extend(heard.names.iter().map(|(server, outcome)| ServerReport {
             server: server.clone(),
             outcome: *outcome,
@@ -644,22 +735,46 @@ impl Inner {
         }));
         reports.sort_by_key(|r| servers.iter().position(|s| *s == r.server).unwrap_or(usize::MAX));
 
-        let observed = |mapped| heard.plan.as_ref().is_some_and(|plan| plan.possible().any(|o| o.mapped == mapped));
+        let candidates = self.candidates(&heard);
+        let packets_sent = heard.plan.as_ref().map_or(0, Plan::next_sequence) - sent_before;
+        Gathering { candidates, evidence: heard.evidence(), servers: reports, packets_sent, elapsed }
+    }
+}
+
+impl Inner {
+    /// Host candidates, then reflexive ones in the order of asking, each address once.
+    fn candidates(&self, heard: &Heard) -> Vec<GatheredCandidate> {
         let mut candidates: Vec<GatheredCandidate> = Vec::new();
-        for (number, line) in (1..).zip(&self.lines) {
-            candidates.push(candidate(CandidateKind::Host, line.local, line.local, number));
+        for (number, host) in (1..).zip(self.lines.iter().flat_map(|line| &line.hosts)) {
+            candidates.push(candidate(CandidateKind::Host, *host, *host, number));
         }
-        for (number, report) in (10..).zip(&reports) {
-            if let (Some(mapped), Some(base)) = (report.mapped, report.base)
-                && observed(mapped)
-                && mapped.is_ipv4() == base.is_ipv4()
-                && !candidates.iter().any(|c| c.address == mapped)
-            {
+        let reflexive = heard.plan.iter().flat_map(Plan::possible);
+        for (number, observation) in (100..).zip(reflexive) {
+            let Observation { base, mapped, .. } = observation;
+            if mapped.is_ipv4() == base.is_ipv4() && !candidates.iter().any(|c| c.address == mapped) {
                 candidates.push(candidate(CandidateKind::ServerReflexive, mapped, base, number));
             }
         }
-        let packets_sent = heard.plan.as_ref().map_or(0, Plan::next_sequence) - sent_before;
-        Gathering { candidates, evidence: heard.evidence(), servers: reports, packets_sent, elapsed }
+        candidates
+    }
+
+    /// What is new since `told`.
+    fn news(&self, told: &mut Told) -> Vec<Progress> {
+        let heard = self.heard();
+        let mut news = Vec::new();
+        for candidate in self.candidates(&heard) {
+            if !told.candidates.contains(&candidate.address) {
+                told.candidates.push(candidate.address);
+                news.push(Progress::Candidate(candidate));
+            }
+        }
+        for request in heard.plan.as_ref().map_or(&[][..], Plan::requests) {
+            if request.outcome != Outcome::Pending && !told.servers.contains(&request.server) {
+                told.servers.push(request.server);
+                news.push(Progress::Server(request.into()));
+            }
+        }
+        news
     }
 }
 

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// Which local address a socket is bound to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Bind {
     /// No socket of this family.
     #[default]
@@ -13,24 +14,31 @@ pub enum Bind {
     DefaultRoute,
     /// This address.
     Address(IpAddr),
+    /// The first address of this family on the interface of this name. No socket if it has none.
+    Interface(String),
+    /// The wildcard address: packets leave over whichever interface the route says. Each local address that they leave
+    /// from is a base of its own, learnt per server from the route, without sending anything.
+    Wildcard,
 }
 
-/// Where the sockets of a [`Base`](crate::Base) are bound: one per family, each to one local address.
+/// Where the sockets of a [`Base`](crate::Base) are bound: one per address family.
 ///
-/// A socket bound to the wildcard address may leave through several interfaces, and so through several NATs: their
-/// mappings would be compared as if they were one. A base is therefore always bound to one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// By default each is bound to one address. Packets of a socket on the wildcard address may leave over several
+/// interfaces, and so through several NATs; their mappings are then judged apart, and fewer servers speak for each.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct BindConfig {
     /// IPv4.
     pub ipv4: Bind,
     /// IPv6.
     pub ipv6: Bind,
+    /// First and last port to choose from, at random; any port by default.
+    pub ports: Option<(u16, u16)>,
 }
 
 impl Default for BindConfig {
     fn default() -> Self {
-        Self { ipv4: Bind::DefaultRoute, ipv6: Bind::DefaultRoute }
+        Self { ipv4: Bind::DefaultRoute, ipv6: Bind::DefaultRoute, ports: None }
     }
 }
 
@@ -39,26 +47,61 @@ impl BindConfig {
     #[must_use]
     pub const fn address(ip: IpAddr) -> Self {
         match ip {
-            IpAddr::V4(_) => Self { ipv4: Bind::Address(ip), ipv6: Bind::Off },
-            IpAddr::V6(_) => Self { ipv4: Bind::Off, ipv6: Bind::Address(ip) },
+            IpAddr::V4(_) => Self { ipv4: Bind::Address(ip), ipv6: Bind::Off, ports: None },
+            IpAddr::V6(_) => Self { ipv4: Bind::Off, ipv6: Bind::Address(ip), ports: None },
         }
     }
 
     /// Adds a socket on this address, beside the one of the other family.
     #[must_use]
-    pub const fn and(mut self, ip: IpAddr) -> Self {
+    pub fn and(mut self, ip: IpAddr) -> Self {
         match ip {
             IpAddr::V4(_) => self.ipv4 = Bind::Address(ip),
             IpAddr::V6(_) => self.ipv6 = Bind::Address(ip),
         }
         self
     }
+
+    /// A socket of each family on the interface of this name.
+    #[must_use]
+    pub fn interface(name: &str) -> Self {
+        let interface = || Bind::Interface(name.to_owned());
+        Self { ipv4: interface(), ipv6: interface(), ports: None }
+    }
+
+    /// A socket of each family on the wildcard address.
+    #[must_use]
+    pub const fn wildcard() -> Self {
+        Self { ipv4: Bind::Wildcard, ipv6: Bind::Wildcard, ports: None }
+    }
+
+    /// Chooses ports from this range, both ends included.
+    #[must_use]
+    pub const fn with_ports(mut self, first: u16, last: u16) -> Self {
+        self.ports = Some((first, last));
+        self
+    }
+}
+
+/// When gathering has seen enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Policy {
+    /// One mapped address is enough to connect with. It proves no mapping behaviour.
+    FirstAnswer,
+    /// As soon as what is missing cannot change the verdict, or one grace period past the second server address.
+    #[default]
+    Decisive,
+    /// Every server has answered, or the deadline is over.
+    All,
 }
 
 /// How a cohort of STUN servers is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct GatherConfig {
+    /// When it is enough.
+    pub policy: Policy,
     /// First retransmission time-out; it doubles each time (RFC 8489 section 6.2.1, which suggests 500 ms: half of it
     /// costs nothing without loss and halves the wait with it).
     pub initial_rto: Duration,
@@ -78,6 +121,7 @@ pub struct GatherConfig {
 impl Default for GatherConfig {
     fn default() -> Self {
         Self {
+            policy: Policy::Decisive,
             initial_rto: Duration::from_millis(250),
             max_sends: 7,
             deadline: Duration::from_secs(3),

@@ -11,8 +11,10 @@ pub enum BindError {
     NoAddress,
     /// The system refused the socket or the address.
     Socket(io::ErrorKind),
-    /// The given connection is bound to the wildcard address: say which local address it stands for.
+    /// The address is the wildcard address, which stands for no local address by itself.
     Wildcard,
+    /// The address is of the other family.
+    Family,
 }
 
 /// Why an [`IceAgent`](crate::IceAgent) could not be made.
@@ -80,7 +82,8 @@ messages! {
     BindError {
         Self::NoAddress => "no address family to bind",
         Self::Socket(kind) => "the system refused the socket: {kind}",
-        Self::Wildcard => "the connection is bound to the wildcard address",
+        Self::Wildcard => "the wildcard address stands for no local address",
+        Self::Family => "the address is of the other family",
     }
     AgentError {
         Self::BaseTaken => "the base already has an agent",

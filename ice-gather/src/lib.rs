@@ -15,8 +15,10 @@
 
 mod agent;
 mod base;
+pub mod compat;
 mod config;
 mod error;
+mod local;
 mod plan;
 #[cfg(feature = "responder")]
 pub mod responder;
@@ -24,8 +26,8 @@ mod transaction;
 mod uri;
 
 pub use agent::{Credentials, IceAgent, IceConn, IceState, RemoteCandidate, RemoteDescription, Role};
-pub use base::{Base, Dropped, GatheredCandidate, Gathering, ServerReport};
-pub use config::{AgentConfig, Bind, BindConfig, GatherConfig};
+pub use base::{Base, Dropped, GatheredCandidate, Gathering, Progress, ServerReport};
+pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
 pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
 pub use plan::{Answered, Plan, Transmit};
 pub use transaction::{Answer, Header, Reject, TransactionId, read_answer, write_request};

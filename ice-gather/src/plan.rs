@@ -5,12 +5,12 @@
 //! [`poll_timeout`](Plan::poll_timeout); repeat until [`is_complete`](Plan::is_complete). Datagrams may be handed in
 //! after that: a late answer is evidence like any other.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use nat_summary::{Evidence, Observation, Outcome};
 
-use crate::config::GatherConfig;
+use crate::config::{GatherConfig, Policy};
 use crate::transaction::{Answer, HEADER_LEN, Reject, TransactionId, read_answer, write_request};
 
 /// A request to send now.
@@ -18,8 +18,8 @@ use crate::transaction::{Answer, HEADER_LEN, Reject, TransactionId, read_answer,
 pub struct Transmit {
     /// Number of the request, for [`Plan::handle_send_error`].
     pub request: usize,
-    /// The base it has to leave from.
-    pub base: SocketAddr,
+    /// The socket it has to leave from, by its local address.
+    pub socket: SocketAddr,
     /// Where to.
     pub server: SocketAddr,
     /// The bytes.
@@ -38,6 +38,9 @@ pub struct Answered {
 /// One request: a server asked from a base.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    /// The socket, by its local address.
+    socket: SocketAddr,
+    /// What the socket stands for toward this server: itself, unless it is bound to the wildcard address.
     pub(crate) base: SocketAddr,
     pub(crate) server: SocketAddr,
     id: TransactionId,
@@ -63,7 +66,7 @@ impl Request {
 #[derive(Debug, Clone)]
 pub struct Plan {
     config: GatherConfig,
-    bases: Vec<SocketAddr>,
+    sockets: Vec<SocketAddr>,
     requests: Vec<Request>,
     names: usize,
     not_before: Instant,
@@ -76,13 +79,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Asks nobody yet, from these bases: at most one of each family.
+    /// Asks nobody yet, from these sockets: at most one of each family, by their local addresses.
     #[must_use]
-    pub fn new(config: GatherConfig, bases: Vec<SocketAddr>, now: Instant) -> Self {
+    pub fn new(config: GatherConfig, sockets: Vec<SocketAddr>, now: Instant) -> Self {
         let deadline = now + config.deadline;
         Self {
             config,
-            bases,
+            sockets,
             requests: Vec::new(),
             names: 0,
             not_before: now,
@@ -102,9 +105,12 @@ impl Plan {
         self
     }
 
-    /// Asks `server` from the base of its family, under an unguessable transaction id. A server that was asked already is
-    /// not asked twice; one without a base of its family is unreachable.
-    pub fn ask(&mut self, server: SocketAddr, id: TransactionId, now: Instant) {
+    /// Asks `server` from the socket of its family, under an unguessable transaction id. A server that was asked already
+    /// is not asked twice; one without a socket of its family is unreachable.
+    ///
+    /// `leaves_from` is the local address that packets toward this server leave from, where the socket is bound to the
+    /// wildcard address: such a socket is a base of its own on every route.
+    pub fn ask(&mut self, server: SocketAddr, leaves_from: Option<IpAddr>, id: TransactionId, now: Instant) {
         if self.requests.iter().any(|r| r.server == server) {
             return;
         }
@@ -112,9 +118,11 @@ impl Plan {
             self.over_cap = self.over_cap.saturating_add(1);
             return;
         }
-        let base = self.bases.iter().find(|base| base.is_ipv4() == server.is_ipv4());
+        let socket = self.sockets.iter().find(|socket| socket.is_ipv4() == server.is_ipv4()).copied();
+        let base = socket.map(|socket| SocketAddr::new(leaves_from.unwrap_or(socket.ip()), socket.port()));
         self.requests.push(Request {
-            base: base.copied().unwrap_or(server),
+            socket: socket.unwrap_or(server),
+            base: base.unwrap_or(server),
             server,
             id,
             sends: 0,
@@ -155,7 +163,12 @@ impl Plan {
         request.next_send = now + request.rto;
         request.rto *= 2;
         self.not_before = now + self.config.pacing;
-        Some(Transmit { request: number, base: request.base, server: request.server, bytes: write_request(request.id) })
+        Some(Transmit {
+            request: number,
+            socket: request.socket,
+            server: request.server,
+            bytes: write_request(request.id),
+        })
     }
 
     /// The socket refused a request: no route, or a local error. Another copy may still get through.
@@ -167,7 +180,7 @@ impl Plan {
         }
     }
 
-    /// A datagram that may be an answer came in on `base` from `source`. A request ends with its first answer; the id
+    /// A datagram that may be an answer came in on `socket` from `source`. A request ends with its first answer; the id
     /// and the source must be those of the request.
     ///
     /// # Errors
@@ -175,7 +188,7 @@ impl Plan {
     pub fn handle_datagram(
         &mut self,
         now: Instant,
-        base: SocketAddr,
+        socket: SocketAddr,
         source: SocketAddr,
         datagram: &[u8],
     ) -> Result<Answered, Reject> {
@@ -186,7 +199,7 @@ impl Plan {
             .enumerate()
             .find(|(_, r)| r.id == id && r.sends > 0 && !matches!(r.outcome, Outcome::Answered | Outcome::Refused))
             .ok_or(Reject::UnknownId)?;
-        if request.server != source || request.base != base {
+        if request.server != source || request.socket != socket {
             return Err(Reject::WrongSource);
         }
         request.outcome = match answer {
@@ -205,7 +218,7 @@ impl Plan {
 
     /// From the quorum on, the servers still missing get one grace period.
     fn start_grace(&mut self, now: Instant) {
-        if self.grace_ends.is_none() && self.has_quorum() {
+        if self.config.policy != Policy::All && self.grace_ends.is_none() && self.has_quorum() {
             let longest = self.requests.iter().filter_map(|r| r.round_trip).max().unwrap_or_default();
             self.grace_ends = Some(now + self.config.grace.max(longest));
         }
@@ -244,7 +257,7 @@ impl Plan {
             self.ended = (self.names == 0 && self.requests.iter().all(|r| r.outcome != Outcome::Pending))
                 || now >= self.deadline
                 || self.grace_ends.is_some_and(|end| now >= end)
-                || self.is_dependent();
+                || self.is_decided();
             if now >= self.deadline {
                 self.time_out();
             }
@@ -252,8 +265,17 @@ impl Plan {
         self.ended
     }
 
+    /// What is missing cannot change the verdict, as far as the policy cares for one.
+    fn is_decided(&self) -> bool {
+        match self.config.policy {
+            Policy::FirstAnswer => self.possible().next().is_some(),
+            Policy::Decisive => self.is_dependent(),
+            Policy::All => false,
+        }
+    }
+
     /// One base is mapped differently toward different servers: no further answer takes that back. While another port
-    /// of a server that answered is unasked-for, the kind of dependence is still open.
+    /// of a server that answered is still missing, the kind of dependence is open.
     fn is_dependent(&self) -> bool {
         let differ = self.possible().any(|a| self.possible().any(|b| a.base == b.base && a.mapped != b.mapped));
         let two_ports_open = self.requests.iter().any(|a| {

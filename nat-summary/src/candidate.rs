@@ -3,11 +3,14 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
+use crate::evidence::ServerId;
+
 /// Where a candidate comes from (RFC 8445 section 5.1.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CandidateKind {
     /// A local transport address.
+    #[default]
     Host,
     /// The mapping a STUN server saw.
     ServerReflexive,
@@ -15,19 +18,21 @@ pub enum CandidateKind {
     PeerReflexive,
     /// An address of a TURN server.
     Relayed,
-    /// A type this crate does not know; RFC 8839 allows extensions.
+    /// A type this crate does not know; RFC 8839 allows extensions. [`Candidate::unknown_kind`] has it as written.
     Unknown,
 }
 
 /// The transport protocol of a candidate. Only UDP counts for a verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Transport {
     /// UDP.
+    #[default]
     Udp,
     /// TCP (RFC 6544).
     Tcp,
-    /// A transport this crate does not know; RFC 8839 allows extensions.
+    /// A transport this crate does not know; RFC 8839 allows extensions. [`Candidate::unknown_transport`] has it as
+    /// written.
     Unknown,
 }
 
@@ -60,9 +65,22 @@ impl fmt::Display for Address<'_> {
     }
 }
 
-/// One candidate. Build it by hand, or with [`Candidate::parse`] from a line.
+/// One candidate. Build it by hand (the [`Default`] fills what you do not know), or with [`Candidate::parse`] from a
+/// line.
 ///
 /// `Display` writes the `candidate:` line, addresses and all: it is for the wire, not for a log.
+///
+/// A browser gives the parts of a line, and beside them the server behind a reflexive candidate:
+///
+/// ```
+/// use nat_summary::{Candidate, Evidence};
+///
+/// let line = "candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+/// let candidate = Candidate::parse(line)?.with_url("stun:stun.example.org:3478");
+/// assert_eq!(candidate.server(), Some(nat_summary::ServerId::named("stun.example.org", 3478)));
+/// assert_eq!(Evidence::from_candidates([candidate]).summary().is_natted(), Some(true));
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Candidate<'a> {
     /// Groups candidates of one kind, base and server (1 to 32 `ice-char`).
@@ -83,9 +101,42 @@ pub struct Candidate<'a> {
     pub related: Option<(Address<'a>, u16)>,
     /// Every extension attribute behind the parts above, as written: `tcptype passive generation 0 …`.
     pub extensions: &'a str,
+    /// The STUN or TURN server it was gathered from, as `RTCIceCandidate.url` has it (W3C WebRTC section 4.8.1). No
+    /// part of a line.
+    pub url: Option<&'a str>,
+    /// The transport as written where it is [`Transport::Unknown`]; else empty.
+    pub unknown_transport: &'a str,
+    /// The type as written where it is [`CandidateKind::Unknown`]; else empty.
+    pub unknown_kind: &'a str,
 }
 
-impl Candidate<'_> {
+impl Default for Candidate<'_> {
+    /// A UDP host candidate for component 1 that has no address yet.
+    fn default() -> Self {
+        Self {
+            foundation: "0",
+            component: 1,
+            transport: Transport::Udp,
+            priority: 0,
+            address: Address::Ip(IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED)),
+            port: 0,
+            kind: CandidateKind::Host,
+            related: None,
+            extensions: "",
+            url: None,
+            unknown_transport: "",
+            unknown_kind: "",
+        }
+    }
+}
+
+impl<'a> Candidate<'a> {
+    /// The same candidate, gathered from the server at `url`.
+    #[must_use]
+    pub const fn with_url(self, url: &'a str) -> Self {
+        Self { url: Some(url), ..self }
+    }
+
     /// The candidate's own transport address, unless it is hidden behind a name.
     #[must_use]
     pub fn socket_addr(&self) -> Option<SocketAddr> {
@@ -97,6 +148,12 @@ impl Candidate<'_> {
     pub fn base(&self) -> Option<SocketAddr> {
         let (address, port) = self.related?;
         address.ip().map(|ip| SocketAddr::new(ip, port))
+    }
+
+    /// The server its [`url`](Self::url) names, if that is a STUN or TURN URI (RFC 7064, RFC 7065).
+    #[must_use]
+    pub fn server(&self) -> Option<ServerId> {
+        ServerId::from_url(self.url?)
     }
 }
 
@@ -124,11 +181,10 @@ impl fmt::Display for Transport {
 
 impl fmt::Display for Candidate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "candidate:{} {} {} {} {} {} typ {}",
-            self.foundation, self.component, self.transport, self.priority, self.address, self.port, self.kind
-        )?;
+        write!(f, "candidate:{} {} ", self.foundation, self.component)?;
+        written(f, self.transport, self.transport == Transport::Unknown, self.unknown_transport)?;
+        write!(f, " {} {} {} typ ", self.priority, self.address, self.port)?;
+        written(f, self.kind, self.kind == CandidateKind::Unknown, self.unknown_kind)?;
         if let Some((address, port)) = &self.related {
             write!(f, " raddr {address} rport {port}")?;
         }
@@ -137,4 +193,8 @@ impl fmt::Display for Candidate<'_> {
         }
         Ok(())
     }
+}
+
+fn written(f: &mut fmt::Formatter<'_>, value: impl fmt::Display, unknown: bool, token: &str) -> fmt::Result {
+    if unknown && !token.is_empty() { f.write_str(token) } else { value.fmt(f) }
 }

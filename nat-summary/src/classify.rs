@@ -2,11 +2,21 @@
 
 use core::net::IpAddr;
 
-use crate::evidence::{Endpoint, Evidence, Outcome, Seen};
-use crate::summary::{BaseVerdict, Counts, Filtering, MAX_BASES, Mapping, NatSummary, NatType};
+use crate::evidence::{Evidence, MAX_OBSERVATIONS, Outcome, Seen};
+use crate::packed::{Endpoint, Ip};
+use crate::scope::Scope;
+use crate::summary::{
+    BaseVerdict, Counts, Filtering, MAX_BASES, Mapping, NatSummary, NatType, Pooling, PortAllocation,
+};
 
 /// The rule that decided, or why nothing could be decided.
+///
+/// ```
+/// use nat_summary::{Evidence, Rule};
+/// assert_eq!(Evidence::new().summary().rule(), Rule::NothingObserved);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Rule {
     /// Two ports of one server address saw different mappings.
@@ -15,7 +25,7 @@ pub enum Rule {
     ServersAgree,
     /// Server addresses saw different mappings, and the ports of one agreed.
     ServersDifferPortsAgree,
-    /// Server addresses saw different mappings; no address was asked on two ports.
+    /// Different mappings were seen, but by no two ports that are surely those of one address.
     ServersDiffer,
     /// The mapped address is a local one.
     MappedIsLocal,
@@ -25,100 +35,158 @@ pub enum Rule {
     NoReflexiveCandidate,
     /// Only one server address was observed, or the base is hidden: unknown.
     TooFewServers,
-    /// Dependent or independent, but whether a NAT is there is unknown, for no local address is.
+    /// Dependent or independent, but whether a NAT is there is unknown, for not every local address is.
     LocalsUnknown,
     /// Nothing was observed, and nothing proves UDP blocked: unknown.
     NothingObserved,
 }
 
+/// Fewest mappings of one local address that make their common external address a habit. A NAT that draws it at random
+/// from a pool of two shows this by accident once in 65,536 times.
+const PAIRED_MAPPINGS: usize = 17;
+/// Fewest new mappings, in sending order, that show how ports are allocated.
+const ALLOCATED_MAPPINGS: usize = 3;
+/// Longest step of an allocator that counts. Three ports at random keep one step of at most this about once in 30
+/// million times.
+const MAX_STEP: i64 = 64;
+/// Longest step that a counting allocator with other traffic may show between two requests of one gathering.
+const MAX_DRIFT: i64 = 256;
+
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
-    let mut bases = [None; MAX_BASES];
-    let mut count = 0_u16;
-    for group in by_base(evidence.observed()) {
-        if let Some(verdict) = judge_base(group, evidence.locals()) {
-            count = count.saturating_add(1);
-            keep(&mut bases, verdict);
-        }
-    }
-    let speaking = bases[0];
     let servers = evidence.servers();
-    let (nat_type, rule) = nat_type(evidence, speaking.as_ref());
-    NatSummary {
-        nat_type,
+    let mut summary = NatSummary {
+        nat_type: NatType::Unknown,
         filtering: Filtering::Unknown,
-        rule,
+        pooling: Pooling::Unknown,
+        rule: Rule::NothingObserved,
         counts: Counts {
             asked: saturate(servers.len()),
             answered: saturate(servers.iter().filter(|(_, outcome)| *outcome == Outcome::Answered).count()),
-            server_addresses: speaking.map_or(0, |base| base.server_addresses),
-            observations: speaking.map_or(0, |base| base.observations),
-            bases: count,
+            ..Counts::default()
         },
-        bases,
+        bases: [const { None }; MAX_BASES],
+    };
+    for group in by_base(evidence.observed()) {
+        if let Some(verdict) = judge_base(group, evidence) {
+            summary.counts.bases = summary.counts.bases.saturating_add(1);
+            keep(&mut summary.bases, verdict);
+        }
     }
+    if let Some(speaking) = &summary.bases[0] {
+        summary.counts.server_addresses = speaking.server_addresses;
+        summary.counts.observations = speaking.observations;
+        summary.pooling = pooling(evidence.observed(), speaking);
+        (summary.nat_type, summary.rule) = nat_type(speaking);
+    } else if let Some(rule) = blocked(evidence) {
+        (summary.nat_type, summary.rule) = (NatType::UdpBlocked, rule);
+    }
+    summary
 }
 
-/// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, and a base whose port is
-/// hidden is comparable with nothing, itself included.
+/// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, nor are those of different
+/// families, and a base whose port is hidden is comparable with nothing, itself included.
 fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
-    seen.chunk_by(|a, b| a.base == b.base && a.base.port != 0)
+    seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
 
-fn judge_base(seen: &[Seen], locals: &[IpAddr]) -> Option<BaseVerdict> {
-    let base = seen.first()?.base;
-    let (mapping, rule) = mapping(seen);
-    let external = external(seen)?;
+fn by_server_address(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
+    seen.chunk_by(|a, b| a.same_address(b))
+}
+
+fn judge_base(seen: &[Seen], evidence: &Evidence) -> Option<BaseVerdict> {
+    let base = seen.first()?.base();
+    let tally = Tally::of(seen)?;
+    let (mapping, rule) = mapping(&tally);
+    let external = external(seen, &tally)?;
     Some(BaseVerdict {
         base: base.into(),
-        external,
+        external: external.into(),
         mapping,
         rule,
-        natted: natted(external, base.ip, locals),
-        port_preserved: (base.port != 0).then(|| seen.iter().all(|s| s.mapped.port == base.port)),
-        server_addresses: saturate(by_server_address(seen).count()),
+        natted: natted(external, base.ip, evidence),
+        port_preserved: (base.port != 0).then_some(tally.ports_kept),
+        allocation: if mapping.is_dependent() { allocation(seen, base.port) } else { PortAllocation::Unknown },
+        rewritten: tally.rewritten,
+        server_addresses: tally.server_addresses,
         observations: saturate(seen.len()),
     })
 }
 
-fn by_server_address(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
-    seen.chunk_by(|a, b| a.server.is_same_address(&b.server))
+/// What the observations of one base have in common, in one pass.
+struct Tally {
+    server_addresses: u16,
+    mappings_equal: bool,
+    addresses_equal: bool,
+    ports_kept: bool,
+    rewritten: Option<bool>,
+    /// Some server was asked on two ports.
+    two_ports: bool,
+    /// Two ports of one server address got different mappings.
+    ports_differ: bool,
+    /// Two ports of one server name got different mappings; the name may have had two addresses.
+    ports_of_name_differ: bool,
+}
+
+impl Tally {
+    fn of(seen: &[Seen]) -> Option<Self> {
+        let mut last = seen.first()?;
+        let (first, base) = (last.mapped(), last.base());
+        let mut tally = Self {
+            server_addresses: 1,
+            mappings_equal: true,
+            addresses_equal: true,
+            ports_kept: true,
+            rewritten: None,
+            two_ports: false,
+            ports_differ: false,
+            ports_of_name_differ: false,
+        };
+        for (at, s) in seen.iter().enumerate() {
+            let mapped = s.mapped();
+            tally.mappings_equal &= mapped == first;
+            tally.addresses_equal &= mapped.ip == first.ip;
+            tally.ports_kept &= mapped.port == base.port;
+            tally.rewritten = tally.rewritten.max(s.rewritten);
+            if at > 0 {
+                if !last.same_address(s) {
+                    tally.server_addresses = tally.server_addresses.saturating_add(1);
+                } else {
+                    tally.two_ports = true;
+                    let differ = !last.same_mapping(s);
+                    tally.ports_differ |= differ && s.is_by_address();
+                    tally.ports_of_name_differ |= differ && !s.is_by_address();
+                }
+            }
+            last = s;
+        }
+        Some(tally)
+    }
 }
 
 /// Mapping behaviour of one base (RFC 4787 section 4.1, RFC 5780 section 4.3).
-fn mapping(seen: &[Seen]) -> (Mapping, Rule) {
-    let mut addresses = 0;
-    let mut some_address_on_two_ports = false;
-    for ports in by_server_address(seen) {
-        if !all_equal(ports) {
-            return (Mapping::AddressAndPortDependent, Rule::PortsOfOneServerDiffer);
-        }
-        addresses += 1;
-        some_address_on_two_ports |= ports.len() > 1;
-    }
-    if addresses < 2 {
+fn mapping(tally: &Tally) -> (Mapping, Rule) {
+    if tally.ports_differ {
+        (Mapping::AddressAndPortDependent, Rule::PortsOfOneServerDiffer)
+    } else if tally.server_addresses < 2 && !tally.ports_of_name_differ {
         (Mapping::Unknown, Rule::TooFewServers)
-    } else if all_equal(seen) {
+    } else if tally.mappings_equal {
         (Mapping::EndpointIndependent, Rule::ServersAgree)
-    } else if some_address_on_two_ports {
+    } else if tally.two_ports && !tally.ports_of_name_differ {
         (Mapping::AddressDependent, Rule::ServersDifferPortsAgree)
     } else {
         (Mapping::Dependent, Rule::ServersDiffer)
     }
 }
 
-fn all_equal(seen: &[Seen]) -> bool {
-    seen.windows(2).all(|pair| matches!(pair, [a, b] if a.mapped == b.mapped))
-}
-
 /// The mapped address most server addresses saw; tie: the one seen by the lowest of them.
-fn external(seen: &[Seen]) -> Option<IpAddr> {
-    let first = seen.first()?.mapped.ip;
-    if seen.iter().all(|s| s.mapped.ip == first) {
+fn external(seen: &[Seen], tally: &Tally) -> Option<Ip> {
+    let first = seen.first()?.mapped().ip;
+    if tally.addresses_equal {
         return Some(first);
     }
     let mut best = (first, 0);
-    for candidate in seen.iter().map(|s| s.mapped.ip) {
-        let votes = by_server_address(seen).filter(|ports| ports.iter().any(|s| s.mapped.ip == candidate)).count();
+    for candidate in seen.iter().map(|s| s.mapped().ip) {
+        let votes = by_server_address(seen).filter(|ports| ports.iter().any(|s| s.mapped().ip == candidate)).count();
         if votes > best.1 {
             best = (candidate, votes);
         }
@@ -128,22 +196,96 @@ fn external(seen: &[Seen]) -> Option<IpAddr> {
 
 /// Natted (RFC 5780 section 4.3, first test): no, if the mapped address is a local one; yes, if it is not and a local
 /// address of its family, or the base's own, is known; else unknown.
-fn natted(external: IpAddr, base: IpAddr, locals: &[IpAddr]) -> Option<bool> {
-    if external == base || locals.contains(&external) {
+fn natted(external: Ip, base: Ip, evidence: &Evidence) -> Option<bool> {
+    let ip = IpAddr::from(external);
+    let locals = evidence.locals();
+    if external == base || locals.contains(&ip) {
         return Some(false);
     }
-    let known = !base.is_unspecified() || locals.iter().any(|ip| ip.is_ipv4() == external.is_ipv4());
-    known.then_some(true)
+    let known = !base.is_unspecified() || locals.iter().any(|local| local.is_ipv4() == ip.is_ipv4());
+    (known && !evidence.crowded().locals).then_some(true)
+}
+
+/// Port allocation of a dependent mapping (RFC 4787 section 4.2, RFC 5128 section 3.3 on prediction), from mappings in
+/// the order in which they were made.
+fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
+    let mut order = [&Seen::NOTHING; MAX_OBSERVATIONS];
+    let Some(order) = order.get_mut(..seen.len()) else { return PortAllocation::Unknown };
+    for (place, seen) in order.iter_mut().zip(seen) {
+        *place = seen;
+    }
+    order.sort_unstable_by_key(|s| s.sequence);
+    if order.windows(2).any(|pair| matches!(pair, [a, b] if a.sequence == b.sequence)) {
+        return PortAllocation::Unknown;
+    }
+    let is_new = |(at, s): &(usize, &&Seen)| {
+        let earlier = order.get(..*at).unwrap_or(&[]);
+        !earlier.iter().any(|e| e.same_mapping(s))
+    };
+    // new mappings, each with its place in the order of sending, less the requests that are known to have taken no port
+    let mappings = || {
+        let new = order.iter().enumerate().filter(is_new).enumerate();
+        new.map(|(rank, (at, s))| (s.mapped(), i64::from(s.sequence) + rank as i64 - at as i64))
+    };
+    if mappings().count() < ALLOCATED_MAPPINGS {
+        return PortAllocation::Unknown;
+    }
+    if base_port != 0 && mappings().all(|(mapped, _)| mapped.port == base_port) {
+        return PortAllocation::Preserving;
+    }
+    // each address of a pool has its own ports
+    let pairs = || mappings().zip(mappings().skip(1));
+    if !pairs().all(|((a, _), (b, _))| a.ip == b.ip) {
+        return PortAllocation::Unknown;
+    }
+    // ports moved, requests sent
+    let steps = || pairs().map(|((a, m), (b, n))| (i64::from(b.port) - i64::from(a.port), n - m));
+    // what went out in between may have taken ports too: the step is that of two requests in a row, and must explain all
+    if let Some((step, _)) = steps().find(|(_, sent)| *sent == 1) {
+        if step.abs() <= MAX_STEP && steps().all(|(moved, sent)| moved == step * sent) {
+            return i16::try_from(step).map_or(PortAllocation::Unknown, |step| PortAllocation::Sequential { step });
+        }
+    }
+    // one long step may be the end of the range, and steps that are all alike are an order
+    let alike = || steps().zip(steps().skip(1)).all(|((a, _), (b, _))| a == b);
+    if steps().filter(|(moved, _)| moved.abs() > MAX_DRIFT).count() > 1 && !alike() {
+        PortAllocation::Random
+    } else {
+        PortAllocation::Unknown
+    }
+}
+
+/// Address pooling (RFC 4787 section 4.1): mappings of one local address compared across its ports. A wildcard base
+/// may leave by several local addresses, and addresses of another scope were seen from inside some outer NAT.
+fn pooling(seen: &[Seen], speaking: &BaseVerdict) -> Pooling {
+    let base = Endpoint::from(speaking.base);
+    let external = Ip::from(speaking.external);
+    if base.ip.is_unspecified() || speaking.natted != Some(true) {
+        return Pooling::Unknown;
+    }
+    let of_local = |s: &&Seen| s.base().ip == base.ip && s.mapped().ip.is_v4() == external.is_v4();
+    let mut all = 0;
+    for s in seen.iter().filter(of_local) {
+        if s.mapped().ip == external {
+            all += 1;
+        } else if Scope::of(s.mapped().ip.into()) == Scope::of(speaking.external) {
+            return Pooling::Arbitrary;
+        }
+    }
+    if all < PAIRED_MAPPINGS {
+        return Pooling::Unknown;
+    }
+    let is_new = |(at, s): &(usize, &Seen)| {
+        let earlier = seen.get(..*at).unwrap_or(&[]);
+        !earlier.iter().any(|e| e.base() == s.base() && e.same_mapping(s))
+    };
+    let of_external = |(_, s): &(usize, &Seen)| s.base().ip == base.ip && s.mapped().ip == external;
+    let mappings = seen.iter().enumerate().filter(of_external).filter(is_new).count();
+    if mappings >= PAIRED_MAPPINGS { Pooling::Paired } else { Pooling::Unknown }
 }
 
 /// The type, in the terms of RFC 3489 section 5.
-fn nat_type(evidence: &Evidence, speaking: Option<&BaseVerdict>) -> (NatType, Rule) {
-    let Some(base) = speaking else {
-        return match blocked(evidence) {
-            Some(rule) => (NatType::UdpBlocked, rule),
-            None => (NatType::Unknown, Rule::NothingObserved),
-        };
-    };
+fn nat_type(base: &BaseVerdict) -> (NatType, Rule) {
     match (base.natted, base.mapping) {
         (Some(false), _) => (NatType::Open, Rule::MappedIsLocal),
         (_, Mapping::Unknown) => (NatType::Unknown, base.rule),
@@ -156,9 +298,14 @@ fn nat_type(evidence: &Evidence, speaking: Option<&BaseVerdict>) -> (NatType, Ru
 /// UDP blocked: at least one server was asked, none was heard of, and at least one request ended in a time-out. Local
 /// failures alone prove nothing. A bare list cannot tell what was asked: see [`Rule::NoReflexiveCandidate`].
 fn blocked(evidence: &Evidence) -> Option<Rule> {
-    if let Some(list) = evidence.list() {
-        return (list.local_hosts > 0 && list.maybe_global_hosts == 0 && list.signs_of_life == 0)
-            .then_some(Rule::NoReflexiveCandidate);
+    let list = evidence.list().unwrap_or_default();
+    // who had no room may have answered
+    if list.signs_of_life > 0 || evidence.crowded().servers {
+        return None;
+    }
+    if evidence.servers().is_empty() {
+        let silent = list.local_hosts > 0 && list.maybe_global_hosts == 0;
+        return silent.then_some(Rule::NoReflexiveCandidate);
     }
     let mut timed_out = false;
     for (_, outcome) in evidence.servers() {
@@ -186,16 +333,17 @@ fn keep(bases: &mut [Option<BaseVerdict>; MAX_BASES], verdict: BaseVerdict) {
     let weight = |v: &BaseVerdict| (v.server_addresses, v.observations);
     let other = if weight(&verdict) > weight(current) { core::mem::replace(current, verdict) } else { verdict };
     let at = others.iter().position(|o| o.is_none_or(|o| endpoint(&o) > endpoint(&other))).unwrap_or(others.len());
-    if let Some(tail) = others.get_mut(at..)
-        && let Some(last) = tail.len().checked_sub(1)
-    {
-        tail.copy_within(..last, 1);
-        tail[0] = Some(other);
+    if let Some([first, rest @ ..]) = others.get_mut(at..) {
+        let mut moved = first.replace(other);
+        for place in rest {
+            moved = core::mem::replace(place, moved);
+        }
     }
 }
 
-fn endpoint(verdict: &BaseVerdict) -> Endpoint {
-    verdict.base.into()
+/// Sorts the verdicts: the bases they are on, and for a base of two families the family.
+fn endpoint(verdict: &BaseVerdict) -> (Endpoint, bool) {
+    (verdict.base.into(), verdict.external.is_ipv6())
 }
 
 fn saturate(n: usize) -> u16 {

@@ -1,26 +1,42 @@
 //! What was observed, and nothing else: counts and sets, no verdict.
 
+use core::cmp::Ordering;
+use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::candidate::{Candidate, CandidateKind, Transport};
+use crate::packed::{Endpoint, Ip, Sorted};
+use crate::scan::Fnv;
 use crate::scope::Scope;
-use crate::summary::NatSummary;
+use crate::summary::{BaseVerdict, NatSummary};
 
 /// Most observations kept. What is beyond is counted in [`Discarded::overflow`].
 pub const MAX_OBSERVATIONS: usize = 64;
-/// Most servers kept apart. What is beyond is counted in [`Discarded::overflow`].
+/// Most servers kept apart. What is beyond is counted in [`Discarded::overflow`], and then nothing is called blocked.
 pub const MAX_SERVERS: usize = 64;
-/// Most local addresses kept. What is beyond is counted in [`Discarded::overflow`].
+/// Most local addresses kept. What is beyond is counted in [`Discarded::overflow`], and then nothing is called natted.
 pub const MAX_LOCALS: usize = 16;
 
+const FEW_OBSERVATIONS: usize = 8;
+const FEW_SERVERS: usize = 8;
+const FEW_LOCALS: usize = 4;
+
 /// Who was asked.
+///
+/// ```
+/// use nat_summary::ServerId;
+/// assert_eq!(ServerId::named("198.51.100.1", 3478), "198.51.100.1:3478".parse::<core::net::SocketAddr>()?.into());
+/// assert_eq!(ServerId::from_url("stun:STUN.example.org"), Some(ServerId::named("stun.example.org", 3478)));
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ServerId {
     /// A server at this address and port.
     Address(IpAddr, u16),
     /// A server known by name only, such as one that never resolved: a hash of its name, and its port.
     Name(u64, u16),
-    /// A server nobody named: each reflexive candidate of a bare list counts as its own.
+    /// A server nobody named: each observation of one counts as a server of its own, and the number is given by
+    /// [`Evidence`].
     Anonymous(u16),
 }
 
@@ -30,11 +46,11 @@ impl ServerId {
     pub fn named(host: &str, port: u16) -> Self {
         host.parse::<IpAddr>().map_or_else(
             |_| {
-                // FNV-1a: a collision merges two servers, which can only make a verdict more careful
-                let hash = host.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                    (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
-                });
-                Self::Name(hash, port)
+                let mut hash = Fnv::default();
+                for byte in host.bytes() {
+                    hash.write(&[byte.to_ascii_lowercase()]);
+                }
+                Self::Name(hash.finish(), port)
             },
             |ip| Self::Address(ip.to_canonical(), port),
         )
@@ -50,6 +66,24 @@ impl ServerId {
             _ => false,
         }
     }
+
+    /// The server of a STUN or TURN URI: `stun:host`, `turns:[2001:db8::5]:443?transport=tcp` (RFC 7064, RFC 7065).
+    #[must_use]
+    pub fn from_url(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once(':')?;
+        let default_port = match scheme {
+            _ if scheme.eq_ignore_ascii_case("stun") || scheme.eq_ignore_ascii_case("turn") => 3478,
+            _ if scheme.eq_ignore_ascii_case("stuns") || scheme.eq_ignore_ascii_case("turns") => 5349,
+            _ => return None,
+        };
+        let authority = rest.split_once('?').map_or(rest, |(authority, _)| authority);
+        let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        };
+        let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
+        (!host.is_empty()).then(|| Self::named(host, port))
+    }
 }
 
 impl From<SocketAddr> for ServerId {
@@ -60,6 +94,7 @@ impl From<SocketAddr> for ServerId {
 
 /// How a request to a server ended. The order is that of strength: where a server is reported twice, the stronger stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Outcome {
     /// Asked, not ended yet.
@@ -86,7 +121,8 @@ pub struct Observation {
     pub server: ServerId,
     /// XOR-MAPPED-ADDRESS.
     pub mapped: SocketAddr,
-    /// Place in the order of sending. If one server is asked twice from one base, the higher one stands.
+    /// Place in the order of sending, counted over everything that was sent, answered or not. If one server is asked
+    /// twice from one base, the higher one stands.
     pub sequence: u32,
 }
 
@@ -114,111 +150,232 @@ pub enum Admission {
 
 /// Facts that were dropped, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Discarded {
     /// Mapped addresses that are unspecified, multicast, broadcast, or have port 0.
     pub impossible: u32,
     /// Candidates that are not UDP.
     pub not_udp: u32,
-    /// Reflexive candidates whose address is a name, or that carry no base at all.
+    /// Candidates nobody could read, and reflexive ones whose address is a name or that carry no base at all.
     pub unreadable: u32,
     /// Facts beyond [`MAX_OBSERVATIONS`], [`MAX_SERVERS`] or [`MAX_LOCALS`].
     pub overflow: u32,
 }
 
-/// An address and a port, in one canonical form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Endpoint {
-    pub(crate) ip: IpAddr,
-    pub(crate) port: u16,
-}
-
-impl From<SocketAddr> for Endpoint {
-    fn from(address: SocketAddr) -> Self {
-        Self { ip: address.ip().to_canonical(), port: address.port() }
-    }
-}
-
-impl From<Endpoint> for SocketAddr {
-    fn from(endpoint: Endpoint) -> Self {
-        Self::new(endpoint.ip, endpoint.port)
-    }
-}
-
-/// An observation as it is kept, ordered by base, then server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// An observation as it is kept, ordered by base and mapped family, then server. Its fields lie flat, so that it fills
+/// one cache line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
-    pub(crate) base: Endpoint,
-    pub(crate) server: ServerId,
-    pub(crate) mapped: Endpoint,
+    base_ip: Ip,
+    server_bits: u128,
+    mapped_ip: Ip,
     pub(crate) sequence: u32,
+    base_port: u16,
+    server_port: u16,
+    mapped_port: u16,
+    server_kind: ServerKind,
+    /// Whether MAPPED-ADDRESS said something else; `None`: the answer had none.
+    pub(crate) rewritten: Option<bool>,
 }
+
+/// A [`ServerId`] whose order is that of integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Server {
+    kind: ServerKind,
+    bits: u128,
+    port: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum ServerKind {
+    Address,
+    Name,
+    Anonymous,
+}
+
+impl From<ServerId> for Server {
+    #[inline]
+    fn from(id: ServerId) -> Self {
+        match id {
+            ServerId::Address(ip, port) => Self { kind: ServerKind::Address, bits: Ip::from(ip).bits(), port },
+            ServerId::Name(hash, port) => Self { kind: ServerKind::Name, bits: hash.into(), port },
+            ServerId::Anonymous(n) => Self { kind: ServerKind::Anonymous, bits: n.into(), port: 0 },
+        }
+    }
+}
+
+impl From<Server> for ServerId {
+    #[expect(clippy::cast_possible_truncation, reason = "they were widened from as many bits")]
+    fn from(server: Server) -> Self {
+        match server.kind {
+            ServerKind::Address => Self::Address(Ip::from_bits(server.bits).into(), server.port),
+            ServerKind::Name => Self::Name(server.bits as u64, server.port),
+            ServerKind::Anonymous => Self::Anonymous(server.bits as u16),
+        }
+    }
+}
+
+impl From<&Seen> for Observation {
+    fn from(seen: &Seen) -> Self {
+        Self {
+            base: seen.base().into(),
+            server: seen.server().into(),
+            mapped: seen.mapped().into(),
+            sequence: seen.sequence,
+        }
+    }
+}
+
+/// A base, and whether it is mapped in IPv6: a wildcard IPv6 socket has both families, and only mappings of one can be
+/// compared.
+pub(crate) type Group = (Endpoint, bool);
 
 impl Seen {
-    fn key(&self) -> (Endpoint, ServerId) {
-        (self.base, self.server)
-    }
+    pub(crate) const NOTHING: Self = Self {
+        base_ip: Ip::UNSPECIFIED,
+        server_bits: 0,
+        mapped_ip: Ip::UNSPECIFIED,
+        sequence: 0,
+        base_port: 0,
+        server_port: 0,
+        mapped_port: 0,
+        server_kind: ServerKind::Address,
+        rewritten: None,
+    };
 
-    fn recency(&self) -> (u32, Endpoint) {
-        (self.sequence, self.mapped)
-    }
-}
-
-/// Sorted facts in a fixed number of places. Beyond them the greatest keys go, so that what is kept does not depend on
-/// the order of arrival.
-#[derive(Debug, Clone, Copy)]
-struct Sorted<T, const N: usize> {
-    items: [T; N],
-    len: usize,
-}
-
-impl<T: Copy, const N: usize> Sorted<T, N> {
-    const fn new(filler: T) -> Self {
-        Self { items: [filler; N], len: 0 }
-    }
-
-    fn as_slice(&self) -> &[T] {
-        self.items.get(..self.len).unwrap_or(&[])
-    }
-
-    /// Inserts at `at`, moving what is behind; true if something (`item` itself, perhaps) fell off the end.
-    fn insert(&mut self, at: usize, item: T) -> bool {
-        let full = self.len == N;
-        if !full {
-            self.len += 1;
+    #[inline]
+    pub(crate) fn new(observation: &Observation, rewritten: Option<bool>) -> Self {
+        let (base, mapped) = (Endpoint::from(observation.base), Endpoint::from(observation.mapped));
+        let server = Server::from(observation.server);
+        Self {
+            base_ip: base.ip,
+            server_bits: server.bits,
+            mapped_ip: mapped.ip,
+            sequence: observation.sequence,
+            base_port: base.port,
+            server_port: server.port,
+            mapped_port: mapped.port,
+            server_kind: server.kind,
+            rewritten,
         }
-        if let Some(tail) = self.items.get_mut(at..self.len)
-            && let Some(last) = tail.len().checked_sub(1)
-        {
-            tail.copy_within(..last, 1);
-            tail[0] = item;
+    }
+
+    #[inline]
+    pub(crate) const fn base(&self) -> Endpoint {
+        Endpoint { ip: self.base_ip, port: self.base_port }
+    }
+
+    #[inline]
+    pub(crate) const fn mapped(&self) -> Endpoint {
+        Endpoint { ip: self.mapped_ip, port: self.mapped_port }
+    }
+
+    const fn server(&self) -> Server {
+        Server { kind: self.server_kind, bits: self.server_bits, port: self.server_port }
+    }
+
+    #[inline]
+    pub(crate) const fn group(&self) -> Group {
+        (self.base(), !self.mapped_ip.is_v4())
+    }
+
+    /// Whether both are of one group.
+    #[inline]
+    pub(crate) fn same_group(&self, other: &Self) -> bool {
+        self.base_port == other.base_port
+            && self.base_ip == other.base_ip
+            && self.mapped_ip.is_v4() == other.mapped_ip.is_v4()
+    }
+
+    /// Whether both are of one server *address*, whatever the port.
+    #[inline]
+    pub(crate) fn same_address(&self, other: &Self) -> bool {
+        self.server_bits == other.server_bits && self.server_kind == other.server_kind
+    }
+
+    #[inline]
+    pub(crate) fn same_mapping(&self, other: &Self) -> bool {
+        self.mapped_port == other.mapped_port && self.mapped_ip == other.mapped_ip
+    }
+
+    /// Whether the server is known by address, so that two ports of it are two ports of one address. A name may have
+    /// resolved to several.
+    pub(crate) fn is_by_address(&self) -> bool {
+        self.server_kind == ServerKind::Address
+    }
+
+    fn is_anonymous(&self) -> bool {
+        self.server_kind == ServerKind::Anonymous
+    }
+
+    /// By group, then server; anonymous servers, which come last, have no key of their own: what they saw puts them in
+    /// order.
+    #[inline]
+    fn cmp_key(&self, other: &Self) -> Ordering {
+        if !self.same_group(other) {
+            return self.group().cmp(&other.group());
         }
-        full
+        let by_kind = self.server_kind.cmp(&other.server_kind);
+        if by_kind.is_ne() {
+            by_kind
+        } else if self.is_anonymous() {
+            let by_mapped = self.mapped().cmp(&other.mapped());
+            by_mapped.then_with(|| (self.sequence, self.rewritten).cmp(&(other.sequence, other.rewritten)))
+        } else {
+            (self.server_bits, self.server_port).cmp(&(other.server_bits, other.server_port))
+        }
+    }
+
+    fn recency(&self) -> (u32, Endpoint, Option<bool>) {
+        (self.sequence, self.mapped(), self.rewritten)
     }
 }
 
 /// What a bare candidate list said, besides its reflexive candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub(crate) struct ListFacts {
     /// UDP host candidates with a known address that is not global.
     pub(crate) local_hosts: u16,
     /// UDP host candidates that are global, or hidden behind a name and so perhaps global: a stack drops a reflexive
     /// candidate equal to one of them.
     pub(crate) maybe_global_hosts: u16,
-    /// Other UDP candidates that show traffic passing: peer-reflexive, relayed, or reflexive but unusable.
+    /// What shows, or may show, UDP passing: candidates that are peer-reflexive, relayed, reflexive but unusable, of an
+    /// unknown type, or not readable at all.
     pub(crate) signs_of_life: u16,
+}
+
+/// Which kinds of facts had no room, and so cannot be argued from by their absence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+pub(crate) struct Crowded {
+    pub(crate) servers: bool,
+    pub(crate) locals: bool,
 }
 
 /// What was observed: servers asked and how each ended, observations, local addresses.
 ///
 /// Facts come in one at a time and in any order, the size is fixed, and [`summary`](Self::summary) may be asked at any
 /// moment.
+///
+/// ```
+/// use nat_summary::{Evidence, NatType, Outcome, ServerId};
+///
+/// let mut evidence = Evidence::new();
+/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::Pending);
+/// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
+/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+/// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Evidence {
-    seen: Sorted<Seen, MAX_OBSERVATIONS>,
-    servers: Sorted<(ServerId, Outcome), MAX_SERVERS>,
-    locals: Sorted<IpAddr, MAX_LOCALS>,
+    seen: Sorted<Seen, FEW_OBSERVATIONS, MAX_OBSERVATIONS>,
+    servers: Sorted<(ServerId, Outcome), FEW_SERVERS, MAX_SERVERS>,
+    locals: Sorted<IpAddr, FEW_LOCALS, MAX_LOCALS>,
     list: Option<ListFacts>,
+    crowded: Crowded,
     discarded: Discarded,
 }
 
@@ -234,24 +391,25 @@ impl PartialEq for Evidence {
             && self.servers() == other.servers()
             && self.locals() == other.locals()
             && self.list == other.list
+            && self.crowded == other.crowded
             && self.discarded == other.discarded
     }
 }
 
 impl Eq for Evidence {}
 
-const NOWHERE: Endpoint = Endpoint { ip: IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), port: 0 };
-
 impl Evidence {
     /// Nothing observed yet.
     #[must_use]
+    #[inline(always)]
     pub const fn new() -> Self {
-        let nobody = ServerId::Anonymous(0);
+        const ANY: IpAddr = IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
         Self {
-            seen: Sorted::new(Seen { base: NOWHERE, server: nobody, mapped: NOWHERE, sequence: 0 }),
-            servers: Sorted::new((nobody, Outcome::Pending)),
-            locals: Sorted::new(NOWHERE.ip),
+            seen: Sorted::new(Seen::NOTHING),
+            servers: Sorted::new((ServerId::Address(ANY, 0), Outcome::Pending)),
+            locals: Sorted::new(ANY),
             list: None,
+            crowded: Crowded { servers: false, locals: false },
             discarded: Discarded { impossible: 0, not_udp: 0, unreadable: 0, overflow: 0 },
         }
     }
@@ -266,6 +424,7 @@ impl Evidence {
             Ok(_) => Admission::Superseded,
             Err(at) => {
                 let overflowed = self.locals.insert(at, ip);
+                self.crowded.locals |= overflowed;
                 self.admission(overflowed)
             }
         }
@@ -273,55 +432,115 @@ impl Evidence {
 
     /// A server was asked, and this is how it ended so far.
     pub fn asked(&mut self, server: ServerId, outcome: Outcome) -> Admission {
-        match self.servers.as_slice().binary_search_by_key(&server, |(id, _)| *id) {
-            Ok(at) => match self.servers.items.get_mut(at) {
-                Some((_, known)) if *known < outcome => {
-                    *known = outcome;
-                    Admission::Kept
-                }
-                _ => Admission::Superseded,
-            },
-            Err(at) => {
+        let server = match server {
+            ServerId::Address(ip, port) => ServerId::Address(ip.to_canonical(), port),
+            other => other,
+        };
+        let key = Server::from(server);
+        let known = self.servers.as_slice();
+        let at = match known.last() {
+            // facts mostly come in order
+            Some((last, _)) if Server::from(*last) >= key => known.partition_point(|(id, _)| Server::from(*id) < key),
+            _ => known.len(),
+        };
+        match self.servers.as_mut_slice().get_mut(at) {
+            Some((id, known)) if *id == server => {
+                let stronger = *known < outcome;
+                *known = (*known).max(outcome);
+                if stronger { Admission::Kept } else { Admission::Superseded }
+            }
+            _ => {
                 let overflowed = self.servers.insert(at, (server, outcome));
+                self.crowded.servers |= overflowed;
                 self.admission(overflowed)
             }
         }
     }
 
     /// A server answered. Counts as [`asked`](Self::asked) with [`Outcome::Answered`], even where the mapped address is
-    /// impossible and dropped.
+    /// impossible and dropped. An [anonymous](ServerId::Anonymous) server cannot be asked: it counts as one more that
+    /// answered, each time.
     pub fn observe(&mut self, observation: Observation) -> Admission {
-        let server = match observation.server {
-            ServerId::Address(ip, port) => ServerId::Address(ip.to_canonical(), port),
-            other => other,
-        };
-        self.asked(server, Outcome::Answered);
-        let seen = Seen {
-            base: observation.base.into(),
-            server,
-            mapped: observation.mapped.into(),
-            sequence: observation.sequence,
-        };
+        self.answered(observation, None)
+    }
+
+    /// A server answered with MAPPED-ADDRESS beside XOR-MAPPED-ADDRESS. They differ where something between rewrites
+    /// addresses inside packets (RFC 8489 section 14.2); the verdict goes by the latter, and
+    /// [`NatSummary::rewritten`] tells.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Observation, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// let observation = Observation {
+    ///     base: "192.168.1.5:50000".parse()?,
+    ///     server: ServerId::named("198.51.100.1", 3478),
+    ///     mapped: "203.0.113.7:50000".parse()?,
+    ///     sequence: 0,
+    /// };
+    /// evidence.observe_both(observation, "192.168.1.5:50000".parse()?);
+    /// assert_eq!(evidence.summary().rewritten(), Some(true));
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    pub fn observe_both(&mut self, observation: Observation, mapped_plain: SocketAddr) -> Admission {
+        let rewritten = Endpoint::from(mapped_plain) != Endpoint::from(observation.mapped);
+        self.answered(observation, Some(rewritten))
+    }
+
+    fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Admission {
+        let seen = Seen::new(&observation, rewritten);
+        if !seen.is_anonymous() {
+            self.asked(observation.server, Outcome::Answered);
+        }
         self.see(seen)
     }
 
-    fn see(&mut self, seen: Seen) -> Admission {
-        if !is_possible(seen.mapped) {
+    pub(crate) fn see(&mut self, seen: Seen) -> Admission {
+        if !is_possible(seen.mapped()) {
             self.discarded.impossible = self.discarded.impossible.saturating_add(1);
             return Admission::Impossible;
         }
-        match self.seen.as_slice().binary_search_by_key(&seen.key(), Seen::key) {
-            Ok(at) => match self.seen.items.get_mut(at) {
-                Some(known) if known.recency() < seen.recency() => {
+        let known = self.seen.as_slice();
+        let belongs_before = |last: &Seen| match last.cmp_key(&seen) {
+            Ordering::Less => false,
+            Ordering::Equal => !seen.is_anonymous(),
+            Ordering::Greater => true,
+        };
+        // facts mostly come in order
+        let at = match known.last() {
+            Some(last) if belongs_before(last) => known.partition_point(|s| s.cmp_key(&seen).is_lt()),
+            _ => known.len(),
+        };
+        if seen.is_anonymous() {
+            let overflowed = self.seen.insert(at, seen);
+            self.number_anonymous(at);
+            return self.admission(overflowed);
+        }
+        match self.seen.as_mut_slice().get_mut(at) {
+            Some(known) if known.cmp_key(&seen).is_eq() => {
+                let newer = known.recency() < seen.recency();
+                if newer {
                     *known = seen;
-                    Admission::Kept
                 }
-                _ => Admission::Superseded,
-            },
-            Err(at) => {
+                if newer { Admission::Kept } else { Admission::Superseded }
+            }
+            _ => {
                 let overflowed = self.seen.insert(at, seen);
                 self.admission(overflowed)
             }
+        }
+    }
+
+    /// Anonymous servers of a group are numbered in their order, so that the order of arrival never matters. Those
+    /// before `at` have their numbers.
+    fn number_anonymous(&mut self, at: usize) {
+        let mut before = at.checked_sub(1).and_then(|before| self.seen.as_slice().get(before)).copied();
+        for seen in self.seen.as_mut_slice().iter_mut().skip(at).take_while(|seen| seen.is_anonymous()) {
+            seen.server_bits = match before {
+                Some(before) if before.is_anonymous() && before.same_group(seen) => before.server_bits + 1,
+                _ => 0,
+            };
+            before = Some(*seen);
         }
     }
 
@@ -334,66 +553,104 @@ impl Evidence {
         }
     }
 
-    /// What a bare candidate list tells. It names no servers, so each reflexive candidate counts as its own server
-    /// address.
+    /// What a bare candidate list tells. Each reflexive candidate counts as its own server address, unless it carries a
+    /// [server URL](Candidate::url).
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, NatType};
+    ///
+    /// let lines = ["candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host"];
+    /// let summary = Evidence::from_candidates(lines.iter().filter_map(|line| Candidate::parse(line).ok())).summary();
+    /// assert_eq!(summary.nat_type(), NatType::UdpBlocked);
+    /// ```
     #[must_use]
+    #[inline]
     pub fn from_candidates<'a>(candidates: impl IntoIterator<Item = Candidate<'a>>) -> Self {
         let mut evidence = Self::new();
-        let mut list = ListFacts::default();
+        evidence.list = Some(ListFacts::default());
         for candidate in candidates {
-            evidence.list_candidate(&candidate, &mut list);
+            evidence.candidate(&candidate);
         }
-        evidence.list = Some(list);
         evidence
     }
 
-    fn list_candidate(&mut self, candidate: &Candidate<'_>, list: &mut ListFacts) {
+    /// One candidate of a list, as [`from_candidates`](Self::from_candidates) takes them; for a list that trickles.
+    pub fn candidate(&mut self, candidate: &Candidate<'_>) -> Admission {
+        let list = self.list.get_or_insert_default();
         if candidate.transport != Transport::Udp {
             self.discarded.not_udp = self.discarded.not_udp.saturating_add(1);
-            return;
+            return Admission::Impossible;
         }
         match candidate.kind {
             CandidateKind::Host => {
-                let hosts = match candidate.address.ip() {
+                let ip = candidate.address.ip();
+                let hosts = match ip {
                     Some(ip) if !Scope::of(ip).is_global() => &mut list.local_hosts,
                     _ => &mut list.maybe_global_hosts,
                 };
                 *hosts = hosts.saturating_add(1);
-                if let Some(ip) = candidate.address.ip() {
-                    self.local(ip);
-                }
+                ip.map_or(Admission::Kept, |ip| self.local(ip))
             }
             CandidateKind::ServerReflexive => {
                 let (Some(mapped), Some(base)) = (candidate.socket_addr(), candidate.base()) else {
-                    self.discarded.unreadable = self.discarded.unreadable.saturating_add(1);
-                    list.signs_of_life = list.signs_of_life.saturating_add(1);
-                    return;
+                    return self.unreadable_candidate();
                 };
-                if !is_possible(mapped.into()) {
+                let server = candidate.server().unwrap_or(ServerId::Anonymous(0));
+                let seen = Seen::new(&Observation { base, server, mapped, sequence: 0 }, None);
+                if !is_possible(seen.mapped()) {
                     list.signs_of_life = list.signs_of_life.saturating_add(1);
                 }
-                self.see_anonymously(base.into(), mapped.into());
+                self.see(seen)
             }
             CandidateKind::PeerReflexive | CandidateKind::Relayed | CandidateKind::Unknown => {
                 list.signs_of_life = list.signs_of_life.saturating_add(1);
+                Admission::Kept
             }
         }
     }
 
-    /// Numbers of anonymous servers follow the mapped address within a base, so that the order of a list never matters.
-    fn see_anonymously(&mut self, base: Endpoint, mapped: Endpoint) {
-        if !is_possible(mapped) {
-            self.discarded.impossible = self.discarded.impossible.saturating_add(1);
-            return;
+    /// A candidate of a list that nobody could read, such as a line that does not parse. It is counted, and since it
+    /// may have been reflexive, the list is not called blocked.
+    pub fn unreadable_candidate(&mut self) -> Admission {
+        let list = self.list.get_or_insert_default();
+        list.signs_of_life = list.signs_of_life.saturating_add(1);
+        self.discarded.unreadable = self.discarded.unreadable.saturating_add(1);
+        Admission::Impossible
+    }
+
+    /// Takes in all of `other`, as if its facts had come here. Facts known to both count once, except those of
+    /// [anonymous](ServerId::Anonymous) servers.
+    pub fn merge(&mut self, other: &Self) {
+        for seen in other.observed() {
+            self.see(*seen);
         }
-        let seen = self.seen.as_slice();
-        let at = seen.partition_point(|s| (s.base, s.mapped) <= (base, mapped));
-        let overflowed = self.seen.insert(at, Seen { base, server: ServerId::Anonymous(0), mapped, sequence: 0 });
-        self.admission(overflowed);
-        let len = self.seen.len;
-        for (number, seen) in (0..).zip(self.seen.items.iter_mut().take(len)) {
-            seen.server = ServerId::Anonymous(number);
+        for (server, outcome) in other.servers() {
+            self.asked(*server, *outcome);
         }
+        for ip in other.locals() {
+            self.local(*ip);
+        }
+        if let Some(theirs) = other.list {
+            self.merge_list(theirs);
+        }
+        self.merge_loss(other.crowded, other.discarded);
+    }
+
+    pub(crate) fn merge_list(&mut self, theirs: ListFacts) {
+        let list = self.list.get_or_insert_default();
+        list.local_hosts = list.local_hosts.saturating_add(theirs.local_hosts);
+        list.maybe_global_hosts = list.maybe_global_hosts.saturating_add(theirs.maybe_global_hosts);
+        list.signs_of_life = list.signs_of_life.saturating_add(theirs.signs_of_life);
+    }
+
+    pub(crate) fn merge_loss(&mut self, crowded: Crowded, discarded: Discarded) {
+        self.crowded.servers |= crowded.servers;
+        self.crowded.locals |= crowded.locals;
+        let ours = &mut self.discarded;
+        ours.impossible = ours.impossible.saturating_add(discarded.impossible);
+        ours.not_udp = ours.not_udp.saturating_add(discarded.not_udp);
+        ours.unreadable = ours.unreadable.saturating_add(discarded.unreadable);
+        ours.overflow = ours.overflow.saturating_add(discarded.overflow);
     }
 
     /// The verdict on what is known so far.
@@ -404,15 +661,27 @@ impl Evidence {
 
     /// Every observation kept, by base, then server.
     pub fn observations(&self) -> impl ExactSizeIterator<Item = Observation> + '_ {
-        self.observed().iter().map(|seen| Observation {
-            base: seen.base.into(),
-            server: seen.server,
-            mapped: seen.mapped.into(),
-            sequence: seen.sequence,
-        })
+        self.observed().iter().map(Observation::from)
     }
 
-    /// Every server asked and how it ended, in the order of [`ServerId`].
+    /// The observations a verdict on one base rests on: those of that base and family.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Mapping};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let evidence = Evidence::from_candidates([Candidate::parse(line)?; 2]);
+    /// let verdict = *evidence.summary().speaking_base().unwrap();
+    /// assert_eq!(verdict.mapping, Mapping::EndpointIndependent);
+    /// assert!(evidence.behind(&verdict).all(|seen| seen.mapped == "203.0.113.7:50000".parse().unwrap()));
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
+    pub fn behind(&self, verdict: &BaseVerdict) -> impl Iterator<Item = Observation> + '_ {
+        let group = (verdict.base.into(), verdict.external.is_ipv6());
+        self.observed().iter().filter(move |seen| seen.group() == group).map(Observation::from)
+    }
+
+    /// Every server asked and how it ended, sorted.
     #[must_use]
     pub fn servers(&self) -> &[(ServerId, Outcome)] {
         self.servers.as_slice()
@@ -437,10 +706,13 @@ impl Evidence {
     pub(crate) const fn list(&self) -> Option<ListFacts> {
         self.list
     }
+
+    pub(crate) const fn crowded(&self) -> Crowded {
+        self.crowded
+    }
 }
 
 /// Whether a NAT can have mapped anything to `mapped`.
 fn is_possible(mapped: Endpoint) -> bool {
-    let broadcast = IpAddr::V4(core::net::Ipv4Addr::BROADCAST);
-    !(mapped.port == 0 || mapped.ip.is_unspecified() || mapped.ip.is_multicast() || mapped.ip == broadcast)
+    mapped.port != 0 && mapped.ip.is_unicast()
 }

@@ -32,18 +32,30 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(test)]
+extern crate std;
+
 mod candidate;
 mod classify;
 mod evidence;
+mod outlook;
+mod packed;
 mod parse;
+mod scan;
 mod scope;
 mod summary;
+#[cfg(feature = "serde")]
+mod with_serde;
 
 pub use candidate::{Address, Candidate, CandidateKind, Transport};
 pub use classify::Rule;
 pub use evidence::{
     Admission, Discarded, Evidence, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Observation, Outcome, ServerId,
 };
+pub use outlook::{Outlook, Path, Reason};
 pub use parse::{Expected, ParseError};
 pub use scope::Scope;
-pub use summary::{BaseVerdict, Counts, Filtering, MAX_BASES, Mapping, NatSummary, NatType};
+pub use summary::{
+    BaseVerdict, Counts, Family, Filtering, MAX_BASES, Mapping, NatSummary, NatType, Pooling, PortAllocation,
+    WithAddress,
+};

@@ -20,7 +20,7 @@ pub enum Expected {
     Foundation,
     /// A number from 1 to 256.
     Component,
-    /// A transport token.
+    /// A transport: visible ASCII.
     Transport,
     /// A number below 2³².
     Priority,
@@ -28,10 +28,12 @@ pub enum Expected {
     Address,
     /// A number below 65536.
     Port,
-    /// `typ` and a candidate type.
+    /// `typ` and a candidate type: visible ASCII.
     Type,
     /// `raddr` with an address and `rport` with a port.
     Related,
+    /// No line break inside the line.
+    OneLine,
 }
 
 /// Why a line is no candidate, and where. Its `Display` shows nothing of the line itself.
@@ -56,6 +58,7 @@ impl fmt::Display for ParseError {
             Expected::Port => "a port",
             Expected::Type => "`typ` and a candidate type",
             Expected::Related => "`raddr` with an address and `rport` with a port",
+            Expected::OneLine => "no line break",
         };
         write!(f, "not a candidate line: expected {expected} at byte {}", self.position)
     }
@@ -85,31 +88,33 @@ impl<'a> Candidate<'a> {
         if line.len() > MAX_LINE {
             return Err(rest.error(Expected::ShorterLine));
         }
-        rest.skip_spaces();
+        rest.position = line.len() - line.trim_ascii_start().len();
         rest.skip("a=");
         let prefixed = rest.skip("candidate:");
 
         let foundation = rest.token(if prefixed { Expected::Foundation } else { Expected::Prefix }, |t| {
-            (t.len() <= 32 && t.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_')))
-                .then_some(t)
+            (t.len() <= 32 && t.bytes().all(is_foundation)).then_some(t)
         })?;
-        let component =
-            rest.token(Expected::Component, |t| number(t, 256).filter(|n| *n > 0).and_then(|n| u16::try_from(n).ok()))?;
-        let transport = rest.token(Expected::Transport, |t| Some(read_transport(t)))?;
-        let priority =
-            rest.token(Expected::Priority, |t| number(t, u64::from(u32::MAX)).and_then(|n| u32::try_from(n).ok()))?;
+        let component = rest.token(Expected::Component, |t| match number(t) {
+            Some(n @ 1..=256) => u16::try_from(n).ok(),
+            _ => None,
+        })?;
+        let (transport, unknown_transport) = rest.token(Expected::Transport, read_transport)?;
+        let priority = rest.token(Expected::Priority, |t| number(t).and_then(|n| u32::try_from(n).ok()))?;
         let address = rest.token(Expected::Address, read_address)?;
         let port = rest.token(Expected::Port, read_port)?;
         rest.token(Expected::Type, |t| t.eq_ignore_ascii_case("typ").then_some(()))?;
-        let kind = rest.token(Expected::Type, |t| Some(read_kind(t)))?;
+        let (kind, unknown_kind) = rest.token(Expected::Type, read_kind)?;
 
         let mut related = None;
-        if rest.peek().is_some_and(|t| t.eq_ignore_ascii_case("raddr")) {
-            rest.token(Expected::Related, |_| Some(()))?;
+        let (start, end) = rest.next();
+        if rest.slice(start, end).eq_ignore_ascii_case("raddr") {
+            rest.position = end;
             let related_address = rest.token(Expected::Related, read_address)?;
             rest.token(Expected::Related, |t| t.eq_ignore_ascii_case("rport").then_some(()))?;
             related = Some((related_address, rest.token(Expected::Related, read_port)?));
         }
+        let extensions = rest.remainder()?;
         Ok(Self {
             foundation,
             component,
@@ -119,50 +124,68 @@ impl<'a> Candidate<'a> {
             port,
             kind,
             related,
-            extensions: rest.remainder(),
+            extensions,
+            url: None,
+            unknown_transport,
+            unknown_kind,
         })
     }
 }
 
-/// The tokens of a line, with the byte offset of the next one.
+/// The tokens of a line, with the byte offset behind the last one read.
 struct Tokens<'a> {
     line: &'a str,
     position: usize,
 }
 
 impl<'a> Tokens<'a> {
-    fn rest(&self) -> &'a str {
-        self.line.get(self.position..).unwrap_or("")
+    /// Where the next token begins and ends; both at the end of the line if there is none.
+    fn next(&self) -> (usize, usize) {
+        let bytes = self.line.as_bytes();
+        let mut start = self.position;
+        while bytes.get(start).is_some_and(|b| matches!(b, b' ' | b'\t')) {
+            start += 1;
+        }
+        let mut end = start;
+        while bytes.get(end).is_some_and(|b| !b.is_ascii_whitespace()) {
+            end += 1;
+        }
+        (start, end)
     }
 
-    fn skip_spaces(&mut self) {
-        let rest = self.rest();
-        self.position += rest.len() - rest.trim_ascii_start().len();
+    fn slice(&self, start: usize, end: usize) -> &'a str {
+        self.line.get(start..end).unwrap_or("")
     }
 
     fn skip(&mut self, prefix: &str) -> bool {
-        let found = self.rest().get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
+        let end = self.position + prefix.len();
+        let found = self.slice(self.position, end).eq_ignore_ascii_case(prefix);
         if found {
-            self.position += prefix.len();
+            self.position = end;
         }
         found
     }
 
-    fn peek(&self) -> Option<&'a str> {
-        self.rest().split_ascii_whitespace().next()
-    }
-
     fn token<T>(&mut self, expected: Expected, read: impl FnOnce(&'a str) -> Option<T>) -> Result<T, ParseError> {
-        self.skip_spaces();
-        let token = self.peek().ok_or_else(|| self.error(expected))?;
-        let value = read(token).ok_or_else(|| self.error(expected))?;
-        self.position += token.len();
+        let (start, end) = self.next();
+        self.position = start;
+        if start == end {
+            return Err(self.error(expected));
+        }
+        let value = read(self.slice(start, end)).ok_or(ParseError { position: start, expected })?;
+        self.position = end;
         Ok(value)
     }
 
-    fn remainder(&mut self) -> &'a str {
-        self.skip_spaces();
-        self.rest().trim_ascii_end()
+    fn remainder(&mut self) -> Result<&'a str, ParseError> {
+        self.position = self.next().0;
+        let rest = self.slice(self.position, self.line.len()).trim_ascii_end();
+        // a fold without an early exit, which compiles to wide compares: no other pass touches these bytes
+        if rest.bytes().fold(false, |found, b| found | (b == b'\n') | (b == b'\r')) {
+            self.position += rest.bytes().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(0);
+            return Err(self.error(Expected::OneLine));
+        }
+        Ok(rest)
     }
 
     fn error(&self, expected: Expected) -> ParseError {
@@ -170,36 +193,48 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// Decimal digits only: no sign, no blank, no overflow.
-fn number(token: &str, max: u64) -> Option<u64> {
-    if token.is_empty() || token.len() > 10 || !token.bytes().all(|b| b.is_ascii_digit()) {
+fn is_foundation(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+}
+
+/// Decimal digits only, at most ten: no sign, no blank, no overflow.
+fn number(token: &str) -> Option<u64> {
+    if token.is_empty() || token.len() > 10 {
         return None;
     }
-    token.parse().ok().filter(|n| *n <= max)
+    token.bytes().try_fold(0, |n, b| b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0')))
 }
 
 fn read_port(token: &str) -> Option<u16> {
-    number(token, u64::from(u16::MAX)).and_then(|n| u16::try_from(n).ok())
+    number(token).and_then(|n| u16::try_from(n).ok())
 }
 
-fn read_transport(token: &str) -> Transport {
+fn read_transport(token: &str) -> Option<(Transport, &str)> {
     if token.eq_ignore_ascii_case("udp") {
-        Transport::Udp
+        Some((Transport::Udp, ""))
     } else if token.eq_ignore_ascii_case("tcp") {
-        Transport::Tcp
+        Some((Transport::Tcp, ""))
     } else {
-        Transport::Unknown
+        is_visible(token).then_some((Transport::Unknown, token))
     }
 }
 
-fn read_kind(token: &str) -> CandidateKind {
-    match token {
-        "host" => CandidateKind::Host,
-        "srflx" => CandidateKind::ServerReflexive,
-        "prflx" => CandidateKind::PeerReflexive,
-        "relay" => CandidateKind::Relayed,
-        _ => CandidateKind::Unknown,
+fn read_kind(token: &str) -> Option<(CandidateKind, &str)> {
+    for (name, kind) in [
+        ("host", CandidateKind::Host),
+        ("srflx", CandidateKind::ServerReflexive),
+        ("prflx", CandidateKind::PeerReflexive),
+        ("relay", CandidateKind::Relayed),
+    ] {
+        if token.eq_ignore_ascii_case(name) {
+            return Some((kind, ""));
+        }
     }
+    is_visible(token).then_some((CandidateKind::Unknown, token))
+}
+
+fn is_visible(token: &str) -> bool {
+    token.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// An IP address (a zone index is cut off), or a host name of letters, digits, `-`, `.` and `_`.

@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How far an address reaches (IANA special-purpose registries, RFC 6890).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Scope {
     /// Reachable from anywhere. Addresses reserved for documentation (RFC 5737, RFC 3849) count as global, so that

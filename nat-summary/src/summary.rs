@@ -4,12 +4,20 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::classify::Rule;
+use crate::scope::Scope;
 
 /// Most bases whose own verdict is kept readable. The speaking one is always among them.
 pub const MAX_BASES: usize = 8;
 
 /// How a NAT maps one base toward different servers (RFC 4787 section 4.1).
+///
+/// ```
+/// use nat_summary::Mapping;
+/// assert_eq!(Mapping::Dependent.as_legacy(), "address-port dependent");
+/// assert!(!Mapping::Unknown.is_dependent());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Mapping {
     /// The observations do not decide.
@@ -46,7 +54,12 @@ impl Mapping {
 }
 
 /// Which packets a NAT lets in on a mapping (RFC 4787 section 5). Gathering cannot observe it.
+///
+/// ```
+/// assert_eq!(nat_summary::Filtering::default().as_legacy(), "unspecified");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Filtering {
     /// The observations do not decide.
@@ -74,7 +87,12 @@ impl Filtering {
 }
 
 /// The type of a NAT in the terms of RFC 3489 section 5, which dashboards group by.
+///
+/// ```
+/// assert_eq!(nat_summary::NatType::Symmetric.as_legacy(), "Symmetric NAT");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum NatType {
     /// The observations do not decide.
@@ -113,8 +131,55 @@ impl NatType {
     }
 }
 
+/// Whether a local address keeps one external address (RFC 4787 section 4.1, "IP address pooling").
+///
+/// Said of the speaking base's local address, across all its ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Pooling {
+    /// The observations do not decide. A NAT with one external address stays here.
+    #[default]
+    Unknown,
+    /// One external address for all mappings: at least 17 of them were seen.
+    Paired,
+    /// Mappings of one local address have different external addresses.
+    Arbitrary,
+}
+
+/// How the ports of a dependent mapping follow each other (RFC 4787 section 4.2), from at least three new mappings in
+/// the order of sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum PortAllocation {
+    /// The observations do not decide.
+    #[default]
+    Unknown,
+    /// Every mapping has the base's own port, on another address each.
+    Preserving,
+    /// From one request to the next the port moves by `step`, at most 64 either way.
+    Sequential {
+        /// From one request to the next.
+        step: i16,
+    },
+    /// No order in reach: at least two steps of more than 256 ports, not equal.
+    Random,
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
 /// The verdict on one base, from its own observations only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BaseVerdict {
     /// The local socket. Port 0 where it is hidden.
@@ -129,14 +194,41 @@ pub struct BaseVerdict {
     pub natted: Option<bool>,
     /// Whether every mapping kept the base's port.
     pub port_preserved: Option<bool>,
+    /// How the ports of a dependent mapping follow each other.
+    pub allocation: PortAllocation,
+    /// Whether some answer's MAPPED-ADDRESS differed from its XOR-MAPPED-ADDRESS, as where an ALG rewrites packets;
+    /// `None`: no answer had both.
+    pub rewritten: Option<bool>,
     /// Distinct server addresses that answered it.
     pub server_addresses: u16,
     /// Observations on it.
     pub observations: u16,
 }
 
+impl BaseVerdict {
+    /// The family of the mapped addresses. A wildcard IPv6 base has a verdict of its own for each.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        if self.external.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+
+    /// How far the base's own address reaches; `None` if it is a wildcard.
+    #[must_use]
+    pub const fn base_scope(&self) -> Option<Scope> {
+        if self.base.ip().is_unspecified() { None } else { Some(Scope::of(self.base.ip())) }
+    }
+
+    /// How far the mapped address reaches. [`Scope::CarrierGrade`] or [`Scope::Private`]: the servers sit inside
+    /// another NAT.
+    #[must_use]
+    pub const fn external_scope(&self) -> Scope {
+        Scope::of(self.external)
+    }
+}
+
 /// How much evidence there was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Counts {
     /// Servers asked, by address and port; 0 from a bare candidate list, which cannot tell.
@@ -147,19 +239,38 @@ pub struct Counts {
     pub server_addresses: u16,
     /// Observations behind the speaking base's verdict.
     pub observations: u16,
-    /// Bases with at least one observation.
+    /// Bases with at least one observation; a base mapped in two families counts as two.
     pub bases: u16,
 }
 
 /// What the evidence says of the NAT, and how much evidence there was.
 ///
-/// `Display` is one line for a person and holds no address.
+/// `Display` is one line for a person and holds no address; [`with_address`](Self::with_address) does.
+///
+/// ```
+/// use nat_summary::{Candidate, Evidence, Family, Rule, Scope};
+///
+/// let summary = Evidence::from_candidates([
+///     Candidate::parse("candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000")?,
+///     Candidate::parse("candidate:3 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000")?,
+/// ])
+/// .summary();
+/// assert_eq!(summary.to_string(), "cone NAT, port kept, 2 reflexive candidates agree");
+/// assert_eq!(summary.rule(), Rule::ServersAgree);
+/// assert_eq!(summary.family(), Some(Family::V4));
+/// assert_eq!(summary.base_scope(), Some(Scope::Private));
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NatSummary {
     pub(crate) nat_type: NatType,
     pub(crate) filtering: Filtering,
+    pub(crate) pooling: Pooling,
     pub(crate) rule: Rule,
     pub(crate) counts: Counts,
+    /// The speaking one first.
+    #[cfg_attr(feature = "serde", serde(with = "crate::with_serde::bases"))]
     pub(crate) bases: [Option<BaseVerdict>; MAX_BASES],
 }
 
@@ -188,10 +299,74 @@ impl NatSummary {
         self.filtering
     }
 
+    /// The same summary with the filtering known from elsewhere, such as an RFC 5780 discovery or packets that came in.
+    /// A cone NAT gets its finer name.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Filtering, NatType};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let cone = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
+    /// assert_eq!(cone.nat_type(), NatType::Cone);
+    /// assert_eq!(cone.with_filtering(Filtering::EndpointIndependent).nat_type(), NatType::FullCone);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
+    #[must_use]
+    pub const fn with_filtering(mut self, filtering: Filtering) -> Self {
+        use NatType::{AddressRestrictedCone, Cone, FullCone, PortRestrictedCone};
+        self.filtering = filtering;
+        if matches!(self.nat_type, Cone | FullCone | AddressRestrictedCone | PortRestrictedCone) {
+            self.nat_type = match filtering {
+                Filtering::Unknown => Cone,
+                Filtering::EndpointIndependent => FullCone,
+                Filtering::AddressDependent => AddressRestrictedCone,
+                Filtering::AddressAndPortDependent => PortRestrictedCone,
+            };
+        }
+        self
+    }
+
     /// Whether every mapping kept the base's port; `None`: unknown.
     #[must_use]
     pub fn port_preserved(&self) -> Option<bool> {
         self.speaking_base()?.port_preserved
+    }
+
+    /// How the ports of a dependent mapping follow each other.
+    #[must_use]
+    pub fn port_allocation(&self) -> PortAllocation {
+        self.speaking_base().map_or(PortAllocation::Unknown, |base| base.allocation)
+    }
+
+    /// Whether the local address keeps one external address.
+    #[must_use]
+    pub const fn pooling(&self) -> Pooling {
+        self.pooling
+    }
+
+    /// Whether something between rewrites addresses inside packets, as an ALG does: MAPPED-ADDRESS and
+    /// XOR-MAPPED-ADDRESS of some answer differed. `None`: no answer had both.
+    #[must_use]
+    pub fn rewritten(&self) -> Option<bool> {
+        self.speaking_base()?.rewritten
+    }
+
+    /// The family of the mapped address.
+    #[must_use]
+    pub fn family(&self) -> Option<Family> {
+        Some(self.speaking_base()?.family())
+    }
+
+    /// How far the speaking base's own address reaches; `None` if it is a wildcard.
+    #[must_use]
+    pub fn base_scope(&self) -> Option<Scope> {
+        self.speaking_base()?.base_scope()
+    }
+
+    /// How far the mapped address reaches.
+    #[must_use]
+    pub fn external_scope(&self) -> Option<Scope> {
+        Some(self.speaking_base()?.external_scope())
     }
 
     /// The type dashboards group by.
@@ -223,10 +398,24 @@ impl NatSummary {
     pub fn bases(&self) -> impl Iterator<Item = &BaseVerdict> {
         self.bases.iter().flatten()
     }
-}
 
-impl fmt::Display for NatSummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The one line for a person, with the external address in it.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let summary = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
+    /// let line = summary.with_address().to_string();
+    /// assert_eq!(line, "cone NAT, port kept, 203.0.113.7, 2 reflexive candidates agree");
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
+    #[must_use]
+    pub const fn with_address(&self) -> WithAddress<'_> {
+        WithAddress(self)
+    }
+
+    fn line(&self, f: &mut fmt::Formatter<'_>, address: Option<IpAddr>) -> fmt::Result {
         f.write_str(match self.nat_type {
             NatType::Unknown => match self.is_natted() {
                 Some(true) => "NAT of unknown type",
@@ -247,11 +436,41 @@ impl fmt::Display for NatSummary {
                 None => "",
             })?;
         }
-        let Counts { asked, answered, server_addresses, .. } = self.counts;
-        if asked > 0 {
-            write!(f, ", {answered} of {asked} servers answered")
-        } else {
-            write!(f, ", {server_addresses} reflexive candidates")
+        if let Some(address) = address {
+            write!(f, ", {address}")?;
         }
+        let Counts { asked, answered, observations, .. } = self.counts;
+        let say = match self.mapping() {
+            Mapping::Unknown => None,
+            Mapping::EndpointIndependent => Some("agree"),
+            _ => Some("differ"),
+        };
+        match (asked, say) {
+            (0, None) if observations == 0 && self.nat_type == NatType::UdpBlocked => {
+                f.write_str(", no reflexive candidate")
+            }
+            (0, None) if observations == 0 => f.write_str(", nothing observed"),
+            (0, None) if observations == 1 => f.write_str(", 1 reflexive candidate"),
+            (0, None) => write!(f, ", {observations} reflexive candidates"),
+            (0, Some(say)) => write!(f, ", {observations} reflexive candidates {say}"),
+            (_, None) => write!(f, ", {answered} of {asked} servers answered"),
+            (_, Some(say)) => write!(f, ", {observations} of {asked} servers {say}"),
+        }
+    }
+}
+
+impl fmt::Display for NatSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.line(f, None)
+    }
+}
+
+/// The one line of a [`NatSummary`] with the external address in it.
+#[derive(Debug, Clone, Copy)]
+pub struct WithAddress<'a>(&'a NatSummary);
+
+impl fmt::Display for WithAddress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.line(f, self.0.external_ip())
     }
 }

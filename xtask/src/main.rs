@@ -8,6 +8,7 @@ mod nat_world;
 mod peers;
 mod spans;
 mod table;
+mod tidy;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -41,7 +41,7 @@ pub(crate) fn servers(responders: &[Responder]) -> StunCache {
 }
 
 /// A producer that serves one consumer after the other and sends everything back; each until its connection ends, or
-/// `per_consumer` has passed.
+/// `per_consumer` has passed. One that vanished before it connected is waited for just as long, or 15 s.
 pub(crate) fn echo<S, T>(signalling: S, transport: T, per_consumer: Duration) -> Running
 where
     S: Signalling + Clone + 'static,
@@ -49,7 +49,8 @@ where
     T::Session: 'static,
 {
     Running(tokio::spawn(async move {
-        let producer = Producer::new(signalling, transport, Vec::new());
+        let patience = per_consumer.min(Duration::from_secs(15));
+        let producer = Producer::new(signalling, transport, Vec::new()).with_connect_timeout(patience);
         loop {
             match producer.serve().await {
                 Ok(served) => {

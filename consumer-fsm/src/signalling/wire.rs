@@ -180,8 +180,7 @@ impl WireCandidate {
                 "relay" => CandidateKind::Relayed,
                 _ => return None,
             },
-            related: None,
-            extensions: "",
+            ..Candidate::default()
         })
     }
 }

@@ -35,7 +35,7 @@ impl Network {
 
     async fn base(&self) -> Result<Base, BindError> {
         match self {
-            Self::System(config) => Base::bind(*config).await,
+            Self::System(config) => Base::bind(config.clone()).await,
             Self::Custom(make) => make().await,
         }
     }

@@ -16,7 +16,7 @@ use webrtc_util::{Conn, Error};
 
 use crate::base::{Inner, Line};
 
-pub(super) struct Mux {
+pub(crate) struct Mux {
     base: Arc<Inner>,
     /// The gathering task of each socket, in the order of the base's lines.
     tasks: Mutex<Vec<Id>>,
@@ -24,7 +24,7 @@ pub(super) struct Mux {
 }
 
 impl Mux {
-    pub(super) fn new(base: Arc<Inner>) -> Arc<Self> {
+    pub(crate) fn new(base: Arc<Inner>) -> Arc<Self> {
         Arc::new(Self { base, tasks: Mutex::default(), closed: AtomicBool::new(false) })
     }
 

@@ -17,7 +17,7 @@ fn ms(n: u64) -> Duration {
 fn plan(config: GatherConfig, servers: &[&str], start: Instant) -> Plan {
     let mut plan = Plan::new(config, vec![at(BASE)], start);
     for (id, server) in (1..).zip(servers) {
-        plan.ask(at(server), [id; 12], start);
+        plan.ask(at(server), None, [id; 12], start);
     }
     plan
 }
@@ -180,7 +180,7 @@ fn an_answer_to_a_request_never_sent_is_not_ours() {
     let start = Instant::now();
     let mut plan = plan(GatherConfig::default(), &FIVE[..1], start);
     let forged = answer_to(
-        &Transmit { request: 0, base: at(BASE), server: at(FIVE[0]), bytes: write_request([1; 12]) },
+        &Transmit { request: 0, socket: at(BASE), server: at(FIVE[0]), bytes: write_request([1; 12]) },
         "203.0.113.7:50000",
     );
     assert_eq!(plan.handle_datagram(start, at(BASE), at(FIVE[0]), &forged), Err(Reject::UnknownId));
@@ -243,4 +243,44 @@ fn an_impossible_mapped_address_counts_neither_for_the_quorum_nor_against_it() {
     world.answer(101, FIVE[2], "203.0.113.7:50000").unwrap();
     assert!(world.done(202));
     assert_eq!(world.evidence().summary().nat_type(), NatType::Cone);
+}
+
+#[test]
+fn the_policy_says_when_it_is_enough() {
+    let run = |policy| {
+        let config = GatherConfig { policy, ..GatherConfig::default() };
+        let start = Instant::now();
+        let mut world = World { plan: plan(config, &FIVE, start), start, asked: Vec::new() };
+        world.advance(0);
+        let mut done = Vec::new();
+        for (n, server) in FIVE.iter().enumerate() {
+            // two answers differ: decisive for a verdict
+            world.answer(20, server, &format!("203.0.113.7:{}", 50_000 + n)).unwrap();
+            done.push(world.done(20));
+        }
+        done.iter().position(|done| *done).unwrap() + 1
+    };
+    assert_eq!([run(Policy::FirstAnswer), run(Policy::Decisive), run(Policy::All)], [1, 2, 5]);
+}
+
+#[test]
+fn a_wildcard_socket_is_a_base_of_its_own_on_every_route() {
+    let start = Instant::now();
+    let socket = at("0.0.0.0:50000");
+    let mut plan = Plan::new(GatherConfig::default(), vec![socket], start);
+    for (id, (server, uplink)) in (1..).zip([(FIVE[0], "192.168.1.5"), (FIVE[1], "10.8.0.2"), (FIVE[2], "192.168.1.5")])
+    {
+        plan.ask(at(server), Some(uplink.parse().unwrap()), [id; 12], start);
+    }
+    let mut mapped = ["203.0.113.7:50000", "198.18.0.9:61000", "203.0.113.7:50000"].into_iter();
+    while let Some(transmit) = plan.poll_transmit(start) {
+        assert_eq!(transmit.socket, socket);
+        let answer = answer_to(&transmit, mapped.next().unwrap());
+        plan.handle_datagram(start + ms(20), socket, transmit.server, &answer).unwrap();
+    }
+    let mut evidence = Evidence::new();
+    plan.record(&mut evidence);
+    let summary = evidence.summary();
+    assert_eq!(summary.nat_type(), NatType::Cone, "two uplinks through two NATs are no symmetric NAT");
+    assert_eq!(summary.counts().bases, 2);
 }

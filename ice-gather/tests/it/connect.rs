@@ -57,7 +57,7 @@ async fn datagrams_go_both_ways() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_families_connect_each_on_its_own_socket() {
     let config = BindConfig::address([127, 0, 0, 1].into()).and(std::net::Ipv6Addr::LOCALHOST.into());
-    let (Ok(left), Ok(right)) = (Base::bind(config).await, Base::bind(config).await) else {
+    let (Ok(left), Ok(right)) = (Base::bind(config.clone()).await, Base::bind(config).await) else {
         eprintln!("skipped: no IPv6 on the loopback interface");
         return;
     };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ice_gather::responder::{Manner, Responder};
-use ice_gather::{Base, BindConfig, BindError, GatherConfig, StunServer};
+use ice_gather::{Base, Bind, BindConfig, BindError, GatherConfig, Progress, StunServer};
 use nat_summary::{CandidateKind, NatType, Outcome, Rule};
 
 pub(crate) async fn base() -> Base {
@@ -97,6 +97,70 @@ async fn both_families_are_asked_each_from_its_own_socket() {
 async fn a_base_is_never_bound_to_the_wildcard_address() {
     let config = BindConfig::address([0, 0, 0, 0].into());
     assert_eq!(Base::bind(config).await.unwrap_err(), BindError::Wildcard);
+}
+
+#[tokio::test]
+async fn a_port_range_and_a_family_are_kept_to() {
+    let config = BindConfig::address([127, 0, 0, 1].into()).with_ports(41_000, 41_009);
+    let mut bases = Vec::new();
+    let mut ports = std::collections::BTreeSet::new();
+    for _ in 0..10 {
+        let base = Base::bind(config.clone()).await.unwrap();
+        ports.extend(base.local_addrs().map(|local| local.port()));
+        bases.push(base);
+    }
+    assert_eq!(ports.into_iter().collect::<Vec<_>>(), (41_000..=41_009).collect::<Vec<u16>>());
+    assert_eq!(
+        Base::bind(config.clone()).await.unwrap_err(),
+        BindError::Socket(std::io::ErrorKind::AddrInUse),
+        "all ten are taken"
+    );
+    let reversed = BindConfig::address([127, 0, 0, 1].into()).with_ports(9, 8);
+    assert_eq!(Base::bind(reversed).await.unwrap_err(), BindError::NoAddress);
+    let mut wrong = BindConfig::address([127, 0, 0, 1].into());
+    wrong.ipv4 = Bind::Address(std::net::Ipv6Addr::LOCALHOST.into());
+    assert_eq!(Base::bind(wrong).await.unwrap_err(), BindError::Family);
+}
+
+#[tokio::test]
+async fn an_interface_is_bound_by_name() {
+    let mut config = BindConfig::interface("lo");
+    config.ipv6 = Bind::Off;
+    let base = Base::bind(config).await.unwrap();
+    assert!(base.local_addrs().all(|local| local.ip().is_loopback()));
+    let nowhere = BindConfig::interface("no-such-interface");
+    assert_eq!(Base::bind(nowhere).await.unwrap_err(), BindError::NoAddress);
+}
+
+#[tokio::test]
+async fn a_wildcard_socket_learns_its_address_from_the_route() {
+    let mut config = BindConfig::wildcard();
+    config.ipv6 = Bind::Off;
+    let Ok(base) = Base::bind(config).await else {
+        eprintln!("skipped: no default route");
+        return;
+    };
+    let (_responders, servers) = cohort(0).await;
+    let gathering = base.gather(&servers, &GatherConfig::default()).await;
+    // the kernel picks 127.0.0.1 toward other loopback addresses
+    let learnt: Vec<_> = gathering.servers.iter().filter_map(|s| s.base).collect();
+    assert!(learnt.iter().all(|base| base.ip() == std::net::Ipv4Addr::LOCALHOST), "{learnt:?}");
+    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
+    assert!(base.local_addrs().all(|local| !local.ip().is_unspecified()), "the agent is told a real address");
+}
+
+#[tokio::test]
+async fn candidates_and_answers_are_told_as_they_come_each_once() {
+    let (_responders, servers) = cohort(1).await;
+    let base = base().await;
+    let mut told = Vec::new();
+    let gathering = base.gather_with(&servers, &GatherConfig::default(), |news| told.push(news)).await;
+    assert!(matches!(&told[0], Progress::Candidate(c) if c.kind == CandidateKind::Host), "the host candidate is first");
+    let candidates: Vec<_> =
+        told.iter().filter_map(|p| if let Progress::Candidate(c) = p { Some(c.clone()) } else { None }).collect();
+    assert_eq!(candidates, gathering.candidates);
+    let answered = told.iter().filter(|p| matches!(p, Progress::Server(s) if s.outcome == Outcome::Answered)).count();
+    assert_eq!(answered, 4);
 }
 
 #[tokio::test]

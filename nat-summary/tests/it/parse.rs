@@ -10,6 +10,7 @@ fn a_line_is_read_and_written_back() {
         "candidate:3 256 tcp 1518280447 2001:db8::5 9 typ host tcptype active generation 0 ufrag EsAw",
         "candidate:a+/9 1 udp 0 0b5e7a3c-9d1f-4e2b-8a6c-7d0e1f2a3b4c.local 1 typ prflx",
         "candidate:4 1 udp 41885439 198.51.100.9 61000 typ relay raddr 0.0.0.0 rport 0 network-cost 999",
+        "candidate:5 1 SCTP/dtls 1 198.51.100.9 61000 typ magic x-ext (}{) y",
     ] {
         assert_eq!(Candidate::parse(line).unwrap().to_string(), line);
     }
@@ -58,10 +59,57 @@ fn what_is_no_candidate_is_refused_with_its_place() {
         ("candidate:1 1 udp 1 10.0.0.1 5 typ", Expected::Type, 34),
         ("candidate:1 1 udp 1 10.0.0.1 5 typ srflx raddr", Expected::Related, 46),
         ("candidate:1 1 udp 1 10.0.0.1 5 typ srflx raddr 10.0.0.2 port 5", Expected::Related, 56),
+        ("candidate:1 1 udp 1 10.0.0.1 5 typ host\r\na=mid:0", Expected::OneLine, 39),
+        ("candidate:1 1 udp 1 10.0.0.1 5 typ host x 1\na=mid:0", Expected::OneLine, 43),
+        ("candidate:1 1 udp\n1 10.0.0.1 5 typ host", Expected::Priority, 17),
+        ("candidate:1 1 üdp 1 10.0.0.1 5 typ host", Expected::Transport, 14),
+        ("candidate:1 1 udp 1 10.0.0.1 5 typ höst", Expected::Type, 35),
         (&long, Expected::ShorterLine, 0),
     ] {
         let error = Candidate::parse(line).unwrap_err();
         assert_eq!((error.expected, error.position), (expected, position), "{line}");
         assert!(!error.to_string().contains("10.0.0"), "an address in {error}");
     }
+}
+
+#[test]
+fn candidates_are_found_in_any_text_once_each_and_with_their_server() {
+    let text = concat!(
+        "v=0\r\na=candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host generation 0\r\n",
+        "a=candidate:1 1 tcp 2130706431 192.168.1.5 9 typ host\r\na=end-of-candidates\r\n",
+        "[12:00:01] icecandidate sdpMid: 0, candidate: candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 0.0.0.0 rport 0 ",
+        "ufrag x, url: stun:stun.example.org:19302, relayProtocol: \n",
+        r#"{"candidate":"candidate:2 1 udp 9 203.0.113.7 5 typ srflx raddr 0.0.0.0 rport 0","url":"stun:late.example.org"}"#,
+        r#"{"sdp":"a=candidate:3 1 udp 1 x.local 5 typ host\\r\\na=candidate:4 1 udp 1 10.0.0.1 5 typ host\\r\\n"}"#,
+        r#"{"candidate":"candidate:5 1 udp 1 203.0.113.7 6 typ srflx","url":"stun:c.example.org"},{"url":"stun:d"}"#,
+        r#"{"candidate":"candidate:6 1 udp 1 203.0.113.8 6 typ srflx"},{"url":"stun:d"}"#,
+        "\nthe candidate: nobody\ncandidate:",
+    );
+    let found: Vec<_> = Candidate::all_in(text).collect();
+    let read: Vec<_> = found.iter().flatten().map(|c| (c.foundation, c.url)).collect();
+    assert_eq!(
+        read,
+        [
+            ("1", None),
+            ("1", None),
+            ("2", Some("stun:stun.example.org:19302")),
+            ("3", None),
+            ("4", None),
+            ("5", Some("stun:c.example.org")),
+            ("6", None),
+        ]
+    );
+    let errors: Vec<_> = found.iter().filter_map(|c| c.as_ref().err()).collect();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    for (error, place) in errors.iter().zip(["\ncandidate:", ""]) {
+        assert!(text[error.position..].starts_with(place), "{error:?}");
+    }
+}
+
+#[test]
+fn a_text_of_many_candidates_is_read_to_its_end() {
+    let text: String = (1..1_000).map(|n| format!("a=candidate:{n} 1 udp 1 10.0.0.1 {n} typ host\n")).collect();
+    assert_eq!(Candidate::all_in(&text).count(), 999);
+    let twice = text.repeat(2);
+    assert_eq!(Candidate::all_in(&twice).count(), 2 * 999 - 64, "as many as are remembered come once");
 }

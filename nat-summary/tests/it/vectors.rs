@@ -82,7 +82,8 @@ fn from_candidates<'a>(lines: impl IntoIterator<Item = &'a String>) -> Evidence 
 }
 
 fn from_parts(parts: &CaseEvidence, reversed: bool) -> Evidence {
-    let mut steps: Vec<Box<dyn Fn(&mut Evidence) + '_>> = Vec::new();
+    type Step<'a> = Box<dyn Fn(&mut Evidence) + 'a>;
+    let mut steps: Vec<Step<'_>> = Vec::new();
     for host in &parts.hosts {
         steps.push(Box::new(|e| {
             e.local(*host);

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use nat_summary::{
-    Admission, Candidate, Evidence, MAX_BASES, MAX_OBSERVATIONS, MAX_SERVERS, Mapping, NatType, Observation, Outcome,
-    Rule, ServerId,
+    Admission, Candidate, Evidence, Family, Filtering, MAX_BASES, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Mapping,
+    NatType, Observation, Outcome, Pooling, PortAllocation, Rule, Scope, ServerId,
 };
 
 fn at(text: &str) -> SocketAddr {
@@ -202,15 +202,249 @@ fn more_bases_than_places_keep_the_speaking_one() {
 }
 
 #[test]
-fn the_line_for_a_person_holds_no_address() {
-    let cone = observed(&[
+fn a_wildcard_base_of_two_families_is_compared_within_each() {
+    let evidence = observed(&[
+        ("[::]:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
+        ("[::]:50000", "198.51.100.2:3478", "203.0.113.7:50000"),
+        ("[::]:50000", "[2001:db8:1::1]:3478", "[2001:db8::5]:50000"),
+        ("[::]:50000", "[2001:db8:1::2]:3478", "[2001:db8::5]:50000"),
+    ]);
+    let summary = evidence.summary();
+    let verdicts: Vec<_> = summary.bases().map(|b| (b.family(), b.mapping)).collect();
+    let independent = Mapping::EndpointIndependent;
+    assert_eq!(verdicts, [(Family::V4, independent), (Family::V6, independent)]);
+}
+
+#[test]
+fn a_flood_of_servers_proves_no_blocking_and_a_flood_of_addresses_no_nat() {
+    let mut evidence = Evidence::new();
+    for n in 0..=MAX_SERVERS as u16 {
+        evidence.asked(ServerId::Address([198, 51, 100, 1].into(), 3000 + n), Outcome::TimedOut);
+        let full = usize::from(n) == MAX_SERVERS;
+        let expected = if full { NatType::Unknown } else { NatType::UdpBlocked };
+        assert_eq!(evidence.summary().nat_type(), expected, "the server without room may have answered");
+    }
+    let mut evidence = observed(&[
         ("192.168.1.5:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
         ("192.168.1.5:50000", "198.51.100.2:3478", "203.0.113.7:50000"),
     ]);
-    assert_eq!(cone.summary().to_string(), "cone NAT, port kept, 2 of 2 servers answered");
+    for n in 0..=MAX_LOCALS as u8 {
+        evidence.local([10, 0, 0, n].into());
+    }
+    assert_eq!(evidence.summary().is_natted(), None, "the address without room may be the mapped one");
+}
+
+#[test]
+fn a_server_url_tells_servers_apart_and_one_server_from_itself() {
+    let base = "raddr 192.168.1.5 rport 50000";
+    let line = format!("candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx {base}");
+    let candidate = Candidate::parse(&line).unwrap();
+    let judge = |urls: &[&'static str]| {
+        Evidence::from_candidates(urls.iter().map(|url| candidate.with_url(url))).summary().mapping()
+    };
+    assert_eq!(judge(&["stun:a.example.org", "stun:b.example.org"]), Mapping::EndpointIndependent);
+    assert_eq!(judge(&["stun:a.example.org", "STUN:A.example.org:3478"]), Mapping::Unknown, "one server, told twice");
+    assert_eq!(judge(&["stun:a.example.org", "stun:a.example.org:3479"]), Mapping::Unknown, "two ports of one name");
+    assert_eq!(judge(&["stun:198.51.100.1", "turn:198.51.100.1:443?transport=udp"]), Mapping::Unknown);
+    assert_eq!(judge(&["stun:[2001:db8::1]", "stun:198.51.100.1"]), Mapping::EndpointIndependent);
+    assert_eq!(judge(&["http://a.example.org", "stun:"]), Mapping::EndpointIndependent, "no server URLs: each its own");
+}
+
+#[test]
+fn two_ports_of_one_name_that_differ_prove_dependence_but_not_on_the_port() {
+    let mapped = |port| format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000");
+    let (one, two) = (mapped(50_001), mapped(50_002));
+    let evidence = Evidence::from_candidates([
+        Candidate::parse(&one).unwrap().with_url("stun:a.example.org:3478"),
+        Candidate::parse(&two).unwrap().with_url("stun:a.example.org:3479"),
+    ]);
+    assert_eq!(evidence.summary().mapping(), Mapping::Dependent, "the name may have two addresses");
+    assert_eq!(evidence.summary().rule(), Rule::ServersDiffer);
+}
+
+#[test]
+fn an_unreadable_candidate_may_have_been_reflexive() {
+    let mut evidence = list(&["candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host"]);
+    assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
+    evidence.unreadable_candidate();
+    assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
+    assert_eq!(evidence.discarded().unreadable, 1);
+}
+
+#[test]
+fn an_anonymous_server_is_one_more_each_time_and_was_never_asked() {
+    let mut evidence = Evidence::new();
+    let observation = Observation {
+        base: at("192.168.1.5:50000"),
+        server: ServerId::Anonymous(0),
+        mapped: at("203.0.113.7:50000"),
+        sequence: 0,
+    };
+    evidence.observe(observation);
+    evidence.observe(observation);
+    assert_eq!(evidence.summary().mapping(), Mapping::EndpointIndependent);
+    assert_eq!(evidence.summary().counts().asked, 0);
+}
+
+/// Mappings of one base toward servers of their own, in the order of sending.
+fn made(base: &str, mapped: &[&str]) -> Evidence {
+    let mut evidence = Evidence::new();
+    for (sequence, mapped) in (0_u8..).zip(mapped) {
+        let server = ServerId::Address([198, 51, 100, sequence].into(), 3478);
+        evidence.observe(Observation { base: at(base), server, mapped: at(mapped), sequence: sequence.into() });
+    }
+    evidence
+}
+
+fn ports(base: u16, mapped: &[u16]) -> PortAllocation {
+    let mapped: Vec<String> = mapped.iter().map(|port| format!("203.0.113.7:{port}")).collect();
+    let mapped: Vec<&str> = mapped.iter().map(String::as_str).collect();
+    made(&format!("192.168.1.5:{base}"), &mapped).summary().port_allocation()
+}
+
+#[test]
+fn port_allocation_follows_the_order_of_sending() {
+    for (mapped, expected) in [
+        (&[40_000, 40_001][..], PortAllocation::Unknown),
+        (&[40_000, 40_001, 40_002], PortAllocation::Sequential { step: 1 }),
+        (&[40_004, 40_002, 40_000], PortAllocation::Sequential { step: -2 }),
+        (&[50_000, 50_001, 50_002], PortAllocation::Sequential { step: 1 }),
+        (&[40_000, 40_001, 40_003], PortAllocation::Unknown),
+        (&[40_000, 40_100, 40_200], PortAllocation::Unknown),
+        (&[65_534, 65_535, 1024], PortAllocation::Unknown),
+        (&[1024, 61_000, 33_333], PortAllocation::Random),
+        (&[40_000, 40_000, 40_000], PortAllocation::Unknown),
+        (&[40_000, 40_000, 40_001, 40_002], PortAllocation::Sequential { step: 1 }),
+        (&[0, 40_000, 40_001, 0, 40_003], PortAllocation::Sequential { step: 1 }),
+        (&[40_000, 0, 40_002, 0, 40_004], PortAllocation::Unknown),
+        (&[40_000, 40_001, 0, 40_002], PortAllocation::Unknown),
+    ] {
+        assert_eq!(ports(50_000, mapped), expected, "{mapped:?}");
+    }
+    let preserving = made("192.168.1.5:50000", &["203.0.113.7:50000", "203.0.113.8:50000", "203.0.113.9:50000"]);
+    assert_eq!(preserving.summary().port_allocation(), PortAllocation::Preserving);
+    let pool = made("192.168.1.5:50000", &["203.0.113.7:50001", "203.0.113.8:50002", "203.0.113.9:50003"]);
+    assert_eq!(pool.summary().port_allocation(), PortAllocation::Unknown, "each address has its own ports");
+    let unordered = list(&[
+        "candidate:1 1 udp 1 203.0.113.7 40000 typ srflx raddr 192.168.1.5 rport 50000",
+        "candidate:2 1 udp 1 203.0.113.7 40001 typ srflx raddr 192.168.1.5 rport 50000",
+        "candidate:3 1 udp 1 203.0.113.7 40002 typ srflx raddr 192.168.1.5 rport 50000",
+    ]);
+    assert_eq!(unordered.summary().port_allocation(), PortAllocation::Unknown, "a list has no order of sending");
+}
+
+#[test]
+fn pooling_is_arbitrary_at_the_second_address_and_paired_after_many_mappings() {
+    let differ = made("192.168.1.5:50000", &["203.0.113.7:50000", "203.0.113.8:50000"]);
+    assert_eq!(differ.summary().pooling(), Pooling::Arbitrary);
+    let wildcard = made("0.0.0.0:50000", &["203.0.113.7:50000", "203.0.113.8:50000"]);
+    assert_eq!(wildcard.summary().pooling(), Pooling::Unknown, "it may have left by two interfaces");
+    let inner = made("192.168.1.5:50000", &["203.0.113.7:50000", "203.0.113.7:50000", "100.64.0.9:50000"]);
+    assert_eq!(inner.summary().pooling(), Pooling::Unknown, "one server sits inside the carrier's NAT");
+    let open = made("203.0.113.7:50000", &["203.0.113.7:50000", "203.0.113.7:50000"]);
+    assert_eq!(open.summary().pooling(), Pooling::Unknown, "no NAT, no pool");
+
+    let mapped: Vec<String> = (0..17).map(|n| format!("203.0.113.7:{}", 40_000 + n)).collect();
+    let mapped: Vec<&str> = mapped.iter().map(String::as_str).collect();
+    assert_eq!(made("192.168.1.5:50000", &mapped[..16]).summary().pooling(), Pooling::Unknown);
+    assert_eq!(made("192.168.1.5:50000", &mapped).summary().pooling(), Pooling::Paired);
+    let repeated = vec!["203.0.113.7:40000"; 17];
+    assert_eq!(made("192.168.1.5:50000", &repeated).summary().pooling(), Pooling::Unknown, "one mapping");
+}
+
+#[test]
+fn pooling_compares_all_ports_of_one_local_address() {
+    let evidence = observed(&[
+        ("192.168.1.5:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
+        ("192.168.1.5:50001", "198.51.100.1:3478", "203.0.113.8:50001"),
+        ("192.168.2.5:50000", "198.51.100.1:3478", "203.0.113.9:50000"),
+    ]);
+    assert_eq!(evidence.summary().pooling(), Pooling::Arbitrary);
+    let evidence = observed(&[
+        ("192.168.1.5:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
+        ("10.7.0.4:50000", "198.51.100.1:3478", "203.0.113.9:50000"),
+    ]);
+    assert_eq!(evidence.summary().pooling(), Pooling::Unknown, "two local addresses may sit behind two NATs");
+}
+
+#[test]
+fn a_plain_mapped_address_that_differs_was_rewritten_on_the_way() {
+    let answer = |server: &str, sequence| Observation {
+        base: at("192.168.1.5:50000"),
+        server: at(server).into(),
+        mapped: at("203.0.113.7:50000"),
+        sequence,
+    };
+    let mut evidence = Evidence::new();
+    evidence.observe(answer("198.51.100.1:3478", 0));
+    assert_eq!(evidence.summary().rewritten(), None);
+    evidence.observe_both(answer("198.51.100.2:3478", 1), at("[::ffff:203.0.113.7]:50000"));
+    assert_eq!(evidence.summary().rewritten(), Some(false));
+    evidence.observe_both(answer("198.51.100.3:3478", 2), at("192.168.1.5:50000"));
+    assert_eq!(evidence.summary().rewritten(), Some(true));
+    assert_eq!(evidence.summary().nat_type(), NatType::Cone, "the verdict goes by XOR-MAPPED-ADDRESS");
+}
+
+#[test]
+fn scopes_tell_a_carriers_nat_from_the_open_internet() {
+    let summary = observed(&[("192.168.1.5:50000", "100.64.0.1:3478", "100.64.3.7:50000")]).summary();
+    assert_eq!(summary.base_scope(), Some(Scope::Private));
+    assert_eq!(summary.external_scope(), Some(Scope::CarrierGrade));
+    let wildcard = observed(&[("0.0.0.0:50000", "198.51.100.1:3478", "203.0.113.7:50000")]).summary();
+    assert_eq!((wildcard.base_scope(), wildcard.external_scope()), (None, Some(Scope::Global)));
+    let translated = observed(&[("[64:ff9b::a00:5]:5", "198.51.100.1:3478", "203.0.113.7:50000")]).summary();
+    assert_eq!((translated.base_scope(), translated.family()), (Some(Scope::Nat64), Some(Family::V4)));
+    assert_eq!(Evidence::new().summary().external_scope(), None);
+}
+
+#[test]
+fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
+    let a = "192.168.1.5:50000";
+    let asked = |evidence: &mut Evidence, outcome| {
+        evidence.asked(at("198.51.100.99:3478").into(), outcome);
+    };
+    let mut cone = observed(&[
+        (a, "198.51.100.1:3478", "203.0.113.7:50000"),
+        (a, "198.51.100.2:3478", "203.0.113.7:50000"),
+        (a, "198.51.100.3:3478", "203.0.113.7:50000"),
+        (a, "198.51.100.4:3478", "203.0.113.7:50000"),
+    ]);
+    asked(&mut cone, Outcome::TimedOut);
+    let symmetric =
+        observed(&[(a, "198.51.100.1:3478", "203.0.113.7:41001"), (a, "198.51.100.2:3478", "203.0.113.7:41002")]);
+    let open = observed(&[
+        ("203.0.113.7:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
+        ("203.0.113.7:50000", "198.51.100.2:3478", "203.0.113.7:50000"),
+    ]);
+    let nameless = observed(&[
+        ("0.0.0.0:9", "198.51.100.1:3478", "203.0.113.7:9"),
+        ("0.0.0.0:9", "198.51.100.2:3478", "203.0.113.7:9"),
+    ]);
     let mut blocked = Evidence::new();
-    blocked.asked(at("198.51.100.1:3478").into(), Outcome::TimedOut);
-    assert_eq!(blocked.summary().to_string(), "UDP blocked, 0 of 1 servers answered");
-    let listed = list(&["candidate:2 1 udp 1 203.0.113.7 5000 typ srflx raddr 192.168.1.5 rport 50000"]);
-    assert_eq!(listed.summary().to_string(), "NAT of unknown type, port changed, 1 reflexive candidates");
+    asked(&mut blocked, Outcome::TimedOut);
+    let srflx = "candidate:2 1 udp 1 203.0.113.7 5000 typ srflx raddr 192.168.1.5 rport 50000";
+    let hidden = "candidate:2 1 udp 1 203.0.113.7 5000 typ srflx raddr 192.168.1.5 rport 0";
+    let host = "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host";
+    let full = cone.summary().with_filtering(Filtering::EndpointIndependent);
+    let by_address = cone.summary().with_filtering(Filtering::AddressDependent);
+    let by_port = cone.summary().with_filtering(Filtering::AddressAndPortDependent);
+    for (summary, line, address) in [
+        (cone.summary(), "cone NAT, port kept, {}4 of 5 servers agree", true),
+        (full, "full cone NAT, port kept, {}4 of 5 servers agree", true),
+        (by_address, "address-restricted cone NAT, port kept, {}4 of 5 servers agree", true),
+        (by_port, "port-restricted cone NAT, port kept, {}4 of 5 servers agree", true),
+        (symmetric.summary(), "symmetric NAT, port changed, {}2 of 2 servers differ", true),
+        (open.summary(), "no NAT, {}2 of 2 servers agree", true),
+        (nameless.summary(), "unknown, {}2 of 2 servers agree", true),
+        (blocked.summary(), "UDP blocked, {}0 of 1 servers answered", false),
+        (list(&[host]).summary(), "UDP blocked, {}no reflexive candidate", false),
+        (list(&[srflx]).summary(), "NAT of unknown type, port changed, {}1 reflexive candidate", true),
+        (list(&[hidden, hidden]).summary(), "NAT of unknown type, {}1 reflexive candidate", true),
+        (list(&[srflx, srflx]).summary(), "cone NAT, port changed, {}2 reflexive candidates agree", true),
+        (Evidence::new().summary(), "unknown, {}nothing observed", false),
+    ] {
+        assert_eq!(summary.to_string(), line.replace("{}", ""));
+        let with = line.replace("{}", if address { "203.0.113.7, " } else { "" });
+        assert_eq!(summary.with_address().to_string(), with);
+    }
 }

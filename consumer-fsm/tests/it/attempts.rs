@@ -1,0 +1,145 @@
+//! Attempts as they go in the field: success, a blocked network, a lost race, a drop.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
+use consumer_fsm::signalling::{MemorySignalling, Switchboard};
+use consumer_fsm::{Consumer, Datagrams, Ending, Event, State, StunCache};
+use ice_gather::responder::{Manner, Responder};
+use nat_summary::NatType;
+use otel_nat::Reason;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::stage::{Spans, attempt, cache, failure, producer, responders, timing, transport};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_goes_through_the_six_states_and_ends_in_one_span() {
+    let stun = responders(3, Manner::Honest).await;
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producer = producer(signalling.clone());
+    let (spans, telemetry) = Spans::new();
+    let report = attempt(signalling, cache(&stun), telemetry, PATIENCE).await;
+
+    assert_eq!(report.ending, Some(Ending::Success));
+    assert_eq!(report.summary.nat_type(), NatType::Open, "a public host is no failure though it has no srflx");
+    let states: Vec<State> = report.transitions.iter().map(|(from, ..)| *from).collect();
+    let mut once = states.clone();
+    once.dedup();
+    use State::{Established, Listening, Offering, Opening, Preparing, Trickling};
+    assert_eq!(once, [Preparing, Listening, Offering, Trickling, Opening, Established]);
+    assert_eq!(spans.told(), [("nat_success".to_owned(), None)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn datagrams_go_both_ways_and_a_full_queue_drops_and_counts() {
+    let stun = responders(2, Manner::Honest).await;
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producer = producer(signalling.clone());
+    let (to_path, outbound) = mpsc::channel(64);
+    let (inbound, mut from_path) = mpsc::channel(1);
+    let (_spans, telemetry) = Spans::new();
+    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun))
+        .with_timing(timing())
+        .with_datagrams(Datagrams { outbound, inbound });
+    let cancel = CancellationToken::new();
+    let mut path = consumer.path();
+    let user = async {
+        path.wait_for(|up| *up).await.unwrap();
+        for n in 0..50 {
+            to_path.send(Bytes::from(vec![0x80, n])).await.unwrap();
+        }
+        // nobody takes them: one fits the queue, the others are dropped, and the path stays alive
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(from_path.recv().await.unwrap(), Bytes::from(vec![0x80, 0]));
+        to_path.send(Bytes::from_static(&[0x80, 99])).await.unwrap();
+        let last = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let datagram = from_path.recv().await.unwrap();
+                if datagram[1] == 99 {
+                    return;
+                }
+            }
+        });
+        last.await.unwrap();
+        cancel.cancel();
+    };
+    let (report, ()) = tokio::join!(consumer.attempt(&cancel), user);
+    assert_eq!(report.moved.0, 51);
+    assert!(report.dropped >= 40, "{}", report.dropped);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_network_is_reported_and_its_cohort_dropped() {
+    let silent = responders(2, Manner::Silent).await;
+    let signalling = MemorySignalling::new(Switchboard::default());
+    // a producer waits long for a consumer that vanished: each attempt has its own
+    let _producers = [producer(signalling.clone()), producer(signalling.clone())];
+    let (spans, telemetry) = Spans::new();
+    let mut consumer =
+        Consumer::new(signalling, transport(), telemetry, cache(&silent).with_cohort_size(1)).with_timing(timing());
+    let cancel = CancellationToken::new();
+    let first = consumer.attempt(&cancel).await;
+    assert_eq!(first.ending, Some(Ending::Failure(Reason::UdpBlocked)));
+    assert_eq!(first.summary.nat_type(), NatType::UdpBlocked);
+    assert_eq!(spans.told(), failure("udp_blocked"));
+    consumer.attempt(&cancel).await;
+    assert!(silent.iter().all(|server| server.requests() > 0), "the second attempt asked the other cohort");
+}
+
+#[tokio::test]
+async fn without_a_stun_server_nothing_is_asked_and_nothing_reported() {
+    let (spans, telemetry) = Spans::new();
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let report = attempt(signalling, StunCache::new(Vec::new()), telemetry, PATIENCE).await;
+    assert_eq!((report.ending, report.last_event), (None, Some(Event::NotPrepared)));
+    assert!(spans.all().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_there_is_waited_for_without_a_span() {
+    let stun = responders(2, Manner::Honest).await;
+    let (spans, telemetry) = Spans::new();
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let report = attempt(signalling, cache(&stun), telemetry, Duration::from_millis(50)).await;
+    assert_eq!(report.last_event, Some(Event::Cancelled));
+    assert!(spans.all().is_empty());
+    assert_eq!(stun.iter().map(Responder::requests).sum::<u64>(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_attempt_that_asked_says_cancelled_once() {
+    let silent = responders(1, Manner::Silent).await;
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producers = [producer(signalling.clone()), producer(signalling.clone())];
+    let (spans, telemetry) = Spans::new();
+    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&silent)).with_timing(timing());
+    let cancel = CancellationToken::new();
+    let attempt = consumer.attempt(&cancel);
+    assert!(tokio::time::timeout(Duration::from_millis(150), attempt).await.is_err());
+    assert_eq!(silent[0].requests(), 1);
+    assert_eq!(spans.told(), failure("cancelled"));
+    // and the consumer is as good as new
+    assert_eq!(consumer.attempt(&cancel).await.ending, Some(Ending::Failure(Reason::UdpBlocked)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_consumers_race_for_one_producer_and_both_get_a_path() {
+    let stun = responders(2, Manner::Honest).await;
+    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await.unwrap();
+    let signalling = HttpSignalling::new(&service.url()).unwrap();
+    let _producer = producer(signalling.clone());
+    let (spans, telemetry) = Spans::new();
+    let patience = Duration::from_secs(20);
+    let one = attempt(signalling.clone(), cache(&stun), telemetry.clone(), patience);
+    let other = async {
+        let _second = producer(signalling.clone());
+        attempt(signalling.clone(), cache(&stun), telemetry, patience).await
+    };
+    let (one, other) = tokio::join!(one, other);
+    assert_eq!((one.ending, other.ending), (Some(Ending::Success), Some(Ending::Success)));
+    assert_eq!(spans.all().len(), 2);
+}

@@ -1,0 +1,217 @@
+//! Signalling that goes wrong: each reply leads to a stated transition and leaves the attempt's telemetry whole.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use consumer_fsm::signalling::http::HttpSignalling;
+use consumer_fsm::signalling::wire::{Description, Envelope, Kind, write};
+use consumer_fsm::signalling::{Listener, SignalError, Signalling};
+use consumer_fsm::{AttemptReport, Event, State};
+use ice_gather::responder::Manner;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::stage::{Running, Spans, attempt, cache, failure, responders};
+
+type Reply = Result<Option<Envelope>, SignalError>;
+
+/// A service that answers offers and candidates as it is told.
+#[derive(Clone)]
+struct Scripted {
+    offer: Reply,
+    ice: Reply,
+    offers: Arc<AtomicUsize>,
+}
+
+impl Scripted {
+    fn new(offer: Reply, ice: Reply) -> Self {
+        Self { offer, ice, offers: Arc::default() }
+    }
+}
+
+struct OneGenesis(Option<Envelope>);
+
+impl Listener for OneGenesis {
+    async fn next(&mut self) -> Option<Result<Envelope, SignalError>> {
+        // a broken line in front of the good one is none
+        self.0.take().map(Ok)
+    }
+}
+
+impl Signalling for Scripted {
+    type Listener = OneGenesis;
+
+    async fn listen(&self) -> Result<OneGenesis, SignalError> {
+        Ok(OneGenesis(Some(Envelope { reply_to: "p".into(), kind: Kind::Genesis, payload: "{}".into() })))
+    }
+
+    async fn exchange(&self, _to: &str, kind: Kind, _payload: &str) -> Reply {
+        if kind == Kind::Offer {
+            self.offers.fetch_add(1, Ordering::Relaxed);
+            self.offer.clone()
+        } else {
+            self.ice.clone()
+        }
+    }
+}
+
+fn answer(sdp: &str) -> Reply {
+    let payload = write(&Description { kind: "answer".into(), sdp: sdp.into() });
+    Ok(Some(Envelope { reply_to: "a".into(), kind: Kind::Answer, payload }))
+}
+
+fn good_answer() -> Reply {
+    answer(&format!("v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:{}\r\n", "x".repeat(24)))
+}
+
+async fn run(offer: Reply, ice: Reply, patience: u64) -> (AttemptReport, Spans, usize) {
+    let stun = responders(2, Manner::Honest).await;
+    let (spans, telemetry) = Spans::new();
+    let scripted = Scripted::new(offer, ice);
+    let offers = Arc::clone(&scripted.offers);
+    let report = attempt(scripted, cache(&stun), telemetry, Duration::from_millis(patience)).await;
+    (report, spans, offers.load(Ordering::Relaxed))
+}
+
+fn happened(report: &AttemptReport, state: State, event: Event) -> bool {
+    report.transitions.iter().any(|(from, e, _)| (*from, *e) == (state, event))
+}
+
+#[tokio::test]
+async fn every_useless_reply_to_an_offer_leads_back_to_listening_and_keeps_the_attempt() {
+    let envelope = |kind, payload: &str| Ok(Some(Envelope { reply_to: "a".into(), kind, payload: payload.into() }));
+    for (offer, event) in [
+        (Err(SignalError::Gone), Event::LostRace),
+        (Ok(None), Event::PeerDied),
+        (Err(SignalError::Malformed), Event::BadAnswer),
+        (Err(SignalError::TooLong), Event::BadAnswer),
+        (envelope(Kind::Answer, "<html>"), Event::BadAnswer),
+        (envelope(Kind::Answer, "[]"), Event::BadAnswer),
+        (envelope(Kind::Ice, "{}"), Event::BadAnswer),
+        (answer("v=0\r\n"), Event::BadAnswer),
+        (answer("a=ice-ufrag:only\r\n"), Event::BadAnswer),
+        (Err(SignalError::Version), Event::Refused),
+        (Err(SignalError::Rejected), Event::Refused),
+        (Err(SignalError::Unreachable), Event::ExchangeFailed),
+        (Err(SignalError::TimedOut), Event::ExchangeFailed),
+    ] {
+        let (report, spans, offers) = run(offer.clone(), Ok(None), 200).await;
+        assert!(happened(&report, State::Offering, event), "{offer:?}: {:?}", report.transitions);
+        assert!((2..=40).contains(&offers), "{offer:?}: tried {offers} times");
+        assert_eq!(spans.told(), failure("cancelled"), "one attempt, however many races it lost");
+        assert!(report.gathering.unwrap().packets_sent <= 2, "asked once, however many offers");
+    }
+}
+
+#[tokio::test]
+async fn a_partner_that_hangs_up_ends_the_attempt() {
+    let (report, spans, _) = run(good_answer(), Err(SignalError::Gone), 2_000).await;
+    assert!(happened(&report, State::Trickling, Event::PartnerGone));
+    assert_eq!(spans.told(), failure("peer_gone"));
+}
+
+#[tokio::test]
+async fn a_service_that_fails_between_answer_and_candidates_ends_the_attempt() {
+    for error in [SignalError::Unreachable, SignalError::TimedOut, SignalError::Version, SignalError::Malformed] {
+        let (_, spans, _) = run(good_answer(), Err(error), 2_000).await;
+        assert_eq!(spans.told(), failure("signalling"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_without_candidates_times_out_in_state_4() {
+    let (report, spans, _) = run(good_answer(), Ok(None), 5_000).await;
+    assert!(happened(&report, State::Opening, Event::TimedOut), "{:?}", report.transitions);
+    assert_eq!(spans.told(), failure("timeout"));
+}
+
+#[tokio::test]
+async fn credentials_of_an_impossible_length_fail_the_connection_not_the_consumer() {
+    let (report, spans, _) = run(answer("a=ice-ufrag:a\r\na=ice-pwd:b\r\n"), Ok(None), 2_000).await;
+    assert!(happened(&report, State::Opening, Event::IceFailed));
+    assert_eq!(spans.told(), failure("ice_failed"));
+}
+
+/// An HTTP service that sends these bytes to whoever asks, and then waits or hangs up.
+async fn raw_service(reply: Vec<u8>, drip: Option<Duration>) -> (HttpSignalling, Running) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/signal", listener.local_addr().unwrap());
+    let serve = async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let reply = reply.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                for chunk in reply.chunks(if drip.is_some() { 1 } else { 65_536 }) {
+                    if stream.write_all(chunk).await.is_err() {
+                        return;
+                    }
+                    if let Some(drip) = drip {
+                        tokio::time::sleep(drip).await;
+                    }
+                }
+            });
+        }
+    };
+    (HttpSignalling::new(&url).unwrap(), Running(tokio::spawn(serve)))
+}
+
+fn ok(body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+#[tokio::test]
+async fn replies_off_the_wire_become_typed_errors() {
+    for (reply, expected) in [
+        (ok("not JSON"), Err(SignalError::Malformed)),
+        (ok("{\"ReplyTo\":\"x\"}"), Err(SignalError::Malformed)),
+        (ok("\u{0}"), Err(SignalError::Malformed)),
+        (ok(""), Ok(None)),
+        (ok(&"x".repeat(10_000_000)), Err(SignalError::TooLong)),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(), Err(SignalError::Gone)),
+        (b"HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n".to_vec(), Err(SignalError::Version)),
+        (b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".to_vec(), Err(SignalError::Rejected)),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec(), Err(SignalError::Rejected)),
+        (b"SMTP ready\r\n\r\n".to_vec(), Err(SignalError::Unreachable)),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf".to_vec(), Err(SignalError::Unreachable)),
+        (Vec::new(), Err(SignalError::Unreachable)),
+    ] {
+        let (client, _service) = raw_service(reply.clone(), None).await;
+        let head = String::from_utf8_lossy(&reply[..reply.len().min(60)]).into_owned();
+        assert_eq!(client.exchange("x", Kind::Offer, "{}").await, expected, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_is_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let client = HttpSignalling::new(&url).unwrap();
+    assert_eq!(client.exchange("x", Kind::Offer, "{}").await, Err(SignalError::Unreachable));
+    assert!(client.listen().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_drips_is_given_up_in_bounded_time() {
+    let (client, _service) = raw_service(ok(&"x".repeat(100_000)), Some(Duration::from_secs(1))).await;
+    let started = tokio::time::Instant::now();
+    assert_eq!(client.exchange("x", Kind::Offer, "{}").await, Err(SignalError::TimedOut));
+    assert!(started.elapsed() <= Duration::from_secs(21), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_broken_stream_of_genesis_messages_ends_without_a_message() {
+    let good = write(&Envelope { reply_to: "p".into(), kind: Kind::Genesis, payload: "{}".into() });
+    let body = format!("nonsense\n\n{good}\n{{\"half\":");
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len() + 100);
+    let (client, _service) = raw_service((head + &body).into_bytes(), None).await;
+    let started = Instant::now();
+    let mut listener = client.listen().await.unwrap();
+    assert_eq!(listener.next().await, Some(Err(SignalError::Malformed)));
+    assert_eq!(listener.next().await.unwrap().unwrap().reply_to, "p");
+    assert_eq!(listener.next().await, None);
+    assert!(started.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,115 @@
+//! What the tests share: responders, a producer, a consumer, and the spans they end in.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use consumer_fsm::signalling::Signalling;
+use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::{AttemptReport, Consumer, Producer, StunCache, Timing};
+use ice_gather::responder::{Manner, Responder};
+use ice_gather::{BindConfig, GatherConfig};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use otel_nat::Telemetry;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Ends a task with its owner.
+pub(crate) struct Running(pub(crate) JoinHandle<()>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+pub(crate) fn transport() -> Ice {
+    let mut gather = GatherConfig::default();
+    gather.deadline = Duration::from_secs(1);
+    Ice::new(Network::System(BindConfig::address([127, 0, 0, 1].into()))).with_gather_config(gather)
+}
+
+pub(crate) async fn responders(count: u8, manner: Manner) -> Vec<Responder> {
+    let mut responders = Vec::new();
+    for n in 0..count {
+        responders.push(Responder::bind_with((IpAddr::from([127, 0, 0, 31 + n]), 0), manner).await.unwrap());
+    }
+    responders
+}
+
+pub(crate) fn cache(responders: &[Responder]) -> StunCache {
+    StunCache::new(responders.iter().map(Responder::server).collect())
+}
+
+pub(crate) fn timing() -> Timing {
+    let mut timing = Timing::default();
+    timing.patience = Duration::from_millis(10);
+    timing.error_backoff = Duration::from_millis(20);
+    timing
+}
+
+/// The provider is kept, for the exporter forgets everything when it is shut down.
+pub(crate) struct Spans {
+    exporter: InMemorySpanExporter,
+    _provider: SdkTracerProvider,
+}
+
+impl Spans {
+    pub(crate) fn new() -> (Self, Telemetry) {
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+        (Self { exporter, _provider: provider.clone() }, Telemetry::new(provider))
+    }
+
+    pub(crate) fn all(&self) -> Vec<SpanData> {
+        self.exporter.get_finished_spans().unwrap()
+    }
+
+    /// Name and `error.type` of each.
+    pub(crate) fn told(&self) -> Vec<(String, Option<String>)> {
+        let error = |span: &SpanData| {
+            span.attributes.iter().find(|kv| kv.key.as_str() == "error.type").map(|kv| kv.value.to_string())
+        };
+        self.all().iter().map(|span| (span.name.to_string(), error(span))).collect()
+    }
+}
+
+pub(crate) fn failure(reason: &str) -> Vec<(String, Option<String>)> {
+    vec![("nat_failure".into(), Some(reason.into()))]
+}
+
+/// A producer that serves one consumer after the other and echoes.
+pub(crate) fn producer<S: Signalling + 'static>(signalling: S) -> Running {
+    Running(tokio::spawn(async move {
+        let producer = Producer::new(signalling, transport(), Vec::new());
+        loop {
+            match producer.serve().await {
+                Ok(served) => drop(served.echo(&CancellationToken::new()).await),
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }))
+}
+
+/// One attempt that is cancelled as soon as it has a path, or after `patience`; its channel may take half of that.
+pub(crate) async fn attempt<S: Signalling>(
+    signalling: S,
+    servers: StunCache,
+    telemetry: Telemetry,
+    patience: Duration,
+) -> AttemptReport {
+    let mut timing = timing();
+    timing.nat_fail_timeout = patience / 2;
+    let mut consumer = Consumer::new(signalling, transport(), telemetry, servers).with_timing(timing);
+    let cancel = CancellationToken::new();
+    let mut path = consumer.path();
+    let user = async {
+        let _ = tokio::time::timeout(patience, path.wait_for(|up| *up)).await;
+        cancel.cancel();
+    };
+    let attempt = async {
+        let report = consumer.attempt(&cancel).await;
+        drop(consumer);
+        report
+    };
+    tokio::join!(attempt, user).0
+}

@@ -1,0 +1,67 @@
+//! The program as a person runs it, against servers on loopback.
+
+use std::process::{Command, Output};
+
+use ice_gather::responder::{Manner, Responder};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ice-gather")).args(arguments).output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn it_says_what_each_server_saw_and_what_that_means() {
+    let honest = [Responder::bind("127.0.0.41:0").await.unwrap(), Responder::bind("127.0.0.42:0").await.unwrap()];
+    let silent = Responder::bind_with("127.0.0.43:0", Manner::Silent).await.unwrap();
+    let servers = [&honest[0], &honest[1], &silent].map(|server| format!("stun:{}", server.address()));
+    let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+
+    let text = run(&servers);
+    let said = String::from_utf8(text.stdout).unwrap();
+    assert_eq!(text.status.code(), Some(0));
+    assert!(said.contains("no NAT, ") && said.contains("Decided by: the mapped address is"), "{said}");
+
+    let json = run(&[&["--json"], &servers[..]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["summary"]["nat_type"], "Open to the Internet");
+    assert_eq!(json["summary"]["is_natted"], false);
+    assert_eq!(json["evidence"]["answered"], 2);
+    let server = &json["servers"][0];
+    assert_eq!(server["outcome"], "answered");
+    assert_eq!(server["base"], server["mapped"]);
+    assert_eq!(server["sent"], 1);
+    assert!(server["rtt_ms"].is_f64() && json["elapsed_ms"].is_f64());
+
+    let file = std::env::temp_dir().join(format!("ice-gather-servers-{}", std::process::id()));
+    std::fs::write(&file, format!("# a comment\n{}  # alive\n\n", servers[0])).unwrap();
+    let from_file = run(&["--json", "--from-file", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    let from_file: serde_json::Value = serde_json::from_slice(&from_file.stdout).unwrap();
+    assert_eq!(from_file["servers"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_blocked_network_is_a_verdict_not_a_failure() {
+    let silent = Responder::bind_with("127.0.0.44:0", Manner::Silent).await.unwrap();
+    let output = run(&["--json", "--timeout", "0.3", &silent.address().to_string()]);
+    assert_eq!(output.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["summary"]["nat_type"], "UDP blocked by firewall");
+}
+
+#[test]
+fn wrong_arguments_are_2_and_no_socket_is_1() {
+    for (arguments, status) in [
+        (&["--help"][..], 0),
+        (&["turn:198.51.100.1"], 2),
+        (&["--no-such-option"], 2),
+        (&["--timeout", "never", "127.0.0.1"], 2),
+        (&["--timeout", "-1", "127.0.0.1"], 2),
+        (&["--from-file", "/no/such/file"], 2),
+        (&["-4", "-6", "127.0.0.1"], 2),
+        (&["--interface", "no-such-interface", "127.0.0.1"], 1),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}");
+        assert_eq!(output.stderr.is_empty(), status == 0, "{arguments:?}");
+    }
+}

@@ -1,0 +1,251 @@
+//! Judges what comes in on standard input: a JSON array of cases, or any text that contains candidate lines.
+//!
+//! A case is an object with `candidates` (lines, or objects with `candidate` and `url` as browsers give them) or with
+//! `evidence` (`hosts`, `servers` and `observations`, as in `tests/data/summary.json`). The answer is an array of
+//! verdicts in the same order. Any other text is answered by one line, or with `--json` by one verdict. Bad input ends
+//! with exit code 2.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+
+use nat_summary::{Candidate, Counts, Discarded, Evidence, NatSummary, Observation, Outcome, Rule, ServerId};
+use serde::{Deserialize, Serialize};
+
+#[derive(Deserialize)]
+struct Case {
+    candidates: Option<Vec<CaseCandidate>>,
+    evidence: Option<CaseEvidence>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum CaseCandidate {
+    Line(String),
+    Value { candidate: String, url: Option<String> },
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct CaseEvidence {
+    hosts: Vec<String>,
+    servers: Vec<CaseServer>,
+    observations: Vec<CaseObservation>,
+}
+
+#[derive(Deserialize)]
+struct CaseServer {
+    server: String,
+    outcome: CaseOutcome,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CaseOutcome {
+    Answered,
+    #[serde(alias = "timed_out")]
+    Timeout,
+    Unreachable,
+    Unresolved,
+    Refused,
+    Pending,
+}
+
+#[derive(Deserialize)]
+struct CaseObservation {
+    base: SocketAddr,
+    server: String,
+    mapped: SocketAddr,
+    /// MAPPED-ADDRESS, where the answer had it too.
+    mapped_plain: Option<SocketAddr>,
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    is_natted: Option<bool>,
+    mapping_behavior: &'static str,
+    filtering_behavior: &'static str,
+    port_preservation: Option<bool>,
+    nat_type: &'static str,
+    external_ip: Option<IpAddr>,
+    evidence: Shown,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    rule: Rule,
+    #[serde(flatten)]
+    counts: Counts,
+    discarded: Discarded,
+    line: String,
+    summary: NatSummary,
+}
+
+impl From<&Evidence> for Verdict {
+    fn from(evidence: &Evidence) -> Self {
+        let summary = evidence.summary();
+        Self {
+            is_natted: summary.is_natted(),
+            mapping_behavior: summary.mapping().as_legacy(),
+            filtering_behavior: summary.filtering().as_legacy(),
+            port_preservation: summary.port_preserved(),
+            nat_type: summary.nat_type().as_legacy(),
+            external_ip: summary.external_ip(),
+            evidence: Shown {
+                rule: summary.rule(),
+                counts: summary.counts(),
+                discarded: evidence.discarded(),
+                line: summary.to_string(),
+                summary,
+            },
+        }
+    }
+}
+
+/// `198.51.100.1:3478`, `stun.example.org:3478`, or a STUN URI.
+fn server(text: &str) -> Result<ServerId, String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address.into());
+    }
+    let named = |(host, port): (&str, &str)| (!host.is_empty()).then_some(ServerId::named(host, port.parse().ok()?));
+    ServerId::from_url(text)
+        .or_else(|| text.rsplit_once(':').and_then(named))
+        .ok_or_else(|| format!("`{text}` is no server: host:port is expected"))
+}
+
+fn from_lines(candidates: &[CaseCandidate]) -> Evidence {
+    let mut evidence = Evidence::from_candidates([]);
+    for candidate in candidates {
+        let (line, url) = match candidate {
+            CaseCandidate::Line(line) => (line, None),
+            CaseCandidate::Value { candidate, url } => (candidate, url.as_deref()),
+        };
+        // the empty line is how a browser ends its candidates
+        if line.trim().is_empty() {
+            continue;
+        }
+        match Candidate::parse(line) {
+            Ok(candidate) => evidence.candidate(&Candidate { url, ..candidate }),
+            Err(_) => evidence.unreadable_candidate(),
+        };
+    }
+    evidence
+}
+
+fn from_parts(parts: &CaseEvidence) -> Result<Evidence, String> {
+    let mut evidence = Evidence::new();
+    for host in &parts.hosts {
+        match host.parse() {
+            Ok(ip) => evidence.local(ip),
+            // hidden by mDNS: not known
+            Err(_) if host.ends_with(".local") => continue,
+            Err(_) => return Err(format!("`{host}` is no host: an address is expected")),
+        };
+    }
+    for asked in &parts.servers {
+        let outcome = match asked.outcome {
+            CaseOutcome::Answered => Outcome::Answered,
+            CaseOutcome::Timeout => Outcome::TimedOut,
+            CaseOutcome::Unreachable => Outcome::Unreachable,
+            CaseOutcome::Unresolved => Outcome::Unresolved,
+            CaseOutcome::Refused => Outcome::Refused,
+            CaseOutcome::Pending => Outcome::Pending,
+        };
+        evidence.asked(server(&asked.server)?, outcome);
+    }
+    for (sequence, seen) in (0..).zip(&parts.observations) {
+        let observation = Observation { base: seen.base, server: server(&seen.server)?, mapped: seen.mapped, sequence };
+        match seen.mapped_plain {
+            Some(plain) => evidence.observe_both(observation, plain),
+            None => evidence.observe(observation),
+        };
+    }
+    Ok(evidence)
+}
+
+fn cases(input: &str) -> Result<String, String> {
+    let cases: Vec<Case> = serde_json::from_str(input).map_err(|error| format!("bad JSON: {error}"))?;
+    let mut verdicts = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        let evidence = match (&case.candidates, &case.evidence) {
+            (Some(lines), None) => from_lines(lines),
+            (None, Some(parts)) => from_parts(parts).map_err(|error| format!("case {number}: {error}"))?,
+            _ => return Err(format!("case {number}: either `candidates` or `evidence` is expected")),
+        };
+        verdicts.push(Verdict::from(&evidence));
+    }
+    serde_json::to_string_pretty(&verdicts).map_err(|error| error.to_string())
+}
+
+/// What a dump of a browser records as its own and what as the peer's; each holds until the next.
+const OWN: [&str; 5] = ["icecandidate", "LocalDescription", "localDescription", "createOffer", "createAnswer"];
+const PEERS: [&str; 3] = ["addIceCandidate", "RemoteDescription", "remoteDescription"];
+
+/// The parts of a dump that speak of this host; all of a text that is no dump.
+fn own_part(input: &str) -> String {
+    let find = |marks: &'static [&str], peers: bool| {
+        marks.iter().flat_map(move |mark| input.match_indices(mark).map(move |(at, _)| (at, peers)))
+    };
+    let mut marks: Vec<(usize, bool)> = find(&OWN, false).chain(find(&PEERS, true)).collect();
+    marks.sort_unstable();
+    let begins = std::iter::once((0, false)).chain(marks.iter().copied());
+    let ends = marks.iter().map(|(at, _)| *at).chain([input.len()]);
+    begins.zip(ends).filter(|((_, peers), _)| !peers).map(|((begin, _), end)| &input[begin..end]).collect()
+}
+
+fn text(input: &str, json: bool) -> Result<String, String> {
+    let own = own_part(input);
+    let mut evidence = Evidence::from_candidates([]);
+    let mut found = 0_usize;
+    for candidate in Candidate::all_in(&own) {
+        match candidate {
+            Ok(candidate) => {
+                found += 1;
+                evidence.candidate(&candidate)
+            }
+            Err(_) => evidence.unreadable_candidate(),
+        };
+    }
+    if found == 0 {
+        return Err("no candidate in the input: a JSON array of cases or text with candidate lines is expected".into());
+    }
+    if json {
+        serde_json::to_string_pretty(&Verdict::from(&evidence)).map_err(|error| error.to_string())
+    } else {
+        Ok(evidence.summary().with_address().to_string())
+    }
+}
+
+fn answer() -> Result<String, String> {
+    let mut json = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--json" => json = true,
+            other => return Err(format!("unknown argument `{other}`: only `--json` is known")),
+        }
+    }
+    let mut input = Vec::new();
+    std::io::stdin().read_to_end(&mut input).map_err(|error| format!("standard input: {error}"))?;
+    let input = String::from_utf8_lossy(&input);
+    // a log may begin with a bracket too, but not with an object in it
+    let inside = input.trim_start().strip_prefix('[').map(str::trim_start);
+    if inside.is_some_and(|inside| inside.is_empty() || inside.starts_with(['{', ']'])) {
+        cases(&input)
+    } else {
+        text(&input, json)
+    }
+}
+
+fn main() -> ExitCode {
+    match answer() {
+        Ok(answer) => match writeln!(std::io::stdout(), "{answer}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => {
+            eprintln!("summarize: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! An RFC 4787 NAT, asked in random worlds: the verdict is never wrong, and given whenever the evidence can decide it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use nat_summary::{
+    Address, Candidate, CandidateKind, Evidence, Mapping, NatSummary, NatType, Observation, Outcome, Pooling,
+    PortAllocation,
+};
+
+const WORLDS: u64 = 100_000;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allocation {
+    /// The base's port, and a random one where that is taken.
+    Preserving,
+    /// The one after the last, so many on; other hosts take up to `traffic` between.
+    Sequential {
+        step: u16,
+        traffic: u64,
+    },
+    Random,
+}
+
+/// A NAT with one family outside.
+#[derive(Debug)]
+struct Nat {
+    mapping: Mapping,
+    allocation: Allocation,
+    pool: Vec<IpAddr>,
+    /// Each internal address keeps its external one.
+    paired: bool,
+    mappings: BTreeMap<(SocketAddr, Option<IpAddr>, Option<u16>), SocketAddr>,
+    last: u16,
+}
+
+impl Nat {
+    fn map(&mut self, base: SocketAddr, to: SocketAddr, random: &mut Random) -> SocketAddr {
+        let key = match self.mapping {
+            Mapping::EndpointIndependent => (base, None, None),
+            Mapping::AddressDependent => (base, Some(to.ip()), None),
+            _ => (base, Some(to.ip()), Some(to.port())),
+        };
+        if let Some(mapped) = self.mappings.get(&key) {
+            return *mapped;
+        }
+        let pair = match base.ip() {
+            IpAddr::V4(ip) => usize::from(ip.octets()[3]),
+            IpAddr::V6(ip) => usize::from(ip.segments()[7]),
+        };
+        let address = if self.paired { self.pool[pair % self.pool.len()] } else { random.one_of(&self.pool) };
+        let taken = |mapped: SocketAddr| self.mappings.values().any(|m| *m == mapped);
+        let mut mapped = SocketAddr::new(address, base.port());
+        let mut first = true;
+        loop {
+            match self.allocation {
+                Allocation::Preserving if first => {}
+                Allocation::Preserving | Allocation::Random => mapped.set_port(1024 + random.below(64_512) as u16),
+                Allocation::Sequential { step, traffic } => {
+                    let others = random.below(traffic + 1) as u16;
+                    self.last = self.last.checked_add(step * (1 + others)).unwrap_or(1024);
+                    mapped.set_port(self.last);
+                }
+            }
+            first = false;
+            if !taken(mapped) {
+                break;
+            }
+        }
+        self.mappings.insert(key, mapped);
+        mapped
+    }
+}
+
+/// One base of the host, and what it is reported as.
+#[derive(Debug, Clone, Copy)]
+struct Base {
+    socket: SocketAddr,
+    reported: SocketAddr,
+}
+
+#[derive(Debug)]
+struct World {
+    nat: Option<Nat>,
+    bases: Vec<Base>,
+    servers: Vec<SocketAddr>,
+    /// What was observed, in the order of sending.
+    heard: Vec<(Base, SocketAddr, SocketAddr)>,
+    /// Which of the requests each of them answers.
+    sequences: Vec<u32>,
+    asked: Vec<(SocketAddr, Outcome)>,
+    locals: Vec<IpAddr>,
+}
+
+fn world(random: &mut Random) -> World {
+    let v6 = random.chance(20);
+    let ip = |group: u16, host: u16| -> IpAddr {
+        let [a, b, c] = [[198_u8, 51, 100], [192, 168, 1], [203, 0, 113]][usize::from(group)];
+        if v6 { [0x2001, 0xdb8, group, 0, 0, 0, 0, host].into() } else { [a, b, c, host as u8].into() }
+    };
+    let natted = random.chance(85);
+    let interfaces = 1 + random.below(2) as u16;
+    let mut bases = Vec::new();
+    for n in 0..=random.below(3) as u16 {
+        // no NAT: the host itself has the outside addresses
+        let group = if natted { 1 } else { 2 };
+        let socket = SocketAddr::new(ip(group, 5 + n % interfaces), 50_000 + n);
+        let wildcard: IpAddr = if v6 { [0_u16; 8].into() } else { [0_u8; 4].into() };
+        let reported = match random.below(10) {
+            0 => SocketAddr::new(wildcard, 0),
+            1 | 2 => SocketAddr::new(wildcard, socket.port()),
+            _ => socket,
+        };
+        bases.push(Base { socket, reported });
+    }
+    let mut servers = Vec::new();
+    for host in 0..=random.below(8) as u16 {
+        for port in 0..=random.one_of(&[0_u16, 0, 0, 1, 1, 2]) {
+            servers.push(SocketAddr::new(ip(0, host), 3478 + port));
+        }
+    }
+    let pool = (0..random.one_of(&[1, 1, 2, 4])).map(|n| ip(2, 7 + n)).collect();
+    let mappings = [Mapping::EndpointIndependent, Mapping::AddressDependent, Mapping::AddressAndPortDependent];
+    let allocation = match random.below(3) {
+        0 => Allocation::Preserving,
+        1 => Allocation::Sequential { step: random.one_of(&[1, 1, 2, 4]), traffic: random.one_of(&[0, 0, 1, 3]) },
+        _ => Allocation::Random,
+    };
+    let nat = natted.then(|| Nat {
+        mapping: random.one_of(&mappings),
+        allocation,
+        pool,
+        paired: random.chance(50),
+        mappings: BTreeMap::new(),
+        last: 1024 + random.below(64_000) as u16,
+    });
+    let locals: Vec<_> =
+        if random.chance(70) { bases.iter().map(|base| base.socket.ip()).collect() } else { Vec::new() };
+    let mut world = World { nat, bases, servers, heard: Vec::new(), sequences: Vec::new(), asked: Vec::new(), locals };
+    let blocked = random.chance(10);
+    let loss = random.one_of(&[0, 10, 50]);
+    for base in world.bases.clone() {
+        for server in world.servers.clone() {
+            let mapped = world.nat.as_mut().map_or(base.socket, |nat| nat.map(base.socket, server, random));
+            let outcome = if blocked || random.chance(loss) {
+                // a local failure is no time-out
+                random.one_of(&[Outcome::TimedOut, Outcome::TimedOut, Outcome::Unreachable])
+            } else {
+                world.heard.push((base, server, mapped));
+                world.sequences.push(world.asked.len() as u32);
+                Outcome::Answered
+            };
+            world.asked.push((server, outcome));
+        }
+    }
+    world
+}
+
+impl World {
+    fn evidence(&self) -> Evidence {
+        let mut evidence = Evidence::new();
+        for ip in &self.locals {
+            evidence.local(*ip);
+        }
+        for (server, outcome) in &self.asked {
+            evidence.asked((*server).into(), *outcome);
+        }
+        for ((base, server, mapped), sequence) in self.heard.iter().zip(&self.sequences) {
+            evidence.observe(Observation {
+                base: base.reported,
+                server: (*server).into(),
+                mapped: *mapped,
+                sequence: *sequence,
+            });
+        }
+        evidence
+    }
+
+    /// The same as a list: with server URLs, or as the stacks that drop equal candidates have it.
+    fn list(&self, urls: bool) -> Evidence {
+        let url = |server: &SocketAddr| format!("stun:{server}");
+        let urls: Vec<_> = self.heard.iter().map(|(_, server, _)| urls.then(|| url(server))).collect();
+        let at = |address: SocketAddr| (Address::Ip(address.ip()), address.port());
+        let candidate = |kind, own, base: Option<SocketAddr>| {
+            let (address, port) = at(own);
+            Candidate { kind, address, port, related: base.map(at), ..Candidate::default() }
+        };
+        let mut list: Vec<_> =
+            self.bases.iter().map(|base| candidate(CandidateKind::Host, base.socket, None)).collect();
+        for ((base, _, mapped), url) in self.heard.iter().zip(&urls) {
+            let reflexive = candidate(CandidateKind::ServerReflexive, *mapped, Some(base.reported));
+            // RFC 8445 section 5.1.3: redundant if address and base are another's
+            let redundant = *mapped == base.socket || list.contains(&reflexive);
+            if url.is_some() || !redundant {
+                list.push(Candidate { url: url.as_deref(), ..reflexive });
+            }
+        }
+        Evidence::from_candidates(list)
+    }
+
+    fn truth(&self) -> Mapping {
+        self.nat.as_ref().map_or(Mapping::EndpointIndependent, |nat| nat.mapping)
+    }
+
+    /// Everything the summary says that is not so.
+    fn wrong(&self, summary: &NatSummary) -> Option<String> {
+        for verdict in summary.bases() {
+            let right = match verdict.mapping {
+                Mapping::Unknown => true,
+                Mapping::Dependent => self.truth().is_dependent(),
+                known => known == self.truth(),
+            };
+            if !right {
+                return Some(format!("mapping {:?}", verdict.mapping));
+            }
+            if verdict.natted.is_some_and(|natted| natted != self.nat.is_some()) {
+                return Some(format!("natted {:?}", verdict.natted));
+            }
+            let allocation = self.nat.as_ref().map(|nat| nat.allocation);
+            let right = match (verdict.allocation, allocation) {
+                (PortAllocation::Unknown, _)
+                | (PortAllocation::Preserving, Some(Allocation::Preserving))
+                | (PortAllocation::Random, Some(Allocation::Random | Allocation::Preserving)) => true,
+                (PortAllocation::Sequential { step: seen }, Some(Allocation::Sequential { step, traffic })) => {
+                    seen > 0 && seen as u16 % step == 0 && seen as u64 <= u64::from(step) * (1 + traffic)
+                }
+                _ => false,
+            };
+            if !right {
+                return Some(format!("allocation {:?}", verdict.allocation));
+            }
+            let mut mapped = self.heard.iter().map(|(_, _, mapped)| mapped.ip());
+            if !mapped.any(|ip| ip == verdict.external) {
+                return Some("external address".into());
+            }
+        }
+        let arbitrary = self.nat.as_ref().is_some_and(|nat| !nat.paired && nat.pool.len() > 1);
+        if summary.pooling() != Pooling::Unknown && (summary.pooling() == Pooling::Arbitrary) != arbitrary {
+            return Some(format!("pooling {:?}", summary.pooling()));
+        }
+        let right = match summary.nat_type() {
+            NatType::Unknown => true,
+            NatType::Open => self.nat.is_none(),
+            NatType::Cone => self.nat.is_some() && self.truth() == Mapping::EndpointIndependent,
+            NatType::Symmetric => self.nat.is_some() && self.truth().is_dependent(),
+            // where nothing came through, nobody can tell a dead network from a blocked one
+            NatType::UdpBlocked => self.heard.is_empty(),
+            _ => false,
+        };
+        (!right).then(|| format!("type {:?}", summary.nat_type()))
+    }
+
+    /// What the observations of one base can decide at most, worked out from the truth.
+    fn decidable(&self, base: &Base) -> Mapping {
+        let of_base = || self.heard.iter().filter(|(b, ..)| b.reported == base.reported);
+        let several = of_base().any(|(_, a, _)| of_base().any(|(_, b, _)| a.ip() != b.ip()));
+        let ports = of_base().any(|(_, a, _)| of_base().any(|(_, b, _)| a.ip() == b.ip() && a.port() != b.port()));
+        match self.truth() {
+            _ if base.reported.port() == 0 => Mapping::Unknown,
+            Mapping::AddressAndPortDependent if ports => Mapping::AddressAndPortDependent,
+            Mapping::AddressDependent if several && ports => Mapping::AddressDependent,
+            Mapping::EndpointIndependent if several => Mapping::EndpointIndependent,
+            Mapping::AddressDependent | Mapping::AddressAndPortDependent if several => Mapping::Dependent,
+            _ => Mapping::Unknown,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Score {
+    worlds: u64,
+    decided: u64,
+    decidable: u64,
+}
+
+impl Score {
+    fn count(&mut self, decided: bool, decidable: bool) {
+        self.worlds += 1;
+        self.decided += u64::from(decided);
+        self.decidable += u64::from(decidable);
+    }
+}
+
+#[test]
+fn no_verdict_is_wrong_and_none_is_missing_in_a_hundred_thousand_worlds() {
+    let mut wrong = Vec::new();
+    let [mut mapping, mut natted, mut kind, mut allocation, mut pooling] = [(); 5].map(|()| Score::default());
+    for seed in 0..WORLDS {
+        let world = world(&mut Random(seed));
+        let summary = world.evidence().summary();
+        wrong.extend(world.wrong(&summary).map(|what| format!("world {seed}: {what}")));
+        for urls in [true, false] {
+            let what = world.wrong(&world.list(urls).summary());
+            wrong.extend(what.map(|what| format!("world {seed} as a list, URLs {urls}: {what}")));
+        }
+
+        for base in &world.bases {
+            let Some(verdict) = summary.bases().find(|v| v.base == base.reported) else { continue };
+            let expected = world.decidable(base);
+            assert_eq!(verdict.mapping, expected, "world {seed}: {world:#?}");
+            mapping.count(verdict.mapping != Mapping::Unknown, expected != Mapping::Unknown);
+            let known = !verdict.base.ip().is_unspecified() || !world.locals.is_empty();
+            natted.count(verdict.natted.is_some(), known);
+            assert_eq!(verdict.natted.is_some(), known, "world {seed}: {world:#?}");
+        }
+        let blocked = world.heard.is_empty() && world.asked.iter().any(|(_, outcome)| *outcome == Outcome::TimedOut);
+        let speaks = summary.is_natted().is_some() && (summary.mapping() != Mapping::Unknown || world.nat.is_none());
+        kind.count(summary.nat_type() != NatType::Unknown, blocked || speaks);
+        assert_eq!(summary.nat_type() != NatType::Unknown, blocked || speaks, "world {seed}: {world:#?}");
+        if let (Some(base), Some(nat)) = (summary.speaking_base(), &world.nat) {
+            // three ports one step apart, in one address; what traffic and chance may blur is not asked for
+            let orderly = matches!(nat.allocation, Allocation::Sequential { traffic: 0, .. });
+            let new: Vec<_> = {
+                let mut seen: Vec<SocketAddr> = Vec::new();
+                for (b, _, mapped) in &world.heard {
+                    if b.reported == base.base && !seen.contains(mapped) {
+                        seen.push(*mapped);
+                    }
+                }
+                seen
+            };
+            let whole = !world.asked.iter().any(|(_, outcome)| *outcome != Outcome::Answered);
+            let wrapped = new.windows(2).any(|pair| pair[0].port() > pair[1].port());
+            let one_pool = new.iter().all(|mapped| mapped.ip() == base.external);
+            let must = orderly && whole && !wrapped && one_pool && base.mapping.is_dependent() && new.len() > 2;
+            let must = must && world.bases.iter().filter(|b| b.reported == base.base).count() == 1;
+            allocation.count(base.allocation != PortAllocation::Unknown, must);
+            assert!(!must || base.allocation != PortAllocation::Unknown, "world {seed}: {world:#?}");
+            let differ = world.heard.iter().any(|(b, _, mapped)| {
+                b.reported.ip() == base.base.ip() && !b.reported.ip().is_unspecified() && mapped.ip() != base.external
+            });
+            pooling.count(summary.pooling() != Pooling::Unknown, differ);
+            assert!(!differ || summary.pooling() == Pooling::Arbitrary, "world {seed}: {world:#?}");
+        }
+    }
+    let rate = |part: u64, of: u64| 100.0 * part as f64 / of as f64;
+    let wrong_rate = rate(wrong.len() as u64, 3 * WORLDS);
+    println!("{WORLDS} worlds, each as evidence and as two lists: {} wrong ({wrong_rate} %)", wrong.len());
+    for (what, score) in
+        [("mapping", mapping), ("natted", natted), ("type", kind), ("allocation", allocation), ("pooling", pooling)]
+    {
+        let Score { worlds, decided, decidable } = score;
+        let decided_rate = rate(decided, worlds);
+        println!("{what}: {decided} of {worlds} decided ({decided_rate:.1} %), all of the {decidable} that can be");
+        assert!(decided > worlds / 100, "{what} is hardly ever decided");
+    }
+    assert!(wrong.is_empty(), "{} wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(10)]);
+}

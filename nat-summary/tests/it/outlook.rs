@@ -1,0 +1,250 @@
+//! The outlook table, against two NATs and two ICE agents that really exchange packets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nat_summary::{
+    Candidate, Evidence, Filtering, Mapping, NatSummary, Observation, Outcome, Outlook, Path, Pooling, Reason, ServerId,
+};
+
+const FILTERINGS: [Filtering; 4] = [
+    Filtering::Unknown,
+    Filtering::EndpointIndependent,
+    Filtering::AddressDependent,
+    Filtering::AddressAndPortDependent,
+];
+const MAPPINGS: [Mapping; 5] = [
+    Mapping::Unknown,
+    Mapping::EndpointIndependent,
+    Mapping::AddressDependent,
+    Mapping::AddressAndPortDependent,
+    Mapping::Dependent,
+];
+
+/// A summary with this mapping and filtering, of a host whose external address ends in `host`.
+fn summary(mapping: Mapping, filtering: Filtering, host: u8) -> NatSummary {
+    // server address, server port, mapped port
+    let seen: &[(u8, u16, u16)] = match mapping {
+        Mapping::Unknown => &[(1, 1, 1)],
+        Mapping::EndpointIndependent => &[(1, 1, 1), (2, 1, 1)],
+        Mapping::AddressDependent => &[(1, 1, 1), (1, 2, 1), (2, 1, 2)],
+        Mapping::AddressAndPortDependent => &[(1, 1, 1), (1, 2, 2)],
+        _ => &[(1, 1, 1), (2, 1, 2)],
+    };
+    let mut evidence = Evidence::new();
+    for (sequence, (address, port, mapped)) in (0..).zip(seen) {
+        evidence.observe(Observation {
+            base: "192.168.1.5:50000".parse().unwrap(),
+            server: ServerId::Address([198, 51, 100, *address].into(), *port),
+            mapped: ([203, 0, 113, host], *mapped).into(),
+            sequence,
+        });
+    }
+    let summary = evidence.summary().with_filtering(filtering);
+    assert_eq!((summary.mapping(), summary.filtering()), (mapping, filtering));
+    summary
+}
+
+type Endpoint = (u8, u16);
+
+/// An RFC 4787 NAT with one host behind it. `per_mapping`: what one mapping let out does not open another.
+struct Nat {
+    address: u8,
+    mapping: Mapping,
+    filtering: Filtering,
+    per_mapping: bool,
+    mappings: BTreeMap<(u8, u16), u16>,
+    contacts: BTreeSet<(u16, Endpoint)>,
+    targets: Vec<Endpoint>,
+    connected: bool,
+}
+
+impl Nat {
+    fn send(&mut self, to: Endpoint) -> Endpoint {
+        let key = match self.mapping {
+            Mapping::EndpointIndependent => (0, 0),
+            Mapping::AddressDependent => (to.0, 0),
+            _ => to,
+        };
+        let next = self.mappings.len() as u16 + 1;
+        let port = *self.mappings.entry(key).or_insert(next);
+        self.contacts.insert((port, to));
+        (self.address, port)
+    }
+
+    fn lets_in(&self, from: Endpoint, port: u16) -> bool {
+        let mut contacts = self.contacts.iter().filter(|(p, _)| !self.per_mapping || *p == port).map(|(_, to)| to);
+        match self.filtering {
+            Filtering::EndpointIndependent => true,
+            Filtering::AddressDependent => contacts.any(|to| to.0 == from.0),
+            _ => contacts.any(|to| *to == from),
+        }
+    }
+}
+
+/// Whether two ICE agents behind these NATs connect: both check what they know, and learn every source they hear from
+/// (RFC 8445 section 7.3.1.3); a check succeeds if its answer comes from where it went (section 7.2.5.2.1).
+fn connects(ours: (Mapping, Filtering, bool), theirs: (Mapping, Filtering, bool)) -> bool {
+    let mut nats = [(1, ours), (2, theirs)].map(|(address, (mapping, filtering, per_mapping))| Nat {
+        address,
+        mapping,
+        filtering,
+        per_mapping,
+        mappings: BTreeMap::new(),
+        contacts: BTreeSet::new(),
+        targets: Vec::new(),
+        connected: false,
+    });
+    let advertised = [nats[0].send((9, 9)), nats[1].send((9, 9))];
+    nats[0].targets.push(advertised[1]);
+    nats[1].targets.push(advertised[0]);
+    for turn in 0..20 {
+        let (me, peer) = (turn % 2, 1 - turn % 2);
+        for target in nats[me].targets.clone() {
+            let from = nats[me].send(target);
+            if !nats[peer].lets_in(from, target.1) {
+                continue;
+            }
+            if !nats[peer].targets.contains(&from) {
+                nats[peer].targets.push(from);
+            }
+            let answered_from = nats[peer].send(from);
+            nats[me].connected |= nats[me].lets_in(answered_from, from.1) && answered_from == target;
+        }
+    }
+    nats.iter().all(|nat| nat.connected)
+}
+
+fn simulated(ours: (Mapping, Filtering), theirs: (Mapping, Filtering)) -> Path {
+    let ways = [(false, false), (false, true), (true, false), (true, true)];
+    let worked = ways.map(|(a, b)| connects((ours.0, ours.1, a), (theirs.0, theirs.1, b)));
+    match worked {
+        [true, true, true, true] => Path::Direct,
+        [false, false, false, false] => Path::Relay,
+        _ => Path::Undecided,
+    }
+}
+
+#[test]
+fn every_known_pair_comes_out_as_the_simulation_does() {
+    let known = || {
+        MAPPINGS[1..4].iter().flat_map(|mapping| FILTERINGS[1..].iter().map(move |filtering| (*mapping, *filtering)))
+    };
+    for ours in known() {
+        for theirs in known() {
+            let outlook = Outlook::between(&summary(ours.0, ours.1, 7), &summary(theirs.0, theirs.1, 8));
+            assert_eq!(outlook.path, simulated(ours, theirs), "{ours:?} and {theirs:?}");
+        }
+    }
+}
+
+/// One letter per pair: direct, relay, or `?`.
+fn table() -> String {
+    let sides = || MAPPINGS.into_iter().flat_map(|mapping| FILTERINGS.into_iter().map(move |f| (mapping, f)));
+    let name = |(mapping, filtering): (Mapping, Filtering)| {
+        let mapping = ["?", "I", "A", "P", "D"][MAPPINGS.iter().position(|m| *m == mapping).unwrap()];
+        let filtering = ["?", "i", "a", "p"][FILTERINGS.iter().position(|f| *f == filtering).unwrap()];
+        format!("{mapping}{filtering}")
+    };
+    let mut table = format!("   {}\n", sides().map(name).collect::<Vec<_>>().join(" "));
+    for ours in sides() {
+        let row: Vec<_> = sides()
+            .map(|theirs| {
+                let (us, them) = (summary(ours.0, ours.1, 7), summary(theirs.0, theirs.1, 8));
+                let outlook = Outlook::between(&us, &them);
+                assert_eq!(outlook, Outlook::between(&them, &us), "the two sides disagree");
+                let because = match outlook.reason {
+                    Reason::BothIndependent => "i",
+                    Reason::LetIn => "l",
+                    Reason::PortFiltered => "p",
+                    Reason::BothDependent => "d",
+                    Reason::MappingUnknown => "m",
+                    Reason::FilteringUnknown => "f",
+                    Reason::DetailUnknown => "x",
+                    other => panic!("{other:?} is no reason here"),
+                };
+                let path = match outlook.path {
+                    Path::Direct => "D",
+                    Path::Relay => "R",
+                    _ => "?",
+                };
+                format!("{path}{because}")
+            })
+            .collect();
+        table += &format!("{} {}\n", name(ours), row.join(" "));
+    }
+    table
+}
+
+/// Mapping (`I`ndependent, `A`ddress, `P`ort or otherwise `D`ependent) and filtering of both sides; the path (`D`irect,
+/// `R`elay) and the first letter of the reason.
+const TABLE: &str = "   ?? ?i ?a ?p I? Ii Ia Ip A? Ai Aa Ap P? Pi Pa Pp D? Di Da Dp
+?? ?m ?m ?m ?m ?m Dl Dl ?m ?m ?m ?m ?m ?m ?m ?m ?m ?m ?m ?m ?m
+?i ?m ?m ?m ?m ?m Dl Dl ?m ?m Dl Dl ?m ?m ?m ?m ?m ?m ?m ?m ?m
+?a ?m ?m ?m ?m ?m Dl Dl ?m ?m Dl ?m ?m ?m ?m ?m ?m ?m ?m ?m ?m
+?p ?m ?m ?m ?m ?m Dl Dl ?m Rp Rp Rp Rp Rp Rp Rp Rp Rp Rp Rp Rp
+I? ?m ?m ?m ?m Di Di Di Di ?f ?f ?f ?f ?f ?f ?f ?f ?f ?f ?f ?f
+Ii Dl Dl Dl Dl Di Di Di Di Dl Dl Dl Dl Dl Dl Dl Dl Dl Dl Dl Dl
+Ia Dl Dl Dl Dl Di Di Di Di Dl Dl Dl Dl Dl Dl Dl Dl Dl Dl Dl Dl
+Ip ?m ?m ?m ?m Di Di Di Di Rp Rp Rp Rp Rp Rp Rp Rp Rp Rp Rp Rp
+A? ?m ?m ?m Rp ?f Dl Dl Rp Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd
+Ai ?m Dl Dl Rp ?f Dl Dl Rp Rd Dl Dl Rd Rd Dl Dl Rd Rd Dl Dl Rd
+Aa ?m Dl ?m Rp ?f Dl Dl Rp Rd Dl ?x Rd Rd Dl ?x Rd Rd Dl ?x Rd
+Ap ?m ?m ?m Rp ?f Dl Dl Rp Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd
+P? ?m ?m ?m Rp ?f Dl Dl Rp Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd
+Pi ?m ?m ?m Rp ?f Dl Dl Rp Rd Dl Dl Rd Rd Rd Rd Rd Rd ?x ?x Rd
+Pa ?m ?m ?m Rp ?f Dl Dl Rp Rd Dl ?x Rd Rd Rd Rd Rd Rd ?x ?x Rd
+Pp ?m ?m ?m Rp ?f Dl Dl Rp Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd
+D? ?m ?m ?m Rp ?f Dl Dl Rp Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd
+Di ?m ?m ?m Rp ?f Dl Dl Rp Rd Dl Dl Rd Rd ?x ?x Rd Rd ?x ?x Rd
+Da ?m ?m ?m Rp ?f Dl Dl Rp Rd Dl ?x Rd Rd ?x ?x Rd Rd ?x ?x Rd
+Dp ?m ?m ?m Rp ?f Dl Dl Rp Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd Rd
+";
+
+#[test]
+fn the_whole_table_is_as_written_and_the_same_from_both_sides() {
+    let table = table();
+    assert!(table == TABLE, "the outlook changed:\n{table}");
+}
+
+#[test]
+fn what_is_beyond_mapping_and_filtering_is_named() {
+    let cone = |host| summary(Mapping::EndpointIndependent, Filtering::Unknown, host);
+    let outlook = |ours: &NatSummary, theirs: &NatSummary| {
+        let outlook = Outlook::between(ours, theirs);
+        assert_eq!(outlook, Outlook::between(theirs, ours));
+        (outlook.path, outlook.reason)
+    };
+    let mut evidence = Evidence::new();
+    let nothing = evidence.summary();
+    evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+    assert_eq!(outlook(&cone(7), &evidence.summary()), (Path::Relay, Reason::UdpBlocked));
+    assert_eq!(outlook(&nothing, &evidence.summary()), (Path::Relay, Reason::UdpBlocked));
+    assert_eq!(outlook(&cone(7), &nothing), (Path::Undecided, Reason::MappingUnknown));
+    assert_eq!(outlook(&cone(7), &cone(7)), (Path::Undecided, Reason::SameExternalAddress));
+    let line = "candidate:2 1 udp 1 2001:db8::5 50000 typ srflx raddr 2001:db8::5 rport 50000";
+    let open = Evidence::from_candidates([Candidate::parse(line).unwrap()]).summary();
+    assert_eq!(outlook(&cone(7), &open), (Path::Undecided, Reason::FamiliesDiffer));
+    let line = "candidate:2 1 udp 1 203.0.113.9 50000 typ srflx raddr 203.0.113.9 rport 50000";
+    let open = Evidence::from_candidates([Candidate::parse(line).unwrap()]).summary();
+    assert_eq!(open.mapping(), Mapping::Unknown);
+    assert_eq!(outlook(&cone(7), &open), (Path::Direct, Reason::BothIndependent), "nothing there that could map");
+}
+
+#[test]
+fn a_side_that_turns_up_with_another_address_passes_no_filter_by_address() {
+    let by_address = summary(Mapping::EndpointIndependent, Filtering::AddressDependent, 7);
+    let mut evidence = Evidence::new();
+    for n in 0..3 {
+        evidence.observe(Observation {
+            base: "192.168.1.5:50000".parse().unwrap(),
+            server: ServerId::Address([198, 51, 100, n].into(), 3478),
+            mapped: ([192, 0, 2, n], 50_000).into(),
+            sequence: n.into(),
+        });
+    }
+    let arbitrary = evidence.summary();
+    assert_eq!(arbitrary.pooling(), Pooling::Arbitrary);
+    assert_eq!(Outlook::between(&by_address, &arbitrary).path, Path::Undecided);
+    let dependent = summary(Mapping::Dependent, Filtering::Unknown, 8);
+    assert_eq!(Outlook::between(&by_address, &dependent).path, Path::Direct);
+}

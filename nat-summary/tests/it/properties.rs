@@ -1,0 +1,289 @@
+//! What holds for any evidence and any text.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use nat_summary::{
+    Address, BaseVerdict, Candidate, CandidateKind, Evidence, Mapping, NatType, Observation, Outcome, Rule, ServerId,
+    Transport,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+#[derive(Debug, Clone)]
+enum Fact {
+    Local(IpAddr),
+    Asked(ServerId, Outcome),
+    Observed(Observation, Option<SocketAddr>),
+    Listed(Candidate<'static>),
+    Unreadable,
+}
+
+impl Fact {
+    fn tell(&self, evidence: &mut Evidence) {
+        match self {
+            Self::Local(ip) => evidence.local(*ip),
+            Self::Asked(server, outcome) => evidence.asked(*server, *outcome),
+            Self::Observed(observation, None) => evidence.observe(*observation),
+            Self::Observed(observation, Some(plain)) => evidence.observe_both(*observation, *plain),
+            Self::Listed(candidate) => evidence.candidate(candidate),
+            Self::Unreadable => evidence.unreadable_candidate(),
+        };
+    }
+}
+
+fn evidence<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> Evidence {
+    let mut evidence = Evidence::new();
+    facts.into_iter().for_each(|fact| fact.tell(&mut evidence));
+    evidence
+}
+
+// few values each, so that facts meet
+
+fn an_ip() -> impl Strategy<Value = IpAddr> {
+    select(&[
+        "192.168.1.5",
+        "203.0.113.7",
+        "203.0.113.8",
+        "100.64.0.9",
+        "0.0.0.0",
+        "2001:db8::5",
+        "::",
+        "::ffff:10.0.0.1",
+    ])
+    .prop_map(|text| text.parse().unwrap())
+}
+
+fn an_address() -> impl Strategy<Value = SocketAddr> {
+    (an_ip(), select(&[0_u16, 50_000, 50_001])).prop_map(SocketAddr::from)
+}
+
+fn a_server() -> impl Strategy<Value = ServerId> {
+    let ip = (0..4_u8).prop_map(|n| if n == 0 { Ipv6Addr::LOCALHOST.into() } else { [198, 51, 100, n].into() });
+    (ip, select(&[3478_u16, 3479]), 0..8).prop_map(|(ip, port, kind): (IpAddr, _, _)| match kind {
+        0 => ServerId::Anonymous(port),
+        1 => ServerId::named("stun.example.org", port),
+        _ => ServerId::Address(ip, port),
+    })
+}
+
+fn an_observation() -> impl Strategy<Value = Observation> {
+    (an_address(), a_server(), an_address(), 0..4_u32).prop_map(|(base, server, mapped, sequence)| Observation {
+        base,
+        server,
+        mapped,
+        sequence,
+    })
+}
+
+fn an_outcome() -> impl Strategy<Value = Outcome> {
+    use Outcome::{Answered, Pending, Refused, TimedOut, Unreachable, Unresolved};
+    select(&[Pending, Unresolved, Unreachable, TimedOut, TimedOut, TimedOut, Refused, Answered])
+}
+
+fn a_candidate() -> impl Strategy<Value = Candidate<'static>> {
+    use CandidateKind::{Host, PeerReflexive, Relayed, ServerReflexive, Unknown};
+    let kind = select(&[Host, ServerReflexive, ServerReflexive, ServerReflexive, PeerReflexive, Relayed, Unknown]);
+    let url = select(&[None, None, Some("stun:a.example.org"), Some("stun:198.51.100.1:3478"), Some("nonsense")]);
+    (kind, an_address(), proptest::option::of(an_address()), url, any::<bool>()).prop_map(
+        |(kind, own, base, url, tcp)| Candidate {
+            kind,
+            transport: if tcp { Transport::Tcp } else { Transport::Udp },
+            address: Address::Ip(own.ip()),
+            port: own.port(),
+            related: base.map(|base| (Address::Ip(base.ip()), base.port())),
+            url,
+            ..Candidate::default()
+        },
+    )
+}
+
+fn a_fact() -> impl Strategy<Value = Fact> {
+    prop_oneof![
+        1 => an_ip().prop_map(Fact::Local),
+        2 => (a_server(), an_outcome()).prop_map(|(server, outcome)| Fact::Asked(server, outcome)),
+        4 => (an_observation(), proptest::option::of(an_address())).prop_map(|(o, plain)| Fact::Observed(o, plain)),
+        2 => a_candidate().prop_map(Fact::Listed),
+        1 => Just(Fact::Unreadable),
+    ]
+}
+
+/// What `verdict` says of the mapping, from nothing but the observations it names.
+fn is_proven(verdict: &BaseVerdict, observations: &[Observation]) -> bool {
+    let pairs = || observations.iter().flat_map(|a| observations.iter().map(move |b| (a, b)));
+    let address = |server: ServerId| match server {
+        ServerId::Address(ip, _) => (Some(ip), 0, 0),
+        ServerId::Name(hash, _) => (None, hash, 0),
+        ServerId::Anonymous(n) => (None, 0, n + 1),
+    };
+    let same_address = |a: &Observation, b: &Observation| address(a.server) == address(b.server);
+    let agree = pairs().any(|(a, b)| !same_address(a, b) && a.mapped == b.mapped);
+    let differ = pairs().any(|(a, b)| a.mapped != b.mapped);
+    let ports_differ = pairs().any(|(a, b)| same_address(a, b) && a.mapped != b.mapped);
+    let ports_agree = pairs().any(|(a, b)| same_address(a, b) && a.server != b.server && a.mapped == b.mapped);
+    match verdict.mapping {
+        Mapping::Unknown => verdict.rule == Rule::TooFewServers,
+        Mapping::EndpointIndependent => agree && !differ && verdict.rule == Rule::ServersAgree,
+        Mapping::AddressDependent => differ && ports_agree && verdict.rule == Rule::ServersDifferPortsAgree,
+        Mapping::AddressAndPortDependent => ports_differ && verdict.rule == Rule::PortsOfOneServerDiffer,
+        Mapping::Dependent => differ && verdict.rule == Rule::ServersDiffer,
+        _ => false,
+    }
+}
+
+fn a_token() -> impl Strategy<Value = String> {
+    "[!-~]{1,12}"
+}
+
+prop_compose! {
+    /// The parts of a candidate as a line can say them.
+    fn parts()(
+        foundation in "[a-zA-Z0-9+/]{1,32}",
+        component in 1..=256_u16,
+        transport in a_token(),
+        priority in any::<u32>(),
+        v4 in any::<u32>(),
+        v6 in any::<u128>(),
+        name in "[a-z0-9-]{1,20}\\.local",
+        which in (0..4_usize, 0..4_usize),
+        port in any::<u16>(),
+        kind in a_token(),
+        transport_and_kind in (0..4_usize, 0..6_usize),
+        extensions in "([!-~]{1,8}( [!-~]{1,8}){0,5})?",
+        related_port in proptest::option::of(any::<u16>()),
+    ) -> (Vec<String>, u16, u32, [IpAddr; 2], (usize, usize), u16, (usize, usize), Option<u16>) {
+        let ips = [Ipv4Addr::from_bits(v4).into(), IpAddr::from(Ipv6Addr::from_bits(v6)).to_canonical()];
+        let texts = vec![foundation, transport, name, kind, extensions];
+        (texts, component, priority, ips, which, port, transport_and_kind, related_port)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn order_never_matters(facts in vec(a_fact(), 0..40), seed in any::<prop::sample::Index>()) {
+        let whole = evidence(&facts);
+        let mut moved = facts.clone();
+        moved.rotate_left(seed.index(facts.len().max(1)));
+        prop_assert_eq!(&evidence(&moved), &whole);
+        prop_assert_eq!(&evidence(facts.iter().rev()), &whole);
+        prop_assert_eq!(evidence(facts.iter().rev()).summary(), whole.summary());
+    }
+
+    #[test]
+    fn a_shuffle_never_matters((facts, shuffled) in vec(a_fact(), 0..40).prop_flat_map(|f| (Just(f.clone()), Just(f).prop_shuffle()))) {
+        prop_assert_eq!(evidence(&facts), evidence(&shuffled));
+    }
+
+    #[test]
+    fn evidence_that_is_split_and_merged_is_the_same(facts in vec((a_fact(), any::<bool>()), 0..40)) {
+        let part = |side: bool| evidence(facts.iter().filter(|(_, s)| *s == side).map(|(fact, _)| fact));
+        let whole = evidence(facts.iter().map(|(fact, _)| fact));
+        for (mut one, other) in [(part(true), part(false)), (part(false), part(true))] {
+            one.merge(&other);
+            prop_assert_eq!(&one, &whole);
+            prop_assert_eq!(one.summary(), whole.summary());
+        }
+    }
+
+    #[test]
+    fn a_flood_keeps_the_same_facts_in_any_order(bits in vec(any::<(u8, u8, bool)>(), 0..400)) {
+        let facts: Vec<Fact> = bits.iter().map(|(base, server, mapped)| Fact::Observed(Observation {
+            base: ([192, 168, 1, 5], 50_000 + u16::from(*base)).into(),
+            server: ServerId::Address([198, 51, 100, *server].into(), 3478),
+            mapped: ([203, 0, 113, 7], 50_000 + u16::from(*mapped)).into(),
+            sequence: 0,
+        }, None)).collect();
+        let (forward, backward) = (evidence(&facts), evidence(facts.iter().rev()));
+        prop_assert!(forward.observations().eq(backward.observations()));
+        prop_assert_eq!(forward.servers(), backward.servers());
+        prop_assert_eq!(forward.summary(), backward.summary());
+    }
+
+    /// Of a server that was not asked from there before: the latest answer of one that was stands for the earlier one.
+    #[test]
+    fn an_observation_more_never_turns_dependent_into_independent(facts in vec(a_fact(), 0..30), more in an_observation()) {
+        let mut evidence = evidence(&facts);
+        let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
+        let before: BTreeSet<_> = evidence.summary().bases().filter(|b| b.mapping.is_dependent()).map(|b| (b.base, b.family())).collect();
+        let known = evidence.observations().any(|o| o.base == canonical(more.base) && o.server == more.server);
+        prop_assume!(!known || matches!(more.server, ServerId::Anonymous(_)));
+        evidence.observe(more);
+        let after = evidence.summary();
+        for (base, family) in before {
+            // beyond the eighth, a base has no place of its own
+            if let Some(verdict) = after.bases().find(|b| b.base == base && b.family() == family) {
+                prop_assert!(verdict.mapping.is_dependent(), "{:?}", verdict);
+            }
+        }
+    }
+
+    #[test]
+    fn a_verdict_names_observations_that_prove_it(facts in vec(a_fact(), 0..40)) {
+        let evidence = evidence(&facts);
+        let summary = evidence.summary();
+        for verdict in summary.bases() {
+            let behind: Vec<_> = evidence.behind(verdict).collect();
+            prop_assert!(is_proven(verdict, &behind), "{:?} from {:?}", verdict, behind);
+            prop_assert!(behind.iter().any(|o| o.mapped.ip() == verdict.external));
+            if verdict.base.port() != 0 {
+                prop_assert_eq!(verdict.port_preserved, Some(behind.iter().all(|o| o.mapped.port() == verdict.base.port())));
+                prop_assert_eq!(usize::from(verdict.observations), behind.len());
+            }
+            let is_local = verdict.external == verdict.base.ip() || evidence.locals().contains(&verdict.external);
+            prop_assert!(verdict.natted != Some(is_local), "{:?}", verdict);
+        }
+        match summary.nat_type() {
+            NatType::Open => prop_assert_eq!(summary.is_natted(), Some(false)),
+            NatType::Cone => prop_assert_eq!((summary.is_natted(), summary.mapping()), (Some(true), Mapping::EndpointIndependent)),
+            NatType::Symmetric => prop_assert!(summary.is_natted() == Some(true) && summary.mapping().is_dependent()),
+            NatType::UdpBlocked => {
+                prop_assert_eq!(evidence.observations().len(), 0);
+                prop_assert!(evidence.servers().iter().all(|(_, outcome)| *outcome < Outcome::Refused));
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back(parts in parts()) {
+        let (texts, component, priority, ips, which, port, (transport, kind), related_port) = &parts;
+        let address = |at: usize| if at < 2 { Address::Ip(ips[at]) } else { Address::Name(&texts[2]) };
+        let known = |token: &str, names: &[&str]| names.iter().any(|name| token.eq_ignore_ascii_case(name));
+        prop_assume!(!known(&texts[1], &["udp", "tcp"]) && !known(&texts[3], &["host", "srflx", "prflx", "relay"]));
+        prop_assume!(!texts[4].to_ascii_lowercase().starts_with("raddr"));
+        let transport = [Transport::Udp, Transport::Tcp].get(*transport).copied().unwrap_or(Transport::Unknown);
+        use CandidateKind::{Host, PeerReflexive, Relayed, ServerReflexive, Unknown};
+        let kind = [Host, ServerReflexive, PeerReflexive, Relayed].get(*kind).copied().unwrap_or(Unknown);
+        let candidate = Candidate {
+            foundation: &texts[0],
+            component: *component,
+            transport,
+            priority: *priority,
+            address: address(which.0),
+            port: *port,
+            kind,
+            related: related_port.map(|port| (address(which.1), port)),
+            extensions: &texts[4],
+            url: None,
+            unknown_transport: if transport == Transport::Unknown { &texts[1] } else { "" },
+            unknown_kind: if kind == Unknown { &texts[3] } else { "" },
+        };
+        let line = candidate.to_string();
+        prop_assert_eq!(Candidate::parse(&line), Ok(candidate), "{}", line);
+    }
+
+    #[test]
+    fn no_text_panics_and_what_is_read_is_printed_alike(text in any::<String>(), near in "(a=)?candidate:[0-9] [0-9]{1,4} (udp|tcp|x) [0-9]{1,11} [0-9.:a-f%]{1,20} [0-9]{1,6} (typ|tip) [a-z]{1,6}( raddr [0-9.]{1,9} rport [0-9]{1,6})?[ -~é\r\n]{0,20}") {
+        for text in [&text, &near] {
+            if let Ok(candidate) = Candidate::parse(text) {
+                let printed = candidate.to_string();
+                prop_assert_eq!(Candidate::parse(&printed), Ok(candidate), "{}", text);
+            }
+            prop_assert!(Candidate::all_in(text).count() <= text.len() / 10);
+            let _ = (ServerId::from_url(text), ServerId::named(text, 1));
+        }
+    }
+}

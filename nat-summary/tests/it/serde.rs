@@ -1,0 +1,95 @@
+//! What is written down: stable names, and nothing lost.
+
+use nat_summary::{
+    Candidate, Evidence, Filtering, NatSummary, NatType, Observation, Outcome, Outlook, PortAllocation, ServerId,
+};
+
+fn evidence() -> Evidence {
+    let line = "candidate:2 1 udp 1 203.0.113.7 50002 typ srflx raddr 192.168.1.5 rport 50000";
+    let mut evidence = Evidence::from_candidates([Candidate::parse(line).unwrap(); 2]);
+    for n in 0..3_u8 {
+        let observation = Observation {
+            base: "192.168.1.6:50000".parse().unwrap(),
+            server: ServerId::Address([198, 51, 100, n].into(), 3478),
+            mapped: ([203, 0, 113, 7], 41_000 + u16::from(n)).into(),
+            sequence: n.into(),
+        };
+        evidence.observe_both(observation, observation.mapped);
+    }
+    evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+    evidence.local("2001:db8::5".parse().unwrap());
+    evidence.unreadable_candidate();
+    evidence
+}
+
+#[test]
+fn evidence_and_summary_come_back_as_they_went() {
+    let mut crowded = evidence();
+    for n in 0..99 {
+        crowded.asked(ServerId::Name(n, 1), Outcome::Unresolved);
+        crowded.local([10, 0, 0, n as u8].into());
+    }
+    for evidence in [Evidence::new(), evidence(), crowded] {
+        let written = serde_json::to_string(&evidence).unwrap();
+        assert_eq!(serde_json::from_str::<Evidence>(&written).unwrap(), evidence, "{written}");
+        let summary = evidence.summary();
+        let written = serde_json::to_string(&summary).unwrap();
+        assert_eq!(serde_json::from_str::<NatSummary>(&written).unwrap(), summary, "{written}");
+    }
+}
+
+#[test]
+fn the_names_stay() {
+    let summary = evidence().summary();
+    assert_eq!(
+        serde_json::to_string(&summary).unwrap(),
+        concat!(
+            r#"{"nat_type":"symmetric","filtering":"unknown","pooling":"unknown","rule":"servers_differ","#,
+            r#""counts":{"asked":4,"answered":3,"server_addresses":3,"observations":3,"bases":2},"#,
+            r#""bases":[{"base":"192.168.1.6:50000","external":"203.0.113.7","mapping":"dependent","#,
+            r#""rule":"servers_differ","natted":true,"port_preserved":false,"allocation":{"sequential":{"step":1}},"#,
+            r#""rewritten":false,"server_addresses":3,"observations":3},"#,
+            r#"{"base":"192.168.1.5:50000","external":"203.0.113.7","mapping":"endpoint_independent","#,
+            r#""rule":"servers_agree","natted":true,"port_preserved":false,"allocation":"unknown","rewritten":null,"#,
+            r#""server_addresses":2,"observations":2}]}"#,
+        )
+    );
+    assert_eq!(
+        serde_json::to_string(&evidence()).unwrap(),
+        concat!(
+            r#"{"observations":["#,
+            r#"{"base":"192.168.1.5:50000","server":"anonymous:0","mapped":"203.0.113.7:50002","sequence":0,"rewritten":null},"#,
+            r#"{"base":"192.168.1.5:50000","server":"anonymous:1","mapped":"203.0.113.7:50002","sequence":0,"rewritten":null},"#,
+            r#"{"base":"192.168.1.6:50000","server":"198.51.100.0:3478","mapped":"203.0.113.7:41000","sequence":0,"rewritten":false},"#,
+            r#"{"base":"192.168.1.6:50000","server":"198.51.100.1:3478","mapped":"203.0.113.7:41001","sequence":1,"rewritten":false},"#,
+            r#"{"base":"192.168.1.6:50000","server":"198.51.100.2:3478","mapped":"203.0.113.7:41002","sequence":2,"rewritten":false}],"#,
+            r#""servers":[{"server":"198.51.100.0:3478","outcome":"answered"},{"server":"198.51.100.1:3478","outcome":"answered"},"#,
+            r#"{"server":"198.51.100.2:3478","outcome":"answered"},{"server":"name:de060d0a96edc689:3478","outcome":"timed_out"}],"#,
+            r#""locals":["2001:db8::5"],"list":{"local_hosts":0,"maybe_global_hosts":0,"signs_of_life":1},"#,
+            r#""crowded":{"servers":false,"locals":false},"#,
+            r#""discarded":{"impossible":0,"not_udp":0,"unreadable":1,"overflow":0}}"#,
+        )
+    );
+    let outlook = Outlook::between(&summary, &Evidence::new().summary());
+    assert_eq!(serde_json::to_string(&outlook).unwrap(), r#"{"path":"undecided","reason":"mapping_unknown"}"#);
+    assert_eq!(serde_json::to_string(&PortAllocation::Random).unwrap(), r#""random""#);
+    assert_eq!(serde_json::to_string(&NatType::UdpBlocked).unwrap(), r#""udp_blocked""#);
+    assert_eq!(serde_json::to_string(&Filtering::AddressAndPortDependent).unwrap(), r#""address_and_port_dependent""#);
+}
+
+#[test]
+fn what_is_no_evidence_is_refused_and_what_is_not_known_is_passed_over() {
+    for text in [
+        "[]",
+        r#"{"servers":[{"server":"stun.example.org","outcome":"answered"}]}"#,
+        r#"{"servers":[{"server":"1.2.3.4:5","outcome":"bored"}]}"#,
+        r#"{"observations":7}"#,
+    ] {
+        assert!(serde_json::from_str::<Evidence>(text).is_err(), "{text}");
+    }
+    assert_eq!(serde_json::from_str::<Evidence>(r#"{"later":[1],"list":null}"#).unwrap(), Evidence::new());
+    let mut summary = serde_json::to_value(evidence().summary()).unwrap();
+    let base = summary["bases"][0].clone();
+    summary["bases"] = vec![base; 9].into();
+    assert!(serde_json::from_value::<NatSummary>(summary).is_err(), "nine bases have no room");
+}

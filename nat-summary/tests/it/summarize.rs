@@ -1,0 +1,78 @@
+//! The example, run as a person runs it.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// Exit code, standard output, standard error.
+fn summarize(arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut child = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--features", "serde", "--example", "summarize", "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .arg("--")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_vectors_are_answered_in_order_with_their_evidence() {
+    let vectors = include_str!("../data/summary.json");
+    let (code, out, err) = summarize(&[], vectors);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let cases: Vec<Value> = serde_json::from_str(vectors).unwrap();
+    let answers: Vec<Value> = serde_json::from_str(&out).unwrap();
+    assert_eq!(answers.len(), cases.len());
+    for (answer, case) in answers.iter().zip(&cases) {
+        for (key, expected) in case["expect"].as_object().unwrap() {
+            assert_eq!(&answer[key], expected, "{}: {key}", case["name"]);
+        }
+        assert!(answer["evidence"]["rule"].is_string());
+    }
+}
+
+const SDP: &str = "v=0\r\n\
+    a=candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host\r\n\
+    a=candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000\r\n\
+    a=candidate:3 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000\r\n";
+
+#[test]
+fn text_is_answered_by_a_line_or_by_json() {
+    let (code, out, _) = summarize(&[], SDP);
+    assert_eq!((code, out.as_str()), (0, "cone NAT, port kept, 203.0.113.7, 2 reflexive candidates agree\n"));
+    // the description once more, as a dump has it, changes nothing
+    let (_, again, _) = summarize(&[], &SDP.repeat(2));
+    assert_eq!(again, out);
+    let (code, out, _) = summarize(&["--json"], SDP);
+    let verdict: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &verdict["nat_type"]), (0, &"Cone NAT".into()));
+    let dump = r#"{"type":"addIceCandidate","value":"candidate:9 1 udp 1 203.0.113.99 6 typ srflx raddr 10.0.0.9 rport 5"},
+        {"type":"icecandidate","value":"candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 0.0.0.0 rport 5"}"#;
+    let (_, out, _) = summarize(&[], dump);
+    assert_eq!(out, "unknown, 203.0.113.7, 1 reflexive candidate\n", "the peer's candidates say nothing of this host");
+}
+
+#[test]
+fn bad_input_is_told_on_standard_error_with_exit_code_2() {
+    for (arguments, input, message) in [
+        (&[][..], "[{", "bad JSON"),
+        (&[], "[{}]", "case 0: either `candidates` or `evidence`"),
+        (&[], r#"[{"evidence":{"servers":[{"server":"x","outcome":"answered"}]}}]"#, "`x` is no server"),
+        (&[], r#"[{"evidence":{"servers":[{"server":"x:1","outcome":"bored"}]}}]"#, "unknown variant `bored`"),
+        (&[], "", "no candidate"),
+        (&[], "[12:00] nothing here", "no candidate"),
+        (&["--yaml"], SDP, "unknown argument"),
+    ] {
+        let (code, out, err) = summarize(arguments, input);
+        assert_eq!((code, out.as_str()), (2, ""), "{input}");
+        assert!(err.contains(message), "{err}");
+    }
+}
