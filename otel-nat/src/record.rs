@@ -27,7 +27,7 @@ mod outgoing {
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use core::time::Duration;
 
-    use nat_summary::{CandidateKind, NatSummary, Rule, Scope};
+    use nat_summary::{CandidateKind, Family, NatSummary, Pooling, PortAllocation, Rule, Scope};
     use opentelemetry::{KeyValue, Value};
 
     use super::ExternalIp;
@@ -50,7 +50,7 @@ mod outgoing {
         facts: &Facts,
         external_ip: ExternalIp,
     ) -> Vec<KeyValue> {
-        let mut out = Vec::with_capacity(22);
+        let mut out = Vec::with_capacity(26);
         let mut say = |key: &'static str, value: Option<Value>| {
             out.extend(value.map(|value| KeyValue::new(key, value)));
         };
@@ -63,7 +63,7 @@ mod outgoing {
         say(keys::ERROR_TYPE, failure.map(|reason| reason.as_str().into()));
 
         say(keys::NETWORK_TRANSPORT, Some("udp".into()));
-        say(keys::NETWORK_TYPE, summary.external_ip().map(|ip| family(ip).into()));
+        say(keys::NETWORK_TYPE, summary.family().map(|family| word(family).into()));
         say(keys::RULE, Some(rule(summary.rule()).into()));
         let counts = summary.counts();
         let asked = (counts.asked > 0).then_some(counts.asked);
@@ -72,9 +72,13 @@ mod outgoing {
         say(keys::SERVERS_DISTINCT, Some(count(counts.server_addresses)));
         say(keys::BASES, Some(count(counts.bases)));
         say(keys::OBSERVATIONS, Some(count(counts.observations)));
-        let base = summary.speaking_base().map(|verdict| verdict.base.ip()).filter(|ip| !ip.is_unspecified());
-        say(keys::BASE_SCOPE, base.map(|ip| scope(ip).into()));
-        say(keys::EXTERNAL_SCOPE, summary.external_ip().map(|ip| scope(ip).into()));
+        say(keys::BASE_SCOPE, summary.base_scope().map(|reach| scope(reach).into()));
+        say(keys::EXTERNAL_SCOPE, summary.external_scope().map(|reach| scope(reach).into()));
+        say(keys::POOLING, pooling(summary.pooling()));
+        let (allocation, step) = allocation(summary.port_allocation());
+        say(keys::PORT_ALLOCATION, allocation);
+        say(keys::PORT_STEP, step);
+        say(keys::REWRITTEN, summary.rewritten().map(Value::from));
         say(keys::GATHER_DURATION, facts.gather.map(|time| time.as_secs_f64().into()));
         say(keys::CONNECT_DURATION, facts.connect.map(|time| time.as_secs_f64().into()));
         let (local, remote) = facts.selected.unzip();
@@ -94,7 +98,7 @@ mod outgoing {
     /// Everything the metric of one attempt is grouped by: closed sets only, and never an address.
     #[cfg(feature = "metrics")]
     pub(crate) fn labels(summary: &NatSummary, failure: Option<Reason>) -> Vec<KeyValue> {
-        group(failure, summary.nat_type(), summary.mapping(), summary.external_ip().map(family))
+        group(failure, summary.nat_type(), summary.mapping(), summary.family().map(word))
     }
 
     #[cfg(feature = "metrics")]
@@ -116,10 +120,10 @@ mod outgoing {
         Value::I64(count.into())
     }
 
-    const fn family(ip: IpAddr) -> &'static str {
-        match ip.to_canonical() {
-            IpAddr::V4(_) => "ipv4",
-            IpAddr::V6(_) => "ipv6",
+    const fn word(family: Family) -> &'static str {
+        match family {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
         }
     }
 
@@ -139,8 +143,26 @@ mod outgoing {
         }
     }
 
-    const fn scope(ip: IpAddr) -> &'static str {
-        match Scope::of(ip) {
+    fn pooling(pooling: Pooling) -> Option<Value> {
+        match pooling {
+            Pooling::Paired => Some("paired".into()),
+            Pooling::Arbitrary => Some("arbitrary".into()),
+            _ => None,
+        }
+    }
+
+    fn allocation(allocation: PortAllocation) -> (Option<Value>, Option<Value>) {
+        match allocation {
+            PortAllocation::Unknown => (None, None),
+            PortAllocation::Preserving => (Some("preserving".into()), None),
+            PortAllocation::Sequential { step } => (Some("sequential".into()), Some(Value::I64(step.into()))),
+            PortAllocation::Random => (Some("random".into()), None),
+            _ => (Some("_OTHER".into()), None),
+        }
+    }
+
+    const fn scope(scope: Scope) -> &'static str {
+        match scope {
             Scope::Global => "global",
             Scope::Private => "private",
             Scope::CarrierGrade => "carrier_grade",
@@ -249,8 +271,8 @@ mod outgoing {
                         Mapping::AddressAndPortDependent,
                         Mapping::Dependent,
                     ] {
-                        for ip in [None, Some("203.0.113.7"), Some("2001:db8::7"), Some("::ffff:203.0.113.7")] {
-                            let family = ip.map(|ip| super::family(ip.parse().unwrap()));
+                        for family in [None, Some(super::Family::V4), Some(super::Family::V6)] {
+                            let family = family.map(super::word);
                             groups.insert(format!("{:?}", super::group(failure, nat_type, mapping, family)));
                         }
                     }
