@@ -508,6 +508,25 @@ impl Inner {
         lock(&self.heard)
     }
 
+    /// Receives on the first socket of a base that serves no agent; `None` after an error, which has been waited out.
+    pub(crate) async fn recv_extra(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        match self.lines.first()?.socket.recv_from(buffer).await {
+            Ok((length, source)) => Some((length, canonical(source))),
+            Err(_) => {
+                tokio::time::sleep(ERROR_PAUSE).await;
+                None
+            }
+        }
+    }
+
+    /// Sends from the first socket; whether the system took it.
+    pub(crate) async fn send_extra(&self, datagram: &[u8], target: SocketAddr) -> bool {
+        match self.lines.first() {
+            Some(line) => line.socket.send_to(datagram, target).await.is_ok(),
+            None => false,
+        }
+    }
+
     /// From now on checks that carry this password are for the agent. False if there is an agent already.
     pub(crate) fn serve(&self, password: String, max_peers: usize) -> bool {
         for line in &self.lines {

@@ -18,6 +18,7 @@ mod base;
 pub mod compat;
 mod config;
 mod error;
+mod filtering;
 mod local;
 mod plan;
 #[cfg(feature = "responder")]
@@ -29,6 +30,9 @@ pub use agent::{Credentials, IceAgent, IceConn, IceState, RemoteCandidate, Remot
 pub use base::{Base, Dropped, GatheredCandidate, Gathering, Progress, ServerReport};
 pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
 pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
+pub use filtering::{Finding, discover_filtering};
 pub use plan::{Answered, Plan, Transmit};
-pub use transaction::{Answer, Header, Reject, TransactionId, read_answer, write_request};
+pub use transaction::{
+    Answer, Change, Header, Reject, TransactionId, other_address, read_answer, write_change_request, write_request,
+};
 pub use uri::{StunServer, UriError};

@@ -1,7 +1,7 @@
 //! A small STUN server (RFC 8489 Binding only) for tests and demonstrations, honest or silent.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -95,6 +95,76 @@ impl Drop for Responder {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// A STUN server with two addresses and two ports that answers from wherever it is asked to (RFC 5780).
+#[derive(Debug)]
+pub struct TwoAddresses {
+    address: SocketAddr,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl TwoAddresses {
+    /// Serves on the four combinations of two addresses and two ports: `[[a1:p1, a1:p2], [a2:p1, a2:p2]]`.
+    ///
+    /// # Errors
+    /// If a carrier has no local address.
+    pub fn on_conns(conns: [[Arc<dyn Conn + Send + Sync>; 2]; 2]) -> io::Result<Self> {
+        let address = |a: usize, p: usize| conns[a][p].local_addr().map_err(io::Error::other);
+        let primary = address(0, 0)?;
+        let mut tasks = Vec::new();
+        for a in 0..2 {
+            for p in 0..2 {
+                let other = address(1 - a, 1 - p)?;
+                let conns = conns.clone();
+                tasks.push(tokio::spawn(async move {
+                    let mut buffer = [0; 1500];
+                    while let Ok((length, source)) = conns[a][p].recv_from(&mut buffer).await {
+                        let request = &buffer[..length];
+                        let Some(header) = Header::peek(request).filter(|h| h.is_binding_request) else { continue };
+                        let (other_a, other_p) = changes(request);
+                        let from = &conns[a ^ usize::from(other_a)][p ^ usize::from(other_p)];
+                        let mut answer = success(header.id, source);
+                        append_other_address(&mut answer, other);
+                        let _ = from.send_to(&answer, source).await;
+                    }
+                }));
+            }
+        }
+        Ok(Self { address: primary, tasks })
+    }
+
+    /// Its first address and port.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for TwoAddresses {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Which of address and port a CHANGE-REQUEST asks to change.
+fn changes(request: &[u8]) -> (bool, bool) {
+    match request.get(20..28) {
+        Some([0, 3, 0, 4, _, _, _, flags]) => (flags & 4 != 0, flags & 2 != 0),
+        _ => (false, false),
+    }
+}
+
+fn append_other_address(answer: &mut Vec<u8>, other: SocketAddr) {
+    let (family, ip) = match other.ip() {
+        IpAddr::V4(ip) => (1, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (2, ip.octets().to_vec()),
+    };
+    let length = 4 + ip.len() as u8;
+    answer.extend_from_slice(&[0x80, 0x2c, 0, length, 0, family]);
+    answer.extend_from_slice(&other.port().to_be_bytes());
+    answer.extend_from_slice(&ip);
+    answer[3] += 4 + length;
 }
 
 /// A Binding success response with XOR-MAPPED-ADDRESS.

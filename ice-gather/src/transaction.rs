@@ -1,9 +1,9 @@
 //! One STUN exchange, bytes in and out (RFC 8489): no socket, no clock.
 
 use core::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use stun::attributes::{ATTR_ERROR_CODE, ATTR_XORMAPPED_ADDRESS};
+use stun::attributes::{ATTR_CHANGED_ADDRESS, ATTR_ERROR_CODE, ATTR_OTHER_ADDRESS, ATTR_XORMAPPED_ADDRESS};
 use stun::integrity::MessageIntegrity;
 use stun::message::{CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, Getter, METHOD_BINDING, Message, MessageType};
 use stun::xoraddr::XorMappedAddress;
@@ -100,6 +100,48 @@ pub fn write_request(id: TransactionId) -> [u8; HEADER_LEN] {
     request[4..8].copy_from_slice(&MAGIC_COOKIE);
     request[8..].copy_from_slice(&id);
     request
+}
+
+/// From where else an answer is asked for (RFC 5780 section 7.2, CHANGE-REQUEST).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// From the server's other address and other port.
+    AddressAndPort,
+    /// From its other port.
+    Port,
+}
+
+/// A Binding request that asks for its answer from elsewhere.
+#[must_use]
+pub fn write_change_request(id: TransactionId, change: Change) -> [u8; HEADER_LEN + 8] {
+    let mut request = [0; HEADER_LEN + 8];
+    request[..HEADER_LEN].copy_from_slice(&write_request(id));
+    request[3] = 8;
+    request[HEADER_LEN + 1] = 0x03;
+    request[HEADER_LEN + 3] = 4;
+    request[HEADER_LEN + 7] = match change {
+        Change::AddressAndPort => 0x06,
+        Change::Port => 0x02,
+    };
+    request
+}
+
+/// The server's other address and port: OTHER-ADDRESS (RFC 5780 section 7.4), or CHANGED-ADDRESS (RFC 3489 section
+/// 11.2.3) of older servers.
+#[must_use]
+pub fn other_address(datagram: &[u8]) -> Option<SocketAddr> {
+    let mut message = Message::new();
+    message.unmarshal_binary(datagram).ok()?;
+    [ATTR_OTHER_ADDRESS, ATTR_CHANGED_ADDRESS].into_iter().find_map(|attribute| {
+        let value = message.get(attribute).ok()?;
+        let port = u16::from_be_bytes([*value.get(2)?, *value.get(3)?]);
+        let ip: IpAddr = match (value.get(1)?, value.len()) {
+            (1, 8) => <[u8; 4]>::try_from(value.get(4..)?).ok()?.into(),
+            (2, 20) => <[u8; 16]>::try_from(value.get(4..)?).ok()?.into(),
+            _ => return None,
+        };
+        Some(SocketAddr::new(ip, port)).filter(|other| other.port() != 0 && !ip.is_unspecified())
+    })
 }
 
 /// Reads the answer to a request: class, method, attribute lengths and families are checked. Whether the transaction is

@@ -1,8 +1,9 @@
 //! The program as a person runs it, against servers on loopback.
 
 use std::process::{Command, Output};
+use std::sync::Arc;
 
-use ice_gather::responder::{Manner, Responder};
+use ice_gather::responder::{Manner, Responder, TwoAddresses};
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ice-gather")).args(arguments).output().unwrap()
@@ -37,6 +38,23 @@ async fn it_says_what_each_server_saw_and_what_that_means() {
     std::fs::remove_file(&file).unwrap();
     let from_file: serde_json::Value = serde_json::from_slice(&from_file.stdout).unwrap();
     assert_eq!(from_file["servers"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn filtering_is_found_out_only_when_asked_for() {
+    let mut conns: Vec<Arc<dyn webrtc_util::Conn + Send + Sync>> = Vec::new();
+    for address in ["127.0.0.61:34780", "127.0.0.61:34790", "127.0.0.62:34780", "127.0.0.62:34790"] {
+        conns.push(Arc::new(tokio::net::UdpSocket::bind(address).await.unwrap()));
+    }
+    let [a, b, c, d] = <[_; 4]>::try_from(conns).ok().unwrap();
+    let two_addresses = TwoAddresses::on_conns([[a, b], [c, d]]).unwrap();
+    let server = two_addresses.address().to_string();
+    let found = |arguments: &[&str]| {
+        let json: serde_json::Value = serde_json::from_slice(&run(arguments).stdout).unwrap();
+        json["summary"]["filtering_behavior"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(found(&["--json", "--timeout", "1", &server]), "unspecified");
+    assert_eq!(found(&["--json", "--timeout", "1", "--filtering", &server]), "independent");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

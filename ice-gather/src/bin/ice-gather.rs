@@ -4,9 +4,12 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ice_gather::{Base, Bind, BindConfig, GatherConfig, Gathering, Policy, Progress, ServerReport, StunServer};
+use ice_gather::{
+    Base, Bind, BindConfig, Finding, GatherConfig, Gathering, Policy, Progress, ServerReport, StunServer,
+    discover_filtering,
+};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
-use nat_summary::{Mapping, NatSummary, NatType, Outcome, Rule};
+use nat_summary::{Filtering, Mapping, NatSummary, NatType, Outcome, Rule};
 use serde_json::{Value as Json, json};
 
 const HELP: &str = "\
@@ -20,6 +23,8 @@ of public ones.
   --timeout SECONDS   whatever is unanswered by then has timed out (3)
   -4, -6              IPv4 only, IPv6 only
   --all               wait for every server, not only until the verdict is clear
+  --filtering         also find out how the NAT filters (RFC 5780), from extra sockets and with extra packets; works with
+                      servers that have a second address
   --json              one JSON object instead of text
   --help              this text
 
@@ -40,7 +45,11 @@ struct Options {
     bind: BindConfig,
     gather: GatherConfig,
     json: bool,
+    filtering: bool,
 }
+
+/// Most servers asked to help with filtering.
+const MAX_FILTERING_SERVERS: usize = 3;
 
 fn main() -> ExitCode {
     let options = match options() {
@@ -74,13 +83,19 @@ fn main() -> ExitCode {
 /// What the arguments say; nothing if they ask for help.
 fn options() -> Result<Option<Options>, String> {
     let mut arguments = lexopt::Parser::from_env();
-    let mut options =
-        Options { servers: Vec::new(), bind: BindConfig::default(), gather: GatherConfig::default(), json: false };
+    let mut options = Options {
+        servers: Vec::new(),
+        bind: BindConfig::default(),
+        gather: GatherConfig::default(),
+        json: false,
+        filtering: false,
+    };
     while let Some(argument) = arguments.next().map_err(|error| error.to_string())? {
         match argument {
             Short('4') => options.bind.ipv6 = Bind::Off,
             Short('6') => options.bind.ipv4 = Bind::Off,
             Long("json") => options.json = true,
+            Long("filtering") => options.filtering = true,
             Long("all") => options.gather.policy = Policy::All,
             Long("help") => return Ok(None),
             Long("interface") => {
@@ -160,10 +175,30 @@ async fn run(options: Options) -> Result<(), ice_gather::BindError> {
             }
         })
         .await;
-    let text = if options.json { format!("{:#}\n", to_json(&gathering)) } else { to_text(&gathering) };
+    let filtering = if options.filtering { Some(filtering(&gathering).await) } else { None };
+    let summary = gathering.evidence.summary().with_filtering(filtering.unwrap_or_default());
+    let text = if options.json {
+        format!("{:#}\n", to_json(&gathering, &summary))
+    } else {
+        to_text(&gathering, &summary, filtering)
+    };
     // a reader that went away wants no more
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
+}
+
+/// Asks a few of the servers that answered for help, each from a fresh socket beside the base.
+async fn filtering(gathering: &Gathering) -> Filtering {
+    let mut discoveries = tokio::task::JoinSet::new();
+    for report in gathering.servers.iter().filter(|report| report.outcome == Outcome::Answered) {
+        if let (StunServer::Address(server), Some(base)) = (&report.server, report.base)
+            && discoveries.len() < MAX_FILTERING_SERVERS
+            && let Ok(extra) = Base::bind(BindConfig::address(base.ip())).await
+        {
+            discoveries.spawn(discover_filtering(extra, *server));
+        }
+    }
+    Finding::agree(discoveries.join_all().await)
 }
 
 fn line(report: &ServerReport) -> String {
@@ -194,7 +229,7 @@ fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
-fn to_text(gathering: &Gathering) -> String {
+fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filtering>) -> String {
     let heads = ["server", "outcome", "round trip", "mapped", "sent"].map(str::to_owned);
     let dash = || "-".to_owned();
     let mut rows = vec![heads];
@@ -215,8 +250,17 @@ fn to_text(gathering: &Gathering) -> String {
         text += cells.join("  ").trim_end();
         text.push('\n');
     }
-    let summary = gathering.evidence.summary();
-    text += &format!("\n{summary}.\n{}\n", meaning(&summary));
+    text += &format!("\n{summary}.\n{}\n", meaning(summary));
+    if let Some(filtering) = filtering {
+        text += match filtering {
+            Filtering::EndpointIndependent => "It lets in packets from anywhere.\n",
+            Filtering::AddressDependent => "It lets in packets from addresses that were sent to before.\n",
+            Filtering::AddressAndPortDependent => {
+                "It lets in packets from addresses and ports that were sent to before.\n"
+            }
+            _ => "How it filters could not be found out.\n",
+        };
+    }
     text + &format!("Decided by: {}. {:.0} ms.\n", reason(summary.rule()), millis(gathering.elapsed))
 }
 
@@ -252,8 +296,7 @@ const fn reason(rule: Rule) -> &'static str {
     }
 }
 
-fn to_json(gathering: &Gathering) -> Json {
-    let summary = gathering.evidence.summary();
+fn to_json(gathering: &Gathering, summary: &NatSummary) -> Json {
     let counts = summary.counts();
     let servers: Vec<Json> = gathering
         .servers

@@ -1,5 +1,6 @@
 //! Integration tests on real sockets, all on loopback.
 
 mod connect;
+mod filtering;
 mod gather;
 mod hostile;
