@@ -45,6 +45,14 @@ pub const OBSERVATIONS: &str = "nat_telemetry.observations";
 pub const BASE_SCOPE: &str = "nat_telemetry.base.scope";
 /// String: how far the mapped address reaches. Absent: no mapped address.
 pub const EXTERNAL_SCOPE: &str = "nat_telemetry.external.scope";
+/// String: whether the base's address keeps one external address. Absent: unknown.
+pub const POOLING: &str = "nat_telemetry.pooling";
+/// String: how the ports of a dependent mapping follow each other. Absent: unknown.
+pub const PORT_ALLOCATION: &str = "nat_telemetry.port.allocation";
+/// Integer: from one port to the next, where they are sequential.
+pub const PORT_STEP: &str = "nat_telemetry.port.step";
+/// Boolean: whether something between rewrites addresses inside packets. Absent: unknown.
+pub const REWRITTEN: &str = "nat_telemetry.rewritten";
 /// Double, seconds: from the first server asked until gathering was told to have ended. Absent: never told.
 pub const GATHER_DURATION: &str = "nat_telemetry.gather.duration";
 /// Double, seconds: from the first connectivity check until the attempt ended. Absent: never told of one.

@@ -23,10 +23,11 @@ pub(crate) use outgoing::{Facts, record};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod outgoing {
+    use core::fmt::{self, Write as _};
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use core::time::Duration;
 
-    use nat_summary::{CandidateKind, NatSummary, Rule, Scope};
+    use nat_summary::{CandidateKind, Family, NatSummary, Pooling, PortAllocation, Rule, Scope};
     use opentelemetry::{KeyValue, Value};
 
     use super::ExternalIp;
@@ -49,7 +50,7 @@ mod outgoing {
         facts: &Facts,
         external_ip: ExternalIp,
     ) -> Vec<KeyValue> {
-        let mut out = Vec::with_capacity(22);
+        let mut out = Vec::with_capacity(26);
         let mut say = |key: &'static str, value: Option<Value>| {
             out.extend(value.map(|value| KeyValue::new(key, value)));
         };
@@ -62,7 +63,7 @@ mod outgoing {
         say(keys::ERROR_TYPE, failure.map(|reason| reason.as_str().into()));
 
         say(keys::NETWORK_TRANSPORT, Some("udp".into()));
-        say(keys::NETWORK_TYPE, summary.external_ip().map(|ip| family(ip).into()));
+        say(keys::NETWORK_TYPE, summary.family().map(|family| word(family).into()));
         say(keys::RULE, Some(rule(summary.rule()).into()));
         let counts = summary.counts();
         let asked = (counts.asked > 0).then_some(counts.asked);
@@ -71,9 +72,13 @@ mod outgoing {
         say(keys::SERVERS_DISTINCT, Some(count(counts.server_addresses)));
         say(keys::BASES, Some(count(counts.bases)));
         say(keys::OBSERVATIONS, Some(count(counts.observations)));
-        let base = summary.speaking_base().map(|verdict| verdict.base.ip()).filter(|ip| !ip.is_unspecified());
-        say(keys::BASE_SCOPE, base.map(|ip| scope(ip).into()));
-        say(keys::EXTERNAL_SCOPE, summary.external_ip().map(|ip| scope(ip).into()));
+        say(keys::BASE_SCOPE, summary.base_scope().map(|reach| scope(reach).into()));
+        say(keys::EXTERNAL_SCOPE, summary.external_scope().map(|reach| scope(reach).into()));
+        say(keys::POOLING, pooling(summary.pooling()));
+        let (allocation, step) = allocation(summary.port_allocation());
+        say(keys::PORT_ALLOCATION, allocation);
+        say(keys::PORT_STEP, step);
+        say(keys::REWRITTEN, summary.rewritten().map(Value::from));
         say(keys::GATHER_DURATION, facts.gather.map(|time| time.as_secs_f64().into()));
         say(keys::CONNECT_DURATION, facts.connect.map(|time| time.as_secs_f64().into()));
         let (local, remote) = facts.selected.unzip();
@@ -93,7 +98,7 @@ mod outgoing {
     /// Everything the metric of one attempt is grouped by: closed sets only, and never an address.
     #[cfg(feature = "metrics")]
     pub(crate) fn labels(summary: &NatSummary, failure: Option<Reason>) -> Vec<KeyValue> {
-        group(failure, summary.nat_type(), summary.mapping(), summary.external_ip().map(family))
+        group(failure, summary.nat_type(), summary.mapping(), summary.family().map(word))
     }
 
     #[cfg(feature = "metrics")]
@@ -115,10 +120,10 @@ mod outgoing {
         Value::I64(count.into())
     }
 
-    const fn family(ip: IpAddr) -> &'static str {
-        match ip.to_canonical() {
-            IpAddr::V4(_) => "ipv4",
-            IpAddr::V6(_) => "ipv6",
+    const fn word(family: Family) -> &'static str {
+        match family {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
         }
     }
 
@@ -138,8 +143,26 @@ mod outgoing {
         }
     }
 
-    const fn scope(ip: IpAddr) -> &'static str {
-        match Scope::of(ip) {
+    fn pooling(pooling: Pooling) -> Option<Value> {
+        match pooling {
+            Pooling::Paired => Some("paired".into()),
+            Pooling::Arbitrary => Some("arbitrary".into()),
+            _ => None,
+        }
+    }
+
+    fn allocation(allocation: PortAllocation) -> (Option<Value>, Option<Value>) {
+        match allocation {
+            PortAllocation::Unknown => (None, None),
+            PortAllocation::Preserving => (Some("preserving".into()), None),
+            PortAllocation::Sequential { step } => (Some("sequential".into()), Some(Value::I64(step.into()))),
+            PortAllocation::Random => (Some("random".into()), None),
+            _ => (Some("_OTHER".into()), None),
+        }
+    }
+
+    const fn scope(scope: Scope) -> &'static str {
+        match scope {
             Scope::Global => "global",
             Scope::Private => "private",
             Scope::CarrierGrade => "carrier_grade",
@@ -165,24 +188,54 @@ mod outgoing {
 
     fn let_out(ip: IpAddr, policy: ExternalIp) -> Option<String> {
         let ip = ip.to_canonical();
-        match policy {
-            ExternalIp::Full => Some(ip.to_string()),
-            ExternalIp::Prefix => Some(match ip {
-                IpAddr::V4(ip) => prefix_of_v4(ip),
-                IpAddr::V6(ip) => prefix_of_v6(ip),
-            }),
-            ExternalIp::Omit => None,
+        match (policy, ip) {
+            (ExternalIp::Full, ip) => Some(exactly(format_args!("{ip}"))),
+            (ExternalIp::Prefix, IpAddr::V4(ip)) => Some(prefix_of_v4(ip)),
+            (ExternalIp::Prefix, IpAddr::V6(ip)) => Some(prefix_of_v6(ip)),
+            (ExternalIp::Omit, _) => None,
         }
     }
 
     fn prefix_of_v4(ip: Ipv4Addr) -> String {
-        format!("{}/24", Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)))
+        exactly(format_args!("{}/24", Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8))))
     }
 
     fn prefix_of_v6(ip: Ipv6Addr) -> String {
         // 6to4, RFC 3056 section 2: 2002:V4ADDR::/48
         let length = if ip.segments()[0] == 0x2002 { 40 } else { 48 };
-        format!("{}/{length}", Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - length))))
+        exactly(format_args!("{}/{length}", Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - length)))))
+    }
+
+    /// One allocation of the right size, where a `String` that grows takes three.
+    fn exactly(text: fmt::Arguments<'_>) -> String {
+        let mut longest = Longest { bytes: [0; LONGEST], length: 0 };
+        match longest.write_fmt(text) {
+            Ok(()) => String::from_utf8_lossy(longest.written()).into_owned(),
+            Err(fmt::Error) => text.to_string(),
+        }
+    }
+
+    /// An IPv6 address that shows an IPv4 address, and a prefix length.
+    const LONGEST: usize = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128".len();
+
+    struct Longest {
+        bytes: [u8; LONGEST],
+        length: usize,
+    }
+
+    impl Longest {
+        fn written(&self) -> &[u8] {
+            self.bytes.get(..self.length).unwrap_or(&[])
+        }
+    }
+
+    impl fmt::Write for Longest {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let free = self.bytes.get_mut(self.length..).unwrap_or(&mut []);
+            free.get_mut(..text.len()).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+            self.length += text.len();
+            Ok(())
+        }
     }
 
     #[cfg(test)]
@@ -218,8 +271,8 @@ mod outgoing {
                         Mapping::AddressAndPortDependent,
                         Mapping::Dependent,
                     ] {
-                        for ip in [None, Some("203.0.113.7"), Some("2001:db8::7"), Some("::ffff:203.0.113.7")] {
-                            let family = ip.map(|ip| super::family(ip.parse().unwrap()));
+                        for family in [None, Some(super::Family::V4), Some(super::Family::V6)] {
+                            let family = family.map(super::word);
                             groups.insert(format!("{:?}", super::group(failure, nat_type, mapping, family)));
                         }
                     }
@@ -238,6 +291,11 @@ mod outgoing {
                 ("::ffff:203.0.113.7", "203.0.113.7", "203.0.113.0/24"),
                 ("2001:db8:5:6:7:8:9:a", "2001:db8:5:6:7:8:9:a", "2001:db8:5::/48"),
                 ("2002:cb00:7107:1::7", "2002:cb00:7107:1::7", "2002:cb00:7100::/40"),
+                (
+                    "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                    "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                    "ffff:ffff:ffff::/48",
+                ),
                 ("64:ff9b::203.0.113.7", "64:ff9b::cb00:7107", "64:ff9b::/48"),
             ] {
                 let ip = ip.parse().unwrap();

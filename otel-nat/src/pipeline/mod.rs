@@ -16,6 +16,8 @@
 //! assert_eq!(pipeline.delivery().exported, 1);
 //! # Ok::<(), otel_nat::pipeline::Undelivered>(())
 //! ```
+#![doc = ""]
+#![doc = include_str!("../../docs/hazards.md")]
 
 mod capture;
 mod delivery;

@@ -87,6 +87,14 @@ fn what_is_unknown_is_left_out_or_has_an_unknown_of_its_own() {
         ("no route", "-|unspecified|Unknown|-|-"),
         ("bare list", "true|address-port dependent|Symmetric NAT|203.0.113.7|false"),
         ("carrier grade", "true|independent|Cone NAT|100.64.9.9|true"),
+        ("sequential", "true|address-port dependent|Symmetric NAT|203.0.113.7|false"),
+        ("random", "true|address-port dependent|Symmetric NAT|203.0.113.7|false"),
+        ("arbitrary pool", "true|address-port dependent|Symmetric NAT|203.0.113.7|true"),
+        ("paired pool", "true|address-port dependent|Symmetric NAT|203.0.113.7|false"),
+        ("rewritten", "true|independent|Cone NAT|203.0.113.7|true"),
+        ("full cone", "true|independent|Full cone NAT|203.0.113.7|true"),
+        ("address-restricted cone", "true|independent|Address-restricted cone NAT|203.0.113.7|true"),
+        ("port-restricted cone", "true|independent|Port-restricted cone NAT|203.0.113.7|true"),
         ("nothing", "-|unspecified|Unknown|-|-"),
     ];
     let kinds = host::every_kind();
@@ -104,7 +112,13 @@ fn what_is_unknown_is_left_out_or_has_an_unknown_of_its_own() {
             .map(told)
             .join("|");
         assert_eq!(row, expected, "{kind}");
-        assert_eq!(told(keys::FILTERING_BEHAVIOR), "unspecified", "{kind}: gathering never knows the filtering");
+        let filtering = match *kind {
+            "full cone" => "independent",
+            "address-restricted cone" => "address dependent",
+            "port-restricted cone" => "address-port dependent",
+            _ => "unspecified",
+        };
+        assert_eq!(told(keys::FILTERING_BEHAVIOR), filtering, "{kind}: gathering alone never knows it");
     }
 }
 

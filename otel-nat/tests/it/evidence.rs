@@ -98,3 +98,27 @@ fn durations_nobody_told_of_are_not_there() {
     assert_eq!(value(&span, keys::GATHER_DURATION), None);
     assert_eq!(value(&span, keys::CONNECT_DURATION), None);
 }
+
+#[test]
+fn how_ports_and_addresses_are_given_out_is_told_where_it_was_seen() {
+    for (summary, pooling, allocation, step, rewritten) in [
+        (host::cone(), None, None, None, None),
+        (host::sequential(), None, Some("sequential"), Some("2"), None),
+        (host::random(), None, Some("random"), None, None),
+        (host::arbitrary_pool(), Some("arbitrary"), Some("preserving"), None, None),
+        (host::paired_pool(), Some("paired"), Some("sequential"), Some("1"), None),
+        (host::rewritten(), None, None, None, Some("true")),
+    ] {
+        let host = Host::new();
+        host.telemetry().attempt().succeeded(&summary);
+        let span = host.span();
+        for (key, expected) in [
+            (keys::POOLING, pooling),
+            (keys::PORT_ALLOCATION, allocation),
+            (keys::PORT_STEP, step),
+            (keys::REWRITTEN, rewritten),
+        ] {
+            assert_eq!(value(&span, key).as_deref(), expected, "{key}: {summary}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What every test stands on: a provider whose spans can be read back, and summaries of every kind.
 
-use nat_summary::{Evidence, NatSummary, Observation, Outcome, ServerId};
+use nat_summary::{Evidence, Filtering, NatSummary, Observation, Outcome, ServerId};
 use opentelemetry::{Value, trace::Status};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use otel_nat::Telemetry;
@@ -150,6 +150,62 @@ pub(crate) fn carrier_grade() -> NatSummary {
     seen(BASE, &[("100.64.0.1:3478", "100.64.9.9:50000"), ("100.64.0.2:3478", "100.64.9.9:50000")]).summary()
 }
 
+/// Each server sees the next port but one.
+pub(crate) fn sequential() -> NatSummary {
+    mapped_to_ports([40_002, 40_004, 40_006, 40_008])
+}
+
+/// Each server sees a port far from the others.
+pub(crate) fn random() -> NatSummary {
+    mapped_to_ports([40_002, 51_004, 1_706, 62_008])
+}
+
+fn mapped_to_ports(ports: [u16; 4]) -> NatSummary {
+    let mapped = ports.map(|port| format!("203.0.113.7:{port}"));
+    let servers = ["198.51.100.1:3478", "198.51.100.2:3478", "198.51.100.3:3478", "198.51.100.4:3478"];
+    let pairs: Vec<_> = servers.into_iter().zip(mapped.iter().map(String::as_str)).collect();
+    seen(BASE, &pairs).summary()
+}
+
+/// Each server sees another address, with the base's own port.
+pub(crate) fn arbitrary_pool() -> NatSummary {
+    seen(
+        BASE,
+        &[
+            ("198.51.100.1:3478", "203.0.113.7:50000"),
+            ("198.51.100.2:3478", "203.0.113.8:50000"),
+            ("198.51.100.3:3478", "203.0.113.9:50000"),
+        ],
+    )
+    .summary()
+}
+
+/// Many mappings, one external address.
+pub(crate) fn paired_pool() -> NatSummary {
+    let mapped: Vec<_> =
+        (1..=20).map(|n| (format!("198.51.100.{n}:3478"), format!("203.0.113.7:{}", 40_000 + n))).collect();
+    let pairs: Vec<_> = mapped.iter().map(|(server, mapped)| (server.as_str(), mapped.as_str())).collect();
+    seen(BASE, &pairs).summary()
+}
+
+/// Something between rewrites addresses inside packets.
+pub(crate) fn rewritten() -> NatSummary {
+    let mut evidence = seen(BASE, &[("198.51.100.1:3478", "203.0.113.7:50000")]);
+    let observation = Observation {
+        base: BASE.parse().unwrap(),
+        server: "198.51.100.2:3478".parse::<std::net::SocketAddr>().unwrap().into(),
+        mapped: "203.0.113.7:50000".parse().unwrap(),
+        sequence: 9,
+    };
+    evidence.observe_both(observation, BASE.parse().unwrap());
+    evidence.summary()
+}
+
+/// A cone whose filtering is known from elsewhere.
+pub(crate) fn filtered(filtering: Filtering) -> NatSummary {
+    cone().with_filtering(filtering)
+}
+
 pub(crate) fn nothing() -> NatSummary {
     Evidence::new().summary()
 }
@@ -170,6 +226,14 @@ pub(crate) fn every_kind() -> Vec<(&'static str, NatSummary)> {
         ("no route", no_route()),
         ("bare list", bare_list()),
         ("carrier grade", carrier_grade()),
+        ("sequential", sequential()),
+        ("random", random()),
+        ("arbitrary pool", arbitrary_pool()),
+        ("paired pool", paired_pool()),
+        ("rewritten", rewritten()),
+        ("full cone", filtered(Filtering::EndpointIndependent)),
+        ("address-restricted cone", filtered(Filtering::AddressDependent)),
+        ("port-restricted cone", filtered(Filtering::AddressAndPortDependent)),
         ("nothing", nothing()),
     ]
 }

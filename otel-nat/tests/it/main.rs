@@ -1,7 +1,12 @@
 //! Integration tests: what really goes out, as an exporter sees it.
 #![cfg(not(target_arch = "wasm32"))]
 
+#[cfg(all(feature = "metrics", feature = "otlp-http", feature = "otlp-grpc"))]
+mod canary;
+#[cfg(all(feature = "otlp-http", feature = "otlp-grpc"))]
+mod collector;
 mod contract;
+mod dependencies;
 mod drops;
 mod evidence;
 mod global;
