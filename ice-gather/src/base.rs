@@ -23,6 +23,7 @@ use crate::error::BindError;
 use crate::local;
 use crate::plan::{Plan, Request};
 use crate::transaction::{Header, Reject, authenticates};
+use crate::unreachable::Watch;
 use crate::uri::StunServer;
 
 /// Longest datagram read while gathering: only STUN is expected then.
@@ -343,12 +344,13 @@ impl Base {
         let sent_before = inner.start_plan(servers, config, started);
         let mut lookups = resolve(servers);
         let (first, second) = (inner.lines.first(), inner.lines.get(1));
+        let watches: Vec<Watch<'_>> = inner.lines.iter().filter_map(Line::watch).collect();
         let mut first_buffer = vec![0_u8; GATHER_MTU];
         let mut second_buffer = vec![0_u8; if second.is_some() { GATHER_MTU } else { 0 }];
 
         let mut told = Told::default();
         while !inner.is_gathered() {
-            inner.send_due().await;
+            inner.send_due(&watches).await;
             inner.news(&mut told).into_iter().for_each(&mut progress);
             let wake_at = inner.next_timeout().unwrap_or_else(Instant::now);
             tokio::select! {
@@ -358,10 +360,10 @@ impl Base {
                 Some(resolved) = lookups.join_next() => inner.resolved(resolved.ok()),
                 () = inner.answered.notified() => {}
                 (line, received) = receive(first, &mut first_buffer) => {
-                    inner.sort(line, received.map(|(n, source)| (&first_buffer[..n], source))).await;
+                    inner.sort(line, received.map(|(n, source)| (&first_buffer[..n], source)), &watches).await;
                 }
                 (line, received) = receive(second, &mut second_buffer) => {
-                    inner.sort(line, received.map(|(n, source)| (&second_buffer[..n], source))).await;
+                    inner.sort(line, received.map(|(n, source)| (&second_buffer[..n], source)), &watches).await;
                 }
             }
         }
@@ -452,6 +454,13 @@ impl Line {
             wake: Notify::new(),
             closed: AtomicBool::new(false),
             peers: Mutex::default(),
+        }
+    }
+
+    fn watch(&self) -> Option<Watch<'_>> {
+        match &self.socket {
+            Socket::Udp(socket) => Some(Watch::new(socket)),
+            Socket::Conn(_) => None,
         }
     }
 
@@ -610,12 +619,15 @@ impl Inner {
         self.heard().plan.as_ref().and_then(Plan::poll_timeout)
     }
 
-    async fn send_due(&self) {
+    async fn send_due(&self, watches: &[Watch<'_>]) {
         loop {
             let due = self.heard().plan.as_mut().and_then(|plan| plan.poll_transmit(Instant::now()));
             let Some(transmit) = due else { return };
             let Some(line) = self.lines.iter().find(|line| line.bound == transmit.socket) else { return };
-            if line.socket.send_to(&transmit.bytes, transmit.server).await.is_err()
+            let send = || line.socket.send_to(&transmit.bytes, transmit.server);
+            // an error may be about a server asked before
+            if send().await.is_err()
+                && (!self.file_unreachable(watches) || send().await.is_err())
                 && let Some(plan) = &mut self.heard().plan
             {
                 plan.handle_send_error(transmit.request);
@@ -623,9 +635,21 @@ impl Inner {
         }
     }
 
+    /// Files what ICMP said of single servers; whether it said anything.
+    fn file_unreachable(&self, watches: &[Watch<'_>]) -> bool {
+        let unreachable: Vec<SocketAddr> = watches.iter().flat_map(Watch::take).collect();
+        if let Some(plan) = &mut self.heard().plan {
+            unreachable.iter().for_each(|server| plan.handle_unreachable(canonical(*server)));
+        }
+        !unreachable.is_empty()
+    }
+
     /// Sorts what came in while gathering: our answers are filed, the peer's checks kept, the rest dropped and counted.
-    async fn sort(&self, line: &Line, received: io::Result<(&[u8], SocketAddr)>) {
+    async fn sort(&self, line: &Line, received: io::Result<(&[u8], SocketAddr)>, watches: &[Watch<'_>]) {
         let Ok((datagram, source)) = received else {
+            if self.file_unreachable(watches) {
+                return;
+            }
             self.heard().dropped.socket_errors += 1;
             tokio::time::sleep(ERROR_PAUSE).await;
             return;

@@ -24,6 +24,7 @@ mod plan;
 #[cfg(feature = "responder")]
 pub mod responder;
 mod transaction;
+mod unreachable;
 mod uri;
 
 pub use agent::{Credentials, IceAgent, IceConn, IceState, RemoteCandidate, RemoteDescription, Role};

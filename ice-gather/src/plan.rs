@@ -180,6 +180,15 @@ impl Plan {
         }
     }
 
+    /// An ICMP message said that `server` cannot be reached. It may be forged, so an answer still counts.
+    pub fn handle_unreachable(&mut self, server: SocketAddr) {
+        for request in &mut self.requests {
+            if request.server == server && request.sends > 0 && request.outcome == Outcome::Pending {
+                request.outcome = Outcome::Unreachable;
+            }
+        }
+    }
+
     /// A datagram that may be an answer came in on `socket` from `source`. A request ends with its first answer; the id
     /// and the source must be those of the request.
     ///

@@ -42,6 +42,14 @@ pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<String> {
     })
 }
 
+/// A value as a person reads it: text in quotes.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{:?}", text.as_str()),
+        other => other.to_string(),
+    }
+}
+
 /// A span in full, one field a line.
 pub(crate) fn describe(span: &SpanData) -> String {
     let unix = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -73,7 +81,7 @@ pub(crate) fn describe(span: &SpanData) -> String {
     field("duration", format!("{:.1} ms", duration.as_secs_f64() * 1000.0));
     field("status", format!("{:?}", span.status));
     for kv in &span.attributes {
-        field("attribute", format!("{} = {:?}", kv.key, kv.value));
+        field("attribute", format!("{} = {}", kv.key, shown(&kv.value)));
     }
     out
 }

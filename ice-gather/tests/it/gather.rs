@@ -73,7 +73,9 @@ async fn a_name_is_resolved_and_a_bad_one_is_unresolved() {
     let invalid = gathering.servers.iter().find(|s| s.server == servers[1]).unwrap();
     assert_eq!(invalid.outcome, Outcome::Unresolved);
     let resolved = gathering.servers.iter().find(|s| s.server == "127.0.0.1:9".parse().unwrap()).unwrap();
-    assert_eq!(resolved.sends, 2, "localhost was asked by its address");
+    // nobody listens there: where the system says so, once is enough
+    let (sends, outcome) = if cfg!(target_os = "linux") { (1, Outcome::Unreachable) } else { (2, Outcome::TimedOut) };
+    assert_eq!((resolved.sends, resolved.outcome), (sends, outcome), "localhost was asked by its address");
 }
 
 #[tokio::test]

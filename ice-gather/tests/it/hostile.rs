@@ -142,3 +142,40 @@ async fn checks_of_strangers_never_reach_the_agent() {
     assert_eq!(base.dropped().unauthenticated, 50);
     agent.close().await;
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_unreachable_server_is_told_apart_from_a_silent_one() {
+    let closed = UdpSocket::bind("127.0.0.71:0").await.unwrap().local_addr().unwrap();
+    let silent = UdpSocket::bind("127.0.0.72:0").await.unwrap();
+    let honest = ice_gather::responder::Responder::bind("127.0.0.73:0").await.unwrap();
+    let base = base().await;
+    let mut config = GatherConfig::default();
+    config.deadline = Duration::from_millis(400);
+    let servers = [closed, silent.local_addr().unwrap(), honest.address()].map(StunServer::Address);
+    let gathering = base.gather(&servers, &config).await;
+    let outcomes: Vec<_> = gathering.servers.iter().map(|s| s.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Unreachable, Outcome::TimedOut, Outcome::Answered]);
+
+    // nobody home anywhere: no wait, and no word of a firewall
+    let gathering = base.gather(&servers[..1], &config).await;
+    assert_eq!(gathering.evidence.servers().len(), 3, "evidence of earlier gatherings stays");
+    assert!(gathering.elapsed < Duration::from_millis(200), "{:?}", gathering.elapsed);
+    let fresh = crate::gather::base().await;
+    let gathering = fresh.gather(&servers[..1], &config).await;
+    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Unknown);
+}
+
+/// What a socket heard of an unreachable server while gathering must not break the connection later.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_unreachable_server_is_forgotten_once_gathering_ends() {
+    let closed = UdpSocket::bind("127.0.0.74:0").await.unwrap().local_addr().unwrap();
+    let base = base().await;
+    let mut config = GatherConfig::default();
+    config.deadline = Duration::from_millis(100);
+    base.gather(&[StunServer::Address(closed)], &config).await;
+    let agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    assert_eq!(base.dropped().socket_errors, 0);
+    agent.close().await;
+}
