@@ -398,6 +398,19 @@ impl Line {
         Some((datagram.len(), source))
     }
 
+    /// What the kernel is known to hold, unless something else comes first. A carrier of another kind never knows.
+    #[inline]
+    fn take_waiting(&self, buffer: &mut [u8]) -> Option<io::Result<(usize, SocketAddr)>> {
+        let Socket::Udp(socket) = &self.socket else { return None };
+        if self.closed.load(Ordering::Acquire) || self.early_len.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        match socket.try_recv_from(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            received => Some(received),
+        }
+    }
+
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.wake.notify_one();
@@ -580,6 +593,20 @@ impl Inner {
     /// The agent's reading end: whatever is not ours, straight from the socket into the agent's buffer. Fails once the
     /// line is closed, and only then: the agent's loop ends for ever on the first error.
     pub(crate) async fn recv_for_agent(&self, line: &Line, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        // a flood must not starve whatever else runs on this thread
+        tokio::task::consume_budget().await;
+        // under load a datagram waits already: taking it needs no waker
+        match line.take_waiting(buffer) {
+            Some(Ok((length, source))) if self.is_for_agent(line, source, &buffer[..length]) => {
+                return Ok((length, source));
+            }
+            Some(Err(_)) => bump(&mut self.heard().dropped.socket_errors),
+            _ => {}
+        }
+        self.wait_for_agent(line, buffer).await
+    }
+
+    async fn wait_for_agent(&self, line: &Line, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         loop {
             if line.closed.load(Ordering::Acquire) {
                 return Err(io::ErrorKind::NotConnected.into());
@@ -600,16 +627,27 @@ impl Inner {
                 }
                 continue;
             };
-            let datagram = &buffer[..length];
-            let is_for_agent = match Header::peek(datagram) {
-                None => true,
-                Some(header) if header.is_response => !self.file_answer(line, source, datagram),
-                Some(header) if header.is_binding_request => self.admits(line, source, datagram),
-                Some(_) => lock(&line.peers).addresses.contains(&source),
-            };
-            if is_for_agent {
+            if self.is_for_agent(line, source, &buffer[..length]) {
                 return Ok((length, source));
             }
+        }
+    }
+
+    #[inline]
+    fn is_for_agent(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+        match Header::peek(datagram) {
+            None => true,
+            Some(header) => self.is_stun_for_agent(header, line, source, datagram),
+        }
+    }
+
+    fn is_stun_for_agent(&self, header: Header, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+        if header.is_response {
+            !self.file_answer(line, source, datagram)
+        } else if header.is_binding_request {
+            self.admits(line, source, datagram)
+        } else {
+            lock(&line.peers).addresses.contains(&source)
         }
     }
 

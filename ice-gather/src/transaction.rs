@@ -30,11 +30,16 @@ pub struct Header {
 
 impl Header {
     /// Tells STUN from everything else on the same socket (RFC 7983): one byte's comparison for a datagram that is not.
+    #[inline]
     #[must_use]
     pub fn peek(datagram: &[u8]) -> Option<Self> {
         if datagram.first().is_none_or(|first| *first > 3) {
             return None;
         }
+        Self::read(datagram)
+    }
+
+    fn read(datagram: &[u8]) -> Option<Self> {
         let header: &[u8; HEADER_LEN] = datagram.first_chunk()?;
         if header[4..8] != MAGIC_COOKIE {
             return None;

@@ -1,5 +1,6 @@
 //! What a maintainer runs: `cargo xtask help` lists it.
 
+mod bench;
 mod bounds;
 mod ci;
 mod demo;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use lexopt::prelude::{Long, Value, ValueExt};
 
-/// Counts every allocation, for `leak`.
+/// Counts every allocation, for `leak` and `bench`.
 #[global_allocator]
 static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
 
@@ -26,6 +27,7 @@ cargo xtask <command> [options]
 
   demo   one consumer on real sockets, then behind simulated NATs   [--json]
   leak   bytes, tasks and descriptors left per attempt, on each path [--cycles N] [--json]
+  bench  [gather|path|scale]: beside stock webrtc-ice; many at once  [--json]
   ci     everything a change has to pass
   help   this list
 ";
@@ -33,6 +35,7 @@ cargo xtask <command> [options]
 #[derive(Debug, Default)]
 struct Options {
     json: bool,
+    part: Option<String>,
     cycles: Option<u32>,
 }
 
@@ -58,12 +61,16 @@ fn run() -> Result<bool, Failure> {
             Long("cycles") => options.cycles = Some(arguments.value()?.parse()?),
             Long("help") => command = Some("help".to_owned()),
             Value(value) if command.is_none() => command = Some(value.string()?),
+            Value(value) if options.part.is_none() && command.as_deref() == Some("bench") => {
+                options.part = Some(value.string()?);
+            }
             other => return Err(other.unexpected().into()),
         }
     }
     match command.as_deref() {
         Some("demo") => runtime()?.block_on(demo::run(options.json)),
         Some("leak") => runtime()?.block_on(leak::run(options.cycles.unwrap_or(bounds::LEAK_CYCLES), options.json)),
+        Some("bench") => runtime()?.block_on(bench::run(options.part.as_deref(), options.json)),
         Some("ci") => ci::run(),
         Some("help") => {
             print!("{HELP}");
