@@ -281,6 +281,10 @@ impl Base {
 
         while !inner.is_gathered() {
             inner.send_due().await;
+            // a request that could not be sent has ended as well, and may have been the last
+            if inner.is_gathered() {
+                break;
+            }
             let wake_at = inner.next_timeout().unwrap_or_else(Instant::now);
             tokio::select! {
                 // timers first: a flood of datagrams must not outlast the deadline
