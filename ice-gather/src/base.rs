@@ -530,7 +530,7 @@ impl Inner {
     /// Sorts what came in while gathering: our answers are filed, the peer's checks kept, the rest dropped and counted.
     async fn sort(&self, line: &Line, received: io::Result<(&[u8], SocketAddr)>) {
         let Ok((datagram, source)) = received else {
-            self.heard().dropped.socket_errors += 1;
+            bump(&mut self.heard().dropped.socket_errors);
             tokio::time::sleep(ERROR_PAUSE).await;
             return;
         };
@@ -684,7 +684,7 @@ impl Inner {
             round_trip: None,
             sends: 0,
         }));
-        reports.sort_by_key(|r| servers.iter().position(|s| *s == r.server).unwrap_or(usize::MAX));
+        reports.sort_by_cached_key(|r| servers.iter().position(|s| *s == r.server).unwrap_or(usize::MAX));
 
         let observed = |mapped| heard.plan.as_ref().is_some_and(|plan| plan.possible().any(|o| o.mapped == mapped));
         let mut candidates: Vec<GatheredCandidate> = Vec::new();
