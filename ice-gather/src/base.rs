@@ -352,6 +352,10 @@ impl Base {
         while !inner.is_gathered() {
             inner.send_due(&watches).await;
             inner.news(&mut told).into_iter().for_each(&mut progress);
+            // a request that could not be sent has ended as well, and may have been the last
+            if inner.is_gathered() {
+                break;
+            }
             let wake_at = inner.next_timeout().unwrap_or_else(Instant::now);
             tokio::select! {
                 // timers first: a flood of datagrams must not outlast the deadline
@@ -486,6 +490,19 @@ impl Line {
         let target = buffer.get_mut(..datagram.len())?;
         target.copy_from_slice(&datagram);
         Some((datagram.len(), source))
+    }
+
+    /// What the kernel is known to hold, unless something else comes first. A carrier of another kind never knows.
+    #[inline]
+    fn take_waiting(&self, buffer: &mut [u8]) -> Option<io::Result<(usize, SocketAddr)>> {
+        let Socket::Udp(socket) = &self.socket else { return None };
+        if self.closed.load(Ordering::Acquire) || self.early_len.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        match socket.try_recv_from(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            received => Some(received),
+        }
     }
 
     pub(crate) fn close(&self) {
@@ -650,7 +667,7 @@ impl Inner {
             if self.file_unreachable(watches) {
                 return;
             }
-            self.heard().dropped.socket_errors += 1;
+            bump(&mut self.heard().dropped.socket_errors);
             tokio::time::sleep(ERROR_PAUSE).await;
             return;
         };
@@ -722,6 +739,20 @@ impl Inner {
     /// The agent's reading end: whatever is not ours, straight from the socket into the agent's buffer. Fails once the
     /// line is closed, and only then: the agent's loop ends for ever on the first error.
     pub(crate) async fn recv_for_agent(&self, line: &Line, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        // a flood must not starve whatever else runs on this thread
+        tokio::task::consume_budget().await;
+        // under load a datagram waits already: taking it needs no waker
+        match line.take_waiting(buffer) {
+            Some(Ok((length, source))) if self.is_for_agent(line, source, &buffer[..length]) => {
+                return Ok((length, source));
+            }
+            Some(Err(_)) => bump(&mut self.heard().dropped.socket_errors),
+            _ => {}
+        }
+        self.wait_for_agent(line, buffer).await
+    }
+
+    async fn wait_for_agent(&self, line: &Line, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         loop {
             if line.closed.load(Ordering::Acquire) {
                 return Err(io::ErrorKind::NotConnected.into());
@@ -742,18 +773,27 @@ impl Inner {
                 }
                 continue;
             };
-            let datagram = &buffer[..length];
-            let is_for_agent = match Header::peek(datagram) {
-                None => true,
-                Some(header) if header.is_response => !self.file_answer(line, source, datagram),
-                Some(header) if header.is_binding_request => self.admits(line, source, datagram),
-                Some(_) => {
-                    matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
-                }
-            };
-            if is_for_agent {
+            if self.is_for_agent(line, source, &buffer[..length]) {
                 return Ok((length, source));
             }
+        }
+    }
+
+    #[inline]
+    fn is_for_agent(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+        match Header::peek(datagram) {
+            None => true,
+            Some(header) => self.is_stun_for_agent(header, line, source, datagram),
+        }
+    }
+
+    fn is_stun_for_agent(&self, header: Header, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+        if header.is_response {
+            !self.file_answer(line, source, datagram)
+        } else if header.is_binding_request {
+            self.admits(line, source, datagram)
+        } else {
+            matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
         }
     }
 
@@ -776,7 +816,7 @@ impl Inner {
             round_trip: None,
             sends: 0,
         }));
-        reports.sort_by_key(|r| servers.iter().position(|s| *s == r.server).unwrap_or(usize::MAX));
+        reports.sort_by_cached_key(|r| servers.iter().position(|s| *s == r.server).unwrap_or(usize::MAX));
 
         let candidates = self.candidates(&heard);
         let packets_sent = heard.plan.as_ref().map_or(0, Plan::next_sequence) - sent_before;

@@ -233,10 +233,14 @@ impl Plan {
         }
     }
 
-    /// Two distinct server addresses answered one base: the least that can prove independence.
+    /// Two distinct server addresses answered one base: the least that can prove independence. If any two do, one of them
+    /// is not the first one's.
     fn has_quorum(&self) -> bool {
-        let other_address = |a: &Observation, b: &Observation| !a.server.is_same_address(&b.server);
-        self.possible().any(|a| self.possible().any(|b| a.base == b.base && other_address(&a, &b)))
+        self.possible().any(|a| self.first_on(a.base).is_some_and(|first| !a.server.is_same_address(&first.server)))
+    }
+
+    fn first_on(&self, base: SocketAddr) -> Option<Observation> {
+        self.possible().find(|o| o.base == base)
     }
 
     /// The observations that count: a lie no NAT can tell is none.
@@ -286,12 +290,11 @@ impl Plan {
     /// One base is mapped differently toward different servers: no further answer takes that back. While another port
     /// of a server that answered is still missing, the kind of dependence is open.
     fn is_dependent(&self) -> bool {
-        let differ = self.possible().any(|a| self.possible().any(|b| a.base == b.base && a.mapped != b.mapped));
-        let two_ports_open = self.requests.iter().any(|a| {
-            a.outcome == Outcome::Pending
-                && self.requests.iter().any(|b| a.server.ip() == b.server.ip() && a.server != b.server)
-        });
-        differ && !two_ports_open
+        let differ = |a: Observation| self.first_on(a.base).is_some_and(|first| a.mapped != first.mapped);
+        let other_port = |a: &Request| {
+            self.requests.iter().any(|b| a.server.ip() == b.server.ip() && a.server.port() != b.server.port())
+        };
+        self.possible().any(differ) && !self.requests.iter().any(|a| a.outcome == Outcome::Pending && other_port(a))
     }
 
     fn time_out(&mut self) {

@@ -5,8 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use stun::attributes::{ATTR_CHANGED_ADDRESS, ATTR_ERROR_CODE, ATTR_OTHER_ADDRESS, ATTR_XORMAPPED_ADDRESS};
 use stun::integrity::MessageIntegrity;
-use stun::message::{CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, Getter, METHOD_BINDING, Message, MessageType};
-use stun::xoraddr::XorMappedAddress;
+use stun::message::{CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, METHOD_BINDING, Message, MessageType};
 
 /// Length of the header of a message (RFC 8489 section 5).
 pub(crate) const HEADER_LEN: usize = 20;
@@ -30,11 +29,16 @@ pub struct Header {
 
 impl Header {
     /// Tells STUN from everything else on the same socket (RFC 7983): one byte's comparison for a datagram that is not.
+    #[inline]
     #[must_use]
     pub fn peek(datagram: &[u8]) -> Option<Self> {
         if datagram.first().is_none_or(|first| *first > 3) {
             return None;
         }
+        Self::read(datagram)
+    }
+
+    fn read(datagram: &[u8]) -> Option<Self> {
         let header: &[u8; HEADER_LEN] = datagram.first_chunk()?;
         if header[4..8] != MAGIC_COOKIE {
             return None;
@@ -171,15 +175,26 @@ pub fn read_answer(datagram: &[u8]) -> Result<(TransactionId, Answer), Reject> {
     Ok((header.id, answer))
 }
 
-/// 8 bytes with family 1, or 20 with family 2 (RFC 8489 section 14.2); the library takes less.
+/// 8 bytes with family 1, or 20 with family 2, the first byte ignored (RFC 8489 sections 14.1 and 14.2). The library
+/// takes shorter ones, and refuses those whose first byte is not zero.
 fn mapped_address(message: &Message) -> Option<SocketAddr> {
     let value = message.get(ATTR_XORMAPPED_ADDRESS).ok()?;
-    if !matches!((value.len(), value.get(1)), (8, Some(1)) | (20, Some(2))) {
-        return None;
-    }
-    let mut mapped = XorMappedAddress::default();
-    mapped.get_from(message).ok()?;
-    Some(SocketAddr::new(mapped.ip, mapped.port))
+    let (ip, port) = match *value.as_slice() {
+        [_, 1, high, low, ref ip @ ..] => (IpAddr::from(xor(ip.try_into().ok()?, MAGIC_COOKIE)), [high, low]),
+        [_, 2, high, low, ref ip @ ..] => {
+            let mut mask = [0; 16];
+            mask[..4].copy_from_slice(&MAGIC_COOKIE);
+            mask[4..].copy_from_slice(&message.transaction_id.0);
+            (IpAddr::from(xor(ip.try_into().ok()?, mask)), [high, low])
+        }
+        _ => return None,
+    };
+    let [high, low, ..] = MAGIC_COOKIE;
+    Some(SocketAddr::new(ip, u16::from_be_bytes(xor(port, [high, low]))))
+}
+
+fn xor<const N: usize>(value: [u8; N], mask: [u8; N]) -> [u8; N] {
+    std::array::from_fn(|n| value[n] ^ mask[n])
 }
 
 /// The code alone (RFC 8489 section 14.8): the library's error type panics when one with a broken reason is shown.

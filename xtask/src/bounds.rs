@@ -20,3 +20,32 @@ pub(crate) const LEAK_BYTES: f64 = 1.0;
 
 /// Each fuzz target, unless one says otherwise: enough to replay the corpus and go a little beyond.
 pub(crate) const FUZZ_SECONDS: u64 = 60;
+
+/// Time to a verdict with every server alive, as a multiple of stock webrtc-ice's: the same one round trip, and not a
+/// timer's tick more.
+pub(crate) const ALL_LIVE: f64 = 1.1;
+/// Beyond this it is no longer the machine.
+pub(crate) const ALL_LIVE_GATE: f64 = 1.5;
+
+/// How much faster than stock with one server of five dead: its fixed 5 s against a round trip and a grace period, 60 ms.
+pub(crate) const ONE_DEAD: f64 = 50.0;
+/// Below this it is no longer the machine.
+pub(crate) const ONE_DEAD_GATE: f64 = 25.0;
+
+/// With 30 % loss each way a verdict has to stand by then. Three of a server's requests fit in, so one server stays
+/// unheard with (1 - 0.7^2)^3 = 13.3 %, and fewer than two of five are heard with 0.14 %.
+pub(crate) const DECIDED_WITHIN: Duration = Duration::from_secs(1);
+/// The share of gatherings in which it does.
+pub(crate) const DECIDED_SHARE: f64 = 0.99;
+
+/// Datagrams per second through the base, of what a bare socket or stock webrtc-ice receives.
+pub(crate) const DATA_PATH: f64 = 0.97;
+/// Below this it is no longer the machine: a copy or a lock per datagram shows like this.
+pub(crate) const DATA_PATH_GATE: f64 = 0.8;
+/// Allocations added per datagram: none. The fraction leaves room for the library's keepalives, one every 2 s.
+pub(crate) const ALLOCATIONS_ADDED: f64 = 0.005;
+
+/// Gatherings at once, a few first, to compare with.
+pub(crate) const GATHERS_AT_ONCE: [usize; 3] = [100, 500, 2_000];
+/// Peak heap per gathering with the most at once, of that with the fewest: flat, but for tables that double.
+pub(crate) const SCALE_HEAP: f64 = 1.2;

@@ -1,5 +1,6 @@
 //! What a maintainer runs: `cargo xtask help` lists it.
 
+mod bench;
 mod bounds;
 mod ci;
 mod demo;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use lexopt::prelude::{Long, Value, ValueExt};
 
-/// Counts every allocation, for `leak`.
+/// Counts every allocation, for `leak` and `bench`.
 #[global_allocator]
 static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
 
@@ -30,6 +31,7 @@ cargo xtask <command> [options]
   leak   bytes, tasks and descriptors left per attempt, on each path [--cycles N] [--json]
   fuzz   every fuzz target of every crate; needs nightly and cargo-fuzz [--seconds N]
   wasm   the judge as WebAssembly, under Node
+  bench  [gather|path|scale]: beside stock webrtc-ice; many at once  [--json]
   ci     everything a change has to pass
   help   this list
 ";
@@ -37,6 +39,7 @@ cargo xtask <command> [options]
 #[derive(Debug, Default)]
 struct Options {
     json: bool,
+    part: Option<String>,
     cycles: Option<u32>,
     seconds: Option<u64>,
 }
@@ -64,6 +67,9 @@ fn run() -> Result<bool, Failure> {
             Long("seconds") => options.seconds = Some(arguments.value()?.parse()?),
             Long("help") => command = Some("help".to_owned()),
             Value(value) if command.is_none() => command = Some(value.string()?),
+            Value(value) if options.part.is_none() && command.as_deref() == Some("bench") => {
+                options.part = Some(value.string()?);
+            }
             other => return Err(other.unexpected().into()),
         }
     }
@@ -74,6 +80,7 @@ fn run() -> Result<bool, Failure> {
             fuzz::run(&root(), options.seconds.unwrap_or(bounds::FUZZ_SECONDS)).map(|()| true).map_err(Into::into)
         }
         Some("wasm") => wasm::run(&root()).map(|()| true).map_err(Into::into),
+        Some("bench") => runtime()?.block_on(bench::run(options.part.as_deref(), options.json)),
         Some("ci") => ci::run(),
         Some("help") => {
             print!("{HELP}");

@@ -68,6 +68,24 @@ impl UDPMux for Mux {
     }
 }
 
+#[cfg(feature = "measure")]
+impl crate::Base {
+    /// Receives on the first socket what an agent would receive, to measure it without one.
+    #[doc(hidden)]
+    pub async fn recv_as_agent(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
+        let line = self.inner().lines().first().ok_or(std::io::ErrorKind::NotConnected)?;
+        self.inner().recv_for_agent(line, buffer).await
+    }
+
+    /// The same through the interface of the ICE library, which boxes a future per datagram.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn agent_end(&self) -> Option<Arc<dyn Conn + Send + Sync>> {
+        self.inner().lines().first()?;
+        Some(Arc::new(MuxConn { base: Arc::clone(self.inner()), line: 0 }))
+    }
+}
+
 /// One socket of the base, as the agent sees it.
 struct MuxConn {
     base: Arc<Inner>,

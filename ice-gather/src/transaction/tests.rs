@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use stun::message::{Message, Setter};
+use stun::xoraddr::XorMappedAddress;
 
 use super::*;
 
@@ -58,6 +59,14 @@ fn a_mapped_address_of_every_other_length_or_family_is_unreadable() {
             assert!(fits || answer == Ok((ID, Answer::Unreadable)), "family {family}, {length} bytes: {answer:?}");
         }
     }
+}
+
+#[test]
+fn the_first_byte_of_a_mapped_address_is_ignored() {
+    let good = success("203.0.113.7:50000");
+    let mut odd = good.clone();
+    odd[24] = 0xff;
+    assert_eq!(read_answer(&odd), read_answer(&good), "RFC 8489 section 14.1");
 }
 
 #[test]

@@ -1,0 +1,353 @@
+//! Time, answers, packets, sockets and heap of one gathering: ours and stock webrtc-ice's, on the same servers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ice_gather::{Base, BindConfig, GatherConfig, Gathering, StunServer};
+use nat_summary::{Mapping, Outcome};
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use super::delayed::{Delayed, Path};
+use super::{Spread, Target, data_path, live_bytes, pass, show, stock};
+use crate::{Failure, bounds, table};
+
+const SERVERS: u8 = 5;
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+/// Gatherings kept alive at once to see what one holds.
+const HELD: usize = 20;
+/// A gathering that loses packets mostly waits: so many wait at once.
+const AT_ONCE: usize = 25;
+/// When sockets are counted: all requests are out, and no answer can be back.
+const SOCKETS_OPEN: Duration = Duration::from_millis(10);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Gatherer {
+    Ours,
+    /// Ours, told to wait for every server until the deadline.
+    OursWaiting,
+    Stock,
+}
+
+impl Gatherer {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::OursWaiting => "ours, waiting for all",
+            Self::Stock => "stock",
+        }
+    }
+}
+
+struct Case {
+    name: &'static str,
+    dead: u8,
+    loss: f64,
+    /// How often each gatherer gathers.
+    gathers: &'static [(Gatherer, usize)],
+}
+
+const CASES: [Case; 3] = [
+    Case { name: "5 live", dead: 0, loss: 0.0, gathers: &[(Gatherer::Ours, 60), (Gatherer::Stock, 60)] },
+    Case { name: "1 of 5 dead", dead: 1, loss: 0.0, gathers: &[(Gatherer::Ours, 60), (Gatherer::Stock, 20)] },
+    Case {
+        name: "30 % loss each way",
+        dead: 0,
+        loss: 0.3,
+        gathers: &[(Gatherer::Ours, 500), (Gatherer::OursWaiting, 100), (Gatherer::Stock, 100)],
+    },
+];
+
+#[derive(Debug, Serialize)]
+struct Row {
+    case: &'static str,
+    gatherer: Gatherer,
+    gathers: usize,
+    milliseconds: Spread,
+    /// Gatherings whose mapping is known at the end; stock gives none to judge by.
+    decided: Option<usize>,
+    decided_in_time: Option<usize>,
+    /// Answers of live servers that the gathering ended without.
+    answers_lost: usize,
+    answers_possible: usize,
+    packets: u64,
+    sockets: usize,
+    heap_bytes: i64,
+}
+
+struct Sample {
+    elapsed: Duration,
+    decided: Option<bool>,
+    answered: usize,
+    packets: Option<u32>,
+}
+
+/// What a gathering holds once it is complete.
+enum Held {
+    Ours { _base: Base, _gathering: Gathering },
+    Stock(stock::Gathered),
+}
+
+pub(crate) async fn run(json: bool) -> Result<bool, Failure> {
+    let mut rows = Vec::new();
+    let mut targets = Vec::new();
+    for (number, case) in (0..).zip(&CASES) {
+        if !json {
+            eprintln!("{} ...", case.name);
+        }
+        let path = Path { round_trip: ROUND_TRIP, loss: case.loss, is_dead: false, seed: 1_000 * number };
+        let servers = Delayed::cohort(SERVERS, case.dead, path)?;
+        rows.extend(measure(case, &servers, &mut targets).await?);
+    }
+    targets.extend(judge(&rows)?);
+    if !json {
+        eprintln!("data path ...");
+    }
+    let data_path = data_path::measure().await?;
+    targets.extend(data_path.judge());
+    let passed = pass(&targets);
+    if json {
+        let all = serde_json::json!({ "passed": passed, "gather": rows, "data_path": data_path, "targets": targets });
+        println!("{all:#}");
+    } else {
+        println!("{}\n{}\n{}", show_rows(&rows), data_path.show(), show(&targets));
+    }
+    Ok(passed)
+}
+
+async fn measure(case: &Case, servers: &[Delayed], targets: &mut Vec<Target>) -> Result<Vec<Row>, Failure> {
+    let addresses: Arc<[SocketAddr]> = servers.iter().map(Delayed::address).collect();
+    let live = usize::from(SERVERS - case.dead);
+    let is_lossless = case.loss == 0.0;
+    // the first of each kind pays for what is set up once
+    for (gatherer, _) in case.gathers.iter().filter(|_| is_lossless && case.dead == 0) {
+        batch(*gatherer, &addresses, 3).await?;
+    }
+    let mut samples: Vec<Vec<Sample>> = case.gathers.iter().map(|_| Vec::new()).collect();
+    let mut packets = vec![0; case.gathers.len()];
+    // in turns, so that both see the same machine; those that mostly wait, many at once
+    let most = case.gathers.iter().map(|(_, gathers)| *gathers).max().unwrap_or(0);
+    for turn in 0..most {
+        for (place, (gatherer, gathers)) in case.gathers.iter().enumerate() {
+            let waits = !is_lossless || (*gatherer == Gatherer::Stock && case.dead > 0);
+            let size = if waits { AT_ONCE.min(*gathers) } else { 1 };
+            if turn * size >= *gathers {
+                continue;
+            }
+            let before = sent(servers).await;
+            let (batch, held) = batch(*gatherer, &addresses, size).await?;
+            let arrived = sent(servers).await - before;
+            let claimed: Option<u32> = batch.iter().map(|sample| sample.packets).sum();
+            if is_lossless && claimed.is_some_and(|claimed| u64::from(claimed) != arrived) {
+                targets.push(Target::count("packets sent are counted", arrived, format!("{claimed:?}"), false));
+            }
+            packets[place] += arrived;
+            samples[place].extend(batch);
+            close(held).await?;
+        }
+    }
+    let mut rows = Vec::new();
+    for (((gatherer, gathers), samples), packets) in case.gathers.iter().zip(samples).zip(packets) {
+        let sockets = sockets_of(*gatherer, &addresses).await?;
+        let heap_bytes = heap_of(*gatherer, &addresses).await?;
+        let in_time = |s: &&Sample| s.decided == Some(true) && s.elapsed <= bounds::DECIDED_WITHIN;
+        let is_judged = samples.iter().all(|s| s.decided.is_some());
+        rows.push(Row {
+            case: case.name,
+            gatherer: *gatherer,
+            gathers: *gathers,
+            milliseconds: Spread::of(samples.iter().map(|s| s.elapsed.as_secs_f64() * 1e3).collect()),
+            decided: is_judged.then(|| samples.iter().filter(|s| s.decided == Some(true)).count()),
+            decided_in_time: is_judged.then(|| samples.iter().filter(in_time).count()),
+            answers_lost: samples.iter().map(|s| live - s.answered.min(live)).sum(),
+            answers_possible: live * samples.len(),
+            packets,
+            sockets,
+            heap_bytes,
+        });
+    }
+    Ok(rows)
+}
+
+/// Requests that arrived at the servers, once none is on its way.
+async fn sent(servers: &[Delayed]) -> u64 {
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    servers.iter().map(Delayed::requests).sum()
+}
+
+async fn batch(
+    gatherer: Gatherer,
+    servers: &Arc<[SocketAddr]>,
+    size: usize,
+) -> Result<(Vec<Sample>, Vec<Held>), Failure> {
+    let mut gathers = JoinSet::new();
+    for _ in 0..size {
+        gathers.spawn(once(gatherer, Arc::clone(servers)));
+    }
+    let (mut samples, mut held) = (Vec::with_capacity(size), Vec::with_capacity(size));
+    while let Some(done) = gathers.join_next().await {
+        let (sample, holds) = done??;
+        samples.push(sample);
+        held.push(holds);
+    }
+    Ok((samples, held))
+}
+
+async fn close(held: Vec<Held>) -> Result<(), Failure> {
+    for held in held {
+        if let Held::Stock(gathered) = held {
+            gathered.close().await?;
+        }
+    }
+    Ok(())
+}
+
+/// One gathering, sockets and all.
+async fn once(gatherer: Gatherer, servers: Arc<[SocketAddr]>) -> Result<(Sample, Held), Failure> {
+    if gatherer == Gatherer::Stock {
+        let gathered = stock::gather(&servers).await?;
+        let sample = Sample { elapsed: gathered.elapsed, decided: None, answered: gathered.answered, packets: None };
+        return Ok((sample, Held::Stock(gathered)));
+    }
+    let servers: Vec<_> = servers.iter().copied().map(StunServer::Address).collect();
+    let mut config = GatherConfig::default();
+    if gatherer == Gatherer::OursWaiting {
+        config.grace = config.deadline;
+    }
+    let started = Instant::now();
+    let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+    let gathering = base.gather(&servers, &config).await;
+    let sample = Sample {
+        elapsed: started.elapsed(),
+        decided: Some(gathering.evidence.summary().mapping() != Mapping::Unknown),
+        answered: gathering.servers.iter().filter(|server| server.outcome == Outcome::Answered).count(),
+        packets: Some(gathering.packets_sent),
+    };
+    Ok((sample, Held::Ours { _base: base, _gathering: gathering }))
+}
+
+/// Sockets one gathering has open while it waits for its answers.
+async fn sockets_of(gatherer: Gatherer, servers: &Arc<[SocketAddr]>) -> Result<usize, Failure> {
+    // what the gathering before still closes
+    tokio::time::sleep(SOCKETS_OPEN).await;
+    let before = open_sockets();
+    let gathering = tokio::spawn(once(gatherer, Arc::clone(servers)));
+    tokio::time::sleep(SOCKETS_OPEN).await;
+    let open = open_sockets().saturating_sub(before);
+    let (_, held) = gathering.await??;
+    close(vec![held]).await?;
+    Ok(open)
+}
+
+fn open_sockets() -> usize {
+    let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") else { return 0 };
+    let links = descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+}
+
+/// Live heap bytes that one complete gathering holds.
+async fn heap_of(gatherer: Gatherer, servers: &Arc<[SocketAddr]>) -> Result<i64, Failure> {
+    let before = live_bytes();
+    let (samples, held) = batch(gatherer, servers, HELD).await?;
+    drop(samples);
+    tokio::time::sleep(SOCKETS_OPEN).await;
+    let holds = (live_bytes() - before) / HELD as i64;
+    close(held).await?;
+    Ok(holds)
+}
+
+fn judge(rows: &[Row]) -> Result<Vec<Target>, Failure> {
+    let row = |case: usize, gatherer| {
+        let name = CASES[case].name;
+        rows.iter().find(|r| r.case == name && r.gatherer == gatherer).ok_or("a row is missing")
+    };
+    let [live, dead, lossy] = [0, 1, 2].map(|case| row(case, Gatherer::Ours));
+    let (live, dead, lossy) = (live?, dead?, lossy?);
+    let slower = live.milliseconds.median / row(0, Gatherer::Stock)?.milliseconds.median;
+    let faster = row(1, Gatherer::Stock)?.milliseconds.median / dead.milliseconds.median;
+    let in_time = lossy.decided_in_time.unwrap_or(0);
+    let per_server = |row: &Row| row.packets as f64 / (row.gathers * usize::from(SERVERS)) as f64;
+    let decided = |row: &Row| row.decided == Some(row.gathers);
+    Ok(vec![
+        Target::time(
+            "5 live: time, of stock's",
+            format!("<= {} x", bounds::ALL_LIVE),
+            format!("{slower:.3} x"),
+            slower <= bounds::ALL_LIVE,
+            slower > bounds::ALL_LIVE_GATE,
+        ),
+        Target::time(
+            "1 of 5 dead: faster than stock",
+            format!(">= {} x", bounds::ONE_DEAD),
+            format!("{faster:.1} x"),
+            faster >= bounds::ONE_DEAD,
+            faster < bounds::ONE_DEAD_GATE,
+        ),
+        Target::count(
+            "30 % loss: decided within 1 s",
+            format!(">= {} %", bounds::DECIDED_SHARE * 100.0),
+            format!("{in_time} of {}", lossy.gathers),
+            in_time as f64 >= bounds::DECIDED_SHARE * lossy.gathers as f64,
+        ),
+        Target::count(
+            "without loss: decided",
+            "all",
+            format!(
+                "{} + {} of {} + {}",
+                live.decided.unwrap_or(0),
+                dead.decided.unwrap_or(0),
+                live.gathers,
+                dead.gathers
+            ),
+            decided(live) && decided(dead),
+        ),
+        Target::count(
+            "without loss: packets per server",
+            1,
+            format!("{} and {}", per_server(live), per_server(dead)),
+            [live, dead].map(per_server) == [1.0; 2],
+        ),
+        Target::count(
+            "sockets per family",
+            1,
+            format!("{}, {}, {}", live.sockets, dead.sockets, lossy.sockets),
+            [live, dead, lossy].iter().all(|row| row.sockets == 1),
+        ),
+    ])
+}
+
+fn show_rows(rows: &[Row]) -> String {
+    let heads = [
+        "case",
+        "gatherer",
+        "gathers",
+        "ms p10",
+        "median",
+        "p90",
+        "max",
+        "decided",
+        "in 1 s",
+        "answers lost",
+        "packets/gather",
+        "sockets",
+        "heap KiB",
+    ];
+    let cells = |row: &Row| {
+        let count = |n: Option<usize>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        let Spread { p10, median, p90, max } = row.milliseconds;
+        let mut cells = vec![row.case.to_owned(), row.gatherer.name().to_owned(), row.gathers.to_string()];
+        cells.extend([p10, median, p90, max].map(|ms| format!("{ms:.1}")));
+        cells.extend([
+            count(row.decided),
+            count(row.decided_in_time),
+            format!("{} of {}", row.answers_lost, row.answers_possible),
+            format!("{:.2}", row.packets as f64 / row.gathers as f64),
+            row.sockets.to_string(),
+            format!("{:.1}", row.heap_bytes as f64 / 1024.0),
+        ]);
+        cells
+    };
+    table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+}

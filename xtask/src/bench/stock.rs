@@ -1,0 +1,118 @@
+//! Stock webrtc-ice, as its own documentation drives it: what ours is measured beside.
+
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use webrtc_ice::agent::Agent;
+use webrtc_ice::agent::agent_config::AgentConfig;
+use webrtc_ice::candidate::{Candidate, CandidateType};
+use webrtc_ice::mdns::MulticastDnsMode;
+use webrtc_ice::network_type::NetworkType;
+use webrtc_ice::url::{ProtoType, SchemeType, Url};
+use webrtc_util::Conn;
+
+use crate::Failure;
+
+/// Longer than its fixed wait of 5 s for a silent server.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One gathering that is complete, with the agent that made it.
+pub(crate) struct Gathered {
+    agent: Agent,
+    pub(crate) elapsed: Duration,
+    /// Server-reflexive candidates: one for each server that answered.
+    pub(crate) answered: usize,
+}
+
+impl Gathered {
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        Ok(self.agent.close().await?)
+    }
+}
+
+/// Gathers from the loopback address until the library says that it is complete. Multicast DNS is off: it would cost
+/// it a socket and a task more.
+pub(crate) async fn gather(servers: &[SocketAddr]) -> Result<Gathered, Failure> {
+    let started = Instant::now();
+    let types = vec![CandidateType::Host, CandidateType::ServerReflexive];
+    let agent = Agent::new(config(servers, types)).await?;
+    let mut found = candidates(&agent);
+    agent.gather_candidates()?;
+    let mut answered = 0;
+    while let Some(candidate) = tokio::time::timeout(PATIENCE, found.recv()).await?.ok_or("the agent fell silent")? {
+        answered += usize::from(candidate.candidate_type() == CandidateType::ServerReflexive);
+    }
+    Ok(Gathered { agent, elapsed: started.elapsed(), answered })
+}
+
+fn config(servers: &[SocketAddr], candidate_types: Vec<CandidateType>) -> AgentConfig {
+    let url = |server: &SocketAddr| Url {
+        scheme: SchemeType::Stun,
+        host: server.ip().to_string(),
+        port: server.port(),
+        proto: ProtoType::Udp,
+        ..Url::default()
+    };
+    AgentConfig {
+        urls: servers.iter().map(url).collect(),
+        candidate_types,
+        network_types: vec![NetworkType::Udp4],
+        multicast_dns_mode: MulticastDnsMode::Disabled,
+        include_loopback: true,
+        ip_filter: Arc::new(Some(Box::new(|ip| ip == IpAddr::from([127, 0, 0, 1])))),
+        check_interval: Duration::from_millis(20),
+        // none while datagrams are counted
+        keepalive_interval: Some(Duration::from_secs(60)),
+        ..AgentConfig::default()
+    }
+}
+
+type Found = Option<Arc<dyn Candidate + Send + Sync>>;
+
+fn candidates(agent: &Agent) -> mpsc::Receiver<Found> {
+    let (tx, rx) = mpsc::channel(32);
+    agent.on_candidate(Box::new(move |candidate| {
+        let _ = tx.try_send(candidate);
+        Box::pin(std::future::ready(()))
+    }));
+    rx
+}
+
+/// Two agents connected on loopback, each on a socket of its own.
+pub(crate) struct Pair {
+    agents: [Agent; 2],
+    pub(crate) sender: Arc<dyn Conn + Send + Sync>,
+    pub(crate) receiver: Arc<dyn Conn + Send + Sync>,
+}
+
+impl Pair {
+    pub(crate) async fn connect() -> Result<Self, Failure> {
+        let make =
+            |is_controlling| Agent::new(AgentConfig { is_controlling, ..config(&[], vec![CandidateType::Host]) });
+        let agents = [make(true).await?, make(false).await?];
+        for (from, to) in [(0, 1), (1, 0)] {
+            let mut found = candidates(&agents[from]);
+            agents[from].gather_candidates()?;
+            while let Some(candidate) = found.recv().await.ok_or("the agent fell silent")? {
+                let line = candidate.marshal();
+                let remote = webrtc_ice::candidate::candidate_base::unmarshal_candidate(&line)?;
+                agents[to].add_remote_candidate(&(Arc::new(remote) as _))?;
+            }
+        }
+        let (a, b) = (agents[0].get_local_user_credentials().await, agents[1].get_local_user_credentials().await);
+        let ((_keep_a, cancel_a), (_keep_b, cancel_b)) = (mpsc::channel(1), mpsc::channel(1));
+        let (sender, receiver) =
+            tokio::try_join!(agents[0].dial(cancel_a, b.0, b.1), agents[1].accept(cancel_b, a.0, a.1))?;
+        Ok(Self { agents, sender, receiver })
+    }
+
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        for agent in &self.agents {
+            agent.close().await.map_err(Box::<dyn Error + Send + Sync>::from)?;
+        }
+        Ok(())
+    }
+}
