@@ -17,3 +17,8 @@ pub(crate) const LEAK_CYCLES_CI: u32 = 300;
 /// Live heap bytes per attempt. The smallest leak of a real object is a byte per attempt; below it is the jitter of
 /// queues and tables that reached a new high-water mark.
 pub(crate) const LEAK_BYTES: f64 = 1.0;
+
+/// Gatherings of a lossy case that may hear fewer than two servers: of five, with four requests each and three of ten
+/// packets lost each way, one in nine thousand does.
+#[cfg(target_os = "linux")]
+pub(crate) const LAB_STARVED: usize = 1;

@@ -3,6 +3,8 @@
 mod bounds;
 mod ci;
 mod demo;
+#[cfg(target_os = "linux")]
+mod lab;
 mod leak;
 mod nat_world;
 mod peers;
@@ -26,14 +28,19 @@ cargo xtask <command> [options]
 
   demo   one consumer on real sockets, then behind simulated NATs   [--json]
   leak   bytes, tasks and descriptors left per attempt, on each path [--cycles N] [--json]
+  lab    the gatherer behind real NATs, in network namespaces        [--json] [--quick] [--only NAME] [--install]
   ci     everything a change has to pass
   help   this list
 ";
 
 #[derive(Debug, Default)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the lab reads some of them"))]
 struct Options {
     json: bool,
     cycles: Option<u32>,
+    quick: bool,
+    only: Option<String>,
+    install: bool,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +63,9 @@ fn run() -> Result<bool, Failure> {
         match argument {
             Long("json") => options.json = true,
             Long("cycles") => options.cycles = Some(arguments.value()?.parse()?),
+            Long("quick") => options.quick = true,
+            Long("only") => options.only = Some(arguments.value()?.string()?),
+            Long("install") => options.install = true,
             Long("help") => command = Some("help".to_owned()),
             Value(value) if command.is_none() => command = Some(value.string()?),
             other => return Err(other.unexpected().into()),
@@ -64,6 +74,12 @@ fn run() -> Result<bool, Failure> {
     match command.as_deref() {
         Some("demo") => runtime()?.block_on(demo::run(options.json)),
         Some("leak") => runtime()?.block_on(leak::run(options.cycles.unwrap_or(bounds::LEAK_CYCLES), options.json)),
+        #[cfg(target_os = "linux")]
+        Some("lab") if options.install => lab::install(),
+        #[cfg(target_os = "linux")]
+        Some("lab") => lab::run(&lab::Choice { json: options.json, quick: options.quick, only: options.only }),
+        #[cfg(not(target_os = "linux"))]
+        Some("lab") => Err("skipped: the lab needs Linux".into()),
         Some("ci") => ci::run(),
         Some("help") => {
             print!("{HELP}");
