@@ -287,14 +287,45 @@ impl Plan {
         }
     }
 
-    /// One base is mapped differently toward different servers: no further answer takes that back. While another port
-    /// of a server that answered is still missing, the kind of dependence is open.
+    /// One base is mapped differently toward different servers: no further answer takes that back, and it is this base
+    /// that speaks for the host. While another port of a server that answered is still missing, the kind of dependence
+    /// is open.
     fn is_dependent(&self) -> bool {
-        let differ = |a: Observation| self.first_on(a.base).is_some_and(|first| a.mapped != first.mapped);
+        let differs = |a: &Observation| self.first_on(a.base).is_some_and(|first| a.mapped != first.mapped);
+        let mut differing: Vec<SocketAddr> = self.possible().filter(differs).map(|a| a.base).collect();
+        differing.dedup();
         let other_port = |a: &Request| {
             self.requests.iter().any(|b| a.server.ip() == b.server.ip() && a.server.port() != b.server.port())
         };
-        self.possible().any(differ) && !self.requests.iter().any(|a| a.outcome == Outcome::Pending && other_port(a))
+        let two_ports_open = || self.requests.iter().any(|a| a.outcome == Outcome::Pending && other_port(a));
+        differing.into_iter().any(|base| self.speaks(base)) && !two_ports_open()
+    }
+
+    /// Whether `base` speaks for the host whatever is still answered: it was heard by as many server addresses as any
+    /// other base can come to. Two families ask from two bases, and the NAT in front of one says nothing of the other.
+    fn speaks(&self, base: SocketAddr) -> bool {
+        let may_grow = self.sockets.len() > 1 || self.sockets.iter().any(|socket| socket.ip().is_unspecified());
+        if self.names > 0 && may_grow {
+            return false;
+        }
+        let heard = |r: &Request| r.observation().is_some_and(|o| o.is_possible());
+        let weight = |base: SocketAddr, counts: &dyn Fn(&Request) -> bool| {
+            let mut servers: Vec<IpAddr> =
+                self.requests.iter().filter(|r| r.base == base && counts(r)).map(|r| r.server.ip()).collect();
+            let observations = servers.len();
+            servers.sort_unstable();
+            servers.dedup();
+            (servers.len(), observations)
+        };
+        let certain = weight(base, &heard);
+        let mut others: Vec<SocketAddr> = self.requests.iter().map(|r| r.base).filter(|other| *other != base).collect();
+        others.sort_unstable();
+        others.dedup();
+        others.into_iter().all(|other| {
+            let most = weight(other, &|r| r.outcome == Outcome::Pending || heard(r));
+            // on a tie the lower base speaks, and IPv4 before IPv6
+            certain > most || (certain == most && base < other)
+        })
     }
 
     fn time_out(&mut self) {

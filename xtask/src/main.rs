@@ -5,6 +5,8 @@ mod bounds;
 mod ci;
 mod demo;
 mod fuzz;
+#[cfg(target_os = "linux")]
+mod lab;
 mod leak;
 mod nat_world;
 mod peers;
@@ -32,16 +34,21 @@ cargo xtask <command> [options]
   fuzz   every fuzz target of every crate; needs nightly and cargo-fuzz [--seconds N]
   wasm   the judge as WebAssembly, under Node
   bench  [gather|path|scale]: beside stock webrtc-ice; many at once  [--json]
+  lab    the gatherer behind real NATs, in network namespaces        [--json] [--quick] [--only NAME] [--install]
   ci     everything a change has to pass
   help   this list
 ";
 
 #[derive(Debug, Default)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the lab reads some of them"))]
 struct Options {
     json: bool,
     part: Option<String>,
     cycles: Option<u32>,
     seconds: Option<u64>,
+    quick: bool,
+    only: Option<String>,
+    install: bool,
 }
 
 fn main() -> ExitCode {
@@ -65,6 +72,9 @@ fn run() -> Result<bool, Failure> {
             Long("json") => options.json = true,
             Long("cycles") => options.cycles = Some(arguments.value()?.parse()?),
             Long("seconds") => options.seconds = Some(arguments.value()?.parse()?),
+            Long("quick") => options.quick = true,
+            Long("only") => options.only = Some(arguments.value()?.string()?),
+            Long("install") => options.install = true,
             Long("help") => command = Some("help".to_owned()),
             Value(value) if command.is_none() => command = Some(value.string()?),
             Value(value) if options.part.is_none() && command.as_deref() == Some("bench") => {
@@ -81,6 +91,12 @@ fn run() -> Result<bool, Failure> {
         }
         Some("wasm") => wasm::run(&root()).map(|()| true).map_err(Into::into),
         Some("bench") => runtime()?.block_on(bench::run(options.part.as_deref(), options.json)),
+        #[cfg(target_os = "linux")]
+        Some("lab") if options.install => lab::install(),
+        #[cfg(target_os = "linux")]
+        Some("lab") => lab::run(&lab::Choice { json: options.json, quick: options.quick, only: options.only }),
+        #[cfg(not(target_os = "linux"))]
+        Some("lab") => Err("skipped: the lab needs Linux".into()),
         Some("ci") => ci::run(),
         Some("help") => {
             print!("{HELP}");

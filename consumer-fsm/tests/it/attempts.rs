@@ -127,18 +127,16 @@ async fn a_dropped_attempt_that_asked_says_cancelled_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_consumers_race_for_one_producer_and_both_get_a_path() {
+async fn two_consumers_race_for_two_producers_and_both_get_a_path() {
     let stun = responders(2, Manner::Honest).await;
     let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await.unwrap();
     let signalling = HttpSignalling::new(&service.url()).unwrap();
-    let _producer = producer(signalling.clone());
+    // both outlive both attempts: either consumer may choose either
+    let _producers = [producer(signalling.clone()), producer(signalling.clone())];
     let (spans, telemetry) = Spans::new();
     let patience = Duration::from_secs(20);
     let one = attempt(signalling.clone(), cache(&stun), telemetry.clone(), patience);
-    let other = async {
-        let _second = producer(signalling.clone());
-        attempt(signalling.clone(), cache(&stun), telemetry, patience).await
-    };
+    let other = attempt(signalling.clone(), cache(&stun), telemetry, patience);
     let (one, other) = tokio::join!(one, other);
     assert_eq!((one.ending, other.ending), (Some(Ending::Success), Some(Ending::Success)));
     assert_eq!(spans.all().len(), 2);

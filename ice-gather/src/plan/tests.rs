@@ -146,6 +146,31 @@ fn a_dependent_mapping_ends_it_at_once() {
 }
 
 #[test]
+fn a_dependent_mapping_ends_it_only_on_the_base_that_speaks_for_the_host() {
+    const BASE6: &str = "[2001:db8:18::2]:50000";
+    const SIX: [&str; 3] = ["[2001:db8::1]:3478", "[2001:db8::2]:3478", "[2001:db8::3]:3478"];
+    let start = Instant::now();
+    let mut plan = Plan::new(GatherConfig::default(), vec![at(BASE), at(BASE6)], start);
+    for (id, server) in (1..).zip(SIX.iter().chain(&FIVE[..4])) {
+        plan.ask(at(server), None, [id; 12], start);
+    }
+    let asked: Vec<Transmit> = std::iter::from_fn(|| plan.poll_transmit(start)).collect();
+    let mut answer = |n: usize, mapped: &str| {
+        let Transmit { socket, server, .. } = asked[n];
+        plan.handle_datagram(start, socket, server, &answer_to(&asked[n], mapped)).unwrap();
+        plan.is_complete(start)
+    };
+    // no NAT in front of IPv6, heard first
+    assert!(!answer(0, BASE6) && !answer(1, BASE6) && !answer(2, BASE6));
+    // a symmetric one in front of IPv4: two answers prove it, but three of the four are needed to speak
+    assert!(!answer(3, "203.0.113.7:41000") && !answer(4, "203.0.113.7:41007"));
+    assert!(answer(5, "203.0.113.7:41003"));
+    let mut evidence = Evidence::new();
+    plan.record(&mut evidence);
+    assert_eq!(evidence.summary().nat_type(), NatType::Symmetric);
+}
+
+#[test]
 fn a_second_port_still_missing_keeps_the_kind_of_dependence_open() {
     let mut world = World::new(&["198.51.100.1:3478", "198.51.100.1:3479", "198.51.100.2:3478"]);
     world.answer(20, "198.51.100.1:3478", "203.0.113.7:41000").unwrap();
