@@ -6,8 +6,10 @@
 
 mod mux;
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use nat_summary::{CandidateKind, Transport};
@@ -436,17 +438,24 @@ impl IceConn {
         if Header::peek(datagram).is_some() {
             return Err(SendError::LooksLikeStun);
         }
-        if matches!(*self.state.borrow(), IceState::Failed | IceState::Closed) {
-            return Err(SendError::Closed);
+        match self.conn.send(datagram).await {
+            // what left needs no look at the state: the lines of an agent that ended take nothing
+            Ok(sent) if sent > 0 => Ok(()),
+            _ if matches!(*self.state.borrow(), IceState::Failed | IceState::Closed) => Err(SendError::Closed),
+            sent => sent.map(drop).map_err(|_| SendError::Socket),
         }
-        self.conn.send(datagram).await.map(drop).map_err(|_| SendError::Socket)
     }
 
     /// Receives one datagram; `None` once the connection failed or was closed. Cancel safe.
     pub async fn recv(&self, buffer: &mut [u8]) -> Option<usize> {
+        let mut received = self.conn.recv(buffer);
+        // under load a datagram waits already, and nobody need look at the state
+        if let Poll::Ready(received) = poll_fn(|cx| Poll::Ready(received.as_mut().poll(cx))).await {
+            return received.ok();
+        }
         let mut state = self.state.clone();
         tokio::select! {
-            received = self.conn.recv(buffer) => received.ok(),
+            received = received => received.ok(),
             _ = state.wait_for(|state| matches!(state, IceState::Failed | IceState::Closed)) => None,
         }
     }

@@ -514,6 +514,14 @@ impl Line {
         if self.closed.load(Ordering::Acquire) {
             return Err(io::ErrorKind::NotConnected.into());
         }
+        // as in `recv_for_agent`: a socket with room needs no waker
+        if let Socket::Udp(socket) = &self.socket {
+            tokio::task::consume_budget().await;
+            match socket.try_send_to(datagram, target) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return sent,
+            }
+        }
         self.socket.send_to(datagram, target).await
     }
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use consumer_fsm::signalling::{MemorySignalling, Switchboard, SwitchboardTiming};
 use consumer_fsm::transport::{Ice, Network};
 use consumer_fsm::{Consumer, Ending, StunCache, Timing};
-use ice_gather::{AgentConfig, BindConfig};
+use ice_gather::responder::Responder;
+use ice_gather::{AgentConfig, Base, BindConfig, GatherConfig, StunServer};
 use otel_nat::Telemetry;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -37,6 +38,8 @@ enum Path {
     Cancelled,
     /// The attempt is dropped at a random moment, without a word.
     Dropped,
+    /// Gathering alone, with a silent server and one that is not there, dropped after 0 to 59 ms.
+    GatherDropped,
 }
 
 /// What one path left behind.
@@ -65,7 +68,7 @@ struct Alive {
 pub(crate) async fn run(cycles: u32, json: bool) -> Result<bool, Failure> {
     self_test().await?;
     let mut rows = Vec::new();
-    for path in [Path::Success, Path::TimeOut, Path::Cancelled, Path::Dropped] {
+    for path in [Path::Success, Path::TimeOut, Path::Cancelled, Path::Dropped, Path::GatherDropped] {
         let row = measure(path, cycles.max(20), json).await?;
         if !json {
             println!("{}", line(&row));
@@ -126,7 +129,8 @@ async fn self_test() -> Result<(), Failure> {
 /// Runs the path over and over, and looks at what is alive [`LOOKS`] times on the way.
 async fn measure(path: Path, cycles: u32, json: bool) -> Result<Row, Failure> {
     let started = Instant::now();
-    let responders = peers::cohort(2, 0).await?;
+    let silent = u8::from(path == Path::GatherDropped);
+    let responders = peers::cohort(2 + silent, silent).await?;
     // a consumer that vanishes must not keep the few producers for long
     let mut holds = SwitchboardTiming::default();
     (holds.genesis, holds.exchange) = (PATIENCE, PATIENCE);
@@ -156,7 +160,10 @@ async fn measure(path: Path, cycles: u32, json: bool) -> Result<Row, Failure> {
             }
         }
         let moment = Duration::from_micros(rng.random_range(0..LONGEST_ATTEMPT_US));
-        let intended = one(path, &signalling, &transport, &telemetry, &servers, moment).await;
+        let intended = match path {
+            Path::GatherDropped => gather(&responders, Duration::from_millis(u64::from(cycle % 60))).await,
+            _ => one(path, &signalling, &transport, &telemetry, &servers, moment).await,
+        };
         if cycle >= warm_up {
             as_intended += u32::from(intended);
             span_count += spans.take().len();
@@ -174,7 +181,6 @@ async fn measure(path: Path, cycles: u32, json: bool) -> Result<Row, Failure> {
     let last = seen.last().map(|(_, alive)| *alive).ok_or("nothing measured")?;
     let bytes_per_cycle = slope(&seen);
     let (tasks, descriptors) = (last.tasks - first.tasks, last.descriptors - first.descriptors);
-    let always = matches!(path, Path::Success | Path::TimeOut);
     Ok(Row {
         path,
         cycles,
@@ -188,7 +194,11 @@ async fn measure(path: Path, cycles: u32, json: bool) -> Result<Row, Failure> {
             && tasks <= 0
             && descriptors <= 0
             // a path that is not taken proves nothing
-            && (if always { as_intended == cycles && span_count == cycles as usize } else { span_count > cycles as usize / 4 }),
+            && match path {
+                Path::Success | Path::TimeOut => as_intended == cycles && span_count == cycles as usize,
+                Path::Cancelled | Path::Dropped => span_count > cycles as usize / 4,
+                Path::GatherDropped => as_intended > cycles / 4,
+            },
     })
 }
 
@@ -249,8 +259,17 @@ async fn one(
             let (report, ()) = tokio::join!(consumer.attempt(&cancel), canceller);
             report.last_event == Some(consumer_fsm::Event::Cancelled)
         }
-        Path::Dropped => tokio::time::timeout(moment, consumer.attempt(&cancel)).await.is_err(),
+        Path::Dropped | Path::GatherDropped => tokio::time::timeout(moment, consumer.attempt(&cancel)).await.is_err(),
     }
+}
+
+/// One gathering, dropped after `moment` if it lasts that long; whether it was.
+async fn gather(responders: &[Responder], moment: Duration) -> bool {
+    let mut servers: Vec<StunServer> = responders.iter().map(Responder::server).collect();
+    // nobody listens there: one is told so, and a name leads there too
+    servers.extend(["127.0.0.1:9", "localhost:9"].into_iter().filter_map(|server| server.parse().ok()));
+    let Ok(base) = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await else { return false };
+    tokio::time::timeout(moment, base.gather(&servers, &GatherConfig::default())).await.is_err()
 }
 
 /// What is alive once everything under way has ended: tear-downs are not waited for by whoever drops an attempt, so look

@@ -74,9 +74,11 @@ impl Run {
         }
     }
 
-    /// Round by round: whatever else the machine does in one falls on both.
+    /// Round by round: whatever else the machine does in one falls on both. Two rounds make one figure, for each of them
+    /// favours one place in the order.
     fn relative_to(&self, other: &Self) -> Spread {
-        Spread::of(self.rates.iter().zip(&other.rates).map(|(a, b)| a / b).collect())
+        let ratios: Vec<f64> = self.rates.iter().zip(&other.rates).map(|(a, b)| a / b).collect();
+        Spread::of(ratios.chunks_exact(2).map(|two| (two[0] * two[1]).sqrt()).collect())
     }
 }
 
