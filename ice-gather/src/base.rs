@@ -749,6 +749,9 @@ impl Inner {
     pub(crate) async fn recv_for_agent(&self, line: &Line, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         // a flood must not starve whatever else runs on this thread
         tokio::task::consume_budget().await;
+        if line.closed.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         // under load a datagram waits already: taking it needs no waker
         match line.take_waiting(buffer) {
             Some(Ok((length, source))) if self.is_for_agent(line, source, &buffer[..length]) => {
