@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Failure, bounds, table};
+use crate::{Failure, bounds, python, table};
 
 /// A step: its name, the program with its arguments, and what to set for it.
 struct Step {
@@ -32,6 +32,7 @@ fn steps() -> Vec<Step> {
         cargo("example, peer connections", "run -q -p ice-gather --features responder --example peer_connection"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
+        Step { skip: no_collector, ..cargo("collector", "xtask collector") },
         Step { skip: no_node, ..cargo("wasm", "xtask wasm") },
         Step { skip: no_fuzz, ..cargo("fuzz", &format!("xtask fuzz --seconds {}", bounds::FUZZ_SECONDS)) },
     ]
@@ -44,6 +45,10 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
 
 fn no_node() -> Option<String> {
     (!runs("node", &["--version"])).then(|| "there is no Node to run WebAssembly with".into())
+}
+
+fn no_collector() -> Option<String> {
+    python::rotel(&crate::root()).err()
 }
 
 fn no_fuzz() -> Option<String> {

@@ -2,29 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use consumer_fsm::signalling::Switchboard;
-use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
-use consumer_fsm::transport::{Ice, Network, Transport};
-use consumer_fsm::{AttemptReport, Consumer, Datagrams, Ending, StunCache};
-use ice_gather::BindConfig;
-use nat_summary::NatType;
-use opentelemetry::Context;
-use opentelemetry::trace::{FutureExt, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use consumer_fsm::Ending;
 use opentelemetry_sdk::trace::SpanData;
-use otel_nat::{Reason, keys};
+use otel_nat::keys;
 use serde::Serialize;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use crate::nat_world::{Kind, World};
+use crate::attempts::{self, Attempted, DATAGRAMS};
 use crate::spans::{Spans, attribute, describe};
-use crate::{Failure, bounds, peers, table};
-
-/// Datagrams sent over each path, and expected back.
-const DATAGRAMS: u32 = 100;
-/// Longest wait for them to come back.
-const ECHO_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::{Failure, bounds, table};
 
 /// One line of the result.
 #[derive(Debug, Serialize)]
@@ -42,13 +27,6 @@ struct Row {
     faults: Vec<String>,
 }
 
-/// What an attempt should come to.
-struct Expected {
-    nat: &'static str,
-    verdict: NatType,
-    ending: Ending,
-}
-
 pub(crate) async fn run(json: bool) -> Result<bool, Failure> {
     let started = Instant::now();
     let say = |text: &str| {
@@ -56,49 +34,27 @@ pub(crate) async fn run(json: bool) -> Result<bool, Failure> {
             println!("{text}");
         }
     };
-    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
-    let signalling = HttpSignalling::new(&service.url())?;
     let spans = Spans::default();
+    let telemetry = spans.telemetry();
     let mut rows = Vec::new();
 
     say("On real sockets: five STUN servers on loopback addresses (one silent), signalling over HTTP\n");
-    let responders = peers::cohort(5, 1).await?;
-    let loopback = Ice::new(Network::System(BindConfig::address([127, 0, 0, 1].into())));
-    {
-        let _producer = peers::echo(signalling.clone(), loopback.clone(), Duration::MAX);
-        let expected = Expected { nat: "loopback", verdict: NatType::Open, ending: Ending::Success };
-        let (row, caught) = attempt(&signalling, loopback.clone(), peers::servers(&responders), &spans, expected).await;
+    let in_full = |attempted| {
+        let caught = spans.take();
+        let row = row(&attempted, &caught);
         say(&line(&row));
         caught.iter().for_each(|span| say(&describe(span)));
         rows.push(row);
-    }
-    {
-        let _ghost = peers::ghost(signalling.clone()).await?;
-        let expected =
-            Expected { nat: "loopback, peer silent", verdict: NatType::Open, ending: Ending::Failure(Reason::Timeout) };
-        let (row, caught) = attempt(&signalling, loopback, peers::servers(&responders), &spans, expected).await;
-        say(&line(&row));
-        caught.iter().for_each(|span| say(&describe(span)));
-        rows.push(row);
-    }
+    };
+    attempts::on_real_sockets(&telemetry, in_full).await?;
 
     say("Behind simulated NATs: the same consumer, the same code from the socket up\n");
-    for kind in Kind::ALL {
-        let world = World::new(kind).await?;
-        {
-            let _producer = peers::echo(signalling.clone(), world.producer(), Duration::MAX);
-            let ending = match kind {
-                Kind::Blocked => Ending::Failure(Reason::UdpBlocked),
-                _ => Ending::Success,
-            };
-            let expected = Expected { nat: kind.name(), verdict: kind.truth(), ending };
-            let servers = peers::servers(&world.responders);
-            let (row, _) = attempt(&signalling, world.consumer(), servers, &spans, expected).await;
-            say(&line(&row));
-            rows.push(row);
-        }
-        world.stop().await?;
-    }
+    let in_short = |attempted| {
+        let row = row(&attempted, &spans.take());
+        say(&line(&row));
+        rows.push(row);
+    };
+    attempts::behind_nats(&telemetry, in_short).await?;
 
     let elapsed = started.elapsed();
     let in_time = elapsed < bounds::DEMO;
@@ -124,57 +80,9 @@ pub(crate) async fn run(json: bool) -> Result<bool, Failure> {
     Ok(passed)
 }
 
-/// Runs one attempt as an application would, with a span of its own around it, and checks everything about it.
-async fn attempt<T: Transport>(
-    signalling: &HttpSignalling,
-    transport: T,
-    servers: StunCache,
-    spans: &Spans,
-    expected: Expected,
-) -> (Row, Vec<SpanData>) {
-    spans.take();
-    let (to_path, outbound) = mpsc::channel(DATAGRAMS as usize);
-    let (inbound, from_path) = mpsc::channel(DATAGRAMS as usize);
-    let mut consumer = Consumer::new(signalling.clone(), transport, spans.telemetry(), servers)
-        .with_datagrams(Datagrams { outbound, inbound });
-    let mut path = consumer.path();
-    let cancel = CancellationToken::new();
-    let user = async {
-        // ends without a path when the attempt does, for the sender goes with the consumer
-        let echoed = if path.wait_for(|up| *up).await.is_ok() { exchange(&to_path, from_path).await } else { 0 };
-        cancel.cancel();
-        echoed
-    };
-    let caller =
-        SpanContext::new(TraceId::from(0x5eed), SpanId::from(0x5eed), TraceFlags::SAMPLED, true, TraceState::default());
-    let attempt = async {
-        let report = consumer.attempt(&cancel).await;
-        drop(consumer);
-        report
-    }
-    .with_context(Context::new().with_remote_span_context(caller));
-    let (report, echoed) = tokio::join!(attempt, user);
-    let caught = spans.take();
-    (row(&report, echoed, &caught, &expected), caught)
-}
-
-/// Sends every datagram, and counts what comes back unchanged.
-async fn exchange(to_path: &mpsc::Sender<Bytes>, mut from_path: mpsc::Receiver<Bytes>) -> u32 {
-    let mut echoed = 0;
-    for n in 0..DATAGRAMS {
-        let datagram = Bytes::copy_from_slice(&[&[0x80][..], &n.to_be_bytes()].concat());
-        if to_path.send(datagram.clone()).await.is_err() {
-            break;
-        }
-        match tokio::time::timeout(ECHO_TIMEOUT, from_path.recv()).await {
-            Ok(Some(back)) if back == datagram => echoed += 1,
-            _ => break,
-        }
-    }
-    echoed
-}
-
-fn row(report: &AttemptReport, echoed: u32, caught: &[SpanData], expected: &Expected) -> Row {
+/// Checks everything about an attempt.
+fn row(Attempted { expected, report, echoed }: &Attempted, caught: &[SpanData]) -> Row {
+    let echoed = *echoed;
     let ms = |duration: Duration| (duration.as_secs_f64() * 10_000.0).round() / 10.0;
     let summary = &report.summary;
     let counts = summary.counts();

@@ -1,8 +1,11 @@
 //! What a maintainer runs: `cargo xtask help` lists it.
 
+mod attempts;
 mod bench;
 mod bounds;
 mod ci;
+#[cfg(feature = "collector")]
+mod collector;
 mod demo;
 mod fuzz;
 #[cfg(target_os = "linux")]
@@ -10,6 +13,7 @@ mod lab;
 mod leak;
 mod nat_world;
 mod peers;
+mod python;
 mod spans;
 mod table;
 mod tidy;
@@ -29,14 +33,16 @@ type Failure = Box<dyn Error + Send + Sync>;
 const HELP: &str = "\
 cargo xtask <command> [options]
 
-  demo   one consumer on real sockets, then behind simulated NATs   [--json]
-  leak   bytes, tasks and descriptors left per attempt, on each path [--cycles N] [--json]
-  fuzz   every fuzz target of every crate; needs nightly and cargo-fuzz [--seconds N]
-  wasm   the judge as WebAssembly, under Node
-  bench  [gather|path|scale]: beside stock webrtc-ice; many at once  [--json]
-  lab    the gatherer behind real NATs, in network namespaces        [--json] [--quick] [--only NAME] [--install]
-  ci     everything a change has to pass
-  help   this list
+  demo       one consumer on real sockets, then behind simulated NATs       [--json]
+  leak       bytes, tasks and descriptors left per attempt, on each path    [--cycles N] [--json]
+  bench      [gather|path|scale]: beside stock webrtc-ice; many at once     [--json]
+  lab        the gatherer behind real NATs, in network namespaces           [--json] [--quick] [--only NAME] [--install]
+  fuzz       every fuzz target of every crate; needs nightly and cargo-fuzz [--seconds N]
+  collector  the same attempts as `demo`, over OTLP to a real collector, and what it received, attribute by attribute;
+             needs python3 with pip                                         [--json]
+  wasm       the judge and the telemetry as WebAssembly, under Node
+  ci         everything a change has to pass
+  help       this list
 ";
 
 #[derive(Debug, Default)]
@@ -89,6 +95,10 @@ fn run() -> Result<bool, Failure> {
         Some("fuzz") => {
             fuzz::run(&root(), options.seconds.unwrap_or(bounds::FUZZ_SECONDS)).map(|()| true).map_err(Into::into)
         }
+        #[cfg(feature = "collector")]
+        Some("collector") => runtime()?.block_on(collector::run(&root(), options.json)),
+        #[cfg(not(feature = "collector"))]
+        Some("collector") => with_feature("collector"),
         Some("wasm") => wasm::run(&root()).map(|()| true).map_err(Into::into),
         Some("bench") => runtime()?.block_on(bench::run(options.part.as_deref(), options.json)),
         #[cfg(target_os = "linux")]
@@ -104,6 +114,20 @@ fn run() -> Result<bool, Failure> {
         }
         Some(other) => Err(format!("no command `{other}`; `cargo xtask help` lists them").into()),
         None => Err("which command? `cargo xtask help` lists them".into()),
+    }
+}
+
+/// Builds this program with one of its features, and hands the command on to it.
+#[cfg(not(feature = "collector"))]
+fn with_feature(feature: &str) -> Result<bool, Failure> {
+    let status = std::process::Command::new("cargo")
+        .args(["run", "--quiet", "--release", "--package", "xtask", "--features", feature, "--"])
+        .args(std::env::args_os().skip(1))
+        .status()?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => Err(format!("{status}").into()),
     }
 }
 

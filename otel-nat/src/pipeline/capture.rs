@@ -47,6 +47,11 @@ impl Capture {
         &self.provider
     }
 
+    /// What puts spans in here, for one more provider.
+    pub(super) fn processor(&self) -> impl SpanProcessor + use<> {
+        self.spans.clone()
+    }
+
     /// The spans so far, in the order of their ends.
     #[must_use]
     pub fn spans(&self) -> Vec<SpanData> {

@@ -124,6 +124,7 @@ pub struct PipelineBuilder {
     batch: Option<usize>,
     delay: Option<Duration>,
     export_timeout: Option<Duration>,
+    capture: Option<Capture>,
 }
 
 impl PipelineBuilder {
@@ -163,6 +164,12 @@ impl PipelineBuilder {
         self
     }
 
+    /// Keeps each span in `capture` too, as it was emitted. For tests: nothing bounds it.
+    pub fn with_capture(mut self, capture: &Capture) -> Self {
+        self.capture = Some(capture.clone());
+        self
+    }
+
     /// Batches to `exporter`. It is polled on a thread that belongs to no runtime: one that needs tokio panics there, and
     /// its panic is counted as a failure.
     #[must_use]
@@ -185,10 +192,13 @@ impl PipelineBuilder {
                 None => resource.build(),
             }
         });
-        let provider = SdkTracerProvider::builder()
+        let mut provider = SdkTracerProvider::builder()
             .with_resource(resource)
-            .with_span_processor(Counted::new(batches, Arc::clone(&account)))
-            .build();
+            .with_span_processor(Counted::new(batches, Arc::clone(&account)));
+        if let Some(capture) = &self.capture {
+            provider = provider.with_span_processor(capture.processor());
+        }
+        let provider = provider.build();
         Pipeline { provider, account }
     }
 

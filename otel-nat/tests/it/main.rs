@@ -21,6 +21,8 @@ mod otlp;
 mod pipelines;
 mod privacy;
 mod roots;
+#[cfg(all(feature = "otlp-http", feature = "otlp-grpc"))]
+mod rotel;
 mod table;
 mod tally;
 mod times;

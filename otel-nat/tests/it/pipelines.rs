@@ -43,6 +43,19 @@ fn emit(pipeline: &Pipeline, spans: usize) {
 const SOON: Duration = Duration::from_secs(5);
 
 #[test]
+fn a_capture_beside_an_exporter_keeps_what_it_was_given() {
+    let (other, capture) = (Capture::new(), Capture::new());
+    let (exporter, _batches, tell) = told();
+    drop(tell);
+    let pipeline = Pipeline::builder().with_capture(&capture).export_to(exporter);
+    emit(&pipeline, 3);
+    pipeline.flush().unwrap();
+    assert_eq!(counts(pipeline.delivery()), [0, 3, 0, 0]);
+    assert_eq!(capture.spans().len(), 3);
+    assert!(other.spans().is_empty(), "one capture is not another");
+}
+
+#[test]
 fn a_full_queue_drops_counts_and_does_not_wait() {
     let (exporter, batches, tell) = told();
     let pipeline = Pipeline::builder().with_queue(8).with_batch(4).export_to(exporter);

@@ -1,0 +1,249 @@
+//! A real collector on loopback, the program `rotel-agent`, and what it says it received.
+//!
+//! A file of its own: `cargo xtask collector` builds it too, and reads the same page in the same way.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use opentelemetry::trace::{Link, SpanId, SpanKind, Status};
+use opentelemetry::{KeyValue, Value};
+use opentelemetry_sdk::trace::SpanData;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Longest wait for the collector to listen.
+const START: Duration = Duration::from_secs(20);
+
+/// A running collector. It ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Rotel {
+    agent: Child,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+    printed: Arc<Mutex<String>>,
+}
+
+impl Rotel {
+    /// Starts `program` on free ports of loopback. With a `processor`, a file in Python, each span is on the page twice:
+    /// as it came, and as that left it.
+    ///
+    /// # Errors
+    /// If it does not listen in time.
+    pub(crate) fn start(program: &Path, processor: Option<&Path>) -> Result<Self, Failure> {
+        // a port that was free may be taken before it is used
+        let mut failure = None;
+        for _ in 0..3 {
+            match Self::start_once(program, processor) {
+                Ok(rotel) => return Ok(rotel),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| "no collector".into()))
+    }
+
+    fn start_once(program: &Path, processor: Option<&Path>) -> Result<Self, Failure> {
+        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let (grpc, http) = (free()?, free()?);
+        let mut command = Command::new(program);
+        command
+            .args(["start", "--otlp-grpc-endpoint", &grpc.to_string(), "--otlp-http-endpoint", &http.to_string()])
+            .args(["--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        if let Some(processor) = processor {
+            command.args([OsStr::new("--otlp-with-trace-processor"), processor.as_os_str()]);
+        }
+        let mut agent = command.spawn().map_err(|error| format!("{} does not start: {error}", program.display()))?;
+        let out = agent.stdout.take();
+        let printed = Arc::new(Mutex::new(String::new()));
+        let mut rotel = Self { agent, grpc, http, printed };
+        if let Some(out) = out {
+            let page = Arc::clone(&rotel.printed);
+            // ends with the agent
+            std::thread::spawn(move || {
+                for line in BufReader::new(out).lines().map_while(Result::ok) {
+                    *page.lock().unwrap_or_else(PoisonError::into_inner) += &(line + "\n");
+                }
+            });
+        }
+        let begun = Instant::now();
+        while [grpc, http].iter().any(|address| TcpStream::connect(address).is_err()) {
+            if let Some(status) = rotel.agent.try_wait()? {
+                return Err(format!("the collector ended at once: {status}").into());
+            }
+            if begun.elapsed() > START {
+                return Err(format!("the collector does not listen after {START:?}").into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(rotel)
+    }
+
+    /// Where OTLP/HTTP goes.
+    pub(crate) fn traces_url(&self) -> String {
+        format!("http://{}/v1/traces", self.http)
+    }
+
+    /// Where OTLP/gRPC goes.
+    pub(crate) fn grpc_url(&self) -> String {
+        format!("http://{}", self.grpc)
+    }
+
+    /// Every span received so far, in order, once `is_enough` says so or the time is over.
+    pub(crate) fn received(&self, within: Duration, is_enough: impl Fn(&[Told]) -> bool) -> Vec<Told> {
+        let begun = Instant::now();
+        loop {
+            let spans = read(&self.printed.lock().unwrap_or_else(PoisonError::into_inner));
+            if is_enough(&spans) || begun.elapsed() > within {
+                return spans;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends one line of OTLP/JSON.
+    ///
+    /// # Errors
+    /// If the collector does not take it.
+    pub(crate) fn post(&self, line: &str) -> Result<(), Failure> {
+        let mut stream = TcpStream::connect(self.http)?;
+        let head = format!(
+            "POST /v1/traces HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n",
+            self.http,
+            line.len()
+        );
+        stream.write_all((head + line).as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(format!("refused: {answer}").into()) }
+    }
+}
+
+impl Drop for Rotel {
+    fn drop(&mut self) {
+        // an error: it ended by itself
+        let _ = self.agent.kill();
+        let _ = self.agent.wait();
+    }
+}
+
+/// A span in the collector's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Trace, span and parent.
+    pub(crate) ids: [String; 3],
+    /// Name and version.
+    pub(crate) scope: String,
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    /// Code and message.
+    pub(crate) status: [String; 2],
+    /// Start and end, in nanoseconds.
+    pub(crate) times: [String; 2],
+    /// `key: Type(value)`, as they came.
+    pub(crate) attributes: Vec<String>,
+    /// As the attributes: two identities, the state and a count for each.
+    pub(crate) links: Vec<String>,
+}
+
+/// Every span on the page; the last, half of which may not be printed yet, as far as it goes.
+fn read(page: &str) -> Vec<Told> {
+    let mut spans = Vec::new();
+    let mut scope = "";
+    for (number, block) in page.split("Span #").enumerate() {
+        if number > 0 {
+            spans.push(told(scope, block));
+        }
+        if let Some((_, after)) = block.rsplit_once("InstrumentationScope ") {
+            scope = after.lines().next().unwrap_or_default();
+        }
+    }
+    spans
+}
+
+fn told(scope: &str, block: &str) -> Told {
+    let (mut attributes, mut links) = (Vec::new(), Vec::new());
+    let mut fields = Vec::new();
+    let mut section = "";
+    for line in block.lines().take_while(|line| !line.starts_with("ResourceSpans")) {
+        if let Some(pair) = line.trim().strip_prefix("-> ") {
+            let list = if section == "Links:" { &mut links } else { &mut attributes };
+            list.push(pair.trim().to_owned());
+        } else if matches!(line, "Attributes:" | "Links:") {
+            section = line;
+        } else if let Some((key, value)) = line.split_once(':') {
+            fields.push((key.trim(), value.trim()));
+        }
+    }
+    let field = |name: &str| {
+        fields.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()).unwrap_or_default()
+    };
+    Told {
+        ids: [field("Trace ID"), field("ID"), field("Parent ID")],
+        scope: scope.to_owned(),
+        name: field("Name"),
+        kind: field("Kind"),
+        status: [field("Status code"), field("Status message")],
+        times: [field("Start time"), field("End time")],
+        attributes,
+        links,
+    }
+}
+
+/// A span as it was emitted, in the collector's words.
+pub(crate) fn meant(span: &SpanData) -> Told {
+    let scope = &span.instrumentation_scope;
+    let id = |id: SpanId| if id == SpanId::INVALID { String::new() } else { id.to_string() };
+    let kind = match span.span_kind {
+        SpanKind::Internal => "INTERNAL",
+        SpanKind::Server => "SERVER",
+        SpanKind::Client => "CLIENT",
+        SpanKind::Producer => "PRODUCER",
+        SpanKind::Consumer => "CONSUMER",
+    };
+    let (code, message) = match &span.status {
+        Status::Unset => ("UNSET", ""),
+        Status::Ok => ("OK", ""),
+        Status::Error { description } => ("ERROR", &**description),
+    };
+    let nanos = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_string();
+    Told {
+        ids: [span.span_context.trace_id().to_string(), id(span.span_context.span_id()), id(span.parent_span_id)],
+        scope: format!("{} {}", scope.name(), scope.version().unwrap_or_default()),
+        name: span.name.to_string(),
+        kind: format!("SPAN_KIND_{kind}"),
+        status: [format!("STATUS_CODE_{code}"), message.to_owned()],
+        times: [nanos(span.start_time), nanos(span.end_time)],
+        attributes: span.attributes.iter().map(pair).collect(),
+        links: span.links.iter().flat_map(link).collect(),
+    }
+}
+
+fn link(link: &Link) -> [String; 4] {
+    let caller = &link.span_context;
+    [
+        format!("Trace ID: {}", caller.trace_id()),
+        format!("ID: {}", caller.span_id()),
+        format!("TraceState: {}", caller.trace_state().header()).trim().to_owned(),
+        format!("DroppedAttributesCount: {}", link.dropped_attributes_count),
+    ]
+}
+
+/// An attribute in the collector's words.
+pub(crate) fn pair(attribute: &KeyValue) -> String {
+    let key = &attribute.key;
+    match &attribute.value {
+        Value::Bool(value) => format!("{key}: Bool({value})"),
+        Value::I64(value) => format!("{key}: Int({value})"),
+        Value::F64(value) => format!("{key}: Double({value})"),
+        value => format!("{key}: Str({value})"),
+    }
+}

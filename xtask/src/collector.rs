@@ -1,0 +1,210 @@
+//! `collector`: what real attempts emit, over OTLP to a real collector, against what that received.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use otel_nat::Telemetry;
+use otel_nat::pipeline::{Capture, JsonLines, Pipeline};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::rotel::{Rotel, Told, meant};
+use crate::attempts::{self, Attempted};
+use crate::{Failure, python, table};
+
+#[path = "../../otel-nat/tests/it/rotel.rs"]
+mod rotel;
+
+/// Longest wait for what was sent to be on the collector's page.
+const ARRIVAL: Duration = Duration::from_secs(15);
+
+/// One line of the result: what an attempt emitted, over one protocol.
+#[derive(Debug, Serialize)]
+struct Row {
+    protocol: &'static str,
+    nat: &'static str,
+    spans_emitted: usize,
+    spans_received: usize,
+    attributes_emitted: usize,
+    attributes_received: usize,
+    attributes_right: usize,
+    faults: Vec<String>,
+}
+
+/// What one attempt emitted, and what was wrong with the attempt itself.
+struct Emitted {
+    nat: &'static str,
+    spans: Vec<SpanData>,
+    faults: Vec<String>,
+}
+
+pub(crate) async fn run(root: &Path, json: bool) -> Result<bool, Failure> {
+    let started = Instant::now();
+    let mut terminated = signal(SignalKind::terminate())?;
+    let program = python::rotel(root)?;
+    // whichever ends it, the collector ends with it
+    let rows = tokio::select! {
+        rows = compare(&program) => rows?,
+        _ = tokio::signal::ctrl_c() => return Err("interrupted".into()),
+        _ = terminated.recv() => return Err("terminated".into()),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let passed = !rows.is_empty() && rows.iter().all(|row| row.faults.is_empty());
+    if json {
+        let result = serde_json::json!({
+            "passed": passed, "seconds": seconds, "collector": python::ROTEL, "attempts": rows
+        });
+        println!("{result:#}");
+    } else {
+        println!("{}", render(&rows));
+        for row in &rows {
+            row.faults.iter().for_each(|fault| println!("WRONG  {}, {}: {fault}", row.protocol, row.nat));
+        }
+        let sum = |of: fn(&Row) -> usize| rows.iter().map(of).sum::<usize>();
+        println!(
+            "{} received {} of {} spans and {} of {} attributes as they were emitted, in {seconds:.1} s",
+            python::ROTEL,
+            sum(|row| row.spans_received),
+            sum(|row| row.spans_emitted),
+            sum(|row| row.attributes_right),
+            sum(|row| row.attributes_emitted),
+        );
+    }
+    Ok(passed)
+}
+
+async fn compare(program: &Path) -> Result<Vec<Row>, Failure> {
+    let collector = Arc::new(Rotel::start(program, None)?);
+    let mut rows = Vec::new();
+    for protocol in ["OTLP/HTTP", "OTLP/gRPC"] {
+        let capture = Capture::new();
+        let builder = Pipeline::builder().with_service_name("consumer").with_capture(&capture);
+        let pipeline = match protocol {
+            "OTLP/HTTP" => builder.otlp_http(Some(&collector.traces_url()))?,
+            _ => builder.otlp_grpc(Some(&collector.grpc_url()))?,
+        };
+        let emitted = attempt_all(&pipeline.telemetry(), &capture).await?;
+        // it waits, and so not here
+        tokio::task::spawn_blocking(move || pipeline.shutdown(ARRIVAL)).await??;
+        rows.extend(check(&collector, protocol, emitted).await?);
+    }
+    // the file exporter's lines are what OTLP/HTTP takes as JSON
+    let capture = Capture::new();
+    let emitted = attempt_all(&capture.telemetry(), &capture).await?;
+    for line in lines(capture.spans()).await?.lines() {
+        collector.post(line)?;
+    }
+    rows.extend(check(&collector, "JSON lines", emitted).await?);
+    Ok(rows)
+}
+
+/// The attempts of `demo`.
+async fn attempt_all(telemetry: &Telemetry, capture: &Capture) -> Result<Vec<Emitted>, Failure> {
+    let mut emitted = Vec::new();
+    let mut known = 0;
+    let mut tell = |Attempted { expected, report, .. }: Attempted| {
+        let spans = capture.spans().split_off(known);
+        known += spans.len();
+        let mut faults = Vec::new();
+        if report.ending != Some(expected.ending) {
+            faults.push(format!("it ended in {:?}", report.ending));
+        }
+        if report.summary.nat_type() != expected.verdict {
+            faults.push(format!("the verdict is {}", report.summary.nat_type().as_legacy()));
+        }
+        if spans.len() != 1 {
+            faults.push(format!("it emitted {} spans", spans.len()));
+        }
+        emitted.push(Emitted { nat: expected.nat, spans, faults });
+    };
+    attempts::on_real_sockets(telemetry, &mut tell).await?;
+    attempts::behind_nats(telemetry, &mut tell).await?;
+    Ok(emitted)
+}
+
+async fn lines(spans: Vec<SpanData>) -> Result<String, Failure> {
+    let page = Page::default();
+    JsonLines::new(page.clone()).export(spans).await?;
+    let bytes = page.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(String::from_utf8(bytes)?)
+}
+
+/// A file that can be read.
+#[derive(Debug, Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits until all has arrived, or no longer, and compares.
+async fn check(collector: &Arc<Rotel>, protocol: &'static str, emitted: Vec<Emitted>) -> Result<Vec<Row>, Failure> {
+    let all: Vec<Told> = emitted.iter().flat_map(|attempt| &attempt.spans).map(meant).collect();
+    let page = Arc::clone(collector);
+    let wait = move || page.received(ARRIVAL, |told| all.iter().all(|span| told.contains(span)));
+    let received = tokio::task::spawn_blocking(wait).await?;
+    Ok(emitted.into_iter().map(|attempt| row(protocol, attempt, &received)).collect())
+}
+
+fn row(protocol: &'static str, Emitted { nat, spans, mut faults }: Emitted, received: &[Told]) -> Row {
+    let (mut spans_received, mut emitted, mut arrived, mut right) = (0, 0, 0, 0);
+    for span in &spans {
+        let meant = meant(span);
+        emitted += meant.attributes.len();
+        let told: Vec<_> = received.iter().filter(|told| told.ids[1] == meant.ids[1]).collect();
+        spans_received += told.len();
+        let [told] = told[..] else {
+            faults.push(format!("a span was received {} times", told.len()));
+            continue;
+        };
+        arrived += told.attributes.len();
+        for (attribute, told) in meant.attributes.iter().zip(&told.attributes) {
+            if attribute == told {
+                right += 1;
+            } else {
+                faults.push(format!("`{attribute}` was received as `{told}`"));
+            }
+        }
+        if meant.attributes.len() != told.attributes.len() {
+            faults.push(format!("{} attributes became {}", meant.attributes.len(), told.attributes.len()));
+        }
+        if (Told { attributes: Vec::new(), ..meant.clone() }) != (Told { attributes: Vec::new(), ..told.clone() }) {
+            faults.push(format!("the span itself changed: {meant:?} was received as {told:?}"));
+        }
+    }
+    Row {
+        protocol,
+        nat,
+        spans_emitted: spans.len(),
+        spans_received,
+        attributes_emitted: emitted,
+        attributes_received: arrived,
+        attributes_right: right,
+        faults,
+    }
+}
+
+fn render(rows: &[Row]) -> String {
+    let heads = ["protocol", "NAT", "spans emitted", "received", "attributes emitted", "received", "right", ""];
+    let cells = |row: &Row| {
+        vec![
+            row.protocol.into(),
+            row.nat.into(),
+            row.spans_emitted.to_string(),
+            row.spans_received.to_string(),
+            row.attributes_emitted.to_string(),
+            row.attributes_received.to_string(),
+            row.attributes_right.to_string(),
+            if row.faults.is_empty() { "right".into() } else { "WRONG".into() },
+        ]
+    };
+    table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+}

@@ -1,0 +1,53 @@
+//! Programs that come as Python packages, in an environment of their own under the build folder.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The collector. No release of it is final, so which one was read is written down.
+pub(crate) const ROTEL: &str = "rotel==0.0.1a15";
+
+/// The interpreter of an environment that has these packages.
+///
+/// # Errors
+/// Why it cannot be had, for a person.
+pub(crate) fn with(root: &Path, packages: &[&str]) -> Result<PathBuf, String> {
+    let build = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let folder = build.join("python");
+    let python = folder.join("bin").join("python3");
+    if !python.exists() {
+        let mut make = Command::new("python3");
+        make.args(["-m", "venv"]).arg(&folder);
+        succeed(&mut make, "python3 with its module venv")?;
+    }
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--pre"]).args(packages);
+    succeed(&mut install, &format!("the Python packages {}", packages.join(", ")))?;
+    Ok(python)
+}
+
+/// The program `rotel-agent`.
+///
+/// # Errors
+/// Why it cannot be had, for a person.
+pub(crate) fn rotel(root: &Path) -> Result<PathBuf, String> {
+    let python = with(root, &[ROTEL])?;
+    let mut ask = Command::new(python);
+    ask.args(["-c", "import rotel, os; print(os.path.join(os.path.dirname(rotel.__file__), 'rotel-agent'), end='')"]);
+    let said = ask.output().map_err(|error| format!("python3 does not start: {error}"))?;
+    let program = PathBuf::from(String::from_utf8_lossy(&said.stdout).into_owned());
+    // it is linked against one version of libpython
+    succeed(Command::new(&program).arg("--version").stdout(Stdio::null()), "a rotel-agent that starts")?;
+    Ok(program)
+}
+
+fn succeed(command: &mut Command, what: &str) -> Result<(), String> {
+    match command.stdin(Stdio::null()).stderr(Stdio::piped()).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            Err(format!("{what} cannot be had: {last}"))
+        }
+        Err(error) => Err(format!("{what} cannot be had: {error}")),
+    }
+}
