@@ -60,7 +60,7 @@ fn everything() -> Vec<SpanData> {
         }
     }
     // what the checks showed does not depend on what gathering did
-    let mut checked: Vec<Box<dyn Fn(&mut Attempt)>> = Vec::new();
+    let mut checked: Vec<Tell> = Vec::new();
     checked.extend(FilteringSeen::ALL.iter().map(|seen| boxed(|attempt| attempt.filtering(*seen))));
     checked.extend(FailureCause::ALL.iter().map(|cause| boxed(|attempt| attempt.explained(*cause))));
     checked.extend(MAPPINGS.iter().map(|mapping| boxed(|attempt| attempt.mapping_with_peer(*mapping))));
@@ -89,7 +89,10 @@ fn everything() -> Vec<SpanData> {
     host.spans()
 }
 
-fn boxed(tell: impl Fn(&mut Attempt) + 'static) -> Box<dyn Fn(&mut Attempt)> {
+/// Tells an attempt something.
+type Tell = Box<dyn Fn(&mut Attempt)>;
+
+fn boxed(tell: impl Fn(&mut Attempt) + 'static) -> Tell {
     Box::new(tell)
 }
 
