@@ -15,7 +15,7 @@ pub(crate) const BACKLOG: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Notice {
-    /// The slot of a [`Pool`](crate::Pool); 0 for a [`Consumer`](crate::Consumer) of its own.
+    /// The slot of a pool; 0 for a [`Consumer`](crate::Consumer) of its own.
     pub slot: usize,
     /// What happened.
     pub what: What,
