@@ -2,5 +2,9 @@
 
 mod attempts;
 mod faults;
+mod golden;
+mod pool;
 mod service;
 mod stage;
+mod steps;
+mod table;
