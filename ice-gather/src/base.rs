@@ -43,6 +43,8 @@ pub struct Base {
 
 pub(crate) struct Inner {
     lines: Vec<Line>,
+    #[cfg(feature = "relay")]
+    relay: OnceLock<crate::relay::Relayed>,
     heard: Mutex<Heard>,
     /// An answer was filed by another reader.
     answered: Notify,
@@ -127,11 +129,11 @@ pub struct Dropped {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GatheredCandidate {
-    /// Host or server reflexive.
+    /// Host, server reflexive, or relayed.
     pub kind: CandidateKind,
     /// Its transport address.
     pub address: SocketAddr,
-    /// The socket behind it.
+    /// The socket behind it; a relayed candidate is its own base (RFC 8445 section 5.1.1.2).
     pub base: SocketAddr,
     /// Priority (RFC 8445 section 5.1.2.1).
     pub priority: u32,
@@ -143,7 +145,12 @@ impl GatheredCandidate {
     /// As the plain data that writes a candidate line. Component 1, UDP.
     #[must_use]
     pub fn as_candidate(&self) -> nat_summary::Candidate<'_> {
-        let is_host = self.kind == CandidateKind::Host;
+        let related = match self.kind {
+            CandidateKind::Host => None,
+            // where the relay's socket is mapped to is nobody's business (RFC 8839 section 5.1)
+            CandidateKind::Relayed => Some(SocketAddr::from(([0, 0, 0, 0], 9))),
+            _ => Some(self.base),
+        };
         nat_summary::Candidate {
             foundation: &self.foundation,
             component: 1,
@@ -152,7 +159,7 @@ impl GatheredCandidate {
             address: nat_summary::Address::Ip(self.address.ip()),
             port: self.address.port(),
             kind: self.kind,
-            related: (!is_host).then(|| (nat_summary::Address::Ip(self.base.ip()), self.base.port())),
+            related: related.map(|related| (nat_summary::Address::Ip(related.ip()), related.port())),
             ..nat_summary::Candidate::default()
         }
     }
@@ -280,6 +287,8 @@ impl Base {
         }
         let inner = Inner {
             lines,
+            #[cfg(feature = "relay")]
+            relay: OnceLock::new(),
             heard: Mutex::new(heard),
             answered: Notify::new(),
             agent: OnceLock::new(),
@@ -461,6 +470,12 @@ impl Line {
         }
     }
 
+    /// A line over a carrier that no candidate of the host stands for.
+    #[cfg(feature = "relay")]
+    pub(crate) fn over(conn: Arc<dyn Conn + Send + Sync>, local: SocketAddr) -> Self {
+        Self::new(Socket::Conn(conn), local, Vec::new())
+    }
+
     fn watch(&self) -> Option<Watch<'_>> {
         match &self.socket {
             Socket::Udp(socket) => Some(Watch::new(socket)),
@@ -534,8 +549,22 @@ enum Admission {
 }
 
 impl Inner {
-    pub(crate) fn lines(&self) -> &[Line] {
-        &self.lines
+    /// Every line the agent has: the sockets, and the relay if there is one.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().chain(self.relay_line())
+    }
+
+    /// The line of this number, in the same order.
+    #[inline]
+    pub(crate) fn line(&self, number: usize) -> Option<&Line> {
+        self.lines.get(number).or_else(|| self.relay_line().filter(|_| number == self.lines.len()))
+    }
+
+    fn relay_line(&self) -> Option<&Line> {
+        #[cfg(feature = "relay")]
+        return self.relay.get().map(|relay| &relay.line);
+        #[cfg(not(feature = "relay"))]
+        None
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -563,7 +592,7 @@ impl Inner {
 
     /// From now on checks that carry this password are for the agent. False if there is an agent already.
     pub(crate) fn serve(&self, password: String, max_peers: usize) -> bool {
-        for line in &self.lines {
+        for line in self.lines() {
             lock(&line.peers).max = max_peers;
         }
         self.agent.set(AgentOf::Us { password }).is_ok()
@@ -577,7 +606,7 @@ impl Inner {
 
     /// A signalled remote candidate: its checks pass without being verified twice.
     pub(crate) fn expect_peer(&self, remote: SocketAddr) {
-        for line in &self.lines {
+        for line in self.lines() {
             let mut peers = lock(&line.peers);
             if !peers.addresses.contains(&remote) {
                 peers.addresses.push(remote);
@@ -849,6 +878,8 @@ impl Inner {
                 candidates.push(candidate(CandidateKind::ServerReflexive, mapped, base, number));
             }
         }
+        #[cfg(feature = "relay")]
+        candidates.extend(self.relay.get().and_then(crate::relay::Relayed::candidate));
         candidates
     }
 
@@ -869,6 +900,37 @@ impl Inner {
             }
         }
         news
+    }
+}
+
+#[cfg(feature = "relay")]
+impl Inner {
+    /// The addresses its sockets are bound to; none, if it is on another carrier.
+    pub(crate) fn bound_ips(&self) -> Vec<IpAddr> {
+        let sockets = self.lines.iter().filter(|line| matches!(line.socket, Socket::Udp(_)));
+        sockets.map(|line| line.bound.ip()).collect()
+    }
+
+    pub(crate) const fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+
+    pub(crate) fn relay(&self) -> Option<&crate::relay::Relayed> {
+        self.relay.get()
+    }
+
+    /// Keeps the relay, unless there is one, or an agent that would not see it.
+    pub(crate) fn keep_relay(&self, relay: crate::relay::Relayed) -> Option<&crate::relay::Relayed> {
+        if self.agent.get().is_some() {
+            return None;
+        }
+        self.relay.set(relay).ok()?;
+        self.relay.get()
+    }
+
+    /// The relayed candidate is there: whoever gathers tells it.
+    pub(crate) fn relay_allocated(&self) {
+        self.answered.notify_one();
     }
 }
 
@@ -906,8 +968,17 @@ impl Heard {
 
 /// Priority with the recommended preferences (RFC 8445 section 5.1.2.2): IPv6 before IPv4 costs nothing here, so both
 /// get the same local preference, as the ICE library gives them.
-fn candidate(kind: CandidateKind, address: SocketAddr, base: SocketAddr, foundation: u16) -> GatheredCandidate {
-    let preference = if kind == CandidateKind::Host { 126 } else { 100 };
+pub(crate) fn candidate(
+    kind: CandidateKind,
+    address: SocketAddr,
+    base: SocketAddr,
+    foundation: u16,
+) -> GatheredCandidate {
+    let preference = match kind {
+        CandidateKind::Host => 126,
+        CandidateKind::Relayed => 0,
+        _ => 100,
+    };
     let priority = (preference << 24) + (0xffff << 8) + 255;
     GatheredCandidate { kind, address, base, priority, foundation: foundation.to_string() }
 }
