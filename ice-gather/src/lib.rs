@@ -36,6 +36,7 @@ pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
 pub use error::RelayError;
 pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
 pub use filtering::{Finding, discover_filtering};
+pub use local::LocalAddresses;
 pub use plan::{Answered, Plan, Transmit};
 #[cfg(feature = "relay")]
 pub use relay::{Relay, RelayConfig, TurnServer};
