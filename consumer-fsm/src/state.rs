@@ -86,13 +86,15 @@ pub enum Event {
     IceFailed,
     /// The path ended: closed, or the connection failed.
     Ended,
+    /// The host's addresses are no longer those that the connection object is bound to.
+    Moved,
     /// Our owner wants no more.
     Cancelled,
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Prepared,
         Self::NotPrepared,
         Self::Chosen,
@@ -113,6 +115,7 @@ impl Event {
         Self::TimedOut,
         Self::IceFailed,
         Self::Ended,
+        Self::Moved,
         Self::Cancelled,
     ];
 }

@@ -62,22 +62,6 @@ impl core::fmt::Display for Reason {
     }
 }
 
-/// How the NAT mapped the base toward the peer, against the mapping that was advertised to it.
-///
-/// The peer's Binding responses carry XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Some NATs keep a mapping toward every
-/// server and change it toward a peer whose packet came in first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum TowardPeer {
-    /// No response of the peer was read.
-    #[default]
-    Unobserved,
-    /// As advertised.
-    Kept,
-    /// Another address or port.
-    Changed,
-}
-
 /// What became of the spans of a [`Telemetry`](crate::Telemetry) and its clones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]

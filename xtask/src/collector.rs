@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::rotel::{Rotel, Told, meant};
 use crate::attempts::{self, Attempted};
-use crate::{Failure, python, table};
+use crate::{Failure, Options, python, root, runtime, table};
 
 #[path = "../../otel-nat/tests/it/rotel.rs"]
 mod rotel;
@@ -40,7 +40,11 @@ struct Emitted {
     faults: Vec<String>,
 }
 
-pub(crate) async fn run(root: &Path, json: bool) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    runtime()?.block_on(send_all(&root(), options.is("json")))
+}
+
+async fn send_all(root: &Path, json: bool) -> Result<bool, Failure> {
     let started = Instant::now();
     let mut terminated = signal(SignalKind::terminate())?;
     let program = python::rotel(root)?;
