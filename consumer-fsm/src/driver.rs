@@ -246,7 +246,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     /// State 2. The cohort is asked while the offer is under way: gathering costs no time of its own.
     async fn offer(&mut self, attempt: &mut Attempt<T>) -> Event {
         let (Some(session), Some(partner)) = (&attempt.session, attempt.partner.take()) else { return Event::Broken };
-        let sdp = SessionDescription::write(session.credentials(), &[]);
+        let sdp = session.describe(None, &[]);
         let offer = write(&Offer { sdp: Description { kind: "offer".into(), sdp }, tag: String::new() });
         let is_fresh = attempt.gathered_at.is_some_and(|at| at.elapsed() < MAPPING_AGE);
         if !is_fresh {

@@ -25,6 +25,6 @@ pub use cohort::StunCache;
 pub use driver::{AttemptReport, Consumer, Datagrams};
 pub use machine::{Illegal, Machine, Timing};
 pub use producer::{Producer, ProducerError, Served};
-pub use sdp::{SdpError, SessionDescription};
+pub use sdp::{ChannelDescription, Fingerprint, SdpError, SessionDescription, Setup};
 pub use state::{Action, Ending, Event, State};
 pub use table::{Step, next};
