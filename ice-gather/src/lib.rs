@@ -20,6 +20,7 @@ mod config;
 mod error;
 mod filtering;
 mod local;
+mod peer;
 mod plan;
 #[cfg(feature = "relay")]
 mod relay;
@@ -37,6 +38,7 @@ pub use error::RelayError;
 pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
 pub use filtering::{Finding, discover_filtering};
 pub use local::LocalAddresses;
+pub use peer::{PeerDropped, PeerReader, PeerView, Rebinding, Remapped};
 pub use plan::{Answered, Plan, Transmit};
 #[cfg(feature = "relay")]
 pub use relay::{Relay, RelayConfig, TurnServer};

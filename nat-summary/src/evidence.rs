@@ -332,6 +332,16 @@ impl Seen {
         self.server_bits == other.server_bits && self.server_kind == other.server_kind
     }
 
+    /// Whether both are of one server address and port.
+    pub(crate) fn same_server(&self, other: &Self) -> bool {
+        self.server() == other.server()
+    }
+
+    /// Whether the server is known by this address.
+    pub(crate) fn is_of(&self, ip: Ip) -> bool {
+        self.is_by_address() && self.server_bits == ip.bits()
+    }
+
     #[inline]
     pub(crate) fn same_mapping(&self, other: &Self) -> bool {
         self.mapped_port == other.mapped_port && self.mapped_ip == other.mapped_ip
