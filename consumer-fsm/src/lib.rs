@@ -14,17 +14,21 @@
 mod cohort;
 mod driver;
 mod machine;
+mod notice;
 mod producer;
+mod roaming;
 mod sdp;
 pub mod signalling;
 mod state;
 mod table;
 pub mod transport;
 
-pub use cohort::StunCache;
+pub use cohort::{Cohort, SourceError, StunCache, StunSource};
 pub use driver::{AttemptReport, Consumer, Datagrams};
 pub use machine::{Illegal, Machine, Timing};
+pub use notice::{Notice, Notices, What};
 pub use producer::{Producer, ProducerError, Served};
-pub use sdp::{SdpError, SessionDescription};
+pub use roaming::Roaming;
+pub use sdp::{ChannelDescription, Fingerprint, SdpError, SessionDescription, Setup};
 pub use state::{Action, Ending, Event, State};
 pub use table::{Step, next};

@@ -21,6 +21,9 @@ pub struct Timing {
     pub error_backoff: Duration,
     /// How long the channel may take to open.
     pub nat_fail_timeout: Duration,
+    /// A mapping older than this is asked for again before it is advertised: NATs may forget after 30 s, and often do
+    /// (RFC 4787 section 4.3).
+    pub mapping_age: Duration,
 }
 
 impl Default for Timing {
@@ -29,6 +32,7 @@ impl Default for Timing {
             patience: Duration::from_millis(500),
             error_backoff: Duration::from_secs(5),
             nat_fail_timeout: Duration::from_secs(5),
+            mapping_age: Duration::from_secs(20),
         }
     }
 }

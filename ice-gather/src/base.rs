@@ -93,6 +93,8 @@ struct Heard {
     evidence: Box<Evidence>,
     plan: Option<Plan>,
     names: Vec<(StunServer, Outcome)>,
+    /// Addresses asked, with the name each was found by.
+    found_by: Vec<(SocketAddr, StunServer)>,
     dropped: Dropped,
     packets_sent: u32,
 }
@@ -164,6 +166,8 @@ impl GatheredCandidate {
 pub struct ServerReport {
     /// Who was asked. A name that did not resolve stands as itself.
     pub server: StunServer,
+    /// The name it was found by, if it was given by name.
+    pub name: Option<StunServer>,
     /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer.
     pub outcome: Outcome,
     /// The socket the request left from.
@@ -180,6 +184,7 @@ impl From<&Request> for ServerReport {
     fn from(request: &Request) -> Self {
         Self {
             server: StunServer::Address(request.server),
+            name: None,
             outcome: request.outcome,
             base: Some(request.base).filter(|_| request.sends > 0),
             mapped: request.mapped,
@@ -593,6 +598,7 @@ impl Inner {
         let sockets = self.lines.iter().map(|line| line.bound).collect();
         let mut plan = Plan::new(*config, sockets, now).with_first_sequence(heard.packets_sent);
         heard.names.clear();
+        heard.found_by.clear();
         for server in servers {
             match server {
                 StunServer::Address(address) => self.ask(&mut plan, *address, now),
@@ -617,7 +623,7 @@ impl Inner {
     /// same server.
     fn resolved(&self, lookup: Option<Lookup>) {
         let mut heard = self.heard();
-        let Heard { plan: Some(plan), names, .. } = &mut *heard else { return };
+        let Heard { plan: Some(plan), names, found_by, .. } = &mut *heard else { return };
         plan.name_ended();
         let Some((server, addresses)) = lookup else { return };
         let ipv4 = addresses.iter().find(|a| a.is_ipv4());
@@ -625,6 +631,7 @@ impl Inner {
         for address in ipv4.into_iter().chain(ipv6) {
             if self.lines.iter().any(|line| line.local.is_ipv4() == address.is_ipv4()) {
                 self.ask(plan, *address, Instant::now());
+                found_by.push((canonical(*address), server.clone()));
             }
         }
         if addresses.is_empty() {
@@ -819,15 +826,23 @@ impl Inner {
         heard.dropped.servers = heard.dropped.servers.saturating_add(over_cap);
         let requests = heard.plan.as_ref().map_or(&[][..], Plan::requests);
         let mut reports: Vec<ServerReport> = requests.iter().map(ServerReport::from).collect();
+        for report in &mut reports {
+            let found = heard.found_by.iter().find(|(address, _)| StunServer::Address(*address) == report.server);
+            report.name = found.map(|(_, name)| name.clone());
+        }
         reports.extend(heard.names.iter().map(|(server, outcome)| ServerReport {
             server: server.clone(),
+            name: Some(server.clone()),
             outcome: *outcome,
             base: None,
             mapped: None,
             round_trip: None,
             sends: 0,
         }));
-        reports.sort_by_cached_key(|r| servers.iter().position(|s| *s == r.server).unwrap_or(usize::MAX));
+        reports.sort_by_cached_key(|report| {
+            let given = report.name.as_ref().unwrap_or(&report.server);
+            servers.iter().position(|server| server == given).unwrap_or(usize::MAX)
+        });
 
         let candidates = self.candidates(&heard);
         let packets_sent = heard.plan.as_ref().map_or(0, Plan::next_sequence) - sent_before;

@@ -32,6 +32,7 @@ pub use base::{Base, Dropped, GatheredCandidate, Gathering, Progress, ServerRepo
 pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
 pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
 pub use filtering::{Finding, discover_filtering};
+pub use local::LocalAddresses;
 pub use plan::{Answered, Plan, Transmit};
 pub use transaction::{
     Answer, Change, Header, Reject, TransactionId, other_address, read_answer, write_change_request, write_request,

@@ -208,7 +208,7 @@ fn external(seen: &[Seen], tally: &Tally) -> Option<Ip> {
 
 /// Natted (RFC 5780 section 4.3, first test): no, if the mapped address is a local one; yes, if it is not and the base's
 /// own address is known, or a local one of its family that a packet can leave its link from; else unknown.
-fn natted(external: Ip, base: Ip, evidence: &Evidence) -> Option<bool> {
+pub(crate) fn natted(external: Ip, base: Ip, evidence: &Evidence) -> Option<bool> {
     let ip = IpAddr::from(external);
     let locals = evidence.locals();
     if external == base || locals.contains(&ip) {

@@ -337,6 +337,16 @@ impl Seen {
         self.server_bits == other.server_bits && self.server_kind == other.server_kind
     }
 
+    /// Whether both are of one server address and port.
+    pub(crate) fn same_server(&self, other: &Self) -> bool {
+        self.server() == other.server()
+    }
+
+    /// Whether the server is known by this address.
+    pub(crate) fn is_of(&self, ip: Ip) -> bool {
+        self.is_by_address() && self.server_bits == ip.bits()
+    }
+
     #[inline]
     pub(crate) fn same_mapping(&self, other: &Self) -> bool {
         self.mapped_port == other.mapped_port && self.mapped_ip == other.mapped_ip
@@ -390,6 +400,8 @@ impl Seen {
 pub(crate) struct ListFacts {
     /// UDP host candidates with a known address that is not global, but reaches beyond its own link.
     pub(crate) local_hosts: u16,
+    /// UDP host candidates of the link or the host itself. From there no server can be asked, so silence says nothing.
+    pub(crate) confined_hosts: u16,
     /// UDP host candidates that are global, or hidden behind a name and so perhaps global: a stack drops a reflexive
     /// candidate equal to one of them.
     pub(crate) maybe_global_hosts: u16,
@@ -670,14 +682,11 @@ impl Evidence {
             CandidateKind::Host => {
                 let ip = candidate.address.ip();
                 let hosts = match ip.map(Scope::of) {
-                    // from there no server can be asked, so silence says nothing
-                    Some(scope) if scope.is_confined() => None,
-                    Some(scope) if !scope.is_global() => Some(&mut list.local_hosts),
-                    _ => Some(&mut list.maybe_global_hosts),
+                    Some(scope) if scope.is_confined() => &mut list.confined_hosts,
+                    Some(scope) if !scope.is_global() => &mut list.local_hosts,
+                    _ => &mut list.maybe_global_hosts,
                 };
-                if let Some(hosts) = hosts {
-                    *hosts = hosts.saturating_add(1);
-                }
+                *hosts = hosts.saturating_add(1);
                 ip.map_or(Admission::Kept, |ip| self.local(ip))
             }
             CandidateKind::ServerReflexive => {
@@ -744,6 +753,7 @@ impl Evidence {
     pub(crate) fn merge_list(&mut self, theirs: ListFacts) {
         let list = self.list.get_or_insert_default();
         list.local_hosts = list.local_hosts.saturating_add(theirs.local_hosts);
+        list.confined_hosts = list.confined_hosts.saturating_add(theirs.confined_hosts);
         list.maybe_global_hosts = list.maybe_global_hosts.saturating_add(theirs.maybe_global_hosts);
         list.signs_of_life = list.signs_of_life.saturating_add(theirs.signs_of_life);
     }

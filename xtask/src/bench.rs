@@ -8,9 +8,13 @@ mod stock;
 
 use serde::Serialize;
 
-use crate::{Failure, table};
+use crate::{Failure, Options, runtime, table};
 
-pub(crate) async fn run(part: Option<&str>, json: bool) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    runtime()?.block_on(measure(options.part(), options.is("json")))
+}
+
+async fn measure(part: Option<&str>, json: bool) -> Result<bool, Failure> {
     match part {
         Some("gather") => gather::run(json).await,
         Some("path") => data_path::run(json).await,

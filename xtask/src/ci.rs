@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Failure, bounds, python, table};
+use crate::{Failure, Options, bounds, python, table};
 
 /// A step: its name, the program with its arguments, and what to set for it.
 struct Step {
@@ -33,6 +33,7 @@ fn steps() -> Vec<Step> {
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
         Step { skip: no_collector, ..cargo("collector", "xtask collector") },
+        Step { skip: no_duckdb, ..cargo("fleet", "xtask fleet --quick") },
         Step { skip: no_node, ..cargo("wasm", "xtask wasm") },
         Step { skip: no_fuzz, ..cargo("fuzz", &format!("xtask fuzz --seconds {}", bounds::FUZZ_SECONDS)) },
     ]
@@ -51,6 +52,10 @@ fn no_collector() -> Option<String> {
     python::rotel(&crate::root()).err()
 }
 
+fn no_duckdb() -> Option<String> {
+    python::with(&crate::root(), &[python::DUCKDB, python::MATPLOTLIB]).err()
+}
+
 fn no_fuzz() -> Option<String> {
     if !runs("rustup", &["run", "nightly", "rustc", "--version"]) {
         Some("there is no nightly toolchain".into())
@@ -61,7 +66,7 @@ fn no_fuzz() -> Option<String> {
     }
 }
 
-pub(crate) fn run() -> Result<bool, Failure> {
+pub(crate) fn run(_: &Options) -> Result<bool, Failure> {
     let mut rows = Vec::new();
     let mut passed = true;
     for step in steps() {

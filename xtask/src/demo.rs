@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::attempts::{self, Attempted, DATAGRAMS};
 use crate::spans::{Spans, attribute, describe};
-use crate::{Failure, bounds, table};
+use crate::{Failure, Options, bounds, runtime, table};
 
 /// One line of the result.
 #[derive(Debug, Serialize)]
@@ -27,7 +27,11 @@ struct Row {
     faults: Vec<String>,
 }
 
-pub(crate) async fn run(json: bool) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    runtime()?.block_on(show(options.is("json")))
+}
+
+async fn show(json: bool) -> Result<bool, Failure> {
     let started = Instant::now();
     let say = |text: &str| {
         if !json {

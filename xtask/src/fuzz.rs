@@ -3,11 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::{Failure, Options, bounds, root};
+
 /// Runs all targets one after the other; the first that fails ends it. Needs a nightly toolchain and `cargo-fuzz`.
-///
-/// # Errors
-/// What went wrong, for a person.
-pub(crate) fn run(root: &Path, seconds: u64) -> Result<(), String> {
+pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    let seconds = options.value("seconds")?.unwrap_or(bounds::FUZZ_SECONDS);
+    run_targets(&root(), seconds)?;
+    Ok(true)
+}
+
+fn run_targets(root: &Path, seconds: u64) -> Result<(), String> {
     let manifests = fuzz_folders(root)?;
     if manifests.is_empty() {
         return Err("no crate has a `fuzz` folder".to_owned());

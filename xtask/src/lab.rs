@@ -19,16 +19,16 @@ use tokio::task::JoinSet;
 use crate::lab::cases::{CASES, Case, Taken};
 use crate::lab::nat::Nat;
 use crate::lab::world::{EXTERNAL_IPV4, Uplinks, World};
-use crate::{Failure, bounds, table};
+use crate::{Failure, Options, bounds, table};
 
 /// Which cases to run, and how to tell of it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Choice {
-    pub(crate) json: bool,
+struct Choice {
+    json: bool,
     /// Without those that take seconds.
-    pub(crate) quick: bool,
+    quick: bool,
     /// Only those whose name contains this.
-    pub(crate) only: Option<String>,
+    only: Option<String>,
 }
 
 impl Choice {
@@ -77,7 +77,14 @@ struct Row {
 }
 
 /// Whether every verdict is the truth, and none is missing that could be had.
-pub(crate) fn run(choice: &Choice) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    if options.is("install") {
+        return install();
+    }
+    judge_all(&Choice { json: options.is("json"), quick: options.is("quick"), only: options.value("only")? })
+}
+
+fn judge_all(choice: &Choice) -> Result<bool, Failure> {
     tools::check()?;
     let started = Instant::now();
     let with_coturn = tools::has_coturn();
@@ -119,7 +126,7 @@ pub(crate) fn run(choice: &Choice) -> Result<bool, Failure> {
 }
 
 /// Installs what the lab needs.
-pub(crate) fn install() -> Result<bool, Failure> {
+fn install() -> Result<bool, Failure> {
     tools::install()?;
     tools::check()?;
     println!("the lab can run here");
@@ -322,13 +329,13 @@ fn skipped(reason: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, run, skipped, tools};
+    use super::{Choice, judge_all, skipped, tools};
 
     #[test]
     fn every_quick_case_is_judged_as_it_was_built() {
         match tools::check() {
             Err(reason) => skipped(&reason),
-            Ok(()) => assert!(run(&Choice { quick: true, ..Choice::default() }).unwrap(), "see the table above"),
+            Ok(()) => assert!(judge_all(&Choice { quick: true, ..Choice::default() }).unwrap(), "see the table above"),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::spans::Spans;
-use crate::{Failure, bounds, peers, table};
+use crate::{Failure, Options, bounds, peers, runtime, table};
 
 /// Producers at work at once.
 const PRODUCERS: usize = 4;
@@ -65,7 +65,12 @@ struct Alive {
     descriptors: i64,
 }
 
-pub(crate) async fn run(cycles: u32, json: bool) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    let cycles = options.value("cycles")?.unwrap_or(bounds::LEAK_CYCLES);
+    runtime()?.block_on(measure_all(cycles, options.is("json")))
+}
+
+async fn measure_all(cycles: u32, json: bool) -> Result<bool, Failure> {
     self_test().await?;
     let mut rows = Vec::new();
     for path in [Path::Success, Path::TimeOut, Path::Cancelled, Path::Dropped, Path::GatherDropped] {

@@ -7,11 +7,14 @@ mod ci;
 #[cfg(feature = "collector")]
 mod collector;
 mod demo;
+#[cfg(feature = "collector")]
+mod fleet;
 mod fuzz;
 #[cfg(target_os = "linux")]
 mod lab;
 mod leak;
 mod nat_world;
+mod options;
 mod peers;
 mod python;
 mod spans;
@@ -22,7 +25,7 @@ mod wasm;
 use std::error::Error;
 use std::process::ExitCode;
 
-use lexopt::prelude::{Long, Value, ValueExt};
+use options::Options;
 
 /// Counts every allocation, for `leak` and `bench`.
 #[global_allocator]
@@ -30,31 +33,43 @@ static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::I
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-const HELP: &str = "\
-cargo xtask <command> [options]
+/// One thing a maintainer runs.
+struct Command {
+    name: &'static str,
+    /// What it may be told: the grammar that [`Options`] reads its arguments by.
+    usage: &'static str,
+    help: &'static str,
+    /// Whether it found everything in order.
+    run: Run,
+}
 
-  demo       one consumer on real sockets, then behind simulated NATs       [--json]
-  leak       bytes, tasks and descriptors left per attempt, on each path    [--cycles N] [--json]
-  bench      [gather|path|scale]: beside stock webrtc-ice; many at once     [--json]
-  lab        the gatherer behind real NATs, in network namespaces           [--json] [--quick] [--only NAME] [--install]
-  fuzz       every fuzz target of every crate; needs nightly and cargo-fuzz [--seconds N]
-  collector  the same attempts as `demo`, over OTLP to a real collector, and what it received, attribute by attribute;
-             needs python3 with pip                                         [--json]
-  wasm       the judge and the telemetry as WebAssembly, under Node
-  ci         everything a change has to pass
-  help       this list
-";
+const COMMANDS: &[Command] = &[
+    command("demo", demo::run, "[--json]", "one consumer on real sockets, then behind simulated NATs"),
+    command("leak", leak::run, "[--cycles N] [--json]", "bytes, tasks and descriptors left per cycle, on each path"),
+    command("bench", bench::run, "[PART] [--json]", "gather, path or scale: beside stock webrtc-ice; many at once"),
+    command(
+        "lab",
+        lab::run,
+        "[--json] [--quick] [--only NAME] [--install]",
+        "the gatherer behind the NATs of the kernel",
+    ),
+    command("fuzz", fuzz::run, "[--seconds N]", "every fuzz target of every crate; needs nightly and cargo-fuzz"),
+    command("collector", collector::run, "[--json]", "what attempts emit, and what a real collector received"),
+    command(
+        "fleet",
+        fleet::run,
+        "[--quick] [--attempts N] [--spans FILE] [--picture FILE] [--json]",
+        "the questions of operators, in DuckDB, over a simulated fleet",
+    ),
+    command("wasm", wasm::run, "", "the judge and the telemetry as WebAssembly, under Node"),
+    command("ci", ci::run, "", "everything a change has to pass"),
+    command("help", help, "", "this list"),
+];
 
-#[derive(Debug, Default)]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the lab reads some of them"))]
-struct Options {
-    json: bool,
-    part: Option<String>,
-    cycles: Option<u32>,
-    seconds: Option<u64>,
-    quick: bool,
-    only: Option<String>,
-    install: bool,
+type Run = fn(&Options) -> Result<bool, Failure>;
+
+const fn command(name: &'static str, run: Run, usage: &'static str, help: &'static str) -> Command {
+    Command { name, usage, help, run }
 }
 
 fn main() -> ExitCode {
@@ -68,52 +83,37 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the command found everything in order.
 fn run() -> Result<bool, Failure> {
-    let mut arguments = lexopt::Parser::from_env();
-    let mut command = None;
-    let mut options = Options::default();
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("json") => options.json = true,
-            Long("cycles") => options.cycles = Some(arguments.value()?.parse()?),
-            Long("seconds") => options.seconds = Some(arguments.value()?.parse()?),
-            Long("quick") => options.quick = true,
-            Long("only") => options.only = Some(arguments.value()?.string()?),
-            Long("install") => options.install = true,
-            Long("help") => command = Some("help".to_owned()),
-            Value(value) if command.is_none() => command = Some(value.string()?),
-            Value(value) if options.part.is_none() && command.as_deref() == Some("bench") => {
-                options.part = Some(value.string()?);
-            }
-            other => return Err(other.unexpected().into()),
-        }
+    let mut arguments = std::env::args_os().skip(1);
+    let name = arguments.next().ok_or("which command? `cargo xtask help` lists them")?;
+    let name = if name == "--help" { "help".into() } else { name };
+    let command = COMMANDS.iter().find(|command| name == command.name);
+    let command = command.ok_or_else(|| format!("no command {name:?}; `cargo xtask help` lists them"))?;
+    (command.run)(&Options::read(command.usage, arguments)?)
+}
+
+fn help(_: &Options) -> Result<bool, Failure> {
+    let row = |c: &Command| vec![c.name.to_owned(), c.help.to_owned(), c.usage.to_owned()];
+    let rows: Vec<_> = COMMANDS.iter().map(row).collect();
+    println!("{}", table::render(&["cargo xtask", "", ""], &rows));
+    println!("A command exits with 1 where a bound is broken, and with 2 where it cannot run.");
+    Ok(true)
+}
+
+/// Commands that need a feature of this program: without it, it is built again with it.
+#[cfg(not(feature = "collector"))]
+mod collector {
+    pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
+        crate::with_feature("collector")
     }
-    match command.as_deref() {
-        Some("demo") => runtime()?.block_on(demo::run(options.json)),
-        Some("leak") => runtime()?.block_on(leak::run(options.cycles.unwrap_or(bounds::LEAK_CYCLES), options.json)),
-        Some("fuzz") => {
-            fuzz::run(&root(), options.seconds.unwrap_or(bounds::FUZZ_SECONDS)).map(|()| true).map_err(Into::into)
-        }
-        #[cfg(feature = "collector")]
-        Some("collector") => runtime()?.block_on(collector::run(&root(), options.json)),
-        #[cfg(not(feature = "collector"))]
-        Some("collector") => with_feature("collector"),
-        Some("wasm") => wasm::run(&root()).map(|()| true).map_err(Into::into),
-        Some("bench") => runtime()?.block_on(bench::run(options.part.as_deref(), options.json)),
-        #[cfg(target_os = "linux")]
-        Some("lab") if options.install => lab::install(),
-        #[cfg(target_os = "linux")]
-        Some("lab") => lab::run(&lab::Choice { json: options.json, quick: options.quick, only: options.only }),
-        #[cfg(not(target_os = "linux"))]
-        Some("lab") => Err("skipped: the lab needs Linux".into()),
-        Some("ci") => ci::run(),
-        Some("help") => {
-            print!("{HELP}");
-            Ok(true)
-        }
-        Some(other) => Err(format!("no command `{other}`; `cargo xtask help` lists them").into()),
-        None => Err("which command? `cargo xtask help` lists them".into()),
+}
+#[cfg(not(feature = "collector"))]
+use collector as fleet;
+
+#[cfg(not(target_os = "linux"))]
+mod lab {
+    pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
+        Err("skipped: the lab needs Linux".into())
     }
 }
 

@@ -51,7 +51,8 @@ mod tests {
         }
         for line in readme.lines().filter_map(|line| line.split("cargo xtask ").nth(1)) {
             let command: String = line.chars().take_while(char::is_ascii_alphanumeric).collect();
-            assert!(crate::HELP.contains(&format!("  {command} ")), "README.md: there is no `cargo xtask {command}`");
+            let exists = crate::COMMANDS.iter().any(|known| known.name == command);
+            assert!(exists, "README.md: there is no `cargo xtask {command}`");
         }
     }
 

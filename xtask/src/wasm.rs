@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::{Failure, Options, root};
+
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Each crate's module, what runs it, and whether an older Rust than the crate promises may build it.
@@ -12,10 +14,12 @@ const MODULES: [(&str, &str, &[&str], bool); 2] = [
 ];
 
 /// Builds with the target's own standard library if rustup has it, else with the one of the distribution's `rustc-web`.
-///
-/// # Errors
-/// What went wrong, for a person.
-pub(crate) fn run(root: &Path) -> Result<(), String> {
+pub(crate) fn run(_: &Options) -> Result<bool, Failure> {
+    build_and_run(&root())?;
+    Ok(true)
+}
+
+fn build_and_run(root: &Path) -> Result<(), String> {
     let distribution = Path::new("/usr/lib/rustlib/src/rust/library").is_dir() && !has_target();
     for (name, module, script, may_be_older) in MODULES {
         println!("{name}:");
