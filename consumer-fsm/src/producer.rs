@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use ice_gather::{Role, StunServer};
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::{MAPPING_AGE, MTU};
+use crate::driver::MTU;
+use crate::machine::Timing;
 use crate::sdp::{MAX_CANDIDATES, SessionDescription};
 use crate::signalling::wire::{Description, Genesis, Ice, Kind, Offer, read, write};
 use crate::signalling::{GENESIS, SignalError, Signalling};
@@ -126,12 +127,12 @@ impl<S: Signalling, T: Transport> Producer<S, T> {
                 break reply;
             }
         };
-        if gathered_at.elapsed() >= MAPPING_AGE {
+        if gathered_at.elapsed() >= Timing::default().mapping_age {
             gathering = session.gather(&self.servers).await;
         }
         let description: Offer = read(&offer.payload).map_err(|_| ProducerError::BadConsumer)?;
         let mut remote = SessionDescription::parse(&description.sdp.sdp).map_err(|_| ProducerError::BadConsumer)?;
-        let sdp = SessionDescription::write(session.credentials(), &gathering.candidates);
+        let sdp = session.describe(Some(&remote), &gathering.candidates);
         let answer = write(&Description { kind: "answer".into(), sdp });
         let ice = self.signalling.exchange(&offer.reply_to, Kind::Answer, &answer).await?;
         let ice: Ice = ice.and_then(|envelope| read(&envelope.payload).ok()).ok_or(ProducerError::BadConsumer)?;

@@ -84,15 +84,19 @@ pub enum Event {
     TimedOut,
     /// Every pair of candidates failed.
     IceFailed,
+    /// A pair works, but the channel over it did not come up.
+    ChannelFailed,
     /// The path ended: closed, or the connection failed.
     Ended,
+    /// The host's addresses are no longer those that the connection object is bound to.
+    Moved,
     /// Our owner wants no more.
     Cancelled,
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Prepared,
         Self::NotPrepared,
         Self::Chosen,
@@ -112,7 +116,9 @@ impl Event {
         Self::Opened,
         Self::TimedOut,
         Self::IceFailed,
+        Self::ChannelFailed,
         Self::Ended,
+        Self::Moved,
         Self::Cancelled,
     ];
 }

@@ -14,6 +14,8 @@ pub struct Step {
 }
 
 /// The transition of `event` in `state`; `None` where the event cannot happen.
+///
+#[doc = include_str!("../docs/machine.svg")]
 #[must_use]
 pub const fn next(state: State, event: Event) -> Option<Step> {
     use Action::{AnnounceNoPath, AnnouncePath, BackOff, Close, DropCohort, Pause, Report};
@@ -23,11 +25,12 @@ pub const fn next(state: State, event: Event) -> Option<Step> {
 
     let (state, actions): (State, &'static [Action]) = match (state, event) {
         (Preparing, E::Prepared) => (Listening, &[]),
-        (Preparing, E::NotPrepared) => (Preparing, &[Close, BackOff]),
+        (Preparing, E::NotPrepared) => (Preparing, &[Report(Failure(Reason::Local)), Close, BackOff]),
 
         (Listening, E::Chosen) => (Offering, &[]),
         (Listening, E::NothingHeard) => (Listening, &[Pause]),
         (Listening, E::Refused | E::ExchangeFailed) => (Listening, &[BackOff]),
+        (Listening, E::Moved) => (Preparing, &[Report(Failure(Reason::Local)), Close]),
 
         (Offering, E::Asked) => (Offering, &[]),
         (Offering, E::Answered) => (Trickling, &[]),
@@ -46,8 +49,9 @@ pub const fn next(state: State, event: Event) -> Option<Step> {
         (Opening, E::Opened) => (Established, &[Report(Success), AnnouncePath]),
         (Opening, E::TimedOut) => (Preparing, &[Report(Failure(Reason::Timeout)), Close]),
         (Opening, E::IceFailed) => (Preparing, &[Report(Failure(Reason::IceFailed)), Close]),
+        (Opening, E::ChannelFailed) => (Preparing, &[Report(Failure(Reason::ChannelFailed)), Close]),
 
-        (Established, E::Ended) => (Preparing, &[AnnounceNoPath, Close]),
+        (Established, E::Ended | E::Moved) => (Preparing, &[AnnounceNoPath, Close]),
 
         (Established, E::Cancelled) => (Stopped, &[AnnounceNoPath, Close]),
         (Preparing | Listening | Offering | Trickling | Opening, E::Cancelled) => {

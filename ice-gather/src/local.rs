@@ -4,6 +4,33 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use webrtc_util::ifaces::ifaces;
 
+/// The host's own addresses at one moment. Two looks that differ mean that it went from one network to another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub struct LocalAddresses {
+    /// The local address of the default route, per family: IPv4, IPv6.
+    pub default_route: [Option<IpAddr>; 2],
+    /// Every address a peer elsewhere can have a route to, sorted: no loopback, no link-local one.
+    pub all: Vec<IpAddr>,
+}
+
+impl LocalAddresses {
+    /// Looks them up. Nothing is sent; it takes some microseconds.
+    #[must_use]
+    pub fn look() -> Self {
+        let mut all: Vec<IpAddr> = addresses(true).chain(addresses(false)).collect();
+        all.sort_unstable();
+        all.dedup();
+        Self { default_route: [default_route(true), default_route(false)], all }
+    }
+
+    /// Whether the host has this address.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        self.all.contains(&ip) || self.default_route.contains(&Some(ip))
+    }
+}
+
 /// The local address that packets toward `remote` leave from. Connecting a UDP socket looks the route up, and no more.
 pub(crate) fn toward(remote: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = if remote.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
@@ -32,4 +59,17 @@ pub(crate) fn addresses(is_ipv4: bool) -> impl Iterator<Item = IpAddr> {
     all.filter(move |ip| {
         ip.is_ipv4() == is_ipv4 && !matches!(nat_summary::Scope::of(*ip), Loopback | LinkLocal | Reserved)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_looks_at_the_same_host_are_equal_and_none_has_a_loopback_address() {
+        let look = LocalAddresses::look();
+        assert_eq!(look, LocalAddresses::look());
+        assert!(look.all.iter().all(|ip| !ip.is_loopback() && !ip.is_unspecified()), "{look:?}");
+        assert!(look.default_route.iter().flatten().all(|ip| look.contains(*ip)));
+    }
 }

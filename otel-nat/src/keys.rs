@@ -63,6 +63,28 @@ pub const PAIR_LOCAL: &str = "nat_telemetry.pair.local";
 pub const PAIR_REMOTE: &str = "nat_telemetry.pair.remote";
 /// String: whether the NAT mapped the base toward the peer as it did toward the servers. Absent: unobserved.
 pub const PEER_MAPPING: &str = "nat_telemetry.peer_mapping";
+/// String: how the NAT maps with the peer as one more vantage point, on the peer's word. Absent: unknown.
+pub const MAPPING_WITH_PEER: &str = "nat_telemetry.mapping.with_peer";
+/// String: what packets that came in proved of the filtering. Absent: nothing.
+pub const FILTERING_SEEN: &str = "nat_telemetry.filtering";
+/// Integer: connectivity checks sent to the peer. Absent: never told.
+pub const CHECKS_SENT: &str = "nat_telemetry.checks.sent";
+/// Integer: of these, how many the peer answered.
+pub const CHECKS_ANSWERED: &str = "nat_telemetry.checks.answered";
+/// Integer: connectivity checks of the peer that came in.
+pub const CHECKS_RECEIVED: &str = "nat_telemetry.checks.received";
+/// String: the type of the peer's NAT, judged from the candidates it advertised. Absent: never told.
+pub const PEER_NAT_TYPE: &str = "nat_telemetry.peer.nat_type";
+/// String: whether hole punching is expected to work between the two. Absent: never told.
+pub const OUTLOOK: &str = "nat_telemetry.outlook";
+/// String: why that is expected.
+pub const OUTLOOK_REASON: &str = "nat_telemetry.outlook.reason";
+/// String, on failure only: what stood in the way, as far as it is proven. Absent: nobody judged.
+pub const FAILURE_CAUSE: &str = "nat_telemetry.failure.cause";
+/// Integer: how often the mapping toward the peer changed under the connection. Absent: never watched.
+pub const REBINDINGS: &str = "nat_telemetry.rebindings";
+/// Double, seconds: the longest quiet gap the mapping outlived. Absent: never watched.
+pub const MAPPING_SURVIVED: &str = "nat_telemetry.mapping.survived";
 
 /// Histogram, seconds: how long attempts last.
 pub const ATTEMPT_DURATION: &str = "nat_telemetry.attempt.duration";

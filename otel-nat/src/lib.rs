@@ -40,6 +40,7 @@
 
 #[doc = include_str!("../docs/attributes.md")]
 pub mod keys;
+mod peer;
 mod reason;
 mod record;
 
@@ -55,7 +56,8 @@ mod telemetry;
 
 #[cfg(target_arch = "wasm32")]
 pub use noop::{Attempt, Telemetry};
-pub use reason::{Reason, Tally, TowardPeer};
+pub use peer::{Checks, Endurance, FailureCause, FilteringSeen, TowardPeer};
+pub use reason::{Reason, Tally};
 pub use record::ExternalIp;
 #[cfg(not(target_arch = "wasm32"))]
 pub use telemetry::{Attempt, Telemetry};
@@ -87,6 +89,13 @@ mod tests {
             attempt.connecting();
             attempt.selected(nat_summary::CandidateKind::Host, nat_summary::CandidateKind::Relayed);
             attempt.toward_peer(crate::TowardPeer::Kept);
+            attempt.mapping_with_peer(nat_summary::Mapping::Unknown);
+            attempt.filtering(crate::FilteringSeen::Independent);
+            attempt.checks(crate::Checks::default());
+            attempt.peer(&summary);
+            attempt.outlook(nat_summary::Outlook::between(&summary, &summary));
+            attempt.explained(crate::FailureCause::Dtls);
+            attempt.endured(crate::Endurance::default());
             attempt.succeeded(&summary);
             telemetry.attempt().failed(&summary, crate::Reason::Timeout);
         }};

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use nat_summary::{CandidateKind, NatSummary};
+use nat_summary::{CandidateKind, Mapping, NatSummary, Outlook};
 
-use crate::{ExternalIp, Reason, Tally, TowardPeer};
+use crate::{Checks, Endurance, ExternalIp, FailureCause, FilteringSeen, Reason, Tally, TowardPeer};
 
 /// Where spans would go out. On wasm32 none does.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +61,27 @@ impl Attempt {
 
     /// Does nothing on wasm32.
     pub fn toward_peer(&mut self, _: TowardPeer) {}
+
+    /// Does nothing on wasm32.
+    pub fn mapping_with_peer(&mut self, _: Mapping) {}
+
+    /// Does nothing on wasm32.
+    pub fn filtering(&mut self, _: FilteringSeen) {}
+
+    /// Does nothing on wasm32.
+    pub fn checks(&mut self, _: Checks) {}
+
+    /// Does nothing on wasm32.
+    pub fn peer(&mut self, _: &NatSummary) {}
+
+    /// Does nothing on wasm32.
+    pub fn outlook(&mut self, _: Outlook) {}
+
+    /// Does nothing on wasm32.
+    pub fn explained(&mut self, _: FailureCause) {}
+
+    /// Does nothing on wasm32.
+    pub fn endured(&mut self, _: Endurance) {}
 
     /// Does nothing on wasm32.
     pub fn succeeded(self, _: &NatSummary) {}

@@ -8,6 +8,8 @@ pub enum Reason {
     Timeout,
     /// ICE ran out of candidate pairs.
     IceFailed,
+    /// A candidate pair worked, but the channel over it did not come up: DTLS, SCTP or the certificate failed.
+    ChannelFailed,
     /// STUN servers were asked and every one stayed silent: UDP does not get out, or not back in.
     UdpBlocked,
     /// No STUN server gave a mapped address, and UDP is not shown to be blocked.
@@ -30,6 +32,7 @@ impl Reason {
     pub const ALL: &'static [Self] = &[
         Self::Timeout,
         Self::IceFailed,
+        Self::ChannelFailed,
         Self::UdpBlocked,
         Self::NoServerAnswered,
         Self::Signalling,
@@ -45,6 +48,7 @@ impl Reason {
         match self {
             Self::Timeout => "timeout",
             Self::IceFailed => "ice_failed",
+            Self::ChannelFailed => "channel_failed",
             Self::UdpBlocked => "udp_blocked",
             Self::NoServerAnswered => "no_server_answered",
             Self::Signalling => "signalling",
@@ -60,22 +64,6 @@ impl core::fmt::Display for Reason {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// How the NAT mapped the base toward the peer, against the mapping that was advertised to it.
-///
-/// The peer's Binding responses carry XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Some NATs keep a mapping toward every
-/// server and change it toward a peer whose packet came in first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum TowardPeer {
-    /// No response of the peer was read.
-    #[default]
-    Unobserved,
-    /// As advertised.
-    Kept,
-    /// Another address or port.
-    Changed,
 }
 
 /// What became of the spans of a [`Telemetry`](crate::Telemetry) and its clones.

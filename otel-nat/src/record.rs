@@ -27,11 +27,13 @@ mod outgoing {
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use core::time::Duration;
 
-    use nat_summary::{CandidateKind, Family, NatSummary, Pooling, PortAllocation, Rule, Scope};
+    use nat_summary::{
+        CandidateKind, Family, Mapping, NatSummary, NatType, Outlook, Path, Pooling, PortAllocation, Rule, Scope,
+    };
     use opentelemetry::{KeyValue, Value};
 
     use super::ExternalIp;
-    use crate::{Reason, TowardPeer, keys};
+    use crate::{Checks, Endurance, FailureCause, FilteringSeen, Reason, TowardPeer, keys};
 
     /// What is known of an attempt besides its summary.
     #[derive(Debug, Clone, Copy, Default)]
@@ -40,7 +42,18 @@ mod outgoing {
         pub(crate) connect: Option<Duration>,
         pub(crate) selected: Option<(CandidateKind, CandidateKind)>,
         pub(crate) toward_peer: TowardPeer,
+        pub(crate) mapping_with_peer: Mapping,
+        pub(crate) filtering: FilteringSeen,
+        pub(crate) checks: Option<Checks>,
+        /// The type of the peer's NAT.
+        pub(crate) peer: Option<NatType>,
+        pub(crate) outlook: Option<Outlook>,
+        pub(crate) cause: Option<FailureCause>,
+        pub(crate) endurance: Option<Endurance>,
     }
+
+    /// Most attributes of one span, so that their list is allocated once.
+    const MOST: usize = 37;
 
     /// Everything the span of one attempt says. What is unknown is left out, or has an unknown of its own; no key is
     /// there twice.
@@ -50,7 +63,7 @@ mod outgoing {
         facts: &Facts,
         external_ip: ExternalIp,
     ) -> Vec<KeyValue> {
-        let mut out = Vec::with_capacity(26);
+        let mut out = Vec::with_capacity(MOST);
         let mut say = |key: &'static str, value: Option<Value>| {
             out.extend(value.map(|value| KeyValue::new(key, value)));
         };
@@ -84,14 +97,19 @@ mod outgoing {
         let (local, remote) = facts.selected.unzip();
         say(keys::PAIR_LOCAL, local.and_then(candidate));
         say(keys::PAIR_REMOTE, remote.and_then(candidate));
-        say(
-            keys::PEER_MAPPING,
-            match facts.toward_peer {
-                TowardPeer::Unobserved => None,
-                TowardPeer::Kept => Some("kept".into()),
-                TowardPeer::Changed => Some("changed".into()),
-            },
-        );
+        say(keys::PEER_MAPPING, facts.toward_peer.as_str().map(Value::from));
+        say(keys::MAPPING_WITH_PEER, mapping(facts.mapping_with_peer));
+        say(keys::FILTERING_SEEN, facts.filtering.as_str().map(Value::from));
+        say(keys::CHECKS_SENT, facts.checks.map(|checks| i64::from(checks.sent).into()));
+        say(keys::CHECKS_ANSWERED, facts.checks.map(|checks| i64::from(checks.answered).into()));
+        say(keys::CHECKS_RECEIVED, facts.checks.map(|checks| i64::from(checks.received).into()));
+        say(keys::PEER_NAT_TYPE, facts.peer.map(|nat_type| nat_type.as_legacy().into()));
+        say(keys::OUTLOOK, facts.outlook.map(|outlook| path(outlook.path).into()));
+        say(keys::OUTLOOK_REASON, facts.outlook.map(|outlook| expectation(outlook.reason).into()));
+        say(keys::FAILURE_CAUSE, failure.and(facts.cause).map(|cause| cause.as_str().into()));
+        say(keys::REBINDINGS, facts.endurance.map(|held| i64::from(held.rebindings).into()));
+        let survived = facts.endurance.and_then(|held| held.survived);
+        say(keys::MAPPING_SURVIVED, survived.map(|time| time.as_secs_f64().into()));
         out
     }
 
@@ -139,6 +157,36 @@ mod outgoing {
             Rule::TooFewServers => "too_few_servers",
             Rule::LocalsUnknown => "locals_unknown",
             Rule::NothingObserved => "nothing_observed",
+            _ => "_OTHER",
+        }
+    }
+
+    fn mapping(mapping: Mapping) -> Option<Value> {
+        (mapping != Mapping::Unknown).then(|| mapping.as_legacy().into())
+    }
+
+    const fn path(path: Path) -> &'static str {
+        match path {
+            Path::Direct => "direct",
+            Path::Relay => "relay",
+            Path::Undecided => "undecided",
+            _ => "_OTHER",
+        }
+    }
+
+    const fn expectation(reason: nat_summary::Reason) -> &'static str {
+        use nat_summary::Reason;
+        match reason {
+            Reason::UdpBlocked => "udp_blocked",
+            Reason::BothIndependent => "both_independent",
+            Reason::LetIn => "let_in",
+            Reason::PortFiltered => "port_filtered",
+            Reason::BothDependent => "both_dependent",
+            Reason::MappingUnknown => "mapping_unknown",
+            Reason::FilteringUnknown => "filtering_unknown",
+            Reason::DetailUnknown => "detail_unknown",
+            Reason::SameExternalAddress => "same_external_address",
+            Reason::FamiliesDiffer => "families_differ",
             _ => "_OTHER",
         }
     }

@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use nat_summary::{CandidateKind, Evidence, NatSummary};
+use nat_summary::{CandidateKind, Evidence, Mapping, NatSummary, Outlook};
 use opentelemetry::trace::{
     Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer, TracerProvider,
 };
 use opentelemetry::{Context, InstrumentationScope, global};
 
 use crate::record::{Facts, record};
-use crate::{ExternalIp, Reason, Tally, TowardPeer, keys};
+use crate::{Checks, Endurance, ExternalIp, FailureCause, FilteringSeen, Reason, Tally, TowardPeer, keys};
 
 /// Where spans go out, and what of an address goes with them. A clone is cheap, and the same thing.
 #[derive(Clone)]
@@ -233,6 +233,42 @@ impl Attempt {
     /// How the NAT mapped the base toward the peer.
     pub fn toward_peer(&mut self, mapping: TowardPeer) {
         self.facts.toward_peer = mapping;
+    }
+
+    /// How the NAT maps if what the peer's responses said of the base is judged with what the servers said. It has a key
+    /// of its own: a peer may lie, and never overrules the servers.
+    pub fn mapping_with_peer(&mut self, mapping: Mapping) {
+        self.facts.mapping_with_peer = mapping;
+    }
+
+    /// What packets that came in proved of the filtering.
+    pub fn filtering(&mut self, seen: FilteringSeen) {
+        self.facts.filtering = seen;
+    }
+
+    /// The connectivity checks, so far.
+    pub fn checks(&mut self, checks: Checks) {
+        self.facts.checks = Some(checks);
+    }
+
+    /// What the peer's own candidates say of the NAT in front of it. Only its type is told, and no address.
+    pub fn peer(&mut self, summary: &NatSummary) {
+        self.facts.peer = Some(summary.nat_type());
+    }
+
+    /// What the two can expect of each other.
+    pub fn outlook(&mut self, outlook: Outlook) {
+        self.facts.outlook = Some(outlook);
+    }
+
+    /// What stood in the way, should the attempt fail. Of one that connects it is not told.
+    pub fn explained(&mut self, cause: FailureCause) {
+        self.facts.cause = Some(cause);
+    }
+
+    /// How the mapping held, so far.
+    pub fn endured(&mut self, endurance: Endurance) {
+        self.facts.endurance = Some(endurance);
     }
 
     /// The attempt connected: emits `nat_success`.

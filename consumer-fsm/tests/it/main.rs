@@ -1,6 +1,11 @@
 //! Integration tests: whole attempts on loopback sockets, and the signalling service as it stands on the wire.
 
 mod attempts;
+mod data_channel;
 mod faults;
+mod golden;
+mod pool;
 mod service;
 mod stage;
+mod steps;
+mod table;

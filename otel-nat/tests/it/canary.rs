@@ -9,12 +9,12 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nat_summary::{CandidateKind, Evidence, NatSummary, Observation, Outcome, ServerId};
+use nat_summary::{CandidateKind, Evidence, NatSummary, Observation, Outcome, Outlook, ServerId};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use otel_nat::pipeline::{Capture, OtlpError, Pipeline};
-use otel_nat::{ExternalIp, Reason, Telemetry, TowardPeer, keys};
+use otel_nat::{ExternalIp, FailureCause, Reason, Telemetry, TowardPeer, keys};
 
 use crate::json_lines::Page;
 use crate::privacy::addresses;
@@ -68,6 +68,9 @@ fn attempts(telemetry: &Telemetry) {
             attempt.connecting();
             attempt.selected(CandidateKind::ServerReflexive, CandidateKind::PeerReflexive);
             attempt.toward_peer(TowardPeer::Changed);
+            attempt.peer(&summary);
+            attempt.outlook(Outlook::between(&summary, &summary));
+            attempt.explained(FailureCause::PeerSilent);
             println!("{attempt:?}");
             match outcome {
                 None => attempt.succeeded(&summary),
@@ -169,6 +172,9 @@ fn run() {
     println!("{} {}", OtlpError::Configuration, OtlpError::Runtime);
     for reason in Reason::ALL {
         println!("{reason}");
+    }
+    for cause in FailureCause::ALL {
+        println!("{cause}");
     }
     println!("the run is over");
 }

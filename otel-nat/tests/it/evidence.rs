@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use nat_summary::CandidateKind;
-use otel_nat::{Reason, TowardPeer, keys};
+use nat_summary::{CandidateKind, Mapping, Outlook};
+use otel_nat::{Attempt, Checks, Endurance, FailureCause, FilteringSeen, Reason, TowardPeer, keys};
 
-use crate::host::{self, Host, value};
+use crate::host::{self, Host, attributes, value};
 
 #[test]
 fn a_blocked_host_says_whom_it_asked_in_vain() {
@@ -121,4 +121,74 @@ fn how_ports_and_addresses_are_given_out_is_told_where_it_was_seen() {
             assert_eq!(value(&span, key).as_deref(), expected, "{key}: {summary}");
         }
     }
+}
+
+/// Everything the checks can have shown.
+fn tell_of_the_checks(attempt: &mut Attempt) {
+    attempt.toward_peer(TowardPeer::Changed);
+    attempt.mapping_with_peer(Mapping::Dependent);
+    attempt.filtering(FilteringSeen::AtMostAddressDependent);
+    attempt.checks(Checks { sent: 12, answered: 0, received: 7, ..Checks::default() });
+    attempt.peer(&host::symmetric());
+    attempt.outlook(Outlook::between(&host::cone(), &host::symmetric()));
+    attempt.explained(FailureCause::ChecksOneWay);
+    attempt.endured(Endurance { rebindings: 1, survived: Some(Duration::from_millis(40_500)) });
+}
+
+#[test]
+fn what_the_checks_showed_is_told_in_these_attributes_and_changes_no_other() {
+    let (plain, host) = (Host::new(), Host::new());
+    plain.telemetry().attempt().failed(&host::cone(), Reason::Timeout);
+    let mut attempt = host.telemetry().attempt();
+    tell_of_the_checks(&mut attempt);
+    attempt.failed(&host::cone(), Reason::Timeout);
+    let (before, after) = (attributes(&plain.span()), attributes(&host.span()));
+    let (same, more) = after.split_at(before.len());
+    assert_eq!(same, before, "the servers' verdict is the servers'");
+    assert_eq!(
+        more,
+        [
+            r#"nat_telemetry.peer_mapping="changed""#,
+            r#"nat_telemetry.mapping.with_peer="address-port dependent""#,
+            r#"nat_telemetry.filtering="at_most_address_dependent""#,
+            "nat_telemetry.checks.sent=12",
+            "nat_telemetry.checks.answered=0",
+            "nat_telemetry.checks.received=7",
+            r#"nat_telemetry.peer.nat_type="Symmetric NAT""#,
+            r#"nat_telemetry.outlook="undecided""#,
+            r#"nat_telemetry.outlook.reason="same_external_address""#,
+            r#"nat_telemetry.failure.cause="checks_one_way""#,
+            "nat_telemetry.rebindings=1",
+            "nat_telemetry.mapping.survived=40.5",
+        ]
+    );
+}
+
+#[test]
+fn what_stood_in_the_way_is_told_of_a_failure_only() {
+    let host = Host::new();
+    let mut attempt = host.telemetry().attempt();
+    tell_of_the_checks(&mut attempt);
+    attempt.succeeded(&host::cone());
+    assert_eq!(value(&host.span(), keys::FAILURE_CAUSE), None);
+}
+
+#[test]
+fn what_was_told_survives_a_drop() {
+    let host = Host::new();
+    let mut attempt = host.telemetry().attempt();
+    attempt.asked();
+    tell_of_the_checks(&mut attempt);
+    drop(attempt);
+    let span = host.span();
+    assert_eq!(value(&span, keys::FAILURE_CAUSE).as_deref(), Some("checks_one_way"));
+    assert_eq!(value(&span, keys::ERROR_TYPE).as_deref(), Some("cancelled"));
+}
+
+#[test]
+fn causes_are_a_closed_set_of_short_words() {
+    let words: Vec<_> = FailureCause::ALL.iter().map(|cause| cause.as_str()).collect();
+    let expected =
+        ["both_symmetric", "peer_silent", "udp_blocked", "filtered_here", "checks_one_way", "dtls", "unknown"];
+    assert_eq!(words, expected);
 }

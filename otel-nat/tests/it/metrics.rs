@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use opentelemetry::global;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
-use otel_nat::{Reason, Telemetry, keys};
+use otel_nat::{Checks, FailureCause, Reason, Telemetry, keys};
 
 use crate::host::{self, Host};
 
@@ -67,6 +67,20 @@ fn durations_are_grouped_by_what_the_nat_does_and_how_the_attempt_ended() {
         ]
     );
     assert_eq!(host.spans().len(), 3, "the spans go out as ever");
+}
+
+#[test]
+fn what_the_checks_showed_makes_no_group() {
+    let (host, meter) = (Host::new(), Meter::new());
+    let telemetry = host.telemetry().with_metrics(meter.provider.clone());
+    for cause in FailureCause::ALL {
+        let mut attempt = telemetry.attempt();
+        attempt.explained(*cause);
+        attempt.peer(&host::symmetric());
+        attempt.checks(Checks { sent: 1, answered: 0, received: u32::MAX, ..Checks::default() });
+        attempt.failed(&host::cone(), Reason::Timeout);
+    }
+    assert_eq!(meter.groups().len(), 1);
 }
 
 #[test]

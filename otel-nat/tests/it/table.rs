@@ -1,11 +1,12 @@
 //! The table in docs/attributes.md against what really goes out, in both directions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use nat_summary::CandidateKind;
+use nat_summary::{CandidateKind, Mapping, Outlook};
 use opentelemetry::Value;
 use opentelemetry_sdk::trace::SpanData;
-use otel_nat::{Reason, TowardPeer};
+use otel_nat::{Attempt, Checks, Endurance, FailureCause, FilteringSeen, Reason, TowardPeer};
 
 use crate::host::{self, Host};
 
@@ -43,7 +44,7 @@ fn everything() -> Vec<SpanData> {
     for (_, summary) in host::every_kind() {
         for outcome in &outcomes {
             for local in [CandidateKind::Host, CandidateKind::ServerReflexive, CandidateKind::Unknown] {
-                for toward_peer in [TowardPeer::Unobserved, TowardPeer::Kept, TowardPeer::Changed] {
+                for toward_peer in TowardPeer::ALL.iter().copied() {
                     let mut attempt = telemetry.attempt();
                     attempt.asked();
                     attempt.gathered(&summary);
@@ -58,8 +59,52 @@ fn everything() -> Vec<SpanData> {
             }
         }
     }
+    // what the checks showed does not depend on what gathering did
+    let mut checked: Vec<Tell> = Vec::new();
+    checked.extend(FilteringSeen::ALL.iter().map(|seen| boxed(|attempt| attempt.filtering(*seen))));
+    checked.extend(FailureCause::ALL.iter().map(|cause| boxed(|attempt| attempt.explained(*cause))));
+    checked.extend(MAPPINGS.iter().map(|mapping| boxed(|attempt| attempt.mapping_with_peer(*mapping))));
+    checked.push(boxed(|attempt| {
+        attempt.checks(Checks { sent: u32::MAX, answered: 0, received: 7, ..Checks::default() })
+    }));
+    for survived in [None, Some(Duration::from_secs(40))] {
+        checked.push(boxed(move |attempt| attempt.endured(Endurance { rebindings: 1, survived })));
+    }
+    for tell in checked {
+        for failure in [None, Some(Reason::Timeout)] {
+            let mut attempt = telemetry.attempt();
+            tell(&mut attempt);
+            match failure {
+                None => attempt.succeeded(&host::cone()),
+                Some(reason) => attempt.failed(&host::cone(), reason),
+            }
+        }
+    }
+    for (_, ours) in host::every_kind() {
+        for (_, theirs) in host::every_kind() {
+            let mut attempt = telemetry.attempt();
+            attempt.peer(&theirs);
+            attempt.outlook(Outlook::between(&ours, &theirs));
+            attempt.failed(&ours, Reason::Timeout);
+        }
+    }
     host.spans()
 }
+
+/// Tells an attempt something.
+type Tell = Box<dyn Fn(&mut Attempt)>;
+
+fn boxed(tell: impl Fn(&mut Attempt) + 'static) -> Tell {
+    Box::new(tell)
+}
+
+const MAPPINGS: [Mapping; 5] = [
+    Mapping::Unknown,
+    Mapping::EndpointIndependent,
+    Mapping::AddressDependent,
+    Mapping::AddressAndPortDependent,
+    Mapping::Dependent,
+];
 
 #[test]
 fn what_goes_out_is_in_the_table_as_it_goes_out() {

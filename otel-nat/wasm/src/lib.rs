@@ -1,7 +1,9 @@
 //! Every call of the telemetry there is on wasm32, as a module: to see what it imports, which is nothing.
 
-use nat_summary::{Candidate, CandidateKind, Evidence};
-use otel_nat::{Attempt, ExternalIp, Reason, Telemetry, TowardPeer};
+use nat_summary::{Candidate, CandidateKind, Evidence, Mapping, Outlook};
+use otel_nat::{
+    Attempt, Checks, Endurance, ExternalIp, FailureCause, FilteringSeen, Reason, Telemetry, TowardPeer,
+};
 
 /// Attempts of every outcome over `candidates` candidate lines; how many spans a provider took.
 #[unsafe(no_mangle)]
@@ -25,6 +27,13 @@ pub extern "C" fn attempts(candidates: u32) -> u64 {
             attempt.connecting();
             attempt.selected(CandidateKind::Host, CandidateKind::Relayed);
             attempt.toward_peer(TowardPeer::Kept);
+            attempt.mapping_with_peer(Mapping::Unknown);
+            attempt.filtering(FilteringSeen::Independent);
+            attempt.checks(Checks::default());
+            attempt.peer(&summary);
+            attempt.outlook(Outlook::between(&summary, &summary));
+            attempt.explained(FailureCause::Dtls);
+            attempt.endured(Endurance::default());
             attempt
         };
         begin().failed(&summary, *reason);

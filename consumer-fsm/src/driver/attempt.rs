@@ -1,0 +1,137 @@
+//! What one attempt holds on its way, and what is told of it at the end.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ice_gather::{Gathering, LocalAddresses};
+use nat_summary::{CandidateKind, NatSummary};
+use otel_nat::Telemetry;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::cohort::Cohort;
+use crate::notice::Announced;
+use crate::sdp::SessionDescription;
+use crate::state::{Ending, Event, State};
+use crate::transport::{Session, Transport};
+
+/// Transitions kept in a report; the newest.
+const MAX_TRANSITIONS: usize = 64;
+
+/// What became of one attempt: from taking a cohort to having no path again.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct AttemptReport {
+    /// How it ended; `None` if it ended before a STUN server was asked, and so without a span.
+    pub ending: Option<Ending>,
+    /// The verdict, late answers included.
+    pub summary: NatSummary,
+    /// The last event.
+    pub last_event: Option<Event>,
+    /// Every transition, in order; the newest 64.
+    pub transitions: Vec<(State, Event, State)>,
+    /// What gathering found, if it came to its end.
+    pub gathering: Option<Gathering>,
+    /// The kinds of the pair that worked: ours, then the peer's.
+    pub selected_pair: Option<(CandidateKind, CandidateKind)>,
+    /// Time from the start to an open channel.
+    pub connected_after: Option<Duration>,
+    /// Time from start to end.
+    pub elapsed: Duration,
+    /// Datagrams sent and received over the path.
+    pub moved: (u64, u64),
+    /// Datagrams dropped on the way out, for the path did not take them, and on the way in, for our user did not.
+    pub dropped: (u64, u64),
+}
+
+impl AttemptReport {
+    /// The addresses of the sockets that were asked from.
+    pub(super) fn sockets(&self) -> Vec<IpAddr> {
+        let candidates = self.gathering.iter().flat_map(|gathering| &gathering.candidates);
+        candidates.map(|candidate| candidate.base.ip()).collect()
+    }
+}
+
+/// What one attempt has gathered on its way.
+pub(super) struct Attempt<T: Transport> {
+    pub(super) started: Instant,
+    pub(super) span: Option<otel_nat::Attempt>,
+    /// In front of the session: what is announced as up is down before it is closed.
+    pub(super) announced: Option<Announced>,
+    pub(super) session: Option<T::Session>,
+    pub(super) id: Uuid,
+    pub(super) cohort: Cohort,
+    /// The host's addresses when the sockets were bound, if anybody looks.
+    pub(super) addresses: Option<LocalAddresses>,
+    /// When the cohort was last asked.
+    pub(super) mapped_at: Option<Instant>,
+    pub(super) partner: Option<String>,
+    pub(super) remote: Option<SessionDescription>,
+    pub(super) path: Option<<T::Session as Session>::Path>,
+    pub(super) report: AttemptReport,
+}
+
+impl<T: Transport> Attempt<T> {
+    pub(super) fn new(telemetry: &Telemetry, id: Uuid) -> Self {
+        Self {
+            started: Instant::now(),
+            span: Some(telemetry.attempt()),
+            announced: None,
+            session: None,
+            id,
+            cohort: Cohort::default(),
+            addresses: None,
+            mapped_at: None,
+            partner: None,
+            remote: None,
+            path: None,
+            report: AttemptReport {
+                ending: None,
+                summary: nat_summary::Evidence::new().summary(),
+                last_event: None,
+                transitions: Vec::new(),
+                gathering: None,
+                selected_pair: None,
+                connected_after: None,
+                elapsed: Duration::ZERO,
+                moved: (0, 0),
+                dropped: (0, 0),
+            },
+        }
+    }
+
+    pub(super) fn remember(&mut self, from: State, event: Event, to: State) {
+        self.report.last_event = Some(event);
+        if self.report.transitions.len() == MAX_TRANSITIONS {
+            self.report.transitions.remove(0);
+        }
+        self.report.transitions.push((from, event, to));
+    }
+
+    /// The one span of this attempt, from everything observed up to now.
+    pub(super) fn emit(&mut self, ending: Ending) {
+        let Some(span) = self.span.take() else { return };
+        if let Some(session) = &self.session {
+            self.report.summary = session.evidence().summary();
+        }
+        match ending {
+            Ending::Success => span.succeeded(&self.report.summary),
+            Ending::Failure(reason) => span.failed(&self.report.summary, reason),
+        }
+        self.report.ending = Some(ending);
+    }
+
+    /// Closes the connection object, which keeps what it observed until then.
+    pub(super) async fn close(&mut self) {
+        self.path = None;
+        if let Some(session) = self.session.take() {
+            self.report.summary = session.evidence().summary();
+            session.close().await;
+        }
+    }
+
+    pub(super) fn finish(mut self) -> AttemptReport {
+        self.report.elapsed = self.started.elapsed();
+        self.report
+    }
+}

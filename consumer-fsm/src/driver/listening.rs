@@ -1,0 +1,48 @@
+//! State 1: genesis messages are collected for a while, and one of their producers is chosen at random.
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use std::time::Duration;
+use tokio::time::Instant;
+
+use crate::signalling::wire::{Envelope, Kind};
+use crate::signalling::{Listener, SignalError, Signalling};
+
+/// Most genesis messages to choose from.
+const MAX_GENESIS: usize = 256;
+/// Most bytes of them kept meanwhile: only their reply-to ids are needed.
+const MAX_ID: usize = 256;
+
+/// Listens until `patience` after the first genesis message; the reply-to id of one of them, `None` if there was none.
+pub(super) async fn choose<S: Signalling>(
+    signalling: &S,
+    patience: Duration,
+    rng: &mut impl Rng,
+) -> Result<Option<String>, SignalError> {
+    let mut listener = signalling.listen().await?;
+    let mut heard: Vec<String> = Vec::new();
+    let mut until = None;
+    while heard.len() < MAX_GENESIS {
+        let next = match until {
+            None => listener.next().await,
+            Some(until) => match tokio::time::timeout_at(until, listener.next()).await {
+                Ok(next) => next,
+                Err(_) => break,
+            },
+        };
+        match next {
+            None => break,
+            Some(Ok(Envelope { kind: Kind::Genesis, reply_to, .. })) if reply_to.len() <= MAX_ID => {
+                until.get_or_insert_with(|| Instant::now() + patience);
+                heard.push(reply_to);
+            }
+            // a broken line is none
+            Some(_) => {}
+        }
+    }
+    // a stream that ends at once must not turn lost races into a busy loop
+    if let Some(until) = until {
+        tokio::time::sleep_until(until).await;
+    }
+    Ok(heard.choose(rng).cloned())
+}
