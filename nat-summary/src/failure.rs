@@ -131,7 +131,7 @@ fn has_one_mapping(ours: &NatSummary) -> bool {
 fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
     let Some(base) = ours.speaking_base() else { return false };
     let list = theirs.list().unwrap_or_default();
-    let hosts = usize::from(list.local_hosts) + usize::from(list.maybe_global_hosts);
+    let hosts = [list.local_hosts, list.confined_hosts, list.maybe_global_hosts].map(usize::from).iter().sum();
     let reaches = |ip: &IpAddr| match Scope::of(*ip) {
         Scope::Global => base.base_scope() == Some(Scope::Global),
         Scope::Loopback => base.base_scope() == Some(Scope::Loopback),

@@ -288,9 +288,10 @@ impl PeerEvidence {
     #[must_use]
     pub fn summary(&self, servers: &Evidence) -> PeerSummary {
         let answers = self.answers.observed();
-        let (mapping, rule, word) = mapping_with_peer(servers, answers);
+        let crowded = self.answers.crowded().observations;
+        let (mapping, rule, word) = mapping_with_peer(servers, answers, crowded);
         PeerSummary {
-            toward_peer: toward_peer(servers, answers, self.answers.discarded().overflow > 0),
+            toward_peer: toward_peer(servers, answers, crowded),
             filtering: filtering(servers, answers, self.arrivals.as_slice()),
             mapping,
             rule,
@@ -380,7 +381,7 @@ fn is_natted(servers: &Evidence, report: &Seen) -> bool {
 /// servers decide, they alone do. Where they do not, the peer's reports count like answers, except that none replaces
 /// a server's, and none counts that came by way of our own external address: how a NAT turns packets around is its own
 /// affair.
-fn mapping_with_peer(servers: &Evidence, answers: &[Seen]) -> (Mapping, Rule, Word) {
+fn mapping_with_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> (Mapping, Rule, Word) {
     let by_servers = summarize(servers);
     let (mapping, rule) = (by_servers.mapping(), by_servers.speaking_base().map_or(by_servers.rule(), |b| b.rule));
     if mapping != Mapping::Unknown {
@@ -399,6 +400,13 @@ fn mapping_with_peer(servers: &Evidence, answers: &[Seen]) -> (Mapping, Rule, Wo
     }
     let with_peer = summarize(&both);
     match with_peer.speaking_base() {
+        // what had no room may have been the one that differs
+        Some(base) if crowded && base.mapping == Mapping::EndpointIndependent => {
+            (Mapping::Unknown, Rule::Crowded, Word::Nobody)
+        }
+        Some(base) if crowded && base.mapping == Mapping::AddressDependent => {
+            (Mapping::Dependent, Rule::ServersDiffer, Word::Peer)
+        }
         Some(base) if base.mapping != Mapping::Unknown => (base.mapping, base.rule, Word::Peer),
         _ => (mapping, rule, Word::Nobody),
     }

@@ -215,6 +215,8 @@ fn a_flood_of_sources_is_bounded_counted_and_argued_from_no_further() {
     let summary = peer.summary(&servers(&TWO));
     assert_eq!(summary.filtering, FilteringSeen::AtMostAddressDependent);
     assert_eq!(summary.toward_peer, TowardPeer::Unobserved, "what had no room may have seen a change");
+    let summary = peer.summary(&servers(&TWO[..1]));
+    assert_eq!((summary.mapping, summary.word), (Mapping::Unknown, Word::Nobody), "or another mapping");
 }
 
 #[test]

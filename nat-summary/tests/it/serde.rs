@@ -29,6 +29,13 @@ fn evidence_and_summary_come_back_as_they_went() {
     for n in 0..99 {
         crowded.asked(ServerId::Name(n, 1), Outcome::Unresolved);
         crowded.local([10, 0, 0, n as u8].into());
+        let observation = Observation {
+            base: "192.168.1.7:50000".parse().unwrap(),
+            server: ServerId::Name(n, 1),
+            mapped: ([203, 0, 113, 7], 50_000).into(),
+            sequence: 0,
+        };
+        crowded.observe(observation);
     }
     for evidence in [Evidence::new(), evidence(), crowded] {
         let written = serde_json::to_string(&evidence).unwrap();
@@ -66,9 +73,9 @@ fn the_names_stay() {
             r#"{"base":"192.168.1.6:50000","server":"198.51.100.2:3478","mapped":"203.0.113.7:41002","sequence":2,"rewritten":false}],"#,
             r#""servers":[{"server":"198.51.100.0:3478","outcome":"answered"},{"server":"198.51.100.1:3478","outcome":"answered"},"#,
             r#"{"server":"198.51.100.2:3478","outcome":"answered"},{"server":"name:de060d0a96edc689:3478","outcome":"timed_out"}],"#,
-            r#""locals":["2001:db8::5"],"list":{"local_hosts":0,"maybe_global_hosts":0,"signs_of_life":1},"#,
-            r#""crowded":{"servers":false,"locals":false},"#,
-            r#""discarded":{"impossible":0,"not_udp":0,"unreadable":1,"overflow":0}}"#,
+            r#""locals":["2001:db8::5"],"list":{"local_hosts":0,"confined_hosts":0,"maybe_global_hosts":0,"signs_of_life":1},"#,
+            r#""crowded":{"observations":false,"servers":false,"locals":false},"#,
+            r#""discarded":{"impossible":0,"not_udp":0,"unreadable":1,"other_component":0,"overflow":0}}"#,
         )
     );
     let outlook = Outlook::between(&summary, &Evidence::new().summary());
