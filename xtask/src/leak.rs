@@ -2,7 +2,7 @@
 //!
 //! Each path is walked in a process of its own, so that none hides what another left.
 
-mod alive;
+pub(crate) mod alive;
 mod meter;
 mod paths;
 mod plot;

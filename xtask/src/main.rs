@@ -3,6 +3,7 @@
 mod attempts;
 mod bench;
 mod bounds;
+mod chaos;
 mod ci;
 #[cfg(feature = "collector")]
 mod collector;
@@ -68,6 +69,12 @@ const COMMANDS: &[Command] = &[
         fleet::run,
         "[--quick] [--attempts N] [--spans FILE] [--picture FILE] [--json]",
         "the questions of operators, in DuckDB, over a simulated fleet",
+    ),
+    command(
+        "chaos",
+        chaos::run,
+        "[--seed S] [--minutes M] [--episode K] [--json]",
+        "attempts while everything that can fail does; a seed replays them",
     ),
     command("wasm", wasm::run, "", "the judge and the telemetry as WebAssembly, under Node"),
     command("ci", ci::run, "", "everything a change has to pass"),
