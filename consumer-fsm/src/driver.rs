@@ -1,7 +1,7 @@
 //! Runs the machine: does each state's work, hands back what happened, carries out what the table says.
 
 use ice_gather::Role;
-use otel_nat::{Reason, Telemetry};
+use otel_nat::{FailureCause, Reason, Telemetry};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
@@ -259,6 +259,12 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Event::Opened
             }
             Err(TransportError::TimedOut) => Event::TimedOut,
+            Err(TransportError::Dtls | TransportError::Fingerprint | TransportError::Channel) => {
+                if let Some(span) = &mut attempt.span {
+                    span.explained(FailureCause::Dtls);
+                }
+                Event::ChannelFailed
+            }
             Err(_) => Event::IceFailed,
         }
     }

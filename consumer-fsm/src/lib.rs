@@ -29,6 +29,6 @@ pub use machine::{Illegal, Machine, Timing};
 pub use notice::{Notice, Notices, What};
 pub use producer::{Producer, ProducerError, Served};
 pub use roaming::Roaming;
-pub use sdp::{SdpError, SessionDescription};
+pub use sdp::{ChannelDescription, Fingerprint, SdpError, SessionDescription, Setup};
 pub use state::{Action, Ending, Event, State};
 pub use table::{Step, next};

@@ -132,7 +132,7 @@ impl<S: Signalling, T: Transport> Producer<S, T> {
         }
         let description: Offer = read(&offer.payload).map_err(|_| ProducerError::BadConsumer)?;
         let mut remote = SessionDescription::parse(&description.sdp.sdp).map_err(|_| ProducerError::BadConsumer)?;
-        let sdp = SessionDescription::write(session.credentials(), &gathering.candidates);
+        let sdp = session.describe(Some(&remote), &gathering.candidates);
         let answer = write(&Description { kind: "answer".into(), sdp });
         let ice = self.signalling.exchange(&offer.reply_to, Kind::Answer, &answer).await?;
         let ice: Ice = ice.and_then(|envelope| read(&envelope.payload).ok()).ok_or(ProducerError::BadConsumer)?;

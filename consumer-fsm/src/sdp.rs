@@ -1,4 +1,5 @@
-//! The few lines of a session description that ICE needs (RFC 8839 section 5, RFC 8841 section 4).
+//! The few lines of a session description that ICE and a data channel need (RFC 8839 section 5, RFC 8841 sections 4 to
+//! 6, RFC 8842 section 5).
 
 use core::fmt;
 use core::fmt::Write;
@@ -10,6 +11,12 @@ use nat_summary::Candidate;
 const MAX_SDP: usize = 64 * 1024;
 /// Most candidates taken from one description.
 pub(crate) const MAX_CANDIDATES: usize = 64;
+/// Most fingerprints taken from one description.
+const MAX_FINGERPRINTS: usize = 8;
+/// Without `a=sctp-port` (RFC 8831 section 6.2, as every stack has it).
+const DEFAULT_SCTP_PORT: u16 = 5000;
+/// Without `a=max-message-size` (RFC 8841 section 6.1).
+const DEFAULT_MAX_MESSAGE_SIZE: u32 = 65_536;
 
 /// Why a session description is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +39,84 @@ impl fmt::Display for SdpError {
 
 impl core::error::Error for SdpError {}
 
-/// What a description tells of ICE.
+/// Which side opens DTLS (RFC 8842 section 5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Setup {
+    /// Either: what an offer says.
+    ActPass,
+    /// The side that says so is the DTLS client.
+    Active,
+    /// The side that says so is the DTLS server.
+    Passive,
+}
+
+impl Setup {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::ActPass => "actpass",
+            Self::Active => "active",
+            Self::Passive => "passive",
+        }
+    }
+}
+
+/// The SHA-256 digest of a certificate (RFC 8122 section 5), the one hash function that everybody has to know
+/// (RFC 8827 section 6.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// Reads the value of `a=fingerprint`; nothing if it is of another hash function, or malformed.
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
+        let (function, digits) = value.trim().split_once(' ')?;
+        if !function.eq_ignore_ascii_case("sha-256") {
+            return None;
+        }
+        let mut digest = [0; 32];
+        let mut pairs = digits.trim().split(':');
+        for byte in &mut digest {
+            let pair = pairs.next().filter(|pair| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit()))?;
+            *byte = u8::from_str_radix(pair, 16).ok()?;
+        }
+        pairs.next().is_none().then_some(Self(digest))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha-256 ")?;
+        for (n, byte) in self.0.iter().enumerate() {
+            let colon = if n == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02X}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a description tells of the data channel's DTLS and SCTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelDescription {
+    /// Certificates that the side may show: each of them will do (RFC 8122 section 5).
+    pub fingerprints: Vec<Fingerprint>,
+    /// Which side opens DTLS.
+    pub setup: Setup,
+    /// SCTP port inside DTLS.
+    pub sctp_port: u16,
+    /// Longest message that the side takes, in bytes; 0 for any.
+    pub max_message_size: u32,
+}
+
+impl ChannelDescription {
+    /// One certificate, and the SCTP port that every stack uses.
+    #[must_use]
+    pub fn new(fingerprint: Fingerprint, setup: Setup, max_message_size: u32) -> Self {
+        Self { fingerprints: vec![fingerprint], setup, sctp_port: DEFAULT_SCTP_PORT, max_message_size }
+    }
+}
+
+/// What a description tells of ICE, and of the channel above it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionDescription {
@@ -40,8 +124,12 @@ pub struct SessionDescription {
     pub credentials: Credentials,
     /// Candidates that checks can be sent to.
     pub candidates: Vec<RemoteCandidate>,
-    /// Candidate lines that do not parse, name no usable address, or are beyond the 64th.
+    /// Candidate lines that do not parse, name no usable address, or are beyond the 64th. The names ending in `.local`
+    /// behind which browsers hide their addresses are among them: such a peer is learnt from its own checks, as
+    /// peer-reflexive (RFC 8445 section 7.3.1.3).
     pub unusable: u32,
+    /// DTLS and SCTP, if the description names a certificate by its SHA-256 digest.
+    pub channel: Option<ChannelDescription>,
 }
 
 impl SessionDescription {
@@ -54,11 +142,25 @@ impl SessionDescription {
             return Err(SdpError::TooLong);
         }
         let (mut ufrag, mut pwd, mut candidates, mut unusable) = (None, None, Vec::new(), 0);
+        let (mut fingerprints, mut setup, mut sctp_port, mut max_message_size) = (Vec::new(), None, None, None);
         for line in sdp.lines() {
             if let Some(value) = line.strip_prefix("a=ice-ufrag:") {
                 ufrag.get_or_insert_with(|| value.trim().to_owned());
             } else if let Some(value) = line.strip_prefix("a=ice-pwd:") {
                 pwd.get_or_insert_with(|| value.trim().to_owned());
+            } else if let Some(value) = line.strip_prefix("a=fingerprint:") {
+                fingerprints.extend(Fingerprint::parse(value).filter(|_| fingerprints.len() < MAX_FINGERPRINTS));
+            } else if let Some(value) = line.strip_prefix("a=setup:") {
+                setup = setup.or(match value.trim() {
+                    "actpass" => Some(Setup::ActPass),
+                    "active" => Some(Setup::Active),
+                    "passive" => Some(Setup::Passive),
+                    _ => None,
+                });
+            } else if let Some(value) = line.strip_prefix("a=sctp-port:") {
+                sctp_port = sctp_port.or(value.trim().parse().ok());
+            } else if let Some(value) = line.strip_prefix("a=max-message-size:") {
+                max_message_size = max_message_size.or(value.trim().parse().ok());
             } else if line.starts_with("a=candidate:") {
                 match Candidate::parse(line).ok().as_ref().and_then(RemoteCandidate::from_candidate) {
                     Some(candidate) if candidates.len() < MAX_CANDIDATES => candidates.push(candidate),
@@ -67,17 +169,41 @@ impl SessionDescription {
             }
         }
         let (Some(ufrag), Some(pwd)) = (ufrag, pwd) else { return Err(SdpError::NoCredentials) };
-        Ok(Self { credentials: Credentials { ufrag, pwd }, candidates, unusable })
+        let channel = (!fingerprints.is_empty()).then(|| ChannelDescription {
+            fingerprints,
+            // the default of RFC 4145 section 4
+            setup: setup.unwrap_or(Setup::Active),
+            sctp_port: sctp_port.unwrap_or(DEFAULT_SCTP_PORT),
+            max_message_size: max_message_size.unwrap_or(DEFAULT_MAX_MESSAGE_SIZE),
+        });
+        Ok(Self { credentials: Credentials { ufrag, pwd }, candidates, unusable, channel })
     }
 
-    /// Writes a description of one data channel, with these candidates or with none yet.
+    /// Writes a description of one data channel, with these candidates or with none yet. Plain ICE has no channel to
+    /// describe.
     #[must_use]
-    pub fn write(credentials: &Credentials, candidates: &[GatheredCandidate]) -> String {
+    pub fn write(
+        credentials: &Credentials,
+        channel: Option<&ChannelDescription>,
+        candidates: &[GatheredCandidate],
+    ) -> String {
         let mut sdp = String::from(
             "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
-             m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sctp-port:5000\r\n",
+             m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n",
         );
         // writing to a string cannot fail
+        let _ = write!(sdp, "a=sctp-port:{}\r\n", channel.map_or(DEFAULT_SCTP_PORT, |channel| channel.sctp_port));
+        if let Some(channel) = channel {
+            let _ = write!(
+                sdp,
+                "a=max-message-size:{}\r\na=setup:{}\r\n",
+                channel.max_message_size,
+                channel.setup.as_str()
+            );
+            for fingerprint in &channel.fingerprints {
+                let _ = write!(sdp, "a=fingerprint:{fingerprint}\r\n");
+            }
+        }
         let _ = write!(sdp, "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", credentials.ufrag, credentials.pwd);
         for candidate in candidates {
             let _ = write!(sdp, "a={}\r\n", candidate.as_candidate());
@@ -102,13 +228,50 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let read = SessionDescription::parse(&SessionDescription::write(&credentials(), &[])).unwrap();
-        assert_eq!(read, SessionDescription { credentials: credentials(), candidates: vec![], unusable: 0 });
+        let read = SessionDescription::parse(&SessionDescription::write(&credentials(), None, &[])).unwrap();
+        assert_eq!(
+            read,
+            SessionDescription { credentials: credentials(), candidates: vec![], unusable: 0, channel: None }
+        );
+    }
+
+    #[test]
+    fn a_channel_reads_back_with_its_certificate() {
+        let channel = ChannelDescription::new(Fingerprint([0xa5; 32]), Setup::ActPass, 8192);
+        let sdp = SessionDescription::write(&credentials(), Some(&channel), &[]);
+        assert!(sdp.contains("a=fingerprint:sha-256 A5:A5:"), "{sdp}");
+        assert_eq!(SessionDescription::parse(&sdp).unwrap().channel, Some(channel));
+    }
+
+    #[test]
+    fn of_several_certificates_only_the_known_hash_counts_and_a_broken_one_does_not() {
+        let good = Fingerprint([7; 32]).to_string();
+        let lower = good.to_lowercase();
+        for (value, read) in [
+            (good.as_str(), true),
+            (lower.as_str(), true),
+            (&good[..good.len() - 1], false),
+            (&good[..good.len() - 3], false),
+            (&format!("{good}:07"), false),
+            (&good.replace("07:", "+7:"), false),
+            (&good.replace("sha-256", "sha-1"), false),
+            ("sha-256", false),
+            ("", false),
+        ] {
+            assert_eq!(Fingerprint::parse(value).is_some(), read, "{value}");
+        }
+        let base = SessionDescription::write(&credentials(), None, &[]);
+        let read = SessionDescription::parse(&format!("{base}a=fingerprint:sha-512 00\r\na=fingerprint:{good}\r\n"));
+        let channel = read.unwrap().channel.unwrap();
+        assert_eq!((channel.fingerprints.len(), channel.setup), (1, Setup::Active));
+        assert_eq!((channel.sctp_port, channel.max_message_size), (5000, 65_536), "the defaults of the RFCs");
+        let many = base + &format!("a=fingerprint:{good}\r\n").repeat(50);
+        assert_eq!(SessionDescription::parse(&many).unwrap().channel.unwrap().fingerprints.len(), MAX_FINGERPRINTS);
     }
 
     #[test]
     fn broken_candidates_are_counted_and_the_good_ones_kept() {
-        let mut sdp = SessionDescription::write(&credentials(), &[]);
+        let mut sdp = SessionDescription::write(&credentials(), None, &[]);
         sdp += "a=candidate:1 1 udp 1 203.0.113.7 5 typ host\r\n";
         sdp += "a=candidate:1 1 udp 1 hidden.local 5 typ host\r\n";
         sdp += "a=candidate:nonsense\r\n";
@@ -118,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_candidates_is_capped_and_counted() {
-        let mut sdp = SessionDescription::write(&credentials(), &[]);
+        let mut sdp = SessionDescription::write(&credentials(), None, &[]);
         for port in 1..=100 {
             sdp += &format!("a=candidate:1 1 udp 1 203.0.113.7 {port} typ host\r\n");
         }

@@ -84,6 +84,8 @@ pub enum Event {
     TimedOut,
     /// Every pair of candidates failed.
     IceFailed,
+    /// A pair works, but the channel over it did not come up.
+    ChannelFailed,
     /// The path ended: closed, or the connection failed.
     Ended,
     /// The host's addresses are no longer those that the connection object is bound to.
@@ -94,7 +96,7 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Prepared,
         Self::NotPrepared,
         Self::Chosen,
@@ -114,6 +116,7 @@ impl Event {
         Self::Opened,
         Self::TimedOut,
         Self::IceFailed,
+        Self::ChannelFailed,
         Self::Ended,
         Self::Moved,
         Self::Cancelled,

@@ -47,6 +47,7 @@ pub const fn next(state: State, event: Event) -> Option<Step> {
         (Opening, E::Opened) => (Established, &[Report(Success), AnnouncePath]),
         (Opening, E::TimedOut) => (Preparing, &[Report(Failure(Reason::Timeout)), Close]),
         (Opening, E::IceFailed) => (Preparing, &[Report(Failure(Reason::IceFailed)), Close]),
+        (Opening, E::ChannelFailed) => (Preparing, &[Report(Failure(Reason::ChannelFailed)), Close]),
 
         (Established, E::Ended | E::Moved) => (Preparing, &[AnnounceNoPath, Close]),
 

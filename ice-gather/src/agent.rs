@@ -230,6 +230,8 @@ impl IceAgent {
         if parts.dialling.is_some() {
             return Err(ConnectError::Again);
         }
+        self.base.inner().expect_answers(&remote.credentials.pwd);
+        self.base.inner().read_waiting();
         let (agent, cancel, role) = (Arc::clone(&parts.agent), parts.cancel.clone(), self.role);
         let (connected_tx, mut connected) = mpsc::channel(1);
         let Credentials { ufrag, pwd } = remote.credentials;
@@ -309,7 +311,7 @@ impl core::fmt::Debug for IceAgent {
 
 async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, AgentError> {
     let credentials = Credentials::random();
-    if !base.inner().serve(credentials.pwd.clone(), config.max_remote_candidates) {
+    if !base.inner().serve(&credentials.pwd, config.max_remote_candidates) {
         return Err(AgentError::BaseTaken);
     }
     let mux = Mux::new(Arc::clone(base.inner()));

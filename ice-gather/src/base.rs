@@ -11,18 +11,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use nat_summary::{CandidateKind, Evidence, NatSummary, Observation, Outcome, ServerId};
+use nat_summary::{CandidateKind, Evidence, NatSummary, Observation, Outcome, ServerId, TowardPeer};
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use webrtc_util::Conn;
 
 use crate::config::{Bind, BindConfig, GatherConfig};
 use crate::error::BindError;
 use crate::local;
+use crate::peer::{PeerReader, PeerView, Rebinding, Remapped};
 use crate::plan::{Plan, Request};
-use crate::transaction::{Header, Reject, authenticates};
+use crate::transaction::{Header, Reject};
 use crate::unreachable::Watch;
 use crate::uri::StunServer;
 
@@ -46,6 +47,8 @@ pub(crate) struct Inner {
     heard: Mutex<Heard>,
     /// An answer was filed by another reader.
     answered: Notify,
+    peer: Mutex<PeerReader>,
+    rebinding: watch::Sender<Option<Rebinding>>,
     /// Whose agent this is: without one nobody can be sending us checks yet.
     agent: OnceLock<AgentOf>,
     runtime: Option<Handle>,
@@ -53,8 +56,8 @@ pub(crate) struct Inner {
 
 /// Whose agent the base serves.
 enum AgentOf {
-    /// Ours: requests have to carry this password.
-    Us { password: String },
+    /// Ours: requests have to carry its password.
+    Us,
     /// Somebody else's, who checks for himself.
     Others,
 }
@@ -72,6 +75,8 @@ pub(crate) struct Line {
     early_len: AtomicUsize,
     wake: Notify,
     closed: AtomicBool,
+    /// Whether anything but STUN has moved since a check of the peer was last read.
+    has_moved: AtomicBool,
     /// Remote addresses whose STUN requests pass: signalled ones, and those that authenticated.
     peers: Mutex<Peers>,
 }
@@ -287,6 +292,8 @@ impl Base {
             lines,
             heard: Mutex::new(heard),
             answered: Notify::new(),
+            peer: Mutex::default(),
+            rebinding: watch::Sender::new(None),
             agent: OnceLock::new(),
             runtime: Handle::try_current().ok(),
         };
@@ -321,6 +328,19 @@ impl Base {
         let heard = self.inner.heard();
         let sent = heard.plan.as_ref().is_some_and(Plan::has_sent);
         sent || !heard.names.is_empty() || !heard.evidence.servers().is_empty()
+    }
+
+    /// What the peer's connectivity checks have shown so far, by [`IceAgent`](crate::IceAgent)'s own credentials. Nothing
+    /// under an agent of somebody else, whose credentials are not known here.
+    #[must_use]
+    pub fn peer_view(&self) -> PeerView {
+        lock(&self.inner.peer).view()
+    }
+
+    /// The latest rebinding of the mapping toward the peer.
+    #[must_use]
+    pub fn rebindings(&self) -> watch::Receiver<Option<Rebinding>> {
+        self.inner.rebinding.subscribe()
     }
 
     /// What was dropped so far.
@@ -462,6 +482,7 @@ impl Line {
             early_len: AtomicUsize::new(0),
             wake: Notify::new(),
             closed: AtomicBool::new(false),
+            has_moved: AtomicBool::new(false),
             peers: Mutex::default(),
         }
     }
@@ -507,6 +528,14 @@ impl Line {
         match socket.try_recv_from(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             received => Some(received),
+        }
+    }
+
+    /// Something that is not STUN goes out or came in. It has the cost of a byte that is in the cache already.
+    #[inline]
+    pub(crate) fn note_moved(&self) {
+        if !self.has_moved.load(Ordering::Relaxed) {
+            self.has_moved.store(true, Ordering::Relaxed);
         }
     }
 
@@ -567,17 +596,33 @@ impl Inner {
     }
 
     /// From now on checks that carry this password are for the agent. False if there is an agent already.
-    pub(crate) fn serve(&self, password: String, max_peers: usize) -> bool {
+    pub(crate) fn serve(&self, password: &str, max_peers: usize) -> bool {
         for line in &self.lines {
             lock(&line.peers).max = max_peers;
         }
-        self.agent.set(AgentOf::Us { password }).is_ok()
+        if self.agent.set(AgentOf::Us).is_err() {
+            return false;
+        }
+        lock(&self.peer).serve(password);
+        true
     }
 
     /// From now on checks are for the agent of somebody else.
     pub(crate) fn serve_foreign(&self) {
         // a second one would get nothing to read, for the first one's socket is closed with it
         let _ = self.agent.set(AgentOf::Others);
+    }
+
+    /// From now on answers that carry this password are the peer's.
+    pub(crate) fn expect_answers(&self, password: &str) {
+        lock(&self.peer).expect(password);
+    }
+
+    /// The agent sends STUN. To be told before it leaves: what comes back is no longer uninvited.
+    pub(crate) fn on_sent(&self, line: &Line, target: SocketAddr, header: Header) {
+        if matches!(self.agent.get(), Some(AgentOf::Us)) {
+            lock(&self.peer).on_sent(line.bound, canonical(target), header, Instant::now());
+        }
     }
 
     /// A signalled remote candidate: its checks pass without being verified twice.
@@ -657,6 +702,7 @@ impl Inner {
             let Some(transmit) = due else { return };
             let Some(line) = self.lines.iter().find(|line| line.bound == transmit.socket) else { return };
             let send = || line.socket.send_to(&transmit.bytes, transmit.server);
+            lock(&self.peer).contact(transmit.server, Instant::now());
             // an error may be about a server asked before
             if send().await.is_err()
                 && (!self.file_unreachable(watches) || send().await.is_err())
@@ -686,6 +732,10 @@ impl Inner {
             tokio::time::sleep(ERROR_PAUSE).await;
             return;
         };
+        self.sort_datagram(line, source, datagram);
+    }
+
+    fn sort_datagram(&self, line: &Line, source: SocketAddr, datagram: &[u8]) {
         match Header::peek(datagram) {
             None => bump(&mut self.heard().dropped.garbage),
             Some(header) if header.is_response => {
@@ -700,6 +750,18 @@ impl Inner {
                 }
             }
             Some(_) => bump(&mut self.heard().dropped.unexpected),
+        }
+    }
+
+    /// Reads what waits in the kernel before the agent sends its first check: what is there by then came uninvited.
+    pub(crate) fn read_waiting(&self) {
+        let mut buffer = [0; GATHER_MTU];
+        for line in &self.lines {
+            let Socket::Udp(socket) = &line.socket else { continue };
+            for _ in 0..MAX_EARLY {
+                let Ok((length, source)) = socket.try_recv_from(&mut buffer) else { break };
+                self.sort_datagram(line, source, &buffer[..length]);
+            }
         }
     }
 
@@ -720,16 +782,19 @@ impl Inner {
     /// Whether a Binding request may go on to the agent. Each new source has to authenticate once, and a peer has only
     /// so many addresses: the agent remembers every one for ever.
     fn admits(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
-        let password = match self.agent.get() {
+        let is_authentic = match self.agent.get() {
             Some(AgentOf::Others) => return true,
-            Some(AgentOf::Us { password }) => Some(password),
-            None => None,
+            Some(AgentOf::Us) => {
+                let is_quiet = !line.has_moved.swap(false, Ordering::Relaxed);
+                lock(&self.peer).on_request(line.bound, canonical(source), datagram, is_quiet, Instant::now())
+            }
+            None => false,
         };
         let admission = {
             let mut peers = lock(&line.peers);
             if peers.addresses.contains(&source) {
                 Admission::Passes
-            } else if !password.is_some_and(|password| authenticates(datagram, password)) {
+            } else if !is_authentic {
                 Admission::Unauthenticated
             } else if peers.addresses.len() >= peers.max {
                 Admission::TooMany
@@ -800,18 +865,40 @@ impl Inner {
     #[inline]
     fn is_for_agent(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         match Header::peek(datagram) {
-            None => true,
+            None => {
+                line.note_moved();
+                true
+            }
             Some(header) => self.is_stun_for_agent(header, line, source, datagram),
         }
     }
 
     fn is_stun_for_agent(&self, header: Header, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         if header.is_response {
-            !self.file_answer(line, source, datagram)
+            let is_for_agent = !self.file_answer(line, source, datagram);
+            self.read_response(is_for_agent, line, source, datagram);
+            is_for_agent
         } else if header.is_binding_request {
             self.admits(line, source, datagram)
         } else {
+            lock(&self.peer).touch(Instant::now());
             matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
+        }
+    }
+
+    /// Reads what a response to a check says of our mapping, and tells of a change.
+    fn read_response(&self, is_for_agent: bool, line: &Line, source: SocketAddr, datagram: &[u8]) {
+        let mut peer = lock(&self.peer);
+        if !is_for_agent || !matches!(self.agent.get(), Some(AgentOf::Us)) {
+            return peer.touch(Instant::now());
+        }
+        let remapped = peer.on_response(line.bound, canonical(source), datagram, Instant::now());
+        let number = peer.rebindings();
+        drop(peer);
+        if let Some(Remapped { was, is }) = remapped {
+            let evidence = self.heard().evidence();
+            let verdict = |report| TowardPeer::against(&evidence, report);
+            self.rebinding.send_replace(Some(Rebinding { number, was: verdict(&was), is: verdict(&is) }));
         }
     }
 

@@ -20,6 +20,7 @@ mod config;
 mod error;
 mod filtering;
 mod local;
+mod peer;
 mod plan;
 #[cfg(feature = "responder")]
 pub mod responder;
@@ -33,6 +34,7 @@ pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
 pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
 pub use filtering::{Finding, discover_filtering};
 pub use local::LocalAddresses;
+pub use peer::{PeerDropped, PeerReader, PeerView, Rebinding, Remapped};
 pub use plan::{Answered, Plan, Transmit};
 pub use transaction::{
     Answer, Change, Header, Reject, TransactionId, other_address, read_answer, write_change_request, write_request,

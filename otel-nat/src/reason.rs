@@ -8,6 +8,8 @@ pub enum Reason {
     Timeout,
     /// ICE ran out of candidate pairs.
     IceFailed,
+    /// A candidate pair worked, but the channel over it did not come up: DTLS, SCTP or the certificate failed.
+    ChannelFailed,
     /// STUN servers were asked and every one stayed silent: UDP does not get out, or not back in.
     UdpBlocked,
     /// No STUN server gave a mapped address, and UDP is not shown to be blocked.
@@ -30,6 +32,7 @@ impl Reason {
     pub const ALL: &'static [Self] = &[
         Self::Timeout,
         Self::IceFailed,
+        Self::ChannelFailed,
         Self::UdpBlocked,
         Self::NoServerAnswered,
         Self::Signalling,
@@ -45,6 +48,7 @@ impl Reason {
         match self {
             Self::Timeout => "timeout",
             Self::IceFailed => "ice_failed",
+            Self::ChannelFailed => "channel_failed",
             Self::UdpBlocked => "udp_blocked",
             Self::NoServerAnswered => "no_server_answered",
             Self::Signalling => "signalling",

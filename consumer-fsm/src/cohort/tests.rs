@@ -98,7 +98,7 @@ fn silent_servers_come_last_until_they_answer() {
     for _ in 0..50 {
         rotation.shuffle(&mut rng);
         let tail: HashSet<&StunServer> = rotation.left[7..].iter().collect();
-        assert_eq!(tail, (1..6).map(server).collect::<Vec<_>>().iter().collect());
+        assert_eq!(tail, (1..6).map(server).collect::<Vec<_>>().iter().collect::<std::collections::HashSet<_>>());
     }
 }
 

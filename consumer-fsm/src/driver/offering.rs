@@ -16,7 +16,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     pub(super) async fn offer(&mut self, attempt: &mut Attempt<T>) -> Event {
         let Some(partner) = attempt.partner.take() else { return Event::Broken };
         let Some(session) = &attempt.session else { return Event::Broken };
-        let sdp = SessionDescription::write(session.credentials(), &[]);
+        let sdp = session.describe(None, &[]);
         let offer = write(&Offer { sdp: Description { kind: "offer".into(), sdp }, tag: String::new() });
         let Self { signalling, servers, machine, teller, has_moved, .. } = self;
         let max_age = machine.timing().mapping_age;

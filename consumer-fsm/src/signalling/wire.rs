@@ -228,7 +228,10 @@ mod tests {
         let text = r#"{"Candidates":[{"statsID":"x","address":"203.0.113.7","port":5,"type":"host","component":1,
             "protocol":1}],"More":[]}"#;
         let ice: Ice = read(text).unwrap();
-        assert_eq!(ice.candidates[0].to_remote().unwrap().address, "203.0.113.7:5".parse().unwrap());
+        assert_eq!(
+            ice.candidates[0].to_remote().unwrap().address,
+            "203.0.113.7:5".parse::<std::net::SocketAddr>().unwrap()
+        );
         assert_eq!(ice.consumer_session_id, "");
     }
 

@@ -4,13 +4,17 @@ use core::fmt;
 use core::future::Future;
 use std::time::Duration;
 
-use ice_gather::{Credentials, Gathering, Role, StunServer};
+use ice_gather::{Credentials, GatheredCandidate, Gathering, Role, StunServer};
 use nat_summary::{CandidateKind, Evidence};
 
 use crate::sdp::SessionDescription;
 
+#[cfg(feature = "data-channel")]
+mod data_channel;
 mod ice;
 
+#[cfg(feature = "data-channel")]
+pub use data_channel::{DataChannel, DataChannelPath, DataChannelSession, Discarded};
 pub use ice::{Ice, IceSession, Network};
 
 /// Why no connection object came about, or no connection.
@@ -25,6 +29,12 @@ pub enum TransportError {
     TimedOut,
     /// Every pair failed.
     Failed,
+    /// A pair works, but the DTLS handshake failed or did not end in time.
+    Dtls,
+    /// The peer's certificate is not one that its description names: somebody else may be in between.
+    Fingerprint,
+    /// DTLS stands, but SCTP or the channel did not come up in time.
+    Channel,
 }
 
 impl fmt::Display for TransportError {
@@ -34,6 +44,9 @@ impl fmt::Display for TransportError {
             Self::Remote => "the peer's description is unusable",
             Self::TimedOut => "no candidate pair worked in time",
             Self::Failed => "every candidate pair failed",
+            Self::Dtls => "the DTLS handshake failed",
+            Self::Fingerprint => "the peer's certificate is not the one it announced",
+            Self::Channel => "the data channel did not open",
         })
     }
 }
@@ -54,8 +67,14 @@ pub trait Session: Send + Sync {
     /// An open connection.
     type Path: Path;
 
-    /// What our description tells besides the candidates.
+    /// What our description tells of ICE besides the candidates.
     fn credentials(&self) -> &Credentials;
+
+    /// Our description, with these candidates or with none yet: an offer, or the answer to `offer`.
+    fn describe(&self, offer: Option<&SessionDescription>, candidates: &[GatheredCandidate]) -> String {
+        let _ = offer;
+        SessionDescription::write(self.credentials(), None, candidates)
+    }
 
     /// Asks the cohort. What it observed so far stays in [`evidence`](Self::evidence) if it is cancelled.
     fn gather(&self, cohort: &[StunServer]) -> impl Future<Output = Gathering> + Send;

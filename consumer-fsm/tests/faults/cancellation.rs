@@ -93,9 +93,10 @@ async fn at_every_await(stage: &Stage, how: How, world: impl AsyncFn() -> World)
             assert!(awaits > 5, "it ended after {awaits} awaits");
             return;
         }
-        let is_right = spans
-            .iter()
-            .all(|(name, error)| name == "nat_success" || matches!(error.as_deref(), Some("cancelled" | "timeout" | "udp_blocked" | "peer_gone")));
+        let is_right = spans.iter().all(|(name, error)| {
+            name == "nat_success"
+                || matches!(error.as_deref(), Some("cancelled" | "timeout" | "udp_blocked" | "peer_gone"))
+        });
         assert!(is_right, "after {awaits} awaits: {spans:?}");
     }
     panic!("no end after {MOST_AWAITS} awaits");

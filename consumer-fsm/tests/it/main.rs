@@ -1,6 +1,7 @@
 //! Integration tests: whole attempts on loopback sockets, and the signalling service as it stands on the wire.
 
 mod attempts;
+mod data_channel;
 mod faults;
 mod service;
 mod stage;

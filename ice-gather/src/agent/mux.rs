@@ -15,6 +15,7 @@ use webrtc_ice::udp_mux::UDPMux;
 use webrtc_util::{Conn, Error};
 
 use crate::base::{Inner, Line};
+use crate::transaction::Header;
 
 pub(crate) struct Mux {
     base: Arc<Inner>,
@@ -117,7 +118,12 @@ impl Conn for MuxConn {
     }
 
     async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> Result<usize, Error> {
-        Ok(self.line()?.send_to(buffer, target).await?)
+        let line = self.line()?;
+        match Header::peek(buffer) {
+            Some(header) => self.base.on_sent(line, target, header),
+            None => line.note_moved(),
+        }
+        Ok(line.send_to(buffer, target).await?)
     }
 
     fn local_addr(&self) -> Result<SocketAddr, Error> {

@@ -130,6 +130,7 @@ fn reasons_are_a_closed_set_of_short_words() {
         [
             "timeout",
             "ice_failed",
+            "channel_failed",
             "udp_blocked",
             "no_server_answered",
             "signalling",

@@ -1,0 +1,168 @@
+//! The seams between the layers: ICE as DTLS sees it, DTLS as SCTP sees it.
+//!
+//! The libraries above read in tasks of their own, which end in ways of their own: DTLS only when its connection object is
+//! dropped (on an error it tries again at once, for ever), SCTP only on an error. Each seam says what its reader needs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use dtls::conn::DTLSConn;
+use ice_gather::IceConn;
+use tokio_util::sync::CancellationToken;
+use webrtc_util::{Conn, Error};
+
+/// Most datagrams that reach DTLS before its handshake is done: it keeps early ones without limit.
+const HANDSHAKE_DATAGRAMS: u32 = 512;
+/// First bytes of DTLS records (RFC 7983 section 7).
+const DTLS: core::ops::RangeInclusive<u8> = 20..=63;
+
+/// ICE as DTLS sees it.
+pub(super) struct UnderDtls {
+    conn: IceConn,
+    /// Told when ICE has ended.
+    ended: CancellationToken,
+    /// How many datagrams may still come in.
+    left: AtomicU32,
+}
+
+impl UnderDtls {
+    pub(super) fn new(conn: IceConn, ended: CancellationToken) -> Arc<Between<Self>> {
+        Arc::new(Between(Self { conn, ended, left: AtomicU32::new(HANDSHAKE_DATAGRAMS) }))
+    }
+
+    /// Only authenticated records are kept from here on.
+    pub(super) fn handshake_is_done(&self) {
+        self.left.store(u32::MAX, Ordering::Relaxed);
+    }
+
+    /// Whether a datagram may pass.
+    fn admits(&self, first: Option<&u8>) -> bool {
+        if !first.is_some_and(|first| DTLS.contains(first)) {
+            return false;
+        }
+        match self.left.load(Ordering::Relaxed) {
+            u32::MAX => true,
+            0 => false,
+            left => {
+                // does nothing if the handshake was done in between
+                let _ = self.left.compare_exchange(left, left - 1, Ordering::Relaxed, Ordering::Relaxed);
+                true
+            }
+        }
+    }
+}
+
+/// DTLS as SCTP sees it.
+pub(super) struct UnderSctp {
+    dtls: Arc<DTLSConn>,
+    /// Told when DTLS has ended.
+    ended: CancellationToken,
+    /// SCTP's reader shall end.
+    closed: CancellationToken,
+}
+
+impl UnderSctp {
+    pub(super) fn new(dtls: Arc<DTLSConn>, ended: CancellationToken) -> Arc<Between<Self>> {
+        Arc::new(Between(Self { dtls, ended, closed: CancellationToken::new() }))
+    }
+}
+
+/// What a seam does; the rest of the library's interface is for connections that nobody has here.
+pub(super) trait Seam: Send + Sync + 'static {
+    fn receive(&self, buffer: &mut [u8]) -> impl Future<Output = Result<usize, Error>> + Send;
+    fn transmit(&self, buffer: &[u8]) -> impl Future<Output = Result<usize, Error>> + Send;
+    fn end(&self);
+}
+
+/// A seam under the library's interface.
+pub(super) struct Between<S>(pub(super) S);
+
+impl Seam for UnderDtls {
+    async fn receive(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            match self.conn.recv(buffer).await {
+                Some(length) if self.admits(buffer.get(..length).and_then(<[u8]>::first)) => return Ok(length),
+                Some(_) => {}
+                None => {
+                    self.ended.cancel();
+                    core::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
+    async fn transmit(&self, buffer: &[u8]) -> Result<usize, Error> {
+        // what ICE does not take is lost, as datagrams are
+        let _ = self.conn.send(buffer).await;
+        Ok(buffer.len())
+    }
+
+    fn end(&self) {}
+}
+
+impl Seam for UnderSctp {
+    async fn receive(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => Err(Error::ErrAlreadyClosed),
+            received = self.dtls.read(buffer, None) => received.map_err(|_| {
+                self.ended.cancel();
+                Error::ErrAlreadyClosed
+            }),
+        }
+    }
+
+    async fn transmit(&self, buffer: &[u8]) -> Result<usize, Error> {
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => Err(Error::ErrAlreadyClosed),
+            sent = self.dtls.write(buffer, None) => sent.map_err(|_| Error::ErrAlreadyClosed),
+        }
+    }
+
+    fn end(&self) {
+        self.closed.cancel();
+    }
+}
+
+#[async_trait]
+impl<S: Seam> Conn for Between<S> {
+    async fn connect(&self, _addr: SocketAddr) -> Result<(), Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.0.receive(buffer).await
+    }
+
+    async fn recv_from(&self, _buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    async fn send(&self, buffer: &[u8]) -> Result<usize, Error> {
+        self.0.transmit(buffer).await
+    }
+
+    async fn send_to(&self, _buffer: &[u8], _target: SocketAddr) -> Result<usize, Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    fn local_addr(&self) -> Result<SocketAddr, Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    fn remote_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.0.end();
+        Ok(())
+    }
+
+    fn as_any(&self) -> &(dyn core::any::Any + Send + Sync) {
+        self
+    }
+}
