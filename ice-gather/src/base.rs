@@ -44,6 +44,8 @@ pub struct Base {
 
 pub(crate) struct Inner {
     lines: Vec<Line>,
+    #[cfg(feature = "relay")]
+    relay: OnceLock<crate::relay::Relayed>,
     heard: Mutex<Heard>,
     /// An answer was filed by another reader.
     answered: Notify,
@@ -134,11 +136,11 @@ pub struct Dropped {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GatheredCandidate {
-    /// Host or server reflexive.
+    /// Host, server reflexive, or relayed.
     pub kind: CandidateKind,
     /// Its transport address.
     pub address: SocketAddr,
-    /// The socket behind it.
+    /// The socket behind it; a relayed candidate is its own base (RFC 8445 section 5.1.1.2).
     pub base: SocketAddr,
     /// Priority (RFC 8445 section 5.1.2.1).
     pub priority: u32,
@@ -150,7 +152,12 @@ impl GatheredCandidate {
     /// As the plain data that writes a candidate line. Component 1, UDP.
     #[must_use]
     pub fn as_candidate(&self) -> nat_summary::Candidate<'_> {
-        let is_host = self.kind == CandidateKind::Host;
+        let related = match self.kind {
+            CandidateKind::Host => None,
+            // where the relay's socket is mapped to is nobody's business (RFC 8839 section 5.1)
+            CandidateKind::Relayed => Some(SocketAddr::from(([0, 0, 0, 0], 9))),
+            _ => Some(self.base),
+        };
         nat_summary::Candidate {
             foundation: &self.foundation,
             component: 1,
@@ -159,7 +166,7 @@ impl GatheredCandidate {
             address: nat_summary::Address::Ip(self.address.ip()),
             port: self.address.port(),
             kind: self.kind,
-            related: (!is_host).then(|| (nat_summary::Address::Ip(self.base.ip()), self.base.port())),
+            related: related.map(|related| (nat_summary::Address::Ip(related.ip()), related.port())),
             ..nat_summary::Candidate::default()
         }
     }
@@ -290,6 +297,8 @@ impl Base {
         }
         let inner = Inner {
             lines,
+            #[cfg(feature = "relay")]
+            relay: OnceLock::new(),
             heard: Mutex::new(heard),
             answered: Notify::new(),
             peer: Mutex::default(),
@@ -487,6 +496,17 @@ impl Line {
         }
     }
 
+    /// Whether it leads through a TURN server. What comes that way did not cross the NAT by itself and says nothing of it.
+    const fn is_relay(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// A line over a carrier that no candidate of the host stands for.
+    #[cfg(feature = "relay")]
+    pub(crate) fn over(conn: Arc<dyn Conn + Send + Sync>, local: SocketAddr) -> Self {
+        Self::new(Socket::Conn(conn), local, Vec::new())
+    }
+
     fn watch(&self) -> Option<Watch<'_>> {
         match &self.socket {
             Socket::Udp(socket) => Some(Watch::new(socket)),
@@ -568,8 +588,22 @@ enum Admission {
 }
 
 impl Inner {
-    pub(crate) fn lines(&self) -> &[Line] {
-        &self.lines
+    /// Every line the agent has: the sockets, and the relay if there is one.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().chain(self.relay_line())
+    }
+
+    /// The line of this number, in the same order.
+    #[inline]
+    pub(crate) fn line(&self, number: usize) -> Option<&Line> {
+        self.lines.get(number).or_else(|| self.relay_line().filter(|_| number == self.lines.len()))
+    }
+
+    fn relay_line(&self) -> Option<&Line> {
+        #[cfg(feature = "relay")]
+        return self.relay.get().map(|relay| &relay.line);
+        #[cfg(not(feature = "relay"))]
+        None
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -597,7 +631,7 @@ impl Inner {
 
     /// From now on checks that carry this password are for the agent. False if there is an agent already.
     pub(crate) fn serve(&self, password: &str, max_peers: usize) -> bool {
-        for line in &self.lines {
+        for line in self.lines() {
             lock(&line.peers).max = max_peers;
         }
         if self.agent.set(AgentOf::Us).is_err() {
@@ -620,14 +654,14 @@ impl Inner {
 
     /// The agent sends STUN. To be told before it leaves: what comes back is no longer uninvited.
     pub(crate) fn on_sent(&self, line: &Line, target: SocketAddr, header: Header) {
-        if matches!(self.agent.get(), Some(AgentOf::Us)) {
+        if matches!(self.agent.get(), Some(AgentOf::Us)) && !line.is_relay() {
             lock(&self.peer).on_sent(line.bound, canonical(target), header, Instant::now());
         }
     }
 
     /// A signalled remote candidate: its checks pass without being verified twice.
     pub(crate) fn expect_peer(&self, remote: SocketAddr) {
-        for line in &self.lines {
+        for line in self.lines() {
             let mut peers = lock(&line.peers);
             if !peers.addresses.contains(&remote) {
                 peers.addresses.push(remote);
@@ -784,6 +818,7 @@ impl Inner {
     fn admits(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         let is_authentic = match self.agent.get() {
             Some(AgentOf::Others) => return true,
+            Some(AgentOf::Us) if line.is_relay() => lock(&self.peer).is_authentic(datagram),
             Some(AgentOf::Us) => {
                 let is_quiet = !line.has_moved.swap(false, Ordering::Relaxed);
                 lock(&self.peer).on_request(line.bound, canonical(source), datagram, is_quiet, Instant::now())
@@ -888,6 +923,9 @@ impl Inner {
 
     /// Reads what a response to a check says of our mapping, and tells of a change.
     fn read_response(&self, is_for_agent: bool, line: &Line, source: SocketAddr, datagram: &[u8]) {
+        if line.is_relay() {
+            return;
+        }
         let mut peer = lock(&self.peer);
         if !is_for_agent || !matches!(self.agent.get(), Some(AgentOf::Us)) {
             return peer.touch(Instant::now());
@@ -951,6 +989,8 @@ impl Inner {
                 candidates.push(candidate(CandidateKind::ServerReflexive, mapped, base, number));
             }
         }
+        #[cfg(feature = "relay")]
+        candidates.extend(self.relay.get().and_then(crate::relay::Relayed::candidate));
         candidates
     }
 
@@ -971,6 +1011,37 @@ impl Inner {
             }
         }
         news
+    }
+}
+
+#[cfg(feature = "relay")]
+impl Inner {
+    /// The addresses its sockets are bound to; none, if it is on another carrier.
+    pub(crate) fn bound_ips(&self) -> Vec<IpAddr> {
+        let sockets = self.lines.iter().filter(|line| matches!(line.socket, Socket::Udp(_)));
+        sockets.map(|line| line.bound.ip()).collect()
+    }
+
+    pub(crate) const fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+
+    pub(crate) fn relay(&self) -> Option<&crate::relay::Relayed> {
+        self.relay.get()
+    }
+
+    /// Keeps the relay, unless there is one, or an agent that would not see it.
+    pub(crate) fn keep_relay(&self, relay: crate::relay::Relayed) -> Option<&crate::relay::Relayed> {
+        if self.agent.get().is_some() {
+            return None;
+        }
+        self.relay.set(relay).ok()?;
+        self.relay.get()
+    }
+
+    /// The relayed candidate is there: whoever gathers tells it.
+    pub(crate) fn relay_allocated(&self) {
+        self.answered.notify_one();
     }
 }
 
@@ -1008,8 +1079,17 @@ impl Heard {
 
 /// Priority with the recommended preferences (RFC 8445 section 5.1.2.2): IPv6 before IPv4 costs nothing here, so both
 /// get the same local preference, as the ICE library gives them.
-fn candidate(kind: CandidateKind, address: SocketAddr, base: SocketAddr, foundation: u16) -> GatheredCandidate {
-    let preference = if kind == CandidateKind::Host { 126 } else { 100 };
+pub(crate) fn candidate(
+    kind: CandidateKind,
+    address: SocketAddr,
+    base: SocketAddr,
+    foundation: u16,
+) -> GatheredCandidate {
+    let preference = match kind {
+        CandidateKind::Host => 126,
+        CandidateKind::Relayed => 0,
+        _ => 100,
+    };
     let priority = (preference << 24) + (0xffff << 8) + 255;
     GatheredCandidate { kind, address, base, priority, foundation: foundation.to_string() }
 }

@@ -238,6 +238,11 @@ impl PeerReader {
         true
     }
 
+    /// Whether a Binding request that came another way than through the NAT is authentic.
+    pub(crate) fn is_authentic(&self, datagram: &[u8]) -> bool {
+        self.ours.as_ref().is_some_and(|key| authenticated(datagram, key).is_some())
+    }
+
     /// Other STUN came in.
     pub fn touch(&mut self, now: Instant) {
         self.last = Some(now);

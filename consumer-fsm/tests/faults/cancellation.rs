@@ -91,6 +91,7 @@ async fn at_every_await(stage: &Stage, how: How, world: impl AsyncFn() -> World)
         assert_eq!(spans.len(), usize::from(asked), "after {awaits} awaits: {spans:?}");
         if ended {
             assert!(awaits > 5, "it ended after {awaits} awaits");
+            eprintln!("given up at each of {awaits} awaits");
             return;
         }
         let is_right = spans.iter().all(|(name, error)| {
@@ -164,6 +165,7 @@ pub(crate) async fn volunteer_dropped(stage: &Stage) {
         if let Some(served) = given_up(producer.serve(), awaits).await {
             served.unwrap_or_else(|error| panic!("after {awaits} awaits: {error}"));
             assert!(awaits > 5, "it ended after {awaits} awaits");
+            eprintln!("given up at each of {awaits} awaits");
             return;
         }
     }

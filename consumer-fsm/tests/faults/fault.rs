@@ -18,9 +18,10 @@ pub(crate) struct Fault {
     pub(crate) span: Span,
     /// What the process that walks it is started by, if not directly; why it cannot be.
     pub(crate) wrapper: Option<Wrapper>,
-    pub(crate) stage: for<'a> fn(&'a Stage) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+    pub(crate) stage: Staged,
 }
 
+pub(crate) type Staged = for<'a> fn(&'a Stage) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 pub(crate) type Wrapper = fn() -> Result<std::process::Command, String>;
 
 /// What the attempt does about it.

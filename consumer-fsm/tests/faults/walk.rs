@@ -20,16 +20,18 @@ const MOST_BYTES: i64 = 4 << 20;
 
 /// Walks the fault in a process of its own, so that none hides what another left, and none stops another.
 pub(crate) fn apart(name: &str) {
-    let mut command = match command(name) {
-        Ok(command) => command,
-        Err(reason) => {
-            eprintln!("skipped: {name}: {reason}");
-            return;
-        }
-    };
-    let output = command.output().expect("this program runs");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}:\n{told}");
+    match walked(name) {
+        Ok(Ok(())) => {}
+        Ok(Err(told)) => panic!("{name}:\n{told}"),
+        Err(reason) => eprintln!("skipped: {name}: {reason}"),
+    }
+}
+
+/// What the process that walked it said if it failed; why there could be none.
+fn walked(name: &str) -> Result<Result<(), String>, String> {
+    let output = command(name)?.output().expect("this program runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok(if output.status.success() { Ok(()) } else { Err(told) })
 }
 
 /// How this program walks one fault.
@@ -69,7 +71,7 @@ async fn walk(fault: &Fault) {
         once(fault).await;
         let alive = Alive::settled(Some(first)).await;
         assert_eq!(alive.tasks, 0, "{}: tasks left behind", fault.name);
-        assert!(alive.descriptors <= first.descriptors, "{}: descriptors left: {first:?} {alive:?}", fault.name);
+        assert!(alive.descriptors <= first.descriptors, "{}: descriptors left behind: {first:?} {alive:?}", fault.name);
         seen.push(alive.bytes - first.bytes);
         if seen.len() % 2 == 0 && !grows(&seen) {
             break;
@@ -119,4 +121,19 @@ async fn once(fault: &Fault) {
         Span::Each(_) => told.clone(),
     };
     assert_eq!(told, expected, "{}: {:?}", fault.name, reports.iter().map(|r| &r.transitions).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_left_behind_is_seen() {
+    for (name, seen) in [
+        ("planted::byte", "heap bytes left behind"),
+        ("planted::task", "tasks left behind"),
+        ("planted::descriptor", "descriptors left behind"),
+        ("planted::memory", "bytes at once"),
+        ("planted::span", "assertion"),
+        ("planted::transition", "never happened"),
+    ] {
+        let told = walked(name).unwrap().expect_err(name);
+        assert!(told.contains(seen), "{name}:\n{told}");
+    }
 }

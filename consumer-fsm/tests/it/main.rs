@@ -3,5 +3,9 @@
 mod attempts;
 mod data_channel;
 mod faults;
+mod golden;
+mod pool;
 mod service;
 mod stage;
+mod steps;
+mod table;
