@@ -50,8 +50,8 @@ const COMMANDS: &[Command] = &[
     command(
         "lab",
         lab::run,
-        "[--json] [--quick] [--only NAME] [--install]",
-        "the gatherer behind the NATs of the kernel",
+        "[PART] [--json] [--quick] [--only NAME] [--install]",
+        "the gatherer behind the NATs of the kernel; peers: two agents, each behind one",
     ),
     command("fuzz", fuzz::run, "[--seconds N]", "every fuzz target of every crate; needs nightly and cargo-fuzz"),
     command("collector", collector::run, "[--json]", "what attempts emit, and what a real collector received"),
