@@ -119,7 +119,7 @@ pub(crate) async fn flood(stage: &Stage) {
         let forged = |n: u16| {
             let mut id = id;
             id[..2].copy_from_slice(&n.to_be_bytes());
-            (n % 2 == 0, success(id, source))
+            (n.is_multiple_of(2), success(id, source))
         };
         (0..2_000).map(forged).chain([(false, success(id, source))]).collect()
     };

@@ -73,7 +73,7 @@ async fn walk(fault: &Fault) {
         assert_eq!(alive.tasks, 0, "{}: tasks left behind", fault.name);
         assert!(alive.descriptors <= first.descriptors, "{}: descriptors left behind: {first:?} {alive:?}", fault.name);
         seen.push(alive.bytes - first.bytes);
-        if seen.len() % 2 == 0 && !grows(&seen) {
+        if seen.len().is_multiple_of(2) && !grows(&seen) {
             break;
         }
         assert!(seen.len() < MOST_ROUNDS, "{}: heap bytes left behind, after each time: {seen:?}", fault.name);
