@@ -348,8 +348,12 @@ fn with_a_third_lost_each_way_a_verdict_stands_within_a_second_in_99_of_100_gath
 #[test]
 fn a_server_has_its_own_deadline_within_that_of_the_whole() {
     let start = Instant::now();
-    let mut config = GatherConfig::default();
-    (config.policy, config.server_deadline, config.pacing) = (Policy::All, Some(ms(300)), ms(100));
+    let config = GatherConfig {
+        policy: Policy::All,
+        server_deadline: Some(ms(300)),
+        pacing: ms(100),
+        ..GatherConfig::default()
+    };
     let mut plan = plan(config, &FIVE[..3], start);
     let mut sends = Vec::new();
     // as a driver would: look again when the plan says so
@@ -372,8 +376,7 @@ fn a_server_has_its_own_deadline_within_that_of_the_whole() {
 #[test]
 fn an_answer_after_a_servers_own_deadline_still_counts() {
     let start = Instant::now();
-    let mut config = GatherConfig::default();
-    config.server_deadline = Some(ms(50));
+    let config = GatherConfig { server_deadline: Some(ms(50)), ..GatherConfig::default() };
     let mut plan = plan(config, &FIVE[..1], start);
     let request = plan.poll_transmit(start).unwrap();
     assert!(plan.is_complete(start + ms(50)));
