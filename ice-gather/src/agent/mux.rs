@@ -14,6 +14,7 @@ use tokio::task::Id;
 use webrtc_ice::udp_mux::UDPMux;
 use webrtc_util::{Conn, Error};
 
+use crate::agent::{IceEvent, IceState};
 use crate::base::{Inner, Line};
 use crate::transaction::Header;
 
@@ -41,6 +42,12 @@ impl Mux {
             tasks.push(me);
             tasks.len() - 1
         })
+    }
+
+    /// The last event of all.
+    pub(super) fn end_events(&self) {
+        self.base.tell(IceEvent::State(IceState::Closed));
+        self.base.end_events();
     }
 
     /// The relay frees what its server holds for it.
