@@ -284,7 +284,15 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             teller: &self.teller,
             sockets: attempt.report.sockets(),
         };
+        let lifetime = self.machine.timing().path_lifetime;
+        let is_over = async {
+            match lifetime {
+                Some(lifetime) => tokio::time::sleep(lifetime).await,
+                None => core::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = is_over => Event::Ended,
             () = established::move_datagrams(path, self.datagrams.as_mut(), &mut attempt.report) => Event::Ended,
             () = ask.whenever_moved(self.roaming.as_ref(), attempt.addresses.as_ref()) => Event::Moved,
             never = peer::tell_rebindings(attempt.session.as_ref(), &self.teller) => match never {},
