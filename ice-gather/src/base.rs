@@ -808,7 +808,7 @@ impl Inner {
                 }
             }
             Some(header) if header.is_binding_request => {
-                let admitted = self.admits(line, source, datagram);
+                let admitted = self.admits::<true>(line, source, datagram);
                 if admitted && !line.keep_early(datagram, source) {
                     bump(&mut self.heard().dropped.early);
                 }
@@ -849,10 +849,11 @@ impl Inner {
 
     /// Whether a Binding request may go on to the agent. Each new source has to authenticate once, and a peer has only
     /// so many addresses: the agent remembers every one for ever.
-    fn admits(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+    fn admits<const READS: bool>(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         let is_authentic = match self.agent.get() {
             Some(AgentOf::Others) => return true,
-            Some(AgentOf::Us) if line.is_relay() => lock(&self.peer).is_authentic(datagram),
+            Some(AgentOf::Us) if !READS => false,
+            Some(AgentOf::Us) if line.is_relay() => lock(&self.peer).on_relayed_request(datagram),
             Some(AgentOf::Us) => {
                 let is_quiet = !line.has_moved.swap(false, Ordering::Relaxed);
                 lock(&self.peer).on_request(line.bound, canonical(source), datagram, is_quiet, Instant::now())
@@ -886,8 +887,13 @@ impl Inner {
     }
 
     /// The agent's reading end: whatever is not ours, straight from the socket into the agent's buffer. Fails once the
-    /// line is closed, and only then: the agent's loop ends for ever on the first error.
-    pub(crate) async fn recv_for_agent(&self, line: &Line, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    /// line is closed, and only then: the agent's loop ends for ever on the first error. `READS`: what the peer's checks
+    /// show is read in passing; without it, only to measure what that costs.
+    pub(crate) async fn recv_for_agent<const READS: bool>(
+        &self,
+        line: &Line,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, SocketAddr)> {
         // a flood must not starve whatever else runs on this thread
         tokio::task::consume_budget().await;
         if line.closed.load(Ordering::Acquire) {
@@ -895,16 +901,20 @@ impl Inner {
         }
         // under load a datagram waits already: taking it needs no waker
         match line.take_waiting(buffer) {
-            Some(Ok((length, source))) if self.is_for_agent(line, source, &buffer[..length]) => {
+            Some(Ok((length, source))) if self.is_for_agent::<READS>(line, source, &buffer[..length]) => {
                 return Ok((length, source));
             }
             Some(Err(_)) => bump(&mut self.heard().dropped.socket_errors),
             _ => {}
         }
-        self.wait_for_agent(line, buffer).await
+        self.wait_for_agent::<READS>(line, buffer).await
     }
 
-    async fn wait_for_agent(&self, line: &Line, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    async fn wait_for_agent<const READS: bool>(
+        &self,
+        line: &Line,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, SocketAddr)> {
         loop {
             if line.closed.load(Ordering::Acquire) {
                 return Err(io::ErrorKind::NotConnected.into());
@@ -925,32 +935,44 @@ impl Inner {
                 }
                 continue;
             };
-            if self.is_for_agent(line, source, &buffer[..length]) {
+            if self.is_for_agent::<READS>(line, source, &buffer[..length]) {
                 return Ok((length, source));
             }
         }
     }
 
     #[inline]
-    fn is_for_agent(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+    fn is_for_agent<const READS: bool>(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         match Header::peek(datagram) {
             None => {
-                line.note_moved();
+                if READS {
+                    line.note_moved();
+                }
                 true
             }
-            Some(header) => self.is_stun_for_agent(header, line, source, datagram),
+            Some(header) => self.is_stun_for_agent::<READS>(header, line, source, datagram),
         }
     }
 
-    fn is_stun_for_agent(&self, header: Header, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+    fn is_stun_for_agent<const READS: bool>(
+        &self,
+        header: Header,
+        line: &Line,
+        source: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
         if header.is_response {
             let is_for_agent = !self.file_answer(line, source, datagram);
-            self.read_response(is_for_agent, line, source, datagram);
+            if READS {
+                self.read_response(is_for_agent, line, source, datagram);
+            }
             is_for_agent
         } else if header.is_binding_request {
-            self.admits(line, source, datagram)
+            self.admits::<READS>(line, source, datagram)
         } else {
-            lock(&self.peer).touch(Instant::now());
+            if READS {
+                lock(&self.peer).touch(Instant::now());
+            }
             matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
         }
     }

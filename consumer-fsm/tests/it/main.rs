@@ -4,6 +4,7 @@ mod attempts;
 mod data_channel;
 mod faults;
 mod golden;
+mod peer;
 mod pool;
 mod service;
 mod stage;

@@ -90,7 +90,14 @@ impl crate::Base {
     #[doc(hidden)]
     pub async fn recv_as_agent(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
         let line = self.inner().line(0).ok_or(std::io::ErrorKind::NotConnected)?;
-        self.inner().recv_for_agent(line, buffer).await
+        self.inner().recv_for_agent::<true>(line, buffer).await
+    }
+
+    /// The same without reading what the peer's checks show, of a peer that is known already.
+    #[doc(hidden)]
+    pub async fn recv_without_peer(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
+        let line = self.inner().line(0).ok_or(std::io::ErrorKind::NotConnected)?;
+        self.inner().recv_for_agent::<false>(line, buffer).await
     }
 
     /// The same through the interface of the ICE library, which boxes a future per datagram.
@@ -125,7 +132,7 @@ impl Conn for MuxConn {
     }
 
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        Ok(self.base.recv_for_agent(self.line()?, buffer).await?)
+        Ok(self.base.recv_for_agent::<true>(self.line()?, buffer).await?)
     }
 
     async fn send(&self, _buffer: &[u8]) -> Result<usize, Error> {
