@@ -29,6 +29,10 @@ fn steps() -> Vec<Step> {
         },
         cargo("tests", "test --workspace"),
         cargo("tests, all features", "test --workspace --all-features"),
+        Step {
+            environment: &[("MACHINE_STEPS", "1000000")],
+            ..cargo("machine, a million steps", "test -p consumer-fsm --test it steps::")
+        },
         cargo("example, peer connections", "run -q -p ice-gather --features responder --example peer_connection"),
         cargo("bench, emission", "bench -q -p otel-nat"),
         cargo("demo", "xtask demo"),
