@@ -3,5 +3,6 @@
 mod attempts;
 mod data_channel;
 mod faults;
+mod faulty;
 mod service;
 mod stage;
