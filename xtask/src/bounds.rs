@@ -54,3 +54,7 @@ pub(crate) const SCALE_HEAP: f64 = 1.2;
 /// packets lost each way, one in nine thousand does.
 #[cfg(target_os = "linux")]
 pub(crate) const LAB_STARVED: usize = 1;
+
+/// Cycles of each way a data channel can end.
+#[cfg(feature = "channel")]
+pub(crate) const CHANNEL_CYCLES: u32 = 1_000;

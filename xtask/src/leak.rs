@@ -59,10 +59,10 @@ struct Row {
 
 /// What is alive at one moment.
 #[derive(Debug, Clone, Copy)]
-struct Alive {
-    bytes: i64,
-    tasks: i64,
-    descriptors: i64,
+pub(crate) struct Alive {
+    pub(crate) bytes: i64,
+    pub(crate) tasks: i64,
+    pub(crate) descriptors: i64,
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
@@ -279,7 +279,7 @@ async fn gather(responders: &[Responder], moment: Duration) -> bool {
 
 /// What is alive once everything under way has ended: tear-downs are not waited for by whoever drops an attempt, so look
 /// until tasks and descriptors are no more than at first, and take the fewest bytes.
-async fn settled(first: Option<Alive>) -> Alive {
+pub(crate) async fn settled(first: Option<Alive>) -> Alive {
     let mut fewest = alive();
     let mut calm = 0;
     for _ in 0..600 {
@@ -304,7 +304,7 @@ async fn settled(first: Option<Alive>) -> Alive {
     fewest
 }
 
-fn alive() -> Alive {
+pub(crate) fn alive() -> Alive {
     let heap = crate::ALLOCATOR.stats();
     let signed = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     Alive {
@@ -315,7 +315,7 @@ fn alive() -> Alive {
 }
 
 /// Bytes per cycle, by least squares over every look.
-fn slope(seen: &[(u32, Alive)]) -> f64 {
+pub(crate) fn slope(seen: &[(u32, Alive)]) -> f64 {
     let n = seen.len() as f64;
     let points = || seen.iter().map(|(cycle, alive)| (f64::from(*cycle), alive.bytes as f64));
     let (sum_x, sum_y) = points().fold((0.0, 0.0), |(x, y), p| (x + p.0, y + p.1));

@@ -3,6 +3,8 @@
 mod attempts;
 mod bench;
 mod bounds;
+#[cfg(feature = "channel")]
+mod channel;
 mod ci;
 #[cfg(feature = "collector")]
 mod collector;
@@ -44,6 +46,12 @@ struct Command {
 const COMMANDS: &[Command] = &[
     command("demo", demo::run, "[--json]", "one consumer on real sockets, then behind simulated NATs"),
     command("leak", leak::run, "[--cycles N] [--json]", "bytes, tasks and descriptors left per cycle, on each path"),
+    command(
+        "channel",
+        channel::run,
+        "[--cycles N] [--json]",
+        "the data channel, and webrtc's beside it: leaks, size, time",
+    ),
     command("bench", bench::run, "[PART] [--json]", "gather, path or scale: beside stock webrtc-ice; many at once"),
     command(
         "lab",
@@ -100,6 +108,13 @@ mod collector {
     }
 }
 
+#[cfg(not(feature = "channel"))]
+mod channel {
+    pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
+        crate::with_feature("channel")
+    }
+}
+
 #[cfg(not(target_os = "linux"))]
 mod lab {
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
@@ -108,7 +123,7 @@ mod lab {
 }
 
 /// Builds this program with one of its features, and hands the command on to it.
-#[cfg(not(feature = "collector"))]
+#[cfg(not(all(feature = "channel", feature = "collector")))]
 fn with_feature(feature: &str) -> Result<bool, Failure> {
     let status = std::process::Command::new("cargo")
         .args(["run", "--quiet", "--release", "--package", "xtask", "--features", feature, "--"])
