@@ -1,12 +1,12 @@
 //! `lab`: the gatherer behind real NATs, those of the kernel, in network namespaces; each verdict against the truth.
 
 mod cases;
-mod namespace;
-mod nat;
+pub(crate) mod namespace;
+pub(crate) mod nat;
 mod probe;
-mod servers;
-mod tools;
-mod world;
+pub(crate) mod servers;
+pub(crate) mod tools;
+pub(crate) mod world;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};

@@ -10,6 +10,8 @@ mod ci;
 mod collector;
 mod demo;
 mod fuzz;
+#[cfg(all(feature = "channel", target_os = "linux"))]
+mod interop;
 #[cfg(target_os = "linux")]
 mod lab;
 mod leak;
@@ -58,6 +60,12 @@ const COMMANDS: &[Command] = &[
         lab::run,
         "[--json] [--quick] [--only NAME] [--install]",
         "the gatherer behind the NATs of the kernel",
+    ),
+    command(
+        "interop",
+        interop::run,
+        "[--json] [--quick] [--only PEER] [--install]",
+        "browsers and other stacks as peers, behind the NATs of the kernel",
     ),
     command("fuzz", fuzz::run, "[--seconds N]", "every fuzz target of every crate; needs nightly and cargo-fuzz"),
     command("collector", collector::run, "[--json]", "what attempts emit, and what a real collector received"),
@@ -112,6 +120,20 @@ mod collector {
 mod channel {
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
         crate::with_feature("channel")
+    }
+}
+
+#[cfg(all(not(feature = "channel"), target_os = "linux"))]
+mod interop {
+    pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
+        crate::with_feature("channel")
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod interop {
+    pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
+        Err("skipped: the kernel's NATs need Linux".into())
     }
 }
 

@@ -11,8 +11,7 @@ pub(crate) const ROTEL: &str = "rotel==0.0.1a15";
 /// # Errors
 /// Why it cannot be had, for a person.
 pub(crate) fn with(root: &Path, packages: &[&str]) -> Result<PathBuf, String> {
-    let build = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let folder = build.join("python");
+    let folder = folder(root);
     let python = folder.join("bin").join("python3");
     if !python.exists() {
         let mut make = Command::new("python3");
@@ -23,6 +22,11 @@ pub(crate) fn with(root: &Path, packages: &[&str]) -> Result<PathBuf, String> {
     install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--pre"]).args(packages);
     succeed(&mut install, &format!("the Python packages {}", packages.join(", ")))?;
     Ok(python)
+}
+
+/// Where that environment is.
+pub(crate) fn folder(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("python")
 }
 
 /// The program `rotel-agent`.
@@ -40,7 +44,11 @@ pub(crate) fn rotel(root: &Path) -> Result<PathBuf, String> {
     Ok(program)
 }
 
-fn succeed(command: &mut Command, what: &str) -> Result<(), String> {
+/// Runs a program to its end; what it is for says what failed.
+///
+/// # Errors
+/// Its last line, for a person.
+pub(crate) fn succeed(command: &mut Command, what: &str) -> Result<(), String> {
     match command.stdin(Stdio::null()).stderr(Stdio::piped()).output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
