@@ -59,6 +59,9 @@ pub(crate) const LAB_STARVED: usize = 1;
 #[cfg(feature = "channel")]
 pub(crate) const CHANNEL_CYCLES: u32 = 1_000;
 
+/// The same in CI.
+pub(crate) const CHANNEL_CYCLES_CI: u32 = 60;
+
 /// Of the datagrams that a peer should send back. The channel may lose some; nothing between the namespaces does.
 #[cfg(feature = "channel")]
 pub(crate) const INTEROP_ECHOED: f64 = 0.99;

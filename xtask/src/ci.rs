@@ -32,6 +32,12 @@ fn steps() -> Vec<Step> {
         cargo("example, peer connections", "run -q -p ice-gather --features responder --example peer_connection"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
+        // with the features of the tests above, so that nothing is built again
+        cargo(
+            "data channel",
+            &format!("run -q -p xtask --all-features -- channel --cycles {}", bounds::CHANNEL_CYCLES_CI),
+        ),
+        cargo("interop", "run -q -p xtask --all-features -- interop --quick"),
         Step { skip: no_collector, ..cargo("collector", "xtask collector") },
         Step { skip: no_node, ..cargo("wasm", "xtask wasm") },
         Step { skip: no_fuzz, ..cargo("fuzz", &format!("xtask fuzz --seconds {}", bounds::FUZZ_SECONDS)) },

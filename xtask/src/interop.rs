@@ -27,26 +27,31 @@ use crate::{Failure, Options, bounds, table};
 /// A program of others.
 struct Program {
     name: &'static str,
+    /// Whether its answer says where it is. Otherwise its checks have to come through the NAT unasked.
+    tells_addresses: bool,
     /// Installs what it needs.
     install: fn(&Path) -> Result<(), String>,
     /// Makes it ready to start; if that cannot be, why.
     prepare: fn(&Path) -> Result<process::Launch, String>,
 }
 
-const PROGRAMS: [Program; 4] = [chromium::PROGRAM, aiortc::PROGRAM, pion::PROGRAM, werift::PROGRAM];
+const PROGRAMS: [Program; 5] =
+    [chromium::PROGRAM, chromium::NAMES_ONLY, aiortc::PROGRAM, pion::PROGRAM, werift::PROGRAM];
 
 /// What is in front of the consumer. The peer is public each time.
 struct Front {
     name: &'static str,
     routers: &'static [Nat],
     truth: NatType,
+    /// Whether a check passes that nobody asked for.
+    is_open: bool,
 }
 
 const FRONTS: [Front; 4] = [
-    Front { name: "none", routers: &[Nat::Route], truth: NatType::Open },
-    Front { name: "masquerade", routers: &[Nat::Masquerade("")], truth: NatType::Cone },
-    Front { name: "full cone", routers: &[Nat::FullCone], truth: NatType::Cone },
-    Front { name: "symmetric", routers: &[Nat::Masquerade("fully-random")], truth: NatType::Symmetric },
+    Front { name: "none", routers: &[Nat::Route], truth: NatType::Open, is_open: true },
+    Front { name: "masquerade", routers: &[Nat::Masquerade("")], truth: NatType::Cone, is_open: false },
+    Front { name: "full cone", routers: &[Nat::FullCone], truth: NatType::Cone, is_open: true },
+    Front { name: "symmetric", routers: &[Nat::Masquerade("fully-random")], truth: NatType::Symmetric, is_open: false },
 ];
 /// The one that a short run takes: the NAT of most homes.
 const QUICK: &str = "masquerade";
@@ -91,7 +96,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let (mut launches, mut skipped) = (Vec::new(), Vec::new());
     for program in programs() {
         match (program.prepare)(&root) {
-            Ok(launch) => launches.push((program.name, launch)),
+            Ok(launch) => launches.push((program, launch)),
             Err(why) => skipped.push((program.name, why)),
         }
     }
@@ -100,16 +105,16 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     for front in FRONTS.iter().filter(|front| !options.is("quick") || front.name == QUICK) {
         let world = World::build(Site { routers: front.routers, uplinks: Uplinks::One, lossy: false }, false)?;
         let services = Services::start(&world.core, &root)?;
-        for (name, launch) in &launches {
-            let row = row(front, &world, &services, name, launch)?;
+        for (program, launch) in launches.iter().filter(|(program, _)| program.tells_addresses || front.is_open) {
+            let row = row(front, &world, &services, program, launch)?;
             if !json {
-                println!("{:<9} {:<11} {:>5} of {}  {:.0} ms", row.peer, row.nat, row.echoed, row.sent, row.ms);
+                println!("{:<21} {:<11} {:>5} of {}  {:.0} ms", row.peer, row.nat, row.echoed, row.sent, row.ms);
             }
             rows.push(row);
         }
     }
     // each peer's rows together
-    rows.sort_by_key(|row| launches.iter().position(|(name, _)| *name == row.peer));
+    rows.sort_by_key(|row| launches.iter().position(|(program, _)| program.name == row.peer));
 
     let passed = rows.iter().all(|row| row.faults.is_empty());
     if json {
@@ -136,7 +141,7 @@ fn row(
     front: &Front,
     world: &World,
     services: &Services,
-    name: &'static str,
+    program: &Program,
     launch: &process::Launch,
 ) -> Result<Row, Failure> {
     let mut peer = Peer::start(&world.peer, launch, services)?;
@@ -145,7 +150,7 @@ fn row(
     if !announced {
         faults.push(format!("it never announced itself: {}", peer.complaint()));
         return Ok(Row {
-            peer: name,
+            peer: program.name,
             nat: front.name,
             sent: 0,
             echoed: 0,
@@ -163,12 +168,15 @@ fn row(
     if told.nat_type != front.truth.as_legacy() {
         faults.push(format!("the span says {:?}, and it is {:?}", told.nat_type, front.truth.as_legacy()));
     }
+    if !program.tells_addresses && !told.pair.ends_with("prflx") {
+        faults.push(format!("it told nobody where it is, and yet the pair is {}", told.pair));
+    }
     let least = (f64::from(told.sent) * bounds::INTEROP_ECHOED).ceil();
     if f64::from(told.echoed) < least || told.sent < attempt::DATAGRAMS {
         faults.push(format!("{} of {} datagrams came back", told.echoed, told.sent));
     }
     Ok(Row {
-        peer: name,
+        peer: program.name,
         nat: front.name,
         sent: told.sent,
         echoed: told.echoed,

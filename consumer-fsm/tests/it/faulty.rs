@@ -44,7 +44,7 @@ impl Faulty {
             (_, None | Some(..20 | 64..)) => true,
             (Silence::Sctp, Some(kind)) => *kind != APPLICATION_DATA,
             (Silence::DtlsAfter(most), _) => self.sent.fetch_add(1, Ordering::Relaxed) < most,
-            (Silence::OneIn(n), _) => self.sent.fetch_add(1, Ordering::Relaxed) % n != 0,
+            (Silence::OneIn(n), _) => !self.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(n),
         }
     }
 }
