@@ -24,8 +24,8 @@ mod listening;
 mod offering;
 
 pub use self::attempt::AttemptReport;
-pub use self::established::Datagrams;
 pub(crate) use self::established::MTU;
+pub use self::established::{Datagrams, Link};
 
 use self::attempt::Attempt;
 
@@ -90,6 +90,11 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     #[must_use]
     pub fn with_datagrams(mut self, datagrams: Datagrams) -> Self {
         self.datagrams = Some(datagrams);
+        self
+    }
+
+    pub(crate) fn with_teller(mut self, teller: Teller) -> Self {
+        self.teller = teller;
         self
     }
 
@@ -163,6 +168,10 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         self.teller.tell(What::Moved { from, event, to });
         if let Some(reason) = failure(from, event) {
             self.teller.tell(What::Failed(reason));
+        }
+        if from == State::Established {
+            let AttemptReport { moved, dropped, .. } = attempt.report;
+            self.teller.tell(What::Carried { moved, dropped });
         }
         for action in handled.unwrap_or_default() {
             match action {

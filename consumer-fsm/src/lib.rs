@@ -1,7 +1,8 @@
 //! The consumer: six states from "no path" to "path up", and exactly one NAT span per attempt that asked a STUN server.
 //!
 //! [`next`] is the whole machine as one table; [`Machine`] adds time and the rule of the one span, and stays pure;
-//! [`Consumer`] drives it over a [`Signalling`](signalling::Signalling) and a [`Transport`](transport::Transport).
+//! [`Consumer`] drives it over a [`Signalling`](signalling::Signalling) and a [`Transport`](transport::Transport); a
+//! [`Pool`] runs many of them.
 //! [`Producer`] is the other side, for tests, demonstrations and volunteers.
 //!
 #![doc = "```"]
@@ -15,6 +16,7 @@ mod cohort;
 mod driver;
 mod machine;
 mod notice;
+mod pool;
 mod producer;
 mod roaming;
 mod sdp;
@@ -24,9 +26,10 @@ mod table;
 pub mod transport;
 
 pub use cohort::{Cohort, SourceError, StunCache, StunSource};
-pub use driver::{AttemptReport, Consumer, Datagrams};
+pub use driver::{AttemptReport, Consumer, Datagrams, Link};
 pub use machine::{Illegal, Machine, Timing};
 pub use notice::{Notice, Notices, What};
+pub use pool::Pool;
 pub use producer::{Producer, ProducerError, Served};
 pub use roaming::Roaming;
 pub use sdp::{ChannelDescription, Fingerprint, SdpError, SessionDescription, Setup};

@@ -1,9 +1,4 @@
 //! The machine: the table, time, and the rule of the one span. Pure; time is an argument.
-//!
-//! Drive it like this: do the work of [`state`](Machine::state), but not before [`ready_at`](Machine::ready_at); hand what
-//! happened to [`handle`](Machine::handle) and carry out the actions it returns, in order. While
-//! [`poll_timeout`](Machine::poll_timeout) names an instant, call [`handle_timeout`](Machine::handle_timeout) when it
-//! comes.
 
 use core::fmt;
 use std::time::{Duration, Instant};
@@ -54,7 +49,37 @@ impl fmt::Display for Illegal {
 
 impl core::error::Error for Illegal {}
 
-/// One consumer's state.
+/// One consumer's state. Pure: it does nothing, knows no clock and draws no lots; whoever drives it does.
+///
+/// Drive it like this:
+/// 1. Do the work of [`state`](Self::state), but not before [`ready_at`](Self::ready_at). What each state's work is, stands
+///    with [`State`].
+/// 2. Hand what happened to [`handle`](Self::handle). [`Event::Cancelled`] may be handed in at any time, before the work is
+///    done; [`Event::Asked`] as soon as the first STUN request is about to leave.
+/// 3. Carry out the actions it returns, in order. Whatever was built in [`State::Preparing`] is closed by one of them.
+/// 4. While [`poll_timeout`](Self::poll_timeout) names an instant, call [`handle_timeout`](Self::handle_timeout) when it
+///    comes, and hand in the event it names.
+/// 5. Back in [`State::Preparing`] the next attempt begins; in [`State::Stopped`] nothing does.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use consumer_fsm::{Action, Ending, Event, Machine, State, Timing};
+/// use otel_nat::Reason;
+///
+/// let mut now = Instant::now();
+/// let mut machine = Machine::new(Timing::default());
+/// for event in [Event::Prepared, Event::Chosen, Event::Asked, Event::Answered, Event::Delivered] {
+///     assert_eq!(machine.handle(event, now)?, []);
+/// }
+/// assert_eq!(machine.state(), State::Opening);
+///
+/// now = machine.poll_timeout().expect("the channel has its time");
+/// let event = machine.handle_timeout(now).expect("and it is over");
+/// assert_eq!(machine.handle(event, now)?, [Action::Report(Ending::Failure(Reason::Timeout)), Action::Close]);
+/// assert_eq!(machine.state(), State::Preparing);
+/// # Ok::<(), consumer_fsm::Illegal>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Machine {
     state: State,

@@ -15,7 +15,7 @@ pub(crate) const BACKLOG: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Notice {
-    /// The slot of a pool; 0 for a [`Consumer`](crate::Consumer) of its own.
+    /// The slot of a [`Pool`](crate::Pool); 0 for a [`Consumer`](crate::Consumer) of its own.
     pub slot: usize,
     /// What happened.
     pub what: What,
@@ -42,6 +42,13 @@ pub enum What {
     Connected(Duration),
     /// Datagrams can be moved.
     PathUp,
+    /// What the path carried until now, when it ends.
+    Carried {
+        /// Datagrams sent and received.
+        moved: (u64, u64),
+        /// Datagrams dropped on the way out and on the way in.
+        dropped: (u64, u64),
+    },
     /// They no longer can.
     PathDown,
     /// The attempt ended without a path.
@@ -86,6 +93,10 @@ pub(crate) struct Teller {
 }
 
 impl Teller {
+    pub(crate) fn for_slot(&self, slot: usize) -> Self {
+        Self { sender: self.sender.clone(), slot }
+    }
+
     /// A reader from now on. Without one, nothing is kept.
     pub(crate) fn subscribe(&mut self) -> Notices {
         let sender = self.sender.get_or_insert_with(|| broadcast::Sender::new(BACKLOG));
@@ -100,6 +111,7 @@ impl Teller {
             What::Gathered(summary) => tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "gathered"),
             What::Connected(after) => tracing::info!(slot, ?after, "connected"),
             What::PathUp => tracing::info!(slot, "path up"),
+            What::Carried { moved, dropped } => tracing::debug!(slot, ?moved, ?dropped, "carried"),
             What::PathDown => tracing::info!(slot, "path down"),
             What::Failed(reason) => tracing::info!(slot, reason = reason.as_str(), "failed"),
             What::Roamed(summary) => tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "roamed"),

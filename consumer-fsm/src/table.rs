@@ -14,6 +14,8 @@ pub struct Step {
 }
 
 /// The transition of `event` in `state`; `None` where the event cannot happen.
+///
+#[doc = include_str!("../docs/machine.svg")]
 #[must_use]
 pub const fn next(state: State, event: Event) -> Option<Step> {
     use Action::{AnnounceNoPath, AnnouncePath, BackOff, Close, DropCohort, Pause, Report};

@@ -230,6 +230,12 @@ impl IceAgent {
         if parts.dialling.is_some() {
             return Err(ConnectError::Again);
         }
+        #[cfg(feature = "relay")]
+        if let Some(relay) = self.base.inner().relay() {
+            relay.checks_begin();
+        }
+        self.base.inner().expect_answers(&remote.credentials.pwd);
+        self.base.inner().read_waiting();
         let (agent, cancel, role) = (Arc::clone(&parts.agent), parts.cancel.clone(), self.role);
         let (connected_tx, mut connected) = mpsc::channel(1);
         let Credentials { ufrag, pwd } = remote.credentials;
@@ -271,6 +277,8 @@ impl IceAgent {
     pub fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)> {
         let pair = self.parts.as_ref()?.agent.get_selected_candidate_pair()?;
         let kind = |candidate: &Arc<dyn LibraryCandidate + Send + Sync>| match candidate.candidate_type() {
+            #[cfg(feature = "relay")]
+            CandidateType::Host if candidate.addr().ip() == crate::relay::PLACEHOLDER => CandidateKind::Relayed,
             CandidateType::Host => CandidateKind::Host,
             CandidateType::ServerReflexive => CandidateKind::ServerReflexive,
             CandidateType::PeerReflexive => CandidateKind::PeerReflexive,
@@ -309,12 +317,12 @@ impl core::fmt::Debug for IceAgent {
 
 async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, AgentError> {
     let credentials = Credentials::random();
-    if !base.inner().serve(credentials.pwd.clone(), config.max_remote_candidates) {
+    if !base.inner().serve(&credentials.pwd, config.max_remote_candidates) {
         return Err(AgentError::BaseTaken);
     }
     let mux = Mux::new(Arc::clone(base.inner()));
     // the library shall see the addresses of the base and no other
-    let addresses: Vec<_> = base.local_addrs().map(|local| local.ip().into()).collect();
+    let addresses: Vec<_> = base.inner().lines().map(|line| line.local.ip().into()).collect();
     let families = addresses.len();
     let net = Arc::new(Net::Ifs(vec![Interface::new("base".to_owned(), addresses)]));
     let by_line = Arc::clone(&mux);
@@ -406,6 +414,8 @@ async fn tear_down(parts: Parts) {
     // fails only if closed before
     let _ = agent.close().await;
     mux.close_lines();
+    #[cfg(feature = "relay")]
+    mux.release_relay().await;
     // a gathering task may add a candidate after the close: wait until the agent and we alone hold the network
     let gone = async {
         while Arc::strong_count(&net) > 2 {

@@ -11,18 +11,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use nat_summary::{CandidateKind, Evidence, NatSummary, Observation, Outcome, ServerId};
+use nat_summary::{CandidateKind, Evidence, NatSummary, Observation, Outcome, ServerId, TowardPeer};
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use webrtc_util::Conn;
 
 use crate::config::{Bind, BindConfig, GatherConfig};
 use crate::error::BindError;
 use crate::local;
+use crate::peer::{PeerReader, PeerView, Rebinding, Remapped};
 use crate::plan::{Plan, Request};
-use crate::transaction::{Header, Reject, authenticates};
+use crate::transaction::{Header, Reject};
 use crate::unreachable::Watch;
 use crate::uri::StunServer;
 
@@ -43,9 +44,13 @@ pub struct Base {
 
 pub(crate) struct Inner {
     lines: Vec<Line>,
+    #[cfg(feature = "relay")]
+    relay: OnceLock<crate::relay::Relayed>,
     heard: Mutex<Heard>,
     /// An answer was filed by another reader.
     answered: Notify,
+    peer: Mutex<PeerReader>,
+    rebinding: watch::Sender<Option<Rebinding>>,
     /// Whose agent this is: without one nobody can be sending us checks yet.
     agent: OnceLock<AgentOf>,
     runtime: Option<Handle>,
@@ -53,8 +58,8 @@ pub(crate) struct Inner {
 
 /// Whose agent the base serves.
 enum AgentOf {
-    /// Ours: requests have to carry this password.
-    Us { password: String },
+    /// Ours: requests have to carry its password.
+    Us,
     /// Somebody else's, who checks for himself.
     Others,
 }
@@ -72,6 +77,8 @@ pub(crate) struct Line {
     early_len: AtomicUsize,
     wake: Notify,
     closed: AtomicBool,
+    /// Whether anything but STUN has moved since a check of the peer was last read.
+    has_moved: AtomicBool,
     /// Remote addresses whose STUN requests pass: signalled ones, and those that authenticated.
     peers: Mutex<Peers>,
 }
@@ -129,11 +136,11 @@ pub struct Dropped {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GatheredCandidate {
-    /// Host or server reflexive.
+    /// Host, server reflexive, or relayed.
     pub kind: CandidateKind,
     /// Its transport address.
     pub address: SocketAddr,
-    /// The socket behind it.
+    /// The socket behind it; a relayed candidate is its own base (RFC 8445 section 5.1.1.2).
     pub base: SocketAddr,
     /// Priority (RFC 8445 section 5.1.2.1).
     pub priority: u32,
@@ -145,7 +152,12 @@ impl GatheredCandidate {
     /// As the plain data that writes a candidate line. Component 1, UDP.
     #[must_use]
     pub fn as_candidate(&self) -> nat_summary::Candidate<'_> {
-        let is_host = self.kind == CandidateKind::Host;
+        let related = match self.kind {
+            CandidateKind::Host => None,
+            // where the relay's socket is mapped to is nobody's business (RFC 8839 section 5.1)
+            CandidateKind::Relayed => Some(SocketAddr::from(([0, 0, 0, 0], 9))),
+            _ => Some(self.base),
+        };
         nat_summary::Candidate {
             foundation: &self.foundation,
             component: 1,
@@ -154,7 +166,7 @@ impl GatheredCandidate {
             address: nat_summary::Address::Ip(self.address.ip()),
             port: self.address.port(),
             kind: self.kind,
-            related: (!is_host).then(|| (nat_summary::Address::Ip(self.base.ip()), self.base.port())),
+            related: related.map(|related| (nat_summary::Address::Ip(related.ip()), related.port())),
             ..nat_summary::Candidate::default()
         }
     }
@@ -285,8 +297,12 @@ impl Base {
         }
         let inner = Inner {
             lines,
+            #[cfg(feature = "relay")]
+            relay: OnceLock::new(),
             heard: Mutex::new(heard),
             answered: Notify::new(),
+            peer: Mutex::default(),
+            rebinding: watch::Sender::new(None),
             agent: OnceLock::new(),
             runtime: Handle::try_current().ok(),
         };
@@ -321,6 +337,19 @@ impl Base {
         let heard = self.inner.heard();
         let sent = heard.plan.as_ref().is_some_and(Plan::has_sent);
         sent || !heard.names.is_empty() || !heard.evidence.servers().is_empty()
+    }
+
+    /// What the peer's connectivity checks have shown so far, by [`IceAgent`](crate::IceAgent)'s own credentials. Nothing
+    /// under an agent of somebody else, whose credentials are not known here.
+    #[must_use]
+    pub fn peer_view(&self) -> PeerView {
+        lock(&self.inner.peer).view()
+    }
+
+    /// The latest rebinding of the mapping toward the peer.
+    #[must_use]
+    pub fn rebindings(&self) -> watch::Receiver<Option<Rebinding>> {
+        self.inner.rebinding.subscribe()
     }
 
     /// What was dropped so far.
@@ -462,8 +491,20 @@ impl Line {
             early_len: AtomicUsize::new(0),
             wake: Notify::new(),
             closed: AtomicBool::new(false),
+            has_moved: AtomicBool::new(false),
             peers: Mutex::default(),
         }
+    }
+
+    /// Whether it leads through a TURN server. What comes that way did not cross the NAT by itself and says nothing of it.
+    const fn is_relay(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// A line over a carrier that no candidate of the host stands for.
+    #[cfg(feature = "relay")]
+    pub(crate) fn over(conn: Arc<dyn Conn + Send + Sync>, local: SocketAddr) -> Self {
+        Self::new(Socket::Conn(conn), local, Vec::new())
     }
 
     fn watch(&self) -> Option<Watch<'_>> {
@@ -510,6 +551,14 @@ impl Line {
         }
     }
 
+    /// Something that is not STUN goes out or came in. It has the cost of a byte that is in the cache already.
+    #[inline]
+    pub(crate) fn note_moved(&self) {
+        if !self.has_moved.load(Ordering::Relaxed) {
+            self.has_moved.store(true, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.wake.notify_one();
@@ -539,8 +588,22 @@ enum Admission {
 }
 
 impl Inner {
-    pub(crate) fn lines(&self) -> &[Line] {
-        &self.lines
+    /// Every line the agent has: the sockets, and the relay if there is one.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().chain(self.relay_line())
+    }
+
+    /// The line of this number, in the same order.
+    #[inline]
+    pub(crate) fn line(&self, number: usize) -> Option<&Line> {
+        self.lines.get(number).or_else(|| self.relay_line().filter(|_| number == self.lines.len()))
+    }
+
+    fn relay_line(&self) -> Option<&Line> {
+        #[cfg(feature = "relay")]
+        return self.relay.get().map(|relay| &relay.line);
+        #[cfg(not(feature = "relay"))]
+        None
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -567,11 +630,15 @@ impl Inner {
     }
 
     /// From now on checks that carry this password are for the agent. False if there is an agent already.
-    pub(crate) fn serve(&self, password: String, max_peers: usize) -> bool {
-        for line in &self.lines {
+    pub(crate) fn serve(&self, password: &str, max_peers: usize) -> bool {
+        for line in self.lines() {
             lock(&line.peers).max = max_peers;
         }
-        self.agent.set(AgentOf::Us { password }).is_ok()
+        if self.agent.set(AgentOf::Us).is_err() {
+            return false;
+        }
+        lock(&self.peer).serve(password);
+        true
     }
 
     /// From now on checks are for the agent of somebody else.
@@ -580,9 +647,21 @@ impl Inner {
         let _ = self.agent.set(AgentOf::Others);
     }
 
+    /// From now on answers that carry this password are the peer's.
+    pub(crate) fn expect_answers(&self, password: &str) {
+        lock(&self.peer).expect(password);
+    }
+
+    /// The agent sends STUN. To be told before it leaves: what comes back is no longer uninvited.
+    pub(crate) fn on_sent(&self, line: &Line, target: SocketAddr, header: Header) {
+        if matches!(self.agent.get(), Some(AgentOf::Us)) && !line.is_relay() {
+            lock(&self.peer).on_sent(line.bound, canonical(target), header, Instant::now());
+        }
+    }
+
     /// A signalled remote candidate: its checks pass without being verified twice.
     pub(crate) fn expect_peer(&self, remote: SocketAddr) {
-        for line in &self.lines {
+        for line in self.lines() {
             let mut peers = lock(&line.peers);
             if !peers.addresses.contains(&remote) {
                 peers.addresses.push(remote);
@@ -657,6 +736,7 @@ impl Inner {
             let Some(transmit) = due else { return };
             let Some(line) = self.lines.iter().find(|line| line.bound == transmit.socket) else { return };
             let send = || line.socket.send_to(&transmit.bytes, transmit.server);
+            lock(&self.peer).contact(transmit.server, Instant::now());
             // an error may be about a server asked before
             if send().await.is_err()
                 && (!self.file_unreachable(watches) || send().await.is_err())
@@ -686,6 +766,10 @@ impl Inner {
             tokio::time::sleep(ERROR_PAUSE).await;
             return;
         };
+        self.sort_datagram(line, source, datagram);
+    }
+
+    fn sort_datagram(&self, line: &Line, source: SocketAddr, datagram: &[u8]) {
         match Header::peek(datagram) {
             None => bump(&mut self.heard().dropped.garbage),
             Some(header) if header.is_response => {
@@ -700,6 +784,18 @@ impl Inner {
                 }
             }
             Some(_) => bump(&mut self.heard().dropped.unexpected),
+        }
+    }
+
+    /// Reads what waits in the kernel before the agent sends its first check: what is there by then came uninvited.
+    pub(crate) fn read_waiting(&self) {
+        let mut buffer = [0; GATHER_MTU];
+        for line in &self.lines {
+            let Socket::Udp(socket) = &line.socket else { continue };
+            for _ in 0..MAX_EARLY {
+                let Ok((length, source)) = socket.try_recv_from(&mut buffer) else { break };
+                self.sort_datagram(line, source, &buffer[..length]);
+            }
         }
     }
 
@@ -720,16 +816,20 @@ impl Inner {
     /// Whether a Binding request may go on to the agent. Each new source has to authenticate once, and a peer has only
     /// so many addresses: the agent remembers every one for ever.
     fn admits(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
-        let password = match self.agent.get() {
+        let is_authentic = match self.agent.get() {
             Some(AgentOf::Others) => return true,
-            Some(AgentOf::Us { password }) => Some(password),
-            None => None,
+            Some(AgentOf::Us) if line.is_relay() => lock(&self.peer).is_authentic(datagram),
+            Some(AgentOf::Us) => {
+                let is_quiet = !line.has_moved.swap(false, Ordering::Relaxed);
+                lock(&self.peer).on_request(line.bound, canonical(source), datagram, is_quiet, Instant::now())
+            }
+            None => false,
         };
         let admission = {
             let mut peers = lock(&line.peers);
             if peers.addresses.contains(&source) {
                 Admission::Passes
-            } else if !password.is_some_and(|password| authenticates(datagram, password)) {
+            } else if !is_authentic {
                 Admission::Unauthenticated
             } else if peers.addresses.len() >= peers.max {
                 Admission::TooMany
@@ -800,18 +900,43 @@ impl Inner {
     #[inline]
     fn is_for_agent(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         match Header::peek(datagram) {
-            None => true,
+            None => {
+                line.note_moved();
+                true
+            }
             Some(header) => self.is_stun_for_agent(header, line, source, datagram),
         }
     }
 
     fn is_stun_for_agent(&self, header: Header, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         if header.is_response {
-            !self.file_answer(line, source, datagram)
+            let is_for_agent = !self.file_answer(line, source, datagram);
+            self.read_response(is_for_agent, line, source, datagram);
+            is_for_agent
         } else if header.is_binding_request {
             self.admits(line, source, datagram)
         } else {
+            lock(&self.peer).touch(Instant::now());
             matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
+        }
+    }
+
+    /// Reads what a response to a check says of our mapping, and tells of a change.
+    fn read_response(&self, is_for_agent: bool, line: &Line, source: SocketAddr, datagram: &[u8]) {
+        if line.is_relay() {
+            return;
+        }
+        let mut peer = lock(&self.peer);
+        if !is_for_agent || !matches!(self.agent.get(), Some(AgentOf::Us)) {
+            return peer.touch(Instant::now());
+        }
+        let remapped = peer.on_response(line.bound, canonical(source), datagram, Instant::now());
+        let number = peer.rebindings();
+        drop(peer);
+        if let Some(Remapped { was, is }) = remapped {
+            let evidence = self.heard().evidence();
+            let verdict = |report| TowardPeer::against(&evidence, report);
+            self.rebinding.send_replace(Some(Rebinding { number, was: verdict(&was), is: verdict(&is) }));
         }
     }
 
@@ -864,6 +989,8 @@ impl Inner {
                 candidates.push(candidate(CandidateKind::ServerReflexive, mapped, base, number));
             }
         }
+        #[cfg(feature = "relay")]
+        candidates.extend(self.relay.get().and_then(crate::relay::Relayed::candidate));
         candidates
     }
 
@@ -884,6 +1011,37 @@ impl Inner {
             }
         }
         news
+    }
+}
+
+#[cfg(feature = "relay")]
+impl Inner {
+    /// The addresses its sockets are bound to; none, if it is on another carrier.
+    pub(crate) fn bound_ips(&self) -> Vec<IpAddr> {
+        let sockets = self.lines.iter().filter(|line| matches!(line.socket, Socket::Udp(_)));
+        sockets.map(|line| line.bound.ip()).collect()
+    }
+
+    pub(crate) const fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+
+    pub(crate) fn relay(&self) -> Option<&crate::relay::Relayed> {
+        self.relay.get()
+    }
+
+    /// Keeps the relay, unless there is one, or an agent that would not see it.
+    pub(crate) fn keep_relay(&self, relay: crate::relay::Relayed) -> Option<&crate::relay::Relayed> {
+        if self.agent.get().is_some() {
+            return None;
+        }
+        self.relay.set(relay).ok()?;
+        self.relay.get()
+    }
+
+    /// The relayed candidate is there: whoever gathers tells it.
+    pub(crate) fn relay_allocated(&self) {
+        self.answered.notify_one();
     }
 }
 
@@ -921,8 +1079,17 @@ impl Heard {
 
 /// Priority with the recommended preferences (RFC 8445 section 5.1.2.2): IPv6 before IPv4 costs nothing here, so both
 /// get the same local preference, as the ICE library gives them.
-fn candidate(kind: CandidateKind, address: SocketAddr, base: SocketAddr, foundation: u16) -> GatheredCandidate {
-    let preference = if kind == CandidateKind::Host { 126 } else { 100 };
+pub(crate) fn candidate(
+    kind: CandidateKind,
+    address: SocketAddr,
+    base: SocketAddr,
+    foundation: u16,
+) -> GatheredCandidate {
+    let preference = match kind {
+        CandidateKind::Host => 126,
+        CandidateKind::Relayed => 0,
+        _ => 100,
+    };
     let priority = (preference << 24) + (0xffff << 8) + 255;
     GatheredCandidate { kind, address, base, priority, foundation: foundation.to_string() }
 }

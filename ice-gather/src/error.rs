@@ -67,13 +67,40 @@ pub enum SendError {
     Socket,
 }
 
+/// Why there is no relayed candidate.
+#[cfg(feature = "relay")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// The base has a relay or an agent already.
+    Late,
+    /// No socket could be had, or the base is not on sockets of this host.
+    NoSocket,
+    /// The server's name did not resolve.
+    Unresolved,
+    /// The server has no address of a family of the base, or nobody listens there.
+    Unreachable,
+    /// The server did not answer in time.
+    TimedOut,
+    /// The server does not take these credentials (RFC 8489 section 9.2.4, 401).
+    Unauthenticated,
+    /// The server refused with this code (RFC 8656 section 19); 0 if it gave none that can be read.
+    Refused(u16),
+    /// The server's answer is no allocation that can be used.
+    Unusable,
+    /// The agent was closed or the base dropped.
+    Closed,
+}
+
 macro_rules! messages {
-    ($($error:ty { $($variant:pat => $text:expr),+ $(,)? })+) => {$(
+    ($($(#[$meta:meta])* $error:ty { $($variant:pat => $text:expr),+ $(,)? })+) => {$(
+        $(#[$meta])*
         impl fmt::Display for $error {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self { $($variant => write!(f, $text),)+ }
             }
         }
+        $(#[$meta])*
         impl core::error::Error for $error {}
     )+};
 }
@@ -105,5 +132,17 @@ messages! {
         Self::LooksLikeStun => "the datagram looks like STUN",
         Self::Closed => "the connection is closed",
         Self::Socket => "the socket refused the datagram",
+    }
+    #[cfg(feature = "relay")]
+    RelayError {
+        Self::Late => "the base has a relay or an agent already",
+        Self::NoSocket => "no socket toward the TURN server",
+        Self::Unresolved => "the TURN server's name did not resolve",
+        Self::Unreachable => "the TURN server cannot be reached",
+        Self::TimedOut => "the TURN server did not answer in time",
+        Self::Unauthenticated => "the TURN server does not take these credentials",
+        Self::Refused(code) => "the TURN server refused with code {code}",
+        Self::Unusable => "the TURN server's answer is no usable allocation",
+        Self::Closed => "the relay was closed",
     }
 }

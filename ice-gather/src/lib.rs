@@ -20,7 +20,10 @@ mod config;
 mod error;
 mod filtering;
 mod local;
+mod peer;
 mod plan;
+#[cfg(feature = "relay")]
+mod relay;
 #[cfg(feature = "responder")]
 pub mod responder;
 mod transaction;
@@ -30,10 +33,15 @@ mod uri;
 pub use agent::{Credentials, IceAgent, IceConn, IceState, RemoteCandidate, RemoteDescription, Role};
 pub use base::{Base, Dropped, GatheredCandidate, Gathering, Progress, ServerReport};
 pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
+#[cfg(feature = "relay")]
+pub use error::RelayError;
 pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
 pub use filtering::{Finding, discover_filtering};
 pub use local::LocalAddresses;
+pub use peer::{PeerDropped, PeerReader, PeerView, Rebinding, Remapped};
 pub use plan::{Answered, Plan, Transmit};
+#[cfg(feature = "relay")]
+pub use relay::{Relay, RelayConfig, TurnServer};
 pub use transaction::{
     Answer, Change, Header, Reject, TransactionId, other_address, read_answer, write_change_request, write_request,
 };

@@ -3,12 +3,16 @@
 use core::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use stun::attributes::{ATTR_CHANGED_ADDRESS, ATTR_ERROR_CODE, ATTR_OTHER_ADDRESS, ATTR_XORMAPPED_ADDRESS};
-use stun::integrity::MessageIntegrity;
+use ring::hmac;
+use stun::attributes::{
+    ATTR_CHANGED_ADDRESS, ATTR_ERROR_CODE, ATTR_MESSAGE_INTEGRITY, ATTR_OTHER_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
+};
 use stun::message::{CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, METHOD_BINDING, Message, MessageType};
 
 /// Length of the header of a message (RFC 8489 section 5).
 pub(crate) const HEADER_LEN: usize = 20;
+/// Length of MESSAGE-INTEGRITY's value (RFC 8489 section 14.5).
+const INTEGRITY_LEN: usize = 20;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 /// Longest answer read. No attribute of a Binding answer needs more; longer ones are dropped unread.
 const MAX_ANSWER: usize = 1500;
@@ -178,13 +182,16 @@ pub fn read_answer(datagram: &[u8]) -> Result<(TransactionId, Answer), Reject> {
 /// 8 bytes with family 1, or 20 with family 2, the first byte ignored (RFC 8489 sections 14.1 and 14.2). The library
 /// takes shorter ones, and refuses those whose first byte is not zero.
 fn mapped_address(message: &Message) -> Option<SocketAddr> {
-    let value = message.get(ATTR_XORMAPPED_ADDRESS).ok()?;
-    let (ip, port) = match *value.as_slice() {
+    unmask(&message.get(ATTR_XORMAPPED_ADDRESS).ok()?, message.transaction_id.0)
+}
+
+fn unmask(value: &[u8], id: TransactionId) -> Option<SocketAddr> {
+    let (ip, port) = match *value {
         [_, 1, high, low, ref ip @ ..] => (IpAddr::from(xor(ip.try_into().ok()?, MAGIC_COOKIE)), [high, low]),
         [_, 2, high, low, ref ip @ ..] => {
             let mut mask = [0; 16];
             mask[..4].copy_from_slice(&MAGIC_COOKIE);
-            mask[4..].copy_from_slice(&message.transaction_id.0);
+            mask[4..].copy_from_slice(&id);
             (IpAddr::from(xor(ip.try_into().ok()?, mask)), [high, low])
         }
         _ => return None,
@@ -205,11 +212,49 @@ fn error_code(message: &Message) -> u16 {
     }
 }
 
-/// Whether a message carries a MESSAGE-INTEGRITY made with `password` (RFC 8489 section 14.5, short-term credentials).
-pub(crate) fn authenticates(datagram: &[u8], password: &str) -> bool {
-    let mut message = Message::new();
-    message.unmarshal_binary(datagram).is_ok()
-        && MessageIntegrity(password.as_bytes().to_vec()).check(&mut message).is_ok()
+/// The key of a short-term password (RFC 8489 section 9.1.1).
+pub(crate) fn integrity_key(password: &str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes())
+}
+
+/// The attributes in front of MESSAGE-INTEGRITY, if that was made with `key` (RFC 8489 section 14.5): those behind it prove
+/// nothing. Takes nothing from the heap.
+pub(crate) fn authenticated<'a>(datagram: &'a [u8], key: &hmac::Key) -> Option<&'a [u8]> {
+    let (header, attributes) = datagram.split_first_chunk::<HEADER_LEN>()?;
+    if usize::from(u16::from_be_bytes([header[2], header[3]])) != attributes.len() {
+        return None;
+    }
+    let (at, value) = find(attributes, ATTR_MESSAGE_INTEGRITY)?;
+    let before = attributes.get(..at)?;
+    // the length the message had when it was signed: it ended with this attribute
+    let length = u16::try_from(at + 4 + INTEGRITY_LEN).ok()?;
+    let mut context = hmac::Context::with_key(key);
+    context.update(&header[..2]);
+    context.update(&length.to_be_bytes());
+    context.update(&header[4..]);
+    context.update(before);
+    let made = context.sign();
+    let differs = value.iter().zip(made.as_ref()).fold(value.len() ^ INTEGRITY_LEN, |d, (a, b)| d | usize::from(a ^ b));
+    (differs == 0).then_some(before)
+}
+
+/// XOR-MAPPED-ADDRESS among these attributes, at the one right length of its family.
+pub(crate) fn mapped_in(attributes: &[u8], id: TransactionId) -> Option<SocketAddr> {
+    unmask(find(attributes, ATTR_XORMAPPED_ADDRESS)?.1, id)
+}
+
+/// The first attribute of a kind: where it begins, and its value.
+fn find(attributes: &[u8], kind: AttrType) -> Option<(usize, &[u8])> {
+    let mut rest = attributes;
+    while let [k0, k1, l0, l1, tail @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*l0, *l1]));
+        let value = tail.get(..length)?;
+        if u16::from_be_bytes([*k0, *k1]) == kind.0 {
+            return Some((attributes.len() - rest.len(), value));
+        }
+        rest = tail.get(length.next_multiple_of(4)..)?;
+    }
+    None
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Where a STUN server is: `stun:` URIs (RFC 7064), `host:port`, or an address.
+//! Where a STUN server is: `stun:` URIs (RFC 7064), `host:port`, or an address; with the feature `relay`, `turn:` URIs too.
 
 use core::fmt;
 use core::str::FromStr;
@@ -28,6 +28,8 @@ pub enum UriError {
     Host,
     /// The port is no number from 1 to 65535.
     Port,
+    /// A `turn:` URI with another transport than UDP (RFC 7065).
+    Transport,
 }
 
 impl fmt::Display for UriError {
@@ -36,6 +38,7 @@ impl fmt::Display for UriError {
             Self::Scheme => "only `stun:` over UDP can be asked",
             Self::Host => "no usable host",
             Self::Port => "the port is no number from 1 to 65535",
+            Self::Transport => "only UDP can carry TURN here",
         })
     }
 }
@@ -73,11 +76,16 @@ impl FromStr for StunServer {
     /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, UriError> {
-        let lower = |scheme: &str| text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
-        if ["stuns:", "turn:", "turns:"].iter().any(|scheme| lower(scheme)) {
+        if ["stuns:", "turn:", "turns:"].iter().any(|scheme| after(scheme, text).is_some()) {
             return Err(UriError::Scheme);
         }
-        let rest = if lower("stun:") { &text["stun:".len()..] } else { text };
+        Self::read_place(after("stun:", text).unwrap_or(text))
+    }
+}
+
+impl StunServer {
+    /// Host and port, without a scheme.
+    fn read_place(rest: &str) -> Result<Self, UriError> {
         let (host, port) = if let Some(literal) = rest.strip_prefix('[') {
             let (ip, port) = literal.split_once(']').ok_or(UriError::Host)?;
             (ip.parse::<Ipv6Addr>().map_err(|_| UriError::Host)?.to_string(), port.strip_prefix(':').unwrap_or(port))
@@ -106,6 +114,26 @@ impl FromStr for StunServer {
     }
 }
 
+/// What follows the scheme, if it is this one.
+fn after<'a>(scheme: &str, text: &'a str) -> Option<&'a str> {
+    let (head, rest) = text.split_at_checked(scheme.len())?;
+    head.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+/// A `turn:` URI over UDP (RFC 7065 section 3.1).
+#[cfg(feature = "relay")]
+pub(crate) fn read_turn(text: &str) -> Result<StunServer, UriError> {
+    let rest = after("turn:", text).ok_or(UriError::Scheme)?;
+    let (place, transport) = match rest.split_once('?') {
+        Some((place, query)) => (place, after("transport=", query).ok_or(UriError::Transport)?),
+        None => (rest, "udp"),
+    };
+    if !transport.eq_ignore_ascii_case("udp") {
+        return Err(UriError::Transport);
+    }
+    StunServer::read_place(place)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +159,27 @@ mod tests {
             ("stun:h:5?transport=udp", Err(UriError::Port)),
         ] {
             assert_eq!(text.parse(), expected, "{text}");
+        }
+    }
+
+    #[cfg(feature = "relay")]
+    #[test]
+    fn turn_over_udp_is_read_and_every_other_transport_refused() {
+        let address = |text: &str| Ok(StunServer::Address(text.parse().unwrap()));
+        for (text, expected) in [
+            ("turn:198.51.100.1", address("198.51.100.1:3478")),
+            ("TURN:[2001:db8::1]:5?transport=UDP", address("[2001:db8::1]:5")),
+            ("turn:turn.example.org?transport=udp", Ok(StunServer::Name("turn.example.org".into(), 3478))),
+            ("turn:198.51.100.1?transport=tcp", Err(UriError::Transport)),
+            ("turn:198.51.100.1?ttl=5", Err(UriError::Transport)),
+            ("turns:198.51.100.1", Err(UriError::Scheme)),
+            ("stun:198.51.100.1", Err(UriError::Scheme)),
+            ("198.51.100.1", Err(UriError::Scheme)),
+            ("turn:", Err(UriError::Host)),
+            ("turn:user@198.51.100.1", Err(UriError::Host)),
+            ("turn:h:0", Err(UriError::Port)),
+        ] {
+            assert_eq!(read_turn(text), expected, "{text}");
         }
     }
 }

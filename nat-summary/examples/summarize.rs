@@ -167,8 +167,7 @@ fn from_parts(parts: &CaseEvidence) -> Result<Evidence, String> {
     Ok(evidence)
 }
 
-fn cases(input: &str) -> Result<String, String> {
-    let cases: Vec<Case> = serde_json::from_str(input).map_err(|error| format!("bad JSON: {error}"))?;
+fn cases(cases: &[Case]) -> Result<String, String> {
     let mut verdicts = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         let evidence = match (&case.candidates, &case.evidence) {
@@ -234,10 +233,14 @@ fn answer() -> Result<String, String> {
     // a log may begin with a bracket too, but not with an object in it
     let inside = input.trim_start().strip_prefix('[').map(str::trim_start);
     if inside.is_some_and(|inside| inside.is_empty() || inside.starts_with(['{', ']'])) {
-        cases(&input)
-    } else {
-        text(&input, json)
+        let read: Vec<Case> = serde_json::from_str(&input).map_err(|error| format!("bad JSON: {error}"))?;
+        // an array of a browser's candidates is a text like any other
+        let no_case = read.iter().all(|case| case.candidates.is_none() && case.evidence.is_none());
+        if !(no_case && Candidate::all_in(&input).any(|candidate| candidate.is_ok())) {
+            return cases(&read);
+        }
     }
+    text(&input, json)
 }
 
 fn main() -> ExitCode {

@@ -26,7 +26,14 @@ pub enum CandidateKind {
     Unknown,
 }
 
-/// The transport protocol of a candidate. Only UDP counts for a verdict.
+/// The transport protocol of a candidate (RFC 8839 section 5.1). Only UDP counts for a verdict.
+///
+/// ```
+/// use nat_summary::{Candidate, Transport};
+/// let line = "candidate:1 1 TCP 1518280447 192.168.1.5 9 typ host tcptype active";
+/// assert_eq!(Candidate::parse(line)?.transport, Transport::Tcp);
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Transport {

@@ -35,6 +35,8 @@ pub enum Rule {
     NoReflexiveCandidate,
     /// Only one server address was observed, or the base is hidden: unknown.
     TooFewServers,
+    /// Some observations of the base had no room, and those that had do not differ: unknown.
+    Crowded,
     /// Dependent or independent, but whether a NAT is there is unknown, for not every local address is.
     LocalsUnknown,
     /// Nothing was observed, and nothing proves UDP blocked: unknown.
@@ -66,8 +68,10 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
         },
         bases: [const { None }; MAX_BASES],
     };
+    let cut = evidence.observed().last().filter(|_| evidence.crowded().observations);
     for group in by_base(evidence.observed()) {
-        if let Some(verdict) = judge_base(group, evidence) {
+        let is_whole = !cut.is_some_and(|last| group.iter().all(|seen| seen.same_group(last)));
+        if let Some(verdict) = judge_base(group, is_whole, evidence) {
             summary.counts.bases = summary.counts.bases.saturating_add(1);
             keep(&mut summary.bases, verdict);
         }
@@ -75,7 +79,10 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
     if let Some(speaking) = &summary.bases[0] {
         summary.counts.server_addresses = speaking.server_addresses;
         summary.counts.observations = speaking.observations;
-        summary.pooling = pooling(evidence.observed(), speaking);
+        summary.pooling = match pooling(evidence.observed(), speaking) {
+            Pooling::Paired if cut.is_some() => Pooling::Unknown,
+            pooling => pooling,
+        };
         (summary.nat_type, summary.rule) = nat_type(speaking);
     } else if let Some(rule) = blocked(evidence) {
         (summary.nat_type, summary.rule) = (NatType::UdpBlocked, rule);
@@ -89,14 +96,15 @@ fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
     seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
 
-fn by_server_address(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
-    seen.chunk_by(|a, b| a.same_address(b))
-}
-
-fn judge_base(seen: &[Seen], evidence: &Evidence) -> Option<BaseVerdict> {
+/// `is_whole`: no observation of the base was lost. Else only differences count, for what agrees may not be all.
+fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<BaseVerdict> {
     let base = seen.first()?.base();
     let tally = Tally::of(seen)?;
-    let (mapping, rule) = mapping(&tally);
+    let (mapping, rule) = match mapping(&tally) {
+        (Mapping::Unknown | Mapping::EndpointIndependent, _) if !is_whole => (Mapping::Unknown, Rule::Crowded),
+        (Mapping::AddressDependent, _) if !is_whole => (Mapping::Dependent, Rule::ServersDiffer),
+        whole => whole,
+    };
     let external = external(seen, &tally)?;
     Some(BaseVerdict {
         base: base.into(),
@@ -104,9 +112,13 @@ fn judge_base(seen: &[Seen], evidence: &Evidence) -> Option<BaseVerdict> {
         mapping,
         rule,
         natted: natted(external, base.ip, evidence),
-        port_preserved: (base.port != 0).then_some(tally.ports_kept),
-        allocation: if mapping.is_dependent() { allocation(seen, base.port) } else { PortAllocation::Unknown },
-        rewritten: tally.rewritten,
+        port_preserved: (base.port != 0 && (is_whole || !tally.ports_kept)).then_some(tally.ports_kept),
+        allocation: if mapping.is_dependent() && is_whole {
+            allocation(seen, base.port)
+        } else {
+            PortAllocation::Unknown
+        },
+        rewritten: tally.rewritten.filter(|rewritten| is_whole || *rewritten),
         server_addresses: tally.server_addresses,
         observations: saturate(seen.len()),
     })
@@ -178,7 +190,7 @@ fn mapping(tally: &Tally) -> (Mapping, Rule) {
     }
 }
 
-/// The mapped address most server addresses saw; tie: the one seen by the lowest of them.
+/// The mapped address most servers saw; tie: the one seen by the lowest server address.
 fn external(seen: &[Seen], tally: &Tally) -> Option<Ip> {
     let first = seen.first()?.mapped().ip;
     if tally.addresses_equal {
@@ -186,7 +198,7 @@ fn external(seen: &[Seen], tally: &Tally) -> Option<Ip> {
     }
     let mut best = (first, 0);
     for candidate in seen.iter().map(|s| s.mapped().ip) {
-        let votes = by_server_address(seen).filter(|ports| ports.iter().any(|s| s.mapped().ip == candidate)).count();
+        let votes = seen.iter().filter(|s| s.mapped().ip == candidate).count();
         if votes > best.1 {
             best = (candidate, votes);
         }
@@ -194,15 +206,16 @@ fn external(seen: &[Seen], tally: &Tally) -> Option<Ip> {
     Some(best.0)
 }
 
-/// Natted (RFC 5780 section 4.3, first test): no, if the mapped address is a local one; yes, if it is not and a local
-/// address of its family, or the base's own, is known; else unknown.
-fn natted(external: Ip, base: Ip, evidence: &Evidence) -> Option<bool> {
+/// Natted (RFC 5780 section 4.3, first test): no, if the mapped address is a local one; yes, if it is not and the base's
+/// own address is known, or a local one of its family that a packet can leave its link from; else unknown.
+pub(crate) fn natted(external: Ip, base: Ip, evidence: &Evidence) -> Option<bool> {
     let ip = IpAddr::from(external);
     let locals = evidence.locals();
     if external == base || locals.contains(&ip) {
         return Some(false);
     }
-    let known = !base.is_unspecified() || locals.iter().any(|local| local.is_ipv4() == ip.is_ipv4());
+    let tells = |local: &IpAddr| local.is_ipv4() == ip.is_ipv4() && !Scope::of(*local).is_confined();
+    let known = !base.is_unspecified() || locals.iter().any(tells);
     (known && !evidence.crowded().locals).then_some(true)
 }
 

@@ -11,7 +11,8 @@ use crate::scan::Fnv;
 use crate::scope::Scope;
 use crate::summary::{BaseVerdict, NatSummary};
 
-/// Most observations kept. What is beyond is counted in [`Discarded::overflow`].
+/// Most observations kept. What is beyond is counted in [`Discarded::overflow`], and then nothing is said of the base that
+/// lost some but what those that stayed prove.
 pub const MAX_OBSERVATIONS: usize = 64;
 /// Most servers kept apart. What is beyond is counted in [`Discarded::overflow`], and then nothing is called blocked.
 pub const MAX_SERVERS: usize = 64;
@@ -42,9 +43,10 @@ pub enum ServerId {
 }
 
 impl ServerId {
-    /// The server `host` on `port`: by address if `host` is one, else by name. Case does not matter.
+    /// The server `host` on `port`: by address if `host` is one, else by name. Neither case nor a dot at the end matters.
     #[must_use]
     pub fn named(host: &str, port: u16) -> Self {
+        let host = host.strip_suffix('.').unwrap_or(host);
         host.parse::<IpAddr>().map_or_else(
             |_| {
                 let mut hash = Fnv::default();
@@ -195,6 +197,9 @@ pub struct Discarded {
     pub not_udp: u32,
     /// Candidates nobody could read, and reflexive ones whose address is a name or that carry no base at all.
     pub unreadable: u32,
+    /// Reflexive candidates of another component than the first, without a server URL: some stacks list every candidate
+    /// once per component, and one answer told twice must not agree with itself.
+    pub other_component: u32,
     /// Facts beyond [`MAX_OBSERVATIONS`], [`MAX_SERVERS`] or [`MAX_LOCALS`].
     pub overflow: u32,
 }
@@ -332,6 +337,16 @@ impl Seen {
         self.server_bits == other.server_bits && self.server_kind == other.server_kind
     }
 
+    /// Whether both are of one server address and port.
+    pub(crate) fn same_server(&self, other: &Self) -> bool {
+        self.server() == other.server()
+    }
+
+    /// Whether the server is known by this address.
+    pub(crate) fn is_of(&self, ip: Ip) -> bool {
+        self.is_by_address() && self.server_bits == ip.bits()
+    }
+
     #[inline]
     pub(crate) fn same_mapping(&self, other: &Self) -> bool {
         self.mapped_port == other.mapped_port && self.mapped_ip == other.mapped_ip
@@ -383,8 +398,10 @@ impl Seen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub(crate) struct ListFacts {
-    /// UDP host candidates with a known address that is not global.
+    /// UDP host candidates with a known address that is not global, but reaches beyond its own link.
     pub(crate) local_hosts: u16,
+    /// UDP host candidates of the link or the host itself. From there no server can be asked, so silence says nothing.
+    pub(crate) confined_hosts: u16,
     /// UDP host candidates that are global, or hidden behind a name and so perhaps global: a stack drops a reflexive
     /// candidate equal to one of them.
     pub(crate) maybe_global_hosts: u16,
@@ -397,6 +414,8 @@ pub(crate) struct ListFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub(crate) struct Crowded {
+    /// The greatest keys go: of the bases that are kept, only the last can have lost some.
+    pub(crate) observations: bool,
     pub(crate) servers: bool,
     pub(crate) locals: bool,
 }
@@ -455,12 +474,22 @@ impl Evidence {
             servers: Sorted::new((ServerId::Address(ANY, 0), Outcome::Pending)),
             locals: Sorted::new(ANY),
             list: None,
-            crowded: Crowded { servers: false, locals: false },
-            discarded: Discarded { impossible: 0, not_udp: 0, unreadable: 0, overflow: 0 },
+            crowded: Crowded { observations: false, servers: false, locals: false },
+            discarded: Discarded { impossible: 0, not_udp: 0, unreadable: 0, other_component: 0, overflow: 0 },
         }
     }
 
     /// A local address: a host candidate's, or an interface's. Unspecified addresses say nothing and are ignored.
+    ///
+    /// ```
+    /// use nat_summary::{Admission, Evidence};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// assert_eq!(evidence.local("0.0.0.0".parse()?), Admission::Impossible);
+    /// assert_eq!(evidence.local("::ffff:10.0.0.1".parse()?), Admission::Kept);
+    /// assert_eq!(evidence.locals(), ["10.0.0.1".parse::<core::net::IpAddr>()?]);
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     pub fn local(&mut self, ip: IpAddr) -> Admission {
         let ip = ip.to_canonical();
         if ip.is_unspecified() {
@@ -476,7 +505,17 @@ impl Evidence {
         }
     }
 
-    /// A server was asked, and this is how it ended so far.
+    /// A server was asked, and this is how it ended so far. Of several outcomes the strongest stands.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Outcome, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// let server = ServerId::named("stun.example.org", 3478);
+    /// evidence.asked(server, Outcome::TimedOut);
+    /// evidence.asked(server, Outcome::Unreachable);
+    /// assert_eq!(evidence.servers(), [(server, Outcome::TimedOut)]);
+    /// ```
     pub fn asked(&mut self, server: ServerId, outcome: Outcome) -> Admission {
         self.ask(server.into(), outcome)
     }
@@ -572,6 +611,7 @@ impl Evidence {
             }
         }
         let overflowed = self.seen.insert(at, seen);
+        self.crowded.observations |= overflowed;
         if anonymous {
             self.number_anonymous(at);
         }
@@ -620,6 +660,18 @@ impl Evidence {
     }
 
     /// One candidate of a list, as [`from_candidates`](Self::from_candidates) takes them; for a list that trickles.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, NatType};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// for port in [50_001, 50_002] {
+    ///     let line = format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 10.0.0.5 rport 50000");
+    ///     evidence.candidate(&Candidate::parse(&line)?);
+    /// }
+    /// assert_eq!(evidence.summary().nat_type(), NatType::Symmetric);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     pub fn candidate(&mut self, candidate: &Candidate<'_>) -> Admission {
         let list = self.list.get_or_insert_default();
         if candidate.transport != Transport::Udp {
@@ -629,8 +681,9 @@ impl Evidence {
         match candidate.kind {
             CandidateKind::Host => {
                 let ip = candidate.address.ip();
-                let hosts = match ip {
-                    Some(ip) if !Scope::of(ip).is_global() => &mut list.local_hosts,
+                let hosts = match ip.map(Scope::of) {
+                    Some(scope) if scope.is_confined() => &mut list.confined_hosts,
+                    Some(scope) if !scope.is_global() => &mut list.local_hosts,
                     _ => &mut list.maybe_global_hosts,
                 };
                 *hosts = hosts.saturating_add(1);
@@ -640,7 +693,13 @@ impl Evidence {
                 let (Some(mapped), Some(base)) = (candidate.socket_addr(), candidate.base()) else {
                     return self.unreadable_candidate();
                 };
+                let base = if is_hidden(base) { SocketAddr::new(base.ip(), 0) } else { base };
                 let server = candidate.server().unwrap_or(ServerId::Anonymous(0));
+                if server == ServerId::Anonymous(0) && candidate.component != 1 {
+                    list.signs_of_life = list.signs_of_life.saturating_add(1);
+                    self.discarded.other_component = self.discarded.other_component.saturating_add(1);
+                    return Admission::Superseded;
+                }
                 let seen = Seen::new(&Observation { base, server, mapped, sequence: 0 }, None);
                 if !is_possible(seen.mapped()) {
                     list.signs_of_life = list.signs_of_life.saturating_add(1);
@@ -665,6 +724,16 @@ impl Evidence {
 
     /// Takes in all of `other`, as if its facts had come here. Facts known to both count once, except those of
     /// [anonymous](ServerId::Anonymous) servers.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
+    ///
+    /// let (mut one, mut other) = (Evidence::new(), Evidence::new());
+    /// one.asked(ServerId::named("a.example.org", 3478), Outcome::TimedOut);
+    /// other.asked(ServerId::named("b.example.org", 3478), Outcome::Refused);
+    /// one.merge(&other);
+    /// assert_eq!(one.summary().nat_type(), NatType::Unknown, "an error answer crossed the firewall");
+    /// ```
     pub fn merge(&mut self, other: &Self) {
         for seen in other.observed() {
             self.see(*seen);
@@ -684,17 +753,20 @@ impl Evidence {
     pub(crate) fn merge_list(&mut self, theirs: ListFacts) {
         let list = self.list.get_or_insert_default();
         list.local_hosts = list.local_hosts.saturating_add(theirs.local_hosts);
+        list.confined_hosts = list.confined_hosts.saturating_add(theirs.confined_hosts);
         list.maybe_global_hosts = list.maybe_global_hosts.saturating_add(theirs.maybe_global_hosts);
         list.signs_of_life = list.signs_of_life.saturating_add(theirs.signs_of_life);
     }
 
     pub(crate) fn merge_loss(&mut self, crowded: Crowded, discarded: Discarded) {
+        self.crowded.observations |= crowded.observations;
         self.crowded.servers |= crowded.servers;
         self.crowded.locals |= crowded.locals;
         let ours = &mut self.discarded;
         ours.impossible = ours.impossible.saturating_add(discarded.impossible);
         ours.not_udp = ours.not_udp.saturating_add(discarded.not_udp);
         ours.unreadable = ours.unreadable.saturating_add(discarded.unreadable);
+        ours.other_component = ours.other_component.saturating_add(discarded.other_component);
         ours.overflow = ours.overflow.saturating_add(discarded.overflow);
     }
 
@@ -705,6 +777,15 @@ impl Evidence {
     }
 
     /// Every observation kept, by base, then server.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let evidence = Evidence::from_candidates([Candidate::parse(line)?]);
+    /// assert_eq!(evidence.observations().next().unwrap().mapped.port(), 50_000);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     pub fn observations(&self) -> impl ExactSizeIterator<Item = Observation> + '_ {
         self.observed().iter().map(Observation::from)
     }
@@ -755,6 +836,11 @@ impl Evidence {
     pub(crate) const fn crowded(&self) -> Crowded {
         self.crowded
     }
+}
+
+/// Whether the base of a candidate is hidden: RFC 8839 section 5.1 writes that as the unspecified address and port 9.
+fn is_hidden(base: SocketAddr) -> bool {
+    base.ip().is_unspecified() && base.port() == 9
 }
 
 /// Whether a NAT can have mapped anything to `mapped`.

@@ -2,7 +2,14 @@
 
 use crate::summary::{Filtering, Mapping, NatSummary, NatType, Pooling};
 
-/// The path two hosts can expect to end up on.
+/// The path two hosts can expect to end up on (RFC 5128 section 3.3).
+///
+/// ```
+/// use nat_summary::{Evidence, Outlook, Path};
+///
+/// let unknown = Evidence::new().summary();
+/// assert_eq!(Outlook::between(&unknown, &unknown).path, Path::Undecided);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -16,6 +23,16 @@ pub enum Path {
 }
 
 /// Why a [`Path`] is expected.
+///
+/// ```
+/// use nat_summary::{Evidence, Outcome, Outlook, Path, Reason, ServerId};
+///
+/// let unknown = Evidence::new().summary();
+/// let mut evidence = Evidence::new();
+/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+/// let outlook = Outlook::between(&unknown, &evidence.summary());
+/// assert_eq!((outlook.path, outlook.reason), (Path::Relay, Reason::UdpBlocked));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -43,7 +60,7 @@ pub enum Reason {
     FamiliesDiffer,
 }
 
-/// What two hosts can expect of hole punching, and why.
+/// What two hosts can expect of hole punching, and why (RFC 5128 section 3.3); [`between`](Self::between) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

@@ -8,7 +8,12 @@ use crate::candidate::{Address, Candidate, CandidateKind, Transport};
 /// Longest line read, in bytes. Real lines have under 300.
 const MAX_LINE: usize = 4096;
 
-/// What a candidate line should have had at the position of a [`ParseError`].
+/// What a candidate line should have had at the position of a [`ParseError`] (RFC 8839 section 5.1).
+///
+/// ```
+/// use nat_summary::{Candidate, Expected};
+/// assert_eq!(Candidate::parse("a=mid:0").unwrap_err().expected, Expected::Prefix);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Expected {
@@ -34,6 +39,8 @@ pub enum Expected {
     Related,
     /// No line break inside the line.
     OneLine,
+    /// No more than 512 distinct candidates in one text; only from [`Candidate::all_in`].
+    FewerCandidates,
 }
 
 /// Why a line is no candidate, and where. Its `Display` shows nothing of the line itself.
@@ -67,6 +74,7 @@ impl fmt::Display for ParseError {
             Expected::Type => "`typ` and a candidate type",
             Expected::Related => "`raddr` with an address and `rport` with a port",
             Expected::OneLine => "no line break",
+            Expected::FewerCandidates => "fewer candidates in one text",
         };
         write!(f, "not a candidate line: expected {expected} at byte {}", self.position)
     }

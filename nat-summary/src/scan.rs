@@ -2,11 +2,11 @@
 
 use core::hash::{Hash, Hasher};
 
-use crate::candidate::Candidate;
-use crate::parse::ParseError;
+use crate::candidate::{Candidate, CandidateKind};
+use crate::parse::{Expected, ParseError};
 
-/// Distinct candidates remembered, so that a repeat is known as one.
-const REMEMBERED: usize = 64;
+/// Distinct candidates remembered, so that a repeat is known as one: eight times what the evidence has room for.
+const REMEMBERED: usize = 512;
 
 impl<'a> Candidate<'a> {
     /// Every candidate in `text`, in the order of their first appearance. Text around them is skipped; what begins like
@@ -14,8 +14,9 @@ impl<'a> Candidate<'a> {
     ///
     /// A text such as a dump repeats a candidate in the description and as a trickled one. A repeat (the same in all
     /// but priority and extensions) comes once: the judge takes each candidate of a list for an answer of its own, and
-    /// one answer told twice must not agree with itself. A server URL on the same line, as dumps have it behind a
-    /// reflexive candidate, becomes [`url`](Self::url).
+    /// one answer told twice must not agree with itself. Behind the 512th distinct candidate a repeat is not known any
+    /// more: from there on a reflexive candidate comes as an error ([`Expected::FewerCandidates`]). A server URL on the
+    /// same line, as dumps have it behind a reflexive candidate, becomes [`url`](Self::url).
     ///
     /// ```
     /// use nat_summary::Candidate;
@@ -53,14 +54,23 @@ impl<'a> Iterator for Scan<'a> {
             if line.get(MARK.len()..).is_some_and(|value| value.trim_ascii_start().starts_with(MARK)) {
                 continue;
             }
-            let end = line.find(['\n', '\r', '"', '\'', '\\', ',', '<', '>']).unwrap_or(line.len());
-            let (line, tail) = line.split_at(end);
+            // all that is this candidate's, and nothing is read twice
+            let next = line.get(MARK.len()..).and_then(|rest| rest.find(MARK)).map(|at| at + MARK.len());
+            let own = next.and_then(|next| line.get(..next)).unwrap_or(line);
+            let end = own.find(['\n', '\r', '"', '\'', '\\', ',', '<', '>']).unwrap_or(own.len());
+            let (line, tail) = own.split_at(end);
             match Candidate::parse(line) {
                 Err(error) => return Some(Err(ParseError { position: begin + error.position, ..error })),
                 Ok(candidate) => {
                     self.position = begin + end;
-                    if self.is_new(&candidate) {
-                        return Some(Ok(Candidate { url: url(tail), ..candidate }));
+                    match self.remember(&candidate) {
+                        Memory::Known => {}
+                        Memory::Full if candidate.kind == CandidateKind::ServerReflexive => {
+                            return Some(Err(ParseError { position: begin, expected: Expected::FewerCandidates }));
+                        }
+                        Memory::New | Memory::Full => {
+                            return Some(Ok(Candidate { url: url(tail), ..candidate }));
+                        }
                     }
                 }
             }
@@ -69,26 +79,32 @@ impl<'a> Iterator for Scan<'a> {
 }
 
 impl Scan<'_> {
-    fn is_new(&mut self, candidate: &Candidate<'_>) -> bool {
+    fn remember(&mut self, candidate: &Candidate<'_>) -> Memory {
         let mut hash = Fnv::default();
         Candidate { priority: 0, extensions: "", url: None, ..*candidate }.hash(&mut hash);
         let hash = hash.finish();
         if self.known.iter().take(self.len).any(|known| *known == hash) {
-            return false;
+            return Memory::Known;
         }
-        if let Some(place) = self.known.get_mut(self.len) {
-            *place = hash;
-            self.len += 1;
-        }
-        true
+        let Some(place) = self.known.get_mut(self.len) else { return Memory::Full };
+        *place = hash;
+        self.len += 1;
+        Memory::New
     }
+}
+
+/// Whether a candidate came before.
+enum Memory {
+    Known,
+    New,
+    /// It may have.
+    Full,
 }
 
 /// The server URL that belongs to a candidate: behind it, on its line, in its object.
 fn url(tail: &str) -> Option<&str> {
     let line = tail.get(..tail.find(['\n', '}']).unwrap_or(tail.len()))?;
-    let own = line.get(..line.find(MARK).unwrap_or(line.len()))?;
-    let (_, value) = own.split_once("url")?;
+    let (_, value) = line.split_once("url")?;
     let value = value.trim_start_matches(['\\', '"', '\'', ':', ' ']);
     let value = value.get(..value.find(['\\', '"', '\'', ',', ' ', '\r']).unwrap_or(value.len()))?;
     ["stun", "turn"].iter().any(|scheme| value.starts_with(scheme)).then_some(value)

@@ -3,6 +3,13 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How far an address reaches (IANA special-purpose registries, RFC 6890).
+///
+/// ```
+/// use nat_summary::Scope;
+/// assert_eq!(Scope::of("fd00::5".parse()?), Scope::UniqueLocal);
+/// assert_eq!(Scope::of("64:ff9b::c633:6401".parse()?), Scope::Nat64);
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -66,7 +73,18 @@ impl Scope {
         }
     }
 
+    /// Whether an address of this scope reaches no further than its own link, so that no server out there can be asked
+    /// from it.
+    #[must_use]
+    pub(crate) const fn is_confined(self) -> bool {
+        matches!(self, Self::LinkLocal | Self::Loopback)
+    }
+
     /// Whether an address of this scope is reachable from anywhere.
+    ///
+    /// ```
+    /// assert!(!nat_summary::Scope::CarrierGrade.is_global());
+    /// ```
     #[must_use]
     pub const fn is_global(self) -> bool {
         matches!(self, Self::Global)

@@ -200,6 +200,13 @@ pub enum PortAllocation {
 }
 
 /// An address family.
+///
+/// ```
+/// use nat_summary::{Candidate, Evidence, Family};
+/// let line = "candidate:2 1 udp 1 2001:db8::5 50000 typ srflx raddr fd00::5 rport 50000";
+/// assert_eq!(Evidence::from_candidates([Candidate::parse(line)?]).summary().family(), Some(Family::V6));
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Family {
@@ -445,7 +452,17 @@ impl NatSummary {
         self.bases[0].as_ref()
     }
 
-    /// The verdict on every base, the speaking one first, the others by address and port.
+    /// The verdict on every base, the speaking one first, the others by address and port; at most [`MAX_BASES`].
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence};
+    ///
+    /// let text = "candidate:2 1 udp 1 203.0.113.7 6000 typ srflx raddr 192.168.1.5 rport 6000
+    ///     candidate:3 1 udp 1 198.51.100.9 6001 typ srflx raddr 10.7.0.4 rport 6001";
+    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// let ports: Vec<u16> = summary.bases().map(|verdict| verdict.base.port()).collect();
+    /// assert_eq!(ports, [6001, 6000]);
+    /// ```
     pub fn bases(&self) -> impl Iterator<Item = &BaseVerdict> {
         self.bases.iter().flatten()
     }
@@ -496,6 +513,8 @@ impl NatSummary {
             Mapping::EndpointIndependent => Some("agree"),
             _ => Some("differ"),
         };
+        // answers of servers that nobody named are no part of those asked
+        let asked = if asked < observations { 0 } else { asked };
         match (asked, say) {
             (0, None) if observations == 0 && self.nat_type == NatType::UdpBlocked => {
                 f.write_str(", no reflexive candidate")
@@ -516,7 +535,7 @@ impl fmt::Display for NatSummary {
     }
 }
 
-/// The one line of a [`NatSummary`] with the external address in it.
+/// The one line of a [`NatSummary`] with the external address in it; see [`NatSummary::with_address`].
 #[derive(Debug, Clone, Copy)]
 pub struct WithAddress<'a>(&'a NatSummary);
 

@@ -9,6 +9,7 @@ use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Crowded, Discarded, Evidence, ListFacts, Observation, Outcome, Seen, ServerId};
+use crate::peer::PeerEvidence;
 
 /// `198.51.100.1:3478`, `name:0123456789abcdef:3478` or `anonymous:0`.
 struct Written(ServerId);
@@ -124,10 +125,10 @@ enum Field {
     Other,
 }
 
-/// Takes the elements of a sequence into the evidence, one at a time.
-struct Take<'a, T, F>(&'a mut Evidence, F, PhantomData<T>);
+/// Takes the elements of a sequence into some evidence, one at a time.
+struct Take<'a, E, T, F>(&'a mut E, F, PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>, F: Fn(&mut Evidence, T)> DeserializeSeed<'de> for Take<'_, T, F> {
+impl<'de, E, T: Deserialize<'de>, F: Fn(&mut E, T)> DeserializeSeed<'de> for Take<'_, E, T, F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -135,7 +136,7 @@ impl<'de, T: Deserialize<'de>, F: Fn(&mut Evidence, T)> DeserializeSeed<'de> for
     }
 }
 
-impl<'de, T: Deserialize<'de>, F: Fn(&mut Evidence, T)> Visitor<'de> for Take<'_, T, F> {
+impl<'de, E, T: Deserialize<'de>, F: Fn(&mut E, T)> Visitor<'de> for Take<'_, E, T, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,7 +151,7 @@ impl<'de, T: Deserialize<'de>, F: Fn(&mut Evidence, T)> Visitor<'de> for Take<'_
     }
 }
 
-fn take<T, F: Fn(&mut Evidence, T)>(evidence: &mut Evidence, how: F) -> Take<'_, T, F> {
+fn take<E, T, F: Fn(&mut E, T)>(evidence: &mut E, how: F) -> Take<'_, E, T, F> {
     Take(evidence, how, PhantomData)
 }
 
@@ -168,14 +169,18 @@ impl<'de> Deserialize<'de> for Evidence {
                 let mut evidence = Evidence::new();
                 while let Some(field) = map.next_key()? {
                     match field {
-                        Field::Observations => map.next_value_seed(take(&mut evidence, |e, seen: SeenForm| {
-                            let SeenForm { base, server, mapped, sequence, rewritten } = seen;
-                            e.see(Seen::new(&Observation { base, server, mapped, sequence }, rewritten));
-                        }))?,
-                        Field::Servers => map.next_value_seed(take(&mut evidence, |e, asked: AskedForm| {
-                            e.asked(asked.server, asked.outcome);
-                        }))?,
-                        Field::Locals => map.next_value_seed(take(&mut evidence, |e, ip: IpAddr| {
+                        Field::Observations => {
+                            map.next_value_seed(take(&mut evidence, |e: &mut Evidence, seen: SeenForm| {
+                                let SeenForm { base, server, mapped, sequence, rewritten } = seen;
+                                e.see(Seen::new(&Observation { base, server, mapped, sequence }, rewritten));
+                            }))?
+                        }
+                        Field::Servers => {
+                            map.next_value_seed(take(&mut evidence, |e: &mut Evidence, asked: AskedForm| {
+                                e.asked(asked.server, asked.outcome);
+                            }))?
+                        }
+                        Field::Locals => map.next_value_seed(take(&mut evidence, |e: &mut Evidence, ip: IpAddr| {
                             e.local(ip);
                         }))?,
                         Field::List => {
@@ -194,6 +199,62 @@ impl<'de> Deserialize<'de> for Evidence {
             }
         }
         deserializer.deserialize_struct("Evidence", FIELDS, Facts)
+    }
+}
+
+impl Serialize for PeerEvidence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (answers, overflow) = self.parts();
+        let mut form = serializer.serialize_struct("PeerEvidence", PEER_FIELDS.len())?;
+        form.serialize_field("answers", answers)?;
+        form.serialize_field("arrivals", &Each(|| self.arrivals()))?;
+        form.serialize_field("overflow", &overflow)?;
+        form.end()
+    }
+}
+
+const PEER_FIELDS: &[&str] = &["answers", "arrivals", "overflow"];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PeerField {
+    Answers,
+    Arrivals,
+    Overflow,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for PeerEvidence {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Facts;
+        impl<'de> Visitor<'de> for Facts {
+            type Value = PeerEvidence;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("evidence of the peer")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PeerEvidence, A::Error> {
+                let mut evidence = PeerEvidence::new();
+                while let Some(field) = map.next_key()? {
+                    match field {
+                        PeerField::Answers => evidence.merge_answers(&map.next_value()?),
+                        PeerField::Arrivals => {
+                            map.next_value_seed(take(&mut evidence, |e: &mut PeerEvidence, arrival| {
+                                e.arrived(arrival);
+                            }))?;
+                        }
+                        PeerField::Overflow => evidence.lose(map.next_value()?),
+                        PeerField::Other => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(evidence)
+            }
+        }
+        deserializer.deserialize_struct("PeerEvidence", PEER_FIELDS, Facts)
     }
 }
 

@@ -5,7 +5,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use nat_summary::{Candidate, Evidence, Observation, Outcome, Outlook, Pooling, ServerId};
+use nat_summary::{
+    Arrival, Candidate, Checks, Contact, Evidence, FailureCause, Observation, Outcome, Outlook, PeerEvidence, Pooling,
+    ServerId, TowardPeer,
+};
 
 struct Counting;
 
@@ -75,6 +78,26 @@ fn sixteen_servers_on_four_bases_are_judged_without_the_heap() {
         assert_eq!((summary.counts().bases, summary.pooling()), (4, Pooling::Paired));
         assert_eq!(whole.observations().len(), 64);
         Outlook::between(&summary, &evidence.summary())
+    });
+    assert_eq!(judged, 0);
+}
+
+#[test]
+fn what_a_peer_showed_is_judged_without_the_heap() {
+    let base = "192.168.1.5:50000".parse().unwrap();
+    let judged = allocations(|| {
+        let (mut servers, mut peer) = (Evidence::new(), PeerEvidence::new());
+        for n in 0..99_u8 {
+            let source = ([192, 0, 2, n], 4000).into();
+            let mapped = ([203, 0, 113, 7], 50_000).into();
+            peer.arrived(Arrival { base, source, contact: Contact::Nobody });
+            peer.answered(Observation { base, server: source.into(), mapped, sequence: n.into() });
+            servers.observe(Observation { base, server: source.into(), mapped, sequence: n.into() });
+        }
+        let mut whole = peer.clone();
+        whole.merge(&peer);
+        assert_eq!(whole.summary(&servers).toward_peer, TowardPeer::Unobserved, "not all had room");
+        FailureCause::of(&servers.summary(), Some(&servers), Checks::default(), false)
     });
     assert_eq!(judged, 0);
 }

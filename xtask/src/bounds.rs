@@ -18,6 +18,13 @@ pub(crate) const LEAK_CYCLES_CI: u32 = 300;
 /// queues and tables that reached a new high-water mark.
 pub(crate) const LEAK_BYTES: f64 = 1.0;
 
+/// Attempts of the simulated fleet: enough that the rarest kinds of NAT come by the hundred.
+#[cfg(feature = "collector")]
+pub(crate) const FLEET: u64 = 100_000;
+/// In CI: every question has every row that matters.
+#[cfg(feature = "collector")]
+pub(crate) const FLEET_QUICK: u64 = 5_000;
+
 /// Each fuzz target, unless one says otherwise: enough to replay the corpus and go a little beyond.
 pub(crate) const FUZZ_SECONDS: u64 = 60;
 

@@ -39,6 +39,7 @@ fn steps() -> Vec<Step> {
         ),
         cargo("interop", "run -q -p xtask --all-features -- interop --quick"),
         Step { skip: no_collector, ..cargo("collector", "xtask collector") },
+        Step { skip: no_duckdb, ..cargo("fleet", "xtask fleet --quick") },
         Step { skip: no_node, ..cargo("wasm", "xtask wasm") },
         Step { skip: no_fuzz, ..cargo("fuzz", &format!("xtask fuzz --seconds {}", bounds::FUZZ_SECONDS)) },
     ]
@@ -55,6 +56,10 @@ fn no_node() -> Option<String> {
 
 fn no_collector() -> Option<String> {
     python::rotel(&crate::root()).err()
+}
+
+fn no_duckdb() -> Option<String> {
+    python::with(&crate::root(), &[python::DUCKDB, python::MATPLOTLIB]).err()
 }
 
 fn no_fuzz() -> Option<String> {

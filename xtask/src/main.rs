@@ -9,6 +9,8 @@ mod ci;
 #[cfg(feature = "collector")]
 mod collector;
 mod demo;
+#[cfg(feature = "collector")]
+mod fleet;
 mod fuzz;
 #[cfg(all(feature = "channel", target_os = "linux"))]
 mod interop;
@@ -69,6 +71,12 @@ const COMMANDS: &[Command] = &[
     ),
     command("fuzz", fuzz::run, "[--seconds N]", "every fuzz target of every crate; needs nightly and cargo-fuzz"),
     command("collector", collector::run, "[--json]", "what attempts emit, and what a real collector received"),
+    command(
+        "fleet",
+        fleet::run,
+        "[--quick] [--attempts N] [--spans FILE] [--picture FILE] [--json]",
+        "the questions of operators, in DuckDB, over a simulated fleet",
+    ),
     command("wasm", wasm::run, "", "the judge and the telemetry as WebAssembly, under Node"),
     command("ci", ci::run, "", "everything a change has to pass"),
     command("help", help, "", "this list"),
@@ -115,6 +123,8 @@ mod collector {
         crate::with_feature("collector")
     }
 }
+#[cfg(not(feature = "collector"))]
+use collector as fleet;
 
 #[cfg(not(feature = "channel"))]
 mod channel {

@@ -19,6 +19,45 @@ pub struct Datagrams {
     pub inbound: mpsc::Sender<Bytes>,
 }
 
+impl Datagrams {
+    /// Both queues, each for so many datagrams, and the user's ends of them.
+    #[must_use]
+    pub fn bounded(capacity: usize) -> (Self, Link) {
+        let (to_path, outbound) = mpsc::channel(capacity.max(1));
+        let (inbound, from_path) = mpsc::channel(capacity.max(1));
+        (Self { outbound, inbound }, Link { to_path, from_path, refused: 0 })
+    }
+}
+
+/// The user's ends of [`Datagrams`].
+#[derive(Debug)]
+pub struct Link {
+    to_path: mpsc::Sender<Bytes>,
+    from_path: mpsc::Receiver<Bytes>,
+    refused: u64,
+}
+
+impl Link {
+    /// Hands one datagram to the path. Never waits: false, and counted, if the queue is full, as it is before long where
+    /// there is no path.
+    pub fn send(&mut self, datagram: Bytes) -> bool {
+        let is_taken = self.to_path.try_send(datagram).is_ok();
+        self.refused += u64::from(!is_taken);
+        is_taken
+    }
+
+    /// The next datagram from the path; `None` once the consumer is gone. Cancel safe.
+    pub async fn recv(&mut self) -> Option<Bytes> {
+        self.from_path.recv().await
+    }
+
+    /// Datagrams that [`send`](Self::send) dropped.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
 /// Moves datagrams until the path ends. Neither direction waits for the other.
 pub(super) async fn move_datagrams(path: &impl Path, datagrams: Option<&mut Datagrams>, report: &mut AttemptReport) {
     let (outbound, inbound) = datagrams.map(|Datagrams { outbound, inbound }| (outbound, inbound)).unzip();

@@ -15,6 +15,7 @@ use webrtc_ice::udp_mux::UDPMux;
 use webrtc_util::{Conn, Error};
 
 use crate::base::{Inner, Line};
+use crate::transaction::Header;
 
 pub(crate) struct Mux {
     base: Arc<Inner>,
@@ -30,7 +31,7 @@ impl Mux {
 
     /// Whether `ip` is the address of the socket that the current gathering task stands for.
     pub(super) fn is_mine(&self, ip: IpAddr) -> bool {
-        self.base.lines().get(self.my_line()).is_some_and(|line| line.local.ip() == ip)
+        self.base.line(self.my_line()).is_some_and(|line| line.local.ip() == ip)
     }
 
     fn my_line(&self) -> usize {
@@ -42,9 +43,17 @@ impl Mux {
         })
     }
 
+    /// The relay frees what its server holds for it.
+    #[cfg(feature = "relay")]
+    pub(super) async fn release_relay(&self) {
+        if let Some(relay) = self.base.relay() {
+            relay.release().await;
+        }
+    }
+
     pub(super) fn close_lines(&self) {
         self.closed.store(true, Ordering::Release);
-        self.base.lines().iter().for_each(Line::close);
+        self.base.lines().for_each(Line::close);
     }
 }
 
@@ -57,7 +66,7 @@ impl UDPMux for Mux {
 
     async fn get_conn(self: Arc<Self>, _ufrag: &str) -> Result<Arc<dyn Conn + Send + Sync>, Error> {
         let line = self.my_line();
-        if self.closed.load(Ordering::Acquire) || line >= self.base.lines().len() {
+        if self.closed.load(Ordering::Acquire) || self.base.line(line).is_none() {
             return Err(Error::ErrAlreadyClosed);
         }
         Ok(Arc::new(MuxConn { base: Arc::clone(&self.base), line }))
@@ -73,7 +82,7 @@ impl crate::Base {
     /// Receives on the first socket what an agent would receive, to measure it without one.
     #[doc(hidden)]
     pub async fn recv_as_agent(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
-        let line = self.inner().lines().first().ok_or(std::io::ErrorKind::NotConnected)?;
+        let line = self.inner().line(0).ok_or(std::io::ErrorKind::NotConnected)?;
         self.inner().recv_for_agent(line, buffer).await
     }
 
@@ -81,7 +90,7 @@ impl crate::Base {
     #[doc(hidden)]
     #[must_use]
     pub fn agent_end(&self) -> Option<Arc<dyn Conn + Send + Sync>> {
-        self.inner().lines().first()?;
+        self.inner().line(0)?;
         Some(Arc::new(MuxConn { base: Arc::clone(self.inner()), line: 0 }))
     }
 }
@@ -94,7 +103,7 @@ struct MuxConn {
 
 impl MuxConn {
     fn line(&self) -> Result<&Line, Error> {
-        self.base.lines().get(self.line).ok_or(Error::ErrAlreadyClosed)
+        self.base.line(self.line).ok_or(Error::ErrAlreadyClosed)
     }
 }
 
@@ -117,7 +126,12 @@ impl Conn for MuxConn {
     }
 
     async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> Result<usize, Error> {
-        Ok(self.line()?.send_to(buffer, target).await?)
+        let line = self.line()?;
+        match Header::peek(buffer) {
+            Some(header) => self.base.on_sent(line, target, header),
+            None => line.note_moved(),
+        }
+        Ok(line.send_to(buffer, target).await?)
     }
 
     fn local_addr(&self) -> Result<SocketAddr, Error> {

@@ -4,3 +4,4 @@ mod connect;
 mod filtering;
 mod gather;
 mod hostile;
+mod peer;

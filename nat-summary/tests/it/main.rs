@@ -1,8 +1,10 @@
 //! Integration tests of the judge.
 
+mod failure;
 mod model;
 mod outlook;
 mod parse;
+mod peer;
 mod properties;
 #[cfg(feature = "serde")]
 mod serde;

@@ -1,6 +1,6 @@
 //! The line parser: what it takes, what it refuses and where.
 
-use nat_summary::{Address, Candidate, CandidateKind, Expected, Transport};
+use nat_summary::{Address, Candidate, CandidateKind, Evidence, Expected, NatType, Transport};
 
 #[test]
 fn a_line_is_read_and_written_back() {
@@ -111,5 +111,39 @@ fn a_text_of_many_candidates_is_read_to_its_end() {
     let text: String = (1..1_000).map(|n| format!("a=candidate:{n} 1 udp 1 10.0.0.1 {n} typ host\n")).collect();
     assert_eq!(Candidate::all_in(&text).count(), 999);
     let twice = text.repeat(2);
-    assert_eq!(Candidate::all_in(&twice).count(), 2 * 999 - 64, "as many as are remembered come once");
+    assert_eq!(Candidate::all_in(&twice).count(), 2 * 999 - 512, "as many as are remembered come once");
+}
+
+/// A dump has each candidate at least twice. Beyond what is remembered, one told twice would agree with itself.
+#[test]
+fn a_reflexive_candidate_that_may_be_a_repeat_is_an_error_and_no_second_answer() {
+    let hosts: String = (1..=600).map(|n| format!("a=candidate:{n} 1 udp 1 10.0.0.1 {n} typ host\n")).collect();
+    let reflexive = "a=candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 10.0.0.1 rport 5\n";
+    let text = format!("{hosts}{reflexive}{reflexive}");
+    let errors: Vec<_> = Candidate::all_in(&text).filter_map(Result::err).collect();
+    assert_eq!(errors.iter().map(|error| error.expected).collect::<Vec<_>>(), [Expected::FewerCandidates; 2]);
+    assert!(text[errors[0].position..].starts_with("candidate:2 "));
+    let summary = Evidence::from_candidates(Candidate::all_in(&text).flatten()).summary();
+    assert_ne!(summary.nat_type(), NatType::Cone, "one answer agreed with itself");
+}
+
+#[test]
+fn candidates_on_one_line_are_all_found() {
+    let text = "candidate:1 1 udp 1 10.0.0.1 5 typ host candidate:2 1 udp 1 10.0.0.1 6 typ host a=candidate:3 1 udp 1 ::1 5 typ host";
+    assert_eq!(Candidate::all_in(text).filter(Result::is_ok).count(), 3);
+}
+
+/// A megabyte and no end of line: read once, not once per candidate. The bound is a hundred times what it takes.
+#[test]
+fn a_hostile_text_costs_no_more_than_its_length() {
+    let started = std::time::Instant::now();
+    for part in [
+        "candidate:x ",
+        "candidate:1 1 udp 1 10.0.0.1 5 typ host,",
+        "candidate:1 1 udp 1 ::1 5 typ srflx raddr ::2 rport 7 ",
+    ] {
+        let text = part.repeat((1 << 20) / part.len());
+        assert!(Candidate::all_in(&text).count() > 0);
+        assert!(started.elapsed().as_secs() < 20, "{part:?} takes {:?}", started.elapsed());
+    }
 }

@@ -1,6 +1,6 @@
 //! What holds for any evidence and any text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nat_summary::{
@@ -200,6 +200,45 @@ proptest! {
         prop_assert!(forward.observations().eq(backward.observations()));
         prop_assert_eq!(forward.servers(), backward.servers());
         prop_assert_eq!(forward.summary(), backward.summary());
+    }
+
+    /// Beside evidence without bounds: what had no room cannot have said otherwise.
+    #[test]
+    fn a_flood_turns_no_verdict_into_a_wrong_one(facts in vec((0..6_u16, 0..40_u8, 0..40_u8), 60..200)) {
+        let mut evidence = Evidence::new();
+        let mut whole = BTreeMap::new();
+        let mut dependent = BTreeSet::new();
+        for (base, server, mapped) in facts {
+            // one server in forty differs
+            let observation = Observation {
+                base: ([192, 168, 1, 5], 50_000 + base).into(),
+                server: ServerId::Address([198, 51, 100, server].into(), 3478),
+                mapped: ([203, 0, 113, 7], 50_000 + base + u16::from(mapped == 0)).into(),
+                sequence: 0,
+            };
+            let known: &mut SocketAddr = whole.entry((observation.base, server)).or_insert(observation.mapped);
+            let is_new = *known == observation.mapped;
+            *known = observation.mapped.max(*known);
+            evidence.observe(observation);
+            for verdict in evidence.summary().bases() {
+                let of_base = || whole.iter().filter(|((base, _), _)| *base == verdict.base).map(|(_, mapped)| *mapped);
+                let agree = of_base().all(|a| of_base().all(|b| a == b));
+                match verdict.mapping {
+                    Mapping::Unknown => {}
+                    Mapping::EndpointIndependent => {
+                        prop_assert!(agree, "{:?}", verdict);
+                        prop_assert!(!is_new || !dependent.contains(&verdict.base), "{:?} was dependent", verdict);
+                    }
+                    _ => {
+                        prop_assert!(!agree, "{:?}", verdict);
+                        dependent.insert(verdict.base);
+                    }
+                }
+                if verdict.port_preserved == Some(true) {
+                    prop_assert!(of_base().all(|mapped| mapped.port() == verdict.base.port()), "{:?}", verdict);
+                }
+            }
+        }
     }
 
     /// Of a server that was not asked from there before: the latest answer of one that was stands for the earlier one.

@@ -1,7 +1,8 @@
 //! What is written down: stable names, and nothing lost.
 
 use nat_summary::{
-    Candidate, Evidence, Filtering, NatSummary, NatType, Observation, Outcome, Outlook, PortAllocation, ServerId,
+    Arrival, Candidate, Contact, Evidence, FailureCause, Filtering, NatSummary, NatType, Observation, Outcome, Outlook,
+    PeerEvidence, PeerSummary, PortAllocation, ServerId,
 };
 
 fn evidence() -> Evidence {
@@ -28,6 +29,13 @@ fn evidence_and_summary_come_back_as_they_went() {
     for n in 0..99 {
         crowded.asked(ServerId::Name(n, 1), Outcome::Unresolved);
         crowded.local([10, 0, 0, n as u8].into());
+        let observation = Observation {
+            base: "192.168.1.7:50000".parse().unwrap(),
+            server: ServerId::Name(n, 1),
+            mapped: ([203, 0, 113, 7], 50_000).into(),
+            sequence: 0,
+        };
+        crowded.observe(observation);
     }
     for evidence in [Evidence::new(), evidence(), crowded] {
         let written = serde_json::to_string(&evidence).unwrap();
@@ -65,9 +73,9 @@ fn the_names_stay() {
             r#"{"base":"192.168.1.6:50000","server":"198.51.100.2:3478","mapped":"203.0.113.7:41002","sequence":2,"rewritten":false}],"#,
             r#""servers":[{"server":"198.51.100.0:3478","outcome":"answered"},{"server":"198.51.100.1:3478","outcome":"answered"},"#,
             r#"{"server":"198.51.100.2:3478","outcome":"answered"},{"server":"name:de060d0a96edc689:3478","outcome":"timed_out"}],"#,
-            r#""locals":["2001:db8::5"],"list":{"local_hosts":0,"maybe_global_hosts":0,"signs_of_life":1},"#,
-            r#""crowded":{"servers":false,"locals":false},"#,
-            r#""discarded":{"impossible":0,"not_udp":0,"unreadable":1,"overflow":0}}"#,
+            r#""locals":["2001:db8::5"],"list":{"local_hosts":0,"confined_hosts":0,"maybe_global_hosts":0,"signs_of_life":1},"#,
+            r#""crowded":{"observations":false,"servers":false,"locals":false},"#,
+            r#""discarded":{"impossible":0,"not_udp":0,"unreadable":1,"other_component":0,"overflow":0}}"#,
         )
     );
     let outlook = Outlook::between(&summary, &Evidence::new().summary());
@@ -92,4 +100,47 @@ fn what_is_no_evidence_is_refused_and_what_is_not_known_is_passed_over() {
     let base = summary["bases"][0].clone();
     summary["bases"] = vec![base; 9].into();
     assert!(serde_json::from_value::<NatSummary>(summary).is_err(), "nine bases have no room");
+}
+
+#[test]
+fn what_the_peer_showed_comes_back_as_it_went_under_names_that_stay() {
+    let mut peer = PeerEvidence::new();
+    peer.answered(Observation {
+        base: "192.168.1.5:50000".parse().unwrap(),
+        server: "192.0.2.9:4000".parse::<std::net::SocketAddr>().unwrap().into(),
+        mapped: "203.0.113.7:61000".parse().unwrap(),
+        sequence: 3,
+    });
+    let arrival = Arrival {
+        base: "192.168.1.5:50000".parse().unwrap(),
+        source: "192.0.2.9:4001".parse().unwrap(),
+        contact: Contact::OtherPort,
+    };
+    peer.arrived(arrival);
+    assert_eq!(
+        serde_json::to_string(&arrival).unwrap(),
+        r#"{"base":"192.168.1.5:50000","source":"192.0.2.9:4001","contact":"other_port"}"#
+    );
+    for port in 0..99 {
+        let mut crowded = peer.clone();
+        crowded.arrived(Arrival { source: ([192, 0, 2, 9], port).into(), ..arrival });
+        let written = serde_json::to_string(&crowded).unwrap();
+        assert_eq!(serde_json::from_str::<PeerEvidence>(&written).unwrap(), crowded, "{written}");
+    }
+    let mut servers = Evidence::new();
+    servers.observe(Observation { server: ServerId::named("198.51.100.1", 1), ..peer.answers().next().unwrap() });
+    let written = serde_json::to_string(&peer.summary(&servers)).unwrap();
+    assert_eq!(
+        written,
+        concat!(
+            r#"{"toward_peer":"kept","filtering":"at_most_address_dependent","mapping":"endpoint_independent","#,
+            r#""rule":"servers_agree","word":"peer","answers":1}"#,
+        )
+    );
+    assert_eq!(serde_json::from_str::<PeerSummary>(&written).unwrap(), peer.summary(&servers));
+    assert_eq!(serde_json::from_str::<PeerEvidence>(r#"{"later":1}"#).unwrap(), PeerEvidence::new());
+    assert!(serde_json::from_str::<PeerEvidence>(r#"{"arrivals":[{"base":"x"}]}"#).is_err());
+    for cause in FailureCause::ALL {
+        assert_eq!(serde_json::to_string(cause).unwrap(), format!("{:?}", cause.as_str()), "one word everywhere");
+    }
 }

@@ -54,6 +54,9 @@ fn text_is_answered_by_a_line_or_by_json() {
     let (code, out, _) = summarize(&["--json"], SDP);
     let verdict: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &verdict["nat_type"]), (0, &"Cone NAT".into()));
+    let values = r#"[{"candidate":"candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 10.0.0.1 rport 5","sdpMid":"0"}]"#;
+    let (code, out, _) = summarize(&[], values);
+    assert_eq!((code, out.as_str()), (0, "NAT of unknown type, port kept, 203.0.113.7, 1 reflexive candidate\n"));
     let dump = r#"{"type":"addIceCandidate","value":"candidate:9 1 udp 1 203.0.113.99 6 typ srflx raddr 10.0.0.9 rport 5"},
         {"type":"icecandidate","value":"candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 0.0.0.0 rport 5"}"#;
     let (_, out, _) = summarize(&[], dump);

@@ -128,6 +128,72 @@ fn a_hidden_host_candidate_may_be_global_so_its_list_is_not_called_blocked() {
 }
 
 #[test]
+fn a_host_candidate_that_reaches_no_further_than_its_link_tells_nothing() {
+    let local = ["candidate:1 1 udp 1 fe80::1 50000 typ host", "candidate:2 1 udp 1 127.0.0.1 50000 typ host"];
+    assert_eq!(list(&local).summary().nat_type(), NatType::Unknown, "no server can be asked from there");
+    let answers = [
+        ("[::]:50000", "[2001:db8:1::1]:3478", "[2001:db8::5]:50000"),
+        ("[::]:50000", "[2001:db8:1::2]:3478", "[2001:db8::5]:50000"),
+    ];
+    let mut evidence = observed(&answers);
+    evidence.local("fe80::1".parse().unwrap());
+    evidence.local("::1".parse().unwrap());
+    assert_eq!(evidence.summary().is_natted(), None, "the address it left from is not among them");
+    assert_eq!(evidence.summary().rule(), Rule::LocalsUnknown);
+    evidence.local("2001:db8::5".parse().unwrap());
+    assert_eq!(evidence.summary().nat_type(), NatType::Open);
+}
+
+/// RFC 8839 section 5.1: who hides the related address writes the unspecified one and port 9.
+#[test]
+fn a_base_hidden_as_port_9_of_no_address_is_comparable_with_nothing() {
+    for hidden in ["0.0.0.0 rport 9", ":: rport 9", "0.0.0.0 rport 0"] {
+        let line = |n: u16| format!("candidate:{n} 1 udp 1 203.0.113.7 {} typ srflx raddr {hidden}", 50_000 + n);
+        let lines = [line(1), line(2)];
+        let evidence = Evidence::from_candidates(lines.iter().map(|line| Candidate::parse(line).unwrap()));
+        let summary = evidence.summary();
+        assert_eq!((summary.mapping(), summary.nat_type()), (Mapping::Unknown, NatType::Unknown), "{hidden}");
+        assert_eq!((summary.port_preserved(), summary.counts().bases), (None, 2), "{hidden}");
+    }
+    let at_nine = list(&["candidate:2 1 udp 1 203.0.113.7 9 typ srflx raddr 192.168.1.5 rport 9"]);
+    assert_eq!(at_nine.summary().port_preserved(), Some(true), "a known address has a port 9 of its own");
+}
+
+/// pion and webrtc-rs write every candidate of a description once for component 1 and once for component 2.
+#[test]
+fn one_answer_listed_for_two_components_does_not_agree_with_itself() {
+    let line = |n: u8| format!("candidate:2 {n} udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000");
+    let lines = [line(1), line(2)];
+    for order in [[0, 1], [1, 0]] {
+        let evidence = Evidence::from_candidates(order.map(|n: usize| Candidate::parse(&lines[n]).unwrap()));
+        let summary = evidence.summary();
+        assert_eq!((summary.mapping(), summary.rule()), (Mapping::Unknown, Rule::TooFewServers));
+        assert_eq!(evidence.discarded().other_component, 1);
+    }
+    let second = Evidence::from_candidates([Candidate::parse(&lines[1]).unwrap()]);
+    assert_eq!(second.summary().nat_type(), NatType::Unknown, "it came over UDP, so nothing is blocked");
+}
+
+#[test]
+fn the_external_address_is_the_one_most_servers_saw() {
+    let a = "192.168.1.5:50000";
+    let evidence = observed(&[
+        (a, "198.51.100.1:3478", "203.0.113.8:50000"),
+        (a, "198.51.100.2:3478", "203.0.113.7:50000"),
+        (a, "198.51.100.2:3479", "203.0.113.7:50000"),
+    ]);
+    assert_eq!(evidence.summary().external_ip(), Some([203, 0, 113, 7].into()), "two of three");
+    let tie = observed(&[(a, "198.51.100.2:3478", "203.0.113.7:50000"), (a, "198.51.100.1:3479", "203.0.113.8:50000")]);
+    assert_eq!(tie.summary().external_ip(), Some([203, 0, 113, 8].into()), "the lowest server's");
+}
+
+#[test]
+fn a_name_with_a_dot_at_its_end_is_the_same_name() {
+    assert_eq!(ServerId::named("stun.example.org.", 3478), ServerId::named("stun.example.org", 3478));
+    assert_eq!(ServerId::from_url("stun:stun.example.org.:3478"), ServerId::from_url("stun:stun.example.org"));
+}
+
+#[test]
 fn a_reflexive_candidate_without_a_base_is_counted_not_compared() {
     let evidence = list(&[
         "candidate:2 1 udp 1694498815 203.0.113.7 50001 typ srflx",
@@ -157,7 +223,37 @@ fn a_flood_is_bounded_counted_and_the_same_in_any_order() {
     assert_eq!(up.servers().len(), MAX_SERVERS);
     assert!(up.discarded().overflow >= 10_000 - MAX_OBSERVATIONS as u32);
     assert!(up.observations().eq(down.observations()), "what is kept depends on the order");
-    assert_eq!(up.summary().nat_type(), NatType::Cone);
+    let summary = up.summary();
+    assert_eq!((summary.mapping(), summary.rule()), (Mapping::Unknown, Rule::Crowded), "one without room may differ");
+    assert_eq!((summary.port_preserved(), summary.pooling()), (None, Pooling::Unknown));
+    assert_eq!(summary, down.summary());
+}
+
+#[test]
+fn what_had_no_room_takes_no_difference_back_and_harms_no_other_base() {
+    let seen = |base: u16, server: u8, mapped| Observation {
+        base: ([192, 168, 1, 5], base).into(),
+        server: ServerId::Address([198, 51, 100, server].into(), 3478),
+        mapped: ([203, 0, 113, 7], mapped).into(),
+        sequence: 0,
+    };
+    let mut evidence = Evidence::new();
+    for server in 0..60 {
+        evidence.observe(seen(50_000, server, 50_000));
+    }
+    // the one that differs comes last, and goes first
+    for (server, mapped) in [(1, 41_000), (2, 41_000), (3, 41_000), (9, 41_001)] {
+        evidence.observe(seen(50_009, server, mapped));
+    }
+    let of = |evidence: &Evidence, port| {
+        let summary = evidence.summary();
+        let verdict = *summary.bases().find(|b| b.base.port() == port).unwrap();
+        (verdict.mapping, verdict.rule)
+    };
+    assert_eq!(of(&evidence, 50_009), (Mapping::Dependent, Rule::ServersDiffer));
+    evidence.observe(seen(50_000, 60, 50_000));
+    assert_eq!(of(&evidence, 50_009), (Mapping::Unknown, Rule::Crowded), "what differed had no room");
+    assert_eq!(of(&evidence, 50_000), (Mapping::EndpointIndependent, Rule::ServersAgree), "this base is whole");
 }
 
 #[test]
@@ -425,6 +521,9 @@ fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
     let srflx = "candidate:2 1 udp 1 203.0.113.7 5000 typ srflx raddr 192.168.1.5 rport 50000";
     let hidden = "candidate:2 1 udp 1 203.0.113.7 5000 typ srflx raddr 192.168.1.5 rport 0";
     let host = "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host";
+    // a list, and a server beside it that is none of those the list is from
+    let mut mixed = list(&[srflx, srflx]);
+    asked(&mut mixed, Outcome::TimedOut);
     let full = cone.summary().with_filtering(Filtering::EndpointIndependent);
     let by_address = cone.summary().with_filtering(Filtering::AddressDependent);
     let by_port = cone.summary().with_filtering(Filtering::AddressAndPortDependent);
@@ -442,6 +541,7 @@ fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
         (list(&[hidden, hidden]).summary(), "NAT of unknown type, {}1 reflexive candidate", true),
         (list(&[srflx, srflx]).summary(), "cone NAT, port changed, {}2 reflexive candidates agree", true),
         (Evidence::new().summary(), "unknown, {}nothing observed", false),
+        (mixed.summary(), "cone NAT, port changed, {}2 reflexive candidates agree", true),
     ] {
         assert_eq!(summary.to_string(), line.replace("{}", ""));
         let with = line.replace("{}", if address { "203.0.113.7, " } else { "" });

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use otel_nat::pipeline::{Capture, Pipeline};
-use otel_nat::{Reason, Telemetry};
+use otel_nat::{ExternalIp, Reason, Telemetry, keys};
 
 use crate::host;
 use crate::json_lines::Page;
-use crate::rotel::{Rotel, Told, meant};
+use crate::privacy::addresses;
+use crate::rotel::{Role, Rotel, Told, meant};
 
 fn emit(telemetry: &Telemetry) {
     for (_, summary) in host::every_kind() {
@@ -34,7 +35,7 @@ fn a_real_collector_receives_each_attribute_as_it_was_meant() {
         eprintln!("no collector: set ROTEL_AGENT");
         return;
     };
-    let collector = Rotel::start(Path::new(&agent), None).unwrap();
+    let collector = Rotel::start(Path::new(&agent), Role::End).unwrap();
     let page = Page::default();
     let ways = ["OTLP/HTTP", "OTLP/gRPC", "JSON lines"];
     for way in ways {
@@ -56,4 +57,86 @@ fn a_real_collector_receives_each_attribute_as_it_was_meant() {
     }
     let all = collector.received(Duration::ZERO, |_| true);
     assert_eq!(all.len(), ways.len() * 2 * host::every_kind().len(), "each once, and no other");
+}
+
+#[test]
+fn the_deployed_collector_passes_on_what_the_policy_would_have_let_out() {
+    let Ok(agent) = std::env::var("ROTEL_AGENT") else {
+        eprintln!("no collector: set ROTEL_AGENT");
+        return;
+    };
+    for (setting, policy) in [("prefix", ExternalIp::Prefix), ("omit", ExternalIp::Omit)] {
+        let end = Rotel::start(Path::new(&agent), Role::End).unwrap();
+        let gateway = Rotel::start(Path::new(&agent), Role::Gateway { to: &end, external_ip: setting }).unwrap();
+        // the whole address goes in, and beside it what the policy would have let out comes to expect
+        let (whole, policed) = (Capture::new(), Capture::new());
+        emit(&policed.telemetry().with_external_ip(policy));
+        let builder = Pipeline::builder().with_capture(&whole);
+        let pipeline = match policy {
+            ExternalIp::Omit => builder.otlp_grpc(Some(&gateway.grpc_url())).unwrap(),
+            _ => builder.otlp_http(Some(&gateway.traces_url())).unwrap(),
+        };
+        emit(&pipeline.telemetry());
+        pipeline.shutdown(Duration::from_secs(5)).unwrap();
+        let expected: Vec<_> = whole
+            .spans()
+            .iter()
+            .zip(policed.spans())
+            .map(|(whole, policed)| Told { attributes: meant(&policed).attributes, ..meant(whole) })
+            .collect();
+        assert!(whole.spans().iter().any(|span| host::value(span, keys::EXTERNAL_IP).is_some()));
+        let received = received(&end, &expected);
+        assert_eq!(received, expected, "{setting}");
+        for told in received.iter().flat_map(|span| &span.attributes) {
+            let is_network = policy == ExternalIp::Prefix && told.starts_with(keys::EXTERNAL_IP);
+            assert!(is_network || addresses(told).is_empty(), "{setting}: {told}");
+        }
+    }
+}
+
+/// What no consumer of ours sends: addresses under other keys, and values of other kinds.
+#[test]
+fn the_deployed_collector_lets_no_address_pass_under_another_key() {
+    let Ok(agent) = std::env::var("ROTEL_AGENT") else {
+        eprintln!("no collector: set ROTEL_AGENT");
+        return;
+    };
+    let end = Rotel::start(Path::new(&agent), Role::End).unwrap();
+    let gateway = Rotel::start(Path::new(&agent), Role::Gateway { to: &end, external_ip: "prefix" }).unwrap();
+    let text = |key: &str, value: &str| format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#);
+    let attributes = [
+        text("nat_external_ip", "203.0.113.7/24"),
+        text("nat_external_ip", "fe80::1234%eth0"),
+        text("nat_external_ip", "::ffff:203.0.113.7"),
+        text("nat_external_ip", "somewhere else"),
+        r#"{"key":"nat_external_ip","value":{"intValue":"3405803783"}}"#.to_owned(),
+        r#"{"key":"nat_external_ip"}"#.to_owned(),
+        r#"{"key":"nat_external_ip","value":{"arrayValue":{"values":[{"stringValue":"203.0.113.7"}]}}}"#.to_owned(),
+        text("nat_telemetry.rule", "203.0.113.7"),
+        text("nat_type", "203.0.113.7:50000"),
+        text("nat_mapping_behavior", "[2001:db8::7]:50000"),
+        r#"{"key":"nat_telemetry.bases","value":{"bytesValue":"ywBxBw=="}}"#.to_owned(),
+        r#"{"key":"nat_telemetry.bases","value":{"kvlistValue":{"values":[]}}}"#.to_owned(),
+        text("nat_telemetry.pooling", "paired"),
+        text("service.kind", "not ours"),
+    ];
+    let line = format!(
+        r#"{{"resourceSpans":[{{"scopeSpans":[{{"scope":{{"name":"broflake"}},"spans":[{{"traceId":"{:032x}","spanId":"{:016x}","name":"nat_success","kind":1,"startTimeUnixNano":"1","endTimeUnixNano":"2","attributes":[{}]}}]}}]}}]}}"#,
+        7,
+        7,
+        attributes.join(",")
+    );
+    gateway.post(&line).unwrap();
+    let spans = end.received(Duration::from_secs(10), |told| told.iter().any(|span| span.attributes.len() >= 5));
+    let told: Vec<_> = spans.iter().flat_map(|span| &span.attributes).map(String::as_str).collect();
+    assert_eq!(
+        told,
+        [
+            "nat_external_ip: Str(203.0.113.0/24)",
+            "nat_external_ip: Str(fe80::/48)",
+            "nat_external_ip: Str(203.0.113.0/24)",
+            "nat_telemetry.pooling: Str(paired)",
+            "service.kind: Str(not ours)",
+        ]
+    );
 }

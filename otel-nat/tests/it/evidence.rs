@@ -128,7 +128,7 @@ fn tell_of_the_checks(attempt: &mut Attempt) {
     attempt.toward_peer(TowardPeer::Changed);
     attempt.mapping_with_peer(Mapping::Dependent);
     attempt.filtering(FilteringSeen::AtMostAddressDependent);
-    attempt.checks(Checks { sent: 12, answered: 0, received: 7 });
+    attempt.checks(Checks { sent: 12, answered: 0, received: 7, ..Checks::default() });
     attempt.peer(&host::symmetric());
     attempt.outlook(Outlook::between(&host::cone(), &host::symmetric()));
     attempt.explained(FailureCause::ChecksOneWay);

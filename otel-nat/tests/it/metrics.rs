@@ -77,7 +77,7 @@ fn what_the_checks_showed_makes_no_group() {
         let mut attempt = telemetry.attempt();
         attempt.explained(*cause);
         attempt.peer(&host::symmetric());
-        attempt.checks(Checks { sent: 1, answered: 0, received: u32::MAX });
+        attempt.checks(Checks { sent: 1, answered: 0, received: u32::MAX, ..Checks::default() });
         attempt.failed(&host::cone(), Reason::Timeout);
     }
     assert_eq!(meter.groups().len(), 1);

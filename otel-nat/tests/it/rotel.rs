@@ -29,17 +29,32 @@ pub(crate) struct Rotel {
     printed: Arc<Mutex<String>>,
 }
 
+/// What a collector is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Role<'a> {
+    /// Prints what it receives.
+    End,
+    /// Does as `deploy/collector.env` says, and passes what is left on to an end.
+    Gateway {
+        to: &'a Rotel,
+        /// What becomes of `nat_external_ip`.
+        external_ip: &'a str,
+    },
+}
+
+/// What an operator deploys.
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../otel-nat/deploy");
+
 impl Rotel {
-    /// Starts `program` on free ports of loopback. With a `processor`, a file in Python, each span is on the page twice:
-    /// as it came, and as that left it.
+    /// Starts `program` on free ports of loopback.
     ///
     /// # Errors
     /// If it does not listen in time.
-    pub(crate) fn start(program: &Path, processor: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn start(program: &Path, role: Role<'_>) -> Result<Self, Failure> {
         // a port that was free may be taken before it is used
         let mut failure = None;
         for _ in 0..3 {
-            match Self::start_once(program, processor) {
+            match Self::start_once(program, role) {
                 Ok(rotel) => return Ok(rotel),
                 Err(error) => failure = Some(error),
             }
@@ -47,18 +62,27 @@ impl Rotel {
         Err(failure.unwrap_or_else(|| "no collector".into()))
     }
 
-    fn start_once(program: &Path, processor: Option<&Path>) -> Result<Self, Failure> {
+    fn start_once(program: &Path, role: Role<'_>) -> Result<Self, Failure> {
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let (grpc, http) = (free()?, free()?);
         let mut command = Command::new(program);
-        command
-            .args(["start", "--otlp-grpc-endpoint", &grpc.to_string(), "--otlp-http-endpoint", &http.to_string()])
-            .args(["--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        if let Some(processor) = processor {
-            command.args([OsStr::new("--otlp-with-trace-processor"), processor.as_os_str()]);
+        command.arg("start").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(["--otlp-grpc-endpoint", &grpc.to_string(), "--otlp-http-endpoint", &http.to_string()]);
+        command.args([
+            OsStr::new("--pid-file"),
+            std::env::temp_dir().join(format!("rotel-{}.pid", http.port())).as_os_str(),
+        ]);
+        match role {
+            Role::End => {
+                command.args(["--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]);
+            }
+            Role::Gateway { to, external_ip } => {
+                let settings = std::fs::read_to_string(Path::new(DEPLOY).join("collector.env"))?;
+                let settings = settings.lines().filter(|line| !line.starts_with('#'));
+                command.envs(settings.filter_map(|line| line.split_once('='))).current_dir(DEPLOY);
+                command.env("NAT_EXTERNAL_IP", external_ip).env("PYTHONDONTWRITEBYTECODE", "1");
+                command.args(["--otlp-exporter-endpoint", &format!("http://{}", to.http)]);
+            }
         }
         let mut agent = command.spawn().map_err(|error| format!("{} does not start: {error}", program.display()))?;
         let out = agent.stdout.take();

@@ -64,7 +64,9 @@ fn everything() -> Vec<SpanData> {
     checked.extend(FilteringSeen::ALL.iter().map(|seen| boxed(|attempt| attempt.filtering(*seen))));
     checked.extend(FailureCause::ALL.iter().map(|cause| boxed(|attempt| attempt.explained(*cause))));
     checked.extend(MAPPINGS.iter().map(|mapping| boxed(|attempt| attempt.mapping_with_peer(*mapping))));
-    checked.push(boxed(|attempt| attempt.checks(Checks { sent: u32::MAX, answered: 0, received: 7 })));
+    checked.push(boxed(|attempt| {
+        attempt.checks(Checks { sent: u32::MAX, answered: 0, received: 7, ..Checks::default() })
+    }));
     for survived in [None, Some(Duration::from_secs(40))] {
         checked.push(boxed(move |attempt| attempt.endured(Endurance { rebindings: 1, survived })));
     }

@@ -35,7 +35,7 @@ fn build(root: &Path) -> Result<std::path::PathBuf, String> {
         return Err("Debian's package `golang-github-pion-webrtc.v3-dev` is missing".into());
     }
     let go = python::with(root, &[GO])?.with_file_name("go");
-    let folder = python::folder(root).with_file_name("interop");
+    let folder = python::build_folder(root).join("interop");
     let program = folder.join("pion");
     let mut build = Command::new(go);
     build.args(["build", "-o"]).arg(&program).arg(root.join("xtask/interop/pion.go"));

@@ -33,7 +33,7 @@ pub(super) const PROGRAM: Program = Program {
 };
 
 fn installed(root: &Path) -> Result<PathBuf, String> {
-    let folder = python::folder(root).with_file_name("interop").join("npm");
+    let folder = python::build_folder(root).join("interop").join("npm");
     if !folder.join("node_modules/werift").exists() {
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let mut install = Command::new("npm");

@@ -1,0 +1,118 @@
+//! Many consumers at once, each a slot of its own: they share signalling, transport, STUN servers and telemetry.
+
+use otel_nat::Telemetry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cohort::StunCache;
+use crate::driver::{Consumer, Datagrams, Link};
+use crate::machine::Timing;
+use crate::notice::{Notices, Teller};
+use crate::roaming::Roaming;
+use crate::signalling::Signalling;
+use crate::transport::Transport;
+
+/// Slots that each have a path, or are on their way to one.
+#[derive(Debug)]
+pub struct Pool<S, T> {
+    signalling: S,
+    transport: T,
+    telemetry: Telemetry,
+    servers: StunCache,
+    timing: Timing,
+    seed: Option<u64>,
+    roaming: Option<Roaming>,
+    teller: Teller,
+    /// One per slot.
+    datagrams: Vec<Option<Datagrams>>,
+}
+
+impl<S, T> Pool<S, T>
+where
+    S: Signalling + Clone + 'static,
+    T: Transport + Clone + 'static,
+    T::Session: 'static,
+{
+    /// So many slots that have done nothing yet.
+    pub fn new(signalling: S, transport: T, telemetry: Telemetry, servers: StunCache, slots: usize) -> Self {
+        Self {
+            signalling,
+            transport,
+            telemetry,
+            servers,
+            timing: Timing::default(),
+            seed: None,
+            roaming: Some(Roaming::default()),
+            teller: Teller::default(),
+            datagrams: (0..slots).map(|_| None).collect(),
+        }
+    }
+
+    /// With other times than the default ones.
+    #[must_use]
+    pub const fn with_timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// Every slot's choices follow from `seed` and its number: see [`Consumer::with_seed`].
+    #[must_use]
+    pub const fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Notices changes of the host's addresses like this, with one look for all slots; `None`: not at all.
+    #[must_use]
+    pub fn with_roaming(mut self, roaming: Option<Roaming>) -> Self {
+        self.roaming = roaming;
+        self
+    }
+
+    /// What happens in every slot from now on, as it happens.
+    pub fn notices(&mut self) -> Notices {
+        self.teller.subscribe()
+    }
+
+    /// One link per slot, in order, to move datagrams over; each direction holds so many. Without, paths only stay open.
+    pub fn links(&mut self, capacity: usize) -> Vec<Link> {
+        let open = |slot: &mut Option<Datagrams>| {
+            let (datagrams, link) = Datagrams::bounded(capacity);
+            *slot = Some(datagrams);
+            link
+        };
+        self.datagrams.iter_mut().map(open).collect()
+    }
+
+    /// Runs every slot until cancelled, and waits until each has closed what it had. Dropped, it aborts them: nothing is
+    /// left behind then either.
+    pub async fn run(self, cancel: &CancellationToken) {
+        let mut slots = JoinSet::new();
+        for (slot, datagrams) in self.datagrams.into_iter().enumerate() {
+            let mut consumer = Consumer::new(
+                self.signalling.clone(),
+                self.transport.clone(),
+                self.telemetry.clone(),
+                self.servers.clone(),
+            )
+            .with_timing(self.timing)
+            .with_roaming(self.roaming.clone())
+            .with_teller(self.teller.for_slot(slot));
+            if let Some(seed) = self.seed {
+                consumer = consumer.with_seed(seed.wrapping_add(slot as u64));
+            }
+            if let Some(datagrams) = datagrams {
+                consumer = consumer.with_datagrams(datagrams);
+            }
+            let cancel = cancel.clone();
+            slots.spawn(async move { consumer.run(&cancel).await });
+        }
+        // the slots have what they need: once the last has ended, so has every reader of notices
+        drop(self.teller);
+        while let Some(ended) = slots.join_next().await {
+            if ended.is_err() {
+                tracing::error!("a slot panicked: the others go on");
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What the peer's checks show in passing (RFC 8445 section 7): no socket, no clock, no datagram of its own.
+//!
+//! The agent sends and receives connectivity checks anyway. A [`PeerReader`] is told of each, verifies it, and keeps what
+//! it proves: the mapping that the peer's responses report, requests that came in uninvited, how long the mapping lasts.
+//! Nothing is taken from the heap once it serves, and everything it keeps is bounded and counted.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use nat_summary::{Arrival, Checks, Contact, Observation, PeerEvidence, TowardPeer};
+use ring::hmac;
+
+use crate::transaction::{Header, TransactionId, authenticated, integrity_key, mapped_in};
+
+/// Checks whose answer may still come: two rounds of 32 candidates, twice.
+const MAX_ASKED: usize = 128;
+/// Addresses that were sent to: a cohort of 64 servers, and 32 candidates of the peer and as many learnt, once over.
+const MAX_CONTACTS: usize = 192;
+/// Ids of the peer's latest requests, to know a replay by.
+const MAX_REQUESTS: usize = 64;
+/// A datagram is read a little after it arrived. What a gap is longer than this it was for certain.
+const LAG: Duration = Duration::from_millis(250);
+
+/// Types of Binding responses (RFC 8489 section 5).
+const SUCCESS: [u8; 2] = [0x01, 0x01];
+const ERROR: [u8; 2] = [0x01, 0x11];
+
+/// Reads the connectivity checks of one base. Public for whoever drives an agent of his own, and for fuzzing.
+#[derive(Debug, Default)]
+pub struct PeerReader {
+    ours: Option<hmac::Key>,
+    theirs: Option<hmac::Key>,
+    /// A ring, once there is an agent.
+    asked: Vec<Asked>,
+    next_asked: usize,
+    sequence: u32,
+    /// Sorted.
+    contacts: Vec<SocketAddr>,
+    /// The ids of the latest requests, a ring.
+    requests: Vec<TransactionId>,
+    next_request: usize,
+    evidence: PeerEvidence,
+    checks: Checks,
+    rebindings: u32,
+    last: Option<Instant>,
+    survived: Option<Duration>,
+    dropped: PeerDropped,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    id: TransactionId,
+    base: SocketAddr,
+    target: SocketAddr,
+    sequence: u32,
+    is_open: bool,
+}
+
+/// Checks that were read and prove nothing, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PeerDropped {
+    /// Responses to no request that was sent, or to one that was answered already.
+    pub unknown_id: u32,
+    /// Responses from another address or port than the one asked, or on another base.
+    pub wrong_source: u32,
+    /// Requests whose integrity check failed, and responses of which that is true or that are none of a Binding request.
+    pub unauthenticated: u32,
+    /// Authenticated responses without a mapped address that can be read.
+    pub unreadable: u32,
+    /// Requests whose transaction was read before.
+    pub replayed: u32,
+    /// Responses that were overtaken by the answer to a later request.
+    pub reordered: u32,
+    /// Addresses sent to beyond those remembered: from then on nothing that comes in is called uninvited.
+    pub contacts: u32,
+}
+
+/// The mapping toward an address of the peer changed, by the peer's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remapped {
+    /// As it was reported before.
+    pub was: Observation,
+    /// As it is reported now.
+    pub is: Observation,
+}
+
+/// A rebinding of the mapping toward the peer, against what was advertised. It holds no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rebinding {
+    /// How many there have been, this one included.
+    pub number: u32,
+    /// The verdict on the mapping before.
+    pub was: TowardPeer,
+    /// The verdict on the one now. Both may be [`TowardPeer::Changed`], each another mapping.
+    pub is: TowardPeer,
+}
+
+/// What the peer's checks have shown so far.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PeerView {
+    /// What they prove of the NAT: [`PeerEvidence::summary`] judges it beside the base's own evidence.
+    pub evidence: PeerEvidence,
+    /// How many there were.
+    pub checks: Checks,
+    /// How often the mapping toward an address of the peer changed.
+    pub rebindings: u32,
+    /// The longest time without a packet either way that the mapping outlived, shown by a check of the peer that came in
+    /// after it, before anything was sent: a lower bound of its idle lifetime (RFC 4787 section 4.3).
+    pub survived: Option<Duration>,
+    /// Checks that prove nothing.
+    pub dropped: PeerDropped,
+}
+
+impl PeerReader {
+    /// Nothing read yet, and nobody to authenticate.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on requests that carry this password are for us (RFC 8445 section 7.3).
+    pub fn serve(&mut self, password: &str) {
+        self.ours = Some(integrity_key(password));
+        self.asked.reserve_exact(MAX_ASKED);
+        self.contacts.reserve_exact(MAX_CONTACTS.saturating_sub(self.contacts.len()));
+        self.requests.reserve_exact(MAX_REQUESTS);
+    }
+
+    /// From now on responses that carry this password are the peer's: an answer is signed with the password of the side
+    /// that was asked (RFC 8489 section 9.1.4).
+    pub fn expect(&mut self, password: &str) {
+        self.theirs = Some(integrity_key(password));
+    }
+
+    /// A packet goes out to `target`: what comes from there is no longer uninvited.
+    pub fn contact(&mut self, target: SocketAddr, now: Instant) {
+        self.last = Some(now);
+        let Err(at) = self.contacts.binary_search(&target) else { return };
+        if self.contacts.len() < MAX_CONTACTS {
+            self.contacts.insert(at, target);
+        } else {
+            bump(&mut self.dropped.contacts);
+        }
+    }
+
+    /// STUN of the agent goes out.
+    pub fn on_sent(&mut self, base: SocketAddr, target: SocketAddr, header: Header, now: Instant) {
+        self.contact(target, now);
+        if !header.is_binding_request || self.ours.is_none() {
+            return;
+        }
+        bump(&mut self.checks.sent);
+        if self.checks.received > 0 {
+            bump(&mut self.checks.sent_since_received);
+        }
+        self.sequence = self.sequence.wrapping_add(1);
+        let asked = Asked { id: header.id, base, target, sequence: self.sequence, is_open: true };
+        put(&mut self.asked, &mut self.next_asked, MAX_ASKED, asked);
+    }
+
+    /// A response came in that answers no STUN transaction of the base itself. What it says of a mapping that said
+    /// otherwise before, if it does.
+    pub fn on_response(
+        &mut self,
+        base: SocketAddr,
+        source: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+    ) -> Option<Remapped> {
+        self.last = Some(now);
+        let (Some(key), Some(header)) = (&self.theirs, Header::peek(datagram)) else { return None };
+        let Some(asked) = self.asked.iter_mut().find(|asked| asked.is_open && asked.id == header.id) else {
+            bump(&mut self.dropped.unknown_id);
+            return None;
+        };
+        if (asked.target, asked.base) != (source, base) {
+            bump(&mut self.dropped.wrong_source);
+            return None;
+        }
+        let class = datagram.first_chunk::<2>().filter(|class| [SUCCESS, ERROR].contains(*class));
+        let Some((attributes, class)) = authenticated(datagram, key).zip(class) else {
+            bump(&mut self.dropped.unauthenticated);
+            return None;
+        };
+        asked.is_open = false;
+        bump(&mut self.checks.answered);
+        let sequence = asked.sequence;
+        // an error is an answer, and says nothing of a mapping
+        let Some(mapped) = mapped_in(attributes, header.id).filter(|_| *class == SUCCESS) else {
+            bump(&mut self.dropped.unreadable);
+            return None;
+        };
+        let is = Observation { base, server: source.into(), mapped: canonical(mapped), sequence };
+        let was = self.evidence.answers().find(|known| (known.base, known.server) == (base, is.server));
+        if was.is_some_and(|was| was.sequence > sequence) {
+            bump(&mut self.dropped.reordered);
+            return None;
+        }
+        self.evidence.answered(is);
+        let was = was.filter(|was| was.mapped != is.mapped && is.is_possible())?;
+        bump(&mut self.rebindings);
+        Some(Remapped { was, is })
+    }
+
+    /// A Binding request came in; whether it is authentic. `quiet`: nothing but STUN has moved on the base since the last
+    /// call of any kind.
+    pub fn on_request(
+        &mut self,
+        base: SocketAddr,
+        source: SocketAddr,
+        datagram: &[u8],
+        quiet: bool,
+        now: Instant,
+    ) -> bool {
+        let gap = self.last.replace(now).map(|last| now.saturating_duration_since(last)).filter(|_| quiet);
+        let (Some(key), Some(header)) = (&self.ours, Header::peek(datagram)) else { return false };
+        if authenticated(datagram, key).is_none() {
+            bump(&mut self.dropped.unauthenticated);
+            return false;
+        }
+        if self.requests.contains(&header.id) {
+            bump(&mut self.dropped.replayed);
+            return true;
+        }
+        put(&mut self.requests, &mut self.next_request, MAX_REQUESTS, header.id);
+        bump(&mut self.checks.received);
+        if let Some(contact) = self.news_of(source) {
+            self.evidence.arrived(Arrival { base, source, contact });
+        }
+        if let Some(gap) = gap.and_then(|gap| gap.checked_sub(LAG))
+            && self.crosses_nat(base, source)
+        {
+            self.survived = self.survived.max(Some(gap));
+        }
+        true
+    }
+
+    /// Whether a Binding request that came another way than through the NAT is authentic.
+    pub(crate) fn is_authentic(&self, datagram: &[u8]) -> bool {
+        self.ours.as_ref().is_some_and(|key| authenticated(datagram, key).is_some())
+    }
+
+    /// Other STUN came in.
+    pub fn touch(&mut self, now: Instant) {
+        self.last = Some(now);
+    }
+
+    /// What was read so far.
+    #[must_use]
+    pub fn view(&self) -> PeerView {
+        PeerView {
+            evidence: self.evidence.clone(),
+            checks: self.checks,
+            rebindings: self.rebindings,
+            survived: self.survived,
+            dropped: self.dropped,
+        }
+    }
+
+    /// How many rebindings there were.
+    #[must_use]
+    pub const fn rebindings(&self) -> u32 {
+        self.rebindings
+    }
+
+    /// Who at `source` had not been sent to; `None` if it had, or if not all of them are remembered.
+    fn news_of(&self, source: SocketAddr) -> Option<Contact> {
+        if self.dropped.contacts > 0 || self.contacts.binary_search(&source).is_ok() {
+            return None;
+        }
+        let at = self.contacts.partition_point(|contact| contact.ip() < source.ip());
+        let knows = self.contacts.get(at).is_some_and(|contact| contact.ip() == source.ip());
+        Some(if knows { Contact::OtherPort } else { Contact::Nobody })
+    }
+
+    /// Whether `source` itself reported that it sees `base` as something else.
+    fn crosses_nat(&self, base: SocketAddr, source: SocketAddr) -> bool {
+        let mut reports = self.evidence.answers();
+        reports.any(|o| o.base == base && o.server == source.into() && o.mapped.ip() != base.ip())
+    }
+}
+
+/// Overwrites the oldest once there is no room.
+fn put<T>(ring: &mut Vec<T>, next: &mut usize, size: usize, item: T) {
+    match ring.get_mut(*next) {
+        Some(place) => *place = item,
+        None => ring.push(item),
+    }
+    *next = (*next + 1) % size;
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn bump(counter: &mut u32) {
+    *counter = counter.saturating_add(1);
+}

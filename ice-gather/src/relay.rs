@@ -1,0 +1,420 @@
+//! A relayed candidate by TURN (RFC 8656), opt-in, in a task of its own: whatever becomes of it, the attempt goes on.
+//!
+//! The relay is one more line of the base, beside the sockets. The agent gets its reading end from the start, under an
+//! address nobody sees; the line comes to life once the server gave an address, and until then it says nothing. So
+//! neither making the agent nor connecting ever waits for a TURN server. The TURN client of the library does the
+//! protocol; `guard` keeps from it what it cannot take, and the task that owns it tears it down and frees the
+//! allocation, whether the agent is closed, the base dropped, or the allocation still under way.
+
+mod guard;
+
+use std::any::Any;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use nat_summary::CandidateKind;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use turn::client::{Client, ClientConfig};
+use webrtc_util::vnet::net::Net;
+use webrtc_util::{Conn, Error};
+
+use crate::base::{Base, GatheredCandidate, Inner, Line, candidate};
+use crate::error::RelayError;
+use crate::uri::{StunServer, UriError, read_turn};
+use guard::{ClosesGuard, Guard, Seen};
+
+/// What the relay's line is called toward the agent, which needs an address for it before there is one: the IPv4 dummy
+/// address (RFC 7600 section 4.8). It is never signalled.
+pub(crate) const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
+const PLACEHOLDER_PORT: u16 = 9;
+/// Datagrams that wait for the agent or for the TURN client; beyond, they are lost as datagrams are.
+const QUEUE: usize = 64;
+/// Longest datagram the agent reads.
+const MTU: usize = 8192;
+/// Longest wait for the server to say that the allocation is freed, or for an allocation that nobody wants any longer.
+const RELEASE: Duration = Duration::from_millis(500);
+/// Longest wait for the client: a task of its own may hold it until its timer looks up, every 1.6 s.
+const CLOSE: Duration = Duration::from_secs(4);
+/// Pause after a datagram the client could not hand over.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+
+/// A TURN server and the credentials it asks for (RFC 8489 section 9.2, long-term).
+#[derive(Clone, PartialEq, Eq)]
+pub struct TurnServer {
+    place: StunServer,
+    username: String,
+    password: String,
+}
+
+impl TurnServer {
+    /// Reads a `turn:` URI (RFC 7065): `turn:host`, `turn:host:port`, each with `?transport=udp` or without.
+    ///
+    /// # Errors
+    /// [`UriError`]; `turns:` and other transports than UDP are not supported.
+    ///
+    /// ```
+    /// use ice_gather::{TurnServer, UriError};
+    ///
+    /// assert!(TurnServer::new("turn:198.51.100.1:3478?transport=udp", "user", "secret").is_ok());
+    /// assert_eq!(TurnServer::new("turn:198.51.100.1?transport=tcp", "", ""), Err(UriError::Transport));
+    /// assert_eq!(TurnServer::new("turns:198.51.100.1", "", ""), Err(UriError::Scheme));
+    /// ```
+    pub fn new(uri: &str, username: &str, password: &str) -> Result<Self, UriError> {
+        let place = read_turn(uri)?;
+        Ok(Self { place, username: username.to_owned(), password: password.to_owned() })
+    }
+
+    /// The first of its addresses that one of these can reach.
+    async fn resolve(&self, from: &[IpAddr]) -> Result<(SocketAddr, IpAddr), RelayError> {
+        let addresses: Vec<SocketAddr> = match &self.place {
+            StunServer::Address(address) => vec![*address],
+            StunServer::Name(host, port) => {
+                let found = tokio::net::lookup_host((host.as_str(), *port)).await;
+                found.map_err(|_| RelayError::Unresolved)?.collect()
+            }
+        };
+        if addresses.is_empty() {
+            return Err(RelayError::Unresolved);
+        }
+        let reach =
+            |server: SocketAddr| from.iter().find(|ip| ip.is_ipv4() == server.is_ipv4()).map(|ip| (server, *ip));
+        addresses.into_iter().find_map(reach).ok_or(RelayError::Unreachable)
+    }
+}
+
+impl core::fmt::Debug for TurnServer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("TurnServer")
+    }
+}
+
+/// How a relay is asked for and used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct RelayConfig {
+    /// Longest wait for the allocation, its name looked up included.
+    pub deadline: Duration,
+    /// Direct pairs are checked this long before the relay sends its first check: the agent keeps whichever pair works
+    /// first, and a relay that answers quickly would take a connection that needs none.
+    pub head_start: Duration,
+}
+
+impl Default for RelayConfig {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(3), head_start: Duration::from_millis(500) }
+    }
+}
+
+type Outcome = Option<Result<SocketAddr, RelayError>>;
+
+/// What became of a relay. It belongs to the base: dropping this changes nothing.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    outcome: watch::Receiver<Outcome>,
+}
+
+impl Relay {
+    /// Waits for the relayed candidate, at most for [`RelayConfig::deadline`]. Cancel safe.
+    ///
+    /// # Errors
+    /// [`RelayError`]: there is none, or no longer.
+    pub async fn allocated(&mut self) -> Result<GatheredCandidate, RelayError> {
+        match self.outcome.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(Ok(address))) => Ok(relayed(*address)),
+            Ok(Some(Err(error))) => Err(*error),
+            // the task ended without a word: the library panicked in it
+            Ok(None) | Err(_) => Err(RelayError::Closed),
+        }
+    }
+}
+
+impl Base {
+    /// Asks a TURN server for a relayed candidate and returns at once; the candidate is told like the others
+    /// ([`Progress`](crate::Progress)), or by [`Relay::allocated`].
+    ///
+    /// It has a socket of its own beside the base's, ends with the agent or the base, and frees its allocation then. The
+    /// verdict on the NAT never depends on it.
+    ///
+    /// # Errors
+    /// [`RelayError::Late`] if the base has a relay or an agent already, [`RelayError::NoSocket`] if it is no UDP socket
+    /// of this host.
+    pub fn add_relay(&self, server: TurnServer, config: RelayConfig) -> Result<Relay, RelayError> {
+        let inner = self.inner();
+        let from = inner.bound_ips();
+        if from.is_empty() {
+            return Err(RelayError::NoSocket);
+        }
+        let Some(runtime) = inner.runtime() else { return Err(RelayError::NoSocket) };
+        let (outcome, view) = watch::channel(None);
+        let (to_agent, from_relay) = mpsc::channel(QUEUE);
+        let (to_relay, from_agent) = mpsc::channel(QUEUE);
+        let cancel = CancellationToken::new();
+        let line = Arc::new(RelayLine {
+            inbound: tokio::sync::Mutex::new(from_relay),
+            outbound: to_relay,
+            head_start: config.head_start,
+            checks_began: OnceLock::new(),
+            cancel: cancel.clone(),
+        });
+        let relayed = Relayed {
+            line: Line::over(Arc::clone(&line) as _, SocketAddr::new(PLACEHOLDER, PLACEHOLDER_PORT)),
+            end: line,
+            outcome: view.clone(),
+            task: Mutex::default(),
+        };
+        let base = Arc::downgrade(inner);
+        let kept = inner.keep_relay(relayed).ok_or(RelayError::Late)?;
+        let task = Task { server, deadline: config.deadline, from, outcome, to_agent, from_agent, cancel, base };
+        *kept.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime.spawn(task.run()));
+        Ok(Relay { outcome: view })
+    }
+}
+
+fn relayed(address: SocketAddr) -> GatheredCandidate {
+    candidate(CandidateKind::Relayed, address, address, 200)
+}
+
+/// The relay as the base keeps it.
+pub(crate) struct Relayed {
+    pub(crate) line: Line,
+    end: Arc<RelayLine>,
+    outcome: watch::Receiver<Outcome>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Relayed {
+    pub(crate) fn candidate(&self) -> Option<GatheredCandidate> {
+        self.outcome.borrow().and_then(Result::ok).map(relayed)
+    }
+
+    /// The head start of direct pairs counts from here.
+    pub(crate) fn checks_begin(&self) {
+        let _ = self.end.checks_began.set(Instant::now());
+    }
+
+    /// Ends it; waits until nothing of it is left.
+    pub(crate) async fn release(&self) {
+        self.end.cancel.cancel();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            let _ = task.await;
+        }
+    }
+}
+
+/// The relay's end at the agent: two bounded queues. Nothing here waits for the TURN server.
+struct RelayLine {
+    inbound: tokio::sync::Mutex<mpsc::Receiver<(Vec<u8>, SocketAddr)>>,
+    outbound: mpsc::Sender<(Vec<u8>, SocketAddr)>,
+    head_start: Duration,
+    checks_began: OnceLock<Instant>,
+    cancel: CancellationToken,
+}
+
+/// Owns the client: allocates, moves datagrams, tears down.
+struct Task {
+    server: TurnServer,
+    deadline: Duration,
+    from: Vec<IpAddr>,
+    outcome: watch::Sender<Outcome>,
+    to_agent: mpsc::Sender<(Vec<u8>, SocketAddr)>,
+    from_agent: mpsc::Receiver<(Vec<u8>, SocketAddr)>,
+    cancel: CancellationToken,
+    base: Weak<Inner>,
+}
+
+impl Drop for RelayLine {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Task {
+    async fn run(self) {
+        let Self { server, deadline, from, outcome, to_agent, mut from_agent, cancel, base } = self;
+        let ends = tokio::time::Instant::now() + deadline;
+        let connected = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(RelayError::Closed),
+            () = tokio::time::sleep_until(ends) => Err(RelayError::TimedOut),
+            connected = connect(&server, &from) => connected,
+        };
+        let end = match connected {
+            Ok((guard, client)) => {
+                // closed on every way out, a panic of the library included
+                let _closes = ClosesGuard(Arc::clone(&guard));
+                let mut seen = guard.seen();
+                let allocation = allocate(&client, &mut seen, &cancel, ends).await;
+                let end = match allocation {
+                    Ok((relay, address)) => {
+                        outcome.send_replace(Some(Ok(address)));
+                        if let Some(base) = base.upgrade() {
+                            base.relay_allocated();
+                        }
+                        drop(base);
+                        tokio::select! {
+                            biased;
+                            () = cancel.cancelled() => {}
+                            () = hand_in(&*relay, &to_agent) => {}
+                            () = hand_out(&*relay, &mut from_agent) => {}
+                        }
+                        free(&*relay, &mut seen).await;
+                        RelayError::Closed
+                    }
+                    Err(error) => error,
+                };
+                guard.close();
+                let _ = tokio::time::timeout(CLOSE, client.close()).await;
+                end
+            }
+            Err(error) => error,
+        };
+        outcome.send_replace(Some(Err(end)));
+    }
+}
+
+/// A socket of its own toward the server, and the library's client on it.
+async fn connect(server: &TurnServer, from: &[IpAddr]) -> Result<(Arc<Guard>, Client), RelayError> {
+    let (address, ip) = server.resolve(from).await?;
+    let socket = UdpSocket::bind((ip, 0)).await.map_err(|_| RelayError::NoSocket)?;
+    // the kernel drops what comes from elsewhere, and tells if nobody is there
+    socket.connect(address).await.map_err(|_| RelayError::Unreachable)?;
+    let guard = Arc::new(Guard::new(socket, address));
+    let config = ClientConfig {
+        stun_serv_addr: String::new(),
+        turn_serv_addr: address.to_string(),
+        username: server.username.clone(),
+        password: server.password.clone(),
+        realm: String::new(),
+        software: String::new(),
+        rto_in_ms: 0,
+        conn: Arc::clone(&guard) as _,
+        vnet: Some(Arc::new(Net::Ifs(Vec::new()))),
+    };
+    let client = Client::new(config).await.map_err(|_| RelayError::Unusable)?;
+    client.listen().await.map_err(|_| RelayError::Unusable)?;
+    Ok((guard, client))
+}
+
+type Allocation = (Arc<dyn Conn + Send + Sync>, SocketAddr);
+
+/// Two exchanges with the server: the first asks which credentials it wants.
+async fn allocate(
+    client: &Client,
+    seen: &mut watch::Receiver<Seen>,
+    cancel: &CancellationToken,
+    ends: tokio::time::Instant,
+) -> Result<Allocation, RelayError> {
+    let mut refusals = seen.clone();
+    let allocating = async {
+        let relay = client.allocate().await.map_err(|_| RelayError::Unusable)?;
+        let relay: Arc<dyn Conn + Send + Sync> = Arc::new(relay);
+        let address = relay.local_addr().map_err(|_| RelayError::Unusable)?;
+        Ok((relay, address))
+    };
+    tokio::pin!(allocating);
+    let error = tokio::select! {
+        biased;
+        () = cancel.cancelled() => RelayError::Closed,
+        refused = refusals.wait_for(|seen| seen.refused.is_some()) => {
+            let refused = refused.ok().and_then(|seen| seen.refused);
+            return Err(refused.unwrap_or(RelayError::Unusable));
+        }
+        allocated = &mut allocating => return allocated,
+        () = tokio::time::sleep_until(ends) => return Err(RelayError::TimedOut),
+    };
+    // nobody wants it any longer, but the server may be about to give it: then it has to be given back
+    if let Ok(Ok((relay, _))) = tokio::time::timeout(RELEASE, allocating).await {
+        free(&*relay, seen).await;
+    }
+    Err(error)
+}
+
+/// Gives the allocation back: otherwise the server keeps it for ten minutes.
+async fn free(relay: &(dyn Conn + Send + Sync), seen: &mut watch::Receiver<Seen>) {
+    let before = seen.borrow_and_update().refreshes;
+    let freed = async {
+        let _ = relay.close().await;
+        let _ = seen.wait_for(|seen| seen.refreshes > before).await;
+    };
+    let _ = tokio::time::timeout(RELEASE, freed).await;
+}
+
+async fn hand_in(relay: &(dyn Conn + Send + Sync), to_agent: &mpsc::Sender<(Vec<u8>, SocketAddr)>) {
+    let mut buffer = vec![0; MTU];
+    loop {
+        match relay.recv_from(&mut buffer).await {
+            Ok((length, source)) => {
+                let _ = to_agent.try_send((buffer[..length].to_vec(), source));
+            }
+            // longer than the agent reads
+            Err(_) => tokio::time::sleep(ERROR_PAUSE).await,
+        }
+    }
+}
+
+async fn hand_out(relay: &(dyn Conn + Send + Sync), from_agent: &mut mpsc::Receiver<(Vec<u8>, SocketAddr)>) {
+    while let Some((datagram, target)) = from_agent.recv().await {
+        // the peer may not be permitted: its pair fails by itself
+        let _ = relay.send_to(&datagram, target).await;
+    }
+}
+
+#[async_trait]
+impl Conn for RelayLine {
+    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.recv_from(buffer).await.map(|(length, _)| length)
+    }
+
+    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        loop {
+            let received = self.inbound.lock().await.recv().await;
+            let Some((datagram, source)) = received else {
+                // a relay that is gone is silent; an error would end the agent's loop
+                return core::future::pending().await;
+            };
+            if let Some(target) = buffer.get_mut(..datagram.len()) {
+                target.copy_from_slice(&datagram);
+                return Ok((datagram.len(), source));
+            }
+        }
+    }
+
+    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
+        if self.checks_began.get().is_some_and(|began| began.elapsed() >= self.head_start) {
+            let _ = self.outbound.try_send((datagram.to_vec(), target));
+        }
+        Ok(datagram.len())
+    }
+
+    fn local_addr(&self) -> Result<SocketAddr, Error> {
+        Err(io::Error::from(io::ErrorKind::AddrNotAvailable).into())
+    }
+
+    fn remote_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.cancel.cancel();
+        Ok(())
+    }
+
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+}

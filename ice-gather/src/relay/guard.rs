@@ -1,0 +1,282 @@
+//! What stands between the TURN client of the library and its server: only what the client can take passes.
+//!
+//! The client panics on an error response whose reason is not UTF-8, its reading loop ends for ever on the first message
+//! it cannot use, a lifetime of zero has it refresh without a pause, and dropped it goes on reading. So each message is
+//! read here first; error responses go on without their reason; and once this is closed, every loop of the client ends.
+
+use std::any::Any;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stun::attributes::{
+    ATTR_DATA, ATTR_ERROR_CODE, ATTR_LIFETIME, ATTR_NONCE, ATTR_REALM, ATTR_USERNAME, ATTR_XOR_PEER_ADDRESS,
+    ATTR_XOR_RELAYED_ADDRESS,
+};
+use stun::message::{
+    CLASS_ERROR_RESPONSE, CLASS_INDICATION, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, METHOD_ALLOCATE, METHOD_DATA,
+    METHOD_REFRESH, Message, is_message,
+};
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use webrtc_util::{Conn, Error};
+
+use crate::error::RelayError;
+use crate::transaction::TransactionId;
+
+/// Pause after a socket error, so that a broken socket does not turn into a busy loop.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+/// Shortest lifetime taken of an allocation. RFC 8656 section 7.2 has ten minutes by default.
+const SHORTEST_LIFETIME: u32 = 30;
+/// The code that asks for credentials, or says that they are wrong (RFC 8489 section 9.2.4).
+const UNAUTHENTICATED: u16 = 401;
+
+/// A socket connected to one TURN server.
+pub(super) struct Guard {
+    socket: UdpSocket,
+    server: SocketAddr,
+    asked: Mutex<Asked>,
+    seen: watch::Sender<Seen>,
+    closed: CancellationToken,
+}
+
+/// The latest Allocate request.
+#[derive(Default)]
+struct Asked {
+    id: TransactionId,
+    with_credentials: bool,
+}
+
+/// What the server was heard to say.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// Why there is no allocation.
+    pub(super) refused: Option<RelayError>,
+    /// An answer to a Refresh request came in.
+    pub(super) refreshes: u32,
+}
+
+impl Guard {
+    pub(super) fn new(socket: UdpSocket, server: SocketAddr) -> Self {
+        Self {
+            socket,
+            server,
+            asked: Mutex::default(),
+            seen: watch::Sender::new(Seen::default()),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn seen(&self) -> watch::Receiver<Seen> {
+        self.seen.subscribe()
+    }
+
+    /// Every later read and send fails: so the client's loops end.
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+    }
+
+    fn refuse(&self, error: RelayError) {
+        self.seen.send_modify(|seen| {
+            seen.refused.get_or_insert(error);
+        });
+    }
+
+    /// What of a datagram goes on to the client, in place.
+    fn pass(&self, buffer: &mut [u8], length: usize) -> Option<usize> {
+        let datagram = buffer.get(..length)?;
+        if is_message(datagram) {
+            let passed = self.pass_message(datagram)?;
+            buffer.get_mut(..passed.len())?.copy_from_slice(&passed);
+            return Some(passed.len());
+        }
+        is_channel_data(datagram).then_some(length)
+    }
+
+    fn pass_message(&self, datagram: &[u8]) -> Option<Vec<u8>> {
+        let mut message = Message::new();
+        message.unmarshal_binary(datagram).ok()?;
+        let method = message.typ.method;
+        match message.typ.class {
+            CLASS_INDICATION => {
+                let is_usable = method == METHOD_DATA
+                    && message.get(ATTR_DATA).is_ok()
+                    && message.get(ATTR_XOR_PEER_ADDRESS).is_ok_and(|value| is_address(&value));
+                is_usable.then(|| datagram.to_vec())
+            }
+            CLASS_SUCCESS_RESPONSE if method == METHOD_ALLOCATE => self.pass_allocation(&message, datagram),
+            CLASS_ERROR_RESPONSE if method == METHOD_ALLOCATE => self.pass_refusal(&message),
+            CLASS_SUCCESS_RESPONSE | CLASS_ERROR_RESPONSE => {
+                if method == METHOD_REFRESH {
+                    self.seen.send_modify(|seen| seen.refreshes = seen.refreshes.saturating_add(1));
+                }
+                let is_error = message.typ.class == CLASS_ERROR_RESPONSE;
+                if is_error { Some(without_reason(&message)) } else { Some(datagram.to_vec()) }
+            }
+            // nobody sends requests to a client
+            _ => None,
+        }
+    }
+
+    /// An allocation has a relayed address, by IPv4 as asked for, and lasts a while.
+    fn pass_allocation(&self, message: &Message, datagram: &[u8]) -> Option<Vec<u8>> {
+        if self.asked().is_none_or(|(id, _)| id != message.transaction_id.0) {
+            return None;
+        }
+        let relayed = message
+            .get(ATTR_XOR_RELAYED_ADDRESS)
+            .is_ok_and(|value| matches!(value.as_slice(), [_, 1, ..] if is_address(&value)));
+        let lifetime = message.get(ATTR_LIFETIME).ok().and_then(|value| <[u8; 4]>::try_from(value).ok());
+        if relayed && lifetime.is_some_and(|seconds| u32::from_be_bytes(seconds) >= SHORTEST_LIFETIME) {
+            return Some(datagram.to_vec());
+        }
+        self.refuse(RelayError::Unusable);
+        None
+    }
+
+    /// The first error response asks for credentials; every other one is the end, and the client need not see it.
+    fn pass_refusal(&self, message: &Message) -> Option<Vec<u8>> {
+        let (id, with_credentials) = self.asked()?;
+        if id != message.transaction_id.0 {
+            return None;
+        }
+        match (error_code(message), with_credentials) {
+            (Some(UNAUTHENTICATED), false) => return Some(without_reason(message)),
+            (Some(UNAUTHENTICATED), true) => self.refuse(RelayError::Unauthenticated),
+            (code, _) => self.refuse(RelayError::Refused(code.unwrap_or_default())),
+        }
+        None
+    }
+
+    fn asked(&self) -> Option<(TransactionId, bool)> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        (asked.id != TransactionId::default()).then_some((asked.id, asked.with_credentials))
+    }
+
+    /// Remembers which Allocate request is the latest.
+    fn note(&self, datagram: &[u8]) {
+        let mut message = Message::new();
+        if is_message(datagram) && message.unmarshal_binary(datagram).is_ok() {
+            let Message { typ, transaction_id, .. } = &message;
+            if typ.class == CLASS_REQUEST && typ.method == METHOD_ALLOCATE {
+                let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+                *asked = Asked { id: transaction_id.0, with_credentials: message.contains(ATTR_USERNAME) };
+            }
+        }
+    }
+}
+
+/// Closes the guard when dropped, whatever became of the client.
+pub(super) struct ClosesGuard(pub(super) std::sync::Arc<Guard>);
+
+impl Drop for ClosesGuard {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// A channel's number, and a length that fits (RFC 8656 section 12.4).
+fn is_channel_data(datagram: &[u8]) -> bool {
+    match *datagram {
+        [0x40..=0x4f, _, high, low, ref data @ ..] => usize::from(u16::from_be_bytes([high, low])) <= data.len(),
+        _ => false,
+    }
+}
+
+/// 8 bytes with family 1, or 20 with family 2. The library takes shorter ones.
+const fn is_address(value: &[u8]) -> bool {
+    matches!((value, value.len()), ([0, 1, ..], 8) | ([0, 2, ..], 20))
+}
+
+fn error_code(message: &Message) -> Option<u16> {
+    match message.get(ATTR_ERROR_CODE).as_deref() {
+        Ok([_, _, class @ 3..=6, number @ 0..=99, ..]) => Some(u16::from(*class) * 100 + u16::from(*number)),
+        _ => None,
+    }
+}
+
+/// The same error response with its code, realm and nonce, and no reason. The client checks no integrity of responses.
+fn without_reason(message: &Message) -> Vec<u8> {
+    let mut short = Message::new();
+    short.typ = message.typ;
+    short.transaction_id = message.transaction_id;
+    short.write_header();
+    if let Some(code) = error_code(message) {
+        short.add(ATTR_ERROR_CODE, &[0, 0, (code / 100) as u8, (code % 100) as u8]);
+    }
+    for attribute in [ATTR_REALM, ATTR_NONCE] {
+        if let Ok(value) = message.get(attribute) {
+            short.add(attribute, &value);
+        }
+    }
+    short.raw
+}
+
+#[async_trait]
+impl Conn for Guard {
+    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.recv_from(buffer).await.map(|(length, _)| length)
+    }
+
+    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = self.closed.cancelled() => return Err(io::Error::from(io::ErrorKind::NotConnected).into()),
+                received = self.socket.recv(buffer) => received,
+            };
+            match received {
+                Ok(length) => {
+                    if let Some(passed) = self.pass(buffer, length) {
+                        return Ok((passed, self.server));
+                    }
+                }
+                Err(error) => {
+                    // nobody listens there; later on it may be a forgery, and the connection tells by itself
+                    if error.kind() == io::ErrorKind::ConnectionRefused {
+                        self.refuse(RelayError::Unreachable);
+                    }
+                    tokio::time::sleep(ERROR_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, datagram: &[u8]) -> Result<usize, Error> {
+        self.send_to(datagram, self.server).await
+    }
+
+    async fn send_to(&self, datagram: &[u8], _: SocketAddr) -> Result<usize, Error> {
+        if self.closed.is_cancelled() {
+            return Err(io::Error::from(io::ErrorKind::NotConnected).into());
+        }
+        self.note(datagram);
+        // a lost datagram is sent again, and an error here would end a transaction of the client for good
+        let _ = self.socket.send(datagram).await;
+        Ok(datagram.len())
+    }
+
+    fn local_addr(&self) -> Result<SocketAddr, Error> {
+        Ok(self.socket.local_addr()?)
+    }
+
+    fn remote_addr(&self) -> Option<SocketAddr> {
+        Some(self.server)
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        Self::close(self);
+        Ok(())
+    }
+
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+}

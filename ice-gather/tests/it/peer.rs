@@ -1,0 +1,515 @@
+//! What the peer's checks show, and everybody who would like them to show something else.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ice_gather::responder::Responder;
+use ice_gather::{
+    AgentConfig, Base, Credentials, GatherConfig, Header, IceAgent, PeerDropped, PeerReader, Remapped, RemoteCandidate,
+    RemoteDescription, Role, TransactionId,
+};
+use nat_summary::{CandidateKind, Checks, Contact, MAX_ARRIVALS, MAX_OBSERVATIONS, NatType, TowardPeer};
+use stun::agent::TransactionId as StunId;
+use stun::attributes::{ATTR_XORMAPPED_ADDRESS, RawAttribute};
+use stun::integrity::MessageIntegrity;
+use stun::message::{BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Message, MessageType, Setter};
+use stun::xoraddr::XorMappedAddress;
+use tokio::net::UdpSocket;
+
+use crate::gather::base;
+
+const OURS: &str = "our-password-of-22-letters";
+const THEIRS: &str = "their-password-of-22-letters";
+const BASE: &str = "192.168.1.5:50000";
+const PEER: &str = "192.0.2.9:4000";
+const MAPPED: &str = "203.0.113.7:50000";
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn id(number: u32) -> TransactionId {
+    let mut id = [7; 12];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    id
+}
+
+/// A message with these attributes, signed with `password`.
+fn signed(typ: MessageType, id: TransactionId, attributes: &[&dyn Setter], password: &str) -> Vec<u8> {
+    let mut message = Message::new();
+    message.typ = typ;
+    message.transaction_id = StunId(id);
+    message.write_header();
+    for attribute in attributes {
+        attribute.add_to(&mut message).unwrap();
+    }
+    MessageIntegrity::new_short_term_integrity(password.to_owned()).add_to(&mut message).unwrap();
+    stun::fingerprint::FINGERPRINT.add_to(&mut message).unwrap();
+    message.raw
+}
+
+fn mapped_to(mapped: SocketAddr) -> XorMappedAddress {
+    XorMappedAddress { ip: mapped.ip(), port: mapped.port() }
+}
+
+fn success(number: u32, mapped: &str) -> Vec<u8> {
+    signed(BINDING_SUCCESS, id(number), &[&mapped_to(at(mapped))], THEIRS)
+}
+
+fn request(number: u32) -> Vec<u8> {
+    signed(BINDING_REQUEST, id(number), &[], OURS)
+}
+
+/// A reader with a clock, told of what one base sends and receives.
+struct World {
+    reader: PeerReader,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut reader = PeerReader::new();
+        reader.serve(OURS);
+        reader.expect(THEIRS);
+        Self { reader, now: Instant::now() }
+    }
+
+    fn wait(&mut self, milliseconds: u64) -> &mut Self {
+        self.now += Duration::from_millis(milliseconds);
+        self
+    }
+
+    fn check(&mut self, number: u32, target: &str) {
+        let header = Header::peek(&signed(BINDING_REQUEST, id(number), &[], THEIRS)).unwrap();
+        self.reader.on_sent(at(BASE), at(target), header, self.now);
+    }
+
+    fn answer(&mut self, source: &str, datagram: &[u8]) -> Option<Remapped> {
+        self.reader.on_response(at(BASE), at(source), datagram, self.now)
+    }
+
+    fn hear(&mut self, source: &str, datagram: &[u8]) -> bool {
+        self.reader.on_request(at(BASE), at(source), datagram, true, self.now)
+    }
+
+    fn dropped(&self) -> PeerDropped {
+        self.reader.view().dropped
+    }
+
+    fn mappings(&self) -> Vec<String> {
+        self.reader.view().evidence.answers().map(|o| o.mapped.to_string()).collect()
+    }
+
+    fn counts(&self) -> (u32, u32, u32) {
+        let Checks { sent, answered, received, .. } = self.reader.view().checks;
+        (sent, answered, received)
+    }
+}
+
+#[test]
+fn an_authenticated_answer_to_a_check_that_was_sent_says_how_the_base_is_mapped() {
+    let mut world = World::new();
+    world.check(1, PEER);
+    assert_eq!(world.answer(PEER, &success(1, MAPPED)), None);
+    assert_eq!((world.mappings(), world.counts()), (vec![MAPPED.to_owned()], (1, 1, 0)));
+    world.check(2, PEER);
+    let ipv6 = "[2001:db8::7]:50000";
+    world.answer(PEER, &success(2, ipv6));
+    assert_eq!(world.mappings().last().map(String::as_str), Some(ipv6));
+    assert_eq!(world.dropped(), PeerDropped::default());
+}
+
+#[test]
+fn a_replayed_answer_counts_once() {
+    let mut world = World::new();
+    world.check(1, PEER);
+    for _ in 0..3 {
+        world.answer(PEER, &success(1, MAPPED));
+    }
+    assert_eq!((world.counts(), world.dropped().unknown_id), ((1, 1, 0), 2));
+}
+
+#[test]
+fn an_answer_to_no_check_or_from_elsewhere_is_none() {
+    let mut world = World::new();
+    world.answer(PEER, &success(9, MAPPED));
+    assert_eq!(world.dropped().unknown_id, 1);
+    world.check(1, PEER);
+    for elsewhere in ["192.0.2.9:4001", "192.0.2.10:4000"] {
+        world.answer(elsewhere, &success(1, MAPPED));
+    }
+    world.reader.on_response(at("192.168.1.5:50001"), at(PEER), &success(1, MAPPED), world.now);
+    assert_eq!((world.dropped().wrong_source, world.mappings().len()), (3, 0));
+    world.answer(PEER, &success(1, MAPPED));
+    assert_eq!(world.mappings(), [MAPPED], "the true one is still taken");
+}
+
+#[test]
+fn a_spoofed_answer_proves_nothing_and_the_true_one_is_still_taken() {
+    let mut world = World::new();
+    world.check(1, PEER);
+    let lie = "203.0.113.66:666";
+    let mut tampered = success(1, MAPPED);
+    tampered[27] ^= 1;
+    let unsigned = {
+        let mut message = Message::new();
+        message.typ = BINDING_SUCCESS;
+        message.transaction_id = StunId(id(1));
+        message.write_header();
+        mapped_to(at(lie)).add_to(&mut message).unwrap();
+        message.raw
+    };
+    let with = |password| signed(BINDING_SUCCESS, id(1), &[&mapped_to(at(lie))], password);
+    let mut longer = success(1, MAPPED);
+    longer.extend_from_slice(&[0; 4]);
+    let truncated = success(1, MAPPED)[..40].to_vec();
+    let spoofed = [with("a-guess"), with(OURS), with(""), tampered, unsigned, longer, truncated];
+    for datagram in &spoofed {
+        assert_eq!(world.answer(PEER, datagram), None);
+    }
+    assert_eq!((world.dropped().unauthenticated as usize, world.counts()), (spoofed.len(), (1, 0, 0)));
+    world.answer(PEER, &success(1, MAPPED));
+    assert_eq!(world.mappings(), [MAPPED]);
+}
+
+#[test]
+fn our_own_checks_and_answers_reflected_prove_nothing() {
+    let mut world = World::new();
+    // what we send is signed with the peer's password, and our answers with ours
+    world.check(1, PEER);
+    assert!(!world.hear(PEER, &signed(BINDING_REQUEST, id(1), &[], THEIRS)));
+    world.answer(PEER, &signed(BINDING_SUCCESS, id(1), &[&mapped_to(at(PEER))], OURS));
+    // as a response to it, with the request's own signature
+    let mut turned = signed(BINDING_REQUEST, id(1), &[], THEIRS);
+    turned[0] = 1;
+    world.answer(PEER, &turned);
+    assert_eq!((world.counts(), world.dropped().unauthenticated), ((1, 0, 0), 3));
+    assert_eq!((world.mappings().len(), world.reader.view().evidence.arrivals().len()), (0, 0));
+}
+
+#[test]
+fn an_address_behind_the_signature_is_not_read() {
+    let mut world = World::new();
+    world.check(1, PEER);
+    let mut message = Message::new();
+    message.unmarshal_binary(&signed(BINDING_SUCCESS, id(1), &[], THEIRS)).unwrap();
+    mapped_to(at("203.0.113.66:666")).add_to(&mut message).unwrap();
+    world.answer(PEER, &message.raw);
+    assert_eq!((world.mappings().len(), world.dropped().unreadable, world.counts()), (0, 1, (1, 1, 0)));
+}
+
+#[test]
+fn answers_without_a_usable_address_are_answers_and_no_more() {
+    let attribute = |value: &[u8]| RawAttribute {
+        typ: ATTR_XORMAPPED_ADDRESS,
+        length: u16::try_from(value.len()).unwrap(),
+        value: value.to_vec(),
+    };
+    struct Raw(RawAttribute);
+    impl Setter for Raw {
+        fn add_to(&self, message: &mut Message) -> Result<(), stun::Error> {
+            message.add(self.0.typ, &self.0.value);
+            Ok(())
+        }
+    }
+    let mut world = World::new();
+    for (number, value) in (1..).zip([&[][..], &[0, 1, 2, 3, 4], &[0, 3, 0, 1, 2, 3, 4, 5], &[0; 20]]) {
+        world.check(number, PEER);
+        world.answer(PEER, &signed(BINDING_SUCCESS, id(number), &[&Raw(attribute(value))], THEIRS));
+    }
+    world.check(9, PEER);
+    world.answer(PEER, &signed(BINDING_ERROR, id(9), &[&mapped_to(at(MAPPED))], THEIRS));
+    // nothing of these is a response of the Binding method
+    for class in [stun::message::CLASS_INDICATION, stun::message::CLASS_REQUEST] {
+        world.check(10, PEER);
+        let typ = MessageType::new(stun::message::METHOD_BINDING, class);
+        world.answer(PEER, &signed(typ, id(10), &[&mapped_to(at(MAPPED))], THEIRS));
+    }
+    assert_eq!((world.mappings().len(), world.dropped().unreadable, world.dropped().unauthenticated), (0, 5, 2));
+    assert_eq!(world.counts().1, 5);
+}
+
+#[test]
+fn a_mapping_that_changes_is_told_with_the_old_one_and_counted() {
+    let mut world = World::new();
+    let (moved, port) = ("203.0.113.7:61000", |r: Remapped| (r.was.mapped.port(), r.is.mapped.port()));
+    for number in 1..4 {
+        world.check(number, PEER);
+        assert_eq!(world.answer(PEER, &success(number, MAPPED)), None);
+    }
+    world.check(4, PEER);
+    assert_eq!(world.answer(PEER, &success(4, moved)).map(port), Some((50_000, 61_000)));
+    world.check(5, PEER);
+    assert_eq!(world.answer(PEER, &success(5, MAPPED)).map(port), Some((61_000, 50_000)));
+    // another address of the peer has a mapping of its own
+    world.check(6, "192.0.2.10:4000");
+    assert_eq!(world.answer("192.0.2.10:4000", &success(6, moved)), None);
+    assert_eq!(world.reader.view().rebindings, 2);
+}
+
+#[test]
+fn an_answer_that_was_overtaken_changes_nothing_back() {
+    let mut world = World::new();
+    (1..4).for_each(|number| world.check(number, PEER));
+    world.answer(PEER, &success(1, MAPPED));
+    let rebound = world.answer(PEER, &success(3, "203.0.113.7:61000"));
+    assert!(rebound.is_some());
+    assert_eq!(world.answer(PEER, &success(2, MAPPED)), None);
+    assert_eq!(world.mappings(), ["203.0.113.7:61000"]);
+    assert_eq!((world.reader.view().rebindings, world.dropped().reordered, world.counts()), (1, 1, (3, 3, 0)));
+}
+
+#[test]
+fn what_comes_in_uninvited_is_told_from_what_was_sent_to_first() {
+    let mut world = World::new();
+    world.reader.contact(at("198.51.100.1:3478"), world.now);
+    world.check(1, "192.0.2.20:1");
+    for (number, source) in (1..).zip(["192.0.2.20:1", "192.0.2.20:2", PEER, "198.51.100.1:3478", "198.51.100.1:9"]) {
+        assert!(world.hear(source, &request(number)));
+    }
+    let found: Vec<_> = world.reader.view().evidence.arrivals().map(|a| (a.source.to_string(), a.contact)).collect();
+    let expected =
+        [(PEER, Contact::Nobody), ("192.0.2.20:2", Contact::OtherPort), ("198.51.100.1:9", Contact::OtherPort)];
+    assert_eq!(found, expected.map(|(source, contact)| (source.to_owned(), contact)));
+    // once sent to, it is invited
+    world.check(2, "192.0.2.30:5");
+    world.hear("192.0.2.30:5", &request(99));
+    assert_eq!(world.reader.view().evidence.arrivals().len(), 3);
+}
+
+#[test]
+fn requests_that_are_forged_or_replayed_prove_nothing() {
+    let mut world = World::new();
+    assert!(!world.hear(PEER, &signed(BINDING_REQUEST, id(1), &[], "a-guess")));
+    assert!(!world.hear(PEER, &ice_gather::write_request(id(2))));
+    assert_eq!((world.dropped().unauthenticated, world.counts()), (2, (0, 0, 0)));
+    assert!(world.hear(PEER, &request(3)));
+    // the same packet, sent again by whoever saw it, from where it likes
+    world.hear("192.0.2.66:6", &request(3));
+    world.hear(PEER, &request(3));
+    let view = world.reader.view();
+    assert_eq!((view.dropped.replayed, view.checks.received, view.evidence.arrivals().len()), (2, 1, 1));
+}
+
+#[test]
+fn ten_thousand_source_ports_are_bounded_and_counted() {
+    let mut world = World::new();
+    for port in 1..=10_000_u16 {
+        let source = format!("192.0.2.9:{port}");
+        world.hear(&source, &request(u32::from(port)));
+        world.check(20_000 + u32::from(port), &source);
+        world.answer(&source, &success(20_000 + u32::from(port), MAPPED));
+    }
+    let view = world.reader.view();
+    assert_eq!(world.counts(), (10_000, 10_000, 10_000));
+    assert_eq!(view.evidence.answers().len(), MAX_OBSERVATIONS);
+    assert!(view.evidence.arrivals().len() <= MAX_ARRIVALS);
+    assert_eq!(view.dropped.contacts, 10_000 - 192, "counted, and from then on nothing is called uninvited");
+    // the 193rd came in before there was no room to remember it
+    assert_eq!(view.evidence.overflow() as usize, 193 + 10_000 - MAX_ARRIVALS - MAX_OBSERVATIONS);
+    world.hear("192.0.2.200:1", &request(77_777));
+    assert!(!world.reader.view().evidence.arrivals().any(|a| a.source == at("192.0.2.200:1")));
+}
+
+#[test]
+fn a_check_that_comes_in_after_a_quiet_gap_shows_how_long_the_mapping_lasts() {
+    let mut world = World::new();
+    let survived = |world: &World| world.reader.view().survived.map(|time| time.as_millis());
+    world.check(1, PEER);
+    world.hear(PEER, &request(1));
+    assert_eq!(survived(&world), None, "whether there is a NAT between is not known yet");
+    world.answer(PEER, &success(1, MAPPED));
+    world.wait(20_000).hear(PEER, &request(2));
+    assert_eq!(survived(&world), Some(19_750), "less what a datagram may wait to be read");
+    // a mapping that was refreshed, or made anew by a packet of ours, proves nothing
+    world.wait(60_000).check(3, PEER);
+    world.answer(PEER, &success(3, MAPPED));
+    world.hear(PEER, &request(3));
+    assert_eq!(survived(&world), Some(19_750));
+    world.wait(60_000);
+    world.reader.contact(at("198.51.100.1:3478"), world.now);
+    world.hear(PEER, &request(4));
+    assert_eq!(survived(&world), Some(19_750));
+    // datagrams that are not STUN refresh it as well
+    world.wait(60_000);
+    world.reader.on_request(at(BASE), at(PEER), &request(5), false, world.now);
+    assert_eq!(survived(&world), Some(19_750));
+    // nor does a stranger, a forger or a replay
+    world.wait(60_000).hear("192.0.2.77:7", &request(6));
+    world.wait(60_000).hear(PEER, &request(5));
+    world.wait(60_000).hear(PEER, &signed(BINDING_REQUEST, id(7), &[], "a-guess"));
+    assert_eq!(survived(&world), Some(19_750));
+    world.wait(30_000).hear(PEER, &request(8));
+    assert_eq!(survived(&world), Some(29_750));
+    world.wait(100).hear(PEER, &request(9));
+    assert_eq!(survived(&world), Some(29_750), "the longest");
+}
+
+#[test]
+fn without_credentials_nothing_is_read() {
+    let mut world = World { reader: PeerReader::new(), now: Instant::now() };
+    world.check(1, PEER);
+    world.answer(PEER, &success(1, MAPPED));
+    assert!(!world.hear(PEER, &request(1)));
+    assert_eq!((world.counts(), world.dropped()), ((0, 0, 0), PeerDropped::default()));
+}
+
+#[test]
+fn the_signature_is_the_one_that_the_library_makes() {
+    // user name, priority and the like come in front of it, and every length of padding
+    struct Software(usize);
+    impl Setter for Software {
+        fn add_to(&self, message: &mut Message) -> Result<(), stun::Error> {
+            message.add(stun::attributes::ATTR_SOFTWARE, &vec![b'x'; self.0]);
+            Ok(())
+        }
+    }
+    for length in 0..40 {
+        let mut world = World::new();
+        let datagram = signed(BINDING_REQUEST, id(1), &[&Software(length)], OURS);
+        assert!(world.hear(PEER, &datagram), "{length}");
+        // and each of its bytes matters up to its end; the fingerprint behind it does not
+        for at in 0..datagram.len() - 8 {
+            let mut changed = datagram.clone();
+            changed[at] ^= 0x10;
+            let header_is_stun = Header::peek(&changed).is_some();
+            assert!(!header_is_stun || !world.hear(PEER, &changed), "{length}: byte {at}");
+        }
+    }
+}
+
+// on real sockets
+
+/// A peer by hand: answers every check with `lie`, or with the truth.
+async fn by_hand(socket: &UdpSocket, pwd: &str, lie: Option<SocketAddr>) {
+    let mut buffer = [0; 1500];
+    loop {
+        let (length, source) = socket.recv_from(&mut buffer).await.unwrap();
+        let Some(header) = Header::peek(&buffer[..length]).filter(|header| header.is_binding_request) else { continue };
+        let mapped = mapped_to(lie.unwrap_or(source));
+        socket.send_to(&signed(BINDING_SUCCESS, header.id, &[&mapped], pwd), source).await.unwrap();
+    }
+}
+
+fn remote(pwd: &str, address: SocketAddr) -> RemoteDescription {
+    RemoteDescription {
+        credentials: Credentials { ufrag: "hand".into(), pwd: pwd.into() },
+        candidates: vec![RemoteCandidate { address, kind: CandidateKind::Host, priority: 1 }],
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_lies_about_our_mapping_is_quoted_and_changes_no_verdict() {
+    let servers = [Responder::bind("127.0.0.1:0").await.unwrap(), Responder::bind("127.0.0.2:0").await.unwrap()];
+    let base = base().await;
+    base.gather(&[servers[0].server(), servers[1].server()], &GatherConfig::default()).await;
+    let before = base.summary();
+    assert_eq!(before.nat_type(), NatType::Open);
+
+    let pwd = "p".repeat(32);
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let answering = by_hand(&socket, &pwd, Some(at("203.0.113.66:666")));
+    let connecting = agent.connect(remote(&pwd, socket.local_addr().unwrap()), Duration::from_millis(400));
+    tokio::select! { () = answering => {}, _ = connecting => {} }
+    let view = base.peer_view();
+    assert!(view.checks.answered > 0);
+    assert!(view.evidence.answers().all(|o| o.mapped == at("203.0.113.66:666")));
+    assert_eq!(view.evidence.summary(&base.evidence()).toward_peer, TowardPeer::Unobserved, "there is no NAT");
+    assert_eq!(base.summary(), before);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_rebinding_is_an_event_with_the_old_and_the_new_verdict() {
+    let base = base().await;
+    let mut rebindings = base.rebindings();
+    let pwd = "p".repeat(32);
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let answering = async {
+        // the truth for a while, then a lie
+        let _ = tokio::time::timeout(Duration::from_millis(500), by_hand(&socket, &pwd, None)).await;
+        by_hand(&socket, &pwd, Some(at("203.0.113.66:666"))).await;
+    };
+    let address = socket.local_addr().unwrap();
+    let connected = async {
+        let _path = agent.connect(remote(&pwd, address), Duration::from_secs(5)).await;
+        rebindings.changed().await.unwrap();
+        *rebindings.borrow_and_update()
+    };
+    let rebinding = tokio::select! {
+        () = answering => None,
+        rebinding = tokio::time::timeout(Duration::from_secs(9), connected) => rebinding.unwrap(),
+    };
+    let rebinding = rebinding.unwrap();
+    assert_eq!((rebinding.number, rebinding.was, rebinding.is), (1, TowardPeer::Unobserved, TowardPeer::Unobserved));
+    assert_eq!(base.peer_view().rebindings, 1);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn two_agents_read_each_others_checks_and_drop_none() {
+    let (left, right) = (base().await, base().await);
+    let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default()).await.unwrap();
+    let describe = |base: &Base, agent: &IceAgent| RemoteDescription {
+        credentials: agent.credentials().clone(),
+        ..remote("x", base.local_addrs().next().unwrap())
+    };
+    let (to_a, to_b) = (describe(&left, &a), describe(&right, &b));
+    let second = Duration::from_secs(5);
+    let paths = tokio::join!(a.connect(to_b, second), b.connect(to_a, second));
+    assert!(paths.0.is_ok() && paths.1.is_ok());
+    for base in [&left, &right] {
+        let view = base.peer_view();
+        assert!(view.checks.sent >= view.checks.answered && view.checks.answered > 0, "{:?}", view.checks);
+        assert!(view.checks.received > 0);
+        assert_eq!((view.dropped, view.rebindings), (PeerDropped::default(), 0));
+    }
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
+async fn what_waits_before_the_first_check_came_uninvited() {
+    let base = base().await;
+    let address = base.local_addrs().next().unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let pwd = "p".repeat(32);
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let check = signed(BINDING_REQUEST, id(1), &[], &agent.credentials().pwd);
+    socket.send_to(&check, address).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // checks go to the very address that it came from
+    let _ = agent.connect(remote(&pwd, socket.local_addr().unwrap()), Duration::from_millis(50)).await;
+    let arrivals: Vec<_> = base.peer_view().evidence.arrivals().collect();
+    assert_eq!(arrivals.len(), 1);
+    assert_eq!((arrivals[0].source, arrivals[0].contact), (socket.local_addr().unwrap(), Contact::Nobody));
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_thousand_authenticated_ports_are_let_in_no_further_than_a_peer_can_have() {
+    let base = base().await;
+    let address = base.local_addrs().next().unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let pwd = agent.credentials().pwd.clone();
+    let flood = async {
+        for number in 0..1_000 {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            socket.send_to(&signed(BINDING_REQUEST, id(number), &[], &pwd), address).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let nobody = at("127.0.0.1:9");
+    let connecting = agent.connect(remote(&"x".repeat(32), nobody), Duration::from_secs(9));
+    tokio::select! { () = flood => {}, _ = connecting => {} }
+    let view = base.peer_view();
+    assert!(view.checks.received > 500, "{:?}", view.checks);
+    assert!(base.dropped().too_many_peers > 400, "{:?}", base.dropped());
+    assert!(view.evidence.arrivals().len() <= MAX_ARRIVALS);
+    assert!(view.evidence.overflow() > 0);
+    agent.close().await;
+}

@@ -1,0 +1,148 @@
+//! Why two hosts did not meet, as far as the checks and the summaries of both prove it.
+
+use core::net::IpAddr;
+
+use crate::evidence::Evidence;
+use crate::outlook::{Outlook, Path, Reason};
+use crate::scope::Scope;
+use crate::summary::{Filtering, Mapping, NatSummary, NatType};
+
+/// Fewest checks in a row without an answer that are no accident: with three of ten packets lost each way, all five of a
+/// working pair get lost once in thirty times.
+const ENOUGH: u32 = 5;
+
+/// The connectivity checks of an attempt (RFC 8445 section 7), all pairs together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+pub struct Checks {
+    /// Binding requests sent to the peer.
+    pub sent: u32,
+    /// Of these, how many an authenticated response came back to.
+    pub answered: u32,
+    /// Authenticated Binding requests of the peer that came in.
+    pub received: u32,
+    /// Binding requests sent after the first of these.
+    pub sent_since_received: u32,
+}
+
+/// Why an attempt failed, as far as the evidence of both sides proves it.
+///
+/// ```
+/// use nat_summary::{Checks, Evidence, FailureCause};
+///
+/// let nothing = Evidence::new();
+/// let one_way = Checks { sent: 9, received: 3, sent_since_received: 8, ..Checks::default() };
+/// assert_eq!(FailureCause::of(&nothing.summary(), None, one_way, false), FailureCause::ChecksOneWay);
+/// assert_eq!(FailureCause::of(&nothing.summary(), None, Checks::default(), false), FailureCause::Unknown);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum FailureCause {
+    /// Both NATs send from ports nobody could foresee.
+    BothSymmetric,
+    /// Nothing of the peer ever came in, though nothing in front of this host would have kept it out.
+    PeerSilent,
+    /// UDP does not get out of this host's network, or not back in.
+    UdpBlocked,
+    /// The peer sends from a port nobody could foresee, and the NAT in front of this host lets in none it did not send
+    /// to.
+    FilteredHere,
+    /// The peer's checks came in, and none of ours was answered.
+    ChecksOneWay,
+    /// A pair was found, and the handshake over it failed.
+    Dtls,
+    /// The evidence proves none of these.
+    #[default]
+    Unknown,
+}
+
+impl FailureCause {
+    /// Every cause there is.
+    pub const ALL: &'static [Self] = &[
+        Self::BothSymmetric,
+        Self::PeerSilent,
+        Self::UdpBlocked,
+        Self::FilteredHere,
+        Self::ChecksOneWay,
+        Self::Dtls,
+        Self::Unknown,
+    ];
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BothSymmetric => "both_symmetric",
+            Self::PeerSilent => "peer_silent",
+            Self::UdpBlocked => "udp_blocked",
+            Self::FilteredHere => "filtered_here",
+            Self::ChecksOneWay => "checks_one_way",
+            Self::Dtls => "dtls",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The cause of a failure. `ours` is the verdict on this host, `theirs` what the peer advertised, `paired` whether a
+    /// pair of candidates worked before the end.
+    ///
+    /// Silence alone names no cause: a peer that sends nothing, and one whose packets are kept out, look the same from
+    /// here. It takes what would have kept them out, or the proof that nothing would.
+    #[must_use]
+    pub fn of(ours: &NatSummary, theirs: Option<&Evidence>, checks: Checks, paired: bool) -> Self {
+        if paired {
+            return Self::Dtls;
+        }
+        if checks.answered > 0 {
+            return Self::Unknown;
+        }
+        if checks.received > 0 {
+            return if checks.sent_since_received >= ENOUGH { Self::ChecksOneWay } else { Self::Unknown };
+        }
+        if ours.nat_type() == NatType::UdpBlocked {
+            return Self::UdpBlocked;
+        }
+        let Some(theirs) = theirs.filter(|_| checks.sent >= ENOUGH) else { return Self::Unknown };
+        let outlook = Outlook::between(ours, &theirs.summary());
+        let strict_here = has_one_mapping(ours) && ours.filtering() == Filtering::AddressAndPortDependent;
+        let lets_in_anybody = has_one_mapping(ours) && ours.filtering() == Filtering::EndpointIndependent;
+        match (outlook.path, outlook.reason) {
+            (Path::Relay, Reason::BothDependent) => Self::BothSymmetric,
+            (Path::Relay, Reason::PortFiltered) if strict_here => Self::FilteredHere,
+            _ if lets_in_anybody || nothing_between(ours, theirs) => Self::PeerSilent,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl core::fmt::Display for FailureCause {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whoever sends to the advertised address sends to where this host sends from (RFC 4787 section 4.1).
+fn has_one_mapping(ours: &NatSummary) -> bool {
+    ours.mapping() == Mapping::EndpointIndependent || ours.is_natted() == Some(false)
+}
+
+/// Neither side has a NAT, so each sends from exactly where the other sends to: no state of a firewall in between can
+/// keep out both. The peer: every candidate of its list is a host's that reaches as far as we do.
+fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
+    let Some(base) = ours.speaking_base() else { return false };
+    let list = theirs.list().unwrap_or_default();
+    let hosts = [list.local_hosts, list.confined_hosts, list.maybe_global_hosts].map(usize::from).iter().sum();
+    let reaches = |ip: &IpAddr| match Scope::of(*ip) {
+        Scope::Global => base.base_scope() == Some(Scope::Global),
+        Scope::Loopback => base.base_scope() == Some(Scope::Loopback),
+        _ => false,
+    };
+    // a name hides who it is, and a relayed or reflexive candidate may be a NAT's
+    base.natted == Some(false)
+        && list.signs_of_life == 0
+        && theirs.observed().is_empty()
+        && hosts > 0
+        && theirs.locals().len() == hosts
+        && theirs.locals().iter().all(reaches)
+        && theirs.locals().iter().any(|ip| ip.is_ipv4() == base.base.is_ipv4())
+}

@@ -1,0 +1,460 @@
+//! The NAT as the peer sees it: what its connectivity checks proved, kept apart from what the servers said.
+//!
+//! All of it is authenticated, and all of it is still only the peer's word or the peer's packets: no verdict of the
+//! servers is ever changed by it.
+
+use core::net::{IpAddr, SocketAddr};
+
+use crate::Rule;
+use crate::classify::{natted, summarize};
+use crate::evidence::{Admission, Evidence, Observation, Seen};
+use crate::packed::{Endpoint, Sorted};
+use crate::scope::Scope;
+use crate::summary::{Filtering, Mapping};
+
+/// Most arrivals kept. What is beyond is counted in [`PeerEvidence::overflow`].
+pub const MAX_ARRIVALS: usize = 32;
+
+const FEW_ARRIVALS: usize = 2;
+
+/// How the NAT mapped the base toward the peer, against the mapping that was advertised to it.
+///
+/// The peer's Binding responses carry XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Some NATs keep a mapping toward every
+/// server and change it toward a peer whose packet came in first.
+///
+/// ```
+/// assert_eq!(nat_summary::TowardPeer::Changed.as_str(), Some("changed"));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum TowardPeer {
+    /// No response of the peer was read, or none that crossed a NAT, or there is nothing to compare it with.
+    #[default]
+    Unobserved,
+    /// As advertised.
+    Kept,
+    /// Another address or port.
+    Changed,
+}
+
+impl TowardPeer {
+    /// Every one there is.
+    pub const ALL: &'static [Self] = &[Self::Unobserved, Self::Kept, Self::Changed];
+
+    /// Its word; none where nothing was observed.
+    #[must_use]
+    pub const fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Unobserved => None,
+            Self::Kept => Some("kept"),
+            Self::Changed => Some("changed"),
+        }
+    }
+}
+
+/// What packets that came in proved of how the NAT filters (RFC 4787 section 5). Silence proves nothing.
+///
+/// ```
+/// use nat_summary::{Filtering, FilteringSeen};
+/// assert_eq!(FilteringSeen::Independent.proven(), Filtering::EndpointIndependent);
+/// assert_eq!(FilteringSeen::AtMostAddressDependent.proven(), Filtering::Unknown);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum FilteringSeen {
+    /// Nothing came in that proves anything.
+    #[default]
+    Unobserved,
+    /// An authenticated check came in from an address that had been sent to, but a port that had not: no stricter than
+    /// address-dependent.
+    AtMostAddressDependent,
+    /// One came in from an address that was never sent to: endpoint-independent.
+    Independent,
+}
+
+impl FilteringSeen {
+    /// Every one there is.
+    pub const ALL: &'static [Self] = &[Self::Unobserved, Self::AtMostAddressDependent, Self::Independent];
+
+    /// Its word; none where nothing was observed.
+    #[must_use]
+    pub const fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Unobserved => None,
+            Self::AtMostAddressDependent => Some("at_most_address_dependent"),
+            Self::Independent => Some("independent"),
+        }
+    }
+
+    /// The filtering, where it is proven: half a proof is none.
+    #[must_use]
+    pub const fn proven(self) -> Filtering {
+        match self {
+            Self::Independent => Filtering::EndpointIndependent,
+            _ => Filtering::Unknown,
+        }
+    }
+}
+
+/// On whose word a mapping was decided.
+///
+/// ```
+/// use nat_summary::{Evidence, PeerEvidence, Word};
+/// assert_eq!(PeerEvidence::new().summary(&Evidence::new()).word, Word::Nobody);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Word {
+    /// It was not decided.
+    #[default]
+    Nobody,
+    /// The servers' alone.
+    Servers,
+    /// The peer's as well. It may lie.
+    Peer,
+}
+
+/// Who had been sent to when a packet came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum Contact {
+    /// Its address, on other ports only.
+    OtherPort,
+    /// Nobody at its address.
+    Nobody,
+}
+
+/// An authenticated Binding request of the peer, from where nothing had been sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Arrival {
+    /// The local socket it came in on.
+    pub base: SocketAddr,
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// Who had been sent to from this base before it was read.
+    pub contact: Contact,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Arrived {
+    base: Endpoint,
+    source: Endpoint,
+    contact: Contact,
+}
+
+impl From<Arrived> for Arrival {
+    fn from(arrived: Arrived) -> Self {
+        Self { base: arrived.base.into(), source: arrived.source.into(), contact: arrived.contact }
+    }
+}
+
+/// What the peer's connectivity checks showed of the NAT: the mapping that its responses report, and its requests that
+/// came in uninvited.
+///
+/// Facts come in one at a time and in any order, and the size is fixed. Whoever hands them in has verified them: the
+/// transaction is one's own, the source is right, the integrity holds.
+///
+/// ```
+/// use nat_summary::{Evidence, Observation, PeerEvidence, TowardPeer};
+///
+/// let seen = |server: &str, mapped: &str| {
+///     Ok::<_, core::net::AddrParseError>(Observation {
+///         base: "192.168.1.5:50000".parse()?,
+///         server: server.parse::<core::net::SocketAddr>()?.into(),
+///         mapped: mapped.parse()?,
+///         sequence: 0,
+///     })
+/// };
+/// let mut servers = Evidence::new();
+/// servers.observe(seen("198.51.100.1:3478", "203.0.113.7:50000")?);
+/// servers.observe(seen("198.51.100.2:3478", "203.0.113.7:50000")?);
+/// let mut peer = PeerEvidence::new();
+/// peer.answered(seen("192.0.2.9:40000", "203.0.113.7:61000")?);
+/// // every server agrees, and yet the peer is sent to from another port
+/// assert_eq!(peer.summary(&servers).toward_peer, TowardPeer::Changed);
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct PeerEvidence {
+    answers: Evidence,
+    arrivals: Sorted<Arrived, FEW_ARRIVALS, MAX_ARRIVALS>,
+    overflow: u32,
+}
+
+impl Default for PeerEvidence {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PartialEq for PeerEvidence {
+    fn eq(&self, other: &Self) -> bool {
+        self.answers == other.answers
+            && self.arrivals.as_slice() == other.arrivals.as_slice()
+            && self.overflow == other.overflow
+    }
+}
+
+impl Eq for PeerEvidence {}
+
+/// What the peer showed of the NAT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct PeerSummary {
+    /// How the base was mapped toward the peer, by its own word.
+    pub toward_peer: TowardPeer,
+    /// What came in uninvited.
+    pub filtering: FilteringSeen,
+    /// How the NAT maps, if the peer is taken as one more vantage point where the servers leave it open.
+    pub mapping: Mapping,
+    /// The rule that decided `mapping`, or why none could.
+    pub rule: Rule,
+    /// On whose word.
+    pub word: Word,
+    /// Addresses of the peer that reported a mapping.
+    pub answers: u16,
+}
+
+impl PeerEvidence {
+    /// Nothing observed yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        const ANY: Endpoint = Endpoint { ip: crate::packed::Ip::UNSPECIFIED, port: 0 };
+        let filler = Arrived { base: ANY, source: ANY, contact: Contact::OtherPort };
+        Self { answers: Evidence::new(), arrivals: Sorted::new(filler), overflow: 0 }
+    }
+
+    /// The peer answered a Binding request: [`Observation::server`] is the address it was asked at and answered from.
+    pub fn answered(&mut self, observation: Observation) -> Admission {
+        self.answers.see(Seen::new(&observation, None))
+    }
+
+    /// A Binding request of the peer came in uninvited.
+    pub fn arrived(&mut self, arrival: Arrival) -> Admission {
+        let arrived = Arrived { base: arrival.base.into(), source: arrival.source.into(), contact: arrival.contact };
+        let at = self.arrivals.as_slice().partition_point(|a| (a.base, a.source) < (arrived.base, arrived.source));
+        if let Some(known) = self.arrivals.as_mut_slice().get_mut(at) {
+            if (known.base, known.source) == (arrived.base, arrived.source) {
+                let stronger = known.contact < arrived.contact;
+                known.contact = known.contact.max(arrived.contact);
+                return if stronger { Admission::Kept } else { Admission::Superseded };
+            }
+        }
+        if self.arrivals.insert(at, arrived) {
+            self.overflow = self.overflow.saturating_add(1);
+            Admission::Overflow
+        } else {
+            Admission::Kept
+        }
+    }
+
+    /// Takes in all of `other`, as if its facts had come here.
+    pub fn merge(&mut self, other: &Self) {
+        self.answers.merge(&other.answers);
+        for arrival in other.arrivals() {
+            self.arrived(arrival);
+        }
+        self.overflow = self.overflow.saturating_add(other.overflow);
+    }
+
+    /// What the peer reported, by base, then its address; the latest of each.
+    pub fn answers(&self) -> impl ExactSizeIterator<Item = Observation> + '_ {
+        self.answers.observations()
+    }
+
+    /// What came in uninvited, by base, then source.
+    pub fn arrivals(&self) -> impl ExactSizeIterator<Item = Arrival> + '_ {
+        self.arrivals.as_slice().iter().map(|arrived| (*arrived).into())
+    }
+
+    /// Facts that had no room.
+    #[must_use]
+    pub const fn overflow(&self) -> u32 {
+        self.overflow.saturating_add(self.answers.discarded().overflow)
+    }
+
+    /// Reported addresses that no NAT can have mapped anything to.
+    #[must_use]
+    pub const fn impossible(&self) -> u32 {
+        self.answers.discarded().impossible
+    }
+
+    /// The verdict, beside that of the servers asked from the same bases.
+    #[must_use]
+    pub fn summary(&self, servers: &Evidence) -> PeerSummary {
+        let answers = self.answers.observed();
+        let crowded = self.answers.crowded().observations;
+        let (mapping, rule, word) = mapping_with_peer(servers, answers, crowded);
+        PeerSummary {
+            toward_peer: toward_peer(servers, answers, crowded),
+            filtering: filtering(servers, answers, self.arrivals.as_slice()),
+            mapping,
+            rule,
+            word,
+            answers: u16::try_from(answers.len()).unwrap_or(u16::MAX),
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn lose(&mut self, overflow: u32) {
+        self.overflow = self.overflow.saturating_add(overflow);
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) const fn parts(&self) -> (&Evidence, u32) {
+        (&self.answers, self.overflow)
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn merge_answers(&mut self, answers: &Evidence) {
+        self.answers.merge(answers);
+    }
+}
+
+impl TowardPeer {
+    /// One report of the peer against what `servers` saw of the same base, and so what was advertised (RFC 4787 section
+    /// 4.1).
+    ///
+    /// Unobserved if it did not cross a NAT, or if no server answered that base. Of a wildcard base it is not known which
+    /// way a packet left: there it can be kept, never changed.
+    #[must_use]
+    pub fn against(servers: &Evidence, report: &Observation) -> Self {
+        let report = Seen::new(report, None);
+        against(servers, &report)
+    }
+}
+
+fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
+    if !is_natted(servers, report) {
+        return TowardPeer::Unobserved;
+    }
+    let wildcard = report.base().ip.is_unspecified();
+    let same_base = |seen: &&Seen| {
+        if wildcard {
+            seen.base().port == report.base().port && seen.mapped().ip.is_v4() == report.mapped().ip.is_v4()
+        } else {
+            seen.same_group(report)
+        }
+    };
+    let mut advertised = servers.observed().iter().filter(same_base).peekable();
+    let nothing = advertised.peek().is_none() || report.base().port == 0;
+    if nothing {
+        TowardPeer::Unobserved
+    } else if advertised.any(|seen| seen.same_mapping(report)) {
+        TowardPeer::Kept
+    } else if wildcard {
+        TowardPeer::Unobserved
+    } else {
+        TowardPeer::Changed
+    }
+}
+
+/// Toward the peer (RFC 4787 section 4.1): changed if some address of the peer saw another mapping than was advertised.
+/// What had no room may have been the one: then nothing is called kept.
+fn toward_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> TowardPeer {
+    let mut kept = false;
+    for report in answers {
+        match against(servers, report) {
+            TowardPeer::Changed => return TowardPeer::Changed,
+            TowardPeer::Kept => kept = true,
+            TowardPeer::Unobserved => {}
+        }
+    }
+    if kept && !crowded { TowardPeer::Kept } else { TowardPeer::Unobserved }
+}
+
+/// Whether a report went through a NAT: the reported address is none of the host's own, and no server says that this
+/// base has no NAT in front of it.
+fn is_natted(servers: &Evidence, report: &Seen) -> bool {
+    let mapped = report.mapped().ip;
+    let open =
+        |seen: &Seen| seen.same_group(report) && natted(seen.mapped().ip, seen.base().ip, servers) == Some(false);
+    natted(mapped, report.base().ip, servers) == Some(true) && !servers.observed().iter().any(open)
+}
+
+/// The mapping with the peer as one more vantage point (RFC 4787 section 4.1, by the rules for servers). Where the
+/// servers decide, they alone do. Where they do not, the peer's reports count like answers, except that none replaces
+/// a server's, and none counts that came by way of our own external address: how a NAT turns packets around is its own
+/// affair.
+fn mapping_with_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> (Mapping, Rule, Word) {
+    let by_servers = summarize(servers);
+    let (mapping, rule) = (by_servers.mapping(), by_servers.speaking_base().map_or(by_servers.rule(), |b| b.rule));
+    if mapping != Mapping::Unknown {
+        return (mapping, rule, Word::Servers);
+    }
+    if by_servers.is_natted() == Some(false) {
+        return (mapping, rule, Word::Nobody);
+    }
+    let mut both = servers.clone();
+    for report in answers.iter().filter(|report| is_natted(servers, report)) {
+        let is_taken = |seen: &Seen| seen.same_group(report) && seen.same_server(report);
+        let turns_around = |seen: &Seen| report.is_of(seen.mapped().ip);
+        if !servers.observed().iter().any(|seen| is_taken(seen) || turns_around(seen)) {
+            both.see(*report);
+        }
+    }
+    let with_peer = summarize(&both);
+    match with_peer.speaking_base() {
+        // what had no room may have been the one that differs
+        Some(base) if crowded && base.mapping == Mapping::EndpointIndependent => {
+            (Mapping::Unknown, Rule::Crowded, Word::Nobody)
+        }
+        Some(base) if crowded && base.mapping == Mapping::AddressDependent => {
+            (Mapping::Dependent, Rule::ServersDiffer, Word::Peer)
+        }
+        Some(base) if base.mapping != Mapping::Unknown => (base.mapping, base.rule, Word::Peer),
+        _ => (mapping, rule, Word::Nobody),
+    }
+}
+
+/// Filtering (RFC 4787 section 5), by what came in: from an address never sent to, endpoint-independent; from another
+/// port of one that was, address-dependent at most. It has to have crossed the NAT of a base that servers say has one.
+fn filtering(servers: &Evidence, answers: &[Seen], arrivals: &[Arrived]) -> FilteringSeen {
+    let counts = |arrived: &&Arrived| has_nat(servers, arrived) && crossed(servers, answers, arrived);
+    let proof = |arrived: &Arrived| match arrived.contact {
+        Contact::Nobody => FilteringSeen::Independent,
+        Contact::OtherPort => FilteringSeen::AtMostAddressDependent,
+    };
+    arrivals.iter().filter(counts).map(proof).max().unwrap_or_default()
+}
+
+/// Whether servers say that a NAT stands in front of the base an arrival came in on. The peer's word does not do: it
+/// would make a proof out of a lie.
+fn has_nat(servers: &Evidence, arrived: &Arrived) -> bool {
+    let of_base = |s: &&Seen| s.base() == arrived.base && s.mapped().ip.is_v4() == arrived.source.ip.is_v4();
+    let mut seen = servers.observed().iter().filter(of_base).peekable();
+    arrived.base.port != 0
+        && seen.peek().is_some()
+        && seen.all(|s| natted(s.mapped().ip, s.base().ip, servers) == Some(true))
+}
+
+/// Whether a packet from `arrived.source` came through the NAT. Not from the host itself, its subnet, its own external
+/// address or a neighbour of that, which may be the same NAT's; nor from where the peer sees the base as it is. Otherwise
+/// it did where the base's own address reaches less far than the source's.
+fn crossed(servers: &Evidence, answers: &[Seen], arrived: &Arrived) -> bool {
+    let (source, base) = (IpAddr::from(arrived.source.ip), IpAddr::from(arrived.base.ip));
+    let near = |ip: IpAddr| is_near(ip, source);
+    let mut external = servers.observed().iter().chain(answers).map(|seen| IpAddr::from(seen.mapped().ip));
+    let mut reports = answers.iter().filter(|s| s.base() == arrived.base && s.is_of(arrived.source.ip));
+    !near(base)
+        && !servers.locals().iter().copied().any(near)
+        && !external.any(near)
+        && reports.all(|report| is_natted(servers, report))
+        && !base.is_unspecified()
+        && !Scope::of(base).is_global()
+        && Scope::of(source).is_global()
+}
+
+/// Whether two addresses may be of one network: the first 24 bits of IPv4, 48 of IPv6.
+fn is_near(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.to_bits() >> 8 == b.to_bits() >> 8,
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() >> 80 == b.to_bits() >> 80,
+        _ => false,
+    }
+}

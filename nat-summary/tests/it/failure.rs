@@ -1,0 +1,181 @@
+//! Every cause of a failure, over every kind of host, peer and count of checks there is.
+
+use std::net::SocketAddr;
+
+use nat_summary::{
+    Candidate, Checks, Evidence, FailureCause, Filtering, Mapping, NatSummary, NatType, Observation, Outcome, Outlook,
+    Path, Reason, ServerId,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Host {
+    Nothing,
+    Blocked,
+    Open,
+    Loopback,
+    Cone,
+    OneServer,
+    Symmetric,
+}
+
+const HOSTS: [Host; 7] =
+    [Host::Nothing, Host::Blocked, Host::Open, Host::Loopback, Host::Cone, Host::OneServer, Host::Symmetric];
+const FILTERINGS: [Filtering; 4] = [
+    Filtering::Unknown,
+    Filtering::EndpointIndependent,
+    Filtering::AddressDependent,
+    Filtering::AddressAndPortDependent,
+];
+
+fn ours(host: Host, filtering: Filtering) -> NatSummary {
+    let mut evidence = Evidence::new();
+    let (base, mapped): (&str, &[u16]) = match host {
+        Host::Nothing => ("192.168.1.5:50000", &[]),
+        Host::Blocked => {
+            evidence.asked(ServerId::named("stun.example.org", 1), Outcome::TimedOut);
+            ("192.168.1.5:50000", &[])
+        }
+        Host::Open | Host::Loopback => ("", &[50_000, 50_000]),
+        Host::Cone => ("192.168.1.5:50000", &[50_000, 50_000]),
+        Host::OneServer => ("192.168.1.5:50000", &[50_000]),
+        Host::Symmetric => ("192.168.1.5:50000", &[50_000, 50_001]),
+    };
+    for (n, port) in (1..).zip(mapped) {
+        let (base, mapped): (SocketAddr, SocketAddr) = match host {
+            Host::Open => (([203, 0, 113, 7], 50_000).into(), ([203, 0, 113, 7], *port).into()),
+            Host::Loopback => (([127, 0, 0, 1], 50_000).into(), ([127, 0, 0, 1], *port).into()),
+            _ => (base.parse().unwrap(), ([203, 0, 113, 7], *port).into()),
+        };
+        let server = ServerId::Address([198, 51, 100, n].into(), 3478);
+        evidence.observe(Observation { base, server, mapped, sequence: n.into() });
+    }
+    evidence.summary().with_filtering(filtering)
+}
+
+/// What the peer advertised.
+const THEIRS: [(&str, &[&str]); 8] = [
+    ("nothing", &[]),
+    ("public", &["192.0.2.9 40000 typ host"]),
+    ("loopback", &["127.0.0.1 40000 typ host"]),
+    ("private, no server asked", &["10.0.0.9 40000 typ host"]),
+    ("hidden", &["7a3b.local 40000 typ host"]),
+    (
+        "cone",
+        &[
+            "10.0.0.9 40000 typ host",
+            "192.0.2.9 40000 typ srflx raddr 10.0.0.9 rport 40000",
+            "192.0.2.9 40000 typ srflx raddr 10.0.0.9 rport 40000",
+        ],
+    ),
+    (
+        "symmetric",
+        &[
+            "10.0.0.9 40000 typ host",
+            "192.0.2.9 40000 typ srflx raddr 10.0.0.9 rport 40000",
+            "192.0.2.9 40001 typ srflx raddr 10.0.0.9 rport 40000",
+        ],
+    ),
+    ("public, relay", &["192.0.2.9 40000 typ host", "192.0.2.50 40000 typ relay raddr 192.0.2.9 rport 40000"]),
+];
+
+fn theirs(candidates: &[&str]) -> Evidence {
+    let lines: Vec<String> = candidates.iter().map(|rest| format!("candidate:1 1 udp 1 {rest}")).collect();
+    Evidence::from_candidates(lines.iter().map(|line| Candidate::parse(line).unwrap()))
+}
+
+fn checks(sent: u32, answered: u32, received: u32, sent_since_received: u32) -> Checks {
+    let mut checks = Checks::default();
+    (checks.sent, checks.answered) = (sent, answered);
+    (checks.received, checks.sent_since_received) = (received, sent_since_received);
+    checks
+}
+
+/// The rules, in the words of the issue rather than the order of the code.
+fn expected(host: Host, filtering: Filtering, peer: Option<&str>, checks: Checks, paired: bool) -> FailureCause {
+    let nothing_came = checks.answered == 0 && checks.received == 0;
+    let tried = nothing_came && checks.sent >= 5;
+    let dependent = host == Host::Symmetric;
+    let lets_in =
+        filtering == Filtering::EndpointIndependent && matches!(host, Host::Open | Host::Loopback | Host::Cone);
+    let no_nat_between = matches!((host, peer), (Host::Open, Some("public")) | (Host::Loopback, Some("loopback")));
+    if paired {
+        FailureCause::Dtls
+    } else if checks.answered == 0 && checks.received > 0 && checks.sent_since_received >= 5 {
+        FailureCause::ChecksOneWay
+    } else if nothing_came && host == Host::Blocked {
+        FailureCause::UdpBlocked
+    } else if tried && dependent && peer == Some("symmetric") {
+        // the peer's is taken to filter by port, so it does not matter how ours does
+        FailureCause::BothSymmetric
+    } else if tried
+        && peer == Some("symmetric")
+        && !dependent
+        && filtering == Filtering::AddressAndPortDependent
+        && matches!(host, Host::Open | Host::Loopback | Host::Cone)
+    {
+        FailureCause::FilteredHere
+    } else if tried && peer.is_some() && (lets_in || no_nat_between) {
+        FailureCause::PeerSilent
+    } else {
+        FailureCause::Unknown
+    }
+}
+
+#[test]
+fn every_cause_is_named_where_it_is_proven_and_nowhere_else() {
+    let counts = [0, 1, 4, 5, 100];
+    let mut named = std::collections::BTreeMap::new();
+    for host in HOSTS {
+        for filtering in FILTERINGS {
+            let ours = ours(host, filtering);
+            for peer in std::iter::once(None).chain(THEIRS.iter().map(Some)) {
+                let evidence = peer.map(|(_, candidates)| theirs(candidates));
+                for sent in counts {
+                    for (answered, received, since) in
+                        [(0, 0, 0), (1, 0, 0), (1, 1, 9), (0, 1, 0), (0, 1, 4), (0, 1, 5), (0, 9, 99)]
+                    {
+                        for paired in [false, true] {
+                            let checks = checks(sent, answered, received, since);
+                            let cause = FailureCause::of(&ours, evidence.as_ref(), checks, paired);
+                            let name = peer.map(|(name, _)| *name);
+                            assert_eq!(
+                                cause,
+                                expected(host, filtering, name, checks, paired),
+                                "{host:?} {filtering:?} {name:?} {checks:?} {paired}"
+                            );
+                            *named.entry(cause).or_insert(0) += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(named.len(), FailureCause::ALL.len(), "each of them somewhere: {named:?}");
+}
+
+#[test]
+fn an_outlook_that_counts_on_a_cone_to_stay_one_blames_no_peer() {
+    // a kernel's masquerade reads like a cone, and changes the port toward a peer whose packet came in first
+    let (ours, theirs) = (ours(Host::Cone, Filtering::Unknown), theirs(THEIRS[5].1));
+    let outlook = Outlook::between(&ours, &theirs.summary());
+    assert_eq!((outlook.path, outlook.reason), (Path::Direct, Reason::BothIndependent));
+    assert_eq!(FailureCause::of(&ours, Some(&theirs), checks(50, 0, 0, 0), false), FailureCause::Unknown);
+}
+
+#[test]
+fn a_peer_that_asked_no_server_is_not_called_blocked() {
+    let theirs = theirs(THEIRS[3].1);
+    assert_eq!(theirs.summary().nat_type(), NatType::UdpBlocked, "all that a bare list can say");
+    for host in HOSTS {
+        let cause = FailureCause::of(&ours(host, Filtering::Unknown), Some(&theirs), checks(50, 0, 0, 0), false);
+        assert_eq!(cause == FailureCause::UdpBlocked, host == Host::Blocked, "{host:?}");
+    }
+}
+
+#[test]
+fn every_cause_has_a_word_of_its_own() {
+    let words: std::collections::BTreeSet<_> = FailureCause::ALL.iter().map(|cause| cause.as_str()).collect();
+    assert_eq!(words.len(), FailureCause::ALL.len());
+    assert_eq!(FailureCause::default().to_string(), "unknown");
+    assert_ne!(ours(Host::Symmetric, Filtering::Unknown).mapping(), Mapping::Unknown);
+}

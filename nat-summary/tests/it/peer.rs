@@ -1,0 +1,355 @@
+//! What the peer's checks prove, what they do not, and that they never change what the servers said.
+
+use std::net::SocketAddr;
+
+use nat_summary::{
+    Admission, Arrival, Contact, Evidence, Filtering, FilteringSeen, MAX_ARRIVALS, Mapping, Observation, Outcome,
+    PeerEvidence, Rule, TowardPeer, Word,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+const BASE: &str = "192.168.1.5:50000";
+const MAPPED: &str = "203.0.113.7:50000";
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn seen(base: &str, server: &str, mapped: &str, sequence: u32) -> Observation {
+    Observation { base: at(base), server: at(server).into(), mapped: at(mapped), sequence }
+}
+
+/// Servers of these addresses that all saw [`MAPPED`].
+fn servers(addresses: &[&str]) -> Evidence {
+    let mut evidence = Evidence::new();
+    evidence.local(at(BASE).ip());
+    for (sequence, address) in (0..).zip(addresses) {
+        evidence.observe(seen(BASE, address, MAPPED, sequence));
+    }
+    evidence
+}
+
+const TWO: [&str; 2] = ["198.51.100.1:3478", "198.51.100.2:3478"];
+
+fn reported(reports: &[(&str, &str)]) -> PeerEvidence {
+    let mut peer = PeerEvidence::new();
+    for (sequence, (target, mapped)) in (0..).zip(reports) {
+        peer.answered(seen(BASE, target, mapped, sequence));
+    }
+    peer
+}
+
+fn came_in(arrivals: &[(&str, Contact)]) -> PeerEvidence {
+    let mut peer = PeerEvidence::new();
+    for (source, contact) in arrivals {
+        peer.arrived(Arrival { base: at(BASE), source: at(source), contact: *contact });
+    }
+    peer
+}
+
+#[test]
+fn toward_the_peer_a_mapping_is_kept_or_changed_against_what_servers_saw() {
+    let cohort = servers(&TWO);
+    for (reports, expected) in [
+        (&[][..], TowardPeer::Unobserved),
+        (&[("192.0.2.9:4000", MAPPED)][..], TowardPeer::Kept),
+        (&[("192.0.2.9:4000", "203.0.113.7:61000")], TowardPeer::Changed),
+        (&[("192.0.2.9:4000", "203.0.113.8:50000")], TowardPeer::Changed),
+        (&[("192.0.2.9:4000", MAPPED), ("192.0.2.9:4001", "203.0.113.7:61000")], TowardPeer::Changed),
+        // on the same link there is no NAT between
+        (&[("192.168.1.9:4000", BASE)], TowardPeer::Unobserved),
+        (&[("192.168.1.9:4000", BASE), ("192.0.2.9:4000", MAPPED)], TowardPeer::Kept),
+        (&[("192.0.2.9:4000", "0.0.0.0:5")], TowardPeer::Unobserved),
+        // the latest report of one address stands
+        (&[("192.0.2.9:4000", "203.0.113.7:61000"), ("192.0.2.9:4000", MAPPED)], TowardPeer::Kept),
+        (&[("192.0.2.9:4000", MAPPED), ("192.0.2.9:4000", "203.0.113.7:61000")], TowardPeer::Changed),
+    ] {
+        assert_eq!(reported(reports).summary(&cohort).toward_peer, expected, "{reports:?}");
+    }
+}
+
+#[test]
+fn a_mapping_that_was_advertised_to_nobody_is_neither_kept_nor_changed() {
+    let peer = reported(&[("192.0.2.9:4000", MAPPED)]);
+    assert_eq!(peer.summary(&servers(&[])).toward_peer, TowardPeer::Unobserved);
+    let mut of_another_base = Evidence::new();
+    of_another_base.observe(seen("192.168.1.5:50001", TWO[0], MAPPED, 0));
+    assert_eq!(peer.summary(&of_another_base).toward_peer, TowardPeer::Unobserved);
+}
+
+#[test]
+fn a_symmetric_nat_keeps_a_mapping_only_if_it_is_one_of_those_advertised() {
+    let mut cohort = servers(&TWO[..1]);
+    cohort.observe(seen(BASE, TWO[1], "203.0.113.7:50009", 1));
+    let toward = |mapped| reported(&[("192.0.2.9:4000", mapped)]).summary(&cohort).toward_peer;
+    assert_eq!(toward("203.0.113.7:50009"), TowardPeer::Kept);
+    assert_eq!(toward("203.0.113.7:50010"), TowardPeer::Changed);
+}
+
+#[test]
+fn of_a_wildcard_base_nothing_is_called_changed() {
+    let mut peer = PeerEvidence::new();
+    let mut cohort = servers(&TWO);
+    peer.answered(seen("0.0.0.0:50000", "192.0.2.9:4000", MAPPED, 0));
+    assert_eq!(peer.summary(&cohort).toward_peer, TowardPeer::Kept);
+    peer.answered(seen("0.0.0.0:50000", "192.0.2.9:4000", "203.0.113.99:1", 1));
+    assert_eq!(peer.summary(&cohort).toward_peer, TowardPeer::Unobserved);
+    cohort.observe(seen("0.0.0.0:50000", TWO[0], "203.0.113.98:1", 9));
+    assert_eq!(peer.summary(&cohort).toward_peer, TowardPeer::Unobserved);
+}
+
+#[test]
+fn a_host_without_a_nat_has_no_mapping_to_keep() {
+    let mut cohort = Evidence::new();
+    for server in TWO {
+        cohort.observe(seen("198.51.100.77:50000", server, "198.51.100.77:50000", 0));
+    }
+    let mut peer = PeerEvidence::new();
+    peer.answered(seen("198.51.100.77:50000", "192.0.2.9:4000", "198.51.100.77:50000", 0));
+    peer.answered(seen("198.51.100.77:50000", "192.0.2.10:4000", "203.0.113.1:9", 1));
+    let summary = peer.summary(&cohort);
+    assert_eq!((summary.toward_peer, summary.word), (TowardPeer::Unobserved, Word::Servers));
+}
+
+#[test]
+fn with_one_server_or_none_the_peer_is_the_second_vantage_point_and_it_is_said_so() {
+    let one = servers(&TWO[..1]);
+    let verdict = |cohort: &Evidence, reports: &[(&str, &str)]| {
+        let summary = reported(reports).summary(cohort);
+        (summary.mapping, summary.rule, summary.word)
+    };
+    let (peer, other, moved) = ("192.0.2.9:4000", "192.0.2.10:4000", "203.0.113.7:61000");
+    let undecided = (Mapping::Unknown, Rule::TooFewServers, Word::Nobody);
+    assert_eq!(verdict(&one, &[]), undecided);
+    let agree = (Mapping::EndpointIndependent, Rule::ServersAgree, Word::Peer);
+    assert_eq!(verdict(&one, &[(peer, MAPPED)]), agree);
+    assert_eq!(verdict(&one, &[(peer, moved)]), (Mapping::Dependent, Rule::ServersDiffer, Word::Peer));
+    // without a server two addresses of the peer can do it, and one cannot
+    assert_eq!(verdict(&servers(&[]), &[(peer, MAPPED)]), (Mapping::Unknown, Rule::NothingObserved, Word::Nobody));
+    assert_eq!(verdict(&servers(&[]), &[(peer, MAPPED), (other, MAPPED)]), agree);
+    // two ports of one address never prove independence, whoever has the other port
+    assert_eq!(verdict(&one, &[("198.51.100.1:9", MAPPED)]), undecided);
+    assert_eq!(
+        verdict(&one, &[("198.51.100.1:9", moved)]),
+        (Mapping::AddressAndPortDependent, Rule::PortsOfOneServerDiffer, Word::Peer)
+    );
+    // what a peer says by way of a server's own address and port replaces nothing
+    assert_eq!(verdict(&one, &[(TWO[0], moved)]), undecided);
+    // nor does it say anything of the way out by way of our own external address, or of no NAT at all
+    assert_eq!(verdict(&one, &[("203.0.113.7:4000", moved)]), undecided);
+    assert_eq!(verdict(&one, &[("192.168.1.9:4000", BASE)]), undecided);
+}
+
+#[test]
+fn a_peer_that_lies_never_overrules_the_servers() {
+    let cohort = servers(&TWO);
+    let before = cohort.summary();
+    let mut peer = reported(&[("192.0.2.9:4000", "203.0.113.7:1"), ("192.0.2.10:4000", "8.8.8.8:2")]);
+    peer.answered(seen(BASE, TWO[0], "203.0.113.7:666", 99));
+    let summary = peer.summary(&cohort);
+    assert_eq!((summary.mapping, summary.rule, summary.word), (before.mapping(), before.rule(), Word::Servers));
+    assert_eq!(cohort.summary(), before);
+}
+
+#[test]
+fn a_packet_from_where_nobody_was_sent_to_proves_the_filter_open() {
+    let cohort = servers(&TWO);
+    let filtering = |arrivals: &[(&str, Contact)]| came_in(arrivals).summary(&cohort).filtering;
+    use Contact::{Nobody, OtherPort};
+    assert_eq!(filtering(&[]), FilteringSeen::Unobserved);
+    assert_eq!(filtering(&[("192.0.2.9:4000", OtherPort)]), FilteringSeen::AtMostAddressDependent);
+    assert_eq!(filtering(&[("192.0.2.9:4000", Nobody)]), FilteringSeen::Independent);
+    assert_eq!(filtering(&[("192.0.2.9:4000", OtherPort), ("192.0.2.8:1", Nobody)]), FilteringSeen::Independent);
+    for not_through_it in ["192.168.1.9:4000", "192.168.1.5:9", "203.0.113.7:9", "203.0.113.200:9", "10.0.0.1:9"] {
+        assert_eq!(filtering(&[(not_through_it, Nobody)]), FilteringSeen::Unobserved, "{not_through_it}");
+    }
+    assert_eq!(FilteringSeen::AtMostAddressDependent.proven(), Filtering::Unknown);
+}
+
+#[test]
+fn where_no_server_says_that_there_is_a_nat_nothing_is_proven_of_its_filter() {
+    let arrived = came_in(&[("192.0.2.9:4000", Contact::Nobody)]);
+    assert_eq!(arrived.summary(&servers(&[])).filtering, FilteringSeen::Unobserved);
+    // the peer's word does not make one
+    let mut with_word = reported(&[("192.0.2.10:4000", MAPPED)]);
+    with_word.merge(&arrived);
+    assert_eq!(with_word.summary(&servers(&[])).filtering, FilteringSeen::Unobserved);
+    // and a base without one proves nothing either
+    let mut open = servers(&TWO);
+    open.local(at(MAPPED).ip());
+    assert_eq!(arrived.summary(&open).filtering, FilteringSeen::Unobserved);
+    let global_base = Arrival { base: at("9.1.2.3:50000"), source: at("192.0.2.9:4000"), contact: Contact::Nobody };
+    let mut campus = Evidence::new();
+    campus.observe(seen("9.1.2.3:50000", TWO[0], MAPPED, 0));
+    let mut peer = PeerEvidence::new();
+    peer.arrived(global_base);
+    assert_eq!(peer.summary(&campus).filtering, FilteringSeen::Unobserved, "it may have come by a way without a NAT");
+}
+
+#[test]
+fn a_peer_that_sees_the_base_as_it_is_did_not_come_through_the_nat() {
+    let cohort = servers(&TWO);
+    let mut peer = came_in(&[("192.0.2.9:4000", Contact::Nobody)]);
+    peer.answered(seen(BASE, "192.0.2.9:4000", BASE, 0));
+    assert_eq!(peer.summary(&cohort).filtering, FilteringSeen::Unobserved);
+    peer.answered(seen(BASE, "192.0.2.9:4000", MAPPED, 1));
+    assert_eq!(peer.summary(&cohort).filtering, FilteringSeen::Independent);
+}
+
+#[test]
+fn a_flood_of_sources_is_bounded_counted_and_argued_from_no_further() {
+    let mut peer = PeerEvidence::new();
+    for port in 1..=10_000 {
+        peer.arrived(Arrival { base: at(BASE), source: ([192, 0, 2, 9], port).into(), contact: Contact::OtherPort });
+        peer.answered(Observation {
+            base: at(BASE),
+            server: SocketAddr::from(([192, 0, 2, 9], port)).into(),
+            mapped: at(MAPPED),
+            sequence: port.into(),
+        });
+    }
+    assert_eq!((peer.arrivals().len(), peer.answers().len()), (MAX_ARRIVALS, nat_summary::MAX_OBSERVATIONS));
+    assert_eq!(peer.overflow() as usize, 20_000 - MAX_ARRIVALS - nat_summary::MAX_OBSERVATIONS);
+    let summary = peer.summary(&servers(&TWO));
+    assert_eq!(summary.filtering, FilteringSeen::AtMostAddressDependent);
+    assert_eq!(summary.toward_peer, TowardPeer::Unobserved, "what had no room may have seen a change");
+    let summary = peer.summary(&servers(&TWO[..1]));
+    assert_eq!((summary.mapping, summary.word), (Mapping::Unknown, Word::Nobody), "or another mapping");
+}
+
+#[test]
+fn of_one_source_the_stronger_fact_stands() {
+    let mut peer = PeerEvidence::new();
+    let arrival = |contact| Arrival { base: at(BASE), source: at("192.0.2.9:4000"), contact };
+    assert_eq!(peer.arrived(arrival(Contact::OtherPort)), Admission::Kept);
+    assert_eq!(peer.arrived(arrival(Contact::Nobody)), Admission::Kept);
+    assert_eq!(peer.arrived(arrival(Contact::OtherPort)), Admission::Superseded);
+    assert_eq!(peer.arrivals().next().unwrap().contact, Contact::Nobody);
+}
+
+#[derive(Debug, Clone)]
+enum Fact {
+    Answered(Observation),
+    Arrived(Arrival),
+}
+
+fn peer_of<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> PeerEvidence {
+    let mut peer = PeerEvidence::new();
+    for fact in facts {
+        match fact {
+            Fact::Answered(observation) => peer.answered(*observation),
+            Fact::Arrived(arrival) => peer.arrived(*arrival),
+        };
+    }
+    peer
+}
+
+fn a_base() -> impl Strategy<Value = SocketAddr> {
+    select(&[BASE, BASE, "192.168.1.5:50001", "0.0.0.0:50000", "203.0.113.7:50000", "[2001:db8::5]:1"]).prop_map(at)
+}
+
+fn a_place() -> impl Strategy<Value = SocketAddr> {
+    let ip =
+        select(&["192.0.2.9", "192.0.2.10", "198.51.100.1", "192.168.1.9", "203.0.113.7", "10.0.0.1", "2001:db8::9"]);
+    (ip, select(&[4000_u16, 4001, 3478])).prop_map(|(ip, port)| SocketAddr::new(ip.parse().unwrap(), port))
+}
+
+fn a_mapped() -> impl Strategy<Value = SocketAddr> {
+    select(&[MAPPED, MAPPED, "203.0.113.7:61000", "203.0.113.8:50000", BASE, "0.0.0.0:0", "[2001:db8::5]:1"])
+        .prop_map(at)
+}
+
+fn an_observation() -> impl Strategy<Value = Observation> {
+    (a_base(), a_place(), a_mapped(), 0..4_u32).prop_map(|(base, server, mapped, sequence)| Observation {
+        base,
+        server: server.into(),
+        mapped,
+        sequence,
+    })
+}
+
+fn an_arrival() -> impl Strategy<Value = Arrival> {
+    (a_base(), a_place(), select(&[Contact::Nobody, Contact::OtherPort])).prop_map(|(base, source, contact)| Arrival {
+        base,
+        source,
+        contact,
+    })
+}
+
+fn a_fact() -> impl Strategy<Value = Fact> {
+    prop_oneof![an_observation().prop_map(Fact::Answered), an_arrival().prop_map(Fact::Arrived)]
+}
+
+fn a_cohort() -> impl Strategy<Value = Evidence> {
+    vec(an_observation(), 0..6).prop_map(|observations| {
+        let mut evidence = Evidence::new();
+        evidence.local(at(BASE).ip());
+        evidence.asked(at("198.51.100.200:3478").into(), Outcome::TimedOut);
+        for observation in observations {
+            evidence.observe(observation);
+        }
+        evidence
+    })
+}
+
+proptest! {
+    #[test]
+    fn order_never_matters(facts in vec(a_fact(), 0..60), cohort in a_cohort(), seed in any::<u64>()) {
+        let mut shuffled = facts.clone();
+        let mut state = seed;
+        for i in (1..shuffled.len()).rev() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            shuffled.swap(i, (state >> 33) as usize % (i + 1));
+        }
+        let (one, other) = (peer_of(&facts), peer_of(&shuffled));
+        prop_assert_eq!(one.summary(&cohort), other.summary(&cohort));
+        let half = facts.len() / 2;
+        let mut merged = peer_of(&facts[half..]);
+        merged.merge(&peer_of(&facts[..half]));
+        prop_assert_eq!(merged.summary(&cohort), one.summary(&cohort));
+    }
+
+    #[test]
+    fn silence_proves_nothing(cohort in a_cohort()) {
+        let summary = PeerEvidence::new().summary(&cohort);
+        prop_assert_eq!((summary.toward_peer, summary.filtering), (TowardPeer::Unobserved, FilteringSeen::Unobserved));
+        prop_assert_eq!(summary.mapping, cohort.summary().mapping());
+        prop_assert_ne!(summary.word, Word::Peer);
+    }
+
+    #[test]
+    fn the_peer_never_overrules_the_servers(facts in vec(a_fact(), 0..20), cohort in a_cohort()) {
+        let (before, summary) = (cohort.summary(), peer_of(&facts).summary(&cohort));
+        if before.mapping() != Mapping::Unknown {
+            prop_assert_eq!((summary.mapping, summary.word), (before.mapping(), Word::Servers));
+        }
+        if summary.word == Word::Peer {
+            prop_assert_eq!(before.mapping(), Mapping::Unknown);
+            prop_assert_ne!(summary.mapping, Mapping::Unknown);
+            prop_assert_ne!(before.is_natted(), Some(false));
+        }
+    }
+
+    #[test]
+    fn only_arrivals_prove_a_filter_and_only_behind_a_nat_that_servers_saw(
+        facts in vec(a_fact(), 0..20),
+        cohort in a_cohort(),
+    ) {
+        let proven = peer_of(&facts).summary(&cohort).filtering;
+        let behind = |arrival: &Arrival| cohort.observations().any(|o| o.base == arrival.base && o.mapped.ip() != o.base.ip());
+        let proof = facts.iter().any(|fact| match fact {
+            Fact::Arrived(arrival) => {
+                behind(arrival)
+                    && matches!(arrival.source.ip().to_string().as_str(), "192.0.2.9" | "192.0.2.10" | "198.51.100.1")
+                    && (arrival.contact == Contact::Nobody || proven == FilteringSeen::AtMostAddressDependent)
+            }
+            Fact::Answered(_) => false,
+        });
+        prop_assert!(proof || proven == FilteringSeen::Unobserved);
+        // what the peer says can only take a proof away
+        let silent: Vec<Fact> = facts.iter().filter(|fact| matches!(fact, Fact::Arrived(_))).cloned().collect();
+        prop_assert!(peer_of(&silent).summary(&cohort).filtering >= proven);
+    }
+}
