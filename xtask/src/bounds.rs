@@ -18,6 +18,11 @@ pub(crate) const LEAK_CYCLES_CI: u32 = 300;
 /// queues and tables that reached a new high-water mark.
 pub(crate) const LEAK_BYTES: f64 = 1.0;
 
+/// Longest an emitting task may wait, whatever the collector does. It has nothing to wait for: this is one contended lock
+/// of the allocator.
+#[cfg(feature = "collector")]
+pub(crate) const EMISSION_WAIT: Duration = Duration::from_millis(1);
+
 /// Attempts of the simulated fleet: enough that the rarest kinds of NAT come by the hundred.
 #[cfg(feature = "collector")]
 pub(crate) const FLEET: u64 = 100_000;

@@ -1,4 +1,5 @@
-//! `collector`: what real attempts emit, over OTLP to a real collector, against what that received.
+//! `collector`: what real attempts emit, over OTLP to a real collector, against what that received; then the same
+//! collector failing in every way.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -15,6 +16,7 @@ use self::rotel::{Role, Rotel, Told, meant};
 use crate::attempts::{self, Attempted};
 use crate::{Failure, Options, python, root, runtime, table};
 
+mod faults;
 #[path = "../../otel-nat/tests/it/rotel.rs"]
 mod rotel;
 
@@ -58,17 +60,24 @@ async fn send_all(root: &Path, json: bool) -> Result<bool, Failure> {
         _ = tokio::signal::ctrl_c() => return Err("interrupted".into()),
         _ = terminated.recv() => return Err("terminated".into()),
     };
+    let faults = tokio::task::spawn_blocking(move || faults::run(&program)).await??;
     let seconds = started.elapsed().as_secs_f64();
-    let passed = !rows.is_empty() && rows.iter().all(|row| row.faults.is_empty());
+    let passed = !rows.is_empty()
+        && rows.iter().all(|row| row.faults.is_empty())
+        && faults.iter().all(|row| row.faults.is_empty());
     if json {
         let result = serde_json::json!({
-            "passed": passed, "seconds": seconds, "collector": python::ROTEL, "attempts": rows
+            "passed": passed, "seconds": seconds, "collector": python::ROTEL, "attempts": rows, "faults": faults
         });
         println!("{result:#}");
     } else {
         println!("{}", render(&rows));
+        println!("{}", faults::render(&faults));
         for row in &rows {
             row.faults.iter().for_each(|fault| println!("WRONG  {}, {}: {fault}", row.protocol, row.nat));
+        }
+        for fault in faults.iter().flat_map(|row| &row.faults) {
+            println!("WRONG  {fault}");
         }
         let sum = |of: fn(&Row) -> usize| rows.iter().map(of).sum::<usize>();
         println!(

@@ -141,7 +141,7 @@ fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> (Kind, NatSummary, O
     let evidence = host.gather(random);
     // some stacks tell of their candidates only; and then no route looks like silence
     let summary = if kind != Kind::NoRoute && random.random_bool(0.03) {
-        host.judged_as_advertised()
+        host.candidates().summary()
     } else {
         evidence.summary()
     };
@@ -163,9 +163,9 @@ fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> (Kind, NatSummary, O
     }
     let mut peer = Host::peer_of(&host, random);
     peer.gather(random);
-    let theirs = peer.judged_as_advertised();
-    attempt.peer(&theirs);
-    attempt.outlook(Outlook::between(&summary, &theirs));
+    let theirs = peer.candidates();
+    attempt.peer(&theirs.summary());
+    attempt.outlook(Outlook::between(&summary, &theirs.summary()));
     attempt.connecting();
     let punched = punch(&mut host, &mut peer, random);
     attempt.checks(punched.checks);
@@ -175,8 +175,7 @@ fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> (Kind, NatSummary, O
         attempt.succeeded(&summary);
         (kind, summary, None)
     } else {
-        let both = summary.mapping().is_dependent() && theirs.mapping().is_dependent();
-        attempt.explained(if both { FailureCause::BothSymmetric } else { FailureCause::Unknown });
+        attempt.explained(FailureCause::of(&summary, Some(&theirs), punched.checks, false));
         attempt.failed(&summary, Reason::Timeout);
         (kind, summary, Some(Reason::Timeout))
     }

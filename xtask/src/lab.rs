@@ -1,8 +1,10 @@
 //! `lab`: the gatherer behind real NATs, those of the kernel, in network namespaces; each verdict against the truth.
 
 mod cases;
+mod meeting;
 pub(crate) mod namespace;
 pub(crate) mod nat;
+mod peers;
 mod probe;
 pub(crate) mod servers;
 pub(crate) mod tools;
@@ -81,7 +83,12 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     if options.is("install") {
         return install();
     }
-    judge_all(&Choice { json: options.is("json"), quick: options.is("quick"), only: options.value("only")? })
+    let choice = Choice { json: options.is("json"), quick: options.is("quick"), only: options.value("only")? };
+    match options.part() {
+        None => judge_all(&choice),
+        Some("peers") => peers::judge_all(&choice),
+        Some(other) => Err(format!("no lab called `{other}`: peers").into()),
+    }
 }
 
 fn judge_all(choice: &Choice) -> Result<bool, Failure> {

@@ -60,8 +60,8 @@ const COMMANDS: &[Command] = &[
     command(
         "lab",
         lab::run,
-        "[--json] [--quick] [--only NAME] [--install]",
-        "the gatherer behind the NATs of the kernel",
+        "[PART] [--json] [--quick] [--only NAME] [--install]",
+        "the gatherer behind the NATs of the kernel; peers: two agents, each behind one",
     ),
     command(
         "interop",

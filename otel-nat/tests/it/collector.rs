@@ -140,3 +140,33 @@ fn the_deployed_collector_lets_no_address_pass_under_another_key() {
         ]
     );
 }
+
+#[test]
+fn what_is_emitted_while_the_collector_is_down_is_counted_and_what_comes_after_arrives() {
+    let Ok(agent) = std::env::var("ROTEL_AGENT") else {
+        eprintln!("no collector: set ROTEL_AGENT");
+        return;
+    };
+    let mut collector = Rotel::start(Path::new(&agent), Role::End).unwrap();
+    for protocol in ["OTLP/HTTP", "OTLP/gRPC"] {
+        let capture = Capture::new();
+        let builder = Pipeline::builder().with_capture(&capture).with_export_timeout(Duration::from_secs(2));
+        let pipeline = match protocol {
+            "OTLP/HTTP" => builder.otlp_http(Some(&collector.traces_url())).unwrap(),
+            _ => builder.otlp_grpc(Some(&collector.grpc_url())).unwrap(),
+        };
+        let emit_one = || pipeline.telemetry().attempt().succeeded(&host::cone());
+        emit_one();
+        pipeline.flush().unwrap();
+        collector.crash().unwrap();
+        emit_one();
+        assert!(pipeline.flush().is_err(), "{protocol}");
+        collector.restart(Path::new(&agent)).unwrap();
+        emit_one();
+        pipeline.flush().unwrap();
+        let delivery = pipeline.delivery();
+        assert_eq!((delivery.exported, delivery.failed, delivery.dropped), (2, 1, 0), "{protocol}");
+        let after: Vec<_> = capture.spans().iter().skip(2).map(meant).collect();
+        assert_eq!(received(&collector, &after), after, "{protocol}");
+    }
+}

@@ -65,31 +65,34 @@ impl Rotel {
     fn start_once(program: &Path, role: Role<'_>) -> Result<Self, Failure> {
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let (grpc, http) = (free()?, free()?);
-        let mut command = Command::new(program);
-        command.arg("start").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        command.args(["--otlp-grpc-endpoint", &grpc.to_string(), "--otlp-http-endpoint", &http.to_string()]);
-        command.args([
-            OsStr::new("--pid-file"),
-            std::env::temp_dir().join(format!("rotel-{}.pid", http.port())).as_os_str(),
-        ]);
-        match role {
-            Role::End => {
-                command.args(["--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]);
-            }
-            Role::Gateway { to, external_ip } => {
-                let settings = std::fs::read_to_string(Path::new(DEPLOY).join("collector.env"))?;
-                let settings = settings.lines().filter(|line| !line.starts_with('#'));
-                command.envs(settings.filter_map(|line| line.split_once('='))).current_dir(DEPLOY);
-                command.env("NAT_EXTERNAL_IP", external_ip).env("PYTHONDONTWRITEBYTECODE", "1");
-                command.args(["--otlp-exporter-endpoint", &format!("http://{}", to.http)]);
-            }
-        }
-        let mut agent = command.spawn().map_err(|error| format!("{} does not start: {error}", program.display()))?;
-        let out = agent.stdout.take();
-        let printed = Arc::new(Mutex::new(String::new()));
-        let mut rotel = Self { agent, grpc, http, printed };
-        if let Some(out) = out {
-            let page = Arc::clone(&rotel.printed);
+        let mut rotel = Self { agent: launch(program, role, grpc, http)?, grpc, http, printed: Arc::default() };
+        rotel.settle()?;
+        Ok(rotel)
+    }
+
+    /// Ends it without a word, as a crash does.
+    ///
+    /// # Errors
+    /// If it cannot be ended.
+    pub(crate) fn crash(&mut self) -> Result<(), Failure> {
+        self.agent.kill()?;
+        self.agent.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again where it was, to print what it receives. The page goes on.
+    ///
+    /// # Errors
+    /// If it does not listen in time.
+    pub(crate) fn restart(&mut self, program: &Path) -> Result<(), Failure> {
+        self.agent = launch(program, Role::End, self.grpc, self.http)?;
+        self.settle()
+    }
+
+    /// Reads what it prints, and waits until it listens.
+    fn settle(&mut self) -> Result<(), Failure> {
+        if let Some(out) = self.agent.stdout.take() {
+            let page = Arc::clone(&self.printed);
             // ends with the agent
             std::thread::spawn(move || {
                 for line in BufReader::new(out).lines().map_while(Result::ok) {
@@ -98,8 +101,8 @@ impl Rotel {
             });
         }
         let begun = Instant::now();
-        while [grpc, http].iter().any(|address| TcpStream::connect(address).is_err()) {
-            if let Some(status) = rotel.agent.try_wait()? {
+        while [self.grpc, self.http].iter().any(|address| TcpStream::connect(address).is_err()) {
+            if let Some(status) = self.agent.try_wait()? {
                 return Err(format!("the collector ended at once: {status}").into());
             }
             if begun.elapsed() > START {
@@ -107,7 +110,7 @@ impl Rotel {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(rotel)
+        Ok(())
     }
 
     /// Where OTLP/HTTP goes.
@@ -149,6 +152,27 @@ impl Rotel {
         stream.read_to_string(&mut answer)?;
         if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(format!("refused: {answer}").into()) }
     }
+}
+
+fn launch(program: &Path, role: Role<'_>, grpc: SocketAddr, http: SocketAddr) -> Result<Child, Failure> {
+    let mut command = Command::new(program);
+    command.arg("start").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.args(["--otlp-grpc-endpoint", &grpc.to_string(), "--otlp-http-endpoint", &http.to_string()]);
+    let pid_file = std::env::temp_dir().join(format!("rotel-{}.pid", http.port()));
+    command.args([OsStr::new("--pid-file"), pid_file.as_os_str()]);
+    match role {
+        Role::End => {
+            command.args(["--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]);
+        }
+        Role::Gateway { to, external_ip } => {
+            let settings = std::fs::read_to_string(Path::new(DEPLOY).join("collector.env"))?;
+            let settings = settings.lines().filter(|line| !line.starts_with('#'));
+            command.envs(settings.filter_map(|line| line.split_once('='))).current_dir(DEPLOY);
+            command.env("NAT_EXTERNAL_IP", external_ip).env("PYTHONDONTWRITEBYTECODE", "1");
+            command.args(["--otlp-exporter-endpoint", &format!("http://{}", to.http)]);
+        }
+    }
+    command.spawn().map_err(|error| format!("{} does not start: {error}", program.display()).into())
 }
 
 impl Drop for Rotel {

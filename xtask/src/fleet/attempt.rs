@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use nat_summary::{Candidate, CandidateKind, Evidence, NatSummary, NatType, Observation, Outcome, ServerId};
+use nat_summary::{Candidate, CandidateKind, Evidence, NatType, Observation, Outcome, ServerId};
 use otel_nat::{Checks, TowardPeer};
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -163,8 +163,8 @@ impl Host {
         evidence
     }
 
-    /// What the candidates say that the other side is told.
-    pub(crate) fn judged_as_advertised(&self) -> NatSummary {
+    /// The candidates, as whoever is told of them takes them for evidence.
+    pub(crate) fn candidates(&self) -> Evidence {
         let base = self.base;
         let lines = self.advertised.iter().map(|address| {
             let (ip, port) = (address.ip(), address.port());
@@ -175,7 +175,7 @@ impl Host {
             }
         });
         let lines: Vec<String> = lines.collect();
-        Evidence::from_candidates(lines.iter().filter_map(|line| Candidate::parse(line).ok())).summary()
+        Evidence::from_candidates(lines.iter().filter_map(|line| Candidate::parse(line).ok()))
     }
 
     fn send(&mut self, to: SocketAddr, random: &mut impl Rng) -> SocketAddr {
@@ -214,6 +214,7 @@ pub(crate) fn punch(ours: &mut Host, theirs: &mut Host, random: &mut impl Rng) -
         }
         for to in theirs_known.clone() {
             punched.checks.sent += 1;
+            punched.checks.sent_since_received += u32::from(punched.checks.received > 0);
             let Some(Check { from, is_answered }) = check(ours, theirs, to, random) else { continue };
             learn(&mut ours_known, from);
             if is_answered {

@@ -28,9 +28,21 @@ pub(crate) enum Nat {
     Drop,
     /// UDP is refused by ICMP.
     Reject,
+    /// `masquerade`, and nothing comes in but from the servers.
+    Deaf,
 }
 
 impl Nat {
+    /// The rules for the other end of a world: its router and host stand elsewhere.
+    pub(crate) fn rules_at(self, external: &str, inner: &str) -> String {
+        self.rules(false).replace("198.51.100.7", external).replace("198.18.0.2", inner)
+    }
+
+    /// Whether an inner address stays inside.
+    pub(crate) const fn translates(self) -> bool {
+        !matches!(self, Self::Route | Self::Firewall)
+    }
+
     /// The rules, as `nft -f` reads them. `lossy`: three of ten UDP packets vanish, in each direction.
     pub(crate) fn rules(self, lossy: bool) -> String {
         let (mut forward, mut outward, mut inward) = (Vec::new(), Vec::new(), Vec::new());
@@ -72,6 +84,10 @@ impl Nat {
                     "iifname \"wan*\" dnat ip6 prefix to ip6 daddr map { 2001:db8:b::/64 : 2001:db8:18::/64 }".into(),
                 );
             }
+            Self::Deaf => {
+                forward.push("iifname \"wan*\" ip saddr != 203.0.113.0/24 drop".into());
+                outward.push("oifname \"wan*\" masquerade".into());
+            }
             Self::Drop => forward.push("meta l4proto udp drop".into()),
             Self::Reject => forward.push("meta l4proto udp reject with icmpx type admin-prohibited".into()),
         }
@@ -97,7 +113,7 @@ impl Nat {
             Self::Firewall | Self::Masquerade(_) | Self::Masquerade4(_) | Self::Pool(_) | Self::PoolByDestination => {
                 Filtering::AddressAndPortDependent
             }
-            Self::Drop | Self::Reject => Filtering::Unknown,
+            Self::Drop | Self::Reject | Self::Deaf => Filtering::Unknown,
         }
     }
 }

@@ -138,15 +138,15 @@ impl World {
 }
 
 /// A pair of interfaces, one in each namespace.
-fn cable(one: (&Namespace, &str), other: (&Namespace, &str)) -> Result<(), Failure> {
+pub(super) fn cable(one: (&Namespace, &str), other: (&Namespace, &str)) -> Result<(), Failure> {
     one.0.ip(&[format!("link add {} type veth peer name {} netns {}", one.1, other.1, other.0.path())])
 }
 
-fn up(interface: &str, addresses: &[String]) -> Vec<String> {
+pub(super) fn up(interface: &str, addresses: &[String]) -> Vec<String> {
     let add = addresses.iter().map(|address| format!("address add {address} dev {interface}"));
     add.chain([format!("link set {interface} up")]).collect()
 }
 
-fn default_via(ipv4: &str, ipv6: &str) -> Vec<String> {
+pub(super) fn default_via(ipv4: &str, ipv6: &str) -> Vec<String> {
     vec![format!("route add default via {ipv4}"), format!("route add default via {ipv6}")]
 }
