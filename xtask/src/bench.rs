@@ -4,7 +4,6 @@ mod data_path;
 mod delayed;
 mod gather;
 mod scale;
-mod stock;
 
 use serde::Serialize;
 

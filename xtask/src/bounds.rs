@@ -14,6 +14,9 @@ pub(crate) const LEAK_CYCLES: u32 = 2_000;
 /// Cycles of each leak path in CI: a leak of one task or descriptor shows at once, of bytes after a few hundred.
 pub(crate) const LEAK_CYCLES_CI: u32 = 300;
 
+/// Over so many cycles a byte per cycle is more than any table's growth: below, more cycles decide.
+pub(crate) const LEAK_CYCLES_SURE: u32 = 2_000;
+
 /// Live heap bytes per attempt. The smallest leak of a real object is a byte per attempt; below it is the jitter of
 /// queues and tables that reached a new high-water mark.
 pub(crate) const LEAK_BYTES: f64 = 1.0;

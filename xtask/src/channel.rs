@@ -16,12 +16,11 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
 
-use crate::leak::{Alive, alive, settled, slope};
+use crate::leak::alive::{Alive, settled};
+use crate::leak::meter::{Measured, Meter};
 use crate::{Failure, Options, bounds, table};
 use faulty::Silence;
 
-/// Looks at what is alive, besides the first.
-const LOOKS: u32 = 10;
 /// Pairs held open to see what each holds.
 const HELD: usize = 40;
 /// A random moment falls within this, or half, a quarter, an eighth or a sixteenth of it: so on every layer, whether built
@@ -82,13 +81,8 @@ const STOCK: [Way; 4] = [Way::Success, Way::ClosedAsItOpens, Way::DroppedConnect
 struct Row {
     carrier: Carrier,
     way: Way,
-    cycles: u32,
-    seconds: f64,
-    bytes_per_cycle: f64,
-    tasks: i64,
-    descriptors: i64,
-    /// Cycles that ended as this way intends.
-    as_intended: u32,
+    #[serde(flatten)]
+    measured: Measured,
     clean: bool,
 }
 
@@ -115,7 +109,7 @@ async fn measure(cycles: u32, json: bool) -> Result<bool, Failure> {
         if !json {
             println!(
                 "{:?} {:?}: {:.3} B, {} tasks, {} fds",
-                row.carrier, row.way, row.bytes_per_cycle, row.tasks, row.descriptors
+                row.carrier, row.way, row.measured.bytes_per_cycle, row.measured.tasks, row.measured.descriptors
             );
         }
         rows.push(row);
@@ -132,12 +126,12 @@ async fn measure(cycles: u32, json: bool) -> Result<bool, Failure> {
         vec![
             format!("{:?}", row.carrier),
             format!("{:?}", row.way),
-            row.cycles.to_string(),
-            format!("{:.0}", row.seconds),
-            format!("{:.3}", row.bytes_per_cycle),
-            row.tasks.to_string(),
-            row.descriptors.to_string(),
-            row.as_intended.to_string(),
+            row.measured.cycles.to_string(),
+            format!("{:.0}", row.measured.seconds),
+            format!("{:.3}", row.measured.bytes_per_cycle),
+            row.measured.tasks.to_string(),
+            row.measured.descriptors.to_string(),
+            format!("{} of {}", row.measured.as_intended, row.measured.walked),
             if row.clean { "clean".into() } else { "LEAKS".into() },
         ]
     };
@@ -157,40 +151,19 @@ async fn measure(cycles: u32, json: bool) -> Result<bool, Failure> {
 }
 
 async fn leak(carrier: Carrier, way: Way, cycles: u32) -> Result<Row, Failure> {
-    let started = Instant::now();
-    let mut rng = SmallRng::seed_from_u64(1);
-    let warm_up = (cycles / 10).max(20);
-    let mut seen: Vec<(u32, Alive)> = Vec::with_capacity(2 * LOOKS as usize);
-    let mut as_intended = 0;
-    for cycle in 0..warm_up + cycles {
-        let done = cycle.saturating_sub(warm_up);
-        if cycle >= warm_up && done % (cycles / LOOKS).max(1) == 0 {
-            seen.push((done, settled(seen.first().map(|(_, alive)| *alive)).await));
-        }
+    let meter = Meter { cycles, is_patient: carrier == Carrier::DataChannel, tell: |_| {} };
+    let cycle = async |_: &(), cycle: u32| {
+        let mut rng = SmallRng::seed_from_u64(cycle.into());
         let moment = Duration::from_micros(rng.random_range(0..LONGEST_US >> (cycle % 5)));
-        let intended = match carrier {
-            Carrier::PeerConnection => stock::one(way, moment).await?,
-            _ => one(way, moment, cycle % 3).await,
-        };
-        as_intended += u32::from(intended && cycle >= warm_up);
-    }
-    seen.push((cycles, settled(seen.first().map(|(_, alive)| *alive)).await));
-    let first = seen.first().map(|(_, alive)| *alive).ok_or("nothing measured")?;
-    let last = seen.last().map(|(_, alive)| *alive).ok_or("nothing measured")?;
-    let bytes_per_cycle = slope(&seen);
-    let (tasks, descriptors) = (last.tasks - first.tasks, last.descriptors - first.descriptors);
-    let is_taken = if way == Way::Dropped { as_intended > cycles / 4 } else { as_intended == cycles };
-    Ok(Row {
-        carrier,
-        way,
-        cycles,
-        seconds: started.elapsed().as_secs_f64(),
-        bytes_per_cycle,
-        tasks,
-        descriptors,
-        as_intended,
-        clean: bytes_per_cycle < bounds::LEAK_BYTES && tasks <= 0 && descriptors <= 0 && is_taken,
-    })
+        match carrier {
+            Carrier::PeerConnection => stock::one(way, moment).await,
+            _ => Ok(one(way, moment, cycle % 3).await),
+        }
+    };
+    // a random moment may also fall behind the end
+    let least = if way == Way::Dropped { 0.25 } else { 1.0 };
+    let measured = meter.measure(1, async || Ok(()), cycle).await?.intended(least);
+    Ok(Row { carrier, way, clean: measured.is_clean() && measured.faults.is_empty(), measured })
 }
 
 /// Plain ICE with checks so frequent that what is measured is not their clock.
@@ -316,7 +289,7 @@ async fn held<P, F: Future<Output = Result<(P, Duration), Failure>>>(
         times.push(time);
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let after = alive();
+    let after = Alive::now();
     Ok((times, before, after))
 }
 

@@ -9,6 +9,7 @@ mod ci;
 #[cfg(feature = "collector")]
 mod collector;
 mod demo;
+mod faults;
 #[cfg(feature = "collector")]
 mod fleet;
 mod fuzz;
@@ -22,6 +23,7 @@ mod options;
 mod peers;
 mod python;
 mod spans;
+mod stock;
 mod table;
 mod tidy;
 mod wasm;
@@ -49,7 +51,13 @@ struct Command {
 
 const COMMANDS: &[Command] = &[
     command("demo", demo::run, "[--json]", "one consumer on real sockets, then behind simulated NATs"),
-    command("leak", leak::run, "[--cycles N] [--json]", "bytes, tasks and descriptors left per cycle, on each path"),
+    command(
+        "leak",
+        leak::run,
+        "[--cycles N] [--only PATH] [--self-test] [--no-stock] [--json]",
+        "what is left per cycle, on each path of each crate",
+    ),
+    command("leak-path", leak::walk_one, "[PATH] [--cycles N]", ""),
     command(
         "channel",
         channel::run,
@@ -110,7 +118,8 @@ fn run() -> Result<bool, Failure> {
 
 fn help(_: &Options) -> Result<bool, Failure> {
     let row = |c: &Command| vec![c.name.to_owned(), c.help.to_owned(), c.usage.to_owned()];
-    let rows: Vec<_> = COMMANDS.iter().map(row).collect();
+    // one without help is for other commands to run
+    let rows: Vec<_> = COMMANDS.iter().filter(|command| !command.help.is_empty()).map(row).collect();
     println!("{}", table::render(&["cargo xtask", "", ""], &rows));
     println!("A command exits with 1 where a bound is broken, and with 2 where it cannot run.");
     Ok(true)

@@ -8,6 +8,8 @@ use consumer_fsm::signalling::{GENESIS, Signalling};
 use consumer_fsm::transport::Transport;
 use consumer_fsm::{Producer, StunCache};
 use ice_gather::responder::{Manner, Responder};
+use ice_gather::{Base, IceAgent, RemoteCandidate, RemoteDescription};
+use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,12 @@ use crate::Failure;
 /// Ends a task with its owner.
 #[derive(Debug)]
 pub(crate) struct Running(JoinHandle<()>);
+
+impl Running {
+    pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(task))
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -98,4 +106,13 @@ pub(crate) async fn ghost<S: Signalling + 'static>(signalling: S) -> Result<Runn
             }
         }
     })))
+}
+
+/// How an agent describes itself to its peer: the host candidates of its base.
+pub(crate) fn describe(base: &Base, agent: &IceAgent) -> RemoteDescription {
+    let candidate = |address| RemoteCandidate { address, kind: CandidateKind::Host, priority: 2_130_706_431 };
+    RemoteDescription {
+        credentials: agent.credentials().clone(),
+        candidates: base.local_addrs().map(candidate).collect(),
+    }
 }

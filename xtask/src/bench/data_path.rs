@@ -5,14 +5,13 @@ use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, IceConn, RemoteCandidate, RemoteDescription, Role};
-use nat_summary::CandidateKind;
+use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, IceConn, Role};
 use serde::Serialize;
 use tokio::net::UdpSocket;
 use webrtc_util::Conn;
 
-use super::{Spread, Target, allocations, pass, show, stock};
-use crate::{Failure, bounds, table};
+use super::{Spread, Target, allocations, pass, show};
+use crate::{Failure, bounds, peers, stock, table};
 
 /// A full datagram of a data channel. Its first byte tells it from STUN.
 const DATAGRAM: [u8; 1_200] = [0x80; 1_200];
@@ -241,7 +240,7 @@ impl Pair {
         config.keepalive_interval = Duration::from_secs(60);
         let mut a = IceAgent::new(&left, Role::Controlling, config).await?;
         let mut b = IceAgent::new(&right, Role::Controlled, config).await?;
-        let (to_a, to_b) = (describe(&left, &a), describe(&right, &b));
+        let (to_a, to_b) = (peers::describe(&left, &a), peers::describe(&right, &b));
         let (sender, receiver) = tokio::try_join!(a.connect(to_b, PATIENCE), b.connect(to_a, PATIENCE))?;
         Ok(Self::Ours { _agents: [a, b], sender, receiver })
     }
@@ -266,14 +265,6 @@ impl Pair {
             }
         }
         Ok(())
-    }
-}
-
-fn describe(base: &Base, agent: &IceAgent) -> RemoteDescription {
-    let candidate = |address| RemoteCandidate { address, kind: CandidateKind::Host, priority: 2_130_706_431 };
-    RemoteDescription {
-        credentials: agent.credentials().clone(),
-        candidates: base.local_addrs().map(candidate).collect(),
     }
 }
 

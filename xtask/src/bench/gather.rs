@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::delayed::{Delayed, Path};
-use super::{Spread, Target, data_path, live_bytes, pass, show, stock};
-use crate::{Failure, bounds, table};
+use super::{Spread, Target, data_path, live_bytes, pass, show};
+use crate::{Failure, bounds, stock, table};
 
 const SERVERS: u8 = 5;
 const ROUND_TRIP: Duration = Duration::from_millis(20);

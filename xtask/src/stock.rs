@@ -14,6 +14,8 @@ use webrtc_ice::network_type::NetworkType;
 use webrtc_ice::url::{ProtoType, SchemeType, Url};
 use webrtc_util::Conn;
 
+use ice_gather::{Base, compat};
+
 use crate::Failure;
 
 /// Longer than its fixed wait of 5 s for a silent server.
@@ -46,6 +48,46 @@ pub(crate) async fn gather(servers: &[SocketAddr]) -> Result<Gathered, Failure> 
         answered += usize::from(candidate.candidate_type() == CandidateType::ServerReflexive);
     }
     Ok(Gathered { agent, elapsed: started.elapsed(), answered })
+}
+
+/// Closes an agent that has just begun to gather.
+pub(crate) async fn close_while_gathering(servers: &[SocketAddr]) -> Result<(), Failure> {
+    let types = vec![CandidateType::Host, CandidateType::ServerReflexive];
+    let agent = Agent::new(config(servers, types)).await?;
+    let _found = candidates(&agent);
+    agent.gather_candidates()?;
+    Ok(agent.close().await?)
+}
+
+/// Closes an agent whose dial is pending, for there is no peer.
+pub(crate) async fn close_while_dialling() -> Result<(), Failure> {
+    let agent = Arc::new(Agent::new(config(&[], vec![CandidateType::Host])).await?);
+    let mut found = candidates(&agent);
+    agent.gather_candidates()?;
+    while found.recv().await.ok_or("the agent fell silent")?.is_some() {}
+    let (keep, cancelled) = mpsc::channel(1);
+    let dialling = Arc::clone(&agent);
+    tokio::spawn(async move {
+        let _keep = keep;
+        drop(dialling.dial(cancelled, "nobody".to_owned(), "x".repeat(32)).await);
+    });
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    Ok(agent.close().await?)
+}
+
+/// An agent on a base of ours, its host candidates gathered.
+pub(crate) async fn on_base(base: &Base) -> Result<Gathered, Failure> {
+    let started = Instant::now();
+    let network = AgentConfig {
+        udp_network: compat::udp_network(base),
+        ip_filter: Arc::new(Some(compat::ip_filter(base))),
+        ..config(&[], vec![CandidateType::Host])
+    };
+    let agent = Agent::new(network).await?;
+    let mut found = candidates(&agent);
+    agent.gather_candidates()?;
+    while tokio::time::timeout(PATIENCE, found.recv()).await?.ok_or("the agent fell silent")?.is_some() {}
+    Ok(Gathered { agent, elapsed: started.elapsed(), answered: 0 })
 }
 
 fn config(servers: &[SocketAddr], candidate_types: Vec<CandidateType>) -> AgentConfig {

@@ -1,0 +1,60 @@
+//! Every path that is walked: one file per crate, and one for each to be compared with.
+
+mod consumer_fsm;
+mod ice_gather;
+mod nat_summary;
+mod otel_nat;
+mod planted;
+mod stock;
+
+use std::pin::Pin;
+
+use super::meter::{Measured, Meter};
+use crate::Failure;
+
+type Walking = Pin<Box<dyn Future<Output = Result<Measured, Failure>>>>;
+
+/// A way that something can go, from its start to its end.
+pub(crate) struct Path {
+    /// The crate, and what is done.
+    pub(crate) name: &'static str,
+    pub(crate) walk: fn(Meter) -> Walking,
+    /// Cycles at most: for what costs much, or leaks by design.
+    pub(crate) most: u32,
+    /// The same with stock webrtc-ice.
+    pub(crate) beside: Option<&'static str>,
+}
+
+const fn path(name: &'static str, walk: fn(Meter) -> Walking) -> Path {
+    Path { name, walk, most: u32::MAX, beside: None }
+}
+
+impl Path {
+    const fn most(self, most: u32) -> Self {
+        Self { most, ..self }
+    }
+
+    const fn beside(self, name: &'static str) -> Self {
+        Self { beside: Some(name), ..self }
+    }
+}
+
+/// Ours: each has to leave nothing.
+pub(crate) fn ours() -> impl Iterator<Item = &'static Path> {
+    [nat_summary::PATHS, ice_gather::PATHS, otel_nat::PATHS, consumer_fsm::PATHS].into_iter().flatten()
+}
+
+/// Stock webrtc-ice: for comparison.
+pub(crate) fn stock() -> impl Iterator<Item = &'static Path> {
+    stock::PATHS.iter()
+}
+
+/// Leaks on purpose: each has to be seen.
+pub(crate) fn planted() -> impl Iterator<Item = &'static Path> {
+    planted::PATHS.iter()
+}
+
+/// Nothing has to be there besides.
+async fn alone() -> Result<(), Failure> {
+    Ok(())
+}
