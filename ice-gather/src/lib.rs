@@ -30,7 +30,7 @@ mod transaction;
 mod unreachable;
 mod uri;
 
-pub use agent::{Credentials, IceAgent, IceConn, IceState, RemoteCandidate, RemoteDescription, Role};
+pub use agent::{Credentials, IceAgent, IceConn, IceEvent, IceState, RemoteCandidate, RemoteDescription, Role};
 pub use base::{Base, Dropped, GatheredCandidate, Gathering, Progress, ServerReport};
 pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
 #[cfg(feature = "relay")]

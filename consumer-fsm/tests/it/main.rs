@@ -5,6 +5,7 @@ mod data_channel;
 mod faults;
 mod faulty;
 mod golden;
+mod peer;
 mod pool;
 mod service;
 mod stage;
