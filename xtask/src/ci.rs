@@ -30,6 +30,7 @@ fn steps() -> Vec<Step> {
         cargo("tests", "test --workspace"),
         cargo("tests, all features", "test --workspace --all-features"),
         cargo("example, peer connections", "run -q -p ice-gather --features responder --example peer_connection"),
+        cargo("bench, emission", "bench -q -p otel-nat"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
         // with the features of the tests above, so that nothing is built again

@@ -3,6 +3,8 @@
 mod attempts;
 mod bench;
 mod bounds;
+#[cfg(all(test, feature = "collector"))]
+mod canary;
 #[cfg(feature = "channel")]
 mod channel;
 mod ci;
