@@ -37,6 +37,12 @@ fn steps() -> Vec<Step> {
         cargo("bench, emission", "bench -q -p otel-nat"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
+        // with the features of the tests above, so that nothing is built again
+        cargo(
+            "data channel",
+            &format!("run -q -p xtask --all-features -- channel --cycles {}", bounds::CHANNEL_CYCLES_CI),
+        ),
+        cargo("interop", "run -q -p xtask --all-features -- interop --quick"),
         Step { skip: no_collector, ..cargo("collector", "xtask collector") },
         Step { skip: no_duckdb, ..cargo("fleet", "xtask fleet --quick") },
         Step { skip: no_node, ..cargo("wasm", "xtask wasm") },
