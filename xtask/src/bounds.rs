@@ -72,9 +72,28 @@ pub(crate) const LAB_STARVED: usize = 1;
 
 /// Chaos, unless one says otherwise: every fault a few dozen times.
 pub(crate) const CHAOS: Duration = Duration::from_secs(60);
+/// The same in CI, in minutes: every fault a few times.
+pub(crate) const CHAOS_MINUTES_CI: f64 = 0.33;
 /// What an attempt may take once its owner has given it up: a tear-down is waited for at most one second, and the machine
 /// is busy.
 pub(crate) const CHAOS_ENDING: Duration = Duration::from_secs(3);
 /// Live heap bytes per episode in the second half of a run. A leak of one object per attempt is more; one table that grew is
 /// less.
 pub(crate) const CHAOS_HEAP: f64 = 16.0;
+
+/// Cycles of each way a data channel can end.
+#[cfg(feature = "channel")]
+pub(crate) const CHANNEL_CYCLES: u32 = 1_000;
+
+/// The same in CI.
+pub(crate) const CHANNEL_CYCLES_CI: u32 = 60;
+
+/// Of the datagrams that a peer should send back. The channel may lose some; nothing between the namespaces does.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_ECHOED: f64 = 0.99;
+/// How long a peer may take to start and to announce itself: a browser on a busy machine.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_START: Duration = Duration::from_secs(40);
+/// Wait for further peers to choose from: there is one.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_CHOICE: Duration = Duration::from_millis(10);

@@ -3,7 +3,7 @@
 //! Each path is walked in a process of its own, so that none hides what another left.
 
 pub(crate) mod alive;
-mod meter;
+pub(crate) mod meter;
 mod paths;
 mod plot;
 

@@ -21,6 +21,8 @@ pub const GENESIS: &str = "genesis";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignalError {
+    /// The service's URL is none, or of a scheme that this client does not speak.
+    Url,
     /// The service does not speak our version (418).
     Version,
     /// The service takes no such request (400, or another status it does not explain).
@@ -40,6 +42,7 @@ pub enum SignalError {
 impl fmt::Display for SignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Url => "the signalling service's URL cannot be used",
             Self::Version => "the signalling service speaks another version",
             Self::Rejected => "the signalling service rejected the request",
             Self::Gone => "the recipient is gone",

@@ -15,34 +15,54 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{VERSION, VERSION_HEADER};
 use crate::signalling::wire::{Envelope, Kind, read};
-use crate::signalling::{Listener, SignalError, Signalling};
+use crate::signalling::{Listener, SignalError, Signalling, SwitchboardTiming};
 
 /// Longest reply read, in bytes.
 const MAX_REPLY: usize = 256 * 1024;
 /// Longest wait for a connection and the first bytes of a reply beyond the service's own patience.
 const SLACK: Duration = Duration::from_secs(5);
-/// The service holds an exchange for at most this long.
-const LONGEST_EXCHANGE: Duration = Duration::from_secs(15);
-/// The service holds a stream of genesis messages for at most this long.
-const LONGEST_LISTEN: Duration = Duration::from_secs(20);
 
 /// A client of the signalling service over plain HTTP.
+///
+/// A redirect is an error and never followed: an offer goes to the service that its user named, and to nobody else.
 #[derive(Debug, Clone)]
 pub struct HttpSignalling {
     authority: String,
     path: String,
+    timing: SwitchboardTiming,
+    slack: Duration,
 }
 
 impl HttpSignalling {
     /// A client of the service at `url`, such as `http://localhost:9000/v1/signal`.
     ///
     /// # Errors
-    /// [`SignalError::Rejected`] if it is no `http` URL with a host.
+    /// [`SignalError::Url`] if it is no `http` URL with a host.
     pub fn new(url: &str) -> Result<Self, SignalError> {
-        let uri: Uri = url.parse().map_err(|_| SignalError::Rejected)?;
-        let host = uri.host().filter(|_| uri.scheme_str() == Some("http")).ok_or(SignalError::Rejected)?;
+        let uri: Uri = url.parse().map_err(|_| SignalError::Url)?;
+        let host = uri.host().filter(|_| uri.scheme_str() == Some("http")).ok_or(SignalError::Url)?;
         let path = uri.path_and_query().map_or(super::DEFAULT_PATH, |path| path.as_str());
-        Ok(Self { authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)), path: path.to_owned() })
+        Ok(Self {
+            authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
+            path: path.to_owned(),
+            timing: SwitchboardTiming::default(),
+            slack: SLACK,
+        })
+    }
+
+    /// Of a service that holds on for other times than usual.
+    #[must_use]
+    pub const fn with_timing(mut self, timing: SwitchboardTiming) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// Waits for so long beyond the service's own times; 5 s by default. An exchange that has no end by then is given
+    /// up, however much of it has arrived.
+    #[must_use]
+    pub const fn with_slack(mut self, slack: Duration) -> Self {
+        self.slack = slack;
+        self
     }
 
     async fn send(&self, method: Method, body: String) -> Result<(Response<Incoming>, Connection), SignalError> {
@@ -86,8 +106,8 @@ impl Signalling for HttpSignalling {
     type Listener = HttpListener;
 
     async fn listen(&self) -> Result<HttpListener, SignalError> {
-        let until = Instant::now() + LONGEST_LISTEN + SLACK;
-        let sent = timeout(SLACK, self.send(Method::GET, String::new()));
+        let until = Instant::now() + self.timing.listen + self.slack;
+        let sent = timeout(self.slack, self.send(Method::GET, String::new()));
         let (response, connection) = sent.await.map_err(|_| SignalError::TimedOut)??;
         Ok(HttpListener { body: response.into_body(), lines: Lines::default(), until, _connection: connection })
     }
@@ -111,7 +131,9 @@ impl Signalling for HttpSignalling {
             }
             read(core::str::from_utf8(&body).map_err(|_| SignalError::Malformed)?).map(Some)
         };
-        timeout(LONGEST_EXCHANGE + SLACK, exchange).await.map_err(|_| SignalError::TimedOut)?
+        timeout(self.timing.genesis.max(self.timing.exchange) + self.slack, exchange)
+            .await
+            .map_err(|_| SignalError::TimedOut)?
     }
 }
 
@@ -210,7 +232,7 @@ mod tests {
     fn only_http_urls_with_a_host_are_taken() {
         assert!(HttpSignalling::new("http://localhost:9000/v1/signal").is_ok());
         for url in ["", "localhost", "https://localhost/", "ftp://localhost/", "http://"] {
-            assert!(HttpSignalling::new(url).is_err(), "{url}");
+            assert_eq!(HttpSignalling::new(url).err(), Some(SignalError::Url), "{url}");
         }
     }
 }

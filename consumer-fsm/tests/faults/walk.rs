@@ -1,0 +1,139 @@
+//! Walks one fault again and again in a process of its own, and looks at what it leaves behind.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::alive::{Alive, heap};
+use crate::fault::{Fault, LeadsTo, Span};
+use crate::stage::Stage;
+
+/// Names the fault to the process that walks it.
+const NAME: &str = "CONSUMER_FSM_FAULT";
+/// Once around, at most.
+const LONGEST_ROUND: Duration = Duration::from_secs(60);
+/// Most rounds looked at: what leaks grows with each, what merely warms up does not.
+const MOST_ROUNDS: usize = 12;
+/// Most heap bytes alive during a round, beyond those before: a fault must not grow memory while it lasts either.
+const MOST_BYTES: i64 = 4 << 20;
+
+/// Walks the fault in a process of its own, so that none hides what another left, and none stops another.
+pub(crate) fn apart(name: &str) {
+    match walked(name) {
+        Ok(Ok(())) => {}
+        Ok(Err(told)) => panic!("{name}:\n{told}"),
+        Err(reason) => eprintln!("skipped: {name}: {reason}"),
+    }
+}
+
+/// What the process that walked it said if it failed; why there could be none.
+fn walked(name: &str) -> Result<Result<(), String>, String> {
+    let output = command(name)?.output().expect("this program runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok(if output.status.success() { Ok(()) } else { Err(told) })
+}
+
+/// How this program walks one fault.
+fn command(name: &str) -> Result<Command, String> {
+    let fault = crate::find(name);
+    let program = std::env::current_exe().expect("this program has a name");
+    let mut command = match fault.wrapper {
+        None => Command::new(program),
+        Some(wrap) => {
+            let mut wrapped = wrap()?;
+            wrapped.arg(program);
+            wrapped
+        }
+    };
+    command
+        .args(["--exact", "walks_the_fault_it_is_told", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(NAME, name)
+        .stdin(Stdio::null());
+    Ok(command)
+}
+
+/// The other end of [`apart`]; does nothing if nobody told it a fault.
+pub(crate) fn told() {
+    let Ok(name) = std::env::var(NAME) else { return };
+    let fault = crate::find(&name);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(walk(fault));
+}
+
+async fn walk(fault: &Fault) {
+    // what is made once and kept, such as tables of the runtime
+    once(fault).await;
+    let first = Alive::settled(None).await;
+    assert_eq!(first.tasks, 0, "{}: tasks left behind after the first time", fault.name);
+    let mut seen: Vec<i64> = Vec::with_capacity(MOST_ROUNDS);
+    loop {
+        once(fault).await;
+        let alive = Alive::settled(Some(first)).await;
+        assert_eq!(alive.tasks, 0, "{}: tasks left behind", fault.name);
+        assert!(alive.descriptors <= first.descriptors, "{}: descriptors left behind: {first:?} {alive:?}", fault.name);
+        seen.push(alive.bytes - first.bytes);
+        if seen.len().is_multiple_of(2) && !grows(&seen) {
+            break;
+        }
+        assert!(seen.len() < MOST_ROUNDS, "{}: heap bytes left behind, after each time: {seen:?}", fault.name);
+    }
+    eprintln!("{}: heap bytes beyond the first time: {seen:?}", fault.name);
+}
+
+/// The later half never comes down to the earlier one.
+fn grows(seen: &[i64]) -> bool {
+    let (earlier, later) = seen.split_at(seen.len() / 2);
+    later.iter().min() > earlier.iter().min()
+}
+
+async fn once(fault: &Fault) {
+    let stage = Stage::new();
+    let before = heap();
+    let watch = async {
+        let mut most = 0;
+        loop {
+            most = most.max(heap() - before);
+            assert!(most < MOST_BYTES, "{}: {most} bytes at once", fault.name);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let walked = async {
+        tokio::select! {
+            () = (fault.stage)(&stage) => {}
+            () = watch => {}
+        }
+    };
+    timeout(LONGEST_ROUND, walked).await.unwrap_or_else(|_| panic!("{}: no end within {LONGEST_ROUND:?}", fault.name));
+    let reports = stage.reports();
+    if let LeadsTo::Event(state, event) = fault.leads_to {
+        let happened = reports.iter().flat_map(|report| &report.transitions).any(|(from, what, to)| {
+            (*from, *what) == (state, event) && consumer_fsm::next(state, event).is_some_and(|step| step.state == *to)
+        });
+        let all: Vec<_> = reports.iter().map(|report| &report.transitions).collect();
+        assert!(happened, "{}: {event:?} never happened in {state:?}: {all:?}", fault.name);
+    }
+    let told = stage.spans.told();
+    let expected = match fault.span {
+        Span::None => vec![],
+        Span::Success => vec![("nat_success".to_owned(), None)],
+        Span::Failure(reason) => vec![("nat_failure".to_owned(), Some(reason.to_owned()))],
+        Span::Each(_) => told.clone(),
+    };
+    assert_eq!(told, expected, "{}: {:?}", fault.name, reports.iter().map(|r| &r.transitions).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_left_behind_is_seen() {
+    for (name, seen) in [
+        ("planted::byte", "heap bytes left behind"),
+        ("planted::task", "tasks left behind"),
+        ("planted::descriptor", "descriptors left behind"),
+        ("planted::memory", "bytes at once"),
+        ("planted::span", "assertion"),
+        ("planted::transition", "never happened"),
+    ] {
+        let told = walked(name).unwrap().expect_err(name);
+        assert!(told.contains(seen), "{name}:\n{told}");
+    }
+}
