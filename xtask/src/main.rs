@@ -67,7 +67,12 @@ const COMMANDS: &[Command] = &[
         "[--cycles N] [--json]",
         "the data channel, and webrtc's beside it: leaks, size, time",
     ),
-    command("bench", bench::run, "[PART] [--json]", "gather, path or scale: beside stock webrtc-ice; many at once"),
+    command(
+        "bench",
+        bench::run,
+        "[PART] [--save] [--compare] [--json]",
+        "gather, path, scale: beside stock webrtc-ice; counts: against a baseline",
+    ),
     command(
         "lab",
         lab::run,
