@@ -54,7 +54,12 @@ const COMMANDS: &[Command] = &[
         "what is left per cycle, on each path of each crate",
     ),
     command("leak-path", leak::walk_one, "[PATH] [--cycles N]", ""),
-    command("bench", bench::run, "[PART] [--json]", "gather, path or scale: beside stock webrtc-ice; many at once"),
+    command(
+        "bench",
+        bench::run,
+        "[PART] [--json]",
+        "gather, path, peer or scale: beside stock webrtc-ice; many at once",
+    ),
     command(
         "lab",
         lab::run,
