@@ -74,3 +74,20 @@ pub(crate) const SCALE_HEAP: f64 = 1.2;
 /// packets lost each way, one in nine thousand does.
 #[cfg(target_os = "linux")]
 pub(crate) const LAB_STARVED: usize = 1;
+
+/// Cycles of each way a data channel can end.
+#[cfg(feature = "channel")]
+pub(crate) const CHANNEL_CYCLES: u32 = 1_000;
+
+/// The same in CI.
+pub(crate) const CHANNEL_CYCLES_CI: u32 = 60;
+
+/// Of the datagrams that a peer should send back. The channel may lose some; nothing between the namespaces does.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_ECHOED: f64 = 0.99;
+/// How long a peer may take to start and to announce itself: a browser on a busy machine.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_START: Duration = Duration::from_secs(40);
+/// Wait for further peers to choose from: there is one.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_CHOICE: Duration = Duration::from_millis(10);

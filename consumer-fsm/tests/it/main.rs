@@ -3,6 +3,7 @@
 mod attempts;
 mod data_channel;
 mod faults;
+mod faulty;
 mod golden;
 mod peer;
 mod pool;
