@@ -75,6 +75,17 @@ pub(crate) const SCALE_HEAP: f64 = 1.2;
 #[cfg(target_os = "linux")]
 pub(crate) const LAB_STARVED: usize = 1;
 
+/// Chaos, unless one says otherwise: every fault a few dozen times.
+pub(crate) const CHAOS: Duration = Duration::from_secs(60);
+/// The same in CI, in minutes: every fault a few times.
+pub(crate) const CHAOS_MINUTES_CI: f64 = 0.33;
+/// What an attempt may take once its owner has given it up: a tear-down is waited for at most one second, and the machine
+/// is busy.
+pub(crate) const CHAOS_ENDING: Duration = Duration::from_secs(3);
+/// Live heap bytes per episode in the second half of a run. A leak of one object per attempt is more; one table that grew is
+/// less.
+pub(crate) const CHAOS_HEAP: f64 = 16.0;
+
 /// Cycles of each way a data channel can end.
 #[cfg(feature = "channel")]
 pub(crate) const CHANNEL_CYCLES: u32 = 1_000;
