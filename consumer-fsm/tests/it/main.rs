@@ -9,3 +9,4 @@ mod service;
 mod stage;
 mod steps;
 mod table;
+mod wire;
