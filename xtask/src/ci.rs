@@ -32,6 +32,7 @@ fn steps() -> Vec<Step> {
         cargo("example, peer connections", "run -q -p ice-gather --features responder --example peer_connection"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
+        cargo("slots", "xtask slots --quick"),
         Step { skip: no_collector, ..cargo("collector", "xtask collector") },
         Step { skip: no_duckdb, ..cargo("fleet", "xtask fleet --quick") },
         Step { skip: no_node, ..cargo("wasm", "xtask wasm") },
