@@ -7,6 +7,7 @@ mod bounds;
 mod canary;
 #[cfg(feature = "channel")]
 mod channel;
+mod chaos;
 mod ci;
 #[cfg(feature = "collector")]
 mod collector;
@@ -66,7 +67,12 @@ const COMMANDS: &[Command] = &[
         "[--cycles N] [--json]",
         "the data channel, and webrtc's beside it: leaks, size, time",
     ),
-    command("bench", bench::run, "[PART] [--json]", "gather, path or scale: beside stock webrtc-ice; many at once"),
+    command(
+        "bench",
+        bench::run,
+        "[PART] [--json]",
+        "gather, path, peer or scale: beside stock webrtc-ice; many at once",
+    ),
     command(
         "lab",
         lab::run,
@@ -87,8 +93,14 @@ const COMMANDS: &[Command] = &[
         "[--quick] [--attempts N] [--spans FILE] [--picture FILE] [--json]",
         "the questions of operators, in DuckDB, over a simulated fleet",
     ),
+    command(
+        "chaos",
+        chaos::run,
+        "[--seed S] [--minutes M] [--episode K] [--json]",
+        "attempts while everything that can fail does; a seed replays them",
+    ),
     command("wasm", wasm::run, "", "the judge and the telemetry as WebAssembly, under Node"),
-    command("ci", ci::run, "", "everything a change has to pass"),
+    command("ci", ci::run, "[--tested]", "everything a change has to pass"),
     command("help", help, "", "this list"),
 ];
 
