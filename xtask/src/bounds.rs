@@ -75,6 +75,18 @@ pub(crate) const SCALE_HEAP: f64 = 1.2;
 #[cfg(target_os = "linux")]
 pub(crate) const LAB_STARVED: usize = 1;
 
+/// Slots at once: what one volunteer machine of two cores has to carry.
+pub(crate) const SLOTS: usize = 2_000;
+/// Enough to see that they all connect.
+pub(crate) const SLOTS_QUICK: usize = 200;
+/// Attempts of the churn: a day of one client, at one a second.
+pub(crate) const CHURN_ATTEMPTS: u32 = 100_000;
+/// Enough that a table which doubles once, by two kilobytes, is no leak of a byte per attempt.
+pub(crate) const CHURN_ATTEMPTS_QUICK: u32 = 5_000;
+/// Heap of a slot with a path, in KiB: two thousand of them have to fit into 256 MiB. Stock webrtc-ice's agent, which is
+/// shown beside it, keeps no evidence and takes a third.
+pub(crate) const SLOT_KIB: f64 = 128.0;
+
 /// Chaos, unless one says otherwise: every fault a few dozen times.
 pub(crate) const CHAOS: Duration = Duration::from_secs(60);
 /// The same in CI, in minutes: every fault a few times.

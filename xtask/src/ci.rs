@@ -37,6 +37,7 @@ fn steps() -> Vec<Step> {
         cargo("bench, emission", "bench -q -p otel-nat"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
+        cargo("slots", "xtask slots --quick"),
         cargo("chaos", &format!("xtask chaos --seed 1 --minutes {}", bounds::CHAOS_MINUTES_CI)),
         // with the features of the tests above, so that nothing is built again
         cargo(

@@ -25,6 +25,7 @@ mod nat_world;
 mod options;
 mod peers;
 mod python;
+mod slots;
 mod spans;
 mod stock;
 mod table;
@@ -78,6 +79,12 @@ const COMMANDS: &[Command] = &[
         lab::run,
         "[PART] [--json] [--quick] [--only NAME] [--install]",
         "the gatherer behind the NATs of the kernel; peers: two agents, each behind one",
+    ),
+    command(
+        "slots",
+        slots::run,
+        "[--quick] [--slots N] [--attempts N] [--json]",
+        "thousands of slots in one process, beside stock webrtc-ice; then a day of churn",
     ),
     command(
         "interop",
