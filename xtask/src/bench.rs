@@ -4,6 +4,7 @@ mod counts;
 mod data_path;
 mod delayed;
 mod gather;
+mod peer;
 mod report;
 mod scale;
 
@@ -22,8 +23,9 @@ async fn measure(part: Option<&str>, json: bool) -> Result<bool, Failure> {
     match part {
         Some("gather") => gather::run(json).await,
         Some("path") => data_path::run(json).await,
+        Some("peer") => peer::run(json).await,
         Some("scale") => scale::run(json).await,
-        Some(other) => Err(format!("nothing to measure called `{other}`: counts, gather, path or scale").into()),
+        Some(other) => Err(format!("nothing to measure called `{other}`: counts, gather, path, peer or scale").into()),
         None => Ok(gather::run(json).await? & scale::run(json).await?),
     }
 }

@@ -38,6 +38,7 @@ fn steps() -> Vec<Step> {
         cargo("bench, counts", "xtask bench counts --compare"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
+        cargo("slots", "xtask slots --quick"),
         cargo("chaos", &format!("xtask chaos --seed 1 --minutes {}", bounds::CHAOS_MINUTES_CI)),
         // with the features of the tests above, so that nothing is built again
         cargo(

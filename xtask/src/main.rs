@@ -25,6 +25,7 @@ mod nat_world;
 mod options;
 mod peers;
 mod python;
+mod slots;
 mod spans;
 mod stock;
 mod table;
@@ -71,13 +72,19 @@ const COMMANDS: &[Command] = &[
         "bench",
         bench::run,
         "[PART] [--save] [--compare] [--json]",
-        "gather, path, scale: beside stock webrtc-ice; counts: against a baseline",
+        "gather, path, peer, scale: beside stock webrtc-ice; counts: against a baseline",
     ),
     command(
         "lab",
         lab::run,
         "[PART] [--json] [--quick] [--only NAME] [--install]",
         "the gatherer behind the NATs of the kernel; peers: two agents, each behind one",
+    ),
+    command(
+        "slots",
+        slots::run,
+        "[--quick] [--slots N] [--attempts N] [--json]",
+        "thousands of slots in one process, beside stock webrtc-ice; then a day of churn",
     ),
     command(
         "interop",
