@@ -16,6 +16,7 @@ mod lab;
 mod leak;
 mod nat_world;
 mod options;
+mod package;
 mod peers;
 mod python;
 mod spans;
@@ -23,6 +24,7 @@ mod stock;
 mod table;
 mod tidy;
 mod wasm;
+mod workspace;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -70,6 +72,8 @@ const COMMANDS: &[Command] = &[
         "the questions of operators, in DuckDB, over a simulated fleet",
     ),
     command("wasm", wasm::run, "", "the judge and the telemetry as WebAssembly, under Node"),
+    command("package", package::run, "[--json]", "what a release has to pass: archives, licences, each crate alone"),
+    command("tidy", tidy::run, "[--json]", "what the project says of itself is so; each complaint names the mend"),
     command("ci", ci::run, "", "everything a change has to pass"),
     command("help", help, "", "this list"),
 ];
