@@ -1,7 +1,7 @@
 //! Runs the machine: does each state's work, hands back what happened, carries out what the table says.
 
 use ice_gather::Role;
-use otel_nat::{FailureCause, Reason, Telemetry};
+use otel_nat::{Reason, Telemetry};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
@@ -22,10 +22,12 @@ mod attempt;
 mod established;
 mod listening;
 mod offering;
+mod peer;
 
 pub use self::attempt::AttemptReport;
 pub(crate) use self::established::MTU;
 pub use self::established::{Datagrams, Link};
+pub use self::peer::PeerReport;
 
 use self::attempt::Attempt;
 
@@ -268,12 +270,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Event::Opened
             }
             Err(TransportError::TimedOut) => Event::TimedOut,
-            Err(TransportError::Dtls | TransportError::Fingerprint | TransportError::Channel) => {
-                if let Some(span) = &mut attempt.span {
-                    span.explained(FailureCause::Dtls);
-                }
-                Event::ChannelFailed
-            }
+            Err(TransportError::Dtls | TransportError::Fingerprint | TransportError::Channel) => Event::ChannelFailed,
             Err(_) => Event::IceFailed,
         }
     }
@@ -287,9 +284,18 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             teller: &self.teller,
             sockets: attempt.report.sockets(),
         };
+        let lifetime = self.machine.timing().path_lifetime;
+        let is_over = async {
+            match lifetime {
+                Some(lifetime) => tokio::time::sleep(lifetime).await,
+                None => core::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = is_over => Event::Ended,
             () = established::move_datagrams(path, self.datagrams.as_mut(), &mut attempt.report) => Event::Ended,
             () = ask.whenever_moved(self.roaming.as_ref(), attempt.addresses.as_ref()) => Event::Moved,
+            never = peer::tell_rebindings(attempt.session.as_ref(), &self.teller) => match never {},
         }
     }
 }

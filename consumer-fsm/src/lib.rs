@@ -26,7 +26,7 @@ mod table;
 pub mod transport;
 
 pub use cohort::{Cohort, SourceError, StunCache, StunSource};
-pub use driver::{AttemptReport, Consumer, Datagrams, Link};
+pub use driver::{AttemptReport, Consumer, Datagrams, Link, PeerReport};
 pub use machine::{Illegal, Machine, Timing};
 pub use notice::{Notice, Notices, What};
 pub use pool::Pool;

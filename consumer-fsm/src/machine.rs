@@ -19,6 +19,8 @@ pub struct Timing {
     /// A mapping older than this is asked for again before it is advertised: NATs may forget after 30 s, and often do
     /// (RFC 4787 section 4.3).
     pub mapping_age: Duration,
+    /// How long a path is kept before it is given up for a new one; as long as it works, unless set.
+    pub path_lifetime: Option<Duration>,
 }
 
 impl Default for Timing {
@@ -28,6 +30,7 @@ impl Default for Timing {
             error_backoff: Duration::from_secs(5),
             nat_fail_timeout: Duration::from_secs(5),
             mapping_age: Duration::from_secs(20),
+            path_lifetime: None,
         }
     }
 }

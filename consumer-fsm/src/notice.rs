@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ice_gather::Rebinding;
 use nat_summary::NatSummary;
 use otel_nat::Reason;
 use tokio::sync::{broadcast, watch};
@@ -55,6 +56,8 @@ pub enum What {
     Failed(Reason),
     /// The host's addresses changed, the cohort was asked again, and this is the new verdict.
     Roamed(Box<NatSummary>),
+    /// The mapping toward the peer changed under the path, by the peer's word: the verdicts before and after.
+    Rebound(Rebinding),
     /// The consumer was cancelled and does no more.
     Stopped,
 }
@@ -115,6 +118,7 @@ impl Teller {
             What::PathDown => tracing::info!(slot, "path down"),
             What::Failed(reason) => tracing::info!(slot, reason = reason.as_str(), "failed"),
             What::Roamed(summary) => tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "roamed"),
+            What::Rebound(Rebinding { number, was, is }) => tracing::info!(slot, number, ?was, ?is, "rebound"),
             What::Stopped => tracing::debug!(slot, "stopped"),
         }
         if let Some(sender) = &self.sender {

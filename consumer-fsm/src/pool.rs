@@ -1,5 +1,9 @@
 //! Many consumers at once, each a slot of its own: they share signalling, transport, STUN servers and telemetry.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use otel_nat::Telemetry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +27,7 @@ pub struct Pool<S, T> {
     seed: Option<u64>,
     roaming: Option<Roaming>,
     teller: Teller,
+    attempts: Option<u64>,
     /// One per slot.
     datagrams: Vec<Option<Datagrams>>,
 }
@@ -44,6 +49,7 @@ where
             seed: None,
             roaming: Some(Roaming::default()),
             teller: Teller::default(),
+            attempts: None,
             datagrams: (0..slots).map(|_| None).collect(),
         }
     }
@@ -59,6 +65,13 @@ where
     #[must_use]
     pub const fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Makes so many attempts in all slots together, and then no more.
+    #[must_use]
+    pub const fn with_attempts(mut self, attempts: u64) -> Self {
+        self.attempts = Some(attempts);
         self
     }
 
@@ -84,10 +97,11 @@ where
         self.datagrams.iter_mut().map(open).collect()
     }
 
-    /// Runs every slot until cancelled, and waits until each has closed what it had. Dropped, it aborts them: nothing is
+    /// Runs every slot until cancelled, or until there was an end of the attempts, and waits until each has closed what it had. Dropped, it aborts them: nothing is
     /// left behind then either.
     pub async fn run(self, cancel: &CancellationToken) {
         let mut slots = JoinSet::new();
+        let left = self.attempts.map(|attempts| Arc::new(AtomicU64::new(attempts)));
         for (slot, datagrams) in self.datagrams.into_iter().enumerate() {
             let mut consumer = Consumer::new(
                 self.signalling.clone(),
@@ -104,8 +118,16 @@ where
             if let Some(datagrams) = datagrams {
                 consumer = consumer.with_datagrams(datagrams);
             }
-            let cancel = cancel.clone();
-            slots.spawn(async move { consumer.run(&cancel).await });
+            let (cancel, left) = (cancel.clone(), left.clone());
+            slots.spawn(async move {
+                let may_try = || {
+                    let take = |left: &Arc<AtomicU64>| left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+                    !cancel.is_cancelled() && left.as_ref().is_none_or(|left| take(left).is_ok())
+                };
+                while may_try() {
+                    consumer.attempt(&cancel).await;
+                }
+            });
         }
         // the slots have what they need: once the last has ended, so has every reader of notices
         drop(self.teller);

@@ -9,6 +9,7 @@ mod mux;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -34,12 +35,14 @@ use webrtc_util::Conn;
 use webrtc_util::vnet::interface::Interface;
 use webrtc_util::vnet::net::Net;
 
-use crate::base::Base;
+use crate::base::{Base, GatheredCandidate};
 use crate::config::AgentConfig;
 use crate::error::{AgentError, ConnectError, RemoteError, SendError};
 use crate::transaction::Header;
 pub(crate) use mux::Mux;
 
+/// Events kept for a listener that is busy.
+const EVENTS: usize = 64;
 /// Longest wait for the library's gathering tasks during tear-down; they end within milliseconds.
 const GATHERING_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -68,6 +71,18 @@ pub enum IceState {
     Failed,
     /// Torn down.
     Closed,
+}
+
+/// Something that happened to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IceEvent {
+    /// The connection has another state. [`IceState::Closed`] is the last event of all.
+    State(IceState),
+    /// Another pair is in use: the kind of our candidate, then the peer's (RFC 8445 section 8).
+    Pair(CandidateKind, CandidateKind),
+    /// A candidate to signal that gathering had not found when it ended: by a late answer, or from a relay.
+    Candidate(GatheredCandidate),
 }
 
 /// What both sides exchange so that checks authenticate (RFC 8445 section 5.3).
@@ -114,17 +129,21 @@ impl RemoteCandidate {
     /// A signalled candidate, if checks can be sent to it: component 1, UDP, an IP address and a port, a known type.
     #[must_use]
     pub fn from_candidate(candidate: &nat_summary::Candidate<'_>) -> Option<Self> {
-        let address = candidate.socket_addr()?;
-        let ip = address.ip();
-        let usable = candidate.component == 1
-            && candidate.transport == Transport::Udp
-            && address.port() != 0
-            && !(ip.is_unspecified() || ip.is_multicast())
-            && candidate.kind != CandidateKind::Unknown;
-        usable.then_some(Self { address, kind: candidate.kind, priority: candidate.priority })
+        let remote = Self { address: candidate.socket_addr()?, kind: candidate.kind, priority: candidate.priority };
+        let fits = candidate.component == 1 && candidate.transport == Transport::Udp;
+        (fits && remote.is_usable()).then_some(remote)
     }
 
+    fn is_usable(self) -> bool {
+        let ip = self.address.ip();
+        self.address.port() != 0 && !(ip.is_unspecified() || ip.is_multicast()) && self.kind != CandidateKind::Unknown
+    }
+
+    /// Nothing, for one that no check can be sent to.
     fn to_library(self) -> Option<Arc<dyn LibraryCandidate + Send + Sync>> {
+        if !self.is_usable() {
+            return None;
+        }
         let base_config = CandidateBaseConfig {
             network: "udp".to_owned(),
             address: self.address.ip().to_string(),
@@ -172,6 +191,8 @@ pub struct IceAgent {
     role: Role,
     runtime: Handle,
     base: Base,
+    /// Candidates of the peer taken so far.
+    remotes: AtomicUsize,
 }
 
 /// Everything that has to end in order.
@@ -207,14 +228,30 @@ impl IceAgent {
         self.state.clone()
     }
 
-    /// One more candidate of the peer, before or after [`connect`](Self::connect).
-    pub fn add_remote(&self, candidate: RemoteCandidate) {
-        let Some(parts) = &self.parts else { return };
-        if let Some(remote) = candidate.to_library() {
-            self.base.inner().expect_peer(candidate.address);
-            // fails for TCP candidates only
-            let _ = parts.agent.add_remote_candidate(&remote);
+    /// What happens from now on, through a bounded channel that nobody has to read: events beyond 64 unread ones are
+    /// lost, and [`state`](Self::state) is always the latest. A second call ends the channel of the first. It ends with
+    /// the agent.
+    pub fn events(&self) -> mpsc::Receiver<IceEvent> {
+        let (events, receiver) = mpsc::channel(EVENTS);
+        if self.parts.is_some() {
+            self.base.inner().listen(events);
         }
+        receiver
+    }
+
+    /// One more candidate of the peer, before or after [`connect`](Self::connect); whether it was taken. One that no
+    /// check can be sent to is not, nor any beyond [`AgentConfig::max_remote_candidates`].
+    pub fn add_remote(&self, candidate: RemoteCandidate) -> bool {
+        let Some(parts) = &self.parts else { return false };
+        let Some(remote) = candidate.to_library() else { return false };
+        let max = self.config.max_remote_candidates;
+        let has_room = |taken: usize| (taken < max).then_some(taken + 1);
+        if self.remotes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room).is_err() {
+            return false;
+        }
+        self.base.inner().expect_peer(candidate.address);
+        // fails for TCP candidates only
+        parts.agent.add_remote_candidate(&remote).is_ok()
     }
 
     /// Checks every pair until one works, at most for `deadline`. More than
@@ -257,7 +294,7 @@ impl IceAgent {
             }
             drop(keep_dialling);
         }));
-        for candidate in remote.candidates.into_iter().take(self.config.max_remote_candidates) {
+        for candidate in remote.candidates {
             self.add_remote(candidate);
         }
         let mut state = self.state.clone();
@@ -276,16 +313,7 @@ impl IceAgent {
     #[must_use]
     pub fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)> {
         let pair = self.parts.as_ref()?.agent.get_selected_candidate_pair()?;
-        let kind = |candidate: &Arc<dyn LibraryCandidate + Send + Sync>| match candidate.candidate_type() {
-            #[cfg(feature = "relay")]
-            CandidateType::Host if candidate.addr().ip() == crate::relay::PLACEHOLDER => CandidateKind::Relayed,
-            CandidateType::Host => CandidateKind::Host,
-            CandidateType::ServerReflexive => CandidateKind::ServerReflexive,
-            CandidateType::PeerReflexive => CandidateKind::PeerReflexive,
-            CandidateType::Relay => CandidateKind::Relayed,
-            CandidateType::Unspecified => CandidateKind::Unknown,
-        };
-        Some((kind(&pair.local), kind(&pair.remote)))
+        Some((kind(&*pair.local), kind(&*pair.remote)))
     }
 
     /// Tears everything down and waits for it, at most for [`AgentConfig::close_timeout`]. The tear-down itself goes on
@@ -356,8 +384,15 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
     let state_tx = Arc::new(watch::Sender::new(IceState::New));
     let state = state_tx.subscribe();
     let state_from_agent = Arc::clone(&state_tx);
+    // the agent's internals may outlive the handlers a little, and the base shall not
+    let listening = Arc::downgrade(base.inner());
     agent.on_connection_state_change(Box::new(move |state| {
-        state_from_agent.send_replace(ice_state(state));
+        let state = ice_state(state);
+        state_from_agent.send_replace(state);
+        // the end is told once the tear-down is over
+        if let (Some(base), true) = (listening.upgrade(), state != IceState::Closed) {
+            base.tell(IceEvent::State(state));
+        }
         Box::pin(core::future::ready(()))
     }));
     let (gathered_tx, mut gathered) = mpsc::channel(families + 1);
@@ -365,7 +400,13 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         let _ = gathered_tx.try_send(candidate.is_some());
         Box::pin(core::future::ready(()))
     }));
-    agent.on_selected_candidate_pair_change(Box::new(|_, _| Box::pin(core::future::ready(()))));
+    let listening = Arc::downgrade(base.inner());
+    agent.on_selected_candidate_pair_change(Box::new(move |local, remote| {
+        if let Some(base) = listening.upgrade() {
+            base.tell(IceEvent::Pair(kind(&**local), kind(&**remote)));
+        }
+        Box::pin(core::future::ready(()))
+    }));
 
     // from here on every way out, this task's end included, leads through the tear-down
     let owner = IceAgent {
@@ -383,6 +424,7 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         role,
         runtime: Handle::current(),
         base,
+        remotes: AtomicUsize::new(0),
     };
     agent.gather_candidates().map_err(|_| AgentError::Refused)?;
     let mut taken = 0;
@@ -390,6 +432,18 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         taken += 1;
     }
     if taken == families { Ok(owner) } else { Err(AgentError::NoCandidate) }
+}
+
+fn kind(candidate: &(dyn LibraryCandidate + Send + Sync)) -> CandidateKind {
+    match candidate.candidate_type() {
+        #[cfg(feature = "relay")]
+        CandidateType::Host if candidate.addr().ip() == crate::relay::PLACEHOLDER => CandidateKind::Relayed,
+        CandidateType::Host => CandidateKind::Host,
+        CandidateType::ServerReflexive => CandidateKind::ServerReflexive,
+        CandidateType::PeerReflexive => CandidateKind::PeerReflexive,
+        CandidateType::Relay => CandidateKind::Relayed,
+        CandidateType::Unspecified => CandidateKind::Unknown,
+    }
 }
 
 fn ice_state(state: ConnectionState) -> IceState {
@@ -431,6 +485,7 @@ async fn tear_down(parts: Parts) {
     agent.on_candidate(Box::new(|_| Box::pin(core::future::ready(()))));
     agent.on_selected_candidate_pair_change(Box::new(|_, _| Box::pin(core::future::ready(()))));
     state.send_replace(IceState::Closed);
+    mux.end_events();
 }
 
 /// A connected pair: datagrams both ways.

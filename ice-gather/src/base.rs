@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use nat_summary::{CandidateKind, Evidence, NatSummary, Observation, Outcome, ServerId, TowardPeer};
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use webrtc_util::Conn;
 
+use crate::agent::IceEvent;
 use crate::config::{Bind, BindConfig, GatherConfig};
 use crate::error::BindError;
 use crate::local;
@@ -27,6 +28,8 @@ use crate::transaction::{Header, Reject};
 use crate::unreachable::Watch;
 use crate::uri::StunServer;
 
+/// Addresses of one name that are asked, of each family.
+const ADDRESSES_OF_A_NAME: usize = 2;
 /// Longest datagram read while gathering: only STUN is expected then.
 const GATHER_MTU: usize = 1500;
 /// Checks of the peer kept for the agent until it reads; it repeats what is lost.
@@ -51,6 +54,7 @@ pub(crate) struct Inner {
     answered: Notify,
     peer: Mutex<PeerReader>,
     rebinding: watch::Sender<Option<Rebinding>>,
+    listener: Mutex<Option<Listener>>,
     /// Whose agent this is: without one nobody can be sending us checks yet.
     agent: OnceLock<AgentOf>,
     runtime: Option<Handle>,
@@ -186,22 +190,27 @@ pub struct ServerReport {
     pub base: Option<SocketAddr>,
     /// XOR-MAPPED-ADDRESS of the answer.
     pub mapped: Option<SocketAddr>,
+    /// The code of an error response (RFC 8489 section 14.8), such as 300 for Try Alternate, which is not followed: the
+    /// mapping toward a server nobody named is no mapping that was asked for. 0 if none could be read.
+    pub error_code: Option<u16>,
     /// Time from request to answer; unknown if the request was sent more than once.
     pub round_trip: Option<Duration>,
     /// Packets sent to it.
     pub sends: u8,
 }
 
-impl From<&Request> for ServerReport {
-    fn from(request: &Request) -> Self {
+impl ServerReport {
+    /// Of a name that led to no server, or not yet.
+    fn of_name(name: &StunServer, outcome: Outcome) -> Self {
         Self {
-            server: StunServer::Address(request.server),
-            name: None,
-            outcome: request.outcome,
-            base: Some(request.base).filter(|_| request.sends > 0),
-            mapped: request.mapped,
-            round_trip: request.round_trip,
-            sends: request.sends,
+            server: name.clone(),
+            name: Some(name.clone()),
+            outcome,
+            base: None,
+            mapped: None,
+            error_code: None,
+            round_trip: None,
+            sends: 0,
         }
     }
 }
@@ -220,7 +229,15 @@ pub enum Progress {
 #[derive(Default)]
 struct Told {
     candidates: Vec<SocketAddr>,
-    servers: Vec<SocketAddr>,
+    /// By the number of the request.
+    requests: Vec<bool>,
+    names: Vec<StunServer>,
+}
+
+/// Who hears of the agent's events.
+struct Listener {
+    events: mpsc::Sender<IceEvent>,
+    told: Told,
 }
 
 /// What one gathering found.
@@ -303,6 +320,7 @@ impl Base {
             answered: Notify::new(),
             peer: Mutex::default(),
             rebinding: watch::Sender::new(None),
+            listener: Mutex::default(),
             agent: OnceLock::new(),
             runtime: Handle::try_current().ok(),
         };
@@ -405,6 +423,7 @@ impl Base {
                 }
             }
         }
+        inner.give_up_names();
         inner.news(&mut told).into_iter().for_each(progress);
         inner.gathering(servers, started.elapsed(), sent_before)
     }
@@ -698,20 +717,31 @@ impl Inner {
         plan.ask(server, leaves_from, rand::random(), now);
     }
 
-    /// A name resolved, or its lookup died. The first address of each family is asked: the others are most likely the
-    /// same server.
+    /// A name resolved, or its lookup died. Each address is a server of its own to the evidence; two of each family are
+    /// asked, for a third cannot prove what two do not.
     fn resolved(&self, lookup: Option<Lookup>) {
         let mut heard = self.heard();
         let Heard { plan: Some(plan), names, found_by, .. } = &mut *heard else { return };
         plan.name_ended();
         let Some((server, addresses)) = lookup else { return };
-        let ipv4 = addresses.iter().find(|a| a.is_ipv4());
-        let ipv6 = addresses.iter().find(|a| a.is_ipv6());
-        for address in ipv4.into_iter().chain(ipv6) {
-            if self.lines.iter().any(|line| line.local.is_ipv4() == address.is_ipv4()) {
-                self.ask(plan, *address, Instant::now());
-                found_by.push((canonical(*address), server.clone()));
+        let mut asked: Vec<SocketAddr> = Vec::new();
+        for address in addresses.iter().map(|address| canonical(*address)) {
+            let is_of_family = |other: SocketAddr| other.is_ipv4() == address.is_ipv4();
+            let room = asked.iter().filter(|other| is_of_family(**other)).count() < ADDRESSES_OF_A_NAME;
+            if room && !asked.contains(&address) && self.lines.iter().any(|line| is_of_family(line.local)) {
+                asked.push(address);
             }
+        }
+        // no socket of its family: then that is what has to be told of it
+        if asked.is_empty() {
+            asked.extend(addresses.first().map(|address| canonical(*address)));
+        }
+        for address in asked {
+            // merged with one that was given by its address, or that another name led to
+            if !plan.requests().iter().any(|request| request.server == address) {
+                found_by.push((address, server.clone()));
+            }
+            self.ask(plan, address, Instant::now());
         }
         if addresses.is_empty() {
             if let Some((_, outcome)) = names.iter_mut().find(|(name, _)| *name == server) {
@@ -778,7 +808,7 @@ impl Inner {
                 }
             }
             Some(header) if header.is_binding_request => {
-                let admitted = self.admits(line, source, datagram);
+                let admitted = self.admits::<true>(line, source, datagram);
                 if admitted && !line.keep_early(datagram, source) {
                     bump(&mut self.heard().dropped.early);
                 }
@@ -804,7 +834,11 @@ impl Inner {
         let mut heard = self.heard();
         let Heard { plan: Some(plan), dropped, .. } = &mut *heard else { return false };
         match plan.handle_datagram(Instant::now(), line.bound, canonical(source), datagram) {
-            Ok(_) => self.answered.notify_one(),
+            Ok(_) => {
+                drop(heard);
+                self.answered.notify_one();
+                self.tell_candidates();
+            }
             Err(Reject::UnknownId) => return false,
             Err(Reject::WrongSource) => bump(&mut dropped.wrong_source),
             Err(Reject::NotABindingResponse) => bump(&mut dropped.unexpected),
@@ -815,10 +849,11 @@ impl Inner {
 
     /// Whether a Binding request may go on to the agent. Each new source has to authenticate once, and a peer has only
     /// so many addresses: the agent remembers every one for ever.
-    fn admits(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+    fn admits<const READS: bool>(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         let is_authentic = match self.agent.get() {
             Some(AgentOf::Others) => return true,
-            Some(AgentOf::Us) if line.is_relay() => lock(&self.peer).is_authentic(datagram),
+            Some(AgentOf::Us) if !READS => false,
+            Some(AgentOf::Us) if line.is_relay() => lock(&self.peer).on_relayed_request(datagram),
             Some(AgentOf::Us) => {
                 let is_quiet = !line.has_moved.swap(false, Ordering::Relaxed);
                 lock(&self.peer).on_request(line.bound, canonical(source), datagram, is_quiet, Instant::now())
@@ -852,8 +887,13 @@ impl Inner {
     }
 
     /// The agent's reading end: whatever is not ours, straight from the socket into the agent's buffer. Fails once the
-    /// line is closed, and only then: the agent's loop ends for ever on the first error.
-    pub(crate) async fn recv_for_agent(&self, line: &Line, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    /// line is closed, and only then: the agent's loop ends for ever on the first error. `READS`: what the peer's checks
+    /// show is read in passing; without it, only to measure what that costs.
+    pub(crate) async fn recv_for_agent<const READS: bool>(
+        &self,
+        line: &Line,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, SocketAddr)> {
         // a flood must not starve whatever else runs on this thread
         tokio::task::consume_budget().await;
         if line.closed.load(Ordering::Acquire) {
@@ -861,16 +901,20 @@ impl Inner {
         }
         // under load a datagram waits already: taking it needs no waker
         match line.take_waiting(buffer) {
-            Some(Ok((length, source))) if self.is_for_agent(line, source, &buffer[..length]) => {
+            Some(Ok((length, source))) if self.is_for_agent::<READS>(line, source, &buffer[..length]) => {
                 return Ok((length, source));
             }
             Some(Err(_)) => bump(&mut self.heard().dropped.socket_errors),
             _ => {}
         }
-        self.wait_for_agent(line, buffer).await
+        self.wait_for_agent::<READS>(line, buffer).await
     }
 
-    async fn wait_for_agent(&self, line: &Line, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    async fn wait_for_agent<const READS: bool>(
+        &self,
+        line: &Line,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, SocketAddr)> {
         loop {
             if line.closed.load(Ordering::Acquire) {
                 return Err(io::ErrorKind::NotConnected.into());
@@ -891,32 +935,44 @@ impl Inner {
                 }
                 continue;
             };
-            if self.is_for_agent(line, source, &buffer[..length]) {
+            if self.is_for_agent::<READS>(line, source, &buffer[..length]) {
                 return Ok((length, source));
             }
         }
     }
 
     #[inline]
-    fn is_for_agent(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+    fn is_for_agent<const READS: bool>(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         match Header::peek(datagram) {
             None => {
-                line.note_moved();
+                if READS {
+                    line.note_moved();
+                }
                 true
             }
-            Some(header) => self.is_stun_for_agent(header, line, source, datagram),
+            Some(header) => self.is_stun_for_agent::<READS>(header, line, source, datagram),
         }
     }
 
-    fn is_stun_for_agent(&self, header: Header, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+    fn is_stun_for_agent<const READS: bool>(
+        &self,
+        header: Header,
+        line: &Line,
+        source: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
         if header.is_response {
             let is_for_agent = !self.file_answer(line, source, datagram);
-            self.read_response(is_for_agent, line, source, datagram);
+            if READS {
+                self.read_response(is_for_agent, line, source, datagram);
+            }
             is_for_agent
         } else if header.is_binding_request {
-            self.admits(line, source, datagram)
+            self.admits::<READS>(line, source, datagram)
         } else {
-            lock(&self.peer).touch(Instant::now());
+            if READS {
+                lock(&self.peer).touch(Instant::now());
+            }
             matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
         }
     }
@@ -940,30 +996,21 @@ impl Inner {
         }
     }
 
-    fn gathering(&self, servers: &[StunServer], elapsed: Duration, sent_before: u32) -> Gathering {
+    /// A name that is still being looked up at the deadline counts as unresolved.
+    fn give_up_names(&self) {
         let mut heard = self.heard();
         if heard.plan.as_ref().is_some_and(|plan| plan.is_past_deadline(Instant::now())) {
             for (_, outcome) in &mut heard.names {
                 *outcome = Outcome::Unresolved;
             }
         }
+    }
+
+    fn gathering(&self, servers: &[StunServer], elapsed: Duration, sent_before: u32) -> Gathering {
+        let mut heard = self.heard();
         let over_cap = heard.plan.as_ref().map_or(0, Plan::over_cap);
         heard.dropped.servers = heard.dropped.servers.saturating_add(over_cap);
-        let requests = heard.plan.as_ref().map_or(&[][..], Plan::requests);
-        let mut reports: Vec<ServerReport> = requests.iter().map(ServerReport::from).collect();
-        for report in &mut reports {
-            let found = heard.found_by.iter().find(|(address, _)| StunServer::Address(*address) == report.server);
-            report.name = found.map(|(_, name)| name.clone());
-        }
-        reports.extend(heard.names.iter().map(|(server, outcome)| ServerReport {
-            server: server.clone(),
-            name: Some(server.clone()),
-            outcome: *outcome,
-            base: None,
-            mapped: None,
-            round_trip: None,
-            sends: 0,
-        }));
+        let mut reports: Vec<ServerReport> = heard.reports().collect();
         reports.sort_by_cached_key(|report| {
             let given = report.name.as_ref().unwrap_or(&report.server);
             servers.iter().position(|server| server == given).unwrap_or(usize::MAX)
@@ -994,6 +1041,37 @@ impl Inner {
         candidates
     }
 
+    /// From now on events go there.
+    pub(crate) fn listen(&self, events: mpsc::Sender<IceEvent>) {
+        let candidates = self.candidates(&self.heard()).iter().map(|candidate| candidate.address).collect();
+        *lock(&self.listener) = Some(Listener { events, told: Told { candidates, ..Told::default() } });
+    }
+
+    /// No event goes anywhere any longer.
+    pub(crate) fn end_events(&self) {
+        *lock(&self.listener) = None;
+    }
+
+    /// Tells of `event`, if somebody listens and keeps up.
+    pub(crate) fn tell(&self, event: IceEvent) {
+        if let Some(listener) = &*lock(&self.listener) {
+            let _ = listener.events.try_send(event);
+        }
+    }
+
+    /// Tells of candidates that came after gathering had ended, or from the relay.
+    fn tell_candidates(&self) {
+        let mut listener = lock(&self.listener);
+        let Some(Listener { events, told }) = &mut *listener else { return };
+        for candidate in self.candidates(&self.heard()) {
+            let address = candidate.address;
+            // one that does not fit is told with the next
+            if !told.candidates.contains(&address) && events.try_send(IceEvent::Candidate(candidate)).is_ok() {
+                told.candidates.push(address);
+            }
+        }
+    }
+
     /// What is new since `told`.
     fn news(&self, told: &mut Told) -> Vec<Progress> {
         let heard = self.heard();
@@ -1004,10 +1082,17 @@ impl Inner {
                 news.push(Progress::Candidate(candidate));
             }
         }
-        for request in heard.plan.as_ref().map_or(&[][..], Plan::requests) {
-            if request.outcome != Outcome::Pending && !told.servers.contains(&request.server) {
-                told.servers.push(request.server);
-                news.push(Progress::Server(request.into()));
+        let requests = heard.plan.as_ref().map_or(&[][..], Plan::requests);
+        told.requests.resize(requests.len(), false);
+        for (request, told) in requests.iter().zip(&mut told.requests) {
+            if request.outcome != Outcome::Pending && !core::mem::replace(told, true) {
+                news.push(Progress::Server(heard.report(request)));
+            }
+        }
+        for (name, outcome) in &heard.names {
+            if *outcome != Outcome::Pending && !told.names.contains(name) {
+                told.names.push(name.clone());
+                news.push(Progress::Server(ServerReport::of_name(name, *outcome)));
             }
         }
         news
@@ -1042,6 +1127,7 @@ impl Inner {
     /// The relayed candidate is there: whoever gathers tells it.
     pub(crate) fn relay_allocated(&self) {
         self.answered.notify_one();
+        self.tell_candidates();
     }
 }
 
@@ -1057,6 +1143,27 @@ impl Drop for Inner {
 }
 
 impl Heard {
+    /// One report per server asked, and per name that led to none.
+    fn reports(&self) -> impl Iterator<Item = ServerReport> {
+        let requests = self.plan.as_ref().map_or(&[][..], Plan::requests);
+        let names = self.names.iter().map(|(name, outcome)| ServerReport::of_name(name, *outcome));
+        requests.iter().map(|request| self.report(request)).chain(names)
+    }
+
+    fn report(&self, request: &Request) -> ServerReport {
+        let found = self.found_by.iter().find(|(address, _)| *address == request.server);
+        ServerReport {
+            server: StunServer::Address(request.server),
+            name: found.map(|(_, name)| name.clone()),
+            outcome: request.outcome,
+            base: Some(request.base).filter(|_| request.sends > 0),
+            mapped: request.mapped,
+            error_code: request.error_code,
+            round_trip: request.round_trip,
+            sends: request.sends,
+        }
+    }
+
     /// What the current plan knows goes into the evidence for good.
     fn retire_plan(&mut self) {
         self.evidence = self.evidence();
@@ -1113,3 +1220,6 @@ impl From<&ServerReport> for ServerId {
         report.server.id()
     }
 }
+
+#[cfg(test)]
+mod tests;

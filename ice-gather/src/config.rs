@@ -107,8 +107,12 @@ pub struct GatherConfig {
     pub initial_rto: Duration,
     /// Most times one request is sent (RFC 8489 section 6.2.1, Rc).
     pub max_sends: u8,
-    /// What is unanswered by then has timed out. Long enough for a satellite path.
+    /// The whole gathering: what is unanswered by then has timed out, names still being looked up included. Long enough
+    /// for a satellite path.
     pub deadline: Duration,
+    /// One server, from the first request to it: what is unanswered by then has timed out. As long as the whole by
+    /// default; shorter where many are asked one after the other.
+    pub server_deadline: Option<Duration>,
     /// Once two server addresses answered one base, the others get this long, or one more of the longest round trip
     /// seen if that is longer.
     pub grace: Duration,
@@ -125,6 +129,7 @@ impl Default for GatherConfig {
             initial_rto: Duration::from_millis(250),
             max_sends: 7,
             deadline: Duration::from_secs(3),
+            server_deadline: None,
             grace: Duration::from_millis(40),
             pacing: Duration::ZERO,
             max_servers: 64,

@@ -5,6 +5,7 @@
 //!   [evidence](nat_summary::Evidence), and so are answers that come late.
 //! * [`IceAgent`] runs connectivity checks by `webrtc-ice` on the same sockets and leaves nothing behind: no task, no
 //!   descriptor, no byte, whether it is closed, dropped or cancelled in the middle.
+//! * With the feature `relay`, `Base::add_relay` adds a relayed candidate by TURN that cannot take the attempt down.
 //!
 #![doc = "```"]
 #![cfg_attr(feature = "responder", doc = include_str!("../examples/gather.rs"))]
@@ -30,7 +31,7 @@ mod transaction;
 mod unreachable;
 mod uri;
 
-pub use agent::{Credentials, IceAgent, IceConn, IceState, RemoteCandidate, RemoteDescription, Role};
+pub use agent::{Credentials, IceAgent, IceConn, IceEvent, IceState, RemoteCandidate, RemoteDescription, Role};
 pub use base::{Base, Dropped, GatheredCandidate, Gathering, Progress, ServerReport};
 pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
 #[cfg(feature = "relay")]

@@ -87,7 +87,6 @@ pub struct Remapped {
 
 /// A rebinding of the mapping toward the peer, against what was advertised. It holds no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Rebinding {
     /// How many there have been, this one included.
     pub number: u32,
@@ -238,9 +237,13 @@ impl PeerReader {
         true
     }
 
-    /// Whether a Binding request that came another way than through the NAT is authentic.
-    pub(crate) fn is_authentic(&self, datagram: &[u8]) -> bool {
-        self.ours.as_ref().is_some_and(|key| authenticated(datagram, key).is_some())
+    /// A Binding request came in by way of a relay, and so says nothing of the NAT; whether it is authentic.
+    pub fn on_relayed_request(&mut self, datagram: &[u8]) -> bool {
+        let is_authentic = self.ours.as_ref().is_some_and(|key| authenticated(datagram, key).is_some());
+        if is_authentic {
+            bump(&mut self.checks.relayed);
+        }
+        is_authentic
     }
 
     /// Other STUN came in.

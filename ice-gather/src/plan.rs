@@ -50,6 +50,8 @@ pub(crate) struct Request {
     rto: Duration,
     pub(crate) outcome: Outcome,
     pub(crate) mapped: Option<SocketAddr>,
+    /// The code of an error response.
+    pub(crate) error_code: Option<u16>,
     /// Unknown if the request was sent more than once: which copy was answered is (RFC 6298 section 3).
     pub(crate) round_trip: Option<Duration>,
     sequence: u32,
@@ -131,6 +133,7 @@ impl Plan {
             rto: self.config.initial_rto,
             outcome: if base.is_some() { Outcome::Pending } else { Outcome::Unreachable },
             mapped: None,
+            error_code: None,
             round_trip: None,
             sequence: 0,
         });
@@ -151,6 +154,7 @@ impl Plan {
         if self.ended || now < self.not_before || now >= self.deadline {
             return None;
         }
+        self.give_up_single_servers(now);
         let max_sends = self.config.max_sends;
         let due = |r: &Request| r.outcome == Outcome::Pending && r.sends < max_sends && r.next_send <= now;
         let (number, request) = self.requests.iter_mut().enumerate().find(|(_, r)| due(r))?;
@@ -216,7 +220,11 @@ impl Plan {
                 request.mapped = Some(mapped);
                 Outcome::Answered
             }
-            Answer::Refused(_) | Answer::Unreadable => Outcome::Refused,
+            Answer::Refused(code) => {
+                request.error_code = Some(code);
+                Outcome::Refused
+            }
+            Answer::Unreadable => Outcome::Refused,
         };
         if let (1, Some(sent)) = (request.sends, request.first_sent) {
             request.round_trip = Some(now.saturating_duration_since(sent));
@@ -255,18 +263,17 @@ impl Plan {
             return None;
         }
         let max_sends = self.config.max_sends;
-        let sends = self
-            .requests
-            .iter()
-            .filter(|r| r.outcome == Outcome::Pending && r.sends < max_sends)
-            .map(|r| r.next_send.max(self.not_before));
-        sends.chain(self.grace_ends).chain([self.deadline]).min()
+        let pending = || self.requests.iter().filter(|r| r.outcome == Outcome::Pending);
+        let sends = pending().filter(|r| r.sends < max_sends).map(|r| r.next_send.max(self.not_before));
+        let given_up = pending().filter_map(|r| self.given_up_at(r));
+        sends.chain(given_up).chain(self.grace_ends).chain([self.deadline]).min()
     }
 
     /// Whether it is enough: every request ended, or what is missing cannot change the verdict, or the grace period or
     /// the deadline is over. From then on nothing is sent.
     pub fn is_complete(&mut self, now: Instant) -> bool {
         if !self.ended {
+            self.give_up_single_servers(now);
             self.ended = (self.names == 0 && self.requests.iter().all(|r| r.outcome != Outcome::Pending))
                 || now >= self.deadline
                 || self.grace_ends.is_some_and(|end| now >= end)
@@ -326,6 +333,21 @@ impl Plan {
             // on a tie the lower base speaks, and IPv4 before IPv6
             certain > most || (certain == most && base < other)
         })
+    }
+
+    /// When nobody waits for the answer to this request any longer.
+    fn given_up_at(&self, request: &Request) -> Option<Instant> {
+        Some(request.first_sent? + self.config.server_deadline?)
+    }
+
+    fn give_up_single_servers(&mut self, now: Instant) {
+        let Some(server_deadline) = self.config.server_deadline else { return };
+        for request in &mut self.requests {
+            let is_over = request.first_sent.is_some_and(|sent| now >= sent + server_deadline);
+            if request.outcome == Outcome::Pending && is_over {
+                request.outcome = Outcome::TimedOut;
+            }
+        }
     }
 
     fn time_out(&mut self) {

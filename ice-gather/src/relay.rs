@@ -136,7 +136,7 @@ impl Relay {
 
 impl Base {
     /// Asks a TURN server for a relayed candidate and returns at once; the candidate is told like the others
-    /// ([`Progress`](crate::Progress)), or by [`Relay::allocated`].
+    /// ([`Progress`](crate::Progress), [`IceEvent`](crate::IceEvent)), or by [`Relay::allocated`].
     ///
     /// It has a socket of its own beside the base's, ends with the agent or the base, and frees its allocation then. The
     /// verdict on the NAT never depends on it.

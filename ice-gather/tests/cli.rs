@@ -21,6 +21,8 @@ async fn it_says_what_each_server_saw_and_what_that_means() {
     assert_eq!(text.status.code(), Some(0));
     assert!(said.contains("no NAT, ") && said.contains("Decided by: the mapped address is"), "{said}");
 
+    assert!(said.contains("Verdict: ") && said.contains("3 packets."), "{said}");
+
     let json = run(&[&["--json"], &servers[..]].concat());
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["summary"]["nat_type"], "Open to the Internet");
@@ -66,10 +68,37 @@ async fn a_blocked_network_is_a_verdict_not_a_failure() {
     assert_eq!(json["summary"]["nat_type"], "UDP blocked by firewall");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_name_is_shown_as_given_beside_what_it_led_to_and_an_error_by_its_code() {
+    let refusing = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = refusing.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let mut buffer = [0; 1500];
+        let (_, source) = refusing.recv_from(&mut buffer).await.unwrap();
+        // ERROR-CODE 420
+        let head = [0x01, 0x11, 0, 8, 0x21, 0x12, 0xA4, 0x42];
+        let answer = [&head, &buffer[8..20], &[0, 9, 0, 4, 0, 0, 4, 20]].concat();
+        refusing.send_to(&answer, source).await.unwrap();
+    });
+    let output =
+        run(&["-4", "--interface", "lo", "--timeout", "1", &format!("localhost:{port}"), "no-such-host.invalid"]);
+    server.await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(&format!("localhost:{port} (127.0.0.1)  refused (420)  ")), "{said}");
+    assert!(said.contains("no-such-host.invalid:3478"), "{said}");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty(), "live lines are for terminals");
+
+    let nothing = String::from_utf8(run(&["no-such-host.invalid"]).stdout).unwrap();
+    assert!(nothing.contains("No server's name could be resolved") && nothing.contains("Not decided"), "{nothing}");
+}
+
 #[test]
 fn wrong_arguments_are_2_and_no_socket_is_1() {
     for (arguments, status) in [
         (&["--help"][..], 0),
+        (&["-h"], 0),
+        (&["--version"], 0),
         (&["turn:198.51.100.1"], 2),
         (&["--no-such-option"], 2),
         (&["--timeout", "never", "127.0.0.1"], 2),

@@ -23,6 +23,8 @@ pub struct Checks {
     pub received: u32,
     /// Binding requests sent after the first of these.
     pub sent_since_received: u32,
+    /// Authenticated Binding requests of the peer that came in by way of a relay of ours, and so past the NAT.
+    pub relayed: u32,
 }
 
 /// Why an attempt failed, as far as the evidence of both sides proves it.
@@ -93,7 +95,7 @@ impl FailureCause {
         if paired {
             return Self::Dtls;
         }
-        if checks.answered > 0 {
+        if checks.answered > 0 || checks.relayed > 0 {
             return Self::Unknown;
         }
         if checks.received > 0 {

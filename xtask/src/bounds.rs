@@ -73,4 +73,21 @@ pub(crate) const LAB_STARVED: usize = 1;
 /// Crates that each library brings on Linux, by default and with all features: what it is now, and a few for what its
 /// dependencies may do in a patch release.
 pub(crate) const TREES: &[(&str, usize, usize)] =
-    &[("consumer-fsm", 120, 220), ("ice-gather", 112, 114), ("nat-summary", 0, 8), ("otel-nat", 12, 80)];
+    &[("consumer-fsm", 120, 250), ("ice-gather", 112, 114), ("nat-summary", 0, 8), ("otel-nat", 12, 80)];
+
+/// Cycles of each way a data channel can end.
+#[cfg(feature = "channel")]
+pub(crate) const CHANNEL_CYCLES: u32 = 1_000;
+
+/// The same in CI.
+pub(crate) const CHANNEL_CYCLES_CI: u32 = 60;
+
+/// Of the datagrams that a peer should send back. The channel may lose some; nothing between the namespaces does.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_ECHOED: f64 = 0.99;
+/// How long a peer may take to start and to announce itself: a browser on a busy machine.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_START: Duration = Duration::from_secs(40);
+/// Wait for further peers to choose from: there is one.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_CHOICE: Duration = Duration::from_millis(10);

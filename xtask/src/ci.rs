@@ -30,9 +30,20 @@ fn steps() -> Vec<Step> {
         },
         cargo("tests", "test --workspace"),
         cargo("tests, all features", "test --workspace --all-features"),
+        Step {
+            environment: &[("MACHINE_STEPS", "1000000")],
+            ..cargo("machine, a million steps", "test -p consumer-fsm --test it steps::")
+        },
         cargo("example, peer connections", "run -q -p ice-gather --features responder --example peer_connection"),
+        cargo("bench, emission", "bench -q -p otel-nat"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
+        // with the features of the tests above, so that nothing is built again
+        cargo(
+            "data channel",
+            &format!("run -q -p xtask --all-features -- channel --cycles {}", bounds::CHANNEL_CYCLES_CI),
+        ),
+        cargo("interop", "run -q -p xtask --all-features -- interop --quick"),
         Step { skip: no_collector, ..cargo("collector", "xtask collector") },
         Step { skip: no_duckdb, ..cargo("fleet", "xtask fleet --quick") },
         Step { skip: no_node, ..cargo("wasm", "xtask wasm") },

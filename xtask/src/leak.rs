@@ -2,8 +2,8 @@
 //!
 //! Each path is walked in a process of its own, so that none hides what another left.
 
-mod alive;
-mod meter;
+pub(crate) mod alive;
+pub(crate) mod meter;
 mod paths;
 mod plot;
 

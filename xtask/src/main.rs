@@ -3,6 +3,10 @@
 mod attempts;
 mod bench;
 mod bounds;
+#[cfg(all(test, feature = "collector"))]
+mod canary;
+#[cfg(feature = "channel")]
+mod channel;
 mod ci;
 #[cfg(feature = "collector")]
 mod collector;
@@ -11,6 +15,8 @@ mod faults;
 #[cfg(feature = "collector")]
 mod fleet;
 mod fuzz;
+#[cfg(all(feature = "channel", target_os = "linux"))]
+mod interop;
 #[cfg(target_os = "linux")]
 mod lab;
 mod leak;
@@ -56,12 +62,24 @@ const COMMANDS: &[Command] = &[
         "what is left per cycle, on each path of each crate",
     ),
     command("leak-path", leak::walk_one, "[PATH] [--cycles N]", ""),
+    command(
+        "channel",
+        channel::run,
+        "[--cycles N] [--json]",
+        "the data channel, and webrtc's beside it: leaks, size, time",
+    ),
     command("bench", bench::run, "[PART] [--json]", "gather, path or scale: beside stock webrtc-ice; many at once"),
     command(
         "lab",
         lab::run,
         "[PART] [--json] [--quick] [--only NAME] [--install]",
         "the gatherer behind the NATs of the kernel; peers: two agents, each behind one",
+    ),
+    command(
+        "interop",
+        interop::run,
+        "[--json] [--quick] [--only PEER] [--install]",
+        "browsers and other stacks as peers, behind the NATs of the kernel",
     ),
     command("fuzz", fuzz::run, "[--seconds N]", "every fuzz target of every crate; needs nightly and cargo-fuzz"),
     command("collector", collector::run, "[--json]", "what attempts emit, and what a real collector received"),
@@ -123,6 +141,27 @@ mod collector {
 #[cfg(not(feature = "collector"))]
 use collector as fleet;
 
+#[cfg(not(feature = "channel"))]
+mod channel {
+    pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
+        crate::with_feature("channel")
+    }
+}
+
+#[cfg(all(not(feature = "channel"), target_os = "linux"))]
+mod interop {
+    pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
+        crate::with_feature("channel")
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod interop {
+    pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
+        Err("skipped: the kernel's NATs need Linux".into())
+    }
+}
+
 #[cfg(not(target_os = "linux"))]
 mod lab {
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
@@ -131,7 +170,7 @@ mod lab {
 }
 
 /// Builds this program with one of its features, and hands the command on to it.
-#[cfg(not(feature = "collector"))]
+#[cfg(not(all(feature = "channel", feature = "collector")))]
 fn with_feature(feature: &str) -> Result<bool, Failure> {
     let status = std::process::Command::new("cargo")
         .args(["run", "--quiet", "--release", "--package", "xtask", "--features", feature, "--"])

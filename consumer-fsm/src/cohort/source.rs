@@ -69,7 +69,11 @@ impl StunSource {
         Self::Async(Arc::new(move || Box::pin(load())))
     }
 
-    pub(super) async fn load(&self) -> Result<Vec<StunServer>, SourceError> {
+    /// What it brings now.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub async fn load(&self) -> Result<Vec<StunServer>, SourceError> {
         match self {
             Self::List(servers) => Ok(servers.clone()),
             Self::File(path) => {

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ice_gather::{Gathering, LocalAddresses};
-use nat_summary::{CandidateKind, NatSummary};
-use otel_nat::Telemetry;
+use nat_summary::{CandidateKind, Evidence, NatSummary};
+use otel_nat::{Reason, Telemetry};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::peer::{self, PeerReport};
 use crate::cohort::Cohort;
 use crate::notice::Announced;
 use crate::sdp::SessionDescription;
@@ -24,8 +25,10 @@ const MAX_TRANSITIONS: usize = 64;
 pub struct AttemptReport {
     /// How it ended; `None` if it ended before a STUN server was asked, and so without a span.
     pub ending: Option<Ending>,
-    /// The verdict, late answers included.
+    /// The verdict, late answers included; finer where packets that came in proved how the NAT filters.
     pub summary: NatSummary,
+    /// What the peer's connectivity checks showed, if the transport can see them.
+    pub peer: Option<PeerReport>,
     /// The last event.
     pub last_event: Option<Event>,
     /// Every transition, in order; the newest 64.
@@ -67,6 +70,8 @@ pub(super) struct Attempt<T: Transport> {
     pub(super) mapped_at: Option<Instant>,
     pub(super) partner: Option<String>,
     pub(super) remote: Option<SessionDescription>,
+    /// What the peer advertised.
+    pub(super) theirs: Option<Box<Evidence>>,
     pub(super) path: Option<<T::Session as Session>::Path>,
     pub(super) report: AttemptReport,
 }
@@ -84,10 +89,12 @@ impl<T: Transport> Attempt<T> {
             mapped_at: None,
             partner: None,
             remote: None,
+            theirs: None,
             path: None,
             report: AttemptReport {
                 ending: None,
-                summary: nat_summary::Evidence::new().summary(),
+                summary: Evidence::new().summary(),
+                peer: None,
                 last_event: None,
                 transitions: Vec::new(),
                 gathering: None,
@@ -110,22 +117,41 @@ impl<T: Transport> Attempt<T> {
 
     /// The one span of this attempt, from everything observed up to now.
     pub(super) fn emit(&mut self, ending: Ending) {
-        let Some(span) = self.span.take() else { return };
-        if let Some(session) = &self.session {
-            self.report.summary = session.evidence().summary();
+        let Some(mut span) = self.span.take() else { return };
+        let failure = match ending {
+            Ending::Success => None,
+            Ending::Failure(reason) => Some(reason),
+        };
+        self.judge(failure);
+        if let Some(peer) = &self.report.peer {
+            peer.tell(&mut span);
         }
-        match ending {
-            Ending::Success => span.succeeded(&self.report.summary),
-            Ending::Failure(reason) => span.failed(&self.report.summary, reason),
+        if let Some(theirs) = &self.theirs {
+            span.peer(&theirs.summary());
+        }
+        match failure {
+            None => span.succeeded(&self.report.summary),
+            Some(reason) => span.failed(&self.report.summary, reason),
         }
         self.report.ending = Some(ending);
+    }
+
+    /// What is known by now goes into the report.
+    fn judge(&mut self, failure: Option<Reason>) {
+        if let Some(session) = &self.session {
+            (self.report.summary, self.report.peer) = peer::judge(session, self.theirs.as_deref(), failure);
+        }
     }
 
     /// Closes the connection object, which keeps what it observed until then.
     pub(super) async fn close(&mut self) {
         self.path = None;
+        let failure = match self.report.ending {
+            Some(Ending::Failure(reason)) => Some(reason),
+            _ => None,
+        };
+        self.judge(failure);
         if let Some(session) = self.session.take() {
-            self.report.summary = session.evidence().summary();
             session.close().await;
         }
     }

@@ -1,6 +1,6 @@
 //! State 2: the offer is out, and the cohort is asked meanwhile: gathering costs no time of its own.
 
-use nat_summary::{NatType, Outcome};
+use nat_summary::{Candidate, Evidence, NatType, Outcome};
 use tokio::time::Instant;
 
 use super::attempt::Attempt;
@@ -81,8 +81,9 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             Err(error) => return refusal(error),
         };
         match read_answer(&envelope) {
-            Some(remote) => {
+            Some((remote, theirs)) => {
                 attempt.partner = Some(envelope.reply_to);
+                attempt.theirs = Some(theirs);
                 attempt.remote = Some(remote);
                 Event::Answered
             }
@@ -91,7 +92,9 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     }
 }
 
-fn read_answer(envelope: &Envelope) -> Option<SessionDescription> {
+/// The answer, and what the candidates in it say of the NAT in front of the peer.
+fn read_answer(envelope: &Envelope) -> Option<(SessionDescription, Box<Evidence>)> {
     let answer = read::<Description>(&envelope.payload).ok().filter(|_| envelope.kind == Kind::Answer)?;
-    SessionDescription::parse(&answer.sdp).ok().filter(|_| answer.kind == "answer")
+    let remote = SessionDescription::parse(&answer.sdp).ok().filter(|_| answer.kind == "answer")?;
+    Some((remote, Box::new(Evidence::from_candidates(Candidate::all_in(&answer.sdp).flatten()))))
 }

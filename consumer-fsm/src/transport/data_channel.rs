@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ice_gather::{Credentials, GatheredCandidate, Gathering, Role, StunServer};
+use ice_gather::{Credentials, GatheredCandidate, Gathering, PeerView, Rebinding, Role, StunServer};
 use nat_summary::{CandidateKind, Evidence};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -177,6 +177,14 @@ impl Session for DataChannelSession {
 
     fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)> {
         self.ice().selected_pair()
+    }
+
+    fn peer_view(&self) -> Option<PeerView> {
+        self.ice().peer_view()
+    }
+
+    fn rebindings(&self) -> Option<watch::Receiver<Option<Rebinding>>> {
+        self.ice().rebindings()
     }
 
     async fn close(mut self) {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use ice_gather::{
     AgentConfig, Base, BindConfig, BindError, ConnectError, Credentials, GatherConfig, Gathering, IceAgent, IceConn,
-    Role, StunServer,
+    PeerView, Rebinding, Role, StunServer,
 };
 use nat_summary::{CandidateKind, Evidence};
+use tokio::sync::watch;
 
 use super::{Path, Session, Transport, TransportError};
 use crate::sdp::SessionDescription;
@@ -123,6 +124,14 @@ impl Session for IceSession {
 
     fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)> {
         self.agent.selected_pair()
+    }
+
+    fn peer_view(&self) -> Option<PeerView> {
+        Some(self.base.peer_view())
+    }
+
+    fn rebindings(&self) -> Option<watch::Receiver<Option<Rebinding>>> {
+        Some(self.base.rebindings())
     }
 
     async fn close(self) {

@@ -4,8 +4,9 @@ use core::fmt;
 use core::future::Future;
 use std::time::Duration;
 
-use ice_gather::{Credentials, GatheredCandidate, Gathering, Role, StunServer};
+use ice_gather::{Credentials, GatheredCandidate, Gathering, PeerView, Rebinding, Role, StunServer};
 use nat_summary::{CandidateKind, Evidence};
+use tokio::sync::watch;
 
 use crate::sdp::SessionDescription;
 
@@ -91,6 +92,16 @@ pub trait Session: Send + Sync {
 
     /// The kinds of the pair in use: ours, then the peer's.
     fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)>;
+
+    /// What the peer's connectivity checks have shown so far; `None` if this transport cannot see them.
+    fn peer_view(&self) -> Option<PeerView> {
+        None
+    }
+
+    /// The latest rebinding of the mapping toward the peer, as long as this object is there; `None` as above.
+    fn rebindings(&self) -> Option<watch::Receiver<Option<Rebinding>>> {
+        None
+    }
 
     /// Closes it; bounded in time.
     fn close(self) -> impl Future<Output = ()> + Send;

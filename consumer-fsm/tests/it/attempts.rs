@@ -9,6 +9,7 @@ use consumer_fsm::{Consumer, Datagrams, Ending, Event, State, StunCache};
 use ice_gather::responder::{Manner, Responder};
 use nat_summary::NatType;
 use otel_nat::Reason;
+use rand::SeedableRng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -140,4 +141,45 @@ async fn two_consumers_race_for_two_producers_and_both_get_a_path() {
     let (one, other) = tokio::join!(one, other);
     assert_eq!((one.ending, other.ending), (Some(Ending::Success), Some(Ending::Success)));
     assert_eq!(spans.all().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cohort_with_a_dead_server_is_kept_and_the_dead_one_comes_last_in_the_next_draw() {
+    let mut servers: Vec<_> = responders(2, Manner::Honest).await;
+    servers.push(Responder::bind_with("127.0.0.39:0", Manner::Silent).await.unwrap());
+    let dead = servers[2].server();
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producer = producer(signalling.clone());
+    let (_spans, telemetry) = Spans::new();
+    let known = cache(&servers).with_cohort_size(3);
+    let report = attempt(signalling, known.clone(), telemetry, PATIENCE).await;
+    assert_eq!(report.ending, Some(Ending::Success));
+    let mut rng = rand::rngs::StdRng::seed_from_u64(1);
+    let first = known.cohort(&mut rng).await.unwrap();
+    assert_eq!(known.cohort(&mut rng).await.unwrap(), first, "kept");
+    for _ in 0..20 {
+        let used = known.cohort(&mut rng).await.unwrap();
+        known.drop_cohort(&used);
+        assert_eq!(known.cohort(&mut rng).await.unwrap().servers.last(), Some(&dead));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_known_by_name_is_remembered_by_it() {
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producer = producer(signalling.clone());
+    let (_spans, telemetry) = Spans::new();
+    let honest = Responder::bind("127.0.0.1:0").await.unwrap();
+    // the name resolves, and nobody is at that port
+    let silent = Responder::bind_with("127.0.0.1:0", Manner::Silent).await.unwrap();
+    let name = |server: &Responder| ice_gather::StunServer::Name("localhost".into(), server.address().port());
+    let known = StunCache::new(vec![name(&silent), name(&honest)]);
+    let report = attempt(signalling, known.clone(), telemetry, PATIENCE).await;
+    assert_eq!(report.ending, Some(Ending::Success));
+    let mut rng = rand::rngs::StdRng::seed_from_u64(1);
+    for _ in 0..20 {
+        let used = known.cohort(&mut rng).await.unwrap();
+        known.drop_cohort(&used);
+        assert_eq!(known.cohort(&mut rng).await.unwrap().servers, [name(&honest), name(&silent)]);
+    }
 }

@@ -3,7 +3,9 @@
 mod attempts;
 mod data_channel;
 mod faults;
+mod faulty;
 mod golden;
+mod peer;
 mod pool;
 mod service;
 mod stage;

@@ -14,6 +14,7 @@ use tokio::task::Id;
 use webrtc_ice::udp_mux::UDPMux;
 use webrtc_util::{Conn, Error};
 
+use crate::agent::{IceEvent, IceState};
 use crate::base::{Inner, Line};
 use crate::transaction::Header;
 
@@ -41,6 +42,12 @@ impl Mux {
             tasks.push(me);
             tasks.len() - 1
         })
+    }
+
+    /// The last event of all.
+    pub(super) fn end_events(&self) {
+        self.base.tell(IceEvent::State(IceState::Closed));
+        self.base.end_events();
     }
 
     /// The relay frees what its server holds for it.
@@ -83,7 +90,14 @@ impl crate::Base {
     #[doc(hidden)]
     pub async fn recv_as_agent(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
         let line = self.inner().line(0).ok_or(std::io::ErrorKind::NotConnected)?;
-        self.inner().recv_for_agent(line, buffer).await
+        self.inner().recv_for_agent::<true>(line, buffer).await
+    }
+
+    /// The same without reading what the peer's checks show, of a peer that is known already.
+    #[doc(hidden)]
+    pub async fn recv_without_peer(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
+        let line = self.inner().line(0).ok_or(std::io::ErrorKind::NotConnected)?;
+        self.inner().recv_for_agent::<false>(line, buffer).await
     }
 
     /// The same through the interface of the ICE library, which boxes a future per datagram.
@@ -118,7 +132,7 @@ impl Conn for MuxConn {
     }
 
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        Ok(self.base.recv_for_agent(self.line()?, buffer).await?)
+        Ok(self.base.recv_for_agent::<true>(self.line()?, buffer).await?)
     }
 
     async fn send(&self, _buffer: &[u8]) -> Result<usize, Error> {

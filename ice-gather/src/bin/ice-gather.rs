@@ -26,9 +26,11 @@ of public ones.
   --filtering         also find out how the NAT filters (RFC 5780), from extra sockets and with extra packets; works with
                       servers that have a second address
   --json              one JSON object instead of text
-  --help              this text
+  -h, --help          this text
+  -V, --version       the version
 
-Exit status: 0 with any verdict, 1 if no socket could be had, 2 if the arguments are wrong.
+While it works, a terminal shows a line per server as its answer comes. Exit status: 0 with any verdict, 1 if no socket
+could be had, 2 if the arguments are wrong.
 ";
 
 /// Asked where none are named. Run by different operators, so that one of them cannot decide the verdict.
@@ -54,10 +56,7 @@ const MAX_FILTERING_SERVERS: usize = 3;
 fn main() -> ExitCode {
     let options = match options() {
         Ok(Some(options)) => options,
-        Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
+        Ok(None) => return ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("ice-gather: {message}");
             eprintln!("ice-gather --help says what it takes");
@@ -80,7 +79,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the arguments say; nothing if they ask for help.
+/// What the arguments say; nothing if they ask for something that was said at once.
 fn options() -> Result<Option<Options>, String> {
     let mut arguments = lexopt::Parser::from_env();
     let mut options = Options {
@@ -97,7 +96,14 @@ fn options() -> Result<Option<Options>, String> {
             Long("json") => options.json = true,
             Long("filtering") => options.filtering = true,
             Long("all") => options.gather.policy = Policy::All,
-            Long("help") => return Ok(None),
+            Short('h') | Long("help") => {
+                print(HELP);
+                return Ok(None);
+            }
+            Short('V') | Long("version") => {
+                print(concat!("ice-gather ", env!("CARGO_PKG_VERSION"), "\n"));
+                return Ok(None);
+            }
             Long("interface") => {
                 let name = value(&mut arguments)?;
                 for bind in [&mut options.bind.ipv4, &mut options.bind.ipv6] {
@@ -140,6 +146,11 @@ fn options() -> Result<Option<Options>, String> {
     Ok(Some(options))
 }
 
+/// A reader that went away wants no more.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
 fn value(arguments: &mut lexopt::Parser) -> Result<String, String> {
     arguments.value().and_then(|value| value.string()).map_err(|error| error.to_string())
 }
@@ -168,13 +179,18 @@ async fn run(options: Options) -> Result<(), ice_gather::BindError> {
         bound => bound?,
     };
     let live = !options.json && std::io::stderr().is_terminal();
+    // names and addresses of what was given; a resolved name only gets longer
+    let widest = options.servers.iter().map(|server| place(server).chars().count()).max().unwrap_or(0);
     let gathering = base
         .gather_with(&options.servers, &options.gather, |news| {
             if let (true, Progress::Server(report)) = (live, news) {
-                eprintln!("{}", line(&report));
+                eprintln!("{}", line(&report, widest));
             }
         })
         .await;
+    if live {
+        eprintln!();
+    }
     let filtering = if options.filtering { Some(filtering(&gathering).await) } else { None };
     let summary = gathering.evidence.summary().with_filtering(filtering.unwrap_or_default());
     let text = if options.json {
@@ -182,8 +198,7 @@ async fn run(options: Options) -> Result<(), ice_gather::BindError> {
     } else {
         to_text(&gathering, &summary, filtering)
     };
-    // a reader that went away wants no more
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    print(&text);
     Ok(())
 }
 
@@ -201,16 +216,30 @@ async fn filtering(gathering: &Gathering) -> Filtering {
     Finding::agree(discoveries.join_all().await)
 }
 
-fn line(report: &ServerReport) -> String {
+fn line(report: &ServerReport, width: usize) -> String {
     let round_trip = report.round_trip.map(|rtt| format!(" in {:.1} ms", millis(rtt))).unwrap_or_default();
-    format!("{}: {}{round_trip}", name(&report.server), outcome(report.outcome))
+    format!("{:<width$}  {}{round_trip}", name(report), ending(report))
 }
 
-fn name(server: &StunServer) -> String {
+/// The server as it was given, and the address that its name led to.
+fn name(report: &ServerReport) -> String {
+    match (&report.name, &report.server) {
+        (Some(name), StunServer::Address(address)) => format!("{} ({})", place(name), address.ip()),
+        (_, server) => place(server),
+    }
+}
+
+fn place(server: &StunServer) -> String {
     match server {
         StunServer::Address(address) => address.to_string(),
         StunServer::Name(host, port) => format!("{host}:{port}"),
     }
+}
+
+/// How it ended, with the code of an error response.
+fn ending(report: &ServerReport) -> String {
+    let ended = outcome(report.outcome);
+    report.error_code.map_or_else(|| ended.to_owned(), |code| format!("{ended} ({code})"))
 }
 
 const fn outcome(outcome: Outcome) -> &'static str {
@@ -235,8 +264,8 @@ fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filter
     let mut rows = vec![heads];
     for report in &gathering.servers {
         rows.push([
-            name(&report.server),
-            outcome(report.outcome).to_owned(),
+            name(report),
+            ending(report),
             report.round_trip.map_or_else(dash, |rtt| format!("{:.1} ms", millis(rtt))),
             report.mapped.map_or_else(dash, |mapped| mapped.to_string()),
             report.sends.to_string(),
@@ -250,7 +279,7 @@ fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filter
         text += cells.join("  ").trim_end();
         text.push('\n');
     }
-    text += &format!("\n{summary}.\n{}\n", meaning(summary));
+    text += &format!("\nVerdict: {}.\n{}\n", summary.with_address(), meaning(gathering, summary));
     if let Some(filtering) = filtering {
         text += match filtering {
             Filtering::EndpointIndependent => "It lets in packets from anywhere.\n",
@@ -261,11 +290,20 @@ fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filter
             _ => "How it filters could not be found out.\n",
         };
     }
-    text + &format!("Decided by: {}. {:.0} ms.\n", reason(summary.rule()), millis(gathering.elapsed))
+    let packets = gathering.packets_sent;
+    let noun = if packets == 1 { "packet" } else { "packets" };
+    text + &format!("{}. {} ms, {packets} {noun}.\n", reason(summary.rule()), whole_millis(gathering.elapsed))
+}
+
+/// Whole milliseconds, or tenths where whole ones say nothing.
+fn whole_millis(duration: Duration) -> String {
+    let millis = millis(duration);
+    if millis < 10.0 { format!("{millis:.1}") } else { format!("{millis:.0}") }
 }
 
 /// What the verdict means for direct connections (RFC 5128 section 3.3).
-fn meaning(summary: &NatSummary) -> &'static str {
+fn meaning(gathering: &Gathering, summary: &NatSummary) -> &'static str {
+    let all = |outcome| gathering.servers.iter().all(|report| report.outcome == outcome);
     match (summary.nat_type(), summary.mapping()) {
         (NatType::Open, _) => "Peers can reach this host directly, as far as a firewall lets them.",
         (NatType::Cone | NatType::FullCone | NatType::AddressRestrictedCone | NatType::PortRestrictedCone, _) => {
@@ -275,6 +313,11 @@ fn meaning(summary: &NatSummary) -> &'static str {
             "Direct connections work only with peers whose NAT lets strangers in, or who have none; others need a relay."
         }
         (NatType::UdpBlocked, _) => "No direct connection over UDP: something between here and the servers drops it.",
+        _ if all(Outcome::Unresolved) => "No server's name could be resolved: look at the network and its DNS first.",
+        _ if all(Outcome::Unreachable) => "Every server is known to be unreachable, so none was waited for.",
+        (NatType::Unknown, Mapping::Unknown) if summary.counts().answered == 1 => {
+            "One server cannot tell whether others are shown the same address: name a second one, on another address."
+        }
         (_, Mapping::Unknown) => "What was seen does not say whether direct connections work.",
         _ => "The mapping is known, but not whether a NAT makes it.",
     }
@@ -282,17 +325,20 @@ fn meaning(summary: &NatSummary) -> &'static str {
 
 const fn reason(rule: Rule) -> &'static str {
     match rule {
-        Rule::PortsOfOneServerDiffer => "two ports of one server saw different mappings",
-        Rule::ServersAgree => "servers at different addresses saw one and the same mapping",
-        Rule::ServersDifferPortsAgree => "servers at different addresses saw different mappings, ports of one agreed",
-        Rule::ServersDiffer => "servers at different addresses saw different mappings",
-        Rule::MappedIsLocal => "the mapped address is one of this host's own",
-        Rule::AskedNoneAnswered => "servers were asked, none was heard of, and at least one timed out",
-        Rule::NoReflexiveCandidate => "no reflexive candidate",
-        Rule::TooFewServers => "nothing: only one server address answered",
-        Rule::LocalsUnknown => "nothing: no local address is known",
-        Rule::NothingObserved => "nothing: there was nothing to observe",
-        _ => "a rule this program does not know",
+        Rule::PortsOfOneServerDiffer => "Decided by: two ports of one server saw different mappings",
+        Rule::ServersAgree => "Decided by: servers at different addresses saw one and the same mapping",
+        Rule::ServersDifferPortsAgree => {
+            "Decided by: servers at different addresses saw different mappings, ports of one agreed"
+        }
+        Rule::ServersDiffer => "Decided by: servers saw different mappings",
+        Rule::MappedIsLocal => "Decided by: the mapped address is one of this host's own",
+        Rule::AskedNoneAnswered => "Decided by: servers were asked, none was heard of, and at least one timed out",
+        Rule::NoReflexiveCandidate => "Decided by: no reflexive candidate",
+        Rule::TooFewServers => "Not decided: only one server address answered",
+        Rule::Crowded => "Not decided: more servers answered than can be compared",
+        Rule::LocalsUnknown => "Not decided: not every local address is known",
+        Rule::NothingObserved => "Not decided: there was nothing to observe",
+        _ => "Decided by a rule this program does not know",
     }
 }
 
@@ -303,7 +349,7 @@ fn to_json(gathering: &Gathering, summary: &NatSummary) -> Json {
         .iter()
         .map(|report| {
             json!({
-                "server": name(&report.server),
+                "server": place(&report.server),
                 "outcome": outcome(report.outcome),
                 "rtt_ms": report.round_trip.map(millis),
                 "base": report.base.map(|base| base.to_string()),

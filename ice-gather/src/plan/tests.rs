@@ -344,3 +344,43 @@ fn with_a_third_lost_each_way_a_verdict_stands_within_a_second_in_99_of_100_gath
         assert!(share >= promised, "{servers} servers: {share}");
     }
 }
+
+#[test]
+fn a_server_has_its_own_deadline_within_that_of_the_whole() {
+    let start = Instant::now();
+    let config = GatherConfig {
+        policy: Policy::All,
+        server_deadline: Some(ms(300)),
+        pacing: ms(100),
+        ..GatherConfig::default()
+    };
+    let mut plan = plan(config, &FIVE[..3], start);
+    let mut sends = Vec::new();
+    // as a driver would: look again when the plan says so
+    let mut now = start;
+    while !plan.is_complete(now) {
+        while let Some(transmit) = plan.poll_transmit(now) {
+            sends.push((now - start, transmit.request));
+        }
+        let next = plan.poll_timeout().unwrap();
+        assert!(next > now, "no busy loop");
+        now = next;
+    }
+    let first: Vec<_> = [(0, 0), (100, 1), (200, 2), (300, 1), (400, 2)].map(|(at, request)| (ms(at), request)).into();
+    assert_eq!(sends.iter().filter(|(_, request)| *request > 0).count(), 4, "{sends:?}");
+    assert!(sends.iter().all(|send| first.contains(send) || send.1 == 0 || send.0 < ms(500)), "{sends:?}");
+    assert_eq!(now - start, ms(500), "the last one was first asked at 200 ms");
+    assert!(plan.requests().iter().all(|request| request.outcome == Outcome::TimedOut));
+}
+
+#[test]
+fn an_answer_after_a_servers_own_deadline_still_counts() {
+    let start = Instant::now();
+    let config = GatherConfig { server_deadline: Some(ms(50)), ..GatherConfig::default() };
+    let mut plan = plan(config, &FIVE[..1], start);
+    let request = plan.poll_transmit(start).unwrap();
+    assert!(plan.is_complete(start + ms(50)));
+    let datagram = answer_to(&request, BASE);
+    assert!(plan.handle_datagram(start + ms(60), at(BASE), at(FIVE[0]), &datagram).is_ok());
+    assert_eq!(plan.requests()[0].outcome, Outcome::Answered);
+}

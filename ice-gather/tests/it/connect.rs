@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ice_gather::{
     AgentConfig, AgentError, Base, BindConfig, ConnectError, Credentials, GatheredCandidate, IceAgent, IceConn,
-    IceState, RemoteCandidate, RemoteDescription, RemoteError, Role, SendError,
+    IceEvent, IceState, RemoteCandidate, RemoteDescription, RemoteError, Role, SendError,
 };
 use nat_summary::CandidateKind;
 
@@ -125,4 +125,78 @@ async fn a_gathered_candidate_writes_a_line_that_reads_back() {
     let read = nat_summary::Candidate::parse(&line).unwrap();
     assert_eq!(read.socket_addr(), Some(*address));
     assert_eq!(read.priority, 2_130_706_431);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_tell_of_every_state_of_the_pair_and_of_the_end() {
+    let (left, right) = (base().await, base().await);
+    let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default()).await.unwrap();
+    let mut superseded = a.events();
+    let mut events = a.events();
+    assert_eq!(superseded.recv().await, None);
+    let (to_a, to_b) = (description(&left, &a), description(&right, &b));
+    let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
+    assert!(conn_a.is_ok() && conn_b.is_ok());
+    a.close().await;
+    let mut told = Vec::new();
+    while let Some(event) = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap() {
+        told.push(event);
+    }
+    let states = told.iter().filter(|event| matches!(event, IceEvent::State(_)));
+    let expected = [IceState::Checking, IceState::Connected, IceState::Closed].map(IceEvent::State);
+    assert!(states.eq(&expected), "{told:?}");
+    assert!(told.contains(&IceEvent::Pair(CandidateKind::Host, CandidateKind::Host)), "{told:?}");
+    assert_eq!(told.last(), Some(&IceEvent::State(IceState::Closed)));
+}
+
+#[tokio::test]
+async fn a_candidate_found_by_a_late_answer_is_an_event() {
+    let base = base().await;
+    let late = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut config = ice_gather::GatherConfig::default();
+    config.deadline = Duration::from_millis(50);
+    base.gather(&[late.local_addr().unwrap().into()], &config).await;
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let mut events = agent.events();
+    let nobody = RemoteDescription {
+        credentials: Credentials { ufrag: "nobody".into(), pwd: "x".repeat(32) },
+        candidates: Vec::new(),
+    };
+    let mut buffer = [0; 1500];
+    let (length, source) = late.recv_from(&mut buffer).await.unwrap();
+    let id = ice_gather::Header::peek(&buffer[..length]).unwrap().id;
+    let mapped = "203.0.113.7:5".parse().unwrap();
+    late.send_to(&ice_gather::responder::success(id, mapped), source).await.unwrap();
+    // checks run, so the agent reads
+    assert_eq!(agent.connect(nobody, Duration::from_millis(300)).await.unwrap_err(), ConnectError::TimedOut);
+    let mut found = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let IceEvent::Candidate(candidate) = event {
+            found.push((candidate.kind, candidate.address));
+        }
+    }
+    assert_eq!(found, [(CandidateKind::ServerReflexive, mapped)]);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn remote_candidates_are_capped_and_checked_whichever_way_they_come() {
+    let base = base().await;
+    let mut config = AgentConfig::default();
+    config.max_remote_candidates = 3;
+    let mut agent = IceAgent::new(&base, Role::Controlling, config).await.unwrap();
+    let candidate = |address: &str, kind| RemoteCandidate { address: address.parse().unwrap(), kind, priority: 1 };
+    for useless in ["127.0.0.9:0", "0.0.0.0:9", "224.0.0.1:9"] {
+        assert!(!agent.add_remote(candidate(useless, CandidateKind::Host)), "{useless}");
+    }
+    assert!(!agent.add_remote(candidate("127.0.0.9:9", CandidateKind::Unknown)));
+    assert!(agent.add_remote(candidate("127.0.0.9:1", CandidateKind::Host)));
+    let credentials = Credentials { ufrag: "nobody".into(), pwd: "x".repeat(32) };
+    let candidates = vec![candidate("127.0.0.9:2", CandidateKind::ServerReflexive)];
+    let remote = RemoteDescription { credentials, candidates };
+    assert_eq!(agent.connect(remote, Duration::from_millis(10)).await.unwrap_err(), ConnectError::TimedOut);
+    let taken = (3..9).filter(|n| agent.add_remote(candidate(&format!("127.0.0.9:{n}"), CandidateKind::Relayed)));
+    assert_eq!(taken.count(), 1);
+    agent.close().await;
 }

@@ -154,6 +154,20 @@ fn every_cause_is_named_where_it_is_proven_and_nowhere_else() {
 }
 
 #[test]
+fn a_peer_that_was_heard_by_way_of_a_relay_is_neither_silent_nor_kept_out() {
+    for host in HOSTS {
+        for filtering in FILTERINGS {
+            for (_, candidates) in THEIRS {
+                let mut checks = checks(50, 0, 0, 0);
+                checks.relayed = 1;
+                let cause = FailureCause::of(&ours(host, filtering), Some(&theirs(candidates)), checks, false);
+                assert_eq!(cause, FailureCause::Unknown, "{host:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_outlook_that_counts_on_a_cone_to_stay_one_blames_no_peer() {
     // a kernel's masquerade reads like a cone, and changes the port toward a peer whose packet came in first
     let (ours, theirs) = (ours(Host::Cone, Filtering::Unknown), theirs(THEIRS[5].1));

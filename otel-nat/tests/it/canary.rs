@@ -16,8 +16,8 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use otel_nat::pipeline::{Capture, OtlpError, Pipeline};
 use otel_nat::{ExternalIp, FailureCause, Reason, Telemetry, TowardPeer, keys};
 
+use crate::addresses::addresses;
 use crate::json_lines::Page;
-use crate::privacy::addresses;
 
 const BASES: [&str; 2] = ["10.77.66.55:50111", "[fd77::66:55]:50112"];
 const SERVERS: [[&str; 2]; 2] =

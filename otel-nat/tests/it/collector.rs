@@ -9,9 +9,9 @@ use std::time::Duration;
 use otel_nat::pipeline::{Capture, Pipeline};
 use otel_nat::{ExternalIp, Reason, Telemetry, keys};
 
+use crate::addresses::addresses;
 use crate::host;
 use crate::json_lines::Page;
-use crate::privacy::addresses;
 use crate::rotel::{Role, Rotel, Told, meant};
 
 fn emit(telemetry: &Telemetry) {

@@ -1,6 +1,7 @@
 //! Integration tests: what really goes out, as an exporter sees it.
 #![cfg(not(target_arch = "wasm32"))]
 
+mod addresses;
 #[cfg(all(feature = "metrics", feature = "otlp-http", feature = "otlp-grpc"))]
 mod canary;
 #[cfg(all(feature = "otlp-http", feature = "otlp-grpc"))]

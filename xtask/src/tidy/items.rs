@@ -26,6 +26,7 @@ const COMPLETE: &[(&str, &str)] = &[
     ("Reject", "why one was not taken"),
     ("Progress", "what just happened"),
     ("IceState", "RFC 8445 and W3C name them all"),
+    ("IceEvent", "what just happened"),
     ("What", "what just happened"),
     // words of the consumer's machine: total by construction
     ("State", "the machine is in one"),

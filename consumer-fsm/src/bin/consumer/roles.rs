@@ -1,0 +1,198 @@
+//! What each role does until it is told to stop.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use consumer_fsm::signalling::Switchboard;
+use consumer_fsm::signalling::http::SignallingService;
+use consumer_fsm::transport::{DataChannel, Ice, Network, Transport};
+use consumer_fsm::{Link, Pool, Producer, StunCache, StunSource, Timing, What};
+use ice_gather::responder::Responder;
+use otel_nat::Telemetry;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::options::{Kind, Options, Role};
+use crate::tell::Teller;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Time between two datagrams that are sent over a path to see it work.
+const PROBE: Duration = Duration::from_secs(1);
+/// How long a path is kept where only attempts count.
+const HOLD: Duration = Duration::from_secs(1);
+/// Pause of a producer whose service failed.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Datagrams waiting in each direction of a slot.
+const QUEUE: usize = 64;
+
+/// Whether it went as it should.
+pub(crate) async fn run(options: &Options, telemetry: Telemetry, cancel: &CancellationToken) -> Result<bool, Failure> {
+    let teller = Teller::new(options);
+    let ice = Ice::new(Network::System(options.bind.clone()));
+    match (options.role, options.transport) {
+        (Role::Signal, _) => signal(options, teller, cancel).await,
+        (Role::Stun, _) => stun(options, teller, cancel).await,
+        (Role::Consumer, Kind::Ice) => consume(options, ice, telemetry, teller, cancel).await,
+        (Role::Consumer, Kind::DataChannel) => consume(options, DataChannel::new(ice), telemetry, teller, cancel).await,
+        (Role::Producer, Kind::Ice) => produce(options, ice, teller, cancel).await,
+        (Role::Producer, Kind::DataChannel) => produce(options, DataChannel::new(ice), teller, cancel).await,
+    }
+}
+
+async fn signal(options: &Options, teller: Teller, cancel: &CancellationToken) -> Result<bool, Failure> {
+    let listen = options.listen.unwrap_or_else(|| ([127, 0, 0, 1], 9000).into());
+    let service = SignallingService::bind(listen, Switchboard::default()).await?;
+    teller.say(None, "listening", &format!("listening: --signal {}", service.url()), json!({ "url": service.url() }));
+    cancel.cancelled().await;
+    Ok(true)
+}
+
+async fn stun(options: &Options, teller: Teller, cancel: &CancellationToken) -> Result<bool, Failure> {
+    let listen = options.listen.unwrap_or_else(|| ([127, 0, 0, 1], 3478).into());
+    let server = Responder::bind(listen).await?;
+    let address = server.address().to_string();
+    teller.say(None, "listening", &format!("listening: --stun {address}"), json!({ "stun": address }));
+    cancel.cancelled().await;
+    Ok(true)
+}
+
+async fn consume<T>(
+    options: &Options,
+    transport: T,
+    telemetry: Telemetry,
+    teller: Teller,
+    cancel: &CancellationToken,
+) -> Result<bool, Failure>
+where
+    T: Transport + Clone + 'static,
+    T::Session: 'static,
+{
+    let mut timing = Timing::default();
+    timing.path_lifetime = options.hold.or(options.attempts.map(|_| HOLD));
+    let mut pool = Pool::new(options.signalling.clone(), transport, telemetry, servers(options), options.slots)
+        .with_timing(timing);
+    if let Some(attempts) = options.attempts {
+        pool = pool.with_attempts(attempts);
+    }
+    let mut notices = pool.notices();
+    let mut probes = JoinSet::new();
+    for (slot, link) in pool.links(QUEUE).into_iter().enumerate() {
+        probes.spawn(probe(slot, link, teller));
+    }
+    let mut had_path = false;
+    let tell = async {
+        while let Some(notice) = notices.next().await {
+            had_path |= notice.what == What::PathUp;
+            teller.notice(&notice);
+        }
+    };
+    tokio::join!(pool.run(cancel), tell);
+    if notices.missed() > 0 {
+        eprintln!("consumer: {} notices were not shown: standard output was too slow", notices.missed());
+    }
+    Ok(had_path || options.attempts.is_none())
+}
+
+fn servers(options: &Options) -> StunCache {
+    StunCache::from_source(match &options.stun_file {
+        None => StunSource::List(options.stun.clone()),
+        Some(file) => {
+            let (named, file) = (options.stun.clone(), StunSource::File(file.clone()));
+            StunSource::from_fn(move || {
+                let (mut servers, file) = (named.clone(), file.clone());
+                async move {
+                    servers.extend(file.load().await?);
+                    Ok(servers)
+                }
+            })
+        }
+    })
+}
+
+/// Sends a datagram now and then, and says how long the first one of a path took there and back.
+async fn probe(slot: usize, mut link: Link, teller: Teller) {
+    let mut has_answered = false;
+    // each datagram carries its number: an echo of an older one is no answer to this one
+    for number in 0_u64.. {
+        let datagram = Bytes::from([&[0x80][..], &number.to_be_bytes()].concat());
+        let sent = Instant::now();
+        link.send(datagram.clone());
+        let next = tokio::time::sleep(PROBE);
+        tokio::pin!(next);
+        let mut is_answered = false;
+        loop {
+            tokio::select! {
+                () = &mut next => break,
+                received = link.recv() => match received {
+                    Some(back) if back == datagram && !is_answered => {
+                        is_answered = true;
+                        if !has_answered {
+                            let millis = (sent.elapsed().as_secs_f64() * 10_000.0).round() / 10.0;
+                            let text = format!("the path works: {millis} ms there and back");
+                            teller.say(Some(slot), "echo", &text, json!({ "round_trip_ms": millis }));
+                        }
+                    }
+                    Some(_) => {}
+                    None => return,
+                },
+            }
+        }
+        has_answered = is_answered;
+    }
+}
+
+async fn produce<T>(
+    options: &Options,
+    transport: T,
+    teller: Teller,
+    cancel: &CancellationToken,
+) -> Result<bool, Failure>
+where
+    T: Transport + Clone + 'static,
+    T::Session: 'static,
+{
+    let mut slots = JoinSet::new();
+    for slot in 0..options.slots {
+        let producer = Producer::new(options.signalling.clone(), transport.clone(), options.stun.clone());
+        slots.spawn(volunteer(slot, producer, teller, cancel.clone()));
+    }
+    while slots.join_next().await.is_some() {}
+    Ok(true)
+}
+
+/// Serves one consumer after the other.
+async fn volunteer<T: Transport>(
+    slot: usize,
+    producer: Producer<consumer_fsm::signalling::http::HttpSignalling, T>,
+    teller: Teller,
+    cancel: CancellationToken,
+) {
+    teller.say(Some(slot), "announcing", "waiting for a consumer", json!({}));
+    while !cancel.is_cancelled() {
+        let served = tokio::select! {
+            () = cancel.cancelled() => return,
+            served = producer.serve() => served,
+        };
+        match served {
+            Ok(served) => {
+                teller.say(Some(slot), "served", "a consumer is connected", json!({}));
+                let echoed = served.echo(&cancel).await;
+                teller.say(
+                    Some(slot),
+                    "ended",
+                    &format!("it left after {echoed} datagrams"),
+                    json!({ "echoed": echoed }),
+                );
+            }
+            Err(error) => {
+                teller.say(Some(slot), "failed", &format!("failed: {error}"), json!({ "reason": error.to_string() }));
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+}

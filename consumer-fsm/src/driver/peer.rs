@@ -1,0 +1,200 @@
+//! What the peer's checks showed, and why an attempt failed: judged once, for the span and for the report.
+
+use core::convert::Infallible;
+use std::time::Duration;
+
+use nat_summary::{Checks, Evidence, FailureCause, NatSummary, Outlook, PeerSummary, Word};
+use otel_nat::{Endurance, Reason};
+
+use crate::notice::{Teller, What};
+use crate::transport::Session;
+
+/// What the peer's connectivity checks showed of the NAT. The mapping is the peer's word, and changes no verdict of the
+/// servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerReport {
+    /// The mapping toward the peer, and what came in uninvited.
+    pub summary: PeerSummary,
+    /// The checks behind it.
+    pub checks: Checks,
+    /// How often the mapping toward the peer changed, until the end of the attempt.
+    pub rebindings: u32,
+    /// The longest quiet gap that the mapping outlived, until the end of the attempt.
+    pub survived: Option<Duration>,
+    /// What could be expected of the two NATs, once the peer's candidates are known.
+    pub outlook: Option<Outlook>,
+    /// Why the attempt failed, if it did, as far as that is proven.
+    pub cause: Option<FailureCause>,
+}
+
+/// The verdict so far, finer where packets that came in proved how the NAT filters; and what the peer showed, if the
+/// transport can see its checks.
+pub(super) fn judge(
+    session: &impl Session,
+    theirs: Option<&Evidence>,
+    failure: Option<Reason>,
+) -> (NatSummary, Option<PeerReport>) {
+    let evidence = session.evidence();
+    let by_servers = evidence.summary();
+    let Some(view) = session.peer_view() else { return (by_servers, None) };
+    let peer = view.evidence.summary(&evidence);
+    let summary = by_servers.with_filtering(peer.filtering.proven());
+    let report = PeerReport {
+        summary: peer,
+        checks: view.checks,
+        rebindings: view.rebindings,
+        // without a NAT there is no mapping to outlive anything
+        survived: view.survived.filter(|_| summary.is_natted() == Some(true)),
+        outlook: theirs.map(|theirs| Outlook::between(&summary, &theirs.summary())),
+        cause: failure.and_then(|reason| explain(reason, &summary, theirs, view.checks)),
+    };
+    (summary, Some(report))
+}
+
+/// Tells of each rebinding while there is a path; never ends.
+pub(super) async fn tell_rebindings(session: Option<&impl Session>, teller: &Teller) -> Infallible {
+    if let Some(mut rebindings) = session.and_then(Session::rebindings) {
+        while rebindings.changed().await.is_ok() {
+            if let Some(rebinding) = *rebindings.borrow_and_update() {
+                teller.tell(What::Rebound(rebinding));
+            }
+        }
+    }
+    core::future::pending().await
+}
+
+/// Only of failures that the two NATs may have to do with.
+fn explain(reason: Reason, ours: &NatSummary, theirs: Option<&Evidence>, checks: Checks) -> Option<FailureCause> {
+    let paired = reason == Reason::ChannelFailed;
+    let is_of_the_path = matches!(
+        reason,
+        Reason::Timeout | Reason::IceFailed | Reason::UdpBlocked | Reason::NoServerAnswered | Reason::ChannelFailed
+    );
+    is_of_the_path.then(|| FailureCause::of(ours, theirs, checks, paired))
+}
+
+impl PeerReport {
+    /// Puts it into the span.
+    pub(super) fn tell(&self, span: &mut otel_nat::Attempt) {
+        let PeerSummary { toward_peer, filtering, mapping, word, .. } = self.summary;
+        span.toward_peer(toward_peer);
+        span.filtering(filtering);
+        if word == Word::Peer {
+            span.mapping_with_peer(mapping);
+        }
+        if self.checks != Checks::default() {
+            span.checks(self.checks);
+        }
+        if self.checks.answered > 0 {
+            span.endured(Endurance { rebindings: self.rebindings, survived: self.survived });
+        }
+        if let Some(outlook) = self.outlook {
+            span.outlook(outlook);
+        }
+        if let Some(cause) = self.cause {
+            span.explained(cause);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ice_gather::{Credentials, Gathering, Rebinding, StunServer};
+    use nat_summary::{CandidateKind, NatType, TowardPeer};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::SessionDescription;
+    use crate::transport::{Path, TransportError};
+
+    /// A session that only rebinds.
+    struct Rebinds(watch::Sender<Option<Rebinding>>);
+
+    struct NoPath;
+
+    impl Path for NoPath {
+        async fn send(&self, _: &[u8]) -> bool {
+            false
+        }
+
+        async fn recv(&self, _: &mut [u8]) -> Option<usize> {
+            None
+        }
+    }
+
+    impl Session for Rebinds {
+        type Path = NoPath;
+
+        fn credentials(&self) -> &Credentials {
+            unimplemented!("nobody signals")
+        }
+
+        async fn gather(&self, _: &[StunServer]) -> Gathering {
+            unimplemented!("nobody gathers")
+        }
+
+        fn evidence(&self) -> Box<Evidence> {
+            Box::default()
+        }
+
+        async fn connect(&mut self, _: SessionDescription, _: Duration) -> Result<NoPath, TransportError> {
+            Err(TransportError::Failed)
+        }
+
+        fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)> {
+            None
+        }
+
+        fn rebindings(&self) -> Option<watch::Receiver<Option<Rebinding>>> {
+            Some(self.0.subscribe())
+        }
+
+        async fn close(self) {}
+    }
+
+    #[tokio::test]
+    async fn each_rebinding_is_a_notice_and_the_end_of_the_session_is_none() {
+        let mut teller = Teller::default();
+        let mut notices = teller.subscribe();
+        let session = Rebinds(watch::Sender::new(None));
+        let rebindings = [
+            Rebinding { number: 1, was: TowardPeer::Kept, is: TowardPeer::Changed },
+            Rebinding { number: 2, was: TowardPeer::Changed, is: TowardPeer::Kept },
+        ];
+        let told = async {
+            for rebinding in rebindings {
+                session.0.send_replace(Some(rebinding));
+                assert_eq!(notices.next().await.map(|notice| notice.what), Some(What::Rebound(rebinding)));
+            }
+        };
+        tokio::select! {
+            biased;
+            never = tell_rebindings(Some(&session), &teller) => match never {},
+            () = told => {}
+        }
+    }
+
+    #[test]
+    fn a_transport_that_cannot_see_the_checks_has_a_verdict_and_no_more() {
+        let session = Rebinds(watch::Sender::new(None));
+        let (summary, report) = judge(&session, None, Some(Reason::Timeout));
+        assert_eq!((summary.nat_type(), report), (NatType::Unknown, None));
+    }
+
+    #[test]
+    fn a_cause_is_sought_only_where_the_nats_may_have_one() {
+        let nothing = Evidence::new().summary();
+        for reason in Reason::ALL {
+            let cause = explain(*reason, &nothing, None, Checks::default());
+            let expected = match reason {
+                Reason::ChannelFailed => Some(FailureCause::Dtls),
+                Reason::Timeout | Reason::IceFailed | Reason::UdpBlocked | Reason::NoServerAnswered => {
+                    Some(FailureCause::Unknown)
+                }
+                _ => None,
+            };
+            assert_eq!(cause, expected, "{reason:?}");
+        }
+    }
+}
