@@ -159,7 +159,10 @@ fn three_processes_make_a_path_and_nobody_shows_an_address() {
     assert_eq!(gathered["external_ip"], Value::Null);
     consumer.json("connected");
     consumer.json("path_up");
-    assert!(consumer.json("echo")["round_trip_ms"].as_f64().unwrap() < 5_000.0);
+    let since_path_up = Instant::now();
+    // of the datagram alone: not of the wait for a path as well
+    let round_trip = consumer.json("echo")["round_trip_ms"].as_f64().unwrap();
+    assert!(round_trip <= since_path_up.elapsed().as_secs_f64() * 1_000.0 + 200.0, "{round_trip}");
     assert!(consumer.json("carried")["received"].as_u64().unwrap() >= 1);
     consumer.json("path_down");
     assert_eq!(consumer.ended().0, Some(0));
