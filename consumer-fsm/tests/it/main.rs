@@ -11,3 +11,4 @@ mod service;
 mod stage;
 mod steps;
 mod table;
+mod tls;
