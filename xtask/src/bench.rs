@@ -3,6 +3,7 @@
 mod data_path;
 mod delayed;
 mod gather;
+mod peer;
 mod scale;
 
 use serde::Serialize;
@@ -17,8 +18,9 @@ async fn measure(part: Option<&str>, json: bool) -> Result<bool, Failure> {
     match part {
         Some("gather") => gather::run(json).await,
         Some("path") => data_path::run(json).await,
+        Some("peer") => peer::run(json).await,
         Some("scale") => scale::run(json).await,
-        Some(other) => Err(format!("nothing to measure called `{other}`: gather, path or scale").into()),
+        Some(other) => Err(format!("nothing to measure called `{other}`: gather, path, peer or scale").into()),
         None => Ok(gather::run(json).await? & scale::run(json).await?),
     }
 }

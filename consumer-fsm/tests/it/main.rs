@@ -12,3 +12,4 @@ mod stage;
 mod steps;
 mod table;
 mod tls;
+mod wire;
