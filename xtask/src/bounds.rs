@@ -114,3 +114,7 @@ pub(crate) const INTEROP_START: Duration = Duration::from_secs(40);
 /// Wait for further peers to choose from: there is one.
 #[cfg(feature = "channel")]
 pub(crate) const INTEROP_CHOICE: Duration = Duration::from_millis(10);
+
+/// A count of the baseline may grow by this before it is worse: another compiler places an instruction differently, a queue
+/// grows a little earlier.
+pub(crate) const COUNT_TOLERANCE: f64 = 1.05;

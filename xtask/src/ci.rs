@@ -35,6 +35,7 @@ fn steps() -> Vec<Step> {
         },
         cargo("example, peer connections", "run -q -p ice-gather --features responder --example peer_connection"),
         cargo("bench, emission", "bench -q -p otel-nat"),
+        cargo("bench, counts", "xtask bench counts --compare"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
         cargo("slots", "xtask slots --quick"),

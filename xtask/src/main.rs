@@ -71,8 +71,8 @@ const COMMANDS: &[Command] = &[
     command(
         "bench",
         bench::run,
-        "[PART] [--json]",
-        "gather, path, peer or scale: beside stock webrtc-ice; many at once",
+        "[PART] [--save] [--compare] [--json]",
+        "gather, path, peer, scale: beside stock webrtc-ice; counts: against a baseline",
     ),
     command(
         "lab",

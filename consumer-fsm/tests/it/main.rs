@@ -11,4 +11,5 @@ mod service;
 mod stage;
 mod steps;
 mod table;
+mod tls;
 mod wire;
