@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::meter::{Measured, Meter};
 use self::paths::Path;
+pub(crate) use self::paths::consumer_fsm::churn;
 use crate::{Failure, Options, bounds, root, runtime, table};
 
 /// Paths walked at once: each mostly waits.

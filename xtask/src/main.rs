@@ -7,6 +7,7 @@ mod bounds;
 mod canary;
 #[cfg(feature = "channel")]
 mod channel;
+mod chaos;
 mod ci;
 #[cfg(feature = "collector")]
 mod collector;
@@ -22,13 +23,16 @@ mod lab;
 mod leak;
 mod nat_world;
 mod options;
+mod package;
 mod peers;
 mod python;
+mod slots;
 mod spans;
 mod stock;
 mod table;
 mod tidy;
 mod wasm;
+mod workspace;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -66,12 +70,23 @@ const COMMANDS: &[Command] = &[
         "[--cycles N] [--json]",
         "the data channel, and webrtc's beside it: leaks, size, time",
     ),
-    command("bench", bench::run, "[PART] [--json]", "gather, path or scale: beside stock webrtc-ice; many at once"),
+    command(
+        "bench",
+        bench::run,
+        "[PART] [--save] [--compare] [--json]",
+        "gather, path, peer, scale: beside stock webrtc-ice; counts: against a baseline",
+    ),
     command(
         "lab",
         lab::run,
         "[PART] [--json] [--quick] [--only NAME] [--install]",
         "the gatherer behind the NATs of the kernel; peers: two agents, each behind one",
+    ),
+    command(
+        "slots",
+        slots::run,
+        "[--quick] [--slots N] [--attempts N] [--json]",
+        "thousands of slots in one process, beside stock webrtc-ice; then a day of churn",
     ),
     command(
         "interop",
@@ -87,8 +102,16 @@ const COMMANDS: &[Command] = &[
         "[--quick] [--attempts N] [--spans FILE] [--picture FILE] [--json]",
         "the questions of operators, in DuckDB, over a simulated fleet",
     ),
+    command(
+        "chaos",
+        chaos::run,
+        "[--seed S] [--minutes M] [--episode K] [--json]",
+        "attempts while everything that can fail does; a seed replays them",
+    ),
     command("wasm", wasm::run, "", "the judge and the telemetry as WebAssembly, under Node"),
-    command("ci", ci::run, "", "everything a change has to pass"),
+    command("package", package::run, "[--json]", "what a release has to pass: archives, licences, each crate alone"),
+    command("tidy", tidy::run, "[--json]", "what the project says of itself is so; each complaint names the mend"),
+    command("ci", ci::run, "[--tested]", "everything a change has to pass"),
     command("help", help, "", "this list"),
 ];
 
