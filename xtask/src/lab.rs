@@ -10,6 +10,8 @@ mod servers;
 mod tools;
 mod world;
 
+pub(crate) use tools::has_coturn;
+
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
