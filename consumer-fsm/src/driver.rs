@@ -179,6 +179,8 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             match action {
                 Action::Report(ending) => attempt.emit(ending),
                 Action::AnnouncePath => {
+                    // for a path that was not there, and now of no use
+                    attempt.report.dropped.0 += self.datagrams.as_mut().map_or(0, Datagrams::discard);
                     attempt.announced = Some(Announced::new(self.path.clone(), self.teller.clone()));
                 }
                 Action::AnnounceNoPath => attempt.announced = None,

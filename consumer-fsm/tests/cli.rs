@@ -159,7 +159,10 @@ fn three_processes_make_a_path_and_nobody_shows_an_address() {
     assert_eq!(gathered["external_ip"], Value::Null);
     consumer.json("connected");
     consumer.json("path_up");
-    assert!(consumer.json("echo")["round_trip_ms"].as_f64().unwrap() < 5_000.0);
+    let since_path_up = Instant::now();
+    // of the datagram alone: not of the wait for a path as well
+    let round_trip = consumer.json("echo")["round_trip_ms"].as_f64().unwrap();
+    assert!(round_trip <= since_path_up.elapsed().as_secs_f64() * 1_000.0 + 200.0, "{round_trip}");
     assert!(consumer.json("carried")["received"].as_u64().unwrap() >= 1);
     consumer.json("path_down");
     assert_eq!(consumer.ended().0, Some(0));
@@ -329,5 +332,80 @@ fn the_lines_of_the_readme_make_a_path() {
     }
     let mut consumer = programs.pop().unwrap();
     consumer.wait_for("the path works: ");
+    assert_eq!(consumer.ended().0, Some(0));
+}
+
+/// Runs the test `inner` of this file alone in a network of its own, or says why not where that cannot be had.
+fn in_a_network_of_its_own(inner: &str) {
+    let itself = std::env::current_exe().unwrap();
+    let network = ["--map-root-user", "--net"];
+    let may = Command::new("unshare").args(network).args(["ip", "link", "set", "lo", "up"]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        println!("skipped: no network namespace can be made here, or there is no `ip`");
+        return;
+    }
+    let output = Command::new("unshare")
+        .args(network)
+        .arg(itself)
+        .args(["--exact", inner, "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn a_laptop_that_changes_its_network_tells_the_new_verdict() {
+    in_a_network_of_its_own("inner_roaming");
+}
+
+#[test]
+#[ignore = "changes the addresses of the host: only in a network of its own"]
+fn inner_roaming() {
+    let ip = |line: &str| {
+        let output = Command::new("ip").args(line.split_whitespace()).output().unwrap();
+        assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    for line in [
+        "link set lo up",
+        "addr add 203.0.113.1/32 dev lo",
+        "addr add 203.0.113.2/32 dev lo",
+        "addr add 203.0.113.3/32 dev lo",
+        "link add wifi type veth peer name wifi-ap",
+        "link set wifi up",
+        "link set wifi-ap up",
+        "addr add 198.51.100.10/24 dev wifi",
+        "route add default via 198.51.100.1",
+    ] {
+        ip(line);
+    }
+    let mut service = Program::start(&["--role", "signal", "--listen", "203.0.113.3:9000"]);
+    let servers = ["203.0.113.1:3478", "203.0.113.2:3478"];
+    let mut stun = servers.map(|listen| Program::start(&["--role", "stun", "--listen", listen]));
+    service.wait_for("listening");
+    stun.iter_mut().for_each(|server| drop(server.wait_for("listening")));
+    let url = "http://203.0.113.3:9000/v1/signal";
+    let mut producer =
+        Program::start(&["--role", "producer", "--signal", url, "--bind", "203.0.113.3", "--slots", "2"]);
+    producer.wait_for("waiting");
+    let [one, other] = servers;
+    let mut consumer = Program::start(&["--signal", url, "--stun", one, "--stun", other, "--json", "--show-addresses"]);
+    assert_eq!(consumer.json("gathered")["external_ip"], "198.51.100.10");
+    consumer.json("path_up");
+    // a second network, and the default route leads there: the path stays, the verdict is a new one
+    ip("link add lte type veth peer name lte-mast");
+    ip("link set lte up");
+    ip("link set lte-mast up");
+    ip("addr add 198.18.0.10/24 dev lte");
+    ip("route replace default via 198.18.0.1");
+    assert_eq!(consumer.json("roamed")["external_ip"], "198.18.0.10");
+    assert!(!consumer.said.iter().any(|line| line.contains("path_down")), "{:#?}", consumer.said);
+    // the first network goes, and the path with it
+    ip("link del wifi");
+    consumer.json("path_down");
+    assert_eq!(consumer.json("roamed")["external_ip"], "198.18.0.10");
+    consumer.json("path_up");
+    consumer.signal("-INT");
     assert_eq!(consumer.ended().0, Some(0));
 }

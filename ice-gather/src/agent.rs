@@ -19,6 +19,7 @@ use rand::distr::Alphanumeric;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use webrtc_ice::agent::Agent;
 use webrtc_ice::candidate::candidate_base::CandidateBaseConfig;
@@ -35,7 +36,7 @@ use webrtc_util::Conn;
 use webrtc_util::vnet::interface::Interface;
 use webrtc_util::vnet::net::Net;
 
-use crate::base::{Base, GatheredCandidate};
+use crate::base::{Base, GatheredCandidate, Inner};
 use crate::config::AgentConfig;
 use crate::error::{AgentError, ConnectError, RemoteError, SendError};
 use crate::transaction::Header;
@@ -45,6 +46,10 @@ pub(crate) use mux::Mux;
 const EVENTS: usize = 64;
 /// Longest wait for the library's gathering tasks during tear-down; they end within milliseconds.
 const GATHERING_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often to look for a sign of life within the time after which there has to be one.
+const LOOKS_FOR_LIFE: u32 = 10;
+/// And at most that often.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Which side nominates (RFC 8445 section 6.1.1). The library has no conflict handling: signalling has to fix the roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -275,6 +280,8 @@ impl IceAgent {
         self.base.inner().read_waiting();
         let (agent, cancel, role) = (Arc::clone(&parts.agent), parts.cancel.clone(), self.role);
         let (connected_tx, mut connected) = mpsc::channel(1);
+        let (base, state) = (Arc::clone(self.base.inner()), Arc::clone(&parts.state));
+        let silent_for = self.config.disconnected_timeout + self.config.failed_timeout;
         let Credentials { ufrag, pwd } = remote.credentials;
         parts.dialling = Some(self.runtime.spawn(async move {
             let (keep_dialling, cancelled) = mpsc::channel(1);
@@ -285,14 +292,21 @@ impl IceAgent {
                 };
                 Some(conn)
             };
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                conn = dial => if let Some(conn) = conn {
+            let is_connected = tokio::select! {
+                () = cancel.cancelled() => false,
+                conn = dial => conn.is_some_and(|conn| {
                     // whoever waited may be gone: then the connection goes with the agent
                     let _ = connected_tx.try_send(conn);
+                    true
+                }),
+            };
+            drop((keep_dialling, connected_tx, agent));
+            if is_connected {
+                tokio::select! {
+                    () = cancel.cancelled() => {}
+                    () = silence(&base, silent_for) => drop(state.send_replace(IceState::Failed)),
                 }
             }
-            drop(keep_dialling);
         }));
         for candidate in remote.candidates {
             self.add_remote(candidate);
@@ -432,6 +446,23 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         taken += 1;
     }
     if taken == families { Ok(owner) } else { Err(AgentError::NoCandidate) }
+}
+
+/// Returns once nothing for the agent has come in for so long; never, if that is no time at all.
+///
+/// The library judges this itself, but by the wall clock: after a step back it would wait as much longer for a peer that
+/// is gone. A step forward ends the connection at once; that costs a new attempt, and nobody is misled.
+async fn silence(base: &Inner, longest: Duration) {
+    if longest.is_zero() {
+        return core::future::pending().await;
+    }
+    let mut heard_at = Instant::now();
+    while heard_at.elapsed() <= longest {
+        tokio::time::sleep((longest / LOOKS_FOR_LIFE).max(LEAST_PAUSE)).await;
+        if base.has_heard() {
+            heard_at = Instant::now();
+        }
+    }
 }
 
 fn kind(candidate: &(dyn LibraryCandidate + Send + Sync)) -> CandidateKind {

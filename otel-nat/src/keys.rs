@@ -88,3 +88,7 @@ pub const MAPPING_SURVIVED: &str = "nat_telemetry.mapping.survived";
 
 /// Histogram, seconds: how long attempts last.
 pub const ATTEMPT_DURATION: &str = "nat_telemetry.attempt.duration";
+/// Histogram, seconds: the longest quiet gap that the mapping of a path outlived, a lower bound of its idle lifetime.
+pub const PATH_SURVIVED: &str = "nat_telemetry.path.survived";
+/// Counter: how often the mapping of a path changed under it.
+pub const PATH_REBINDINGS: &str = "nat_telemetry.path.rebindings";

@@ -98,6 +98,7 @@ mod tests {
             attempt.endured(crate::Endurance::default());
             attempt.succeeded(&summary);
             telemetry.attempt().failed(&summary, crate::Reason::Timeout);
+            telemetry.endured(&summary, crate::Endurance::default());
         }};
     }
 

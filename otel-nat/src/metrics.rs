@@ -1,31 +1,40 @@
-//! The histogram of attempt durations, through the global meter provider or one handed in.
+//! How long attempts last and how mappings hold, through the global meter provider or one handed in.
 
 use core::fmt;
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use opentelemetry::metrics::{Histogram, MeterProvider};
+use opentelemetry::metrics::{Counter, Histogram, MeterProvider};
 use opentelemetry::{InstrumentationScope, KeyValue, global};
 
-use crate::keys;
+use crate::{Endurance, keys};
 
 type Provider = Arc<dyn MeterProvider + Send + Sync>;
-/// An instrument, and the provider that made it.
-type Made = (Provider, Histogram<f64>);
+/// Instruments, and the provider that made them.
+type Made = (Provider, Instruments);
 
 /// Attempts are bounded by time-outs of a few seconds; most that connect do within one.
-const BOUNDARIES: [f64; 12] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0];
+const ATTEMPTS: [f64; 12] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0];
+/// A mapping shall live two minutes and may live on (RFC 4787 section 4.3); many die after half of one.
+const GAPS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0];
 
-/// Where durations go.
+#[derive(Clone)]
+pub(crate) struct Instruments {
+    attempts: Histogram<f64>,
+    survived: Histogram<f64>,
+    rebindings: Counter<u64>,
+}
+
+/// Where measurements go.
 #[derive(Clone, Default)]
 pub(crate) enum Metrics {
     #[default]
     Nowhere,
-    /// The instrument of the global provider that was set last: one made before it is set stays a no-op for ever.
+    /// The instruments of the global provider that was set last: one made before it is set stays a no-op for ever.
     Global(Arc<Mutex<Option<Made>>>),
     Own {
         provider: Provider,
-        histogram: Histogram<f64>,
+        instruments: Instruments,
     },
 }
 
@@ -35,15 +44,15 @@ impl Metrics {
     }
 
     pub(crate) fn own(provider: Provider, scope: InstrumentationScope) -> Self {
-        let histogram = histogram(&provider, scope);
-        Self::Own { provider, histogram }
+        let instruments = Instruments::of(&provider, scope);
+        Self::Own { provider, instruments }
     }
 
     pub(crate) fn rescope(&mut self, scope: InstrumentationScope) {
         match self {
             Self::Nowhere => {}
             Self::Global(_) => *self = Self::global(),
-            Self::Own { provider, histogram: old } => *old = histogram(provider, scope),
+            Self::Own { provider, instruments } => *instruments = Instruments::of(provider, scope),
         }
     }
 
@@ -51,24 +60,44 @@ impl Metrics {
         !matches!(self, Self::Nowhere)
     }
 
-    pub(crate) fn record(&self, scope: impl FnOnce() -> InstrumentationScope, lasted: Duration, labels: &[KeyValue]) {
+    /// An attempt has ended.
+    pub(crate) fn lasted(&self, scope: impl FnOnce() -> InstrumentationScope, time: Duration, labels: &[KeyValue]) {
+        if let Some(Instruments { attempts, .. }) = self.instruments(scope) {
+            attempts.record(time.as_secs_f64(), labels);
+        }
+    }
+
+    /// A path has ended.
+    pub(crate) fn endured(
+        &self,
+        scope: impl FnOnce() -> InstrumentationScope,
+        Endurance { rebindings, survived }: Endurance,
+        labels: &[KeyValue],
+    ) {
+        if let Some(instruments) = self.instruments(scope) {
+            // none is a measurement too: a rate needs a whole
+            instruments.rebindings.add(rebindings.into(), labels);
+            if let Some(gap) = survived {
+                instruments.survived.record(gap.as_secs_f64(), labels);
+            }
+        }
+    }
+
+    fn instruments(&self, scope: impl FnOnce() -> InstrumentationScope) -> Option<Instruments> {
         match self {
-            Self::Nowhere => {}
-            Self::Own { histogram, .. } => histogram.record(lasted.as_secs_f64(), labels),
+            Self::Nowhere => None,
+            Self::Own { instruments, .. } => Some(instruments.clone()),
             Self::Global(latest) => {
                 let current = global::meter_provider();
-                let instrument = {
-                    let mut latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
-                    match &*latest {
-                        Some((provider, instrument)) if Arc::ptr_eq(provider, &current) => instrument.clone(),
-                        _ => {
-                            let instrument = histogram(&current, scope());
-                            *latest = Some((current, instrument.clone()));
-                            instrument
-                        }
+                let mut latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
+                match &*latest {
+                    Some((provider, made)) if Arc::ptr_eq(provider, &current) => Some(made.clone()),
+                    _ => {
+                        let made = Instruments::of(&current, scope());
+                        *latest = Some((current, made.clone()));
+                        Some(made)
                     }
-                };
-                instrument.record(lasted.as_secs_f64(), labels);
+                }
             }
         }
     }
@@ -84,12 +113,25 @@ impl fmt::Debug for Metrics {
     }
 }
 
-fn histogram(provider: &Provider, scope: InstrumentationScope) -> Histogram<f64> {
-    provider
-        .meter_with_scope(scope)
-        .f64_histogram(keys::ATTEMPT_DURATION)
-        .with_description("How long connection attempts last, by what the NAT does and how they end.")
-        .with_unit("s")
-        .with_boundaries(BOUNDARIES.to_vec())
-        .build()
+impl Instruments {
+    fn of(provider: &Provider, scope: InstrumentationScope) -> Self {
+        let meter = provider.meter_with_scope(scope);
+        let seconds = |name, boundaries: &[f64], description| {
+            let histogram = meter.f64_histogram(name).with_description(description).with_unit("s");
+            histogram.with_boundaries(boundaries.to_vec()).build()
+        };
+        Self {
+            attempts: seconds(
+                keys::ATTEMPT_DURATION,
+                &ATTEMPTS,
+                "How long connection attempts last, by what the NAT does and how they end.",
+            ),
+            survived: seconds(keys::PATH_SURVIVED, &GAPS, "The longest quiet gap that the mapping of a path outlived."),
+            rebindings: meter
+                .u64_counter(keys::PATH_REBINDINGS)
+                .with_description("How often the mapping of a path changed under it.")
+                .with_unit("{rebinding}")
+                .build(),
+        }
+    }
 }

@@ -29,6 +29,9 @@ impl Telemetry {
         self
     }
 
+    /// Does nothing on wasm32.
+    pub fn endured(&self, _: &NatSummary, _: Endurance) {}
+
     /// On wasm32 there is nothing to count.
     #[must_use]
     pub fn tally(&self) -> Tally {

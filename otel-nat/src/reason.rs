@@ -74,6 +74,6 @@ pub struct Tally {
     pub recorded: u64,
     /// Taken by nobody: no provider is set, it was shut down, or its sampler said no.
     pub unrecorded: u64,
-    /// Lost to a panic inside the provider. It goes no further than here.
+    /// Lost to a panic inside the provider, of spans or of metrics. It goes no further than here.
     pub panicked: u64,
 }

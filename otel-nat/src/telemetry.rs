@@ -136,6 +136,25 @@ impl Telemetry {
         }
     }
 
+    /// A path has ended, long after the span of its attempt went out: how its mapping held goes into the metrics
+    /// [`keys::PATH_SURVIVED`] and [`keys::PATH_REBINDINGS`], by what `summary` said of the NAT. Without the feature
+    /// `metrics`, and without a meter provider, this does nothing.
+    pub fn endured(&self, summary: &NatSummary, endurance: Endurance) {
+        #[cfg(feature = "metrics")]
+        if self.settings.metrics.is_on() {
+            let measure = || {
+                let labels = crate::record::labels(summary, None);
+                self.settings.metrics.endured(|| scope(self.settings.scope.clone()), endurance, &labels);
+            };
+            // whoever panics in there is the provider, and no path shall fail of it
+            if catch_unwind(AssertUnwindSafe(measure)).is_err() {
+                self.settings.counters.panicked.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        #[cfg(not(feature = "metrics"))]
+        let _ = (summary, endurance);
+    }
+
     /// What became of the spans so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -313,7 +332,7 @@ impl Attempt {
         let settings = &self.telemetry.settings;
         if settings.metrics.is_on() {
             let labels = crate::record::labels(summary, failure);
-            settings.metrics.record(|| scope(settings.scope.clone()), lasted, &labels);
+            settings.metrics.lasted(|| scope(settings.scope.clone()), lasted, &labels);
         }
     }
 }

@@ -60,6 +60,11 @@ pub(crate) const DATA_PATH_GATE: f64 = 0.8;
 /// Allocations added per datagram: none. The fraction leaves room for the library's keepalives, one every 2 s.
 pub(crate) const ALLOCATIONS_ADDED: f64 = 0.005;
 
+/// Datagrams per second of a base that reads the peer's checks, of the same base without: one byte looked at, one marked.
+pub(crate) const PEER_READER: f64 = 0.99;
+/// Below this it is no longer the machine: an allocation or a second lock per datagram shows like this.
+pub(crate) const PEER_READER_GATE: f64 = 0.9;
+
 /// Gatherings at once, a few first, to compare with.
 pub(crate) const GATHERS_AT_ONCE: [usize; 3] = [100, 500, 2_000];
 /// Peak heap per gathering with the most at once, of that with the fewest: flat, but for tables that double.
@@ -69,3 +74,52 @@ pub(crate) const SCALE_HEAP: f64 = 1.2;
 /// packets lost each way, one in nine thousand does.
 #[cfg(target_os = "linux")]
 pub(crate) const LAB_STARVED: usize = 1;
+
+/// Crates that each library brings on Linux, by default and with all features: what it is now, and a few for what its
+/// dependencies may do in a patch release.
+pub(crate) const TREES: &[(&str, usize, usize)] =
+    &[("consumer-fsm", 120, 250), ("ice-gather", 112, 114), ("nat-summary", 0, 8), ("otel-nat", 12, 80)];
+
+/// Slots at once: what one volunteer machine of two cores has to carry.
+pub(crate) const SLOTS: usize = 2_000;
+/// Enough to see that they all connect.
+pub(crate) const SLOTS_QUICK: usize = 200;
+/// Attempts of the churn: a day of one client, at one a second.
+pub(crate) const CHURN_ATTEMPTS: u32 = 100_000;
+/// Enough that a table which doubles once, by two kilobytes, is no leak of a byte per attempt.
+pub(crate) const CHURN_ATTEMPTS_QUICK: u32 = 5_000;
+/// Heap of a slot with a path, in KiB: two thousand of them have to fit into 256 MiB. Stock webrtc-ice's agent, which is
+/// shown beside it, keeps no evidence and takes a third.
+pub(crate) const SLOT_KIB: f64 = 128.0;
+
+/// Chaos, unless one says otherwise: every fault a few dozen times.
+pub(crate) const CHAOS: Duration = Duration::from_secs(60);
+/// The same in CI, in minutes: every fault a few times.
+pub(crate) const CHAOS_MINUTES_CI: f64 = 0.33;
+/// What an attempt may take once its owner has given it up: a tear-down is waited for at most one second, and the machine
+/// is busy.
+pub(crate) const CHAOS_ENDING: Duration = Duration::from_secs(3);
+/// Live heap bytes per episode in the second half of a run. A leak of one object per attempt is more; one table that grew is
+/// less.
+pub(crate) const CHAOS_HEAP: f64 = 16.0;
+
+/// Cycles of each way a data channel can end.
+#[cfg(feature = "channel")]
+pub(crate) const CHANNEL_CYCLES: u32 = 1_000;
+
+/// The same in CI.
+pub(crate) const CHANNEL_CYCLES_CI: u32 = 60;
+
+/// Of the datagrams that a peer should send back. The channel may lose some; nothing between the namespaces does.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_ECHOED: f64 = 0.99;
+/// How long a peer may take to start and to announce itself: a browser on a busy machine.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_START: Duration = Duration::from_secs(40);
+/// Wait for further peers to choose from: there is one.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_CHOICE: Duration = Duration::from_millis(10);
+
+/// A count of the baseline may grow by this before it is worse: another compiler places an instruction differently, a queue
+/// grows a little earlier.
+pub(crate) const COUNT_TOLERANCE: f64 = 1.05;

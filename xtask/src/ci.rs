@@ -23,18 +23,32 @@ fn steps() -> Vec<Step> {
         cargo("fmt", "fmt --all --check"),
         cargo("clippy", "clippy --workspace --all-targets --all-features -- -D warnings"),
         cargo("clippy, default features", "clippy --workspace -- -D warnings"),
+        cargo("tidy", "xtask tidy"),
         Step {
             environment: &[("RUSTDOCFLAGS", "-D warnings")],
             ..cargo("docs", "doc --workspace --no-deps --all-features")
         },
-        cargo("tests", "test --workspace"),
+        cargo(TESTS, "test --workspace"),
         cargo("tests, all features", "test --workspace --all-features"),
+        Step {
+            environment: &[("MACHINE_STEPS", "1000000")],
+            ..cargo("machine, a million steps", "test -p consumer-fsm --test it steps::")
+        },
         cargo("example, peer connections", "run -q -p ice-gather --features responder --example peer_connection"),
         cargo("bench, emission", "bench -q -p otel-nat"),
+        cargo("bench, counts", "xtask bench counts --compare"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
-        Step { skip: no_collector, ..cargo("collector", "xtask collector") },
-        Step { skip: no_duckdb, ..cargo("fleet", "xtask fleet --quick") },
+        cargo("slots", "xtask slots --quick"),
+        cargo("chaos", &format!("xtask chaos --seed 1 --minutes {}", bounds::CHAOS_MINUTES_CI)),
+        // with the features of the tests above, so that nothing is built again
+        cargo(
+            "data channel",
+            &format!("run -q -p xtask --all-features -- channel --cycles {}", bounds::CHANNEL_CYCLES_CI),
+        ),
+        cargo("interop", "run -q -p xtask --all-features -- interop --quick"),
+        Step { skip: no_collector, ..cargo("collector", "run -q -p xtask --all-features -- collector") },
+        Step { skip: no_duckdb, ..cargo("fleet", "run -q -p xtask --all-features -- fleet --quick") },
         Step { skip: no_node, ..cargo("wasm", "xtask wasm") },
         Step { skip: no_fuzz, ..cargo("fuzz", &format!("xtask fuzz --seconds {}", bounds::FUZZ_SECONDS)) },
     ]
@@ -67,13 +81,19 @@ fn no_fuzz() -> Option<String> {
     }
 }
 
-pub(crate) fn run(_: &Options) -> Result<bool, Failure> {
+/// The test command of the README.
+const TESTS: &str = "tests";
+
+/// `--tested` says that the README's test command has passed just now: then it is not run again.
+pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    let began = Instant::now();
     let mut rows = Vec::new();
     let mut passed = true;
     for step in steps() {
         println!("\n== {}: cargo {}", step.name, step.arguments.join(" "));
         let started = Instant::now();
-        if let Some(reason) = (step.skip)() {
+        let tested = (options.is("tested") && step.name == TESTS).then(|| "it has passed just now".to_owned());
+        if let Some(reason) = tested.or_else(step.skip) {
             println!("skipped: {reason}");
             rows.push(vec![step.name.into(), "-".into(), format!("skipped: {reason}")]);
             continue;
@@ -90,6 +110,7 @@ pub(crate) fn run(_: &Options) -> Result<bool, Failure> {
     rows.push(row("msrv", msrv.0, started));
     println!("skipped: a build with the promised Rust itself, where only one toolchain is installed");
 
+    rows.push(row("in all", passed, began));
     println!("\n{}", table::render(&["step", "s", ""], &rows));
     Ok(passed)
 }

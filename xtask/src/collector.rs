@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use consumer_fsm::{AttemptReport, Ending};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use otel_nat::pipeline::{Capture, JsonLines, Pipeline};
 use otel_nat::{Telemetry, keys};
@@ -136,11 +137,25 @@ async fn attempt_all(telemetry: &Telemetry, capture: &Capture) -> Result<Vec<Emi
         if spans.len() != 1 {
             faults.push(format!("it emitted {} spans", spans.len()));
         }
+        faults.extend(spans.iter().flat_map(|span| missing(span, &report)));
         emitted.push(Emitted { nat: expected.nat, spans, faults });
     };
     attempts::on_real_sockets(telemetry, &mut tell).await?;
     attempts::behind_nats(telemetry, &mut tell).await?;
     Ok(emitted)
+}
+
+/// What the checks showed, and is not told: the mapping toward the peer behind a NAT, the cause of a failure.
+fn missing(span: &SpanData, report: &AttemptReport) -> Vec<String> {
+    let is_natted = report.summary.is_natted() == Some(true);
+    let due: &[&str] = match report.ending {
+        Some(Ending::Success) if is_natted => &[keys::CHECKS_ANSWERED, keys::OUTLOOK, keys::PEER_MAPPING],
+        Some(Ending::Success) => &[keys::CHECKS_ANSWERED, keys::OUTLOOK],
+        Some(Ending::Failure(_)) => &[keys::FAILURE_CAUSE],
+        None => &[],
+    };
+    let told = |key: &&&str| span.attributes.iter().any(|attribute| attribute.key.as_str() == **key);
+    due.iter().filter(|key| !told(key)).map(|key| format!("`{key}` is not told")).collect()
 }
 
 async fn lines(spans: Vec<SpanData>) -> Result<String, Failure> {

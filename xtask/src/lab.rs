@@ -2,13 +2,13 @@
 
 mod cases;
 mod meeting;
-mod namespace;
-mod nat;
+pub(crate) mod namespace;
+pub(crate) mod nat;
 mod peers;
 mod probe;
-mod servers;
-mod tools;
-mod world;
+pub(crate) mod servers;
+pub(crate) mod tools;
+pub(crate) mod world;
 
 pub(crate) use tools::has_coturn;
 

@@ -2,8 +2,8 @@
 //!
 //! Each path is walked in a process of its own, so that none hides what another left.
 
-mod alive;
-mod meter;
+pub(crate) mod alive;
+pub(crate) mod meter;
 mod paths;
 mod plot;
 
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::meter::{Measured, Meter};
 use self::paths::Path;
+pub(crate) use self::paths::consumer_fsm::churn;
 use crate::{Failure, Options, bounds, root, runtime, table};
 
 /// Paths walked at once: each mostly waits.

@@ -5,6 +5,9 @@ mod bench;
 mod bounds;
 #[cfg(all(test, feature = "collector"))]
 mod canary;
+#[cfg(feature = "channel")]
+mod channel;
+mod chaos;
 mod ci;
 #[cfg(feature = "collector")]
 mod collector;
@@ -13,18 +16,23 @@ mod faults;
 #[cfg(feature = "collector")]
 mod fleet;
 mod fuzz;
+#[cfg(all(feature = "channel", target_os = "linux"))]
+mod interop;
 #[cfg(target_os = "linux")]
 mod lab;
 mod leak;
 mod nat_world;
 mod options;
+mod package;
 mod peers;
 mod python;
+mod slots;
 mod spans;
 mod stock;
 mod table;
 mod tidy;
 mod wasm;
+mod workspace;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -56,12 +64,35 @@ const COMMANDS: &[Command] = &[
         "what is left per cycle, on each path of each crate",
     ),
     command("leak-path", leak::walk_one, "[PATH] [--cycles N]", ""),
-    command("bench", bench::run, "[PART] [--json]", "gather, path or scale: beside stock webrtc-ice; many at once"),
+    command(
+        "channel",
+        channel::run,
+        "[--cycles N] [--json]",
+        "the data channel, and webrtc's beside it: leaks, size, time",
+    ),
+    command(
+        "bench",
+        bench::run,
+        "[PART] [--save] [--compare] [--json]",
+        "gather, path, peer, scale: beside stock webrtc-ice; counts: against a baseline",
+    ),
     command(
         "lab",
         lab::run,
         "[PART] [--json] [--quick] [--only NAME] [--install]",
         "the gatherer behind the NATs of the kernel; peers: two agents, each behind one",
+    ),
+    command(
+        "slots",
+        slots::run,
+        "[--quick] [--slots N] [--attempts N] [--json]",
+        "thousands of slots in one process, beside stock webrtc-ice; then a day of churn",
+    ),
+    command(
+        "interop",
+        interop::run,
+        "[--json] [--quick] [--only PEER] [--install]",
+        "browsers and other stacks as peers, behind the NATs of the kernel",
     ),
     command("fuzz", fuzz::run, "[--seconds N]", "every fuzz target of every crate; needs nightly and cargo-fuzz"),
     command("collector", collector::run, "[--json]", "what attempts emit, and what a real collector received"),
@@ -71,8 +102,16 @@ const COMMANDS: &[Command] = &[
         "[--quick] [--attempts N] [--spans FILE] [--picture FILE] [--json]",
         "the questions of operators, in DuckDB, over a simulated fleet",
     ),
+    command(
+        "chaos",
+        chaos::run,
+        "[--seed S] [--minutes M] [--episode K] [--json]",
+        "attempts while everything that can fail does; a seed replays them",
+    ),
     command("wasm", wasm::run, "", "the judge and the telemetry as WebAssembly, under Node"),
-    command("ci", ci::run, "", "everything a change has to pass"),
+    command("package", package::run, "[--json]", "what a release has to pass: archives, licences, each crate alone"),
+    command("tidy", tidy::run, "[--json]", "what the project says of itself is so; each complaint names the mend"),
+    command("ci", ci::run, "[--tested]", "everything a change has to pass"),
     command("help", help, "", "this list"),
 ];
 
@@ -121,6 +160,27 @@ mod collector {
 #[cfg(not(feature = "collector"))]
 use collector as fleet;
 
+#[cfg(not(feature = "channel"))]
+mod channel {
+    pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
+        crate::with_feature("channel")
+    }
+}
+
+#[cfg(all(not(feature = "channel"), target_os = "linux"))]
+mod interop {
+    pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
+        crate::with_feature("channel")
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod interop {
+    pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
+        Err("skipped: the kernel's NATs need Linux".into())
+    }
+}
+
 #[cfg(not(target_os = "linux"))]
 mod lab {
     pub(crate) const fn has_coturn() -> bool {
@@ -133,7 +193,7 @@ mod lab {
 }
 
 /// Builds this program with one of its features, and hands the command on to it.
-#[cfg(not(feature = "collector"))]
+#[cfg(not(all(feature = "channel", feature = "collector")))]
 fn with_feature(feature: &str) -> Result<bool, Failure> {
     let status = std::process::Command::new("cargo")
         .args(["run", "--quiet", "--release", "--package", "xtask", "--features", feature, "--"])

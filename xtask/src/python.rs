@@ -47,7 +47,11 @@ pub(crate) fn rotel(root: &Path) -> Result<PathBuf, String> {
     Ok(program)
 }
 
-fn succeed(command: &mut Command, what: &str) -> Result<(), String> {
+/// Runs a program to its end; what it is for says what failed.
+///
+/// # Errors
+/// Its last line, for a person.
+pub(crate) fn succeed(command: &mut Command, what: &str) -> Result<(), String> {
     match command.stdin(Stdio::null()).stderr(Stdio::piped()).output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {

@@ -27,6 +27,13 @@ impl Datagrams {
         let (inbound, from_path) = mpsc::channel(capacity.max(1));
         (Self { outbound, inbound }, Link { to_path, from_path, refused: 0 })
     }
+
+    /// Drops what waits to be sent; how many.
+    pub(super) fn discard(&mut self) -> u64 {
+        // no more than were there: whoever sends all the time is not waited for
+        let waiting = self.outbound.len();
+        core::iter::from_fn(|| self.outbound.try_recv().ok()).take(waiting).count() as u64
+    }
 }
 
 /// The user's ends of [`Datagrams`].
@@ -38,8 +45,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// Hands one datagram to the path. Never waits: false, and counted, if the queue is full, as it is before long where
-    /// there is no path.
+    /// Hands one datagram to the path. Never waits: false, and counted, if the queue is full. What waits in the queue when a
+    /// path comes up was meant for none, and is dropped and counted then.
     pub fn send(&mut self, datagram: Bytes) -> bool {
         let is_taken = self.to_path.try_send(datagram).is_ok();
         self.refused += u64::from(!is_taken);

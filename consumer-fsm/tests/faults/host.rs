@@ -274,6 +274,21 @@ pub(crate) async fn clock_back_on_a_path(stage: &Stage) {
     steps_on_a_path(stage, -3_600).await;
 }
 
+pub(crate) async fn clock_back_as_the_peer_vanishes(stage: &Stage) {
+    let _clock = TrueClock;
+    let signalling = memory();
+    let _peer = Peer::that_leaves(Leaves::OnceUp(200)).start(signalling.clone());
+    let started = Instant::now();
+    with_echo(stage, signalling, Duration::from_millis(300), async |_: &mut Echo| {
+        // gone since a moment, and not noticed yet
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        step_the_clock(-3_600);
+        std::future::pending::<()>().await;
+    })
+    .await;
+    assert!(started.elapsed() < Duration::from_secs(5), "noticed after {:?}", started.elapsed());
+}
+
 /// The runtime that an attempt runs on ends in this state.
 async fn runtime_ends(stage: &Stage, in_state: State, leaves: Option<Leaves>) {
     let telemetry = stage.telemetry.clone();

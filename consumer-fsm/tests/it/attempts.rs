@@ -9,6 +9,7 @@ use consumer_fsm::{Consumer, Datagrams, Ending, Event, State, StunCache};
 use ice_gather::responder::{Manner, Responder};
 use nat_summary::NatType;
 use otel_nat::Reason;
+use rand::SeedableRng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +48,8 @@ async fn datagrams_go_both_ways_and_a_full_queue_drops_and_counts() {
         .with_datagrams(Datagrams { outbound, inbound });
     let cancel = CancellationToken::new();
     let mut path = consumer.path();
+    // before there is a path: dropped and counted when it comes up
+    to_path.send(Bytes::from_static(&[0x80, 77])).await.unwrap();
     let user = async {
         path.wait_for(|up| *up).await.unwrap();
         for n in 0..50 {
@@ -68,7 +71,7 @@ async fn datagrams_go_both_ways_and_a_full_queue_drops_and_counts() {
         cancel.cancel();
     };
     let (report, ()) = tokio::join!(consumer.attempt(&cancel), user);
-    assert_eq!(report.moved.0, 51);
+    assert_eq!((report.moved.0, report.dropped.0), (51, 1));
     assert!(report.dropped.1 >= 40, "{:?}", report.dropped);
 }
 
@@ -140,4 +143,45 @@ async fn two_consumers_race_for_two_producers_and_both_get_a_path() {
     let (one, other) = tokio::join!(one, other);
     assert_eq!((one.ending, other.ending), (Some(Ending::Success), Some(Ending::Success)));
     assert_eq!(spans.all().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cohort_with_a_dead_server_is_kept_and_the_dead_one_comes_last_in_the_next_draw() {
+    let mut servers: Vec<_> = responders(2, Manner::Honest).await;
+    servers.push(Responder::bind_with("127.0.0.39:0", Manner::Silent).await.unwrap());
+    let dead = servers[2].server();
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producer = producer(signalling.clone());
+    let (_spans, telemetry) = Spans::new();
+    let known = cache(&servers).with_cohort_size(3);
+    let report = attempt(signalling, known.clone(), telemetry, PATIENCE).await;
+    assert_eq!(report.ending, Some(Ending::Success));
+    let mut rng = rand::rngs::StdRng::seed_from_u64(1);
+    let first = known.cohort(&mut rng).await.unwrap();
+    assert_eq!(known.cohort(&mut rng).await.unwrap(), first, "kept");
+    for _ in 0..20 {
+        let used = known.cohort(&mut rng).await.unwrap();
+        known.drop_cohort(&used);
+        assert_eq!(known.cohort(&mut rng).await.unwrap().servers.last(), Some(&dead));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_known_by_name_is_remembered_by_it() {
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producer = producer(signalling.clone());
+    let (_spans, telemetry) = Spans::new();
+    let honest = Responder::bind("127.0.0.1:0").await.unwrap();
+    // the name resolves, and nobody is at that port
+    let silent = Responder::bind_with("127.0.0.1:0", Manner::Silent).await.unwrap();
+    let name = |server: &Responder| ice_gather::StunServer::Name("localhost".into(), server.address().port());
+    let known = StunCache::new(vec![name(&silent), name(&honest)]);
+    let report = attempt(signalling, known.clone(), telemetry, PATIENCE).await;
+    assert_eq!(report.ending, Some(Ending::Success));
+    let mut rng = rand::rngs::StdRng::seed_from_u64(1);
+    for _ in 0..20 {
+        let used = known.cohort(&mut rng).await.unwrap();
+        known.drop_cohort(&used);
+        assert_eq!(known.cohort(&mut rng).await.unwrap().servers, [name(&honest), name(&silent)]);
+    }
 }

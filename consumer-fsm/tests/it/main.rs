@@ -3,6 +3,7 @@
 mod attempts;
 mod data_channel;
 mod faults;
+mod faulty;
 mod golden;
 mod peer;
 mod pool;
@@ -10,3 +11,5 @@ mod service;
 mod stage;
 mod steps;
 mod table;
+mod tls;
+mod wire;

@@ -14,7 +14,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use otel_nat::pipeline::{Capture, OtlpError, Pipeline};
-use otel_nat::{ExternalIp, FailureCause, Reason, Telemetry, TowardPeer, keys};
+use otel_nat::{Endurance, ExternalIp, FailureCause, Reason, Telemetry, TowardPeer, keys};
 
 use crate::addresses::addresses;
 use crate::json_lines::Page;
@@ -72,6 +72,7 @@ fn attempts(telemetry: &Telemetry) {
             attempt.outlook(Outlook::between(&summary, &summary));
             attempt.explained(FailureCause::PeerSilent);
             println!("{attempt:?}");
+            telemetry.endured(&summary, Endurance { rebindings: 1, survived: Some(Duration::from_secs(40)) });
             match outcome {
                 None => attempt.succeeded(&summary),
                 Some(Reason::Cancelled) => drop(attempt),
@@ -190,7 +191,9 @@ fn output(policy: ExternalIp) -> String {
     assert!(run.status.success() && text.contains("the run is over"), "{}", ending(&text));
     assert!(text.contains("BatchSpanProcessor.ExportError"), "the SDK's logs are among it");
     assert!(text.contains("some spans could not be exported"), "the errors are among it");
-    assert!(text.contains(keys::ATTEMPT_DURATION), "the metrics are among it");
+    for metric in [keys::ATTEMPT_DURATION, keys::PATH_SURVIVED, keys::PATH_REBINDINGS] {
+        assert!(text.contains(metric), "the metrics are among it");
+    }
     text
 }
 

@@ -124,7 +124,7 @@ fn how_ports_and_addresses_are_given_out_is_told_where_it_was_seen() {
 }
 
 /// Everything the checks can have shown.
-fn tell_of_the_checks(attempt: &mut Attempt) {
+pub(crate) fn tell_of_the_checks(attempt: &mut Attempt) {
     attempt.toward_peer(TowardPeer::Changed);
     attempt.mapping_with_peer(Mapping::Dependent);
     attempt.filtering(FilteringSeen::AtMostAddressDependent);

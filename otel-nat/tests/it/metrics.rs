@@ -1,11 +1,12 @@
 //! The histogram of attempt durations: what it is called, what it is grouped by, and that it stays small.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use opentelemetry::global;
+use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
-use otel_nat::{Checks, FailureCause, Reason, Telemetry, keys};
+use otel_nat::{Checks, Endurance, FailureCause, Reason, Telemetry, keys};
 
 use crate::host::{self, Host};
 
@@ -34,8 +35,7 @@ impl Meter {
                         panic!("not a histogram of seconds: {metric:?}");
                     };
                     for point in histogram.data_points() {
-                        let labels = point.attributes().map(|pair| format!("{}={}", pair.key, pair.value)).collect();
-                        groups.push((labels, point.count()));
+                        groups.push((labels(point.attributes()), point.count()));
                     }
                 }
             }
@@ -43,6 +43,10 @@ impl Meter {
         groups.sort();
         groups
     }
+}
+
+fn labels<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> BTreeSet<String> {
+    attributes.map(|pair| format!("{}={}", pair.key, pair.value)).collect()
 }
 
 fn set<const N: usize>(labels: [&str; N]) -> BTreeSet<String> {
@@ -88,6 +92,39 @@ fn metrics_are_off_unless_asked_for() {
     let (host, meter) = (Host::new(), Meter::new());
     host.telemetry().attempt().succeeded(&host::cone());
     assert!(meter.groups().is_empty());
+}
+
+#[test]
+fn how_the_mapping_of_a_path_held_is_measured_after_its_span_went_out() {
+    let (host, meter) = (Host::new(), Meter::new());
+    let telemetry = host.telemetry().with_metrics(meter.provider.clone());
+    let gap = |seconds| Some(Duration::from_secs(seconds));
+    for (rebindings, survived) in [(0, gap(20)), (2, gap(40)), (0, None)] {
+        telemetry.endured(&host::cone(), Endurance { rebindings, survived });
+    }
+    telemetry.endured(&host::symmetric(), Endurance { rebindings: 1, survived: None });
+    meter.provider.force_flush().unwrap();
+    let metrics = meter.metrics.get_finished_metrics().unwrap();
+    let (mut gaps, mut rebindings) = (Vec::new(), Vec::new());
+    for metric in metrics[0].scope_metrics().flat_map(|scope| scope.metrics()) {
+        match (metric.name(), metric.unit(), metric.data()) {
+            (keys::PATH_SURVIVED, "s", AggregatedMetrics::F64(MetricData::Histogram(histogram))) => {
+                gaps.extend(
+                    histogram.data_points().map(|point| (labels(point.attributes()), point.count(), point.sum())),
+                );
+            }
+            (keys::PATH_REBINDINGS, "{rebinding}", AggregatedMetrics::U64(MetricData::Sum(sum))) => {
+                rebindings.extend(sum.data_points().map(|point| (labels(point.attributes()), point.value())));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    rebindings.sort();
+    let cone = set(["nat_mapping_behavior=independent", "nat_type=Cone NAT", "network.type=ipv4"]);
+    let symmetric = set(["nat_mapping_behavior=address-port dependent", "nat_type=Symmetric NAT", "network.type=ipv4"]);
+    assert_eq!(gaps, [(cone.clone(), 2, 60.0)]);
+    assert_eq!(rebindings, [(symmetric, 1), (cone, 2)]);
+    assert!(host.spans().is_empty(), "one span per attempt, and no other");
 }
 
 #[test]

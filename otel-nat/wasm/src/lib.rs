@@ -39,6 +39,7 @@ pub extern "C" fn attempts(candidates: u32) -> u64 {
         begin().failed(&summary, *reason);
         begin().succeeded(&summary);
         drop(begin());
+        telemetry.endured(&summary, Endurance::default());
     }
     telemetry.tally().recorded + Telemetry::default().tally().recorded
 }

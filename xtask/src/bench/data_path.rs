@@ -14,11 +14,11 @@ use super::{Spread, Target, allocations, pass, show};
 use crate::{Failure, bounds, peers, stock, table};
 
 /// A full datagram of a data channel. Its first byte tells it from STUN.
-const DATAGRAM: [u8; 1_200] = [0x80; 1_200];
+pub(super) const DATAGRAM: [u8; 1_200] = [0x80; 1_200];
 /// Datagrams that wait in the kernel at once: its default buffer holds them all.
-const BURST: usize = 64;
+pub(super) const BURST: usize = 64;
 const BURSTS_PER_ROUND: usize = 100;
-const ROUNDS: usize = 60;
+pub(super) const ROUNDS: usize = 60;
 const PAIR_BURSTS_PER_ROUND: usize = 20;
 /// Connected pairs exchange a few more checks at first.
 const SETTLED: Duration = Duration::from_millis(500);
@@ -48,9 +48,9 @@ struct Row {
 
 /// Datagrams per second of each round, by its median burst: one that lost the processor in the middle says nothing.
 #[derive(Default)]
-struct Run {
+pub(super) struct Run {
     rates: Vec<f64>,
-    round: Vec<Duration>,
+    pub(super) round: Vec<Duration>,
     allocations: usize,
     datagrams: usize,
 }
@@ -61,21 +61,25 @@ impl Run {
         self.rates.push(BURST as f64 / median);
     }
 
-    fn allocations_per_datagram(&self) -> f64 {
+    pub(super) fn datagrams_per_second(&self) -> Spread {
+        Spread::of(self.rates.clone())
+    }
+
+    pub(super) fn allocations_per_datagram(&self) -> f64 {
         self.allocations as f64 / self.datagrams as f64
     }
 
     fn row(&self, path: &'static str) -> Row {
         Row {
             path,
-            datagrams_per_second: Spread::of(self.rates.clone()),
+            datagrams_per_second: self.datagrams_per_second(),
             allocations_per_datagram: self.allocations_per_datagram(),
         }
     }
 
     /// Round by round: whatever else the machine does in one falls on both. Two rounds make one figure, for each of them
     /// favours one place in the order.
-    fn relative_to(&self, other: &Self) -> Spread {
+    pub(super) fn relative_to(&self, other: &Self) -> Spread {
         let ratios: Vec<f64> = self.rates.iter().zip(&other.rates).map(|(a, b)| a / b).collect();
         Spread::of(ratios.chunks_exact(2).map(|two| (two[0] * two[1]).sqrt()).collect())
     }
@@ -188,13 +192,13 @@ async fn reading_ends() -> Result<[Run; 4], Failure> {
 }
 
 /// Every other round the other way about: what one leaves in the caches falls on the next.
-fn in_turn<const N: usize>(round: usize) -> [usize; N] {
+pub(super) fn in_turn<const N: usize>(round: usize) -> [usize; N] {
     std::array::from_fn(|place| if round.is_multiple_of(2) { place } else { N - 1 - place })
 }
 
 /// Runs side by side in bursts, so that whatever else the machine does falls on all of them.
-struct Rounds<const N: usize> {
-    runs: [Run; N],
+pub(super) struct Rounds<const N: usize> {
+    pub(super) runs: [Run; N],
     is_warm: bool,
 }
 
@@ -205,7 +209,11 @@ impl<const N: usize> Default for Rounds<N> {
 }
 
 impl<const N: usize> Rounds<N> {
-    async fn time(&mut self, place: usize, burst: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    pub(super) async fn time(
+        &mut self,
+        place: usize,
+        burst: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Failure> {
         let (started, before) = (Instant::now(), allocations());
         burst.await?;
         let (elapsed, allocated) = (started.elapsed(), allocations() - before);
@@ -216,7 +224,7 @@ impl<const N: usize> Rounds<N> {
     }
 
     /// Files a round; the first one warms up.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if !self.is_warm {
             *self = Self { is_warm: true, ..Self::default() };
             return;

@@ -1,6 +1,6 @@
 //! Every path that is walked: one file per crate, and one for each to be compared with.
 
-mod consumer_fsm;
+pub(super) mod consumer_fsm;
 mod ice_gather;
 mod nat_summary;
 mod otel_nat;

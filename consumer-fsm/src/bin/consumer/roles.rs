@@ -10,6 +10,7 @@ use consumer_fsm::{Link, Pool, Producer, StunCache, StunSource, Timing, What};
 use ice_gather::responder::Responder;
 use otel_nat::Telemetry;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -78,14 +79,20 @@ where
     }
     let mut notices = pool.notices();
     let mut probes = JoinSet::new();
+    let mut paths = Vec::new();
     for (slot, link) in pool.links(QUEUE).into_iter().enumerate() {
-        probes.spawn(probe(slot, link, teller));
+        let path = watch::Sender::new(false);
+        probes.spawn(probe(slot, link, path.subscribe(), teller));
+        paths.push(path);
     }
     let mut had_path = false;
     let tell = async {
         while let Some(notice) = notices.next().await {
-            had_path |= notice.what == What::PathUp;
             teller.notice(&notice);
+            if let (What::PathUp | What::PathDown, Some(path)) = (&notice.what, paths.get(notice.slot)) {
+                path.send_replace(notice.what == What::PathUp);
+                had_path |= notice.what == What::PathUp;
+            }
         }
     };
     tokio::join!(pool.run(cancel), tell);
@@ -111,35 +118,43 @@ fn servers(options: &Options) -> StunCache {
     })
 }
 
-/// Sends a datagram now and then, and says how long the first one of a path took there and back.
-async fn probe(slot: usize, mut link: Link, teller: Teller) {
-    let mut has_answered = false;
+/// While there is a path, sends a datagram now and then, and says how long the first that came back was on its way.
+async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, teller: Teller) {
     // each datagram carries its number: an echo of an older one is no answer to this one
-    for number in 0_u64.. {
-        let datagram = Bytes::from([&[0x80][..], &number.to_be_bytes()].concat());
-        let sent = Instant::now();
-        link.send(datagram.clone());
-        let next = tokio::time::sleep(PROBE);
-        tokio::pin!(next);
-        let mut is_answered = false;
-        loop {
-            tokio::select! {
-                () = &mut next => break,
-                received = link.recv() => match received {
-                    Some(back) if back == datagram && !is_answered => {
-                        is_answered = true;
-                        if !has_answered {
-                            let millis = (sent.elapsed().as_secs_f64() * 10_000.0).round() / 10.0;
+    let mut number = 0_u64;
+    while path.wait_for(|up| *up).await.is_ok() {
+        let mut down = path.clone();
+        let work = async {
+            let mut is_told = false;
+            loop {
+                number += 1;
+                let datagram = Bytes::from([&[0x80][..], &number.to_be_bytes()].concat());
+                let sent = Instant::now();
+                link.send(datagram.clone());
+                let back = tokio::time::timeout(PROBE, async {
+                    while link.recv().await? != datagram {}
+                    Some(sent.elapsed())
+                });
+                match back.await {
+                    Ok(Some(round_trip)) => {
+                        if !is_told {
+                            let millis = (round_trip.as_secs_f64() * 10_000.0).round() / 10.0;
                             let text = format!("the path works: {millis} ms there and back");
                             teller.say(Some(slot), "echo", &text, json!({ "round_trip_ms": millis }));
+                            is_told = true;
                         }
+                        // whatever else comes is taken, and of no interest
+                        let _ = tokio::time::timeout(PROBE, async { while link.recv().await.is_some() {} }).await;
                     }
-                    Some(_) => {}
-                    None => return,
-                },
+                    Ok(None) => return,
+                    Err(_) => {}
+                }
             }
+        };
+        tokio::select! {
+            () = work => return,
+            _ = down.wait_for(|up| !*up) => {}
         }
-        has_answered = is_answered;
     }
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use dtls::cipher_suite::CipherSuiteId;
 use dtls::config::{ClientAuthType, Config, ExtendedMasterSecretType};
 use dtls::conn::DTLSConn;
+use dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use ice_gather::{IceConn, IceState};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -164,6 +165,11 @@ async fn handshake(ice: &Arc<Between<UnderDtls>>, opening: &Opening) -> Result<D
             CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256,
             CipherSuiteId::Tls_Ecdhe_Rsa_With_Aes_128_Gcm_Sha256,
             CipherSuiteId::Tls_Ecdhe_Ecdsa_With_ChaCha20_Poly1305_Sha256,
+        ],
+        // nobody sends media here, but every stack of WebRTC offers it, and some insist on an answer (RFC 8827 section 6.5)
+        srtp_protection_profiles: vec![
+            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
         ],
         client_auth: ClientAuthType::RequireAnyClientCert,
         extended_master_secret: ExtendedMasterSecretType::Request,

@@ -54,6 +54,8 @@ enum Way {
     Cancelled,
     /// The attempt is dropped at a random moment, without a word.
     Dropped,
+    /// Somebody else was faster; the attempt goes on with the next producer, to an open channel.
+    LostRace,
     /// Every STUN server is silent.
     Blocked,
     /// Nobody listens where the STUN servers should be.
@@ -171,7 +173,7 @@ fn is_as_intended(way: Way, report: Option<&AttemptReport>) -> bool {
     let Some(report) = report else { return way == Way::Dropped };
     let failed = |reason| report.ending == Some(Ending::Failure(reason));
     match way {
-        Way::Success => report.ending == Some(Ending::Success),
+        Way::Success | Way::LostRace => report.ending == Some(Ending::Success),
         Way::TimeOut => failed(Reason::Timeout),
         Way::Cancelled => report.last_event == Some(Event::Cancelled),
         Way::Dropped => false,
@@ -224,6 +226,64 @@ async fn over_http(meter: Meter, way: Way) -> Result<Measured, Failure> {
     });
     let measured = measured.await?;
     Ok(stage.check(way, measured))
+}
+
+/// Of twenty attempts in the churn, so many go each way. A lost race goes on, with another producer.
+const CHURN: [(&str, Way, u32); 5] = [
+    ("success", Way::Success, 10),
+    ("time-out", Way::TimeOut, 3),
+    ("cancelled", Way::Cancelled, 3),
+    ("lost race, then success", Way::LostRace, 2),
+    ("UDP blocked", Way::Blocked, 2),
+];
+/// Attempts at once in the churn: each mostly waits.
+const CHURN_AT_ONCE: u32 = 16;
+
+/// Attempts of every kind in turn; how many went each way, and as intended.
+pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, u32)>), Failure> {
+    let (open, blocked) = (Stage::new(Way::Success).await?, Stage::new(Way::Blocked).await?);
+    let echoes = MemorySignalling::new(Switchboard::new(holds()));
+    let ghosts = MemorySignalling::new(Switchboard::new(holds()));
+    let went = CHURN.map(|_| Cell::new(0));
+    let prepare = async || {
+        let mut producers = Vec::new();
+        for _ in 0..4 {
+            producers.extend(open.producers(Way::Success, &echoes).await?);
+        }
+        producers.extend(open.producers(Way::TimeOut, &ghosts).await?);
+        Ok(producers)
+    };
+    let measured = meter.measure(CHURN_AT_ONCE, prepare, async |_, number| {
+        let (kind, way) = way_of(number);
+        let is_as_intended = match way {
+            Way::TimeOut => open.attempt(way, ghosts.clone(), number).await,
+            // nobody waits for the answer
+            Way::Blocked => blocked.attempt(way, ghosts.clone(), number).await,
+            Way::LostRace => {
+                let once = Faulty::new(echoes.clone()).fail(faults::Stage::Offer, SignalFault::Gone, 1);
+                open.attempt(way, once, number).await
+            }
+            _ => open.attempt(way, echoes.clone(), number).await,
+        };
+        went[kind].set(went[kind].get() + u32::from(is_as_intended));
+        Ok(is_as_intended)
+    });
+    let measured = measured.await?;
+    let out = [&open, &blocked].map(|stage| stage.out.get() + stage.spans.take().len() as u64).iter().sum();
+    let measured = measured.spans(out, open.wanted.get() + blocked.wanted.get()).intended(0.99);
+    Ok((measured, CHURN.iter().zip(went).map(|((name, ..), went)| (*name, went.get())).collect()))
+}
+
+/// Which of [`CHURN`] the attempt of this number is. Neighbours differ, so that all kinds run beside each other.
+fn way_of(number: u32) -> (usize, Way) {
+    let mut place = number.wrapping_mul(7) % 20;
+    for (kind, (_, way, share)) in CHURN.iter().enumerate() {
+        match place.checked_sub(*share) {
+            None => return (kind, *way),
+            Some(rest) => place = rest,
+        }
+    }
+    (0, Way::Success)
 }
 
 /// A producer is dropped at a random moment, while a consumer looks for one.

@@ -1,0 +1,89 @@
+//! A socket that loses DTLS on purpose, so that a peer stops at a chosen place.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use consumer_fsm::transport::{Ice, Network};
+use ice_gather::Base;
+use tokio::net::UdpSocket;
+use webrtc_util::{Conn, Error};
+
+/// What a peer never says. Its checks are those of a healthy one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// More than this many datagrams of DTLS.
+    DtlsAfter(u32),
+    /// What DTLS protects: SCTP stays silent.
+    Sctp,
+    /// One datagram of DTLS in so many, the first of them.
+    OneIn(u32),
+}
+
+/// On loopback, with this fault.
+pub(crate) fn network(silence: Silence) -> Ice {
+    Ice::new(Network::custom(move || async move {
+        let refused = |error: std::io::Error| ice_gather::BindError::Socket(error.kind());
+        let socket = UdpSocket::bind("127.0.0.1:0").await.map_err(refused)?;
+        Base::from_conn(Arc::new(Faulty { socket, silence, sent: AtomicU32::new(0) }))
+    }))
+}
+
+struct Faulty {
+    socket: UdpSocket,
+    silence: Silence,
+    sent: AtomicU32,
+}
+
+impl Faulty {
+    fn says(&self, datagram: &[u8]) -> bool {
+        /// ContentType of application data (RFC 5246 section 6.2.1).
+        const APPLICATION_DATA: u8 = 23;
+        match (self.silence, datagram.first()) {
+            (_, None | Some(..20 | 64..)) => true,
+            (Silence::Sctp, Some(kind)) => *kind != APPLICATION_DATA,
+            (Silence::DtlsAfter(most), _) => self.sent.fetch_add(1, Ordering::Relaxed) < most,
+            (Silence::OneIn(n), _) => !self.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(n),
+        }
+    }
+}
+
+#[async_trait]
+impl Conn for Faulty {
+    async fn connect(&self, _addr: SocketAddr) -> Result<(), Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        Ok(self.socket.recv(buffer).await?)
+    }
+
+    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        Ok(self.socket.recv_from(buffer).await?)
+    }
+
+    async fn send(&self, _buffer: &[u8]) -> Result<usize, Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> Result<usize, Error> {
+        if self.says(buffer) { Ok(self.socket.send_to(buffer, target).await?) } else { Ok(buffer.len()) }
+    }
+
+    fn local_addr(&self) -> Result<SocketAddr, Error> {
+        Ok(self.socket.local_addr()?)
+    }
+
+    fn remote_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn as_any(&self) -> &(dyn core::any::Any + Send + Sync) {
+        self
+    }
+}

@@ -1,0 +1,191 @@
+//! What reading the peer's checks in passing costs: datagrams per second on the agent's reading end of a base, beside the
+//! same base without it; and allocations per check.
+
+use std::net::UdpSocket as StdUdpSocket;
+use std::time::Duration;
+
+use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, RemoteCandidate, Role};
+use nat_summary::CandidateKind;
+use serde::Serialize;
+use stun::integrity::MessageIntegrity;
+use stun::message::{BINDING_REQUEST, Message, Setter};
+
+use super::data_path::{BURST, DATAGRAM, ROUNDS, Rounds, Run, in_turn};
+use super::{Spread, Target, pass, show};
+use crate::{Failure, bounds, table};
+
+/// Bursts to one with a check in it; 512 datagrams.
+const BURSTS_PER_CHECK: usize = 8;
+/// Rounds are of whole ones.
+const BURSTS_PER_ROUND: usize = 96;
+
+/// What a burst is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mix {
+    /// Datagrams of a data channel.
+    Data,
+    /// One of 512 a check: with consent checks every 2 s each way (RFC 7675 section 5.1) a path that moves 500 datagrams a
+    /// second has as many.
+    OneCheck,
+    /// Checks only.
+    Checks,
+}
+
+const MIXES: [Mix; 3] = [Mix::Data, Mix::OneCheck, Mix::Checks];
+
+#[derive(Debug, Serialize)]
+struct Reading {
+    rows: Vec<Row>,
+    /// With the reader, of the same base's datagrams per second without.
+    data: Spread,
+    one_check: Spread,
+    checks: Spread,
+    allocations_per_check: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    burst: &'static str,
+    reads: bool,
+    datagrams_per_second: Spread,
+    allocations_per_datagram: f64,
+}
+
+pub(super) async fn run(json: bool) -> Result<bool, Failure> {
+    // on one thread: where a scheduler puts tasks is nothing of theirs
+    let reading = tokio::task::spawn_blocking(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(measure())
+    })
+    .await??;
+    let ratio = |what, spread: Spread, target, gate| {
+        Target::time(
+            what,
+            format!(">= {target} x"),
+            format!("{:.3} x ({:.3} to {:.3})", spread.median, spread.p10, spread.p90),
+            spread.median >= target,
+            spread.median < gate,
+        )
+    };
+    let targets = [
+        ratio("data only, of the base without", reading.data, bounds::PEER_READER, bounds::PEER_READER_GATE),
+        ratio(
+            "one check in 512, of the base without",
+            reading.one_check,
+            bounds::PEER_READER,
+            bounds::PEER_READER_GATE,
+        ),
+        Target::count(
+            "allocations per check",
+            0,
+            format!("{:.4}", reading.allocations_per_check),
+            reading.allocations_per_check < bounds::ALLOCATIONS_ADDED,
+        ),
+    ];
+    let passed = pass(&targets);
+    if json {
+        println!("{:#}", serde_json::json!({ "passed": passed, "peer": reading, "targets": targets }));
+        return Ok(passed);
+    }
+    let heads = ["read by the agent", "peer's checks", "datagrams/s p10", "median", "p90", "allocations/datagram"];
+    let cells = |row: &Row| {
+        let Spread { p10, median, p90, .. } = row.datagrams_per_second;
+        let mut cells = vec![row.burst.to_owned(), if row.reads { "read" } else { "passed on" }.to_owned()];
+        cells.extend([p10, median, p90].map(|rate| format!("{rate:.0}")));
+        cells.push(format!("{:.3}", row.allocations_per_datagram));
+        cells
+    };
+    let rows: Vec<_> = reading.rows.iter().map(cells).collect();
+    println!("{}\n{}", table::render(&heads, &rows), show(&targets));
+    Ok(passed)
+}
+
+/// One base that is read both ways, by turns, so that nothing else differs.
+async fn measure() -> Result<Reading, Failure> {
+    let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+    let address = base.local_addrs().next().ok_or("the base has no socket")?;
+    let ends = [base.agent_end_without_peer(), base.agent_end()].map(|end| end.ok_or("the base has no socket"));
+    let [without, with] = ends;
+    let ends = [without?, with?];
+    let agent = IceAgent::new(&base, Role::Controlled, AgentConfig::default()).await?;
+    let sender = StdUdpSocket::bind("127.0.0.1:0")?;
+    let kind = CandidateKind::Host;
+    agent.add_remote(RemoteCandidate { address: sender.local_addr()?, kind, priority: 1 });
+
+    let mut rounds = Rounds::<6>::default();
+    let mut buffer = [0; 8_192];
+    for round in 0..=ROUNDS {
+        for burst in 0..BURSTS_PER_ROUND {
+            for place in in_turn::<6>(round) {
+                let (mix, reads) = (MIXES[place / 2], place % 2 == 1);
+                for number in 0..BURST {
+                    let is_check = mix == Mix::Checks
+                        || (mix == Mix::OneCheck && number == BURST / 2 && burst % BURSTS_PER_CHECK == 0);
+                    if is_check {
+                        sender.send_to(&check(&agent.credentials().pwd)?, address)?;
+                    } else {
+                        sender.send_to(&DATAGRAM, address)?;
+                    }
+                }
+                let drain = async {
+                    for _ in 0..BURST {
+                        ends[usize::from(reads)].recv_from(&mut buffer).await?;
+                    }
+                    Ok(())
+                };
+                rounds.time(place, drain).await?;
+                if mix == Mix::OneCheck && burst % BURSTS_PER_CHECK == BURSTS_PER_CHECK - 1 {
+                    together(&mut rounds.runs[place].round);
+                }
+            }
+        }
+        rounds.end();
+    }
+    let received = base.peer_view().checks.received as usize;
+    let expected = (ROUNDS + 1) * (BURSTS_PER_ROUND * BURST + BURSTS_PER_ROUND / BURSTS_PER_CHECK);
+    if received != expected {
+        return Err(format!("{received} checks of {expected} were read").into());
+    }
+    agent.close().await;
+
+    let [data, data_read, one, one_read, checks, checks_read] = &rounds.runs;
+    let row = |burst, reads, run: &Run| Row {
+        burst,
+        reads,
+        datagrams_per_second: run.datagrams_per_second(),
+        allocations_per_datagram: run.allocations_per_datagram(),
+    };
+    Ok(Reading {
+        rows: vec![
+            row("data, 1,200 bytes", false, data),
+            row("data, 1,200 bytes", true, data_read),
+            row("the same, one check in 512", false, one),
+            row("the same, one check in 512", true, one_read),
+            row("checks", false, checks),
+            row("checks", true, checks_read),
+        ],
+        data: data_read.relative_to(data),
+        one_check: one_read.relative_to(one),
+        checks: checks_read.relative_to(checks),
+        allocations_per_check: checks_read.allocations_per_datagram() - checks.allocations_per_datagram(),
+    })
+}
+
+/// The latest bursts as one of average length: the one with the check in it must not go for an outlier.
+fn together(round: &mut Vec<Duration>) {
+    let latest: Duration = round.drain(round.len() - BURSTS_PER_CHECK..).sum();
+    round.push(latest / BURSTS_PER_CHECK as u32);
+}
+
+/// A check of the peer as our agent takes it, each of a transaction of its own.
+fn check(password: &str) -> Result<Vec<u8>, Failure> {
+    let mut message = Message::new();
+    message.build(&[
+        Box::new(stun::agent::TransactionId::new()),
+        Box::new(BINDING_REQUEST),
+        Box::new(stun::textattrs::Username::new(stun::attributes::ATTR_USERNAME, "ours:theirs".to_owned())),
+    ])?;
+    MessageIntegrity::new_short_term_integrity(password.to_owned()).add_to(&mut message)?;
+    stun::fingerprint::FINGERPRINT.add_to(&mut message)?;
+    Ok(message.raw)
+}

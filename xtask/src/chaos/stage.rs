@@ -1,0 +1,204 @@
+//! Plays one episode: servers, signalling, producers, one consumer or two; and checks what must hold whatever happens.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use consumer_fsm::signalling::{MemorySignalling, Switchboard};
+use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::{AttemptReport, Consumer, Ending, Producer, StunCache, Timing};
+use ice_gather::{AgentConfig, Base, BindConfig, BindError, StunServer};
+use nat_summary::NatType;
+use otel_nat::keys;
+use tokio::net::UdpSocket;
+use tokio_util::sync::CancellationToken;
+use webrtc_util::Conn;
+
+use super::plan::{Ends, Plan, Producers, Road, SERVERS};
+use super::road::Behind;
+use super::server;
+use crate::faults::Faulty;
+use crate::nat_world::Kind;
+use crate::peers::{self, Running};
+use crate::spans::{Spans, attribute};
+use crate::{Failure, bounds};
+
+/// Producers at work at once.
+const PRODUCERS: usize = 2;
+/// How long a producer serves one consumer.
+const PER_CONSUMER: Duration = Duration::from_millis(400);
+
+/// What became of one attempt.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) ended: &'static str,
+    pub(super) broken: Vec<String>,
+    pub(super) transitions: String,
+}
+
+/// Plays it, with everything gone at its end but what is torn down behind it.
+pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
+    let mut servers = Vec::with_capacity(SERVERS);
+    let mut addresses = Vec::with_capacity(SERVERS);
+    for (place, manner) in plan.servers.into_iter().enumerate() {
+        let ip = [127, 0, 0, 81 + place as u8];
+        let socket = UdpSocket::bind(SocketAddr::from((ip, 0))).await?;
+        addresses.push(socket.local_addr()?);
+        servers.push(Running::spawn(server::serve(socket, manner)));
+    }
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let mut producers = Vec::new();
+    for _ in 0..PRODUCERS {
+        producers.extend(produce(plan, &signalling).await?);
+    }
+    let consume = async |seed: u64| {
+        let asked = Arc::new(AtomicU64::new(0));
+        let road = Road { seed: plan.road.seed ^ seed, ..plan.road };
+        let transport = transport(Arc::new(Behind::new(plan.kind, road, addresses.clone(), Arc::clone(&asked))?));
+        let servers = addresses.iter().copied().map(StunServer::Address).collect();
+        let signalling = match plan.signal {
+            Some((stage, fault, times)) => Faulty::new(signalling.clone()).fail(stage, fault, times),
+            None => Faulty::new(signalling.clone()),
+        };
+        Ok::<_, Failure>(attempt(plan, signalling, transport, StunCache::new(servers), &asked).await)
+    };
+    // with a rival, one of the two loses each race
+    let (first, rival) = tokio::join!(consume(0), async {
+        if plan.road.seed.is_multiple_of(3) { Some(consume(1).await) } else { None }
+    });
+    [Some(first), rival].into_iter().flatten().collect()
+}
+
+async fn produce(plan: &Plan, signalling: &MemorySignalling) -> Result<Option<Running>, Failure> {
+    let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
+    let transport = Ice::new(loopback).with_agent_config(config());
+    Ok(match plan.producers {
+        Producers::Absent => None,
+        Producers::Serve => Some(peers::echo(signalling.clone(), transport, PER_CONSUMER)),
+        Producers::Ghost => Some(peers::ghost(signalling.clone()).await?),
+        Producers::Vanish(after) => {
+            let signalling = signalling.clone();
+            Some(Running::spawn(async move {
+                loop {
+                    let producer = Producer::new(signalling.clone(), transport.clone(), Vec::new());
+                    let _ = tokio::time::timeout(Duration::from_millis(after + 1), producer.serve()).await;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }))
+        }
+    })
+}
+
+fn config() -> AgentConfig {
+    let mut config = AgentConfig::default();
+    config.check_interval = Duration::from_millis(20);
+    config
+}
+
+/// A transport of one session, on this socket.
+fn transport(conn: Arc<dyn Conn + Send + Sync>) -> Ice {
+    // taken by the session, so that the socket goes with it
+    let conn = Arc::new(std::sync::Mutex::new(Some(conn)));
+    let make = move || {
+        let taken = conn.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        async move { Base::from_conn(taken.ok_or(BindError::NoAddress)?) }
+    };
+    Ice::new(Network::custom(make)).with_agent_config(config())
+}
+
+async fn attempt(
+    plan: &Plan,
+    signalling: Faulty<MemorySignalling>,
+    transport: Ice,
+    servers: StunCache,
+    asked: &AtomicU64,
+) -> Outcome {
+    let spans = Spans::default();
+    let telemetry = spans.telemetry();
+    let mut timing = Timing::default();
+    (timing.patience, timing.error_backoff) = (Duration::from_millis(10), Duration::from_millis(20));
+    timing.nat_fail_timeout = Duration::from_secs(1);
+    let mut consumer = Consumer::new(signalling, transport, telemetry.clone(), servers).with_timing(timing);
+    let cancel = CancellationToken::new();
+    let started = Instant::now();
+    let report = match plan.ends {
+        Ends::Dropped(after) => {
+            tokio::time::timeout(Duration::from_millis(after), consumer.attempt(&cancel)).await.ok()
+        }
+        ends => {
+            let mut path = consumer.path();
+            let user = async {
+                let up = tokio::time::timeout(plan.ends_by(), path.wait_for(|up| *up));
+                match ends {
+                    Ends::AfterPath(longer) if up.await.is_ok() => {
+                        tokio::time::sleep(Duration::from_millis(longer)).await;
+                    }
+                    Ends::Cancelled(after) => tokio::time::sleep(Duration::from_millis(after)).await,
+                    _ => {}
+                }
+                cancel.cancel();
+            };
+            let attempt = async {
+                let report = consumer.attempt(&cancel).await;
+                drop(consumer);
+                report
+            };
+            Some(tokio::join!(attempt, user).0)
+        }
+    };
+    let elapsed = started.elapsed();
+    let spans = spans.take();
+    let mut broken = Vec::new();
+
+    let bound = plan.ends_by() + bounds::CHAOS_ENDING;
+    if elapsed > bound {
+        broken.push(format!("the attempt took {elapsed:?}, and {bound:?} is all it has"));
+    }
+    let asked = asked.load(Ordering::Relaxed);
+    if spans.len() != usize::from(asked > 0) {
+        broken.push(format!("{} spans, and {asked} requests were sent", spans.len()));
+    }
+    for span in &spans {
+        match attribute(span, keys::NAT_TYPE) {
+            Some(verdict) if !allows(plan, |allowed| allowed.as_legacy() == verdict) => {
+                broken.push(format!("the span says {verdict} behind a NAT that is {}", plan.kind.name()));
+            }
+            Some(_) => {}
+            None => broken.push("a span without a verdict".into()),
+        }
+        let is_success = span.name == keys::SPAN_SUCCESS;
+        if report.as_ref().is_some_and(|report| is_success != (report.ending == Some(Ending::Success))) {
+            broken.push(format!("the span is {}, the report {:?}", span.name, report.as_ref().and_then(|r| r.ending)));
+        }
+    }
+    if let Some(report) = &report {
+        let verdict = report.summary.nat_type();
+        if !allows(plan, |allowed| allowed == verdict) {
+            broken.push(format!("the verdict is {verdict:?} behind a NAT that is {}", plan.kind.name()));
+        }
+    }
+    Outcome {
+        ended: ended(report.as_ref()),
+        broken,
+        transitions: format!("{:?}", report.map(|report| report.transitions)),
+    }
+}
+
+/// Whether the simulated NAT allows a verdict. Unknown is always allowed.
+fn allows(plan: &Plan, is: impl Fn(NatType) -> bool) -> bool {
+    let misled = [NatType::Open, NatType::Cone, NatType::Symmetric];
+    is(NatType::Unknown)
+        || is(plan.kind.truth())
+        || plan.may_seem_blocked() && is(NatType::UdpBlocked)
+        || plan.misleads() && plan.kind != Kind::Blocked && misled.into_iter().any(is)
+}
+
+fn ended(report: Option<&AttemptReport>) -> &'static str {
+    match report.map(|report| report.ending) {
+        None => "dropped",
+        Some(None) => "nobody asked",
+        Some(Some(Ending::Success)) => "success",
+        Some(Some(Ending::Failure(reason))) => reason.as_str(),
+    }
+}
