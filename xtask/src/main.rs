@@ -183,6 +183,10 @@ mod interop {
 
 #[cfg(not(target_os = "linux"))]
 mod lab {
+    pub(crate) const fn has_coturn() -> bool {
+        false
+    }
+
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
         Err("skipped: the lab needs Linux".into())
     }
