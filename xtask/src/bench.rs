@@ -1,9 +1,11 @@
 //! `bench`: what gathering costs, side by side with stock webrtc-ice in one run, and the bounds on it.
 
+mod counts;
 mod data_path;
 mod delayed;
 mod gather;
 mod peer;
+mod report;
 mod scale;
 
 use serde::Serialize;
@@ -11,6 +13,9 @@ use serde::Serialize;
 use crate::{Failure, Options, runtime, table};
 
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    if options.part() == Some("counts") {
+        return runtime()?.block_on(counts::run(options));
+    }
     runtime()?.block_on(measure(options.part(), options.is("json")))
 }
 
@@ -20,7 +25,7 @@ async fn measure(part: Option<&str>, json: bool) -> Result<bool, Failure> {
         Some("path") => data_path::run(json).await,
         Some("peer") => peer::run(json).await,
         Some("scale") => scale::run(json).await,
-        Some(other) => Err(format!("nothing to measure called `{other}`: gather, path, peer or scale").into()),
+        Some(other) => Err(format!("nothing to measure called `{other}`: counts, gather, path, peer or scale").into()),
         None => Ok(gather::run(json).await? & scale::run(json).await?),
     }
 }

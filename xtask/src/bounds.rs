@@ -75,6 +75,11 @@ pub(crate) const SCALE_HEAP: f64 = 1.2;
 #[cfg(target_os = "linux")]
 pub(crate) const LAB_STARVED: usize = 1;
 
+/// Crates that each library brings on Linux, by default and with all features: what it is now, and a few for what its
+/// dependencies may do in a patch release.
+pub(crate) const TREES: &[(&str, usize, usize)] =
+    &[("consumer-fsm", 120, 250), ("ice-gather", 112, 114), ("nat-summary", 0, 8), ("otel-nat", 12, 80)];
+
 /// Slots at once: what one volunteer machine of two cores has to carry.
 pub(crate) const SLOTS: usize = 2_000;
 /// Enough to see that they all connect.
@@ -114,3 +119,7 @@ pub(crate) const INTEROP_START: Duration = Duration::from_secs(40);
 /// Wait for further peers to choose from: there is one.
 #[cfg(feature = "channel")]
 pub(crate) const INTEROP_CHOICE: Duration = Duration::from_millis(10);
+
+/// A count of the baseline may grow by this before it is worse: another compiler places an instruction differently, a queue
+/// grows a little earlier.
+pub(crate) const COUNT_TOLERANCE: f64 = 1.05;

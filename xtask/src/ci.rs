@@ -23,6 +23,7 @@ fn steps() -> Vec<Step> {
         cargo("fmt", "fmt --all --check"),
         cargo("clippy", "clippy --workspace --all-targets --all-features -- -D warnings"),
         cargo("clippy, default features", "clippy --workspace -- -D warnings"),
+        cargo("tidy", "xtask tidy"),
         Step {
             environment: &[("RUSTDOCFLAGS", "-D warnings")],
             ..cargo("docs", "doc --workspace --no-deps --all-features")
@@ -35,6 +36,7 @@ fn steps() -> Vec<Step> {
         },
         cargo("example, peer connections", "run -q -p ice-gather --features responder --example peer_connection"),
         cargo("bench, emission", "bench -q -p otel-nat"),
+        cargo("bench, counts", "xtask bench counts --compare"),
         cargo("demo", "xtask demo"),
         cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
         cargo("slots", "xtask slots --quick"),

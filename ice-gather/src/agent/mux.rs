@@ -76,7 +76,7 @@ impl UDPMux for Mux {
         if self.closed.load(Ordering::Acquire) || self.base.line(line).is_none() {
             return Err(Error::ErrAlreadyClosed);
         }
-        Ok(Arc::new(MuxConn { base: Arc::clone(&self.base), line }))
+        Ok(Arc::new(MuxConn::<true> { base: Arc::clone(&self.base), line }))
     }
 
     async fn remove_conn_by_ufrag(&self, _ufrag: &str) {
@@ -93,36 +93,38 @@ impl crate::Base {
         self.inner().recv_for_agent::<true>(line, buffer).await
     }
 
-    /// The same without reading what the peer's checks show, of a peer that is known already.
-    #[doc(hidden)]
-    pub async fn recv_without_peer(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
-        let line = self.inner().line(0).ok_or(std::io::ErrorKind::NotConnected)?;
-        self.inner().recv_for_agent::<false>(line, buffer).await
-    }
-
     /// The same through the interface of the ICE library, which boxes a future per datagram.
     #[doc(hidden)]
     #[must_use]
     pub fn agent_end(&self) -> Option<Arc<dyn Conn + Send + Sync>> {
         self.inner().line(0)?;
-        Some(Arc::new(MuxConn { base: Arc::clone(self.inner()), line: 0 }))
+        Some(Arc::new(MuxConn::<true> { base: Arc::clone(self.inner()), line: 0 }))
+    }
+
+    /// The same without reading what the checks of the peer show; it has to be known already.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn agent_end_without_peer(&self) -> Option<Arc<dyn Conn + Send + Sync>> {
+        self.inner().line(0)?;
+        Some(Arc::new(MuxConn::<false> { base: Arc::clone(self.inner()), line: 0 }))
     }
 }
 
-/// One socket of the base, as the agent sees it.
-struct MuxConn {
+/// One socket of the base, as the agent sees it. `READS`: what the peer's checks show is read in passing; without, only to
+/// measure what that costs.
+struct MuxConn<const READS: bool = true> {
     base: Arc<Inner>,
     line: usize,
 }
 
-impl MuxConn {
+impl<const READS: bool> MuxConn<READS> {
     fn line(&self) -> Result<&Line, Error> {
         self.base.line(self.line).ok_or(Error::ErrAlreadyClosed)
     }
 }
 
 #[async_trait]
-impl Conn for MuxConn {
+impl<const READS: bool> Conn for MuxConn<READS> {
     async fn connect(&self, _addr: SocketAddr) -> Result<(), Error> {
         Err(Error::ErrNoRemAddr)
     }
@@ -132,7 +134,7 @@ impl Conn for MuxConn {
     }
 
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        Ok(self.base.recv_for_agent::<true>(self.line()?, buffer).await?)
+        Ok(self.base.recv_for_agent::<READS>(self.line()?, buffer).await?)
     }
 
     async fn send(&self, _buffer: &[u8]) -> Result<usize, Error> {

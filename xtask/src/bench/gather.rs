@@ -241,7 +241,7 @@ async fn sockets_of(gatherer: Gatherer, servers: &Arc<[SocketAddr]>) -> Result<u
     Ok(open)
 }
 
-fn open_sockets() -> usize {
+pub(super) fn open_sockets() -> usize {
     let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") else { return 0 };
     let links = descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
     links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()

@@ -104,6 +104,9 @@ pub(super) async fn run(json: bool) -> Result<bool, Failure> {
 async fn measure() -> Result<Reading, Failure> {
     let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
     let address = base.local_addrs().next().ok_or("the base has no socket")?;
+    let ends = [base.agent_end_without_peer(), base.agent_end()].map(|end| end.ok_or("the base has no socket"));
+    let [without, with] = ends;
+    let ends = [without?, with?];
     let agent = IceAgent::new(&base, Role::Controlled, AgentConfig::default()).await?;
     let sender = StdUdpSocket::bind("127.0.0.1:0")?;
     let kind = CandidateKind::Host;
@@ -126,11 +129,7 @@ async fn measure() -> Result<Reading, Failure> {
                 }
                 let drain = async {
                     for _ in 0..BURST {
-                        if reads {
-                            base.recv_as_agent(&mut buffer).await?;
-                        } else {
-                            base.recv_without_peer(&mut buffer).await?;
-                        }
+                        ends[usize::from(reads)].recv_from(&mut buffer).await?;
                     }
                     Ok(())
                 };
