@@ -35,6 +35,10 @@ pub(crate) const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
 const PLACEHOLDER_PORT: u16 = 9;
 /// Datagrams that wait for the agent or for the TURN client; beyond, they are lost as datagrams are.
 const QUEUE: usize = 64;
+/// The server has an allocation for this client's address and port already (RFC 8656 section 19).
+const ALLOCATION_MISMATCH: u16 = 437;
+/// Sockets tried where that is so.
+const ATTEMPTS: u32 = 3;
 /// Longest datagram the agent reads.
 const MTU: usize = 8192;
 /// Longest wait for the server to say that the allocation is freed, or for an allocation that nobody wants any longer.
@@ -236,46 +240,59 @@ impl Drop for RelayLine {
 }
 
 impl Task {
-    async fn run(self) {
-        let Self { server, deadline, from, outcome, to_agent, mut from_agent, cancel, base } = self;
-        let ends = tokio::time::Instant::now() + deadline;
+    async fn run(mut self) {
+        let ends = tokio::time::Instant::now() + self.deadline;
+        let mut end = self.attempt(ends).await;
+        for _ in 1..ATTEMPTS {
+            // the port is one that the server still has an allocation for (RFC 8656 section 7.4): another will do
+            if end != RelayError::Refused(ALLOCATION_MISMATCH) {
+                break;
+            }
+            end = self.attempt(ends).await;
+        }
+        self.outcome.send_replace(Some(Err(end)));
+    }
+
+    /// From a socket of its own to the end of it; why it ended.
+    async fn attempt(&mut self, ends: tokio::time::Instant) -> RelayError {
         let connected = tokio::select! {
             biased;
-            () = cancel.cancelled() => Err(RelayError::Closed),
+            () = self.cancel.cancelled() => Err(RelayError::Closed),
             () = tokio::time::sleep_until(ends) => Err(RelayError::TimedOut),
-            connected = connect(&server, &from) => connected,
+            connected = connect(&self.server, &self.from) => connected,
         };
-        let end = match connected {
-            Ok((guard, client)) => {
-                // closed on every way out, a panic of the library included
-                let _closes = ClosesGuard(Arc::clone(&guard));
-                let mut seen = guard.seen();
-                let allocation = allocate(&client, &mut seen, &cancel, ends).await;
-                let end = match allocation {
-                    Ok((relay, address)) => {
-                        outcome.send_replace(Some(Ok(address)));
-                        if let Some(base) = base.upgrade() {
-                            base.relay_allocated();
-                        }
-                        drop(base);
-                        tokio::select! {
-                            biased;
-                            () = cancel.cancelled() => {}
-                            () = hand_in(&*relay, &to_agent) => {}
-                            () = hand_out(&*relay, &mut from_agent) => {}
-                        }
-                        free(&*relay, &mut seen).await;
-                        RelayError::Closed
-                    }
-                    Err(error) => error,
-                };
-                guard.close();
-                let _ = tokio::time::timeout(CLOSE, client.close()).await;
-                end
+        let (guard, client) = match connected {
+            Ok(connected) => connected,
+            Err(error) => return error,
+        };
+        // closed on every way out, a panic of the library included
+        let _closes = ClosesGuard(Arc::clone(&guard));
+        let mut seen = guard.seen();
+        let end = match allocate(&client, &mut seen, &self.cancel, ends).await {
+            Ok((relay, address)) => {
+                self.serve(&*relay, address).await;
+                free(&*relay, &mut seen).await;
+                RelayError::Closed
             }
             Err(error) => error,
         };
-        outcome.send_replace(Some(Err(end)));
+        guard.close();
+        let _ = tokio::time::timeout(CLOSE, client.close()).await;
+        end
+    }
+
+    /// Moves datagrams until nobody wants the relay any longer.
+    async fn serve(&mut self, relay: &(dyn Conn + Send + Sync), address: SocketAddr) {
+        self.outcome.send_replace(Some(Ok(address)));
+        if let Some(base) = self.base.upgrade() {
+            base.relay_allocated();
+        }
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => {}
+            () = hand_in(relay, &self.to_agent) => {}
+            () = hand_out(relay, &mut self.from_agent) => {}
+        }
     }
 }
 

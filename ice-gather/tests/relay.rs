@@ -395,6 +395,26 @@ async fn errors_are_told_by_their_code_and_what_is_no_answer_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_port_the_server_still_knows_is_left_for_another_and_no_more_than_twice() {
+    let mismatch = |id: &[u8]| message(REFUSED, id, &[(ERROR_CODE, &[0, 0, 4, 37])]);
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&asked);
+    let at_last = move |id: &[u8]| match counted.fetch_add(1, Ordering::Relaxed) {
+        0 | 1 => vec![mismatch(id)],
+        _ => vec![message(ALLOCATED, id, &[(RELAYED, &ADDRESS), (LIFETIME, &[0, 0, 2, 0x58])])],
+    };
+    assert!(after_credentials(at_last).await.is_ok());
+    asked.store(0, Ordering::Relaxed);
+    let counted = Arc::clone(&asked);
+    let always = move |id: &[u8]| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        vec![mismatch(id)]
+    };
+    assert_eq!(after_credentials(always).await.unwrap_err(), RelayError::Refused(437));
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
 async fn an_allocation_nobody_can_use_is_none() {
     let ten_minutes: (u16, &[u8]) = (LIFETIME, &[0, 0, 2, 0x58]);
     let answers: [Vec<(u16, &'static [u8])>; 6] = [

@@ -75,6 +75,11 @@ pub(crate) const SCALE_HEAP: f64 = 1.2;
 #[cfg(target_os = "linux")]
 pub(crate) const LAB_STARVED: usize = 1;
 
+/// Crates that each library brings on Linux, by default and with all features: what it is now, and a few for what its
+/// dependencies may do in a patch release.
+pub(crate) const TREES: &[(&str, usize, usize)] =
+    &[("consumer-fsm", 120, 250), ("ice-gather", 112, 114), ("nat-summary", 0, 8), ("otel-nat", 12, 80)];
+
 /// Slots at once: what one volunteer machine of two cores has to carry.
 pub(crate) const SLOTS: usize = 2_000;
 /// Enough to see that they all connect.

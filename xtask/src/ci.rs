@@ -23,6 +23,7 @@ fn steps() -> Vec<Step> {
         cargo("fmt", "fmt --all --check"),
         cargo("clippy", "clippy --workspace --all-targets --all-features -- -D warnings"),
         cargo("clippy, default features", "clippy --workspace -- -D warnings"),
+        cargo("tidy", "xtask tidy"),
         Step {
             environment: &[("RUSTDOCFLAGS", "-D warnings")],
             ..cargo("docs", "doc --workspace --no-deps --all-features")

@@ -103,7 +103,8 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let (json, started) = (options.is("json"), Instant::now());
     let mut rows = Vec::new();
     for front in FRONTS.iter().filter(|front| !options.is("quick") || front.name == QUICK) {
-        let world = World::build(Site { routers: front.routers, uplinks: Uplinks::One, lossy: false }, false)?;
+        let world =
+            World::build(Site { routers: front.routers, uplinks: Uplinks::One, lossy: false }, tools::has_coturn())?;
         let services = Services::start(&world.core, &root)?;
         for (program, launch) in launches.iter().filter(|(program, _)| program.tells_addresses || front.is_open) {
             let row = row(front, &world, &services, program, launch)?;

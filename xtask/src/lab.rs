@@ -10,6 +10,8 @@ pub(crate) mod servers;
 pub(crate) mod tools;
 pub(crate) mod world;
 
+pub(crate) use tools::has_coturn;
+
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 

@@ -84,6 +84,9 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let cycles = options.value("cycles")?.unwrap_or(bounds::LEAK_CYCLES).max(20);
     let mut paths: Vec<&Path> = Vec::new();
     if !options.is("self-test") {
+        if !crate::lab::has_coturn() {
+            eprintln!("skipped: paths through coturn, which is not installed; `cargo xtask lab --install` does");
+        }
         paths.extend(paths::ours().filter(is_named));
         if paths.is_empty() {
             return Err("no path is called like that".into());

@@ -23,6 +23,7 @@ mod lab;
 mod leak;
 mod nat_world;
 mod options;
+mod package;
 mod peers;
 mod python;
 mod slots;
@@ -31,6 +32,7 @@ mod stock;
 mod table;
 mod tidy;
 mod wasm;
+mod workspace;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -107,6 +109,8 @@ const COMMANDS: &[Command] = &[
         "attempts while everything that can fail does; a seed replays them",
     ),
     command("wasm", wasm::run, "", "the judge and the telemetry as WebAssembly, under Node"),
+    command("package", package::run, "[--json]", "what a release has to pass: archives, licences, each crate alone"),
+    command("tidy", tidy::run, "[--json]", "what the project says of itself is so; each complaint names the mend"),
     command("ci", ci::run, "[--tested]", "everything a change has to pass"),
     command("help", help, "", "this list"),
 ];
@@ -179,6 +183,10 @@ mod interop {
 
 #[cfg(not(target_os = "linux"))]
 mod lab {
+    pub(crate) const fn has_coturn() -> bool {
+        false
+    }
+
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
         Err("skipped: the lab needs Linux".into())
     }

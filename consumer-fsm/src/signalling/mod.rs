@@ -31,6 +31,8 @@ pub enum SignalError {
     Gone,
     /// The service could not be reached, or the connection broke.
     Unreachable,
+    /// Whoever answered could not show that it is the service: its certificate is not trusted.
+    Untrusted,
     /// No end of the reply in time.
     TimedOut,
     /// The reply is longer than any real one.
@@ -47,6 +49,7 @@ impl fmt::Display for SignalError {
             Self::Rejected => "the signalling service rejected the request",
             Self::Gone => "the recipient is gone",
             Self::Unreachable => "the signalling service could not be reached",
+            Self::Untrusted => "the signalling service's certificate is not trusted",
             Self::TimedOut => "the signalling service did not answer in time",
             Self::TooLong => "the reply is too long",
             Self::Malformed => "the reply is malformed",

@@ -4,7 +4,11 @@
 
 mod alive;
 mod cancellation;
+mod channel;
 mod fault;
+#[path = "../it/faulty.rs"]
+#[allow(dead_code, reason = "the other integration tests use the rest")]
+mod faulty;
 mod host;
 mod peer;
 mod planted;
@@ -82,6 +86,17 @@ faults! {
         candidates_that_are_no_lines: "60 candidate lines of rubbish" => (Opening TimedOut), Span::Failure("timeout");
         strangers_at_the_base: "Forged checks, garbage and empty datagrams at the base while it checks" => (Opening Opened), Span::Success;
         flood_that_nobody_takes: "More datagrams than our user takes" => (Established Cancelled), Span::Success;
+    }
+    "Peers whose channel is broken" in channel {
+        no_certificate: "A description without a certificate" => (Opening IceFailed), Span::Failure("ice_failed");
+        undecided_role: "An answer that leaves the role in DTLS open" => (Opening IceFailed), Span::Failure("ice_failed");
+        another_certificate: "Another certificate than it announced" => (Opening ChannelFailed), Span::Failure("channel_failed");
+        silent_after_the_checks: "Checks, and no word of DTLS" => (Opening ChannelFailed), Span::Failure("channel_failed");
+        stops_after_its_hello: "Stops DTLS after its first flight" => (Opening ChannelFailed), Span::Failure("channel_failed");
+        stops_half_way: "Stops half-way through DTLS" => (Opening ChannelFailed), Span::Failure("channel_failed");
+        no_sctp: "DTLS stands, and SCTP never comes" => (Opening ChannelFailed), Span::Failure("channel_failed");
+        gone_as_the_channel_opens: "Gone the moment the channel is open" => (Established Ended), Span::Success;
+        hides_its_addresses: "Nothing but mDNS names in its answer, as browsers have it" => (Opening Opened), Span::Success;
     }
     "A signalling service that misbehaves" in service {
         not_there: "Nobody listens at its address" => (Listening ExchangeFailed), Span::None;

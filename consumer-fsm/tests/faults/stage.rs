@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use consumer_fsm::signalling::wire::{Description, Genesis, Ice as IceMessage, Kind, Offer, read, write};
 use consumer_fsm::signalling::{GENESIS, MemorySignalling, Signalling, Switchboard, SwitchboardTiming};
-use consumer_fsm::transport::{Ice, Network, Session, Transport};
+use consumer_fsm::transport::{DataChannel, Ice, Network, Path, Session, Transport};
 use consumer_fsm::{AttemptReport, Consumer, SessionDescription, StunCache, Timing};
 use ice_gather::responder::Responder;
 use ice_gather::{AgentConfig, BindConfig, GatherConfig, Role};
@@ -86,6 +86,17 @@ impl Stage {
         let _peer = peer.start(signalling.clone());
         self.attempt(&mut self.consumer(signalling, &stun), until).await
     }
+
+    /// The same over the data channel.
+    pub(crate) async fn meets_over_a_channel(&self, until: Until, peer: Peer<DataChannel>) -> AttemptReport {
+        let stun = responders(2, ice_gather::responder::Manner::Honest).await;
+        let signalling = memory();
+        let _peer = peer.start(signalling.clone());
+        let transport = DataChannel::new(transport());
+        let mut consumer =
+            Consumer::new(signalling, transport, self.telemetry.clone(), cache(&stun)).with_timing(timing());
+        self.attempt(&mut consumer, until).await
+    }
 }
 
 pub(crate) fn timing() -> Timing {
@@ -153,14 +164,14 @@ pub(crate) enum Leaves {
 type Edit = Box<dyn Fn(String) -> String + Send + Sync>;
 
 /// The other side of an attempt. It serves one consumer after the other.
-pub(crate) struct Peer {
+pub(crate) struct Peer<T = Ice> {
     leaves: Leaves,
     role: Role,
     /// What becomes of its session description on the way.
     edit: Edit,
     /// It takes none of the consumer's candidates.
     is_deaf: bool,
-    transport: Ice,
+    transport: T,
 }
 
 impl Peer {
@@ -171,7 +182,12 @@ impl Peer {
     pub(crate) fn that_stays() -> Self {
         Self::that_leaves(Leaves::Never)
     }
+}
 
+impl<T: Transport + 'static> Peer<T>
+where
+    T::Session: 'static,
+{
     /// Its description is changed like this before it is sent.
     pub(crate) fn editing(mut self, edit: impl Fn(String) -> String + Send + Sync + 'static) -> Self {
         self.edit = Box::new(edit);
@@ -193,9 +209,9 @@ impl Peer {
         self
     }
 
-    pub(crate) fn over(mut self, transport: Ice) -> Self {
-        self.transport = transport;
-        self
+    pub(crate) fn over<U>(self, transport: U) -> Peer<U> {
+        let Self { leaves, role, edit, is_deaf, transport: _ } = self;
+        Peer { leaves, role, edit, is_deaf, transport }
     }
 
     pub(crate) fn start<S: Signalling + 'static>(self, signalling: S) -> Running {
@@ -223,7 +239,7 @@ impl Peer {
         let mut session = self.transport.open(self.role).await.ok()?;
         let mut remote = SessionDescription::parse(&read::<Offer>(&offer.payload).ok()?.sdp.sdp).ok()?;
         let gathering = session.gather(&[]).await;
-        let sdp = (self.edit)(SessionDescription::write(session.credentials(), None, &gathering.candidates));
+        let sdp = (self.edit)(session.describe(Some(&remote), &gathering.candidates));
         let answer = write(&Description { kind: "answer".into(), sdp });
         let exchange = signalling.exchange(&offer.reply_to, Kind::Answer, &answer);
         if self.leaves == Leaves::AfterAnswer {

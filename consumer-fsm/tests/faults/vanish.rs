@@ -2,7 +2,7 @@
 
 use consumer_fsm::Event;
 
-use crate::stage::{Leaves, Peer, Stage, Until, memory, responders};
+use crate::stage::{Leaves, Peer, Stage, Until, memory, responders, timing};
 
 pub(crate) async fn nobody_there(stage: &Stage) {
     let stun = responders(1, ice_gather::responder::Manner::Honest).await;
@@ -10,7 +10,14 @@ pub(crate) async fn nobody_there(stage: &Stage) {
 }
 
 pub(crate) async fn after_genesis(stage: &Stage) {
-    stage.meets(Until::Milliseconds(300), Peer::that_leaves(Leaves::AfterGenesis)).await;
+    let stun = responders(2, ice_gather::responder::Manner::Honest).await;
+    let signalling = memory();
+    let _peer = Peer::that_leaves(Leaves::AfterGenesis).start(signalling.clone());
+    // longer than anybody announces itself, so that whoever is chosen first is gone
+    let mut times = timing();
+    times.patience = std::time::Duration::from_millis(60);
+    let mut consumer = stage.consumer(signalling, &stun).with_timing(times);
+    stage.attempt(&mut consumer, Until::Milliseconds(400)).await;
 }
 
 pub(crate) async fn after_the_offer(stage: &Stage) {

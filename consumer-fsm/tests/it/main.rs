@@ -11,4 +11,6 @@ mod service;
 mod stage;
 mod steps;
 mod table;
+mod tls;
+mod webrtc_rs;
 mod wire;

@@ -23,6 +23,8 @@ pub(crate) struct Meeting {
     pub(crate) discovers: bool,
     /// The peer advertises itself and never sends a check.
     pub(crate) ghost: bool,
+    /// Under the path our NAT forgets everything, and gives every port at random from then on.
+    pub(crate) rebinds: bool,
 }
 
 /// What one end has to show; each of them may be unknown, unless it is `shown`.
@@ -49,7 +51,7 @@ const KINDS: [Nat; 5] = [OPEN, FULL, BY_ADDRESS, MASQUERADE, SYMMETRIC];
 static ALL: [Nat; 8] = [OPEN, FULL, BY_ADDRESS, MASQUERADE, SYMMETRIC, Nat::Firewall, Nat::Deaf, Nat::Drop];
 
 const fn meeting(ours: Nat, theirs: Nat, first: First) -> Meeting {
-    Meeting { ours, theirs, first, servers: 5, discovers: false, ghost: false }
+    Meeting { ours, theirs, first, servers: 5, discovers: false, ghost: false, rebinds: false }
 }
 
 /// Every NAT across from every other, whoever is first; and those that show a cause.
@@ -68,6 +70,7 @@ pub(crate) fn meetings() -> Vec<Meeting> {
     all.push(Meeting { discovers: true, ..meeting(Nat::Firewall, SYMMETRIC, First::Ours) });
     all.push(Meeting { discovers: true, ghost: true, ..meeting(FULL, MASQUERADE, First::Ours) });
     all.push(meeting(FULL, Nat::Deaf, First::Ours));
+    all.push(Meeting { rebinds: true, ..meeting(MASQUERADE, OPEN, First::Ours) });
     all.push(meeting(Nat::Drop, OPEN, First::Ours));
     all
 }
@@ -83,6 +86,9 @@ impl Meeting {
         }
         if self.discovers {
             name += ", filter discovered";
+        }
+        if self.rebinds {
+            name += ", rebinding";
         }
         if self.ghost {
             name += ", peer silent";
@@ -113,6 +119,7 @@ impl Meeting {
         let toward_peer = match here {
             _ if !meets || servers == 0 || !here.translates() => TowardPeer::Unobserved,
             SYMMETRIC => TowardPeer::Changed,
+            _ if ours && self.rebinds => TowardPeer::Changed,
             // the place toward the peer is taken by its packet, which nobody took
             MASQUERADE | BY_ADDRESS if !is_first && sends_from_where_it_says(there) => TowardPeer::Changed,
             _ => TowardPeer::Kept,

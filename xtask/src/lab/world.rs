@@ -143,7 +143,9 @@ pub(super) fn cable(one: (&Namespace, &str), other: (&Namespace, &str)) -> Resul
 }
 
 pub(super) fn up(interface: &str, addresses: &[String]) -> Vec<String> {
-    let add = addresses.iter().map(|address| format!("address add {address} dev {interface}"));
+    // without `nodad` an IPv6 address cannot be bound yet for a moment, not even on loopback
+    let dad = |address: &str| if address.contains(':') { " nodad" } else { "" };
+    let add = addresses.iter().map(|address| format!("address add {address} dev {interface}{}", dad(address)));
     add.chain([format!("link set {interface} up")]).collect()
 }
 

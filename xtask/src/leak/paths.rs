@@ -5,12 +5,14 @@ mod ice_gather;
 mod nat_summary;
 mod otel_nat;
 mod planted;
+mod relay;
 mod stock;
 
 use std::pin::Pin;
 
 use super::meter::{Measured, Meter};
 use crate::Failure;
+use crate::lab::has_coturn;
 
 type Walking = Pin<Box<dyn Future<Output = Result<Measured, Failure>>>>;
 
@@ -41,7 +43,10 @@ impl Path {
 
 /// Ours: each has to leave nothing.
 pub(crate) fn ours() -> impl Iterator<Item = &'static Path> {
-    [nat_summary::PATHS, ice_gather::PATHS, otel_nat::PATHS, consumer_fsm::PATHS].into_iter().flatten()
+    let through_coturn = if has_coturn() { relay::PATHS_WITH_COTURN } else { &[] };
+    [nat_summary::PATHS, ice_gather::PATHS, relay::PATHS, through_coturn, otel_nat::PATHS, consumer_fsm::PATHS]
+        .into_iter()
+        .flatten()
 }
 
 /// Stock webrtc-ice: for comparison.

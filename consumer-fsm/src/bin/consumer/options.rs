@@ -2,12 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use consumer_fsm::signalling::SignalError;
 use consumer_fsm::signalling::http::HttpSignalling;
 use ice_gather::{BindConfig, StunServer};
 use lexopt::prelude::{Long, ValueExt};
 use otel_nat::ExternalIp;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) const HELP: &str = "\
@@ -16,7 +19,8 @@ consumer [options]
 Connects to volunteers over the signalling service and reports what the NAT does. A line per step; ends with Ctrl-C.
 
   --role ROLE          consumer (default), producer (a volunteer that echoes), signal (the service), stun (a STUN server)
-  --signal URL         the service (http://localhost:9000/v1/signal)
+  --signal URL         the service (http://localhost:9000/v1/signal); over https the system's certificates are trusted, or
+                       those of SSL_CERT_FILE
   --stun SERVER        a STUN server, as stun:HOST:PORT or HOST:PORT; may be repeated
   --stun-file FILE     more of them, one a line, # starts a comment; read again whenever all have failed
   --slots N            so many paths at once, or consumers served at once (1)
@@ -135,7 +139,7 @@ impl Options {
                     _ => return Err(wrong("consumer, producer, signal or stun")),
                 }
             }
-            "signal" => self.signalling = HttpSignalling::new(value).map_err(|error| format!("--signal: {error}"))?,
+            "signal" => self.signalling = signalling(value).map_err(|error| format!("--signal: {error}"))?,
             "stun" => self.stun.push(value.parse().map_err(|error| format!("--stun {value}: {error}"))?),
             "stun-file" => self.stun_file = Some(value.into()),
             "slots" => {
@@ -176,4 +180,19 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// Over TLS if the URL says so, trusting whom the system trusts.
+fn signalling(url: &str) -> Result<HttpSignalling, SignalError> {
+    if !url.starts_with("https:") {
+        return HttpSignalling::new(url);
+    }
+    let mut roots = RootCertStore::empty();
+    // certificates that cannot be read are trusted by nobody
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    // named: which one is the default depends on what else is compiled in
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|_| SignalError::Url)?.with_root_certificates(roots).with_no_client_auth();
+    HttpSignalling::secure(url, Arc::new(config))
 }

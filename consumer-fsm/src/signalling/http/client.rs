@@ -1,6 +1,8 @@
 //! A client of the service. One connection per request; nothing of it outlives the request.
 
 use std::collections::VecDeque;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,10 +11,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use super::{VERSION, VERSION_HEADER};
 use crate::signalling::wire::{Envelope, Kind, read};
 use crate::signalling::{Listener, SignalError, Signalling, SwitchboardTiming};
@@ -22,7 +27,7 @@ const MAX_REPLY: usize = 256 * 1024;
 /// Longest wait for a connection and the first bytes of a reply beyond the service's own patience.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// A client of the signalling service over plain HTTP.
+/// A client of the signalling service over plain HTTP, or over TLS with the feature `tls`.
 ///
 /// A redirect is an error and never followed: an offer goes to the service that its user named, and to nobody else.
 #[derive(Debug, Clone)]
@@ -31,22 +36,43 @@ pub struct HttpSignalling {
     path: String,
     timing: SwitchboardTiming,
     slack: Duration,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 impl HttpSignalling {
     /// A client of the service at `url`, such as `http://localhost:9000/v1/signal`.
     ///
     /// # Errors
-    /// [`SignalError::Url`] if it is no `http` URL with a host.
+    /// [`SignalError::Url`] if it is no `http` URL with a host. For `https` there is `secure`, with the feature `tls`: whom
+    /// to trust is its user's to say.
     pub fn new(url: &str) -> Result<Self, SignalError> {
+        Self::of(&url.parse().map_err(|_| SignalError::Url)?, "http", 80)
+    }
+
+    /// A client of the service at an `https` URL, over TLS with this configuration: whom it trusts, which versions and
+    /// suites it takes.
+    ///
+    /// # Errors
+    /// [`SignalError::Url`] if it is no `https` URL with a host.
+    #[cfg(feature = "tls")]
+    pub fn secure(url: &str, config: Arc<tokio_rustls::rustls::ClientConfig>) -> Result<Self, SignalError> {
         let uri: Uri = url.parse().map_err(|_| SignalError::Url)?;
-        let host = uri.host().filter(|_| uri.scheme_str() == Some("http")).ok_or(SignalError::Url)?;
+        let mut client = Self::of(&uri, "https", 443)?;
+        client.tls = Some(Tls::new(uri.host().unwrap_or_default(), config)?);
+        Ok(client)
+    }
+
+    fn of(uri: &Uri, scheme: &str, port: u16) -> Result<Self, SignalError> {
+        let host = uri.host().filter(|_| uri.scheme_str() == Some(scheme)).ok_or(SignalError::Url)?;
         let path = uri.path_and_query().map_or(super::DEFAULT_PATH, |path| path.as_str());
         Ok(Self {
-            authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
+            authority: format!("{host}:{}", uri.port_u16().unwrap_or(port)),
             path: path.to_owned(),
             timing: SwitchboardTiming::default(),
             slack: SLACK,
+            #[cfg(feature = "tls")]
+            tls: None,
         })
     }
 
@@ -67,6 +93,19 @@ impl HttpSignalling {
 
     async fn send(&self, method: Method, body: String) -> Result<(Response<Incoming>, Connection), SignalError> {
         let stream = TcpStream::connect(&self.authority).await.map_err(|_| SignalError::Unreachable)?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return self.request(tls.connect(stream).await?, method, body).await;
+        }
+        self.request(stream, method, body).await
+    }
+
+    async fn request(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        method: Method,
+        body: String,
+    ) -> Result<(Response<Incoming>, Connection), SignalError> {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|_| SignalError::Unreachable)?;
         let connection = Connection(tokio::spawn(async move {

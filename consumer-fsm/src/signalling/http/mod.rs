@@ -2,6 +2,8 @@
 
 mod client;
 mod service;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use client::{HttpListener, HttpSignalling};
 pub use service::SignallingService;

@@ -1,6 +1,6 @@
 //! The certificate of one connection (RFC 8827 section 6.5): self-signed, ECDSA over P-256, known by its digest.
 //!
-//! Each session has its own. It costs a tenth of a millisecond, and two sessions with one certificate could be told to be
+//! Each session has its own. It costs 60 µs, and two sessions with one certificate could be told to be
 //! of one client by whoever sees both handshakes: TLS 1.2 shows certificates in the clear.
 
 use dtls::crypto::Certificate;

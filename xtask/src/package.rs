@@ -1,0 +1,321 @@
+//! `package`: what a release has to pass before it is one: archives, licences, interfaces, documentation, and each crate
+//! built from its archive as a stranger gets it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::workspace::{self, Crate};
+use crate::{Failure, Options, table};
+
+/// How one step ended.
+#[derive(Debug, Serialize)]
+struct Step {
+    step: &'static str,
+    /// The crate, or empty where it is about all of them.
+    package: String,
+    verdict: Verdict,
+    detail: String,
+    seconds: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    let root = crate::root().canonicalize()?;
+    let libraries = workspace::libraries(&root)?;
+    let mut report = Report::default();
+
+    report.all("archives", || archives(&root, &libraries));
+    report.all("licences", || licences(&root));
+    report.all("semver", || semver(&root));
+    // the archives are needed from here on
+    if report.passed() {
+        let alone = Alone::unpack(&root, &libraries)?;
+        for library in &libraries {
+            report.each("alone, default features", library, || alone.cargo(library, None, &["build"]));
+            report.each("alone, all features", library, || alone.cargo(library, None, &["build", "--all-features"]));
+            report.each("docs as docs.rs has them", library, || alone.docs(library));
+        }
+        let toolchains = toolchains()?;
+        for library in &libraries {
+            report.each("promised Rust version", library, || alone.promised(library, &toolchains));
+        }
+    }
+
+    if options.is("json") {
+        println!("{}", serde_json::to_string_pretty(&report.steps)?);
+    } else {
+        println!("{}", report.render());
+    }
+    Ok(report.passed())
+}
+
+#[derive(Default)]
+struct Report {
+    steps: Vec<Step>,
+}
+
+/// What a step says: how it went and a word on it, or what failed.
+type Outcome = Result<(Verdict, String), Failure>;
+
+fn passed(detail: impl Into<String>) -> Outcome {
+    Ok((Verdict::Passed, detail.into()))
+}
+
+fn skipped(why: impl Into<String>) -> Outcome {
+    Ok((Verdict::Skipped, format!("skipped: {}", why.into())))
+}
+
+impl Report {
+    fn all(&mut self, step: &'static str, act: impl FnOnce() -> Outcome) {
+        self.take(step, String::new(), act);
+    }
+
+    fn each(&mut self, step: &'static str, library: &Crate, act: impl FnOnce() -> Outcome) {
+        self.take(step, library.name.clone(), act);
+    }
+
+    fn take(&mut self, step: &'static str, package: String, act: impl FnOnce() -> Outcome) {
+        eprintln!("== {step} {package}");
+        let started = Instant::now();
+        let (verdict, detail) = act().unwrap_or_else(|error| {
+            // the table has one line for it; what the tool said stands above
+            let error = error.to_string();
+            eprintln!("{error}");
+            (Verdict::Failed, error.lines().find(|line| line.starts_with("error")).unwrap_or("see above").to_owned())
+        });
+        if verdict == Verdict::Skipped {
+            eprintln!("{detail}");
+        }
+        self.steps.push(Step { step, package, verdict, detail, seconds: started.elapsed().as_secs_f64() });
+    }
+
+    fn passed(&self) -> bool {
+        self.steps.iter().all(|step| step.verdict != Verdict::Failed)
+    }
+
+    fn render(&self) -> String {
+        let row = |s: &Step| {
+            let verdict = match s.verdict {
+                Verdict::Passed => "passed",
+                Verdict::Failed => "FAILED",
+                Verdict::Skipped => "-",
+            };
+            vec![
+                s.step.to_owned(),
+                s.package.clone(),
+                verdict.to_owned(),
+                format!("{:.1}", s.seconds),
+                s.detail.clone(),
+            ]
+        };
+        table::render(&["step", "crate", "", "s", ""], &self.steps.iter().map(row).collect::<Vec<_>>())
+    }
+}
+
+/// `cargo package` for all at once: it resolves what they want of each other among themselves, for nothing of it need be
+/// published yet. Each is built below, from its archive.
+fn archives(root: &Path, libraries: &[Crate]) -> Outcome {
+    let mut package = Command::new("cargo");
+    package.current_dir(root).args(["package", "--workspace", "--no-verify", "--quiet", "--allow-dirty"]);
+    for other in workspace::crates(root)?.iter().filter(|other| !other.is_published()) {
+        package.args(["--exclude", &other.name]);
+    }
+    succeed(package)?;
+    let mut size = 0;
+    for library in libraries {
+        size += archive(root, library).metadata()?.len();
+    }
+    let dirty = !output(Command::new("git").current_dir(root).args(["status", "--porcelain"]))?.is_empty();
+    let note = if dirty { ", with changes that are not committed" } else { "" };
+    passed(format!("{} archives, {} KB{note}", libraries.len(), size / 1024))
+}
+
+fn archive(root: &Path, library: &Crate) -> PathBuf {
+    root.join("target/package").join(format!("{}-{}.crate", library.name, library.version))
+}
+
+/// Licences, doubles and sources of every dependency by `deny.toml`. Advisories need a database from the network: they are
+/// a run of `cargo deny check advisories` away.
+fn licences(root: &Path) -> Outcome {
+    if output(Command::new("cargo").args(["deny", "--version"])).is_err() {
+        return skipped("there is no cargo-deny; `cargo install --locked cargo-deny` brings it");
+    }
+    let mut deny = Command::new("cargo");
+    deny.current_dir(root).args(["deny", "--all-features", "check", "--hide-inclusion-graph"]);
+    deny.args(["licenses", "bans", "sources"]);
+    succeed(deny)?;
+    passed("licences, bans and sources; advisories are not checked here")
+}
+
+/// Whether the version says what changed in the interface since the last one.
+fn semver(root: &Path) -> Outcome {
+    let tag = output(Command::new("git").current_dir(root).args(["describe", "--tags", "--abbrev=0", "--match", "v*"]));
+    let Ok(tag) = tag else { return skipped("no tag yet") };
+    if output(Command::new("cargo").args(["semver-checks", "--version"])).is_err() {
+        return skipped("there is no cargo-semver-checks; `cargo install --locked cargo-semver-checks` brings it");
+    }
+    let mut checks = Command::new("cargo");
+    checks.current_dir(root).args(["semver-checks", "--workspace", "--exclude", "xtask", "--baseline-rev", tag.trim()]);
+    succeed(checks)?;
+    passed(format!("against {}", tag.trim()))
+}
+
+/// The unpacked archives, outside the workspace; the folder goes when this is dropped. What is built of them stays in
+/// `target/alone`.
+struct Alone {
+    folder: PathBuf,
+    target: PathBuf,
+    /// One `--config` each: the others come from their archives, for they may not be published yet.
+    patches: Vec<(String, String)>,
+}
+
+impl Alone {
+    fn unpack(root: &Path, libraries: &[Crate]) -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!("xtask-package-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let mut alone = Self { folder, target: root.join("target/alone"), patches: Vec::new() };
+        for library in libraries {
+            succeed({
+                let mut tar = Command::new("tar");
+                tar.arg("-xzf").arg(archive(root, library)).arg("-C").arg(&alone.folder);
+                tar
+            })?;
+            let path = format!("patch.crates-io.{}.path={:?}", library.name, alone.of(library));
+            alone.patches.push((library.name.clone(), path));
+        }
+        Ok(alone)
+    }
+
+    fn of(&self, library: &Crate) -> PathBuf {
+        self.folder.join(format!("{}-{}", library.name, library.version))
+    }
+
+    fn command(&self, library: &Crate, toolchain: Option<&str>, arguments: &[&str]) -> Command {
+        let mut cargo = Command::new("cargo");
+        // the toolchain that runs xtask must not decide for another
+        if let Some(toolchain) = toolchain {
+            cargo.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").arg(format!("+{toolchain}"));
+        }
+        cargo.current_dir(self.of(library)).env("CARGO_TARGET_DIR", &self.target).arg("--quiet");
+        // a patch that nobody uses is a warning, and a crate cannot be patched by itself
+        let names: BTreeSet<&str> = library.dependencies.iter().map(|d| d.name.as_str()).collect();
+        let deep = names.contains("ice-gather") || names.contains("otel-nat");
+        for (name, patch) in &self.patches {
+            if name != &library.name && (names.contains(name.as_str()) || (deep && name == "nat-summary")) {
+                cargo.args(["--config", patch]);
+            }
+        }
+        cargo.args(arguments);
+        cargo
+    }
+
+    fn cargo(&self, library: &Crate, toolchain: Option<&str>, arguments: &[&str]) -> Outcome {
+        succeed(self.command(library, toolchain, arguments))?;
+        passed("")
+    }
+
+    /// The features of the manifest, on nightly with `--cfg docsrs` where that is installed.
+    fn docs(&self, library: &Crate) -> Outcome {
+        let settings = library.docs_rs().unwrap_or_default();
+        let features = settings.features.join(",");
+        let mut arguments = vec!["doc", "--no-deps", "--lib"];
+        if settings.all_features {
+            arguments.push("--all-features");
+        }
+        if settings.no_default_features {
+            arguments.push("--no-default-features");
+        }
+        if !features.is_empty() {
+            arguments.extend(["--features", &features]);
+        }
+        let nightly = toolchains()?.iter().any(|toolchain| toolchain.starts_with("nightly"));
+        let mut docs = self.command(library, nightly.then_some("nightly"), &arguments);
+        docs.env("RUSTDOCFLAGS", if nightly { "--cfg docsrs -D warnings" } else { "-D warnings" });
+        succeed(docs)?;
+        passed(if nightly { "nightly, --cfg docsrs" } else { "without --cfg docsrs: there is no nightly toolchain" })
+    }
+
+    /// A build with the Rust version it promises, if that is installed.
+    fn promised(&self, library: &Crate, toolchains: &[String]) -> Outcome {
+        let promised = library.rust_version.as_deref().ok_or("the manifest promises no rust-version")?;
+        let is_promised = |toolchain: &&String| is_release(toolchain, promised);
+        let Some(toolchain) = toolchains.iter().find(is_promised) else {
+            return skipped(format!(
+                "no Rust {promised} here (`rustup toolchain install {promised}`); clippy's incompatible_msrv and `cargo \
+                 xtask ci`'s msrv stand in"
+            ));
+        };
+        self.cargo(library, Some(toolchain), &["check", "--all-features"])?;
+        passed(toolchain)
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // it is in the system's folder for what may go
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Whether `toolchain` is some patch of the release `promised`: `1.89.0-x86_64-…` of `1.89`.
+fn is_release(toolchain: &str, promised: &str) -> bool {
+    let version = toolchain.split('-').next().unwrap_or_default();
+    version == promised || version.strip_prefix(promised).is_some_and(|patch| patch.starts_with('.'))
+}
+
+/// The installed toolchains; none where there is no rustup.
+fn toolchains() -> Result<Vec<String>, Failure> {
+    let list = output(Command::new("rustup").args(["toolchain", "list", "--quiet"])).unwrap_or_default();
+    Ok(list.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
+}
+
+/// What the program wrote, if it succeeded.
+fn output(command: &mut Command) -> Result<String, Failure> {
+    let output = command.output()?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
+    }
+}
+
+/// Runs it to its end; what it said is the failure.
+fn succeed(mut command: Command) -> Result<(), Failure> {
+    output(&mut command).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_toolchain_is_of_a_release_whatever_its_patch() {
+        assert!(is_release("1.89.0-x86_64-unknown-linux-gnu", "1.89"));
+        assert!(is_release("1.85-aarch64-apple-darwin", "1.85"));
+        assert!(!is_release("1.8.0-x86_64-unknown-linux-gnu", "1.89"));
+        assert!(!is_release("1.890.0-x86_64-unknown-linux-gnu", "1.89"));
+        assert!(!is_release("stable-x86_64-unknown-linux-gnu", "1.89"));
+    }
+
+    #[test]
+    fn a_failed_step_fails_the_command_and_a_skipped_one_does_not() {
+        let mut report = Report::default();
+        report.all("one", || skipped("no reason"));
+        assert!(report.passed());
+        report.all("two", || Err("warning: x\nerror: broken\nmore".into()));
+        assert!(!report.passed());
+        assert!(report.render().contains("FAILED"), "{}", report.render());
+        assert!(report.render().contains("error: broken"), "{}", report.render());
+    }
+}

@@ -1,0 +1,194 @@
+//! What the libraries depend on: the allow-list, the reasons, and how many crates that brings.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use super::read;
+use crate::{Failure, bounds, workspace};
+
+/// The normal dependencies of each library: always there, and those of features.
+const ALLOWED: &[(&str, &[&str], &[&str])] = &[
+    (
+        "consumer-fsm",
+        &[
+            "bytes",
+            "ice-gather",
+            "nat-summary",
+            "otel-nat",
+            "rand",
+            "serde",
+            "serde_json",
+            "tokio",
+            "tokio-util",
+            "tracing",
+            "uuid",
+        ],
+        &[
+            "async-trait",
+            "dtls",
+            "form_urlencoded",
+            "http-body-util",
+            "hyper",
+            "hyper-util",
+            "lexopt",
+            "rustls-native-certs",
+            "sha2",
+            "tokio-rustls",
+            "tracing-subscriber",
+            "webrtc-data",
+            "webrtc-sctp",
+            "webrtc-util",
+        ],
+    ),
+    (
+        "ice-gather",
+        &[
+            "async-trait",
+            "nat-summary",
+            "nix",
+            "rand",
+            "ring",
+            "stun",
+            "tokio",
+            "tokio-util",
+            "webrtc-ice",
+            "webrtc-util",
+        ],
+        &["lexopt", "serde_json", "turn"],
+    ),
+    ("nat-summary", &[], &["serde"]),
+    ("otel-nat", &["nat-summary", "opentelemetry"], &["opentelemetry-otlp", "opentelemetry_sdk", "tokio"]),
+];
+
+/// Each library depends on what is allowed, by default and with all features, no more and no less.
+pub(super) fn direct(root: &Path) -> Result<Vec<String>, Failure> {
+    let mut mends = Vec::new();
+    for library in workspace::libraries(root)? {
+        let Some((_, always, optional)) = ALLOWED.iter().find(|(name, ..)| *name == library.name) else {
+            mends.push(format!("xtask/src/tidy/dependencies.rs: list what {} may depend on", library.name));
+            continue;
+        };
+        let always: BTreeSet<&str> = always.iter().copied().collect();
+        let all: BTreeSet<&str> = always.iter().chain(*optional).copied().collect();
+        for (set, allowed, is) in [
+            ("by default", &always, library.normal_dependencies(false)),
+            ("with all features", &all, library.normal_dependencies(true)),
+        ] {
+            for name in is.difference(allowed) {
+                mends.push(format!(
+                    "{}/Cargo.toml: {name} is not allowed {set}: do without it, or give its reason in ARCHITECTURE.md and \
+                     allow it in xtask/src/tidy/dependencies.rs",
+                    library.name
+                ));
+            }
+            for name in allowed.difference(&is) {
+                mends.push(format!(
+                    "xtask/src/tidy/dependencies.rs: {} does not depend on {name} {set} any more: take it out, and out of \
+                     ARCHITECTURE.md",
+                    library.name
+                ));
+            }
+        }
+    }
+    Ok(mends)
+}
+
+/// Each dependency is named in the table of ARCHITECTURE.md.
+pub(super) fn reasons(root: &Path) -> Result<Vec<String>, Failure> {
+    let architecture = read(root, "ARCHITECTURE.md")?;
+    let table =
+        architecture.split("## Dependencies").nth(1).ok_or("ARCHITECTURE.md: say why each dependency is there")?;
+    let own: Vec<String> = workspace::libraries(root)?.into_iter().map(|library| library.name).collect();
+    let mut mends = BTreeSet::new();
+    for (library, always, optional) in ALLOWED {
+        for name in always.iter().chain(*optional).filter(|name| !own.iter().any(|own| own == *name)) {
+            if !table.contains(&format!("`{name}`")) {
+                mends.insert(format!("ARCHITECTURE.md: say why {library} depends on `{name}`"));
+            }
+        }
+    }
+    Ok(mends.into_iter().collect())
+}
+
+/// The crates that each library brings, itself aside, by default and with all features.
+pub(super) fn trees(root: &Path) -> Result<Vec<String>, Failure> {
+    let mut mends = Vec::new();
+    for library in workspace::libraries(root)? {
+        let Some((_, most, most_of_all)) = bounds::TREES.iter().find(|(name, ..)| *name == library.name) else {
+            mends.push(format!("xtask/src/bounds.rs: bound the dependency tree of {}", library.name));
+            continue;
+        };
+        for (set, features, most) in
+            [("by default", None, most), ("with all features", Some("--all-features"), most_of_all)]
+        {
+            let count = tree(root, &library.name, features)?.len();
+            if count > *most {
+                mends.push(format!(
+                    "{}: {count} crates {set}, {most} are allowed: find what brings them with `cargo tree -p {0} -e normal`, \
+                     or raise TREES in xtask/src/bounds.rs and say why",
+                    library.name
+                ));
+            }
+        }
+    }
+    Ok(mends)
+}
+
+/// No crate in the tree of a library asks for a newer Rust than the library promises.
+pub(super) fn rust(root: &Path) -> Result<Vec<String>, Failure> {
+    let locked = workspace::locked(root)?;
+    let mut mends = Vec::new();
+    for library in workspace::libraries(root)? {
+        let promised = library.rust_version.as_deref().map(numbers).unwrap_or_default();
+        for (name, version) in tree(root, &library.name, Some("--all-features"))? {
+            let wanted = locked.iter().find(|package| package.name == name && package.version == version);
+            let Some(wanted) = wanted.and_then(|package| package.rust_version.as_deref()) else { continue };
+            if numbers(wanted) > promised {
+                mends.push(format!(
+                    "Cargo.lock: {name} {version}, below {}, asks for Rust {wanted}: lock an older one with `cargo update -p \
+                     {name} --precise`, or promise more",
+                    library.name
+                ));
+            }
+        }
+    }
+    Ok(mends)
+}
+
+/// A version of Rust, to compare.
+fn numbers(version: &str) -> Vec<u32> {
+    let mut numbers: Vec<u32> = version.split('.').map(|number| number.parse().unwrap_or(0)).collect();
+    numbers.resize(3, 0);
+    numbers
+}
+
+/// Names and versions, the library itself aside. On one target, so that every machine counts the same.
+fn tree(root: &Path, library: &str, features: Option<&str>) -> Result<BTreeSet<(String, String)>, Failure> {
+    let mut command = Command::new("cargo");
+    command.current_dir(root).args(["tree", "--locked", "-p", library, "-e", "normal", "--prefix", "none"]);
+    command.args(["--format", "{p}", "--target", "x86_64-unknown-linux-gnu"]).args(features);
+    let output = command.output()?;
+    if !output.status.success() {
+        return Err(format!("cargo tree: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let named = |line: &str| {
+        let (name, rest) = line.split_once(" v")?;
+        let version = rest.split_whitespace().next()?;
+        (name != library).then(|| (name.to_owned(), version.to_owned()))
+    };
+    Ok(text.lines().filter_map(named).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbers;
+
+    #[test]
+    fn versions_of_rust_compare_by_their_numbers() {
+        assert!(numbers("1.9") < numbers("1.85"));
+        assert_eq!(numbers("1.85"), numbers("1.85.0"));
+        assert!(numbers("1.85.1") > numbers("1.85"));
+    }
+}

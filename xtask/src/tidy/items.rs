@@ -1,0 +1,208 @@
+//! Public items by their source: enums have an honest unknown, errors hold no address.
+
+use std::path::Path;
+
+use super::files;
+use crate::{Failure, workspace};
+
+/// Variants that say "not known". Each has to be documented.
+const UNKNOWN: [&str; 5] = ["Unknown", "Unobserved", "Undecided", "Nobody", "Inconclusive"];
+
+/// Public enums that need none, and why. Errors, which say what went wrong, are not listed: their names end in `Error`.
+const COMPLETE: &[(&str, &str)] = &[
+    // facts: whoever makes one knows it
+    ("Family", "an IP address is of one of two"),
+    ("Scope", "every address has one; what no registry names is `Reserved` or `Global`"),
+    ("Address", "what a line says, verbatim"),
+    ("ServerId", "`Anonymous` is the server nobody named"),
+    ("Outcome", "`Pending` is the one that is not known yet"),
+    ("Admission", "what just became of a fact"),
+    ("Expected", "where a parser stopped, it knows what it wanted"),
+    // reasons: each verdict that is unknown has its own
+    ("Rule", "says which kind of unknown: too few servers, crowded, locals unknown, nothing observed"),
+    ("nat-summary Reason", "says what is unknown: a mapping, a filtering, more"),
+    // what a STUN exchange or an agent just did
+    ("Answer", "a datagram answers a request or does not"),
+    ("Reject", "why one was not taken"),
+    ("Progress", "what just happened"),
+    ("IceState", "RFC 8445 and W3C name them all"),
+    ("IceEvent", "what just happened"),
+    ("What", "what just happened"),
+    // words of the consumer's machine: total by construction
+    ("State", "the machine is in one"),
+    ("Event", "what just happened"),
+    ("Ending", "an attempt has ended in one of two ways"),
+    ("Action", "what to do next"),
+    ("Posted", "what became of a message"),
+    ("Kind", "the protocol's own numbers; another is malformed"),
+    // chosen by the caller
+    ("Bind", "a choice"),
+    ("Policy", "a choice"),
+    ("Role", "a choice"),
+    ("Change", "a choice"),
+    ("Manner", "a choice"),
+    ("StunServer", "a choice"),
+    ("ExternalIp", "a choice"),
+    ("StunSource", "a choice"),
+    ("Setup", "RFC 8842 names them all"),
+    ("Network", "a choice"),
+];
+
+/// What may hold an address, or a text with one in it.
+const TELLING: [&str; 9] =
+    ["IpAddr", "SocketAddr", "Ipv4Addr", "Ipv6Addr", "String", "str", "Candidate", "Observation", "Box"];
+
+/// Every public enum has a documented variant for "not known", is an error, or is listed with its reason.
+pub(super) fn unknowns(root: &Path) -> Result<Vec<String>, Failure> {
+    let mut mends = Vec::new();
+    let mut used = Vec::new();
+    for library in workspace::libraries(root)? {
+        for item in items(&library)?.iter().filter(|item| item.is_enum && !item.name.ends_with("Error")) {
+            match honesty(&item.body) {
+                Honesty::Documented => {}
+                Honesty::Undocumented(variant) => {
+                    mends.push(format!("{}: {}::{variant}: say when it is the answer", item.place, item.name));
+                }
+                Honesty::None => {
+                    let full = format!("{} {}", library.name, item.name);
+                    match COMPLETE.iter().find(|(name, _)| *name == item.name || *name == full) {
+                        Some((name, _)) => used.push(*name),
+                        None => mends.push(format!(
+                            "{}: {} has no honest unknown: give it one ({}), or list it with its reason in COMPLETE in \
+                             xtask/src/tidy/items.rs",
+                            item.place,
+                            item.name,
+                            UNKNOWN.join(", ")
+                        )),
+                    }
+                }
+            }
+        }
+    }
+    let stale = COMPLETE.iter().filter(|(name, _)| !used.contains(name));
+    mends.extend(
+        stale.map(|(name, _)| format!("xtask/src/tidy/items.rs: no enum needs {name:?} in COMPLETE: take it out")),
+    );
+    Ok(mends)
+}
+
+/// No public error holds what may be or contain an address, so its `Display` cannot tell one.
+pub(super) fn addresses(root: &Path) -> Result<Vec<String>, Failure> {
+    let mut mends = Vec::new();
+    for library in workspace::libraries(root)? {
+        for item in items(&library)?.iter().filter(|item| item.name.ends_with("Error")) {
+            for word in telling(&item.body) {
+                mends.push(format!(
+                    "{}: {} holds {word}, so its Display may tell an address: say the kind of failure by a variant",
+                    item.place, item.name
+                ));
+            }
+        }
+    }
+    Ok(mends)
+}
+
+/// A public enum or struct.
+struct Item {
+    /// File and line.
+    place: String,
+    name: String,
+    is_enum: bool,
+    body: String,
+}
+
+/// Those of a library. What is not reachable is not `pub`: the lint `unreachable_pub` sees to that.
+fn items(library: &workspace::Crate) -> Result<Vec<Item>, Failure> {
+    let mut items = Vec::new();
+    for file in files(&library.folder().join("src"), ".rs") {
+        let text = std::fs::read_to_string(&file)?;
+        let name = file.strip_prefix(library.folder()).unwrap_or(&file).display();
+        for (number, rest) in declarations(&text) {
+            let word = |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric()).collect() };
+            items.push(Item {
+                place: format!("{}/{name}:{number}", library.name),
+                name: word(rest.split_once(' ').map_or("", |(_, name)| name)),
+                is_enum: rest.starts_with("enum "),
+                body: body(rest).to_owned(),
+            });
+        }
+    }
+    Ok(items)
+}
+
+/// Each `pub enum` or `pub struct` with its line number, from the keyword to the end of the text.
+fn declarations(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.match_indices("pub ").filter_map(move |(at, _)| {
+        let rest = text.get(at + "pub ".len()..)?;
+        let before = text.get(..at)?;
+        let begins_line = before.rsplit('\n').next().is_some_and(|line| line.trim().is_empty());
+        let is_item = begins_line && (rest.starts_with("enum ") || rest.starts_with("struct "));
+        is_item.then(|| (before.lines().count() + 1, rest))
+    })
+}
+
+/// What stands between the brackets of a declaration: nothing for a unit struct.
+fn body(declaration: &str) -> &str {
+    let Some(begin) = declaration.find(['{', '(', ';']) else { return "" };
+    let mut depth = 0_i32;
+    for (at, c) in declaration.get(begin..).unwrap_or("").char_indices() {
+        match c {
+            '{' | '(' => depth += 1,
+            '}' | ')' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return declaration.get(begin + 1..begin + at).unwrap_or("");
+        }
+    }
+    ""
+}
+
+#[derive(Debug, PartialEq)]
+enum Honesty {
+    Documented,
+    Undocumented(&'static str),
+    None,
+}
+
+fn honesty(body: &str) -> Honesty {
+    let lines: Vec<&str> = body.lines().map(str::trim).collect();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(variant) = UNKNOWN.iter().find(|name| line.strip_suffix(',').unwrap_or(line) == **name) else {
+            continue;
+        };
+        let mut above = lines.iter().take(at).rev().skip_while(|line| line.starts_with("#["));
+        let is_documented = above.next().is_some_and(|line| line.starts_with("///"));
+        return if is_documented { Honesty::Documented } else { Honesty::Undocumented(variant) };
+    }
+    Honesty::None
+}
+
+/// The words of a body, comments aside, that may tell an address.
+fn telling(body: &str) -> Vec<&'static str> {
+    let code = body.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let words: Vec<&str> = code.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+    TELLING.into_iter().filter(|telling| words.contains(telling)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_has_to_be_there_and_documented() {
+        assert_eq!(honesty("\n    /// Not known.\n    #[default]\n    Unknown,\n    A,\n"), Honesty::Documented);
+        assert_eq!(honesty("\n    /// One.\n    A,\n    Unknown,\n"), Honesty::Undocumented("Unknown"));
+        assert_eq!(honesty("\n    /// Not Unknown,\n    A,\n    UnknownId,\n"), Honesty::None);
+    }
+
+    #[test]
+    fn an_address_is_found_in_whatever_an_error_holds() {
+        let text =
+            "/// x\npub enum SomeError {\n    /// SocketAddr\n    A { at: Option<SocketAddr> },\n}\npub struct Unit;\n";
+        let found: Vec<_> = declarations(text).map(|(line, rest)| (line, telling(body(rest)))).collect();
+        assert_eq!(found, [(2, vec!["SocketAddr"]), (6, vec![])]);
+        assert_eq!(telling(body("enum E { A(io::ErrorKind), B(&'static str) }")), ["str"]);
+        assert_eq!(telling(body("struct E(Box<dyn Error>);")), ["Box"]);
+    }
+}

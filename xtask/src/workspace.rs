@@ -1,0 +1,112 @@
+//! The crates of this workspace, as `cargo metadata` tells them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::Failure;
+
+/// One crate of the workspace.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Crate {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// The promised Rust version.
+    pub(crate) rust_version: Option<String>,
+    pub(crate) features: BTreeMap<String, Vec<String>>,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) targets: Vec<Target>,
+    manifest_path: PathBuf,
+    /// `Some(empty)`: never published.
+    publish: Option<Vec<String>>,
+    metadata: Option<Metadata>,
+}
+
+/// What a crate says it depends on.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// `None`: a normal one.
+    kind: Option<String>,
+    optional: bool,
+}
+
+/// A library, program, example, test or bench.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Metadata {
+    docs: Option<Docs>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Docs {
+    rs: Option<DocsRs>,
+}
+
+/// `package.metadata.docs.rs`: how docs.rs documents the crate.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(crate) struct DocsRs {
+    pub(crate) all_features: bool,
+    pub(crate) no_default_features: bool,
+    pub(crate) features: Vec<String>,
+}
+
+impl Crate {
+    /// The folder it is in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.manifest_path.parent().unwrap_or(Path::new("."))
+    }
+
+    pub(crate) fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
+    }
+
+    /// How docs.rs documents it, if its manifest says.
+    pub(crate) fn docs_rs(&self) -> Option<DocsRs> {
+        self.metadata.as_ref()?.docs.as_ref()?.rs.clone()
+    }
+
+    /// The names of what it normally depends on, on whatever target, without the optional ones and with.
+    pub(crate) fn normal_dependencies(&self, optional: bool) -> BTreeSet<&str> {
+        let normal = self.dependencies.iter().filter(|d| d.kind.is_none() && (optional || !d.optional));
+        normal.map(|d| d.name.as_str()).collect()
+    }
+}
+
+/// Every crate of the workspace at `root`, in the order of their names.
+pub(crate) fn crates(root: &Path) -> Result<Vec<Crate>, Failure> {
+    metadata(root, &["--no-deps"])
+}
+
+/// Those that are published.
+pub(crate) fn libraries(root: &Path) -> Result<Vec<Crate>, Failure> {
+    Ok(crates(root)?.into_iter().filter(Crate::is_published).collect())
+}
+
+/// Every package that `Cargo.lock` names, the workspace's own among them.
+pub(crate) fn locked(root: &Path) -> Result<Vec<Crate>, Failure> {
+    metadata(root, &["--locked"])
+}
+
+fn metadata(root: &Path, more: &[&str]) -> Result<Vec<Crate>, Failure> {
+    #[derive(Deserialize)]
+    struct Answer {
+        packages: Vec<Crate>,
+    }
+    let output =
+        Command::new("cargo").current_dir(root).args(["metadata", "--format-version", "1"]).args(more).output()?;
+    if !output.status.success() {
+        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let mut crates = serde_json::from_slice::<Answer>(&output.stdout)?.packages;
+    crates.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(crates)
+}
