@@ -192,6 +192,10 @@ mod lab {
         false
     }
 
+    pub(crate) fn missing() -> Option<String> {
+        Some("the lab needs Linux".into())
+    }
+
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
         Err("skipped: the lab needs Linux".into())
     }
