@@ -16,12 +16,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::nat_world::{Kind, World};
-use crate::{Failure, peers};
+use crate::{Failure, bounds, peers};
 
 /// Datagrams sent over each path, and expected back.
 pub(crate) const DATAGRAMS: u32 = 100;
-/// Longest wait for them to come back.
-const ECHO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What an attempt should come to.
 pub(crate) struct Expected {
@@ -117,7 +115,7 @@ async fn exchange(to_path: &mpsc::Sender<Bytes>, mut from_path: mpsc::Receiver<B
         if to_path.send(datagram.clone()).await.is_err() {
             break;
         }
-        match tokio::time::timeout(ECHO_TIMEOUT, from_path.recv()).await {
+        match tokio::time::timeout(bounds::ECHO_WITHIN, from_path.recv()).await {
             Ok(Some(back)) if back == datagram => echoed += 1,
             _ => break,
         }

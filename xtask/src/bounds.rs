@@ -8,11 +8,18 @@ pub(crate) const SILENT_SERVER: Duration = Duration::from_millis(300);
 /// The whole demonstration, once built: longer, and nobody watches it to the end.
 pub(crate) const DEMO: Duration = Duration::from_secs(30);
 
+/// A datagram of the demonstration is back by then, or never: there is no loss, and no simulated road takes a second.
+pub(crate) const ECHO_WITHIN: Duration = Duration::from_secs(5);
+
 /// Cycles of each leak path in the long form.
 pub(crate) const LEAK_CYCLES: u32 = 2_000;
 
 /// Cycles of each leak path in CI: a leak of one task or descriptor shows at once, of bytes after a few hundred.
 pub(crate) const LEAK_CYCLES_CI: u32 = 300;
+
+/// Looks, 5 ms apart, until what is left at a look has to be gone: the longest tear-down gives up after one second, and
+/// the machine is busy.
+pub(crate) const SETTLED_LOOKS: u32 = 600;
 
 /// Over so many cycles a byte per cycle is more than any table's growth: below, more cycles decide.
 pub(crate) const LEAK_CYCLES_SURE: u32 = 2_000;
@@ -20,6 +27,45 @@ pub(crate) const LEAK_CYCLES_SURE: u32 = 2_000;
 /// Live heap bytes per attempt. The smallest leak of a real object is a byte per attempt; below it is the jitter of
 /// queues and tables that reached a new high-water mark.
 pub(crate) const LEAK_BYTES: f64 = 1.0;
+
+/// The same for the byte that is planted: each cycle's is seen, and a table that grows meanwhile adds half of one at most.
+pub(crate) const PLANTED_BYTES: std::ops::Range<f64> = 0.99..1.5;
+
+/// The share of a path's cycles that have to go as it intends, for one that is not taken proves nothing. All of them, where
+/// nothing but the path itself decides.
+pub(crate) const INTENDED: f64 = 1.0;
+/// Where several exchanges have to succeed within seconds, and the machine may once in a hundred times be busy for as long.
+pub(crate) const INTENDED_BUT_LATE: f64 = 0.99;
+/// Where timers of some 10 ms decide: a machine that is busy for as long turns one cycle of ten.
+pub(crate) const INTENDED_BY_TIMERS: f64 = 0.9;
+/// Where two things a few milliseconds apart have to come in order; or where the moment at which the path is given up lies
+/// behind its end in less than half of all cycles. Half of them show a leak as well as all.
+pub(crate) const INTENDED_IN_A_RACE: f64 = 0.5;
+/// Where the path is given up at a moment, or after a number of polls, that also falls behind its end: on a fast machine in
+/// most cycles.
+pub(crate) const INTENDED_BEFORE_THE_END: f64 = 0.25;
+/// Where that moment has to fall within 5 ms that another side decides about.
+pub(crate) const INTENDED_AMID_TWO: f64 = 0.1;
+
+/// Of thirty datagrams that are no answers, more than these have to be told apart while the true one is waited for: the
+/// rest may come after it.
+pub(crate) const FLOOD_TOLD_APART: u32 = 10;
+
+/// What two agents on loopback may take to connect, and a burst of datagrams between them to arrive: neither is lost there,
+/// and beyond this it is no longer the machine.
+pub(crate) const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a pipeline may take to hand on its last spans to somebody who takes them at once.
+#[cfg(feature = "collector")]
+pub(crate) const PIPELINE_SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// What it may take to end with a collector that fails: the two seconds that it is given, and as many for a busy machine.
+#[cfg(feature = "collector")]
+pub(crate) const COLLECTOR_SHUTDOWN: Duration = Duration::from_secs(4);
+
+/// By then what was sent is on the collector's page, which it writes in batches.
+#[cfg(feature = "collector")]
+pub(crate) const COLLECTOR_ARRIVAL: Duration = Duration::from_secs(15);
 
 /// Longest an emitting task may wait, whatever the collector does. It has nothing to wait for: this is one contended lock
 /// of the allocator.
@@ -32,6 +78,11 @@ pub(crate) const FLEET: u64 = 100_000;
 /// In CI: every question has every row that matters.
 #[cfg(feature = "collector")]
 pub(crate) const FLEET_QUICK: u64 = 5_000;
+
+/// Percent that DuckDB's answer may be off from ours: both are rounded to hundredths, and one may be
+/// rounded up where the other is not.
+#[cfg(feature = "collector")]
+pub(crate) const PERCENT_APART: f64 = 0.0101;
 
 /// Each fuzz target, unless one says otherwise: enough to replay the corpus and go a little beyond.
 pub(crate) const FUZZ_SECONDS: u64 = 60;
@@ -75,6 +126,13 @@ pub(crate) const SCALE_HEAP: f64 = 1.2;
 #[cfg(target_os = "linux")]
 pub(crate) const LAB_STARVED: usize = 1;
 
+/// Two agents have found a pair by then, where one can be found: ten rounds of checks in a world without delay.
+#[cfg(target_os = "linux")]
+pub(crate) const LAB_PAIR: Duration = Duration::from_secs(1);
+
+/// Bytes of a README, changelog or licence: a shorter one is a heading over nothing.
+pub(crate) const WRITTEN: usize = 40;
+
 /// Crates that each library brings on Linux, by default and with all features: what it is now, and a few for what its
 /// dependencies may do in a patch release.
 pub(crate) const TREES: &[(&str, usize, usize)] =
@@ -84,6 +142,8 @@ pub(crate) const TREES: &[(&str, usize, usize)] =
 pub(crate) const SLOTS: usize = 2_000;
 /// Enough to see that they all connect.
 pub(crate) const SLOTS_QUICK: usize = 200;
+/// All of them have a path by then, or never: 2,000 handshakes, ten a second.
+pub(crate) const SLOTS_WITHIN: Duration = Duration::from_secs(240);
 /// Attempts of the churn: a day of one client, at one a second.
 pub(crate) const CHURN_ATTEMPTS: u32 = 100_000;
 /// Enough that a table which doubles once, by two kilobytes, is no leak of a byte per attempt.
@@ -96,9 +156,18 @@ pub(crate) const SLOT_KIB: f64 = 128.0;
 pub(crate) const CHAOS: Duration = Duration::from_secs(60);
 /// The same in CI, in minutes: every fault a few times.
 pub(crate) const CHAOS_MINUTES_CI: f64 = 0.33;
+/// Longest wait for a path in an episode, with everything failing: by then it is given up.
+pub(crate) const CHAOS_PATH: Duration = Duration::from_secs(6);
 /// What an attempt may take once its owner has given it up: a tear-down is waited for at most one second, and the machine
 /// is busy.
 pub(crate) const CHAOS_ENDING: Duration = Duration::from_secs(3);
+/// So many times what an episode has, and it will never end: one that is merely late is told by the bound above.
+pub(crate) const CHAOS_NEVER: u32 = 2;
+/// So many honest servers are heard in spite of any loss there is here: with 15 % each way and four requests, none of
+/// three is with (1 - 0.85^2)^12, one in five million.
+pub(crate) const CHAOS_HEARD: usize = 3;
+/// Looks at the heap in the second half of a run: fewer tell no slope.
+pub(crate) const CHAOS_LOOKS: usize = 3;
 /// Live heap bytes per episode in the second half of a run. A leak of one object per attempt is more; one table that grew is
 /// less.
 pub(crate) const CHAOS_HEAP: f64 = 16.0;
@@ -109,6 +178,20 @@ pub(crate) const CHANNEL_CYCLES: u32 = 1_000;
 
 /// The same in CI.
 pub(crate) const CHANNEL_CYCLES_CI: u32 = 60;
+
+/// What ICE, DTLS and SCTP on loopback may take in all: beyond this it is no longer the machine.
+#[cfg(feature = "channel")]
+pub(crate) const CHANNEL_WITHIN: Duration = Duration::from_secs(10);
+
+/// Datagrams over each path to a peer: enough that one lost in a hundred shows.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_DATAGRAMS: u32 = 1_000;
+/// What is not back by then, with nothing else coming in, is lost.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_LOST: Duration = Duration::from_millis(500);
+/// What an attempt with its datagrams may take in all: a browser that starts beside it, on a busy machine.
+#[cfg(feature = "channel")]
+pub(crate) const INTEROP_WITHIN: Duration = Duration::from_secs(60);
 
 /// Of the datagrams that a peer should send back. The channel may lose some; nothing between the namespaces does.
 #[cfg(feature = "channel")]

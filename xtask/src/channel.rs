@@ -28,7 +28,6 @@ const HELD: usize = 40;
 const LONGEST_US: u64 = 25_000;
 /// Long enough for the layers below the one that stays silent.
 const SILENCE: Duration = Duration::from_millis(80);
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who carries the datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -161,7 +160,7 @@ async fn leak(carrier: Carrier, way: Way, cycles: u32) -> Result<Row, Failure> {
         }
     };
     // a random moment may also fall behind the end
-    let least = if way == Way::Dropped { 0.25 } else { 1.0 };
+    let least = if way == Way::Dropped { bounds::INTENDED_BEFORE_THE_END } else { bounds::INTENDED };
     let measured = meter.measure(1, async || Ok(()), cycle).await?.intended(least);
     Ok(Row { carrier, way, clean: measured.is_clean() && measured.faults.is_empty(), measured })
 }
@@ -205,8 +204,8 @@ async fn one(way: Way, moment: Duration, said: u32) -> bool {
         Way::DtlsHalfOpen => (faulty::network(Silence::DtlsAfter(said)), SILENCE, unchanged),
         Way::SctpSilent => (faulty::network(Silence::Sctp), SILENCE, unchanged),
         Way::IceSilent => (loopback(), Duration::from_millis(10), without_candidates),
-        Way::WrongFingerprint => (loopback(), PATIENCE, forged),
-        _ => (loopback(), PATIENCE, unchanged),
+        Way::WrongFingerprint => (loopback(), bounds::CHANNEL_WITHIN, forged),
+        _ => (loopback(), bounds::CHANNEL_WITHIN, unchanged),
     };
     let meeting = meet(consumer, DataChannel::new(producer), deadline, answered);
     if way == Way::Dropped {
@@ -296,7 +295,7 @@ async fn held<P, F: Future<Output = Result<(P, Duration), Failure>>>(
 /// A pair, and the time from both descriptions to both paths.
 async fn timed<T: Transport>(transport: impl Fn() -> T) -> Result<((Side<T>, Side<T>), Duration), Failure> {
     let started = Instant::now();
-    let pair = meet(transport(), transport(), PATIENCE, unchanged).await?;
+    let pair = meet(transport(), transport(), bounds::CHANNEL_WITHIN, unchanged).await?;
     let took = started.elapsed();
     match (&pair.0.1, &pair.1.1) {
         (Ok(_), Ok(_)) => Ok((pair, took)),

@@ -109,7 +109,7 @@ async fn rage(seed: u64, until: Instant) -> Result<Tally, Failure> {
 fn growth(left: &[Alive]) -> f64 {
     let half = &left[left.len() / 2..];
     match half {
-        [first, .., last] if half.len() > 2 => {
+        [first, .., last] if half.len() >= bounds::CHAOS_LOOKS => {
             (last.bytes - first.bytes) as f64 / (BATCH * (half.len() as u64 - 1)) as f64
         }
         _ => 0.0,
@@ -127,7 +127,7 @@ async fn batch(seed: u64, numbers: std::ops::Range<u64>, until: Instant, tally: 
             let Some(number) = numbers.next() else { break };
             let plan = Plan::new(seed, number);
             playing.spawn(async move {
-                let bound = 2 * (plan.ends_by() + bounds::CHAOS_ENDING);
+                let bound = bounds::CHAOS_NEVER * (plan.ends_by() + bounds::CHAOS_ENDING);
                 let played = tokio::spawn(async move {
                     let outcomes = tokio::time::timeout(bound, play(&plan)).await;
                     (plan, outcomes)

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use consumer_fsm::{AttemptReport, Ending};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
@@ -15,14 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::rotel::{Role, Rotel, Told, meant};
 use crate::attempts::{self, Attempted};
-use crate::{Failure, Options, python, root, runtime, table};
+use crate::{Failure, Options, bounds, python, root, runtime, table};
 
 mod faults;
 #[path = "../../otel-nat/tests/it/rotel.rs"]
 mod rotel;
-
-/// Longest wait for what was sent to be on the collector's page.
-const ARRIVAL: Duration = Duration::from_secs(15);
 
 /// Through the collector of `otel-nat/deploy`, which names networks only.
 const REDACTED: &str = "redacted";
@@ -107,7 +104,7 @@ async fn compare(program: &Path) -> Result<Vec<Row>, Failure> {
         };
         let emitted = attempt_all(&pipeline.telemetry(), &capture).await?;
         // it waits, and so not here
-        tokio::task::spawn_blocking(move || pipeline.shutdown(ARRIVAL)).await??;
+        tokio::task::spawn_blocking(move || pipeline.shutdown(bounds::COLLECTOR_ARRIVAL)).await??;
         rows.extend(check(&collector, protocol, emitted).await?);
     }
     // the file exporter's lines are what OTLP/HTTP takes as JSON
@@ -184,7 +181,7 @@ async fn check(collector: &Arc<Rotel>, protocol: &'static str, emitted: Vec<Emit
     let all: Vec<Told> =
         emitted.iter().flat_map(|attempt| &attempt.spans).map(|span| expected(protocol, span)).collect();
     let page = Arc::clone(collector);
-    let wait = move || page.received(ARRIVAL, |told| all.iter().all(|span| told.contains(span)));
+    let wait = move || page.received(bounds::COLLECTOR_ARRIVAL, |told| all.iter().all(|span| told.contains(span)));
     let received = tokio::task::spawn_blocking(wait).await?;
     Ok(emitted.into_iter().map(|attempt| row(protocol, attempt, &received)).collect())
 }

@@ -173,7 +173,7 @@ fn row(
         faults.push(format!("it told nobody where it is, and yet the pair is {}", told.pair));
     }
     let least = (f64::from(told.sent) * bounds::INTEROP_ECHOED).ceil();
-    if f64::from(told.echoed) < least || told.sent < attempt::DATAGRAMS {
+    if f64::from(told.echoed) < least || told.sent < bounds::INTEROP_DATAGRAMS {
         faults.push(format!("{} of {} datagrams came back", told.echoed, told.sent));
     }
     Ok(Row {

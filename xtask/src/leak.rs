@@ -200,7 +200,7 @@ fn judge(path: &Path, measured: &Measured) -> Verdict {
         // one a cycle, and no more than what was planted
         let planted = i64::from(measured.cycles);
         let caught = match path.name {
-            "planted: a byte" => (0.99..1.5).contains(&measured.bytes_per_cycle) && measured.tasks <= 0,
+            "planted: a byte" => bounds::PLANTED_BYTES.contains(&measured.bytes_per_cycle) && measured.tasks <= 0,
             "planted: a task" => measured.tasks >= planted && measured.descriptors <= 0,
             _ => measured.descriptors >= planted && measured.tasks <= 0,
         };

@@ -24,8 +24,6 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Of bare agents: no keepalive while memory is looked at. Slots and their producers have the usual times: a producer whose
 /// consumer gave up in state 4 believes in its path until the silence is too long, and has to come back while slots wait.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// All of them have a path by then, or never.
-const LONGEST: Duration = Duration::from_secs(240);
 /// How often to look whether they have.
 const LOOK: Duration = Duration::from_millis(5);
 /// Handshakes of bare agents, ours and stock, that are under way at once.
@@ -171,7 +169,8 @@ async fn our_pairs(pairs: usize) -> Result<Row, Failure> {
     let clock = Clock::start();
     let connect = |(mut a, mut b): (OurEnd, OurEnd)| async move {
         let (to_a, to_b) = (peers::describe(&a.base, &a.agent), peers::describe(&b.base, &b.agent));
-        let both = tokio::join!(a.agent.connect(to_b, LONGEST), b.agent.connect(to_a, LONGEST));
+        let both =
+            tokio::join!(a.agent.connect(to_b, bounds::SLOTS_WITHIN), b.agent.connect(to_a, bounds::SLOTS_WITHIN));
         Ok::<_, Failure>((both.0?, both.1?, a, b))
     };
     let open = each(idle, connect).await?;
@@ -307,7 +306,7 @@ fn judge(rows: &[Row], churned: &Measured, attempts: u32) -> Vec<Bound> {
         },
         Bound {
             what: "attempts of the churn, as intended",
-            target: "99 %, each with its span".into(),
+            target: format!("{:.0} %, each with its span", 100.0 * bounds::INTENDED_BUT_LATE),
             measured: format!("{} of {}{}", churned.as_intended, churned.walked, churned.faults.join("; ")),
             is_met: churned.faults.is_empty(),
         },
@@ -370,8 +369,8 @@ fn loopback() -> Network {
 async fn until(mut is_so: impl FnMut() -> bool) -> Result<(), Failure> {
     let started = Instant::now();
     while !is_so() {
-        if started.elapsed() > LONGEST {
-            return Err(format!("not all of them were ready within {LONGEST:?}").into());
+        if started.elapsed() > bounds::SLOTS_WITHIN {
+            return Err(format!("not all of them were ready within {:?}", bounds::SLOTS_WITHIN).into());
         }
         tokio::time::sleep(LOOK).await;
     }

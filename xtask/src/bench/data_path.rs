@@ -22,7 +22,6 @@ pub(super) const ROUNDS: usize = 60;
 const PAIR_BURSTS_PER_ROUND: usize = 20;
 /// Connected pairs exchange a few more checks at first.
 const SETTLED: Duration = Duration::from_millis(500);
-const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Serialize)]
 pub(crate) struct DataPath {
@@ -249,7 +248,8 @@ impl Pair {
         let mut a = IceAgent::new(&left, Role::Controlling, config).await?;
         let mut b = IceAgent::new(&right, Role::Controlled, config).await?;
         let (to_a, to_b) = (peers::describe(&left, &a), peers::describe(&right, &b));
-        let (sender, receiver) = tokio::try_join!(a.connect(to_b, PATIENCE), b.connect(to_a, PATIENCE))?;
+        let (sender, receiver) =
+            tokio::try_join!(a.connect(to_b, bounds::CONNECTED_WITHIN), b.connect(to_a, bounds::CONNECTED_WITHIN))?;
         Ok(Self::Ours { _agents: [a, b], sender, receiver })
     }
 
@@ -287,7 +287,7 @@ async fn pairs() -> Result<[Run; 2], Failure> {
             for place in in_turn::<2>(round) {
                 let pair = &pairs[place];
                 let burst = async {
-                    let burst = tokio::time::timeout(PATIENCE, pair.burst(&mut buffer));
+                    let burst = tokio::time::timeout(bounds::CONNECTED_WITHIN, pair.burst(&mut buffer));
                     burst.await.map_err(|_| "a datagram was lost")?
                 };
                 rounds.time(place, burst).await?;

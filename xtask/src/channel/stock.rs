@@ -12,8 +12,8 @@ use webrtc::ice::mdns::MulticastDnsMode;
 use webrtc::peer_connection::RTCPeerConnection;
 use webrtc::peer_connection::configuration::RTCConfiguration;
 
-use super::{PATIENCE, Way};
-use crate::Failure;
+use super::Way;
+use crate::{Failure, bounds};
 
 pub(super) type Pair = (RTCPeerConnection, RTCPeerConnection);
 
@@ -65,7 +65,7 @@ pub(super) async fn open() -> Result<(Pair, Duration), Failure> {
     let _ = gathered.recv().await;
     ours.set_remote_description(theirs.local_description().await.ok_or("no answer")?).await?;
     let both = async { tokio::join!(opened.recv(), accepted.recv()) };
-    tokio::time::timeout(PATIENCE, both).await?;
+    tokio::time::timeout(bounds::CHANNEL_WITHIN, both).await?;
     drop(Arc::clone(&channel));
     Ok(((ours, theirs), started.elapsed()))
 }

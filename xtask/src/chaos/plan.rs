@@ -6,14 +6,12 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use crate::bounds;
 use crate::faults::{SignalFault, Stage};
 use crate::nat_world::Kind;
 
 /// STUN servers of an episode.
 pub(super) const SERVERS: usize = 5;
-/// So many honest servers are heard in spite of any loss there is here: with 15 % each way and four requests, none of
-/// three is with (1 - 0.85^2)^12, one in five million.
-const ENOUGH_HONEST: usize = 3;
 
 /// How a STUN server behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,13 +174,13 @@ impl Plan {
     pub(super) fn may_seem_blocked(&self) -> bool {
         let answers = |manner: &&Manner| matches!(manner, Manner::Honest | Manner::Flooding | Manner::Slow(_));
         let honest = self.servers.iter().filter(answers).count();
-        honest == 0 || honest < ENOUGH_HONEST && self.road.loss > 0.0
+        honest == 0 || honest < bounds::CHAOS_HEARD && self.road.loss > 0.0
     }
 
     /// When the consumer's side ends the attempt at the latest.
     pub(super) fn ends_by(&self) -> Duration {
         match self.ends {
-            Ends::AfterPath(_) => Duration::from_secs(6),
+            Ends::AfterPath(_) => bounds::CHAOS_PATH,
             Ends::Cancelled(after) | Ends::Dropped(after) => Duration::from_millis(after),
         }
     }

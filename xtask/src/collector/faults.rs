@@ -180,7 +180,7 @@ fn row(protocol: &'static str, fault: &'static str, pipeline: &Pipeline, watch: 
     if watch.longest_wait > bounds::EMISSION_WAIT {
         faults.push(format!("an emission waited {:?}", watch.longest_wait));
     }
-    if ended > Duration::from_secs(4) {
+    if ended > bounds::COLLECTOR_SHUTDOWN {
         faults.push(format!("shutting down took {ended:?}"));
     }
     let arrives =

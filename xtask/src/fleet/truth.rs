@@ -6,6 +6,8 @@ use nat_summary::{NatSummary, NatType};
 use otel_nat::Reason;
 use serde_json::{Value, json};
 
+use crate::bounds;
+
 /// Attempts: connected, failed, cancelled.
 type Endings = [u64; 3];
 
@@ -98,7 +100,7 @@ fn is_same(one: &Value, other: &Value) -> bool {
         }
         (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {
             let apart = one.as_f64().zip(other.as_f64()).map(|(one, other)| (one - other).abs());
-            apart.is_some_and(|apart| apart < 0.0101)
+            apart.is_some_and(|apart| apart < bounds::PERCENT_APART)
         }
         _ => one == other,
     }

@@ -1,7 +1,7 @@
 //! One attempt of our consumer, as an application would make it: datagrams both ways, and the span it ends in.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use consumer_fsm::signalling::http::HttpSignalling;
@@ -16,16 +16,10 @@ use crate::lab::world::client_ipv4;
 use crate::spans::{Spans, attribute};
 use crate::{Failure, bounds};
 
-/// Sent over each path, and expected back.
-pub(super) const DATAGRAMS: u32 = 1_000;
-/// Of that length: what QUIC would send.
+/// Length of a datagram: what QUIC would send.
 const LENGTH: usize = 1_200;
 /// Under way at once.
 const WINDOW: u32 = 16;
-/// What is not back by then, with nothing else coming in, is lost.
-const LOST: Duration = Duration::from_millis(500);
-/// What an attempt may take in all.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What became of it.
 pub(super) struct Told {
@@ -43,7 +37,7 @@ pub(super) async fn run(url: &str) -> Result<Told, Failure> {
     let transport = DataChannel::new(Ice::new(Network::System(BindConfig::address(client_ipv4(0)))));
     let cohort = OWN.iter().chain(&COTURN).map(|number| StunServer::Address(SocketAddr::new(ipv4(*number), PORTS[0])));
     let (to_path, outbound) = mpsc::channel(WINDOW as usize);
-    let (inbound, from_path) = mpsc::channel(DATAGRAMS as usize);
+    let (inbound, from_path) = mpsc::channel(bounds::INTEROP_DATAGRAMS as usize);
     let mut timing = Timing::default();
     // there is one peer to choose from
     timing.patience = bounds::INTEROP_CHOICE;
@@ -58,7 +52,7 @@ pub(super) async fn run(url: &str) -> Result<Told, Failure> {
             // ends without a path when the attempt does, for the sender goes with the consumer
             if path.wait_for(|up| *up).await.is_ok() { exchange(&to_path, from_path).await } else { (0, 0) }
         };
-        let exchanged = tokio::time::timeout(PATIENCE, exchanged).await.unwrap_or_default();
+        let exchanged = tokio::time::timeout(bounds::INTEROP_WITHIN, exchanged).await.unwrap_or_default();
         cancel.cancel();
         exchanged
     };
@@ -93,21 +87,21 @@ async fn exchange(to_path: &mpsc::Sender<Bytes>, mut from_path: mpsc::Receiver<B
         datagram[..4].copy_from_slice(&n.to_be_bytes());
         Bytes::from(datagram)
     };
-    let mut back = vec![false; DATAGRAMS as usize];
+    let mut back = vec![false; bounds::INTEROP_DATAGRAMS as usize];
     let (mut sent, mut last) = (0, Instant::now());
     let mut lost = 0;
     loop {
         let echoed = back.iter().filter(|back| **back).count() as u32;
-        if sent == DATAGRAMS && echoed + lost >= sent {
+        if sent == bounds::INTEROP_DATAGRAMS && echoed + lost >= sent {
             return (sent, echoed);
         }
-        while sent < DATAGRAMS && sent < echoed + lost + WINDOW {
+        while sent < bounds::INTEROP_DATAGRAMS && sent < echoed + lost + WINDOW {
             if to_path.send(datagram(sent)).await.is_err() {
                 return (sent, echoed);
             }
             sent += 1;
         }
-        match tokio::time::timeout(LOST, from_path.recv()).await {
+        match tokio::time::timeout(bounds::INTEROP_LOST, from_path.recv()).await {
             Ok(Some(received)) => {
                 let number = received.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
                 if let Some(number) = number.filter(|n| *n < sent && received == datagram(*n)) {
@@ -116,7 +110,7 @@ async fn exchange(to_path: &mpsc::Sender<Bytes>, mut from_path: mpsc::Receiver<B
                 }
             }
             Ok(None) => return (sent, echoed),
-            Err(_) if last.elapsed() >= LOST => lost = sent - echoed,
+            Err(_) if last.elapsed() >= bounds::INTEROP_LOST => lost = sent - echoed,
             Err(_) => {}
         }
     }

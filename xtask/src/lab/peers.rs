@@ -20,12 +20,10 @@ use super::nat::Nat;
 use super::servers::{COTURN, PORTS, ipv4};
 use super::world::{Site, Uplinks, World, cable, client_ipv4, default_via, up};
 use super::{Choice, tools};
-use crate::{Failure, table};
+use crate::{Failure, bounds, table};
 
 /// How long the first side's checks are alone on the way.
 const HEADSTART: Duration = Duration::from_millis(250);
-/// Longest wait for a pair once both check: ten rounds of checks in a world without delay.
-const PATIENCE: Duration = Duration::from_millis(1_000);
 /// More checks once a pair works, so that each side has had an answer.
 const SETTLED: Duration = Duration::from_millis(250);
 /// The peer's router outside.
@@ -256,7 +254,7 @@ impl End<'_> {
             credentials: remote.credentials,
             candidates: remote.candidates.iter().filter_map(read).collect(),
         };
-        let mut patience = PATIENCE;
+        let mut patience = bounds::LAB_PAIR;
         if self.is_first {
             patience += HEADSTART;
         } else {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use crate::bounds;
+
 /// How often to look while things settle.
 const LOOK: Duration = Duration::from_millis(5);
 /// So many looks without less than before are calm.
 const CALM: u32 = 20;
-/// Looks at most. The longest tear-down gives up after one second.
-const MOST: u32 = 600;
 
 /// Live heap bytes, tasks of the runtime, open descriptors, bytes of memory the system lends us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Alive {
 pub(crate) async fn settled(before: Option<Alive>) -> Alive {
     let mut least = Alive::now();
     let mut calm = 0;
-    for _ in 0..MOST {
+    for _ in 0..bounds::SETTLED_LOOKS {
         tokio::time::sleep(LOOK).await;
         let next = least.least(Alive::now());
         let is_less = (next.bytes, next.tasks, next.descriptors) != (least.bytes, least.tasks, least.descriptors);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::read;
-use crate::{Failure, workspace};
+use crate::{Failure, bounds, workspace};
 
 /// Where the examples of the READMEs are compiled.
 const COMPILED: [&str; 4] = [
@@ -38,7 +38,7 @@ pub(super) fn files(root: &Path) -> Result<Vec<String>, Failure> {
     for library in workspace::libraries(root)? {
         let name = &library.name;
         for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
-            if std::fs::read_to_string(library.folder().join(file)).unwrap_or_default().len() < 40 {
+            if std::fs::read_to_string(library.folder().join(file)).unwrap_or_default().len() < bounds::WRITTEN {
                 mends.push(format!("{name}/{file}: write it"));
             }
         }

@@ -16,10 +16,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Measured, Meter, Path, path};
-use crate::Failure;
 use crate::faults::{self, Faulty, SignalFault};
 use crate::peers::{self, Running};
 use crate::spans::Spans;
+use crate::{Failure, bounds};
 
 pub(super) const PATHS: &[Path] = &[
     path("consumer-fsm: success", |meter| Box::pin(attempts(meter, Way::Success))),
@@ -162,9 +162,9 @@ impl Stage {
         // some spans of the last cycles may have been caught by none
         let out = self.out.get() + self.spans.take().len() as u64;
         match way {
-            Way::Dropped => Measured { spans: Some(out), ..measured.intended(0.25) },
-            Way::Cancelled => measured.spans(out, self.wanted.get()).intended(0.25),
-            _ => measured.spans(out, self.wanted.get()).intended(1.0),
+            Way::Dropped => Measured { spans: Some(out), ..measured.intended(bounds::INTENDED_BEFORE_THE_END) },
+            Way::Cancelled => measured.spans(out, self.wanted.get()).intended(bounds::INTENDED_BEFORE_THE_END),
+            _ => measured.spans(out, self.wanted.get()).intended(bounds::INTENDED),
         }
     }
 }
@@ -270,7 +270,7 @@ pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, 
     });
     let measured = measured.await?;
     let out = [&open, &blocked].map(|stage| stage.out.get() + stage.spans.take().len() as u64).iter().sum();
-    let measured = measured.spans(out, open.wanted.get() + blocked.wanted.get()).intended(0.99);
+    let measured = measured.spans(out, open.wanted.get() + blocked.wanted.get()).intended(bounds::INTENDED_BUT_LATE);
     Ok((measured, CHURN.iter().zip(went).map(|((name, ..), went)| (*name, went.get())).collect()))
 }
 
@@ -300,5 +300,5 @@ async fn producer_dropped(meter: Meter) -> Result<Measured, Failure> {
     });
     let measured = measured.await?;
     let wanted = stage.wanted.get();
-    Ok(measured.spans(stage.out.get(), wanted).intended(0.1))
+    Ok(measured.spans(stage.out.get(), wanted).intended(bounds::INTENDED_AMID_TWO))
 }

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Measured, Meter, Path, alone, path};
 use crate::peers::{self, Running};
-use crate::{Failure, stock};
+use crate::{Failure, bounds, stock};
 
 pub(super) const PATHS: &[Path] = &[
     path("ice-gather: gathered", |meter| Box::pin(gathered(meter))).beside("stock: gathered, closed"),
@@ -49,7 +49,6 @@ pub(super) const PATHS: &[Path] = &[
 ];
 
 /// Longest wait for what has to come.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy)]
 enum End {
@@ -136,7 +135,7 @@ async fn gathered(meter: Meter) -> Result<Measured, Failure> {
         let gathering = base().await?.gather(&servers, &GatherConfig::default()).await;
         Ok(gathering.evidence.summary().mapping() == Mapping::EndpointIndependent)
     });
-    Ok(measured.await?.intended(1.0))
+    Ok(measured.await?.intended(bounds::INTENDED))
 }
 
 async fn one_silent(meter: Meter) -> Result<Measured, Failure> {
@@ -146,7 +145,7 @@ async fn one_silent(meter: Meter) -> Result<Measured, Failure> {
         let gathering = base().await?.gather(&servers, &GatherConfig::default()).await;
         Ok(gathering.servers.iter().filter(|server| server.outcome == Outcome::Answered).count() == 2)
     });
-    Ok(measured.await?.intended(1.0))
+    Ok(measured.await?.intended(bounds::INTENDED))
 }
 
 /// With a silent server and one that is not there, after 0 to 59 ms.
@@ -160,7 +159,7 @@ async fn dropped(meter: Meter) -> Result<Measured, Failure> {
         Ok(timeout(moment, base().await?.gather(&servers, &GatherConfig::default())).await.is_err())
     });
     // a silent server is waited for 40 ms longer than those that answer: two of three moments come before
-    Ok(measured.await?.intended(0.25))
+    Ok(measured.await?.intended(bounds::INTENDED_BEFORE_THE_END))
 }
 
 /// The first gathering gives up before the answers are here, the second finds them in front of its own.
@@ -174,7 +173,7 @@ async fn late(meter: Meter) -> Result<Measured, Failure> {
         let is_late = first.servers.first().is_some_and(|server| server.outcome == Outcome::TimedOut);
         Ok(is_late && second.evidence.summary().counts().answered == 1)
     });
-    Ok(measured.await?.intended(0.5))
+    Ok(measured.await?.intended(bounds::INTENDED_IN_A_RACE))
 }
 
 async fn late_to_agent(meter: Meter) -> Result<Measured, Failure> {
@@ -190,7 +189,7 @@ async fn late_to_agent(meter: Meter) -> Result<Measured, Failure> {
         }
         Ok(is_read)
     });
-    Ok(measured.await?.intended(0.5))
+    Ok(measured.await?.intended(bounds::INTENDED_IN_A_RACE))
 }
 
 /// Forged answers, garbage, and datagrams too long, in front of the true one.
@@ -213,9 +212,10 @@ async fn flooded(meter: Meter) -> Result<Measured, Failure> {
         let base = base().await?;
         let gathering = base.gather(std::slice::from_ref(&flooding), &GatherConfig::default()).await;
         let dropped = base.dropped();
-        Ok(gathering.evidence.summary().nat_type() != NatType::Cone && dropped.garbage + dropped.malformed > 10)
+        Ok(gathering.evidence.summary().nat_type() != NatType::Cone
+            && dropped.garbage + dropped.malformed > bounds::FLOOD_TOLD_APART)
     });
-    Ok(measured.await?.intended(1.0))
+    Ok(measured.await?.intended(bounds::INTENDED))
 }
 
 async fn two_addresses() -> Result<TwoAddresses, Failure> {
@@ -236,7 +236,7 @@ async fn filtering(meter: Meter) -> Result<Measured, Failure> {
         let found = discover_filtering(base().await?, server.address()).await;
         Ok(found == Finding::Known(Filtering::EndpointIndependent))
     });
-    Ok(measured.await?.intended(0.9))
+    Ok(measured.await?.intended(bounds::INTENDED_BY_TIMERS))
 }
 
 async fn filtering_dropped(meter: Meter) -> Result<Measured, Failure> {
@@ -245,7 +245,7 @@ async fn filtering_dropped(meter: Meter) -> Result<Measured, Failure> {
         let moment = Duration::from_millis(u64::from(number % 100));
         Ok(timeout(moment, discover_filtering(base().await?, server.address())).await.is_err())
     });
-    Ok(measured.await?.intended(0.5))
+    Ok(measured.await?.intended(bounds::INTENDED_IN_A_RACE))
 }
 
 async fn agent(meter: Meter, end: End) -> Result<Measured, Failure> {
@@ -262,7 +262,7 @@ async fn half_made(meter: Meter) -> Result<Measured, Failure> {
         let base = base().await?;
         Ok(polled(number % 60, IceAgent::new(&base, Role::Controlling, eager())).await.is_none())
     });
-    Ok(measured.await?.intended(0.25))
+    Ok(measured.await?.intended(bounds::INTENDED_BEFORE_THE_END))
 }
 
 /// Two agents that know each other.
@@ -283,7 +283,7 @@ impl Two {
     async fn connect(&mut self) -> Result<(IceConn, IceConn), Failure> {
         let [a, b] = &mut self.agents;
         let [to_a, to_b] = self.remotes.clone();
-        Ok(tokio::try_join!(a.connect(to_a, PATIENCE), b.connect(to_b, PATIENCE))?)
+        Ok(tokio::try_join!(a.connect(to_a, bounds::CONNECTED_WITHIN), b.connect(to_b, bounds::CONNECTED_WITHIN))?)
     }
 }
 
@@ -293,12 +293,12 @@ async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
         let (sender, receiver) = two.connect().await?;
         let mut buffer = [0; 32];
         sender.send(b"\x80 over the path").await?;
-        let arrived = timeout(PATIENCE, receiver.recv(&mut buffer)).await?.is_some();
+        let arrived = timeout(bounds::CONNECTED_WITHIN, receiver.recv(&mut buffer)).await?.is_some();
         let [a, b] = two.agents;
         tokio::join!(end.of(a, number), end.of(b, number + 1));
         Ok(arrived)
     });
-    Ok(measured.await?.intended(1.0))
+    Ok(measured.await?.intended(bounds::INTENDED))
 }
 
 /// The other side goes without a word, and consent expires.
@@ -312,13 +312,13 @@ async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
         let Ok((_sender, receiver)) = two.connect().await else { return Ok(false) };
         let [a, b] = two.agents;
         drop(a);
-        let ended = timeout(PATIENCE, receiver.recv(&mut [0; 32])).await?.is_none();
+        let ended = timeout(bounds::CONNECTED_WITHIN, receiver.recv(&mut [0; 32])).await?.is_none();
         if number.is_multiple_of(2) {
             b.close().await;
         }
         Ok(ended)
     });
-    Ok(measured.await?.intended(0.9))
+    Ok(measured.await?.intended(bounds::INTENDED_BY_TIMERS))
 }
 
 async fn connecting_dropped(meter: Meter) -> Result<Measured, Failure> {
@@ -329,7 +329,7 @@ async fn connecting_dropped(meter: Meter) -> Result<Measured, Failure> {
         let stages = number % 60;
         Ok(polled(stages, two.connect()).await.is_none())
     });
-    Ok(measured.await?.intended(0.25))
+    Ok(measured.await?.intended(bounds::INTENDED_BEFORE_THE_END))
 }
 
 /// Nobody answers, and the agent is closed with its checks under way.
@@ -339,11 +339,11 @@ async fn pending(meter: Meter) -> Result<Measured, Failure> {
     let measured = meter.measure(8, alone, async |_, number| {
         let mut agent = IceAgent::new(&base().await?, Role::Controlling, eager()).await?;
         let moment = Duration::from_millis(u64::from(number % 15));
-        let is_pending = timeout(moment, agent.connect(nobody(vec![remote]), PATIENCE)).await.is_err();
+        let is_pending = timeout(moment, agent.connect(nobody(vec![remote]), bounds::CONNECTED_WITHIN)).await.is_err();
         agent.close().await;
         Ok(is_pending)
     });
-    Ok(measured.await?.intended(1.0))
+    Ok(measured.await?.intended(bounds::INTENDED))
 }
 
 async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
@@ -360,7 +360,7 @@ async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
         let (gathering, ()) = tokio::join!(base.gather(&servers, &config), close);
         Ok(gathering.servers.len() == servers.len())
     });
-    Ok(measured.await?.intended(1.0))
+    Ok(measured.await?.intended(bounds::INTENDED))
 }
 
 /// Somebody who knows the password checks from forty ports: as many addresses as a peer may have, and some more.
@@ -380,7 +380,7 @@ async fn many_ports(meter: Meter) -> Result<Measured, Failure> {
         Ok(dropped.too_many_peers > 0)
     });
     // a busy machine may not read all of them in time
-    Ok(measured.await?.intended(0.9))
+    Ok(measured.await?.intended(bounds::INTENDED_BY_TIMERS))
 }
 
 /// A check that passes: a Binding request under our password (RFC 8445 section 7.1.2).
@@ -404,5 +404,5 @@ async fn foreign(meter: Meter) -> Result<Measured, Failure> {
         stock::on_base(&base).await?.close().await?;
         Ok(gathering.evidence.summary().nat_type() == NatType::Open)
     });
-    Ok(measured.await?.intended(1.0))
+    Ok(measured.await?.intended(bounds::INTENDED))
 }

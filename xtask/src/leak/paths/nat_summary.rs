@@ -3,7 +3,7 @@
 use nat_summary::{Candidate, Evidence, NatType};
 
 use super::{Measured, Meter, Path, alone, path};
-use crate::Failure;
+use crate::{Failure, bounds};
 
 pub(super) const PATHS: &[Path] = &[path("nat-summary: parsed and judged", |meter| Box::pin(judged(meter)))];
 
@@ -19,5 +19,5 @@ async fn judged(meter: Meter) -> Result<Measured, Failure> {
         let summary = evidence.summary();
         Ok(summary.nat_type() == NatType::Symmetric && !summary.to_string().is_empty())
     });
-    Ok(judged.await?.intended(1.0))
+    Ok(judged.await?.intended(bounds::INTENDED))
 }

@@ -7,8 +7,8 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use otel_nat::{Reason, Telemetry};
 
 use super::{Measured, Meter, Path, alone, path};
-use crate::Failure;
 use crate::spans::Spans;
+use crate::{Failure, bounds};
 
 pub(super) const PATHS: &[Path] = &[
     path("otel-nat: emitted", |meter| Box::pin(emitted(meter))),
@@ -46,7 +46,7 @@ async fn emitted(meter: Meter) -> Result<Measured, Failure> {
         out.set(out.get() + caught as u64);
         Ok(caught == 1)
     });
-    let measured = measured.await?.intended(1.0);
+    let measured = measured.await?.intended(bounds::INTENDED);
     let wanted = u64::from(measured.walked);
     Ok(measured.spans(out.get(), wanted))
 }
@@ -112,7 +112,7 @@ async fn own_provider(meter: Meter) -> Result<Measured, Failure> {
         end(&telemetry, number);
         Ok(spans.take().len() == 1)
     });
-    Ok(measured.await?.intended(1.0))
+    Ok(measured.await?.intended(bounds::INTENDED))
 }
 
 #[cfg(feature = "collector")]
@@ -122,9 +122,9 @@ async fn own_pipeline(meter: Meter) -> Result<Measured, Failure> {
         let delivered = tokio::task::spawn_blocking(move || {
             let pipeline = otel_nat::pipeline::Pipeline::builder().json_lines(std::io::sink());
             end(&pipeline.telemetry(), number);
-            pipeline.shutdown(std::time::Duration::from_secs(5)).is_ok()
+            pipeline.shutdown(bounds::PIPELINE_SHUTDOWN).is_ok()
         });
         Ok(delivered.await?)
     });
-    Ok(measured.await?.intended(1.0))
+    Ok(measured.await?.intended(bounds::INTENDED))
 }

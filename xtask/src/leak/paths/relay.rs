@@ -13,8 +13,8 @@ use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
 use super::{Measured, Meter, Path, alone, path};
-use crate::Failure;
 use crate::peers::Running;
+use crate::{Failure, bounds};
 
 /// With a TURN server of our own that says what it is told to.
 pub(super) const PATHS: &[Path] = &[
@@ -35,7 +35,6 @@ pub(super) const PATHS_WITH_COTURN: &[Path] = &[
     path("relay: connected through coturn, dropped", |meter| Box::pin(connected(meter, false))).most(5_000),
 ];
 
-const PATIENCE: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(20);
 const ALLOCATE: u8 = 3;
 const ERROR_CODE: u16 = 0x0009;
@@ -111,7 +110,7 @@ async fn allocated(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
         }
         Ok(is_there)
     });
-    Ok(measured.await?.intended(0.99))
+    Ok(measured.await?.intended(bounds::INTENDED_BUT_LATE))
 }
 
 /// After 0 to 1.9 ms, before, between and behind the two exchanges.
@@ -138,7 +137,7 @@ async fn refused(meter: Meter, code: &'static [u8], expected: RelayError) -> Res
         let mut relay = base.add_relay(server.clone(), within(2_000))?;
         Ok(relay.allocated().await.is_err_and(|error| error == expected))
     });
-    Ok(measured.await?.intended(0.99))
+    Ok(measured.await?.intended(bounds::INTENDED_BUT_LATE))
 }
 
 async fn silent(meter: Meter) -> Result<Measured, Failure> {
@@ -149,7 +148,7 @@ async fn silent(meter: Meter) -> Result<Measured, Failure> {
         let mut relay = base.add_relay(server.clone(), within(20))?;
         Ok(relay.allocated().await.is_err_and(|error| error == RelayError::TimedOut))
     });
-    Ok(measured.await?.intended(1.0))
+    Ok(measured.await?.intended(bounds::INTENDED))
 }
 
 /// Between the allocation and the end: nothing is freed, and permissions are asked for in vain.
@@ -168,7 +167,7 @@ async fn dies(meter: Meter) -> Result<Measured, Failure> {
         let failed = agent.connect(remote, Duration::from_millis(30)).await.is_err();
         drop(agent);
         // its end takes seconds, for a server that is gone frees nothing
-        let is_over = timeout(PATIENCE, async {
+        let is_over = timeout(bounds::CONNECTED_WITHIN, async {
             while relay.allocated().await.is_ok() {
                 sleep(SOON).await
             }
@@ -176,7 +175,7 @@ async fn dies(meter: Meter) -> Result<Measured, Failure> {
         .await;
         Ok(is_there && failed && is_over.is_ok())
     });
-    Ok(measured.await?.intended(0.99))
+    Ok(measured.await?.intended(bounds::INTENDED_BUT_LATE))
 }
 
 async fn connected(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
@@ -189,19 +188,20 @@ async fn connected(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
         let mut b = IceAgent::new(&right, Role::Controlled, eager()).await?;
         let (from_a, from_b) = (relays[0].allocated().await?, relays[1].allocated().await?);
         let (to_a, to_b) = (only(&a, &from_a), only(&b, &from_b));
-        let (conn_a, conn_b) = tokio::join!(a.connect(to_b, PATIENCE), b.connect(to_a, PATIENCE));
+        let (conn_a, conn_b) =
+            tokio::join!(a.connect(to_b, bounds::CONNECTED_WITHIN), b.connect(to_a, bounds::CONNECTED_WITHIN));
         let (conn_a, conn_b) = (conn_a?, conn_b?);
         let pair = (CandidateKind::Relayed, CandidateKind::Relayed);
         let mut is_through = a.selected_pair() == Some(pair);
         let mut buffer = [0; 64];
         conn_a.send(b"through").await?;
-        is_through &= timeout(PATIENCE, conn_b.recv(&mut buffer)).await.is_ok_and(|got| got == Some(7));
+        is_through &= timeout(bounds::CONNECTED_WITHIN, conn_b.recv(&mut buffer)).await.is_ok_and(|got| got == Some(7));
         if is_closed {
             tokio::join!(a.close(), b.close());
         }
         Ok(is_through)
     });
-    Ok(measured.await?.intended(0.99))
+    Ok(measured.await?.intended(bounds::INTENDED_BUT_LATE))
 }
 
 fn only(agent: &IceAgent, candidate: &GatheredCandidate) -> RemoteDescription {
