@@ -22,7 +22,7 @@ use crate::agent::IceEvent;
 use crate::config::{Bind, BindConfig, GatherConfig};
 use crate::error::BindError;
 use crate::local;
-use crate::peer::{PeerReader, PeerView, Rebinding, Remapped};
+use crate::peer::{PeerReader, PeerView, Rebinding, Remapped, bump, canonical};
 use crate::plan::{Plan, Request};
 use crate::transaction::{Header, Reject};
 use crate::unreachable::Watch;
@@ -1226,14 +1226,6 @@ pub(crate) fn candidate(
     };
     let priority = (preference << 24) + (0xffff << 8) + 255;
     GatheredCandidate { kind, address, base, priority, foundation: foundation.to_string() }
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-fn bump(counter: &mut u32) {
-    *counter = counter.saturating_add(1);
 }
 
 /// No code here panics while it holds a lock, and what a lock guards is valid at every step.
