@@ -1,7 +1,6 @@
 //! What can be counted, and so compared across machines: allocations, packets, sockets, instructions.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use ice_gather::responder::Responder;
 use ice_gather::{Base, BindConfig, GatherConfig};
@@ -10,7 +9,7 @@ use otel_nat::Telemetry;
 
 use super::allocations;
 use crate::spans::Spans;
-use crate::{Failure, Options, bounds, peers, root, table};
+use crate::{Failure, Options, bounds, peers, root, table, workspace};
 
 /// So many of each are counted; the median stands for them.
 const TIMES: usize = 51;
@@ -131,7 +130,7 @@ async fn gathering(counts: &mut Counts) -> Result<(), Failure> {
 
 /// The judge's, by callgrind; none where there is no valgrind.
 fn instructions() -> Result<Counts, Failure> {
-    let output = Command::new("cargo")
+    let output = workspace::cargo()
         .args(["bench", "--quiet", "--package", "nat-summary", "--bench", "instructions"])
         .current_dir(root())
         .output()?;
