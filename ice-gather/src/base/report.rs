@@ -27,7 +27,7 @@ pub struct Dropped {
     pub too_many_peers: u32,
     /// Checks of the peer that came before the agent read, beyond what is kept.
     pub early: u32,
-    /// Servers beyond [`GatherConfig::max_servers`].
+    /// Servers beyond [`GatherConfig::max_servers`](crate::GatherConfig::max_servers).
     pub servers: u32,
     /// Errors of a socket on receiving.
     pub socket_errors: u32,
