@@ -124,9 +124,10 @@ async fn measure(case: &Case, servers: &[Delayed], targets: &mut Vec<Target>) ->
     let mut packets = vec![0; case.gathers.len()];
     // in turns, so that both see the same machine; those that mostly wait, many at once
     let most = case.gathers.iter().map(|(_, gathers)| *gathers).max().unwrap_or(0);
+    let all = case.gathers.iter().map(|(_, gathers)| gathers).sum();
     let mut progress = Progress::of(case.name);
     for turn in 0..most {
-        progress.at(turn, most);
+        progress.at(samples.iter().map(Vec::len).sum(), all);
         for (place, (gatherer, gathers)) in case.gathers.iter().enumerate() {
             let waits = !is_lossless || (*gatherer == Gatherer::Stock && case.dead > 0);
             let size = if waits { AT_ONCE.min(*gathers) } else { 1 };
