@@ -295,10 +295,10 @@ fn put<T>(ring: &mut Vec<T>, next: &mut usize, size: usize, item: T) {
     *next = (*next + 1) % size;
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-fn bump(counter: &mut u32) {
+pub(crate) fn bump(counter: &mut u32) {
     *counter = counter.saturating_add(1);
 }

@@ -55,39 +55,31 @@ const MAX_STEP: i64 = 64;
 const MAX_DRIFT: i64 = 256;
 
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
-    let servers = evidence.servers();
-    let mut summary = NatSummary {
-        nat_type: NatType::Unknown,
-        filtering: Filtering::Unknown,
-        pooling: Pooling::Unknown,
-        rule: Rule::NothingObserved,
-        counts: Counts {
-            asked: saturate(servers.len()),
-            answered: saturate(servers.iter().filter(|(_, outcome)| *outcome == Outcome::Answered).count()),
-            ..Counts::default()
-        },
-        bases: [const { None }; MAX_BASES],
-    };
+    let mut bases = [const { None }; MAX_BASES];
+    let mut judged = 0_u16;
     let cut = evidence.observed().last().filter(|_| evidence.crowded().observations);
     for group in by_base(evidence.observed()) {
         let is_whole = !cut.is_some_and(|last| group.iter().all(|seen| seen.same_group(last)));
         if let Some(verdict) = judge_base(group, is_whole, evidence) {
-            summary.counts.bases = summary.counts.bases.saturating_add(1);
-            keep(&mut summary.bases, verdict);
+            judged = judged.saturating_add(1);
+            keep(&mut bases, verdict);
         }
     }
-    if let Some(speaking) = &summary.bases[0] {
-        summary.counts.server_addresses = speaking.server_addresses;
-        summary.counts.observations = speaking.observations;
-        summary.pooling = match pooling(evidence.observed(), speaking) {
-            Pooling::Paired if cut.is_some() => Pooling::Unknown,
-            pooling => pooling,
-        };
-        (summary.nat_type, summary.rule) = nat_type(speaking);
-    } else if let Some(rule) = blocked(evidence) {
-        (summary.nat_type, summary.rule) = (NatType::UdpBlocked, rule);
-    }
-    summary
+    let speaking = bases[0].as_ref();
+    let (nat_type, rule) = match speaking {
+        Some(speaking) => nat_type(speaking),
+        None => blocked(evidence).map_or((NatType::Unknown, Rule::NothingObserved), |rule| (NatType::UdpBlocked, rule)),
+    };
+    let servers = evidence.servers();
+    let counts = Counts {
+        asked: saturate(servers.len()),
+        answered: saturate(servers.iter().filter(|(_, outcome)| *outcome == Outcome::Answered).count()),
+        server_addresses: speaking.map_or(0, |speaking| speaking.server_addresses),
+        observations: speaking.map_or(0, |speaking| speaking.observations),
+        bases: judged,
+    };
+    let pooling = speaking.map_or(Pooling::Unknown, |speaking| pooling(speaking, evidence));
+    NatSummary { nat_type, filtering: Filtering::Unknown, pooling, rule, counts, bases }
 }
 
 /// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, nor are those of different
@@ -270,12 +262,13 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
 
 /// Address pooling (RFC 4787 section 4.1): mappings of one local address compared across its ports. A wildcard base
 /// may leave by several local addresses, and addresses of another scope were seen from inside some outer NAT.
-fn pooling(seen: &[Seen], speaking: &BaseVerdict) -> Pooling {
+fn pooling(speaking: &BaseVerdict, evidence: &Evidence) -> Pooling {
     let base = Endpoint::from(speaking.base);
     let external = Ip::from(speaking.external);
     if base.ip.is_unspecified() || speaking.natted != Some(true) {
         return Pooling::Unknown;
     }
+    let seen = evidence.observed();
     let of_local = |s: &&Seen| s.base().ip == base.ip && s.mapped().ip.is_v4() == external.is_v4();
     let mut all = 0;
     for s in seen.iter().filter(of_local) {
@@ -285,7 +278,8 @@ fn pooling(seen: &[Seen], speaking: &BaseVerdict) -> Pooling {
             return Pooling::Arbitrary;
         }
     }
-    if all < PAIRED_MAPPINGS {
+    // what had no room may have differed
+    if all < PAIRED_MAPPINGS || evidence.crowded().observations {
         return Pooling::Unknown;
     }
     let is_new = |(at, s): &(usize, &Seen)| {

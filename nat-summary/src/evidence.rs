@@ -220,8 +220,8 @@ pub(crate) struct Seen {
     pub(crate) rewritten: Option<bool>,
 }
 
-/// A [`ServerId`] whose order is that of integers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A [`ServerId`] as integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Server {
     kind: ServerKind,
     bits: u128,
@@ -274,6 +274,7 @@ impl From<&Seen> for Observation {
 pub(crate) type Group = (Endpoint, bool);
 
 impl Seen {
+    /// Fills the places that are free. All its bits are zero, which is written fastest.
     pub(crate) const NOTHING: Self = Self {
         base_ip: Ip::UNSPECIFIED,
         server_bits: 0,
@@ -283,7 +284,7 @@ impl Seen {
         server_port: 0,
         mapped_port: 0,
         server_kind: ServerKind::Address,
-        rewritten: None,
+        rewritten: Some(false),
     };
 
     #[inline]
@@ -362,31 +363,22 @@ impl Seen {
         self.server_kind == ServerKind::Anonymous
     }
 
-    /// By group, then server; anonymous servers, which come last, have no key of their own: what they saw puts them in
-    /// order.
+    /// Where this one, which is kept, stands to a new one: by group, then server. Anonymous servers come last, by what
+    /// they saw, and none is the same as another.
     #[inline]
-    fn cmp_key(&self, other: &Self) -> Ordering {
-        if !self.same_group(other) {
-            return self.group().cmp(&other.group());
+    fn order(&self, new: &Self) -> Ordering {
+        if !self.same_group(new) {
+            return self.group().cmp(&new.group());
         }
-        let by_kind = self.server_kind.cmp(&other.server_kind);
+        let by_kind = self.server_kind.cmp(&new.server_kind);
         if by_kind.is_ne() {
             by_kind
         } else if self.is_anonymous() {
-            let by_mapped = self.mapped().cmp(&other.mapped());
-            by_mapped.then_with(|| (self.sequence, self.rewritten).cmp(&(other.sequence, other.rewritten)))
+            let saw = |s: &Self| (s.mapped(), s.sequence, s.rewritten);
+            saw(self).cmp(&saw(new)).then(Ordering::Less)
         } else {
-            (self.server_bits, self.server_port).cmp(&(other.server_bits, other.server_port))
+            (self.server_bits, self.server_port).cmp(&(new.server_bits, new.server_port))
         }
-    }
-
-    /// Gives an anonymous server its number, from the observation before.
-    #[inline]
-    fn number_after(&mut self, before: Option<&Self>) {
-        self.server_bits = match before {
-            Some(before) if before.is_anonymous() && before.same_group(self) => before.server_bits + 1,
-            _ => 0,
-        };
     }
 
     fn recency(&self) -> (u32, Endpoint, Option<bool>) {
@@ -495,7 +487,7 @@ impl Evidence {
         if ip.is_unspecified() {
             return Admission::Impossible;
         }
-        match self.locals.as_slice().binary_search(&ip) {
+        match self.locals.find(|known| known.cmp(&ip)) {
             Ok(_) => Admission::Superseded,
             Err(at) => {
                 let overflowed = self.locals.insert(at, ip);
@@ -516,28 +508,18 @@ impl Evidence {
     /// evidence.asked(server, Outcome::Unreachable);
     /// assert_eq!(evidence.servers(), [(server, Outcome::TimedOut)]);
     /// ```
-    pub fn asked(&mut self, server: ServerId, outcome: Outcome) -> Admission {
-        self.ask(server.into(), outcome)
-    }
-
-    #[inline]
-    fn ask(&mut self, server: Server, outcome: Outcome) -> Admission {
-        let known = self.servers.as_slice();
-        // facts mostly come in order
-        let last = known.last().map_or(Ordering::Less, |(last, _)| Server::from(*last).cmp(&server));
-        let at = match last {
-            Ordering::Less => known.len(),
-            Ordering::Equal => known.len() - 1,
-            Ordering::Greater => known.partition_point(|(id, _)| Server::from(*id) < server),
-        };
-        match self.servers.as_mut_slice().get_mut(at) {
-            Some((id, known)) if last.is_eq() || Server::from(*id) == server => {
-                let stronger = *known < outcome;
-                *known = (*known).max(outcome);
-                if stronger { Admission::Kept } else { Admission::Superseded }
+    pub fn asked(&mut self, mut server: ServerId, outcome: Outcome) -> Admission {
+        if let ServerId::Address(ip @ IpAddr::V6(_), _) = &mut server {
+            *ip = ip.to_canonical();
+        }
+        match self.servers.find(|(known, _)| known.cmp(&server)) {
+            Ok((_, known)) if *known < outcome => {
+                *known = outcome;
+                Admission::Kept
             }
-            _ => {
-                let overflowed = self.servers.insert(at, (server.into(), outcome));
+            Ok(_) => Admission::Superseded,
+            Err(at) => {
+                let overflowed = self.servers.insert(at, (server, outcome));
                 self.crowded.servers |= overflowed;
                 self.admission(overflowed)
             }
@@ -578,55 +560,44 @@ impl Evidence {
     fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Admission {
         let seen = Seen::new(&observation, rewritten);
         if !seen.is_anonymous() {
-            self.ask(seen.server(), Outcome::Answered);
+            self.asked(observation.server, Outcome::Answered);
         }
         self.see(seen)
     }
 
-    #[inline]
-    pub(crate) fn see(&mut self, mut seen: Seen) -> Admission {
+    pub(crate) fn see(&mut self, seen: Seen) -> Admission {
         if !is_possible(seen.mapped()) {
             self.discarded.impossible = self.discarded.impossible.saturating_add(1);
             return Admission::Impossible;
         }
-        let anonymous = seen.is_anonymous();
-        let known = self.seen.as_slice();
-        let mut at = known.len();
-        if let Some(last) = known.last() {
-            // facts mostly come in order
-            let order = last.cmp_key(&seen);
-            if order.is_gt() || (order.is_eq() && !anonymous) {
-                at = known.partition_point(|s| s.cmp_key(&seen).is_lt());
+        match self.seen.find(|known| known.order(&seen)) {
+            Ok(known) if known.recency() < seen.recency() => {
+                *known = seen;
+                Admission::Kept
             }
-        }
-        if anonymous {
-            seen.number_after(at.checked_sub(1).and_then(|before| known.get(before)));
-        } else if let Some(known) = self.seen.as_mut_slice().get_mut(at) {
-            if known.cmp_key(&seen).is_eq() {
-                let newer = known.recency() < seen.recency();
-                if newer {
-                    *known = seen;
+            Ok(_) => Admission::Superseded,
+            Err(at) => {
+                let overflowed = self.seen.insert(at, seen);
+                self.crowded.observations |= overflowed;
+                if seen.is_anonymous() {
+                    self.number_anonymous(at);
                 }
-                return if newer { Admission::Kept } else { Admission::Superseded };
+                self.admission(overflowed)
             }
         }
-        let overflowed = self.seen.insert(at, seen);
-        self.crowded.observations |= overflowed;
-        if anonymous {
-            self.number_anonymous(at);
-        }
-        self.admission(overflowed)
     }
 
-    /// Anonymous servers of a group are numbered in their order, so that the order of arrival never matters. The one at
-    /// `at` has its number.
+    /// Anonymous servers of a group are numbered in their order, so that the order of arrival never matters: from `at`
+    /// on, where one came in.
     fn number_anonymous(&mut self, at: usize) {
-        if let Some([first, behind @ ..]) = self.seen.as_mut_slice().get_mut(at..) {
-            let mut before = first;
-            for seen in behind.iter_mut().take_while(|seen| seen.is_anonymous()) {
-                seen.number_after(Some(before));
-                before = seen;
-            }
+        let known = self.seen.as_mut_slice();
+        let mut before = at.checked_sub(1).and_then(|before| known.get(before)).copied();
+        for seen in known.iter_mut().skip(at).take_while(|seen| seen.is_anonymous()) {
+            seen.server_bits = match before {
+                Some(before) if before.is_anonymous() && before.same_group(seen) => before.server_bits + 1,
+                _ => 0,
+            };
+            before = Some(*seen);
         }
     }
 

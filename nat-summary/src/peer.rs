@@ -237,19 +237,18 @@ impl PeerEvidence {
     /// A Binding request of the peer came in uninvited.
     pub fn arrived(&mut self, arrival: Arrival) -> Admission {
         let arrived = Arrived { base: arrival.base.into(), source: arrival.source.into(), contact: arrival.contact };
-        let at = self.arrivals.as_slice().partition_point(|a| (a.base, a.source) < (arrived.base, arrived.source));
-        if let Some(known) = self.arrivals.as_mut_slice().get_mut(at) {
-            if (known.base, known.source) == (arrived.base, arrived.source) {
-                let stronger = known.contact < arrived.contact;
-                known.contact = known.contact.max(arrived.contact);
-                return if stronger { Admission::Kept } else { Admission::Superseded };
+        let key = |a: &Arrived| (a.base, a.source);
+        match self.arrivals.find(|known| key(known).cmp(&key(&arrived))) {
+            Ok(known) if known.contact < arrived.contact => {
+                known.contact = arrived.contact;
+                Admission::Kept
             }
-        }
-        if self.arrivals.insert(at, arrived) {
-            self.overflow = self.overflow.saturating_add(1);
-            Admission::Overflow
-        } else {
-            Admission::Kept
+            Ok(_) => Admission::Superseded,
+            Err(at) => {
+                let overflowed = self.arrivals.insert(at, arrived);
+                self.overflow = self.overflow.saturating_add(overflowed.into());
+                if overflowed { Admission::Overflow } else { Admission::Kept }
+            }
         }
     }
 

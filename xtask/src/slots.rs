@@ -2,7 +2,6 @@
 //!
 //! One process holds both ends of each connection, so a rate is one of whole handshakes, and memory is told per end.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
@@ -10,7 +9,6 @@ use consumer_fsm::transport::{Ice, Network};
 use consumer_fsm::{Pool, Producer, Timing};
 use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, Role};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -23,11 +21,12 @@ use crate::{Failure, Options, bounds, peers, runtime, table};
 
 /// As stock webrtc-ice beside it.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// No keepalive while memory is looked at.
+/// Of bare agents: no keepalive while memory is looked at. Slots and their producers have the usual times: a producer whose
+/// consumer gave up in state 4 believes in its path until the silence is too long, and has to come back while slots wait.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How often to look whether they have.
 const LOOK: Duration = Duration::from_millis(5);
-/// Handshakes of bare agents, ours and stock, that are under way at once, and producers that offer themselves at once.
+/// Handshakes of bare agents, ours and stock, that are under way at once.
 const AT_ONCE: usize = 64;
 /// Descriptors besides two for each slot.
 const OTHER_DESCRIPTORS: u64 = 200;
@@ -106,8 +105,7 @@ async fn pool(slots: usize) -> Result<Row, Failure> {
     let responders = peers::cohort(2, 0).await?;
     let signalling = MemorySignalling::new(Switchboard::default());
     let mut agent = AgentConfig::default();
-    (agent.check_interval, agent.keepalive_interval) = (CHECK_INTERVAL, KEEPALIVE);
-    (agent.disconnected_timeout, agent.failed_timeout) = (2 * KEEPALIVE, KEEPALIVE);
+    agent.check_interval = CHECK_INTERVAL;
     let transport = Ice::new(loopback()).with_agent_config(agent);
     let spans = Spans::default();
     let mut timing = Timing::default();
@@ -125,19 +123,15 @@ async fn pool(slots: usize) -> Result<Row, Failure> {
     let idle = settled(None).await;
 
     let clock = Clock::start();
-    // producers come as they do elsewhere, some at a time, and every slot without a path runs for each
-    let (mut producers, turns) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
+    // all of them at once, and every slot races for them
+    let mut producers = JoinSet::new();
     for _ in 0..slots {
         let producer = Producer::new(signalling.clone(), transport.clone(), Vec::new());
-        let (cancel, turns) = (cancel.clone(), Arc::clone(&turns));
+        let cancel = cancel.clone();
         producers.spawn(async move {
             while !cancel.is_cancelled() {
-                let serve = async {
-                    let _turn = turns.acquire().await;
-                    producer.serve().await
-                };
                 let served = tokio::select! {
-                    served = serve => served,
+                    served = producer.serve() => served,
                     () = cancel.cancelled() => break,
                 };
                 if let Ok(served) = served {

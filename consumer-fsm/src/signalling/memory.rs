@@ -1,6 +1,7 @@
 //! Signalling within one process.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -43,19 +44,19 @@ impl Signalling for MemorySignalling {
 /// Genesis messages of a [`Switchboard`], for as long as it holds a stream open.
 #[derive(Debug)]
 pub struct MemoryListener {
-    announced: VecDeque<Envelope>,
-    genesis: broadcast::Receiver<Envelope>,
+    announced: VecDeque<Arc<Envelope>>,
+    genesis: broadcast::Receiver<Arc<Envelope>>,
     until: Instant,
 }
 
 impl Listener for MemoryListener {
     async fn next(&mut self) -> Option<Result<Envelope, SignalError>> {
         if let Some(envelope) = self.announced.pop_front() {
-            return Some(Ok(envelope));
+            return Some(Ok(Arc::unwrap_or_clone(envelope)));
         }
         loop {
             match tokio::time::timeout_at(self.until, self.genesis.recv()).await {
-                Ok(Ok(envelope)) => return Some(Ok(envelope)),
+                Ok(Ok(envelope)) => return Some(Ok(Arc::unwrap_or_clone(envelope))),
                 Ok(Err(broadcast::error::RecvError::Lagged(_))) => {}
                 Ok(Err(broadcast::error::RecvError::Closed)) | Err(_) => return None,
             }

@@ -1,7 +1,5 @@
 //! What can be counted, and so compared across machines: allocations, packets, sockets, instructions.
 
-use std::process::Command;
-
 use ice_gather::responder::Responder;
 use ice_gather::{Base, BindConfig, GatherConfig};
 use nat_summary::{Candidate, Evidence};
@@ -12,7 +10,7 @@ use super::plot::{self, Plot, Scale};
 use super::progress::Progress;
 use super::{Section, Target, allocations};
 use crate::spans::Spans;
-use crate::{Failure, bounds, peers, root};
+use crate::{Failure, bounds, peers, root, workspace};
 
 /// So many of each are counted; the median stands for them.
 const TIMES: usize = 51;
@@ -132,7 +130,7 @@ async fn gathering(counts: &mut Counts) -> Result<(), Failure> {
 /// The judge's, by callgrind; none where there is no valgrind.
 fn instructions() -> Result<Counts, Failure> {
     let _progress = Progress::of("instructions, by callgrind");
-    let output = Command::new("cargo")
+    let output = workspace::cargo()
         .args(["bench", "--quiet", "--package", "nat-summary", "--bench", "instructions"])
         .current_dir(root())
         .output()?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::plot::{self, Plot, Scale};
 use super::progress::Progress;
 use super::{Good, Section, Spread, Target};
-use crate::{Failure, bounds, root};
+use crate::{Failure, bounds, root, workspace};
 
 /// Each bench of ours, what runs beside it, and what it may take: nanoseconds, and times faster at least.
 struct Pair {
@@ -215,7 +215,7 @@ fn plot(rows: Vec<plot::Row>) -> Plot {
 }
 
 fn bench(package: &str, name: &str) -> Command {
-    let mut command = Command::new("cargo");
+    let mut command = workspace::cargo();
     command.args(["bench", "--quiet", "--package", package, "--bench", name]).current_dir(root());
     command
 }
