@@ -74,7 +74,7 @@ const COMMANDS: &[Command] = &[
         "bench",
         bench::run,
         "[PART] [--save] [--compare] [--json]",
-        "gather, path, peer, scale: beside stock webrtc-ice; counts: against a baseline",
+        "what it costs beside others: gather, path, peer, scale, criterion, counts; one report with plots",
     ),
     command(
         "lab",
