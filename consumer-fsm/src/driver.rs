@@ -16,7 +16,7 @@ use crate::signalling::wire::{Ice, Kind, WireCandidate, write};
 use crate::signalling::{SignalError, Signalling};
 use crate::state::{Action, Ending, Event, State};
 use crate::table::next;
-use crate::transport::{Session, Transport, TransportError};
+use crate::transport::{Path, Session, Transport, TransportError};
 
 mod attempt;
 mod established;
@@ -172,6 +172,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             self.teller.tell(What::Failed(reason));
         }
         if from == State::Established {
+            attempt.report.dropped.1 += attempt.path.as_ref().map_or(0, Path::dropped);
             let AttemptReport { moved, dropped, .. } = attempt.report;
             self.teller.tell(What::Carried { moved, dropped });
         }
@@ -185,7 +186,14 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 }
                 Action::AnnounceNoPath => attempt.announced = None,
                 Action::DropCohort => self.servers.drop_cohort(&attempt.cohort),
-                Action::Close => attempt.close().await,
+                Action::Close => {
+                    attempt.close().await;
+                    if from == State::Established
+                        && let Some(peer) = &attempt.report.peer
+                    {
+                        self.telemetry.endured(&attempt.report.summary, peer.endurance());
+                    }
+                }
                 // the machine says until when
                 Action::Pause | Action::BackOff => {}
             }
@@ -272,7 +280,12 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Event::Opened
             }
             Err(TransportError::TimedOut) => Event::TimedOut,
-            Err(TransportError::Dtls | TransportError::Fingerprint | TransportError::Channel) => Event::ChannelFailed,
+            Err(
+                TransportError::NoChannel
+                | TransportError::Dtls
+                | TransportError::Fingerprint
+                | TransportError::Channel,
+            ) => Event::ChannelFailed,
             Err(_) => Event::IceFailed,
         }
     }

@@ -84,7 +84,7 @@ pub enum Event {
     TimedOut,
     /// Every pair of candidates failed.
     IceFailed,
-    /// A pair works, but the channel over it did not come up.
+    /// The channel did not come up over a pair that works, or the peer's description allows none.
     ChannelFailed,
     /// The path ended: closed, or the connection failed.
     Ended,

@@ -43,7 +43,8 @@ pub struct AttemptReport {
     pub elapsed: Duration,
     /// Datagrams sent and received over the path.
     pub moved: (u64, u64),
-    /// Datagrams dropped on the way out, for the path did not take them, and on the way in, for our user did not.
+    /// Datagrams dropped on the way out, for the path did not take them; and on the way in, for our user did not or they
+    /// were none, such as text.
     pub dropped: (u64, u64),
 }
 

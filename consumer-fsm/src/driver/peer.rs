@@ -66,7 +66,8 @@ pub(super) async fn tell_rebindings(session: Option<&impl Session>, teller: &Tel
 
 /// Only of failures that the two NATs may have to do with.
 fn explain(reason: Reason, ours: &NatSummary, theirs: Option<&Evidence>, checks: Checks) -> Option<FailureCause> {
-    let paired = reason == Reason::ChannelFailed;
+    // a description that allows no channel is refused in front of the first check
+    let paired = reason == Reason::ChannelFailed && checks.answered > 0;
     let is_of_the_path = matches!(
         reason,
         Reason::Timeout | Reason::IceFailed | Reason::UdpBlocked | Reason::NoServerAnswered | Reason::ChannelFailed
@@ -75,6 +76,11 @@ fn explain(reason: Reason, ours: &NatSummary, theirs: Option<&Evidence>, checks:
 }
 
 impl PeerReport {
+    /// How the mapping held.
+    pub(super) const fn endurance(&self) -> Endurance {
+        Endurance { rebindings: self.rebindings, survived: self.survived }
+    }
+
     /// Puts it into the span.
     pub(super) fn tell(&self, span: &mut otel_nat::Attempt) {
         let PeerSummary { toward_peer, filtering, mapping, word, .. } = self.summary;
@@ -87,7 +93,7 @@ impl PeerReport {
             span.checks(self.checks);
         }
         if self.checks.answered > 0 {
-            span.endured(Endurance { rebindings: self.rebindings, survived: self.survived });
+            span.endured(self.endurance());
         }
         if let Some(outlook) = self.outlook {
             span.outlook(outlook);
@@ -186,7 +192,7 @@ mod tests {
     fn a_cause_is_sought_only_where_the_nats_may_have_one() {
         let nothing = Evidence::new().summary();
         for reason in Reason::ALL {
-            let cause = explain(*reason, &nothing, None, Checks::default());
+            let cause = explain(*reason, &nothing, None, Checks { sent: 1, answered: 1, ..Checks::default() });
             let expected = match reason {
                 Reason::ChannelFailed => Some(FailureCause::Dtls),
                 Reason::Timeout | Reason::IceFailed | Reason::UdpBlocked | Reason::NoServerAnswered => {
@@ -196,5 +202,7 @@ mod tests {
             };
             assert_eq!(cause, expected, "{reason:?}");
         }
+        let unpaired = explain(Reason::ChannelFailed, &nothing, None, Checks::default());
+        assert_eq!(unpaired, Some(FailureCause::Unknown), "no pair was found: nothing is known of the path");
     }
 }

@@ -88,8 +88,8 @@ faults! {
         flood_that_nobody_takes: "More datagrams than our user takes" => (Established Cancelled), Span::Success;
     }
     "Peers whose channel is broken" in channel {
-        no_certificate: "A description without a certificate" => (Opening IceFailed), Span::Failure("ice_failed");
-        undecided_role: "An answer that leaves the role in DTLS open" => (Opening IceFailed), Span::Failure("ice_failed");
+        no_certificate: "A description without a certificate" => (Opening ChannelFailed), Span::Failure("channel_failed");
+        undecided_role: "An answer that leaves the role in DTLS open" => (Opening ChannelFailed), Span::Failure("channel_failed");
         another_certificate: "Another certificate than it announced" => (Opening ChannelFailed), Span::Failure("channel_failed");
         silent_after_the_checks: "Checks, and no word of DTLS" => (Opening ChannelFailed), Span::Failure("channel_failed");
         stops_after_its_hello: "Stops DTLS after its first flight" => (Opening ChannelFailed), Span::Failure("channel_failed");
