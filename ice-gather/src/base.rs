@@ -83,8 +83,6 @@ pub(crate) struct Line {
     closed: AtomicBool,
     /// Whether anything but STUN has moved since a check of the peer was last read.
     has_moved: AtomicBool,
-    /// Something for the agent came in since [`Inner::has_heard`] was last asked.
-    has_heard: AtomicBool,
     /// Remote addresses whose STUN requests pass: signalled ones, and those that authenticated.
     peers: Mutex<Peers>,
 }
@@ -513,7 +511,6 @@ impl Line {
             wake: Notify::new(),
             closed: AtomicBool::new(false),
             has_moved: AtomicBool::new(false),
-            has_heard: AtomicBool::new(false),
             peers: Mutex::default(),
         }
     }
@@ -578,14 +575,6 @@ impl Line {
     pub(crate) fn note_moved(&self) {
         if !self.has_moved.load(Ordering::Relaxed) {
             self.has_moved.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Something for the agent came in. Costs as little as [`note_moved`](Self::note_moved).
-    #[inline]
-    fn note_heard(&self) {
-        if !self.has_heard.load(Ordering::Relaxed) {
-            self.has_heard.store(true, Ordering::Relaxed);
         }
     }
 
@@ -958,17 +947,10 @@ impl Inner {
             None => {
                 if READS {
                     line.note_moved();
-                    line.note_heard();
                 }
                 true
             }
-            Some(header) => {
-                let is_for_agent = self.is_stun_for_agent::<READS>(header, line, source, datagram);
-                if is_for_agent {
-                    line.note_heard();
-                }
-                is_for_agent
-            }
+            Some(header) => self.is_stun_for_agent::<READS>(header, line, source, datagram),
         }
     }
 
@@ -996,12 +978,6 @@ impl Inner {
             }
             matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
         }
-    }
-
-    /// Whether anything for the agent came in since the last call.
-    pub(crate) fn has_heard(&self) -> bool {
-        // every line is asked, and each forgets
-        self.lines.iter().fold(false, |heard, line| line.has_heard.swap(false, Ordering::Relaxed) | heard)
     }
 
     /// Reads what a response to a check says of our mapping, and tells of a change.
