@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// How many dynamic ports there are (RFC 6335 section 6).
+const DYNAMIC_PORTS: u16 = 16_384;
+
 /// Which local address a socket is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -32,7 +35,7 @@ pub struct BindConfig {
     pub ipv4: Bind,
     /// IPv6.
     pub ipv6: Bind,
-    /// First and last port to choose from, at random; any port by default.
+    /// First and last port to choose from, at random; any port by default. See [`with_ports`](Self::with_ports).
     pub ports: Option<(u16, u16)>,
 }
 
@@ -76,10 +79,28 @@ impl BindConfig {
     }
 
     /// Chooses ports from this range, both ends included.
+    ///
+    /// Among few ports a new socket soon gets one that an earlier attempt used, of this program or of the one before it,
+    /// and a NAT may still let in whom that attempt sent to. So on a range of fewer ports than there are dynamic ones
+    /// (RFC 6335 section 6: 16,384), nothing that comes in is called uninvited. It is counted as
+    /// [`PeerDropped::maybe_invited`](crate::PeerDropped::maybe_invited), and neither the peer's checks nor
+    /// [`discover_filtering`](crate::discover_filtering) take it for proof of how the NAT filters.
+    ///
+    /// ```
+    /// use ice_gather::BindConfig;
+    ///
+    /// let config = BindConfig::default().with_ports(49_152, 65_535);
+    /// assert_eq!(config.ports, Some((49_152, 65_535)));
+    /// ```
     #[must_use]
     pub const fn with_ports(mut self, first: u16, last: u16) -> Self {
         self.ports = Some((first, last));
         self
+    }
+
+    /// Whether a port is likely to come round again while a NAT still remembers what its last socket sent to.
+    pub(crate) fn repeats_ports(&self) -> bool {
+        self.ports.is_some_and(|(first, last)| last.saturating_sub(first) < DYNAMIC_PORTS - 1)
     }
 }
 

@@ -116,6 +116,19 @@ pub(crate) const PEER_READER: f64 = 0.99;
 /// Below this it is no longer the machine: an allocation or a second lock per datagram shows like this.
 pub(crate) const PEER_READER_GATE: f64 = 0.9;
 
+/// Nanoseconds of a verdict, from the candidates or answers on: beside a gathering of milliseconds it is nothing. Of time
+/// alone nothing fails, for it depends on the machine.
+pub(crate) const JUDGE_NS: f64 = 150.0;
+/// How much faster a verdict is than by the same rules on hash maps: what doing without a heap brings.
+pub(crate) const JUDGE_FASTER: f64 = 5.0;
+/// Below this it is no longer the machine: a single hash map shows like this.
+pub(crate) const JUDGE_FASTER_GATE: f64 = 2.5;
+/// Nanoseconds of a candidate line: it is read once, byte by byte.
+pub(crate) const PARSE_NS: f64 = 100.0;
+/// Below this an emission is no longer cheaper by the machine's doing. The target, twice, and the allocations stand in the
+/// bench itself, which fails by them without us.
+pub(crate) const EMISSION_CHEAPER_GATE: f64 = 1.5;
+
 /// Gatherings at once, a few first, to compare with.
 pub(crate) const GATHERS_AT_ONCE: [usize; 3] = [100, 500, 2_000];
 /// Peak heap per gathering with the most at once, of that with the fewest: flat, but for tables that double.

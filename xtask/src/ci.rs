@@ -1,21 +1,39 @@
 //! `ci`: everything a change has to pass, one step after the other, with the time each took.
 
+mod beyond;
+
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Failure, Options, bounds, python, table};
+use crate::{Failure, Options, bounds, lab, python, root, table, workspace};
 
-/// A step: its name, the program with its arguments, and what to set for it.
+/// A step: its name, what it does, and what to set for it.
 struct Step {
     name: &'static str,
-    arguments: Vec<String>,
+    does: Does,
     environment: &'static [(&'static str, &'static str)],
     /// Why it cannot run here, if it cannot.
     skip: fn() -> Option<String>,
 }
 
-fn cargo(name: &'static str, line: &str) -> Step {
-    Step { name, arguments: line.split_whitespace().map(str::to_owned).collect(), environment: &[], skip: || None }
+enum Does {
+    Cargo(String),
+    /// Runs a program that the tests with all features have built: cargo would build it again, with the features that it
+    /// has without the other crates.
+    Built(&'static str, String),
+    Ours(fn() -> Result<bool, Failure>),
+}
+
+const fn step(name: &'static str, does: Does) -> Step {
+    Step { name, does, environment: &[], skip: || None }
+}
+
+fn cargo(name: &'static str, line: impl Into<String>) -> Step {
+    step(name, Does::Cargo(line.into()))
+}
+
+fn built(name: &'static str, program: &'static str, line: impl Into<String>) -> Step {
+    step(name, Does::Built(program, line.into()))
 }
 
 fn steps() -> Vec<Step> {
@@ -29,29 +47,56 @@ fn steps() -> Vec<Step> {
             ..cargo("docs", "doc --workspace --no-deps --all-features")
         },
         cargo(TESTS, "test --workspace"),
-        cargo("tests, all features", "test --workspace --all-features"),
+        step("tests, all features", Does::Ours(beyond::run)),
         Step {
             environment: &[("MACHINE_STEPS", "1000000")],
-            ..cargo("machine, a million steps", "test -p consumer-fsm --test it steps::")
+            // every `it`, and so nothing is built again; only one has such tests
+            ..cargo("machine, a million steps", "test --workspace --all-features --test it steps::")
         },
-        cargo("example, peer connections", "run -q -p ice-gather --features responder --example peer_connection"),
+        built("example, peer connections", "examples/peer_connection", ""),
+        built("data channel", "xtask", format!("channel --cycles {}", bounds::CHANNEL_CYCLES_CI)),
+        built("interop", "xtask", "interop --quick"),
+        Step { skip: no_collector, ..built("collector", "xtask", "collector") },
+        Step { skip: no_duckdb, ..built("fleet", "xtask", "fleet --quick") },
         cargo("bench, emission", "bench -q -p otel-nat"),
         cargo("bench, counts", "xtask bench counts --compare"),
         cargo("demo", "xtask demo"),
-        cargo("leak", &format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
+        cargo("leak", format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
         cargo("slots", "xtask slots --quick"),
-        cargo("chaos", &format!("xtask chaos --seed 1 --minutes {}", bounds::CHAOS_MINUTES_CI)),
-        // with the features of the tests above, so that nothing is built again
-        cargo(
-            "data channel",
-            &format!("run -q -p xtask --all-features -- channel --cycles {}", bounds::CHANNEL_CYCLES_CI),
-        ),
-        cargo("interop", "run -q -p xtask --all-features -- interop --quick"),
-        Step { skip: no_collector, ..cargo("collector", "run -q -p xtask --all-features -- collector") },
-        Step { skip: no_duckdb, ..cargo("fleet", "run -q -p xtask --all-features -- fleet --quick") },
+        cargo("chaos", format!("xtask chaos --seed 1 --minutes {}", bounds::CHAOS_MINUTES_CI)),
+        Step { skip: lab::missing, ..cargo("lab", "xtask lab --quick") },
+        cargo("package", "xtask package --quick"),
         Step { skip: no_node, ..cargo("wasm", "xtask wasm") },
-        Step { skip: no_fuzz, ..cargo("fuzz", &format!("xtask fuzz --seconds {}", bounds::FUZZ_SECONDS)) },
+        Step { skip: no_fuzz, ..cargo("fuzz", format!("xtask fuzz --seconds {}", bounds::FUZZ_SECONDS)) },
+        step("msrv", Does::Ours(msrv)),
     ]
+}
+
+impl Step {
+    fn run(&self) -> Result<bool, Failure> {
+        let mut command = match &self.does {
+            Does::Ours(check) => return check(),
+            Does::Cargo(line) => {
+                let mut cargo = workspace::cargo();
+                cargo.args(line.split_whitespace());
+                cargo
+            }
+            Does::Built(program, line) => {
+                let mut built = Command::new(python::build_folder(&root()).join("debug").join(program));
+                built.args(line.split_whitespace());
+                built
+            }
+        };
+        Ok(command.envs(self.environment.iter().copied()).status()?.success())
+    }
+
+    fn line(&self) -> String {
+        match &self.does {
+            Does::Cargo(line) => format!("cargo {line}"),
+            Does::Built(program, line) => format!("{program} {line}"),
+            Does::Ours(_) => String::new(),
+        }
+    }
 }
 
 /// Whether a program runs at all.
@@ -84,13 +129,16 @@ fn no_fuzz() -> Option<String> {
 /// The test command of the README.
 const TESTS: &str = "tests";
 
-/// `--tested` says that the README's test command has passed just now: then it is not run again.
+/// `--tested` says that the README's test command has passed just now: then it is not run again. `--only` runs the steps
+/// with that in their name.
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let began = Instant::now();
+    let only: Option<String> = options.value("only")?;
+    let is_named = |step: &Step| only.as_deref().is_none_or(|part| step.name.contains(part));
     let mut rows = Vec::new();
     let mut passed = true;
-    for step in steps() {
-        println!("\n== {}: cargo {}", step.name, step.arguments.join(" "));
+    for step in steps().into_iter().filter(is_named) {
+        println!("\n== {}: {}", step.name, step.line());
         let started = Instant::now();
         let tested = (options.is("tested") && step.name == TESTS).then(|| "it has passed just now".to_owned());
         if let Some(reason) = tested.or_else(step.skip) {
@@ -98,18 +146,10 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
             rows.push(vec![step.name.into(), "-".into(), format!("skipped: {reason}")]);
             continue;
         }
-        let status = Command::new("cargo").args(&step.arguments).envs(step.environment.iter().copied()).status()?;
-        passed &= status.success();
-        rows.push(row(step.name, status.success(), started));
+        let is_good = step.run()?;
+        passed &= is_good;
+        rows.push(row(step.name, is_good, started));
     }
-    println!("\n== msrv: no dependency wants a newer Rust than we promise");
-    let started = Instant::now();
-    let msrv = msrv()?;
-    println!("{}", msrv.1);
-    passed &= msrv.0;
-    rows.push(row("msrv", msrv.0, started));
-    println!("skipped: a build with the promised Rust itself, where only one toolchain is installed");
-
     rows.push(row("in all", passed, began));
     println!("\n{}", table::render(&["step", "s", ""], &rows));
     Ok(passed)
@@ -121,8 +161,8 @@ fn row(name: &str, passed: bool, started: Instant) -> Vec<String> {
 }
 
 /// Compares the promised Rust version with those that the locked dependencies ask for.
-fn msrv() -> Result<(bool, String), Failure> {
-    let output = Command::new("cargo").args(["metadata", "--format-version", "1", "--locked"]).output()?;
+fn msrv() -> Result<bool, Failure> {
+    let output = workspace::cargo().args(["metadata", "--format-version", "1", "--locked"]).output()?;
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     let version = |package: &serde_json::Value| -> (u32, u32) {
         let mut numbers = package["rust_version"].as_str().unwrap_or("0").split('.').map(|n| n.parse().unwrap_or(0));
@@ -131,6 +171,7 @@ fn msrv() -> Result<(bool, String), Failure> {
     let packages = metadata["packages"].as_array().ok_or("cargo metadata names no packages")?;
     let ours = packages.iter().find(|p| p["name"] == "ice-gather").map(version).ok_or("ice-gather is missing")?;
     let newer: Vec<&str> = packages.iter().filter(|p| version(p) > ours).filter_map(|p| p["name"].as_str()).collect();
-    let text = format!("promised: {}.{}; asking for more: {newer:?}", ours.0, ours.1);
-    Ok((newer.is_empty(), text))
+    println!("promised: {}.{}; asking for more: {newer:?}", ours.0, ours.1);
+    println!("skipped: a build with the promised Rust itself, where only one toolchain is installed");
+    Ok(newer.is_empty())
 }

@@ -80,6 +80,11 @@ struct Row {
     faults: Vec<String>,
 }
 
+/// Why there can be no lab here, if there cannot.
+pub(crate) fn missing() -> Option<String> {
+    tools::check().err()
+}
+
 /// Whether every verdict is the truth, and none is missing that could be had.
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     if options.is("install") {

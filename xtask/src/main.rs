@@ -74,7 +74,7 @@ const COMMANDS: &[Command] = &[
         "bench",
         bench::run,
         "[PART] [--save] [--compare] [--json]",
-        "gather, path, peer, scale: beside stock webrtc-ice; counts: against a baseline",
+        "what it costs beside others: gather, path, peer, scale, criterion, counts; one report with plots",
     ),
     command(
         "lab",
@@ -109,9 +109,14 @@ const COMMANDS: &[Command] = &[
         "attempts while everything that can fail does; a seed replays them",
     ),
     command("wasm", wasm::run, "", "the judge and the telemetry as WebAssembly, under Node"),
-    command("package", package::run, "[--json]", "what a release has to pass: archives, licences, each crate alone"),
+    command(
+        "package",
+        package::run,
+        "[--quick] [--json]",
+        "what a release has to pass: archives, licences, each crate alone",
+    ),
     command("tidy", tidy::run, "[--json]", "what the project says of itself is so; each complaint names the mend"),
-    command("ci", ci::run, "[--tested]", "everything a change has to pass"),
+    command("ci", ci::run, "[--tested] [--only STEP]", "everything a change has to pass"),
     command("help", help, "", "this list"),
 ];
 
@@ -187,6 +192,10 @@ mod lab {
         false
     }
 
+    pub(crate) fn missing() -> Option<String> {
+        Some("the lab needs Linux".into())
+    }
+
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
         Err("skipped: the lab needs Linux".into())
     }
@@ -195,7 +204,7 @@ mod lab {
 /// Builds this program with one of its features, and hands the command on to it.
 #[cfg(not(all(feature = "channel", feature = "collector")))]
 fn with_feature(feature: &str) -> Result<bool, Failure> {
-    let status = std::process::Command::new("cargo")
+    let status = workspace::cargo()
         .args(["run", "--quiet", "--release", "--package", "xtask", "--features", feature, "--"])
         .args(std::env::args_os().skip(1))
         .status()?;

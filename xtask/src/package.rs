@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     report.all("licences", || licences(&root));
     report.all("semver", || semver(&root));
     // the archives are needed from here on
-    if report.passed() {
+    if report.passed() && !options.is("quick") {
         let alone = Alone::unpack(&root, &libraries)?;
         for library in &libraries {
             report.each("alone, default features", library, || alone.cargo(library, None, &["build"]));
@@ -126,7 +126,7 @@ impl Report {
 /// `cargo package` for all at once: it resolves what they want of each other among themselves, for nothing of it need be
 /// published yet. Each is built below, from its archive.
 fn archives(root: &Path, libraries: &[Crate]) -> Outcome {
-    let mut package = Command::new("cargo");
+    let mut package = workspace::cargo();
     package.current_dir(root).args(["package", "--workspace", "--no-verify", "--quiet", "--allow-dirty"]);
     for other in workspace::crates(root)?.iter().filter(|other| !other.is_published()) {
         package.args(["--exclude", &other.name]);
@@ -148,10 +148,10 @@ fn archive(root: &Path, library: &Crate) -> PathBuf {
 /// Licences, doubles and sources of every dependency by `deny.toml`. Advisories need a database from the network: they are
 /// a run of `cargo deny check advisories` away.
 fn licences(root: &Path) -> Outcome {
-    if output(Command::new("cargo").args(["deny", "--version"])).is_err() {
+    if output(workspace::cargo().args(["deny", "--version"])).is_err() {
         return skipped("there is no cargo-deny; `cargo install --locked cargo-deny` brings it");
     }
-    let mut deny = Command::new("cargo");
+    let mut deny = workspace::cargo();
     deny.current_dir(root).args(["deny", "--all-features", "check", "--hide-inclusion-graph"]);
     deny.args(["licenses", "bans", "sources"]);
     succeed(deny)?;
@@ -162,10 +162,10 @@ fn licences(root: &Path) -> Outcome {
 fn semver(root: &Path) -> Outcome {
     let tag = output(Command::new("git").current_dir(root).args(["describe", "--tags", "--abbrev=0", "--match", "v*"]));
     let Ok(tag) = tag else { return skipped("no tag yet") };
-    if output(Command::new("cargo").args(["semver-checks", "--version"])).is_err() {
+    if output(workspace::cargo().args(["semver-checks", "--version"])).is_err() {
         return skipped("there is no cargo-semver-checks; `cargo install --locked cargo-semver-checks` brings it");
     }
-    let mut checks = Command::new("cargo");
+    let mut checks = workspace::cargo();
     checks.current_dir(root).args(["semver-checks", "--workspace", "--exclude", "xtask", "--baseline-rev", tag.trim()]);
     succeed(checks)?;
     passed(format!("against {}", tag.trim()))
@@ -202,7 +202,7 @@ impl Alone {
     }
 
     fn command(&self, library: &Crate, toolchain: Option<&str>, arguments: &[&str]) -> Command {
-        let mut cargo = Command::new("cargo");
+        let mut cargo = workspace::cargo();
         // the toolchain that runs xtask must not decide for another
         if let Some(toolchain) = toolchain {
             cargo.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").arg(format!("+{toolchain}"));

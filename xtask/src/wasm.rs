@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Failure, Options, root};
+use crate::{Failure, Options, root, workspace};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -25,7 +25,7 @@ fn build_and_run(root: &Path) -> Result<(), String> {
         println!("{name}:");
         let folder = root.join(name).join("wasm");
         let target_dir = folder.join("target");
-        let mut build = Command::new(if distribution { "/usr/bin/cargo" } else { "cargo" });
+        let mut build = if distribution { Command::new("/usr/bin/cargo") } else { workspace::cargo() };
         build.current_dir(&folder).env("CARGO_TARGET_DIR", &target_dir).args([
             "build",
             "--release",

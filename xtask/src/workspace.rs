@@ -1,4 +1,4 @@
-//! The crates of this workspace, as `cargo metadata` tells them.
+//! The crates of this workspace, as `cargo metadata` tells them, and cargo itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -81,6 +81,19 @@ impl Crate {
     }
 }
 
+/// `cargo` as a person runs it. What the cargo that started us told us of xtask stays here: `ring` is built anew whenever
+/// that differs, and so would be all that stands on it.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}
+
 /// Every crate of the workspace at `root`, in the order of their names.
 pub(crate) fn crates(root: &Path) -> Result<Vec<Crate>, Failure> {
     metadata(root, &["--no-deps"])
@@ -101,8 +114,7 @@ fn metadata(root: &Path, more: &[&str]) -> Result<Vec<Crate>, Failure> {
     struct Answer {
         packages: Vec<Crate>,
     }
-    let output =
-        Command::new("cargo").current_dir(root).args(["metadata", "--format-version", "1"]).args(more).output()?;
+    let output = cargo().current_dir(root).args(["metadata", "--format-version", "1"]).args(more).output()?;
     if !output.status.success() {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)).into());
     }

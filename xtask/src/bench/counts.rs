@@ -1,51 +1,31 @@
 //! What can be counted, and so compared across machines: allocations, packets, sockets, instructions.
 
-use std::collections::BTreeMap;
-use std::process::Command;
-
 use ice_gather::responder::Responder;
 use ice_gather::{Base, BindConfig, GatherConfig};
 use nat_summary::{Candidate, Evidence};
 use otel_nat::Telemetry;
 
-use super::allocations;
+use super::baseline::{Counts, worse};
+use super::plot::{self, Plot, Scale};
+use super::progress::Progress;
+use super::{Section, Target, allocations};
 use crate::spans::Spans;
-use crate::{Failure, Options, bounds, peers, root, table};
+use crate::{Failure, bounds, peers, root, workspace};
 
 /// So many of each are counted; the median stands for them.
 const TIMES: usize = 51;
-
-/// Counts by name.
-type Counts = BTreeMap<String, u64>;
 
 const DESCRIPTION: &str = "\
     a=candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host\r\n\
     a=candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000\r\n\
     a=candidate:3 1 udp 1694498815 203.0.113.7 50001 typ srflx raddr 192.168.1.5 rport 50000\r\n";
 
-/// Counts, and with `--save` makes them the baseline, with `--compare` fails where one is worse than the baseline's.
-pub(super) async fn run(options: &Options) -> Result<bool, Failure> {
+/// Counts, beside the baseline's; where it `compares`, one that is worse fails.
+pub(super) async fn run(baseline: &Counts, compares: bool) -> Result<Section, Failure> {
     let counts = count().await?;
-    let file = root().join("xtask").join("bench-baseline.json");
-    if options.is("save") {
-        std::fs::write(&file, format!("{:#}\n", serde_json::json!(counts)))?;
-    }
-    let baseline: Option<Counts> = match std::fs::read_to_string(&file) {
-        Ok(text) => Some(serde_json::from_str(&text)?),
-        Err(_) if options.is("compare") => return Err("no baseline yet: `cargo xtask bench counts --save`".into()),
-        Err(_) => None,
-    };
-    let worse: Vec<&str> = baseline.as_ref().map(|baseline| worse(&counts, baseline)).unwrap_or_default();
-    let passed = worse.is_empty() || !options.is("compare");
-    if options.is("json") {
-        println!(
-            "{:#}",
-            serde_json::json!({ "passed": passed, "counts": counts, "baseline": baseline, "worse": worse })
-        );
-        return Ok(passed);
-    }
+    let worse = worse(&counts, baseline);
     let row = |(what, count): (&String, &u64)| {
-        let before = baseline.as_ref().and_then(|baseline| baseline.get(what));
+        let before = baseline.get(what);
         let verdict = match before {
             None => "new",
             Some(_) if worse.contains(&what.as_str()) => "WORSE",
@@ -54,21 +34,39 @@ pub(super) async fn run(options: &Options) -> Result<bool, Failure> {
         };
         vec![what.clone(), before.map_or_else(|| "-".to_owned(), u64::to_string), count.to_string(), verdict.to_owned()]
     };
-    println!("{}", table::render(&["count", "baseline", "now", ""], &counts.iter().map(row).collect::<Vec<_>>()));
-    for gone in baseline.iter().flat_map(Counts::keys).filter(|what| !counts.contains_key(*what)) {
-        println!("skipped: {gone}, for it cannot be counted here");
-    }
-    let page = super::report::write(&root(), &counts, baseline.as_ref())?;
-    println!("report: {}", page.display());
-    Ok(passed)
+    let gone = baseline.keys().filter(|what| !counts.contains_key(*what));
+    let target = Target::count(
+        "counts worse than the baseline's",
+        format!("none by more than {:.0} %", (bounds::COUNT_TOLERANCE - 1.0) * 100.0),
+        format!("{} of {}", worse.len(), counts.len()),
+        worse.is_empty(),
+    );
+    Ok(Section {
+        figures: serde_json::json!({ "counts": counts, "worse": worse }),
+        tables: vec![(vec!["count", "baseline", "now", ""], counts.iter().map(row).collect())],
+        plots: vec![plot(&counts)],
+        notes: gone.map(|what| format!("skipped: {what}, for it cannot be counted here")).collect(),
+        targets: vec![Target { gates: compares, ..target }],
+        counts,
+    })
 }
 
-/// Those that are worse by more than what a compiler or a queue may change.
-fn worse<'a>(counts: &'a Counts, baseline: &Counts) -> Vec<&'a str> {
-    let is_worse = |(what, count): &(&String, &u64)| {
-        baseline.get(*what).is_some_and(|before| **count as f64 > *before as f64 * bounds::COUNT_TOLERANCE)
+/// On a scale of powers of ten: counts of different things share nothing else.
+fn plot(counts: &Counts) -> Plot {
+    let row = |(what, count): (&String, &u64)| plot::Row {
+        label: what.clone(),
+        figure: *count as f64,
+        spread: None,
+        is_ours: !what.contains("hash maps"),
+        text: count.to_string(),
     };
-    counts.iter().filter(is_worse).map(|(what, _)| what.as_str()).collect()
+    Plot {
+        title: "Counts",
+        axis: "how many, each line ten times the one before; less is better",
+        scale: Scale::Powers,
+        rows: counts.iter().map(row).collect(),
+        lines: Vec::new(),
+    }
 }
 
 async fn count() -> Result<Counts, Failure> {
@@ -131,7 +129,8 @@ async fn gathering(counts: &mut Counts) -> Result<(), Failure> {
 
 /// The judge's, by callgrind; none where there is no valgrind.
 fn instructions() -> Result<Counts, Failure> {
-    let output = Command::new("cargo")
+    let _progress = Progress::of("instructions, by callgrind");
+    let output = workspace::cargo()
         .args(["bench", "--quiet", "--package", "nat-summary", "--bench", "instructions"])
         .current_dir(root())
         .output()?;
@@ -144,19 +143,4 @@ fn instructions() -> Result<Counts, Failure> {
         Some((format!("{what}: instructions"), count.parse().ok()?))
     };
     Ok(text.lines().filter_map(read).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_count_is_worse_beyond_the_tolerance_and_only_then() {
-        let counts = |n: u64| Counts::from([("a".to_owned(), n)]);
-        assert!(worse(&counts(100), &counts(100)).is_empty());
-        assert!(worse(&counts(90), &counts(100)).is_empty());
-        assert_eq!(worse(&counts(110), &counts(100)), ["a"]);
-        assert_eq!(worse(&counts(1), &counts(0)), ["a"], "none is none");
-        assert!(worse(&counts(1), &Counts::new()).is_empty(), "what is new has nothing to be worse than");
-    }
 }

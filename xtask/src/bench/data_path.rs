@@ -10,8 +10,10 @@ use serde::Serialize;
 use tokio::net::UdpSocket;
 use webrtc_util::Conn;
 
-use super::{Spread, Target, allocations, pass, show};
-use crate::{Failure, bounds, peers, stock, table};
+use super::plot::{self, Plot, Scale};
+use super::progress::Progress;
+use super::{Good, Section, Spread, Target, allocations, times};
+use crate::{Failure, bounds, peers, stock};
 
 /// A full datagram of a data channel. Its first byte tells it from STUN.
 pub(super) const DATAGRAM: [u8; 1_200] = [0x80; 1_200];
@@ -24,7 +26,7 @@ const PAIR_BURSTS_PER_ROUND: usize = 20;
 const SETTLED: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Serialize)]
-pub(crate) struct DataPath {
+struct DataPath {
     rows: Vec<Row>,
     /// What the base hands on, of a bare socket's datagrams per second.
     of_bare_socket: Spread,
@@ -84,19 +86,55 @@ impl Run {
     }
 }
 
-pub(crate) async fn run(json: bool) -> Result<bool, Failure> {
+pub(super) async fn run() -> Result<Section, Failure> {
     let data_path = measure().await?;
-    let targets = data_path.judge();
-    let passed = pass(&targets);
-    if json {
-        println!("{:#}", serde_json::json!({ "passed": passed, "data_path": data_path, "targets": targets }));
-    } else {
-        println!("{}\n{}", data_path.show(), show(&targets));
-    }
-    Ok(passed)
+    let ratios = [
+        ("data path: base, of a bare tokio socket", data_path.of_bare_socket),
+        ("data path: base, of stock's reading end", data_path.of_stock_end),
+        ("data path: our pair, of a stock pair", data_path.of_stock_pair),
+    ];
+    let added = |what, figure: f64| Target::count(what, 0, format!("{figure:.4}"), figure < bounds::ALLOCATIONS_ADDED);
+    let (good, gate) = (Good::AtLeast(bounds::DATA_PATH), Good::AtLeast(bounds::DATA_PATH_GATE));
+    let mut targets: Vec<_> = ratios.map(|(what, spread)| Target::ratio(what, spread, good, gate)).into();
+    targets.extend([
+        added("allocations added per datagram, base", data_path.added_by_base),
+        added("allocations added per datagram, reading end", data_path.added_by_end),
+        added("allocations added per datagram, pair", data_path.added_by_pair),
+    ]);
+    let heads = vec!["data path, 1,200 bytes", "datagrams/s p10", "median", "p90", "allocations/datagram"];
+    let cells = |row: &Row| {
+        let mut cells = vec![row.path.to_owned()];
+        cells.extend(rates(row.datagrams_per_second));
+        cells.push(format!("{:.3}", row.allocations_per_datagram));
+        cells
+    };
+    Ok(Section {
+        figures: serde_json::json!(data_path),
+        tables: vec![(heads, data_path.rows.iter().map(cells).collect())],
+        plots: vec![plot_of_ratios("Datagrams per second, of what it is compared with", &ratios, bounds::DATA_PATH)],
+        targets,
+        ..Section::default()
+    })
 }
 
-pub(crate) async fn measure() -> Result<DataPath, Failure> {
+/// As they are told.
+pub(super) fn rates(Spread { p10, median, p90, .. }: Spread) -> [String; 3] {
+    [p10, median, p90].map(|rate| format!("{rate:.0}"))
+}
+
+/// Each as a point, with a line where both would be equal and one where the bound lies.
+pub(super) fn plot_of_ratios(title: &'static str, ratios: &[(&'static str, Spread)], bound: f64) -> Plot {
+    let row = |(what, spread): &(&str, Spread)| plot::Row::new(*what, *spread, true, times(spread.median));
+    Plot {
+        title,
+        axis: "ratio, with the middle 80 % of it; the lines: the bound, and 1 (both the same); more is better",
+        scale: Scale::Ratio,
+        rows: ratios.iter().map(row).collect(),
+        lines: vec![bound, 1.0],
+    }
+}
+
+async fn measure() -> Result<DataPath, Failure> {
     // on one thread: where a scheduler puts tasks is nothing of theirs
     let (ends, pairs) = tokio::task::spawn_blocking(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -173,7 +211,9 @@ async fn reading_ends() -> Result<[Run; 4], Failure> {
     ];
     let mut rounds = Rounds::<4>::default();
     let mut buffer = [0; 8_192];
+    let mut progress = Progress::of("reading ends, rounds");
     for round in 0..=ROUNDS {
+        progress.at(round, ROUNDS);
         for _ in 0..BURSTS_PER_ROUND {
             for place in in_turn::<4>(round) {
                 let end = &ends[place];
@@ -282,7 +322,9 @@ async fn pairs() -> Result<[Run; 2], Failure> {
     tokio::time::sleep(SETTLED).await;
     let mut rounds = Rounds::<2>::default();
     let mut buffer = [0; 8_192];
+    let mut progress = Progress::of("connected pairs, rounds");
     for round in 0..=ROUNDS {
+        progress.at(round, ROUNDS);
         for _ in 0..PAIR_BURSTS_PER_ROUND {
             for place in in_turn::<2>(round) {
                 let pair = &pairs[place];
@@ -301,40 +343,4 @@ async fn pairs() -> Result<[Run; 2], Failure> {
         }
     }
     Ok(rounds.runs)
-}
-
-impl DataPath {
-    pub(crate) fn judge(&self) -> Vec<Target> {
-        let ratio = |what, spread: Spread| {
-            Target::time(
-                what,
-                format!(">= {} x", bounds::DATA_PATH),
-                format!("{:.3} x ({:.3} to {:.3})", spread.median, spread.p10, spread.p90),
-                spread.median >= bounds::DATA_PATH,
-                spread.median < bounds::DATA_PATH_GATE,
-            )
-        };
-        let added =
-            |what, figure: f64| Target::count(what, 0, format!("{figure:.4}"), figure < bounds::ALLOCATIONS_ADDED);
-        vec![
-            ratio("data path: base, of a bare tokio socket", self.of_bare_socket),
-            ratio("data path: base, of stock's reading end", self.of_stock_end),
-            ratio("data path: our pair, of a stock pair", self.of_stock_pair),
-            added("allocations added per datagram, base", self.added_by_base),
-            added("allocations added per datagram, reading end", self.added_by_end),
-            added("allocations added per datagram, pair", self.added_by_pair),
-        ]
-    }
-
-    pub(crate) fn show(&self) -> String {
-        let heads = ["data path, 1,200 bytes", "datagrams/s p10", "median", "p90", "allocations/datagram"];
-        let cells = |row: &Row| {
-            let Spread { p10, median, p90, .. } = row.datagrams_per_second;
-            let mut cells = vec![row.path.to_owned()];
-            cells.extend([p10, median, p90].map(|rate| format!("{rate:.0}")));
-            cells.push(format!("{:.3}", row.allocations_per_datagram));
-            cells
-        };
-        table::render(&heads, &self.rows.iter().map(cells).collect::<Vec<_>>())
-    }
 }

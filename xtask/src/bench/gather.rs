@@ -10,8 +10,10 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::delayed::{Delayed, Path};
-use super::{Spread, Target, data_path, live_bytes, pass, show};
-use crate::{Failure, bounds, stock, table};
+use super::plot::{self, Plot, Scale};
+use super::progress::Progress;
+use super::{Good, Section, Spread, Target, live_bytes};
+use crate::{Failure, bounds, stock};
 
 const SERVERS: u8 = 5;
 const ROUND_TRIP: Duration = Duration::from_millis(20);
@@ -66,6 +68,9 @@ struct Row {
     gatherer: Gatherer,
     gathers: usize,
     milliseconds: Spread,
+    /// The same, one by one.
+    #[serde(skip)]
+    each: Vec<f64>,
     /// Gatherings whose mapping is known at the end; stock gives none to judge by.
     decided: Option<usize>,
     decided_in_time: Option<usize>,
@@ -90,31 +95,21 @@ enum Held {
     Stock(stock::Gathered),
 }
 
-pub(crate) async fn run(json: bool) -> Result<bool, Failure> {
-    let mut rows = Vec::new();
-    let mut targets = Vec::new();
+pub(super) async fn run() -> Result<Section, Failure> {
+    let (mut rows, mut targets) = (Vec::new(), Vec::new());
     for (number, case) in (0..).zip(&CASES) {
-        if !json {
-            eprintln!("{} ...", case.name);
-        }
         let path = Path { round_trip: ROUND_TRIP, loss: case.loss, is_dead: false, seed: 1_000 * number };
         let servers = Delayed::cohort(SERVERS, case.dead, path)?;
         rows.extend(measure(case, &servers, &mut targets).await?);
     }
     targets.extend(judge(&rows)?);
-    if !json {
-        eprintln!("data path ...");
-    }
-    let data_path = data_path::measure().await?;
-    targets.extend(data_path.judge());
-    let passed = pass(&targets);
-    if json {
-        let all = serde_json::json!({ "passed": passed, "gather": rows, "data_path": data_path, "targets": targets });
-        println!("{all:#}");
-    } else {
-        println!("{}\n{}\n{}", show_rows(&rows), data_path.show(), show(&targets));
-    }
-    Ok(passed)
+    Ok(Section {
+        figures: serde_json::json!(rows),
+        tables: vec![table(&rows)],
+        plots: vec![plot(&rows)],
+        targets,
+        ..Section::default()
+    })
 }
 
 async fn measure(case: &Case, servers: &[Delayed], targets: &mut Vec<Target>) -> Result<Vec<Row>, Failure> {
@@ -129,7 +124,10 @@ async fn measure(case: &Case, servers: &[Delayed], targets: &mut Vec<Target>) ->
     let mut packets = vec![0; case.gathers.len()];
     // in turns, so that both see the same machine; those that mostly wait, many at once
     let most = case.gathers.iter().map(|(_, gathers)| *gathers).max().unwrap_or(0);
+    let all = case.gathers.iter().map(|(_, gathers)| gathers).sum();
+    let mut progress = Progress::of(case.name);
     for turn in 0..most {
+        progress.at(samples.iter().map(Vec::len).sum(), all);
         for (place, (gatherer, gathers)) in case.gathers.iter().enumerate() {
             let waits = !is_lossless || (*gatherer == Gatherer::Stock && case.dead > 0);
             let size = if waits { AT_ONCE.min(*gathers) } else { 1 };
@@ -154,11 +152,13 @@ async fn measure(case: &Case, servers: &[Delayed], targets: &mut Vec<Target>) ->
         let heap_bytes = heap_of(*gatherer, &addresses).await?;
         let in_time = |s: &&Sample| s.decided == Some(true) && s.elapsed <= bounds::DECIDED_WITHIN;
         let is_judged = samples.iter().all(|s| s.decided.is_some());
+        let each: Vec<_> = samples.iter().map(|s| s.elapsed.as_secs_f64() * 1e3).collect();
         rows.push(Row {
             case: case.name,
             gatherer: *gatherer,
             gathers: *gathers,
-            milliseconds: Spread::of(samples.iter().map(|s| s.elapsed.as_secs_f64() * 1e3).collect()),
+            milliseconds: Spread::of(each.clone()),
+            each,
             decided: is_judged.then(|| samples.iter().filter(|s| s.decided == Some(true)).count()),
             decided_in_time: is_judged.then(|| samples.iter().filter(in_time).count()),
             answers_lost: samples.iter().map(|s| live - s.answered.min(live)).sum(),
@@ -265,25 +265,24 @@ fn judge(rows: &[Row]) -> Result<Vec<Target>, Failure> {
     };
     let [live, dead, lossy] = [0, 1, 2].map(|case| row(case, Gatherer::Ours));
     let (live, dead, lossy) = (live?, dead?, lossy?);
-    let slower = live.milliseconds.median / row(0, Gatherer::Stock)?.milliseconds.median;
-    let faster = row(1, Gatherer::Stock)?.milliseconds.median / dead.milliseconds.median;
+    // in turns, one after the other; of the second case, stock gathers many at once
+    let slower = Spread::of_pairs(&live.each, &row(0, Gatherer::Stock)?.each);
+    let faster = Spread::of_any(&row(1, Gatherer::Stock)?.each, &dead.each);
     let in_time = lossy.decided_in_time.unwrap_or(0);
     let per_server = |row: &Row| row.packets as f64 / (row.gathers * usize::from(SERVERS)) as f64;
     let decided = |row: &Row| row.decided == Some(row.gathers);
     Ok(vec![
-        Target::time(
+        Target::ratio(
             "5 live: time, of stock's",
-            format!("<= {} x", bounds::ALL_LIVE),
-            format!("{slower:.3} x"),
-            slower <= bounds::ALL_LIVE,
-            slower > bounds::ALL_LIVE_GATE,
+            slower,
+            Good::AtMost(bounds::ALL_LIVE),
+            Good::AtMost(bounds::ALL_LIVE_GATE),
         ),
-        Target::time(
+        Target::ratio(
             "1 of 5 dead: faster than stock",
-            format!(">= {} x", bounds::ONE_DEAD),
-            format!("{faster:.1} x"),
-            faster >= bounds::ONE_DEAD,
-            faster < bounds::ONE_DEAD_GATE,
+            faster,
+            Good::AtLeast(bounds::ONE_DEAD),
+            Good::AtLeast(bounds::ONE_DEAD_GATE),
         ),
         Target::count(
             "30 % loss: decided within 1 s",
@@ -318,8 +317,8 @@ fn judge(rows: &[Row]) -> Result<Vec<Target>, Failure> {
     ])
 }
 
-fn show_rows(rows: &[Row]) -> String {
-    let heads = [
+fn table(rows: &[Row]) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let heads = vec![
         "case",
         "gatherer",
         "gathers",
@@ -349,5 +348,20 @@ fn show_rows(rows: &[Row]) -> String {
         ]);
         cells
     };
-    table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+    (heads, rows.iter().map(cells).collect())
+}
+
+fn plot(rows: &[Row]) -> Plot {
+    let bar = |row: &Row| {
+        let label = format!("{}: {}", row.case, row.gatherer.name());
+        let text = format!("{:.1} ms", row.milliseconds.median);
+        plot::Row::new(label, row.milliseconds, row.gatherer != Gatherer::Stock, text)
+    };
+    Plot {
+        title: "Time until the gathering is complete",
+        axis: "milliseconds, each line ten times the one before; less is better",
+        scale: Scale::Powers,
+        rows: rows.iter().map(bar).collect(),
+        lines: Vec::new(),
+    }
 }

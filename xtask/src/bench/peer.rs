@@ -10,9 +10,10 @@ use serde::Serialize;
 use stun::integrity::MessageIntegrity;
 use stun::message::{BINDING_REQUEST, Message, Setter};
 
-use super::data_path::{BURST, DATAGRAM, ROUNDS, Rounds, Run, in_turn};
-use super::{Spread, Target, pass, show};
-use crate::{Failure, bounds, table};
+use super::data_path::{BURST, DATAGRAM, ROUNDS, Rounds, Run, in_turn, plot_of_ratios, rates};
+use super::progress::Progress;
+use super::{Good, Section, Spread, Target};
+use crate::{Failure, bounds};
 
 /// Bursts to one with a check in it; 512 datagrams.
 const BURSTS_PER_CHECK: usize = 8;
@@ -51,53 +52,43 @@ struct Row {
     allocations_per_datagram: f64,
 }
 
-pub(super) async fn run(json: bool) -> Result<bool, Failure> {
+pub(super) async fn run() -> Result<Section, Failure> {
     // on one thread: where a scheduler puts tasks is nothing of theirs
     let reading = tokio::task::spawn_blocking(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(measure())
     })
     .await??;
-    let ratio = |what, spread: Spread, target, gate| {
-        Target::time(
-            what,
-            format!(">= {target} x"),
-            format!("{:.3} x ({:.3} to {:.3})", spread.median, spread.p10, spread.p90),
-            spread.median >= target,
-            spread.median < gate,
-        )
-    };
-    let targets = [
-        ratio("data only, of the base without", reading.data, bounds::PEER_READER, bounds::PEER_READER_GATE),
-        ratio(
-            "one check in 512, of the base without",
-            reading.one_check,
-            bounds::PEER_READER,
-            bounds::PEER_READER_GATE,
-        ),
-        Target::count(
-            "allocations per check",
-            0,
-            format!("{:.4}", reading.allocations_per_check),
-            reading.allocations_per_check < bounds::ALLOCATIONS_ADDED,
-        ),
+    let ratios = [
+        ("data only, of the base without", reading.data),
+        ("one check in 512, of the base without", reading.one_check),
     ];
-    let passed = pass(&targets);
-    if json {
-        println!("{:#}", serde_json::json!({ "passed": passed, "peer": reading, "targets": targets }));
-        return Ok(passed);
-    }
-    let heads = ["read by the agent", "peer's checks", "datagrams/s p10", "median", "p90", "allocations/datagram"];
+    let (good, gate) = (Good::AtLeast(bounds::PEER_READER), Good::AtLeast(bounds::PEER_READER_GATE));
+    let mut targets: Vec<_> = ratios.map(|(what, spread)| Target::ratio(what, spread, good, gate)).into();
+    targets.push(Target::count(
+        "allocations per check",
+        0,
+        format!("{:.4}", reading.allocations_per_check),
+        reading.allocations_per_check < bounds::ALLOCATIONS_ADDED,
+    ));
+    let heads = vec!["read by the agent", "peer's checks", "datagrams/s p10", "median", "p90", "allocations/datagram"];
     let cells = |row: &Row| {
-        let Spread { p10, median, p90, .. } = row.datagrams_per_second;
         let mut cells = vec![row.burst.to_owned(), if row.reads { "read" } else { "passed on" }.to_owned()];
-        cells.extend([p10, median, p90].map(|rate| format!("{rate:.0}")));
+        cells.extend(rates(row.datagrams_per_second));
         cells.push(format!("{:.3}", row.allocations_per_datagram));
         cells
     };
-    let rows: Vec<_> = reading.rows.iter().map(cells).collect();
-    println!("{}\n{}", table::render(&heads, &rows), show(&targets));
-    Ok(passed)
+    Ok(Section {
+        tables: vec![(heads, reading.rows.iter().map(cells).collect())],
+        plots: vec![plot_of_ratios("Datagrams per second with the reader, of without", &ratios, bounds::PEER_READER)],
+        targets,
+        notes: vec![format!(
+            "Where all datagrams are checks, which no connection has: {} of the base without.",
+            reading.checks.times()
+        )],
+        figures: serde_json::json!(reading),
+        ..Section::default()
+    })
 }
 
 /// One base that is read both ways, by turns, so that nothing else differs.
@@ -114,7 +105,9 @@ async fn measure() -> Result<Reading, Failure> {
 
     let mut rounds = Rounds::<6>::default();
     let mut buffer = [0; 8_192];
+    let mut progress = Progress::of("a base read both ways, rounds");
     for round in 0..=ROUNDS {
+        progress.at(round, ROUNDS);
         for burst in 0..BURSTS_PER_ROUND {
             for place in in_turn::<6>(round) {
                 let (mix, reads) = (MIXES[place / 2], place % 2 == 1);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use super::read;
 use crate::{Failure, bounds, workspace};
@@ -165,7 +164,7 @@ fn numbers(version: &str) -> Vec<u32> {
 
 /// Names and versions, the library itself aside. On one target, so that every machine counts the same.
 fn tree(root: &Path, library: &str, features: Option<&str>) -> Result<BTreeSet<(String, String)>, Failure> {
-    let mut command = Command::new("cargo");
+    let mut command = workspace::cargo();
     command.current_dir(root).args(["tree", "--locked", "-p", library, "-e", "normal", "--prefix", "none"]);
     command.args(["--format", "{p}", "--target", "x86_64-unknown-linux-gnu"]).args(features);
     let output = command.output()?;

@@ -1,6 +1,7 @@
 //! What becomes of a name's addresses; a resolver that gives several is nothing a test can count on.
 
 use super::*;
+use crate::config::BindConfig;
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()

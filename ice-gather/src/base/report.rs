@@ -1,0 +1,163 @@
+//! What a gathering tells of itself: plain data.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nat_summary::{CandidateKind, Evidence, Outcome, ServerId};
+
+use crate::uri::StunServer;
+
+/// What was dropped, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// Datagrams that are not STUN, before any peer could be connected.
+    pub garbage: u32,
+    /// STUN that does not decode, or is longer than any Binding answer.
+    pub malformed: u32,
+    /// Responses to no request of ours, before the agent sent any.
+    pub unknown_id: u32,
+    /// Answers from another address or port than the one asked, or on another base.
+    pub wrong_source: u32,
+    /// STUN of other kinds where none is expected.
+    pub unexpected: u32,
+    /// Binding requests whose integrity check failed.
+    pub unauthenticated: u32,
+    /// Authenticated requests from more addresses than one peer can have.
+    pub too_many_peers: u32,
+    /// Checks of the peer that came before the agent read, beyond what is kept.
+    pub early: u32,
+    /// Servers beyond [`GatherConfig::max_servers`](crate::GatherConfig::max_servers).
+    pub servers: u32,
+    /// Errors of a socket on receiving.
+    pub socket_errors: u32,
+}
+
+/// A candidate to signal to the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GatheredCandidate {
+    /// Host, server reflexive, or relayed.
+    pub kind: CandidateKind,
+    /// Its transport address.
+    pub address: SocketAddr,
+    /// The socket behind it; a relayed candidate is its own base (RFC 8445 section 5.1.1.2).
+    pub base: SocketAddr,
+    /// Priority (RFC 8445 section 5.1.2.1).
+    pub priority: u32,
+    /// Groups candidates of one kind and base.
+    pub foundation: String,
+}
+
+impl GatheredCandidate {
+    /// As the plain data that writes a candidate line. Component 1, UDP.
+    #[must_use]
+    pub fn as_candidate(&self) -> nat_summary::Candidate<'_> {
+        let related = match self.kind {
+            CandidateKind::Host => None,
+            // where the relay's socket is mapped to is nobody's business (RFC 8839 section 5.1)
+            CandidateKind::Relayed => Some(SocketAddr::from(([0, 0, 0, 0], 9))),
+            _ => Some(self.base),
+        };
+        nat_summary::Candidate {
+            foundation: &self.foundation,
+            component: 1,
+            transport: nat_summary::Transport::Udp,
+            priority: self.priority,
+            address: nat_summary::Address::Ip(self.address.ip()),
+            port: self.address.port(),
+            kind: self.kind,
+            related: related.map(|related| (nat_summary::Address::Ip(related.ip()), related.port())),
+            ..nat_summary::Candidate::default()
+        }
+    }
+}
+
+/// How one server was asked and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerReport {
+    /// Who was asked. A name that did not resolve stands as itself.
+    pub server: StunServer,
+    /// The name it was found by, if it was given by name.
+    pub name: Option<StunServer>,
+    /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer.
+    pub outcome: Outcome,
+    /// The socket the request left from.
+    pub base: Option<SocketAddr>,
+    /// XOR-MAPPED-ADDRESS of the answer.
+    pub mapped: Option<SocketAddr>,
+    /// The code of an error response (RFC 8489 section 14.8), such as 300 for Try Alternate, which is not followed: the
+    /// mapping toward a server nobody named is no mapping that was asked for. 0 if none could be read.
+    pub error_code: Option<u16>,
+    /// Time from request to answer; unknown if the request was sent more than once.
+    pub round_trip: Option<Duration>,
+    /// Packets sent to it.
+    pub sends: u8,
+}
+
+impl ServerReport {
+    /// Of a name that led to no server, or not yet.
+    pub(super) fn of_name(name: &StunServer, outcome: Outcome) -> Self {
+        Self {
+            server: name.clone(),
+            name: Some(name.clone()),
+            outcome,
+            base: None,
+            mapped: None,
+            error_code: None,
+            round_trip: None,
+            sends: 0,
+        }
+    }
+}
+
+/// How evidence names this server.
+impl From<&ServerReport> for ServerId {
+    fn from(report: &ServerReport) -> Self {
+        report.server.id()
+    }
+}
+
+/// Something new, while gathering goes on.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Progress {
+    /// A candidate to signal: the host candidates at once, reflexive ones as they are found, each once.
+    Candidate(GatheredCandidate),
+    /// A request to a server ended.
+    Server(ServerReport),
+}
+
+/// What one gathering found.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Gathering {
+    /// To be signalled: host candidates, then reflexive ones, each once.
+    pub candidates: Vec<GatheredCandidate>,
+    /// Everything observed on this base so far.
+    pub evidence: Box<Evidence>,
+    /// One entry per server asked, in the order given.
+    pub servers: Vec<ServerReport>,
+    /// Packets sent to servers by this gathering, retransmissions included.
+    pub packets_sent: u32,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Priority with the recommended preferences (RFC 8445 section 5.1.2.2): IPv6 before IPv4 costs nothing here, so both
+/// get the same local preference, as the ICE library gives them.
+pub(crate) fn candidate(
+    kind: CandidateKind,
+    address: SocketAddr,
+    base: SocketAddr,
+    foundation: u16,
+) -> GatheredCandidate {
+    let preference = match kind {
+        CandidateKind::Host => 126,
+        CandidateKind::Relayed => 0,
+        _ => 100,
+    };
+    let priority = (preference << 24) + (0xffff << 8) + 255;
+    GatheredCandidate { kind, address, base, priority, foundation: foundation.to_string() }
+}

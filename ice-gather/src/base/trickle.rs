@@ -1,0 +1,105 @@
+//! What is told while it is found (trickle ICE, RFC 8838), each thing once: to whoever gathers, and to the agent's owner.
+
+use std::net::SocketAddr;
+
+use nat_summary::{CandidateKind, Observation, Outcome};
+use tokio::sync::mpsc;
+
+use super::gather::Heard;
+use super::report::{GatheredCandidate, Progress, ServerReport, candidate};
+use super::{Inner, lock};
+use crate::agent::IceEvent;
+use crate::plan::Plan;
+use crate::uri::StunServer;
+
+/// What of a gathering's progress was told already.
+#[derive(Default)]
+pub(super) struct Told {
+    candidates: Vec<SocketAddr>,
+    /// By the number of the request.
+    requests: Vec<bool>,
+    names: Vec<StunServer>,
+}
+
+/// Who hears of the agent's events.
+pub(super) struct Listener {
+    events: mpsc::Sender<IceEvent>,
+    told: Told,
+}
+
+impl Inner {
+    /// Host candidates, then reflexive ones in the order of asking, each address once.
+    pub(super) fn candidates(&self, heard: &Heard) -> Vec<GatheredCandidate> {
+        let mut candidates: Vec<GatheredCandidate> = Vec::new();
+        for (number, host) in (1..).zip(self.lines.iter().flat_map(|line| &line.hosts)) {
+            candidates.push(candidate(CandidateKind::Host, *host, *host, number));
+        }
+        let reflexive = heard.plan.iter().flat_map(Plan::possible);
+        for (number, observation) in (100..).zip(reflexive) {
+            let Observation { base, mapped, .. } = observation;
+            if mapped.is_ipv4() == base.is_ipv4() && !candidates.iter().any(|c| c.address == mapped) {
+                candidates.push(candidate(CandidateKind::ServerReflexive, mapped, base, number));
+            }
+        }
+        #[cfg(feature = "relay")]
+        candidates.extend(self.relay.get().and_then(crate::relay::Relayed::candidate));
+        candidates
+    }
+
+    /// From now on events go there.
+    pub(crate) fn listen(&self, events: mpsc::Sender<IceEvent>) {
+        let candidates = self.candidates(&self.heard()).iter().map(|candidate| candidate.address).collect();
+        *lock(&self.listener) = Some(Listener { events, told: Told { candidates, ..Told::default() } });
+    }
+
+    /// No event goes anywhere any longer.
+    pub(crate) fn end_events(&self) {
+        *lock(&self.listener) = None;
+    }
+
+    /// Tells of `event`, if somebody listens and keeps up.
+    pub(crate) fn tell(&self, event: IceEvent) {
+        if let Some(listener) = &*lock(&self.listener) {
+            let _ = listener.events.try_send(event);
+        }
+    }
+
+    /// Tells of candidates that came after gathering had ended, or from the relay.
+    pub(super) fn tell_candidates(&self) {
+        let mut listener = lock(&self.listener);
+        let Some(Listener { events, told }) = &mut *listener else { return };
+        for candidate in self.candidates(&self.heard()) {
+            let address = candidate.address;
+            // one that does not fit is told with the next
+            if !told.candidates.contains(&address) && events.try_send(IceEvent::Candidate(candidate)).is_ok() {
+                told.candidates.push(address);
+            }
+        }
+    }
+
+    /// What is new since `told`.
+    pub(super) fn news(&self, told: &mut Told) -> Vec<Progress> {
+        let heard = self.heard();
+        let mut news = Vec::new();
+        for candidate in self.candidates(&heard) {
+            if !told.candidates.contains(&candidate.address) {
+                told.candidates.push(candidate.address);
+                news.push(Progress::Candidate(candidate));
+            }
+        }
+        let requests = heard.plan.as_ref().map_or(&[][..], Plan::requests);
+        told.requests.resize(requests.len(), false);
+        for (request, told) in requests.iter().zip(&mut told.requests) {
+            if request.outcome != Outcome::Pending && !core::mem::replace(told, true) {
+                news.push(Progress::Server(heard.report(request)));
+            }
+        }
+        for (name, outcome) in &heard.names {
+            if *outcome != Outcome::Pending && !told.names.contains(name) {
+                told.names.push(name.clone());
+                news.push(Progress::Server(ServerReport::of_name(name, *outcome)));
+            }
+        }
+        news
+    }
+}

@@ -1,0 +1,73 @@
+//! What was measured before, and saved to be compared with.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Section, Spread};
+use crate::{Failure, bounds, root};
+
+/// Counts by name.
+pub(super) type Counts = BTreeMap<String, u64>;
+
+/// Counts are the same on every machine; ratios are not, and so are shown and never judged by.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Baseline {
+    pub(super) counts: Counts,
+    pub(super) ratios: BTreeMap<String, Spread>,
+}
+
+fn file() -> PathBuf {
+    root().join("xtask").join("bench-baseline.json")
+}
+
+impl Baseline {
+    /// `None`: nothing was saved yet.
+    pub(super) fn read() -> Result<Option<Self>, Failure> {
+        match std::fs::read_to_string(file()) {
+            Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Takes over what these parts found, and keeps what the others had.
+    pub(super) fn save(mut self, sections: &[Section]) -> Result<(), Failure> {
+        for section in sections {
+            self.counts.extend(section.counts.clone());
+            let ratios = section.targets.iter().filter_map(|target| Some((target.what.clone(), target.ratio?)));
+            self.ratios.extend(ratios.map(|(what, spread)| (what, spread.rounded())));
+        }
+        std::fs::write(file(), format!("{:#}\n", serde_json::to_value(self)?))?;
+        Ok(())
+    }
+}
+
+/// Those that are worse by more than what a compiler or a queue may change.
+pub(super) fn worse<'a>(counts: &'a Counts, baseline: &Counts) -> Vec<&'a str> {
+    let is_worse = |(what, count): &(&String, &u64)| {
+        baseline.get(*what).is_some_and(|before| **count as f64 > *before as f64 * bounds::COUNT_TOLERANCE)
+    };
+    counts.iter().filter(is_worse).map(|(what, _)| what.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_worse_beyond_the_tolerance_and_only_then() {
+        let counts = |n: u64| Counts::from([("a".to_owned(), n)]);
+        assert!(worse(&counts(100), &counts(100)).is_empty());
+        assert!(worse(&counts(90), &counts(100)).is_empty());
+        assert_eq!(worse(&counts(110), &counts(100)), ["a"]);
+        assert_eq!(worse(&counts(1), &counts(0)), ["a"], "none is none");
+        assert!(worse(&counts(1), &Counts::new()).is_empty(), "what is new has nothing to be worse than");
+    }
+
+    #[test]
+    fn the_saved_one_can_be_read() {
+        let baseline = Baseline::read().unwrap().unwrap();
+        assert!(!baseline.counts.is_empty());
+    }
+}
