@@ -41,6 +41,8 @@ pub struct Consumer<S, T> {
     machine: Machine,
     rng: StdRng,
     roaming: Option<Roaming>,
+    /// An attempt ends where the service fails.
+    gives_up: bool,
     /// The host has other addresses than when the cohort was last asked.
     has_moved: bool,
     datagrams: Option<Datagrams>,
@@ -59,6 +61,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             machine: Machine::new(Timing::default()),
             rng: StdRng::from_os_rng(),
             roaming: Some(Roaming::default()),
+            gives_up: false,
             has_moved: false,
             datagrams: None,
             path: watch::Sender::new(false),
@@ -92,6 +95,12 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     #[must_use]
     pub fn with_datagrams(mut self, datagrams: Datagrams) -> Self {
         self.datagrams = Some(datagrams);
+        self
+    }
+
+    /// Attempts end where the service fails: by default an attempt goes on until the service is back.
+    pub(crate) const fn giving_up(mut self, gives_up: bool) -> Self {
+        self.gives_up = gives_up;
         self
     }
 
@@ -240,7 +249,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Event::Chosen
             }
             Ok(None) => Event::NothingHeard,
-            Err(error) => refusal(error),
+            Err(error) => refusal(error, self.gives_up),
         }
     }
 
@@ -253,7 +262,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         match self.signalling.exchange(&partner, Kind::Ice, &ice).await {
             Ok(_) => Event::Delivered,
             Err(SignalError::Gone) => Event::PartnerGone,
-            Err(error) => refusal(error),
+            Err(error) => refusal(error, false),
         }
     }
 
@@ -323,8 +332,9 @@ fn failure(from: State, event: Event) -> Option<Reason> {
     })
 }
 
-const fn refusal(error: SignalError) -> Event {
+const fn refusal(error: SignalError, gives_up: bool) -> Event {
     match error {
+        _ if gives_up => Event::GaveUp,
         SignalError::Version | SignalError::Rejected => Event::Refused,
         _ => Event::ExchangeFailed,
     }

@@ -290,6 +290,19 @@ fn servers_come_from_a_file_and_no_attempt_with_a_path_is_status_1() {
     std::fs::remove_file(file).unwrap();
 }
 
+#[test]
+fn a_service_that_is_not_there_ends_each_attempt_and_the_last_one_the_program() {
+    let started = Instant::now();
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{nowhere}/v1/signal");
+    let arguments = ["--signal", &url, "--bind", "127.0.0.1", "--stun", "127.0.0.83:9", "--attempts", "2", "--json"];
+    let mut consumer = Program::start(&arguments);
+    assert_eq!(consumer.json("failed")["reason"], "signalling");
+    assert_eq!(consumer.json("failed")["reason"], "signalling");
+    assert_eq!(consumer.ended().0, Some(1));
+    assert!(started.elapsed() >= Duration::from_secs(5), "it backs off in between: {:?}", started.elapsed());
+}
+
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_consumer")).args(arguments).output().unwrap()
 }

@@ -32,6 +32,7 @@ pub struct PeerReport {
 /// transport can see its checks.
 pub(super) fn judge(
     session: &impl Session,
+    their_summary: Option<&NatSummary>,
     theirs: Option<&Evidence>,
     failure: Option<Reason>,
 ) -> (NatSummary, Option<PeerReport>) {
@@ -46,7 +47,7 @@ pub(super) fn judge(
         rebindings: view.rebindings,
         // without a NAT there is no mapping to outlive anything
         survived: view.survived.filter(|_| summary.is_natted() == Some(true)),
-        outlook: theirs.map(|theirs| Outlook::between(&summary, &theirs.summary())),
+        outlook: their_summary.map(|theirs| Outlook::between(&summary, theirs)),
         cause: failure.and_then(|reason| explain(reason, &summary, theirs, view.checks)),
     };
     (summary, Some(report))
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn a_transport_that_cannot_see_the_checks_has_a_verdict_and_no_more() {
         let session = Rebinds(watch::Sender::new(None));
-        let (summary, report) = judge(&session, None, Some(Reason::Timeout));
+        let (summary, report) = judge(&session, None, None, Some(Reason::Timeout));
         assert_eq!((summary.nat_type(), report), (NatType::Unknown, None));
     }
 
