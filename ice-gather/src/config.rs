@@ -28,6 +28,15 @@ pub enum Bind {
 ///
 /// By default each is bound to one address. Packets of a socket on the wildcard address may leave over several
 /// interfaces, and so through several NATs; their mappings are then judged apart, and fewer servers speak for each.
+///
+/// ```
+/// use std::net::{Ipv4Addr, Ipv6Addr};
+/// use ice_gather::BindConfig;
+///
+/// // both families on loopback; another is `BindConfig::interface("eth0")`
+/// let config = BindConfig::address(Ipv4Addr::LOCALHOST.into()).and(Ipv6Addr::LOCALHOST.into());
+/// # assert_ne!(config, BindConfig::default());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct BindConfig {
@@ -118,6 +127,13 @@ pub enum Policy {
 }
 
 /// How a cohort of STUN servers is asked.
+///
+/// ```
+/// use ice_gather::{GatherConfig, Policy};
+///
+/// let mut config = GatherConfig::default();
+/// config.policy = Policy::All;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct GatherConfig {

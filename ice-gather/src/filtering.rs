@@ -42,6 +42,14 @@ pub enum Finding {
 
 impl Finding {
     /// What several servers found together: they must not contradict each other.
+    ///
+    /// ```
+    /// use ice_gather::Finding::{Known, Silent};
+    /// use nat_summary::Filtering::{AddressDependent, EndpointIndependent, Unknown};
+    ///
+    /// assert_eq!(ice_gather::Finding::agree([Known(AddressDependent), Silent]), AddressDependent);
+    /// assert_eq!(ice_gather::Finding::agree([Known(AddressDependent), Known(EndpointIndependent)]), Unknown);
+    /// ```
     #[must_use]
     pub fn agree(findings: impl IntoIterator<Item = Self>) -> Filtering {
         let mut agreed = None;
