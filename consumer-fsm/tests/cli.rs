@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const LONG: Duration = Duration::from_secs(30);
+/// Longer than a producer believes in a consumer that left without a word: 30 s, and a look or two.
+const LONG: Duration = Duration::from_secs(40);
 
 /// A running process of the program; killed with its owner.
 struct Program {

@@ -47,7 +47,7 @@ const EVENTS: usize = 64;
 /// Longest wait for the library's gathering tasks during tear-down; they end within milliseconds.
 const GATHERING_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often to look for a sign of life within the time after which there has to be one.
-const LOOKS_FOR_LIFE: u32 = 10;
+const LOOKS_FOR_LIFE: u32 = 30;
 /// And at most that often.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
