@@ -104,10 +104,19 @@ impl Base {
             }
             lines.push(Line::new(Socket::Udp(socket), bound, hosts));
         }
-        if lines.is_empty() { Err(BindError::NoAddress) } else { Ok(Self::from_lines(lines)) }
+        if lines.is_empty() {
+            return Err(BindError::NoAddress);
+        }
+        let base = Self::from_lines(lines);
+        if config.repeats_ports() {
+            lock(&base.inner.peer).distrust_port();
+        }
+        Ok(base)
     }
 
-    /// Takes any datagram carrier as the only socket: a virtual network, or a socket bound elsewhere.
+    /// Takes any datagram carrier as the only socket: a virtual network, or a socket bound elsewhere. Its port is taken
+    /// to be one that nobody used a short while ago: [`BindConfig::with_ports`] says what would be concluded from it
+    /// otherwise.
     ///
     /// # Errors
     /// [`BindError::Wildcard`] if its local address is the wildcard, [`BindError::Socket`] if it has none.
@@ -231,6 +240,11 @@ impl Inner {
                 None
             }
         }
+    }
+
+    /// Whether its port may have been another socket's a short while ago.
+    pub(crate) fn is_port_old(&self) -> bool {
+        lock(&self.peer).is_port_old()
     }
 
     /// Sends from the first socket; whether the system took it.

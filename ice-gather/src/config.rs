@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// How many dynamic ports there are (RFC 6335 section 6).
+const DYNAMIC_PORTS: u16 = 16_384;
+
 /// Which local address a socket is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -25,6 +28,15 @@ pub enum Bind {
 ///
 /// By default each is bound to one address. Packets of a socket on the wildcard address may leave over several
 /// interfaces, and so through several NATs; their mappings are then judged apart, and fewer servers speak for each.
+///
+/// ```
+/// use std::net::{Ipv4Addr, Ipv6Addr};
+/// use ice_gather::BindConfig;
+///
+/// // both families on loopback; another is `BindConfig::interface("eth0")`
+/// let config = BindConfig::address(Ipv4Addr::LOCALHOST.into()).and(Ipv6Addr::LOCALHOST.into());
+/// # assert_ne!(config, BindConfig::default());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct BindConfig {
@@ -32,7 +44,7 @@ pub struct BindConfig {
     pub ipv4: Bind,
     /// IPv6.
     pub ipv6: Bind,
-    /// First and last port to choose from, at random; any port by default.
+    /// First and last port to choose from, at random; any port by default. See [`with_ports`](Self::with_ports).
     pub ports: Option<(u16, u16)>,
 }
 
@@ -76,10 +88,28 @@ impl BindConfig {
     }
 
     /// Chooses ports from this range, both ends included.
+    ///
+    /// Among few ports a new socket soon gets one that an earlier attempt used, of this program or of the one before it,
+    /// and a NAT may still let in whom that attempt sent to. So on a range of fewer ports than there are dynamic ones
+    /// (RFC 6335 section 6: 16,384), nothing that comes in is called uninvited. It is counted as
+    /// [`PeerDropped::maybe_invited`](crate::PeerDropped::maybe_invited), and neither the peer's checks nor
+    /// [`discover_filtering`](crate::discover_filtering) take it for proof of how the NAT filters.
+    ///
+    /// ```
+    /// use ice_gather::BindConfig;
+    ///
+    /// let config = BindConfig::default().with_ports(49_152, 65_535);
+    /// assert_eq!(config.ports, Some((49_152, 65_535)));
+    /// ```
     #[must_use]
     pub const fn with_ports(mut self, first: u16, last: u16) -> Self {
         self.ports = Some((first, last));
         self
+    }
+
+    /// Whether a port is likely to come round again while a NAT still remembers what its last socket sent to.
+    pub(crate) fn repeats_ports(&self) -> bool {
+        self.ports.is_some_and(|(first, last)| last.saturating_sub(first) < DYNAMIC_PORTS - 1)
     }
 }
 
@@ -97,6 +127,13 @@ pub enum Policy {
 }
 
 /// How a cohort of STUN servers is asked.
+///
+/// ```
+/// use ice_gather::{GatherConfig, Policy};
+///
+/// let mut config = GatherConfig::default();
+/// config.policy = Policy::All;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct GatherConfig {

@@ -35,12 +35,21 @@ pub enum Finding {
     Silent,
     /// The server has no second address.
     NoOtherAddress,
-    /// Packets were lost, or the server does not answer from where it was asked to: nothing is proven.
+    /// Packets were lost, the server does not answer from where it was asked to, or the base's port is one of
+    /// [few](crate::BindConfig::with_ports) and answers came in: nothing is proven.
     Inconclusive,
 }
 
 impl Finding {
     /// What several servers found together: they must not contradict each other.
+    ///
+    /// ```
+    /// use ice_gather::Finding::{Known, Silent};
+    /// use nat_summary::Filtering::{AddressDependent, EndpointIndependent, Unknown};
+    ///
+    /// assert_eq!(ice_gather::Finding::agree([Known(AddressDependent), Silent]), AddressDependent);
+    /// assert_eq!(ice_gather::Finding::agree([Known(AddressDependent), Known(EndpointIndependent)]), Unknown);
+    /// ```
     #[must_use]
     pub fn agree(findings: impl IntoIterator<Item = Self>) -> Filtering {
         let mut agreed = None;
@@ -94,7 +103,7 @@ impl Probe {
 
         let [by_other, by_port] = self.ask([from_other, from_other_port]).await;
         if by_other > 0 {
-            return Finding::Known(Filtering::EndpointIndependent);
+            return self.let_in(Filtering::EndpointIndependent);
         }
         // now with the filter opened toward where the answers come from
         let [alive, opened] = self.ask([plain(other), from_other]).await;
@@ -102,13 +111,18 @@ impl Probe {
             return Finding::Inconclusive;
         }
         if by_port > 0 {
-            return Finding::Known(Filtering::AddressDependent);
+            return self.let_in(Filtering::AddressDependent);
         }
         let [alive, opened] = self.ask([plain(other_port), from_other_port]).await;
         if alive < COPIES || opened < COPIES {
             return Finding::Inconclusive;
         }
         Finding::Known(Filtering::AddressAndPortDependent)
+    }
+
+    /// What it shows that an answer was let in: nothing, if another discovery may have opened the filter on this port.
+    fn let_in(&self, filtering: Filtering) -> Finding {
+        if self.base.inner().is_port_old() { Finding::Inconclusive } else { Finding::Known(filtering) }
     }
 
     /// The first answer to `question`, whatever it says.

@@ -16,6 +16,14 @@ pub struct LocalAddresses {
 
 impl LocalAddresses {
     /// Looks them up. Nothing is sent; it takes some microseconds.
+    ///
+    /// ```
+    /// let before = ice_gather::LocalAddresses::look();
+    /// // later
+    /// if ice_gather::LocalAddresses::look() != before {
+    ///     println!("another network: ask again how it maps");
+    /// }
+    /// ```
     #[must_use]
     pub fn look() -> Self {
         let mut all: Vec<IpAddr> = addresses(true).chain(addresses(false)).collect();

@@ -42,6 +42,8 @@ pub struct PeerReader {
     evidence: PeerEvidence,
     checks: Checks,
     rebindings: u32,
+    /// See [`PeerReader::distrust_port`].
+    is_port_old: bool,
     last: Option<Instant>,
     survived: Option<Duration>,
     dropped: PeerDropped,
@@ -72,6 +74,9 @@ pub struct PeerDropped {
     pub replayed: u32,
     /// Responses that were overtaken by the answer to a later request.
     pub reordered: u32,
+    /// Requests from where nothing had been sent to, on a port that may have sent there in an earlier life: see
+    /// [`BindConfig::with_ports`](crate::BindConfig::with_ports).
+    pub maybe_invited: u32,
     /// Addresses sent to beyond those remembered: from then on nothing that comes in is called uninvited.
     pub contacts: u32,
 }
@@ -118,6 +123,16 @@ impl PeerReader {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The port may have been another socket's a short while ago, and a NAT may still let in whom that one sent to: what
+    /// comes in is never called uninvited.
+    pub fn distrust_port(&mut self) {
+        self.is_port_old = true;
+    }
+
+    pub(crate) const fn is_port_old(&self) -> bool {
+        self.is_port_old
     }
 
     /// From now on requests that carry this password are for us (RFC 8445 section 7.3).
@@ -226,8 +241,12 @@ impl PeerReader {
         }
         put(&mut self.requests, &mut self.next_request, MAX_REQUESTS, header.id);
         bump(&mut self.checks.received);
-        if let Some(contact) = self.news_of(source) {
-            self.evidence.arrived(Arrival { base, source, contact });
+        match self.news_of(source) {
+            Some(_) if self.is_port_old => bump(&mut self.dropped.maybe_invited),
+            Some(contact) => {
+                self.evidence.arrived(Arrival { base, source, contact });
+            }
+            None => {}
         }
         if let Some(gap) = gap.and_then(|gap| gap.checked_sub(LAG))
             && self.crosses_nat(base, source)

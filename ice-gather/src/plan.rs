@@ -65,6 +65,21 @@ impl Request {
 }
 
 /// The requests of one gathering.
+///
+/// ```
+/// use std::time::Instant;
+/// use ice_gather::{GatherConfig, Plan};
+///
+/// let now = Instant::now();
+/// let mut plan = Plan::new(GatherConfig::default(), vec!["192.168.1.5:50000".parse()?], now);
+/// plan.ask("198.51.100.1:3478".parse()?, None, [7; 12], now);
+/// let request = plan.poll_transmit(now).expect("one server, one request");
+/// assert_eq!(request.server, "198.51.100.1:3478".parse()?);
+/// assert!(plan.poll_transmit(now).is_none() && !plan.is_complete(now));
+/// // nobody answers
+/// assert!(plan.is_complete(now + GatherConfig::default().deadline));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Plan {
     config: GatherConfig,

@@ -33,6 +33,14 @@ pub struct Header {
 
 impl Header {
     /// Tells STUN from everything else on the same socket (RFC 7983): one byte's comparison for a datagram that is not.
+    ///
+    /// ```
+    /// use ice_gather::{Header, write_request};
+    ///
+    /// let header = Header::peek(&write_request([7; 12])).expect("it is STUN");
+    /// assert!(header.is_binding_request && header.id == [7; 12]);
+    /// assert_eq!(Header::peek(b"any other payload"), None);
+    /// ```
     #[inline]
     #[must_use]
     pub fn peek(datagram: &[u8]) -> Option<Self> {

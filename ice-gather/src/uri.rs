@@ -10,6 +10,14 @@ use nat_summary::ServerId;
 const DEFAULT_PORT: u16 = 3478;
 
 /// A STUN server by address or by name.
+///
+/// ```
+/// use ice_gather::{StunServer, UriError};
+///
+/// assert_eq!("stun:stun.example.org".parse(), Ok(StunServer::Name("stun.example.org".into(), 3478)));
+/// assert!(matches!("[2001:db8::5]:3479".parse(), Ok(StunServer::Address(address)) if address.port() == 3479));
+/// assert_eq!("stuns:stun.example.org".parse::<StunServer>(), Err(UriError::Scheme));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum StunServer {
     /// Its address is known.

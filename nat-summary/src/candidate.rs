@@ -152,6 +152,15 @@ impl Default for Candidate<'_> {
 
 impl<'a> Candidate<'a> {
     /// The same candidate, gathered from the server at `url`.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, ServerId};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let candidate = Candidate::parse(line)?.with_url("stun:stun.example.org");
+    /// assert_eq!(candidate.server(), Some(ServerId::named("stun.example.org", 3478)));
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub const fn with_url(self, url: &'a str) -> Self {
         Self { url: Some(url), ..self }
@@ -164,6 +173,16 @@ impl<'a> Candidate<'a> {
     }
 
     /// The base of a reflexive or relayed candidate as its `raddr`/`rport` tell it.
+    ///
+    /// ```
+    /// use nat_summary::Candidate;
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 40000";
+    /// let candidate = Candidate::parse(line)?;
+    /// assert_eq!(candidate.base(), "192.168.1.5:40000".parse().ok());
+    /// assert_eq!(candidate.socket_addr(), "203.0.113.7:50000".parse().ok());
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub fn base(&self) -> Option<SocketAddr> {
         let (address, port) = self.related?;

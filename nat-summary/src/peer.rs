@@ -235,6 +235,19 @@ impl PeerEvidence {
     }
 
     /// A Binding request of the peer came in uninvited.
+    ///
+    /// ```
+    /// use nat_summary::{Arrival, Contact, Evidence, FilteringSeen, Observation, PeerEvidence};
+    ///
+    /// let base = "192.168.1.5:50000".parse()?;
+    /// let mut servers = Evidence::new();
+    /// let server = "198.51.100.1:3478".parse::<core::net::SocketAddr>()?.into();
+    /// servers.observe(Observation { base, server, mapped: "203.0.113.7:50000".parse()?, sequence: 0 });
+    /// let mut peer = PeerEvidence::new();
+    /// peer.arrived(Arrival { base, source: "192.0.2.9:40000".parse()?, contact: Contact::Nobody });
+    /// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Independent);
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     pub fn arrived(&mut self, arrival: Arrival) -> Admission {
         let arrived = Arrived { base: arrival.base.into(), source: arrival.source.into(), contact: arrival.contact };
         let key = |a: &Arrived| (a.base, a.source);

@@ -440,6 +440,15 @@ impl NatSummary {
     }
 
     /// How much evidence there was.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Outcome, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+    /// let counts = evidence.summary().counts();
+    /// assert_eq!((counts.asked, counts.answered), (1, 0));
+    /// ```
     #[must_use]
     pub const fn counts(&self) -> Counts {
         self.counts

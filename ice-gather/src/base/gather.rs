@@ -45,6 +45,26 @@ impl Base {
     }
 
     /// The same, and tells what is found as it is found (trickle ICE, RFC 8838).
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    /// use ice_gather::{Base, BindConfig, GatherConfig, Progress};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ice_gather::BindError> {
+    /// let base = Base::bind(BindConfig::address(Ipv4Addr::LOCALHOST.into())).await?;
+    /// let servers = []; // without any, there is the host candidate
+    /// let mut lines = Vec::new();
+    /// base.gather_with(&servers, &GatherConfig::default(), |progress| {
+    ///     if let Progress::Candidate(found) = progress {
+    ///         lines.push(found.as_candidate().to_string());
+    ///     }
+    /// })
+    /// .await;
+    /// assert!(lines.len() == 1 && lines[0].contains("127.0.0.1"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn gather_with(
         &self,
         servers: &[StunServer],

@@ -32,7 +32,7 @@ pub(crate) struct Line {
     pub(super) closed: AtomicBool,
     /// Whether anything but STUN has moved since a check of the peer was last read.
     pub(super) has_moved: AtomicBool,
-    /// Something for the agent came in since [`Inner::has_heard`] was last asked.
+    /// Something for the agent came in since [`Inner::has_heard`](super::Inner::has_heard) was last asked.
     pub(super) has_heard: AtomicBool,
     /// Remote addresses whose STUN requests pass: signalled ones, and those that authenticated.
     pub(super) peers: Mutex<Peers>,

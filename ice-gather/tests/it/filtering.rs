@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ice_gather::responder::{Manner, Responder, TwoAddresses};
-use ice_gather::{Base, Finding, discover_filtering};
+use ice_gather::{Base, BindConfig, Finding, discover_filtering};
 use nat_summary::Filtering;
 use tokio::net::UdpSocket;
 use tokio::sync::Mutex;
@@ -88,8 +88,8 @@ async fn with_loss_silence_proves_nothing() {
     }
 }
 
-#[tokio::test]
-async fn an_open_host_lets_everybody_in() {
+/// A server of four sockets on loopback.
+async fn four_sockets() -> TwoAddresses {
     let bind = |address| UdpSocket::bind(address);
     let (one, other) = ("127.0.0.51", "127.0.0.52");
     let first: Carrier = Arc::new(bind((one, 0)).await.unwrap());
@@ -97,9 +97,22 @@ async fn an_open_host_lets_everybody_in() {
     let port = |conn: &Carrier| conn.local_addr().unwrap().port();
     let third: Carrier = Arc::new(bind((other, port(&first))).await.unwrap());
     let fourth: Carrier = Arc::new(bind((other, port(&second))).await.unwrap());
-    let server = TwoAddresses::on_conns([[first, second], [third, fourth]]).unwrap();
+    TwoAddresses::on_conns([[first, second], [third, fourth]]).unwrap()
+}
+
+#[tokio::test]
+async fn an_open_host_lets_everybody_in() {
+    let server = four_sockets().await;
     let finding = discover_filtering(base().await, server.address()).await;
     assert_eq!(finding, Finding::Known(Filtering::EndpointIndependent));
+}
+
+#[tokio::test]
+async fn on_a_port_that_comes_round_again_what_is_let_in_proves_nothing() {
+    let server = four_sockets().await;
+    let few = BindConfig::address([127, 0, 0, 1].into()).with_ports(45_010, 45_019);
+    let finding = discover_filtering(Base::bind(few).await.unwrap(), server.address()).await;
+    assert_eq!(finding, Finding::Inconclusive);
 }
 
 #[tokio::test]

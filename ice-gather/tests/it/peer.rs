@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use ice_gather::responder::Responder;
 use ice_gather::{
-    AgentConfig, Base, Credentials, GatherConfig, Header, IceAgent, PeerDropped, PeerReader, Remapped, RemoteCandidate,
-    RemoteDescription, Role, TransactionId,
+    AgentConfig, Base, BindConfig, Credentials, GatherConfig, Header, IceAgent, PeerDropped, PeerReader, Remapped,
+    RemoteCandidate, RemoteDescription, Role, TransactionId,
 };
 use nat_summary::{CandidateKind, Checks, Contact, MAX_ARRIVALS, MAX_OBSERVATIONS, NatType, TowardPeer};
 use stun::agent::TransactionId as StunId;
@@ -487,6 +487,26 @@ async fn what_waits_before_the_first_check_came_uninvited() {
     assert_eq!(arrivals.len(), 1);
     assert_eq!((arrivals[0].source, arrivals[0].contact), (socket.local_addr().unwrap(), Contact::Nobody));
     agent.close().await;
+}
+
+#[tokio::test]
+async fn on_a_port_that_comes_round_again_nothing_counts_as_uninvited() {
+    // (ports, uninvited, perhaps invited by an earlier socket)
+    for (ports, uninvited, maybe) in [((45_000, 45_009), 0, 1), ((40_000, 56_382), 0, 1), ((40_000, 56_383), 1, 0)] {
+        let config = BindConfig::address([127, 0, 0, 1].into()).with_ports(ports.0, ports.1);
+        let base = Base::bind(config).await.unwrap();
+        let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let check = signed(BINDING_REQUEST, id(1), &[], &agent.credentials().pwd);
+        socket.send_to(&check, base.local_addrs().next().unwrap()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let nobody = remote(&"p".repeat(32), at("127.0.0.1:9"));
+        let _ = agent.connect(nobody, Duration::from_millis(50)).await;
+        let view = base.peer_view();
+        assert_eq!((view.evidence.arrivals().len(), view.dropped.maybe_invited), (uninvited, maybe), "{ports:?}");
+        assert_eq!(view.checks.received, 1, "it is read and passed on as ever");
+        agent.close().await;
+    }
 }
 
 #[tokio::test]
