@@ -98,6 +98,9 @@ pub(crate) const ONE_DEAD: f64 = 50.0;
 /// Below this it is no longer the machine.
 pub(crate) const ONE_DEAD_GATE: f64 = 25.0;
 
+/// What was sent on loopback has been read by its server by then, or was never sent.
+pub(crate) const ARRIVED_WITHIN: Duration = Duration::from_secs(1);
+
 /// With 30 % loss each way a verdict has to stand by then. Three of a server's requests fit in, so one server stays
 /// unheard with (1 - 0.7^2)^3 = 13.3 %, and fewer than two of five are heard with 0.14 %.
 pub(crate) const DECIDED_WITHIN: Duration = Duration::from_secs(1);

@@ -32,7 +32,7 @@ const SILENCE: Duration = Duration::from_millis(80);
 /// Who carries the datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Carrier {
+pub(crate) enum Carrier {
     PlainIce,
     DataChannel,
     /// `RTCPeerConnection` of the crate `webrtc`, on our base.
@@ -42,7 +42,7 @@ enum Carrier {
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Way {
+pub(crate) enum Way {
     /// Open, a datagram each way, both sides closed.
     Success,
     /// Closed in the moment it opens.
@@ -151,6 +151,12 @@ async fn measure(cycles: u32, json: bool) -> Result<bool, Failure> {
 
 async fn leak(carrier: Carrier, way: Way, cycles: u32) -> Result<Row, Failure> {
     let meter = Meter { cycles, is_patient: carrier == Carrier::DataChannel, tell: |_| {} };
+    let measured = walk(meter, carrier, way).await?;
+    Ok(Row { carrier, way, clean: measured.is_clean() && measured.faults.is_empty(), measured })
+}
+
+/// Connection after connection that ends like this.
+pub(crate) async fn walk(meter: Meter, carrier: Carrier, way: Way) -> Result<Measured, Failure> {
     let cycle = async |_: &(), cycle: u32| {
         let mut rng = SmallRng::seed_from_u64(cycle.into());
         let moment = Duration::from_micros(rng.random_range(0..LONGEST_US >> (cycle % 5)));
@@ -161,8 +167,7 @@ async fn leak(carrier: Carrier, way: Way, cycles: u32) -> Result<Row, Failure> {
     };
     // a random moment may also fall behind the end
     let least = if way == Way::Dropped { bounds::INTENDED_BEFORE_THE_END } else { bounds::INTENDED };
-    let measured = meter.measure(1, async || Ok(()), cycle).await?.intended(least);
-    Ok(Row { carrier, way, clean: measured.is_clean() && measured.faults.is_empty(), measured })
+    Ok(meter.measure(1, async || Ok(()), cycle).await?.intended(least))
 }
 
 /// Plain ICE with checks so frequent that what is measured is not their clock.

@@ -54,7 +54,11 @@ fn steps() -> Vec<Step> {
             ..cargo("machine, a million steps", "test --workspace --all-features --test it steps::")
         },
         built("example, peer connections", "examples/peer_connection", ""),
-        built("data channel", "xtask", format!("channel --cycles {}", bounds::CHANNEL_CYCLES_CI)),
+        built(
+            "leak, data channel and pipeline",
+            "xtask",
+            format!("leak --only channel,pipeline --no-stock --cycles {}", bounds::CHANNEL_CYCLES_CI),
+        ),
         built("interop", "xtask", "interop --quick"),
         Step { skip: no_collector, ..built("collector", "xtask", "collector") },
         Step { skip: no_duckdb, ..built("fleet", "xtask", "fleet --quick") },

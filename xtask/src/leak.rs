@@ -80,7 +80,8 @@ enum Told {
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let started = Instant::now();
     let only: Option<String> = options.value("only")?;
-    let is_named = |path: &&Path| only.as_deref().is_none_or(|part| path.name.contains(part));
+    let is_named =
+        |path: &&Path| only.as_deref().is_none_or(|parts| parts.split(',').any(|part| path.name.contains(part)));
     let cycles = options.value("cycles")?.unwrap_or(bounds::LEAK_CYCLES).max(20);
     let mut paths: Vec<&Path> = Vec::new();
     if !options.is("self-test") {

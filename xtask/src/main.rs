@@ -60,7 +60,7 @@ const COMMANDS: &[Command] = &[
     command(
         "leak",
         leak::run,
-        "[--cycles N] [--only PATH] [--self-test] [--no-stock] [--json]",
+        "[--cycles N] [--only PATH,PATH] [--self-test] [--no-stock] [--json]",
         "what is left per cycle, on each path of each crate",
     ),
     command("leak-path", leak::walk_one, "[PATH] [--cycles N]", ""),

@@ -1,10 +1,13 @@
 //! Every path that is walked: one file per crate, and one for each to be compared with.
 
 pub(super) mod consumer_fsm;
+#[cfg(feature = "channel")]
+mod data_channel;
 mod ice_gather;
 mod nat_summary;
 mod otel_nat;
 mod planted;
+mod pool;
 mod relay;
 mod stock;
 
@@ -44,15 +47,21 @@ impl Path {
 /// Ours: each has to leave nothing.
 pub(crate) fn ours() -> impl Iterator<Item = &'static Path> {
     let through_coturn = if has_coturn() { relay::PATHS_WITH_COTURN } else { &[] };
-    [nat_summary::PATHS, ice_gather::PATHS, relay::PATHS, through_coturn, otel_nat::PATHS, consumer_fsm::PATHS]
-        .into_iter()
-        .flatten()
+    let crates = [nat_summary::PATHS, ice_gather::PATHS, relay::PATHS, through_coturn, otel_nat::PATHS];
+    crates.into_iter().chain([consumer_fsm::PATHS, pool::PATHS, DATA_CHANNEL]).flatten()
 }
 
-/// Stock webrtc-ice: for comparison.
+/// Stock webrtc-ice, and webrtc where it is built: for comparison.
 pub(crate) fn stock() -> impl Iterator<Item = &'static Path> {
-    stock::PATHS.iter()
+    stock::PATHS.iter().chain(STOCK_DATA_CHANNEL)
 }
+
+#[cfg(feature = "channel")]
+use data_channel::{PATHS as DATA_CHANNEL, STOCK as STOCK_DATA_CHANNEL};
+#[cfg(not(feature = "channel"))]
+const DATA_CHANNEL: &[Path] = &[];
+#[cfg(not(feature = "channel"))]
+const STOCK_DATA_CHANNEL: &[Path] = &[];
 
 /// Leaks on purpose: each has to be seen.
 pub(crate) fn planted() -> impl Iterator<Item = &'static Path> {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{MemorySignalling, Signalling, Switchboard, SwitchboardTiming};
-use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::transport::{Ice, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Ending, Event, Producer, StunCache, Timing};
 use ice_gather::responder::Responder;
-use ice_gather::{AgentConfig, BindConfig, GatherConfig, StunServer};
-use otel_nat::{Reason, Telemetry};
+use ice_gather::{AgentConfig, BindConfig, GatherConfig, StunServer, write_request};
+use otel_nat::Reason;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -33,13 +34,20 @@ pub(super) const PATHS: &[Path] = &[
     path("consumer-fsm: faults answering the offer", |meter| Box::pin(attempts(meter, Way::OfferFault))),
     path("consumer-fsm: faults taking the candidates", |meter| Box::pin(attempts(meter, Way::CandidatesFault))),
     path("consumer-fsm: producer dropped", |meter| Box::pin(producer_dropped(meter))),
+    #[cfg(feature = "channel")]
+    path("consumer-fsm: success, over a data channel", |meter| Box::pin(over_data_channel(meter, Way::Success))),
+    #[cfg(feature = "channel")]
+    path("consumer-fsm: dropped, over a data channel", |meter| Box::pin(over_data_channel(meter, Way::Dropped))),
 ];
 
 /// Attempts at once, and producers at work for them.
 const AT_ONCE: u32 = 4;
 const PRODUCERS: usize = 8;
 /// How long a producer waits for a consumer that may have vanished.
-const PATIENCE: Duration = Duration::from_millis(50);
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+/// The same with DTLS and SCTP to wait for, in a program that is not built for speed.
+#[cfg(feature = "channel")]
+const PATIENCE_WITH_LAYERS: Duration = Duration::from_millis(500);
 /// An attempt takes about half of this: a random moment within falls on every state.
 const LONGEST_ATTEMPT_US: u64 = 30_000;
 
@@ -67,17 +75,19 @@ enum Way {
 }
 
 /// What every cycle needs.
-struct Stage {
-    transport: Ice,
+struct Stage<T> {
+    transport: T,
+    /// Of the producers.
+    patience: Duration,
     servers: Vec<StunServer>,
     _responders: Vec<Responder>,
-    telemetry: Telemetry,
-    spans: Spans,
     out: Cell<u64>,
     wanted: Cell<u64>,
+    /// Attempts with more spans or fewer than they should have.
+    unequal: Cell<u32>,
 }
 
-impl Stage {
+impl Stage<Ice> {
     async fn new(way: Way) -> Result<Self, Failure> {
         let responders = peers::cohort(2, if way == Way::Blocked { 2 } else { 0 }).await?;
         let servers = match way {
@@ -92,10 +102,29 @@ impl Stage {
         }
         let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
         let transport = Ice::new(loopback).with_agent_config(agent).with_gather_config(gather);
-        let spans = Spans::default();
-        let telemetry = spans.telemetry();
-        let (out, wanted) = (Cell::new(0), Cell::new(0));
-        Ok(Self { transport, servers, _responders: responders, telemetry, spans, out, wanted })
+        let (out, wanted, unequal) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        Ok(Self { transport, patience: PATIENCE, servers, _responders: responders, out, wanted, unequal })
+    }
+}
+
+impl<T> Stage<T>
+where
+    T: Transport + Clone + 'static,
+    T::Session: 'static,
+{
+    /// The same with another transport, on this one, that takes its time.
+    #[cfg(feature = "channel")]
+    fn over<U>(self, transport: fn(T) -> U) -> Stage<U> {
+        let Self { servers, _responders, out, wanted, unequal, .. } = self;
+        Stage {
+            transport: transport(self.transport),
+            patience: PATIENCE_WITH_LAYERS,
+            servers,
+            _responders,
+            out,
+            wanted,
+            unequal,
+        }
     }
 
     async fn producers<S: Signalling + Clone + 'static>(
@@ -107,29 +136,29 @@ impl Stage {
         for _ in 0..PRODUCERS {
             producers.push(match way {
                 Way::TimeOut => peers::ghost(signalling.clone()).await?,
-                _ => peers::echo(signalling.clone(), self.transport.clone(), PATIENCE),
+                _ => peers::echo(signalling.clone(), self.transport.clone(), self.patience),
             });
         }
         Ok(producers)
     }
 
     /// One attempt; whether it went its way.
-    async fn attempt<S: Signalling>(&self, way: Way, signalling: S, number: u32) -> bool {
-        let mut timing = Timing::default();
-        timing.patience = Duration::from_millis(1);
-        timing.error_backoff = Duration::from_millis(1);
+    async fn attempt<S: Signalling>(&self, way: Way, signalling: S, number: u32) -> Result<bool, Failure> {
+        let mut timing = hurried();
         match way {
             Way::TimeOut => timing.nat_fail_timeout = Duration::from_millis(20),
             // an empty reply leaves the peer without our candidates
             Way::CandidatesFault => timing.nat_fail_timeout = Duration::from_millis(100),
             _ => {}
         }
-        let servers = StunCache::new(self.servers.clone());
+        // one that was dropped cannot say whether it asked: it has servers of its own, and they do
+        let own = peers::cohort(if way == Way::Dropped { 2 } else { 0 }, 0).await?;
+        let servers = if own.is_empty() { StunCache::new(self.servers.clone()) } else { peers::servers(&own) };
+        let spans = Spans::default();
         let mut consumer =
-            Consumer::new(signalling, self.transport.clone(), self.telemetry.clone(), servers).with_timing(timing);
+            Consumer::new(signalling, self.transport.clone(), spans.telemetry(), servers).with_timing(timing);
         let cancel = CancellationToken::new();
-        let moment = SmallRng::seed_from_u64(number.into()).random_range(0..LONGEST_ATTEMPT_US);
-        let moment = Duration::from_micros(moment);
+        let moment = moment(number);
         let report = match way {
             Way::Dropped => timeout(moment, consumer.attempt(&cancel)).await.ok(),
             _ => {
@@ -150,22 +179,45 @@ impl Stage {
                 Some(tokio::join!(attempt, user).0)
             }
         };
-        self.out.set(self.out.get() + self.spans.take().len() as u64);
-        if let Some(report) = &report {
-            self.wanted.set(self.wanted.get() + u64::from(report.ending.is_some()));
-        }
-        is_as_intended(way, report.as_ref())
+        let caught = spans.take().len() as u64;
+        let wanted = match &report {
+            Some(report) => u64::from(report.ending.is_some()),
+            None => u64::from(were_asked(&own).await?),
+        };
+        self.out.set(self.out.get() + caught);
+        self.wanted.set(self.wanted.get() + wanted);
+        self.unequal.set(self.unequal.get() + u32::from(caught != wanted));
+        Ok(is_as_intended(way, report.as_ref()))
     }
 
-    /// One span per attempt that asked. One that was dropped cannot say whether it had.
-    fn check(&self, way: Way, measured: Measured) -> Measured {
-        // some spans of the last cycles may have been caught by none
-        let out = self.out.get() + self.spans.take().len() as u64;
-        match way {
-            Way::Dropped => Measured { spans: Some(out), ..measured.intended(bounds::INTENDED_BEFORE_THE_END) },
-            Way::Cancelled => measured.spans(out, self.wanted.get()).intended(bounds::INTENDED_BEFORE_THE_END),
-            _ => measured.spans(out, self.wanted.get()).intended(bounds::INTENDED),
+    /// One span per attempt that asked, and none more.
+    fn check(&self, measured: Measured) -> Measured {
+        let mut measured = measured.spans(self.out.get(), self.wanted.get());
+        if self.unequal.get() > 0 {
+            measured.faults.push(format!("{} attempts had not the one span of whoever asks", self.unequal.get()));
         }
+        measured
+    }
+}
+
+/// Whether a request came in at any of these servers, with those that it has yet to read.
+async fn were_asked(servers: &[Responder]) -> Result<bool, Failure> {
+    let mut requests = 0;
+    for server in servers {
+        // read after all that was sent before
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        socket.send_to(&write_request(rand::random()), server.address()).await?;
+        timeout(bounds::CONNECTED_WITHIN, socket.recv(&mut [0; 64])).await??;
+        requests += server.requests() - 1;
+    }
+    Ok(requests > 0)
+}
+
+/// The share that has to go its way.
+fn least(way: Way) -> f64 {
+    match way {
+        Way::Dropped | Way::Cancelled => bounds::INTENDED_BEFORE_THE_END,
+        _ => bounds::INTENDED,
     }
 }
 
@@ -183,16 +235,40 @@ fn is_as_intended(way: Way, report: Option<&AttemptReport>) -> bool {
     }
 }
 
-fn holds() -> SwitchboardTiming {
+/// Times of a consumer that tries again at once.
+pub(super) fn hurried() -> Timing {
+    let mut timing = Timing::default();
+    (timing.patience, timing.error_backoff) = (Duration::from_millis(1), Duration::from_millis(1));
+    timing
+}
+
+/// Within an attempt, or behind its end.
+pub(super) fn moment(number: u32) -> Duration {
+    Duration::from_micros(SmallRng::seed_from_u64(number.into()).random_range(0..LONGEST_ATTEMPT_US))
+}
+
+pub(super) fn holds(patience: Duration) -> SwitchboardTiming {
     // a consumer that vanishes must not keep the few producers for long
     let mut holds = SwitchboardTiming::default();
-    (holds.genesis, holds.exchange) = (PATIENCE, PATIENCE);
+    (holds.genesis, holds.exchange) = (patience, patience);
     holds
 }
 
 async fn attempts(meter: Meter, way: Way) -> Result<Measured, Failure> {
-    let stage = Stage::new(way).await?;
-    let signalling = MemorySignalling::new(Switchboard::new(holds()));
+    in_memory(meter, &Stage::new(way).await?, way).await
+}
+
+#[cfg(feature = "channel")]
+async fn over_data_channel(meter: Meter, way: Way) -> Result<Measured, Failure> {
+    in_memory(meter, &Stage::new(way).await?.over(consumer_fsm::transport::DataChannel::new), way).await
+}
+
+async fn in_memory<T>(meter: Meter, stage: &Stage<T>, way: Way) -> Result<Measured, Failure>
+where
+    T: Transport + Clone + 'static,
+    T::Session: 'static,
+{
+    let signalling = MemorySignalling::new(Switchboard::new(holds(stage.patience)));
     let at_once = if matches!(way, Way::Blocked | Way::TimeOut) { PRODUCERS as u32 } else { AT_ONCE };
     let measured = meter.measure(
         at_once,
@@ -205,27 +281,25 @@ async fn attempts(meter: Meter, way: Way) -> Result<Measured, Failure> {
                 Way::CandidatesFault => signalling.fail(faults::Stage::Candidates, fault, 1),
                 _ => signalling,
             };
-            Ok(stage.attempt(way, signalling, number).await)
+            stage.attempt(way, signalling, number).await
         },
     );
-    let measured = measured.await?;
-    Ok(stage.check(way, measured))
+    Ok(stage.check(measured.await?.intended(least(way))))
 }
 
 /// The service and its connections are made anew for each look.
 async fn over_http(meter: Meter, way: Way) -> Result<Measured, Failure> {
     let stage = Stage::new(way).await?;
     let prepare = async || {
-        let service = SignallingService::bind("127.0.0.1:0", Switchboard::new(holds())).await?;
+        let service = SignallingService::bind("127.0.0.1:0", Switchboard::new(holds(stage.patience))).await?;
         let signalling = HttpSignalling::new(&service.url())?;
         let producers = stage.producers(way, &signalling).await?;
         Ok((signalling, producers, service))
     };
     let measured = meter.measure(AT_ONCE, prepare, async |(signalling, ..), number| {
-        Ok(stage.attempt(way, signalling.clone(), number).await)
+        stage.attempt(way, signalling.clone(), number).await
     });
-    let measured = measured.await?;
-    Ok(stage.check(way, measured))
+    Ok(stage.check(measured.await?.intended(least(way))))
 }
 
 /// Of twenty attempts in the churn, so many go each way. A lost race goes on, with another producer.
@@ -242,8 +316,8 @@ const CHURN_AT_ONCE: u32 = 16;
 /// Attempts of every kind in turn; how many went each way, and as intended.
 pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, u32)>), Failure> {
     let (open, blocked) = (Stage::new(Way::Success).await?, Stage::new(Way::Blocked).await?);
-    let echoes = MemorySignalling::new(Switchboard::new(holds()));
-    let ghosts = MemorySignalling::new(Switchboard::new(holds()));
+    let echoes = MemorySignalling::new(Switchboard::new(holds(PATIENCE)));
+    let ghosts = MemorySignalling::new(Switchboard::new(holds(PATIENCE)));
     let went = CHURN.map(|_| Cell::new(0));
     let prepare = async || {
         let mut producers = Vec::new();
@@ -256,21 +330,20 @@ pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, 
     let measured = meter.measure(CHURN_AT_ONCE, prepare, async |_, number| {
         let (kind, way) = way_of(number);
         let is_as_intended = match way {
-            Way::TimeOut => open.attempt(way, ghosts.clone(), number).await,
+            Way::TimeOut => open.attempt(way, ghosts.clone(), number).await?,
             // nobody waits for the answer
-            Way::Blocked => blocked.attempt(way, ghosts.clone(), number).await,
+            Way::Blocked => blocked.attempt(way, ghosts.clone(), number).await?,
             Way::LostRace => {
                 let once = Faulty::new(echoes.clone()).fail(faults::Stage::Offer, SignalFault::Gone, 1);
-                open.attempt(way, once, number).await
+                open.attempt(way, once, number).await?
             }
-            _ => open.attempt(way, echoes.clone(), number).await,
+            _ => open.attempt(way, echoes.clone(), number).await?,
         };
         went[kind].set(went[kind].get() + u32::from(is_as_intended));
         Ok(is_as_intended)
     });
-    let measured = measured.await?;
-    let out = [&open, &blocked].map(|stage| stage.out.get() + stage.spans.take().len() as u64).iter().sum();
-    let measured = measured.spans(out, open.wanted.get() + blocked.wanted.get()).intended(bounds::INTENDED_BUT_LATE);
+    let mut measured = blocked.check(open.check(measured.await?.intended(bounds::INTENDED_BUT_LATE)));
+    measured.spans = Some(open.out.get() + blocked.out.get());
     Ok((measured, CHURN.iter().zip(went).map(|((name, ..), went)| (*name, went.get())).collect()))
 }
 
@@ -290,15 +363,14 @@ fn way_of(number: u32) -> (usize, Way) {
 async fn producer_dropped(meter: Meter) -> Result<Measured, Failure> {
     let stage = Stage::new(Way::Cancelled).await?;
     let measured = meter.measure(AT_ONCE, super::alone, async |(), number| {
-        let signalling = MemorySignalling::new(Switchboard::new(holds()));
+        let signalling = MemorySignalling::new(Switchboard::new(holds(PATIENCE)));
         let producer = Producer::new(signalling.clone(), stage.transport.clone(), Vec::new());
         let moment = Duration::from_millis(u64::from(number % 6));
         let vanishing = timeout(moment, producer.serve());
         // the random moment of the consumer lies behind most of the producer's
-        let (served, _) = tokio::join!(vanishing, stage.attempt(Way::Cancelled, signalling, number));
+        let (served, attempted) = tokio::join!(vanishing, stage.attempt(Way::Cancelled, signalling, number));
+        attempted?;
         Ok(served.is_err())
     });
-    let measured = measured.await?;
-    let wanted = stage.wanted.get();
-    Ok(measured.spans(stage.out.get(), wanted).intended(bounds::INTENDED_AMID_TWO))
+    Ok(stage.check(measured.await?.intended(bounds::INTENDED_AMID_TWO)))
 }
