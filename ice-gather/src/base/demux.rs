@@ -75,17 +75,10 @@ impl Inner {
             None => {
                 if READS {
                     line.note_moved();
-                    line.note_heard();
                 }
                 true
             }
-            Some(header) => {
-                let is_for_agent = self.is_stun_for_agent::<READS>(header, line, source, datagram);
-                if is_for_agent {
-                    line.note_heard();
-                }
-                is_for_agent
-            }
+            Some(header) => self.is_stun_for_agent::<READS>(header, line, source, datagram),
         }
     }
 
@@ -113,12 +106,6 @@ impl Inner {
             }
             matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
         }
-    }
-
-    /// Whether anything for the agent came in since the last call.
-    pub(crate) fn has_heard(&self) -> bool {
-        // every line is asked, and each forgets
-        self.lines.iter().fold(false, |heard, line| line.has_heard.swap(false, Ordering::Relaxed) | heard)
     }
 
     /// Reads what a response to a check says of our mapping, and tells of a change.
