@@ -1,53 +1,49 @@
-//! The owner of the ICE agent: the one place that names `webrtc_ice`, and the rules that keep it from leaking.
+//! The owner of the ICE agent, and the rules that keep it from leaking.
 //!
 //! The library's agent keeps tasks, sockets and itself alive unless it is closed to the end, with nothing in flight.
 //! So it is made in a task of its own, dialled in a task of its own, and torn down in a task of its own that nobody
 //! aborts; callers only ever bound their *wait*. Dropping an [`IceAgent`] at any point starts the same tear-down.
 
+mod event;
 mod mux;
+mod remote;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use nat_summary::{CandidateKind, Transport};
-use rand::Rng;
-use rand::distr::Alphanumeric;
+use nat_summary::CandidateKind;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use webrtc_ice::agent::Agent;
-use webrtc_ice::candidate::candidate_base::CandidateBaseConfig;
-use webrtc_ice::candidate::candidate_host::CandidateHostConfig;
-use webrtc_ice::candidate::candidate_peer_reflexive::CandidatePeerReflexiveConfig;
-use webrtc_ice::candidate::candidate_relay::CandidateRelayConfig;
-use webrtc_ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
-use webrtc_ice::candidate::{Candidate as LibraryCandidate, CandidateType};
+use webrtc_ice::candidate::CandidateType;
 use webrtc_ice::mdns::MulticastDnsMode;
 use webrtc_ice::network_type::NetworkType;
-use webrtc_ice::state::ConnectionState;
 use webrtc_ice::udp_network::UDPNetwork;
 use webrtc_util::Conn;
 use webrtc_util::vnet::interface::Interface;
 use webrtc_util::vnet::net::Net;
 
-use crate::base::{Base, GatheredCandidate, Inner};
+pub use self::event::{IceEvent, IceState};
+use self::event::{ice_state, kind};
+pub(crate) use self::mux::Mux;
+pub use self::remote::{Credentials, RemoteCandidate, RemoteDescription};
+use crate::base::{Base, Inner};
 use crate::config::AgentConfig;
-use crate::error::{AgentError, ConnectError, RemoteError, SendError};
+use crate::error::{AgentError, ConnectError, SendError};
 use crate::transaction::Header;
-pub(crate) use mux::Mux;
 
 /// Events kept for a listener that is busy.
 const EVENTS: usize = 64;
 /// Longest wait for the library's gathering tasks during tear-down; they end within milliseconds.
 const GATHERING_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often to look for a sign of life within the time after which there has to be one.
-const LOOKS_FOR_LIFE: u32 = 10;
+const LOOKS_FOR_LIFE: u32 = 30;
 /// And at most that often.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -58,133 +54,6 @@ pub enum Role {
     Controlling,
     /// The side that made the answer.
     Controlled,
-}
-
-/// The state of the connection (RFC 8445 section 6.1.3, as the library names them).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum IceState {
-    /// No checks yet.
-    New,
-    /// Checks run, no pair works yet.
-    Checking,
-    /// A pair works.
-    Connected,
-    /// The peer has been silent for a while.
-    Disconnected,
-    /// The agent gave up.
-    Failed,
-    /// Torn down.
-    Closed,
-}
-
-/// Something that happened to an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum IceEvent {
-    /// The connection has another state. [`IceState::Closed`] is the last event of all.
-    State(IceState),
-    /// Another pair is in use: the kind of our candidate, then the peer's (RFC 8445 section 8).
-    Pair(CandidateKind, CandidateKind),
-    /// A candidate to signal that gathering had not found when it ended: by a late answer, or from a relay.
-    Candidate(GatheredCandidate),
-}
-
-/// What both sides exchange so that checks authenticate (RFC 8445 section 5.3).
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// User name fragment.
-    pub ufrag: String,
-    /// Password.
-    pub pwd: String,
-}
-
-impl core::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Credentials")
-    }
-}
-
-impl Credentials {
-    /// 48 and 190 random bits, more than the 24 and 128 of RFC 8445 section 5.3.
-    fn random() -> Self {
-        let text = |length| rand::rng().sample_iter(Alphanumeric).take(length).map(char::from).collect();
-        Self { ufrag: text(8), pwd: text(32) }
-    }
-
-    /// 4 to 256 and 22 to 256 characters (RFC 8839 section 5.4).
-    fn check(&self) -> Result<(), RemoteError> {
-        let fits = (4..=256).contains(&self.ufrag.len()) && (22..=256).contains(&self.pwd.len());
-        fits.then_some(()).ok_or(RemoteError::Credentials)
-    }
-}
-
-/// A candidate of the peer that can be tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RemoteCandidate {
-    /// Where checks go.
-    pub address: SocketAddr,
-    /// What kind it is.
-    pub kind: CandidateKind,
-    /// Its priority.
-    pub priority: u32,
-}
-
-impl RemoteCandidate {
-    /// A signalled candidate, if checks can be sent to it: component 1, UDP, an IP address and a port, a known type.
-    #[must_use]
-    pub fn from_candidate(candidate: &nat_summary::Candidate<'_>) -> Option<Self> {
-        let remote = Self { address: candidate.socket_addr()?, kind: candidate.kind, priority: candidate.priority };
-        let fits = candidate.component == 1 && candidate.transport == Transport::Udp;
-        (fits && remote.is_usable()).then_some(remote)
-    }
-
-    fn is_usable(self) -> bool {
-        let ip = self.address.ip();
-        self.address.port() != 0 && !(ip.is_unspecified() || ip.is_multicast()) && self.kind != CandidateKind::Unknown
-    }
-
-    /// Nothing, for one that no check can be sent to.
-    fn to_library(self) -> Option<Arc<dyn LibraryCandidate + Send + Sync>> {
-        if !self.is_usable() {
-            return None;
-        }
-        let base_config = CandidateBaseConfig {
-            network: "udp".to_owned(),
-            address: self.address.ip().to_string(),
-            port: self.address.port(),
-            component: 1,
-            priority: self.priority,
-            ..CandidateBaseConfig::default()
-        };
-        let candidate = match self.kind {
-            CandidateKind::Host => {
-                CandidateHostConfig { base_config, ..CandidateHostConfig::default() }.new_candidate_host()
-            }
-            CandidateKind::ServerReflexive => {
-                CandidateServerReflexiveConfig { base_config, ..CandidateServerReflexiveConfig::default() }
-                    .new_candidate_server_reflexive()
-            }
-            CandidateKind::PeerReflexive => {
-                CandidatePeerReflexiveConfig { base_config, ..CandidatePeerReflexiveConfig::default() }
-                    .new_candidate_peer_reflexive()
-            }
-            CandidateKind::Relayed => {
-                CandidateRelayConfig { base_config, ..CandidateRelayConfig::default() }.new_candidate_relay()
-            }
-            _ => return None,
-        };
-        candidate.ok().map(|candidate| Arc::new(candidate) as Arc<dyn LibraryCandidate + Send + Sync>)
-    }
-}
-
-/// The peer's side: its credentials and candidates.
-#[derive(Debug, Clone)]
-pub struct RemoteDescription {
-    /// The peer's credentials.
-    pub credentials: Credentials,
-    /// The peer's candidates.
-    pub candidates: Vec<RemoteCandidate>,
 }
 
 /// An ICE agent on a [`Base`]. Close it, or just drop it: nothing stays behind.
@@ -281,7 +150,7 @@ impl IceAgent {
         let (agent, cancel, role) = (Arc::clone(&parts.agent), parts.cancel.clone(), self.role);
         let (connected_tx, mut connected) = mpsc::channel(1);
         let (base, state) = (Arc::clone(self.base.inner()), Arc::clone(&parts.state));
-        let silent_for = self.config.disconnected_timeout + self.config.failed_timeout;
+        let AgentConfig { disconnected_timeout, failed_timeout, .. } = self.config;
         let Credentials { ufrag, pwd } = remote.credentials;
         parts.dialling = Some(self.runtime.spawn(async move {
             let (keep_dialling, cancelled) = mpsc::channel(1);
@@ -300,11 +169,11 @@ impl IceAgent {
                     true
                 }),
             };
-            drop((keep_dialling, connected_tx, agent));
+            drop((keep_dialling, connected_tx));
             if is_connected {
                 tokio::select! {
                     () = cancel.cancelled() => {}
-                    () = silence(&base, silent_for) => drop(state.send_replace(IceState::Failed)),
+                    () = silence(&agent, &base, &state, disconnected_timeout, failed_timeout) => {}
                 }
             }
         }));
@@ -382,8 +251,10 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         is_controlling: role == Role::Controlling,
         check_interval: config.check_interval,
         keepalive_interval: Some(config.keepalive_interval),
-        disconnected_timeout: Some(config.disconnected_timeout),
-        failed_timeout: Some(config.failed_timeout),
+        // both together limit how long checks go on without a pair; without the second the library never gives up a pair
+        // that worked, for it would by the wall clock: see `silence`
+        disconnected_timeout: Some(config.disconnected_timeout + config.failed_timeout),
+        failed_timeout: Some(Duration::ZERO),
         // the deadline of `connect` ends a dead pair, not a count: the peer may start much later than we do
         max_binding_requests: Some(u16::MAX - 1),
         // whichever pair works first is taken
@@ -401,11 +272,11 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
     // the agent's internals may outlive the handlers a little, and the base shall not
     let listening = Arc::downgrade(base.inner());
     agent.on_connection_state_change(Box::new(move |state| {
-        let state = ice_state(state);
-        state_from_agent.send_replace(state);
-        // the end is told once the tear-down is over
-        if let (Some(base), true) = (listening.upgrade(), state != IceState::Closed) {
-            base.tell(IceEvent::State(state));
+        // the end is told once the tear-down is over, and who is silent is judged elsewhere
+        match (ice_state(state), listening.upgrade()) {
+            (IceState::Closed, _) => drop(state_from_agent.send_replace(IceState::Closed)),
+            (IceState::Disconnected, _) | (_, None) => {}
+            (state, Some(base)) => becomes(&base, &state_from_agent, state),
         }
         Box::pin(core::future::ready(()))
     }));
@@ -448,43 +319,47 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
     if taken == families { Ok(owner) } else { Err(AgentError::NoCandidate) }
 }
 
-/// Returns once nothing for the agent has come in for so long; never, if that is no time at all.
+/// Tells of a peer that has become silent, or is back; returns once it has failed. Never, if that takes no time at all.
 ///
-/// The library judges this itself, but by the wall clock: after a step back it would wait as much longer for a peer that
-/// is gone. A step forward ends the connection at once; that costs a new attempt, and nobody is misled.
-async fn silence(base: &Inner, longest: Duration) {
+/// The library judges this by the wall clock: a step forward would end a path that works, and after a step back it would
+/// wait as much longer for a peer that is gone. So of its time stamps only that they change is taken.
+async fn silence(
+    agent: &Agent,
+    base: &Inner,
+    state: &watch::Sender<IceState>,
+    disconnected: Duration,
+    failed: Duration,
+) {
+    let longest = disconnected + failed;
     if longest.is_zero() {
         return core::future::pending().await;
     }
-    let mut heard_at = Instant::now();
+    // what comes from elsewhere than the peer of the pair in use keeps no pair alive
+    let stamp = || agent.get_selected_candidate_pair().map(|pair| pair.remote.last_received());
+    let (mut last, mut heard_at) = (stamp(), Instant::now());
     while heard_at.elapsed() <= longest {
+        let looked_at = Instant::now();
         tokio::time::sleep((longest / LOOKS_FOR_LIFE).max(LEAST_PAUSE)).await;
-        if base.has_heard() {
-            heard_at = Instant::now();
+        let latest = stamp();
+        // a process that was suspended for so long has lost the peer's consent, whenever it last heard of it
+        if latest != last && looked_at.elapsed() <= longest {
+            (last, heard_at) = (latest, Instant::now());
+            becomes(base, state, IceState::Connected);
+        } else if !disconnected.is_zero() && heard_at.elapsed() > disconnected {
+            becomes(base, state, IceState::Disconnected);
         }
     }
+    becomes(base, state, IceState::Failed);
 }
 
-fn kind(candidate: &(dyn LibraryCandidate + Send + Sync)) -> CandidateKind {
-    match candidate.candidate_type() {
-        #[cfg(feature = "relay")]
-        CandidateType::Host if candidate.addr().ip() == crate::relay::PLACEHOLDER => CandidateKind::Relayed,
-        CandidateType::Host => CandidateKind::Host,
-        CandidateType::ServerReflexive => CandidateKind::ServerReflexive,
-        CandidateType::PeerReflexive => CandidateKind::PeerReflexive,
-        CandidateType::Relay => CandidateKind::Relayed,
-        CandidateType::Unspecified => CandidateKind::Unknown,
-    }
-}
-
-fn ice_state(state: ConnectionState) -> IceState {
-    match state {
-        ConnectionState::Unspecified | ConnectionState::New => IceState::New,
-        ConnectionState::Checking => IceState::Checking,
-        ConnectionState::Connected | ConnectionState::Completed => IceState::Connected,
-        ConnectionState::Disconnected => IceState::Disconnected,
-        ConnectionState::Failed => IceState::Failed,
-        ConnectionState::Closed => IceState::Closed,
+/// The connection has this state, and whoever listens hears of it if it had another. After its end it has none.
+fn becomes(base: &Inner, state: &watch::Sender<IceState>, now: IceState) {
+    let is_news = state.send_if_modified(|state| {
+        let has_ended = matches!(*state, IceState::Failed | IceState::Closed);
+        !has_ended && core::mem::replace(state, now) != now
+    });
+    if is_news {
+        base.tell(IceEvent::State(now));
     }
 }
 

@@ -1,13 +1,15 @@
 //! What was observed, and nothing else: counts and sets, no verdict.
 
+mod seen;
+mod server;
+
 use core::borrow::Borrow;
-use core::cmp::Ordering;
-use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
+pub(crate) use self::seen::Seen;
+pub use self::server::ServerId;
 use crate::candidate::{Candidate, CandidateKind, Transport};
-use crate::packed::{Endpoint, Ip, Sorted};
-use crate::scan::Fnv;
+use crate::packed::{Endpoint, Sorted};
 use crate::scope::Scope;
 use crate::summary::{BaseVerdict, NatSummary};
 
@@ -22,78 +24,6 @@ pub const MAX_LOCALS: usize = 16;
 const FEW_OBSERVATIONS: usize = 8;
 const FEW_SERVERS: usize = 8;
 const FEW_LOCALS: usize = 4;
-
-/// Who was asked.
-///
-/// ```
-/// use nat_summary::ServerId;
-/// assert_eq!(ServerId::named("198.51.100.1", 3478), "198.51.100.1:3478".parse::<core::net::SocketAddr>()?.into());
-/// assert_eq!(ServerId::from_url("stun:STUN.example.org"), Some(ServerId::named("stun.example.org", 3478)));
-/// # Ok::<(), core::net::AddrParseError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ServerId {
-    /// A server at this address and port.
-    Address(IpAddr, u16),
-    /// A server known by name only, such as one that never resolved: a hash of its name, and its port.
-    Name(u64, u16),
-    /// A server nobody named: each observation of one counts as a server of its own, and the number is given by
-    /// [`Evidence`].
-    Anonymous(u16),
-}
-
-impl ServerId {
-    /// The server `host` on `port`: by address if `host` is one, else by name. Neither case nor a dot at the end matters.
-    #[must_use]
-    pub fn named(host: &str, port: u16) -> Self {
-        let host = host.strip_suffix('.').unwrap_or(host);
-        host.parse::<IpAddr>().map_or_else(
-            |_| {
-                let mut hash = Fnv::default();
-                for byte in host.bytes() {
-                    hash.write(&[byte.to_ascii_lowercase()]);
-                }
-                Self::Name(hash.finish(), port)
-            },
-            |ip| Self::Address(ip.to_canonical(), port),
-        )
-    }
-
-    /// Whether `self` and `other` are one server *address*, whatever the port.
-    #[must_use]
-    pub fn is_same_address(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Address(a, _), Self::Address(b, _)) => a == b,
-            (Self::Name(a, _), Self::Name(b, _)) => a == b,
-            (Self::Anonymous(a), Self::Anonymous(b)) => a == b,
-            _ => false,
-        }
-    }
-
-    /// The server of a STUN or TURN URI: `stun:host`, `turns:[2001:db8::5]:443?transport=tcp` (RFC 7064, RFC 7065).
-    #[must_use]
-    pub fn from_url(url: &str) -> Option<Self> {
-        let (scheme, rest) = url.split_once(':')?;
-        let default_port = match scheme {
-            _ if scheme.eq_ignore_ascii_case("stun") || scheme.eq_ignore_ascii_case("turn") => 3478,
-            _ if scheme.eq_ignore_ascii_case("stuns") || scheme.eq_ignore_ascii_case("turns") => 5349,
-            _ => return None,
-        };
-        let authority = rest.split_once('?').map_or(rest, |(authority, _)| authority);
-        let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, port)) => (host, port.strip_prefix(':')),
-            None => authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-        };
-        let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
-        (!host.is_empty()).then(|| Self::named(host, port))
-    }
-}
-
-impl From<SocketAddr> for ServerId {
-    fn from(address: SocketAddr) -> Self {
-        Self::Address(address.ip().to_canonical(), address.port())
-    }
-}
 
 /// How a request to a server ended. The order is that of strength: where a server is reported twice, the stronger stands.
 ///
@@ -202,188 +132,6 @@ pub struct Discarded {
     pub other_component: u32,
     /// Facts beyond [`MAX_OBSERVATIONS`], [`MAX_SERVERS`] or [`MAX_LOCALS`].
     pub overflow: u32,
-}
-
-/// An observation as it is kept, ordered by base and mapped family, then server. Its fields lie flat, so that it fills
-/// one cache line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seen {
-    base_ip: Ip,
-    server_bits: u128,
-    mapped_ip: Ip,
-    pub(crate) sequence: u32,
-    base_port: u16,
-    server_port: u16,
-    mapped_port: u16,
-    server_kind: ServerKind,
-    /// Whether MAPPED-ADDRESS said something else; `None`: the answer had none.
-    pub(crate) rewritten: Option<bool>,
-}
-
-/// A [`ServerId`] as integers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Server {
-    kind: ServerKind,
-    bits: u128,
-    port: u16,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-enum ServerKind {
-    Address,
-    Name,
-    Anonymous,
-}
-
-impl From<ServerId> for Server {
-    #[inline]
-    fn from(id: ServerId) -> Self {
-        match id {
-            ServerId::Address(ip, port) => Self { kind: ServerKind::Address, bits: Ip::from(ip).bits(), port },
-            ServerId::Name(hash, port) => Self { kind: ServerKind::Name, bits: hash.into(), port },
-            ServerId::Anonymous(n) => Self { kind: ServerKind::Anonymous, bits: n.into(), port: 0 },
-        }
-    }
-}
-
-impl From<Server> for ServerId {
-    #[expect(clippy::cast_possible_truncation, reason = "they were widened from as many bits")]
-    fn from(server: Server) -> Self {
-        match server.kind {
-            ServerKind::Address => Self::Address(Ip::from_bits(server.bits).into(), server.port),
-            ServerKind::Name => Self::Name(server.bits as u64, server.port),
-            ServerKind::Anonymous => Self::Anonymous(server.bits as u16),
-        }
-    }
-}
-
-impl From<&Seen> for Observation {
-    fn from(seen: &Seen) -> Self {
-        Self {
-            base: seen.base().into(),
-            server: seen.server().into(),
-            mapped: seen.mapped().into(),
-            sequence: seen.sequence,
-        }
-    }
-}
-
-/// A base, and whether it is mapped in IPv6: a wildcard IPv6 socket has both families, and only mappings of one can be
-/// compared.
-pub(crate) type Group = (Endpoint, bool);
-
-impl Seen {
-    /// Fills the places that are free. All its bits are zero, which is written fastest.
-    pub(crate) const NOTHING: Self = Self {
-        base_ip: Ip::UNSPECIFIED,
-        server_bits: 0,
-        mapped_ip: Ip::UNSPECIFIED,
-        sequence: 0,
-        base_port: 0,
-        server_port: 0,
-        mapped_port: 0,
-        server_kind: ServerKind::Address,
-        rewritten: Some(false),
-    };
-
-    #[inline]
-    pub(crate) fn new(observation: &Observation, rewritten: Option<bool>) -> Self {
-        let (base, mapped) = (Endpoint::from(observation.base), Endpoint::from(observation.mapped));
-        let server = Server::from(observation.server);
-        Self {
-            base_ip: base.ip,
-            server_bits: server.bits,
-            mapped_ip: mapped.ip,
-            sequence: observation.sequence,
-            base_port: base.port,
-            server_port: server.port,
-            mapped_port: mapped.port,
-            server_kind: server.kind,
-            rewritten,
-        }
-    }
-
-    #[inline]
-    pub(crate) const fn base(&self) -> Endpoint {
-        Endpoint { ip: self.base_ip, port: self.base_port }
-    }
-
-    #[inline]
-    pub(crate) const fn mapped(&self) -> Endpoint {
-        Endpoint { ip: self.mapped_ip, port: self.mapped_port }
-    }
-
-    #[inline]
-    const fn server(&self) -> Server {
-        Server { kind: self.server_kind, bits: self.server_bits, port: self.server_port }
-    }
-
-    #[inline]
-    pub(crate) const fn group(&self) -> Group {
-        (self.base(), !self.mapped_ip.is_v4())
-    }
-
-    /// Whether both are of one group.
-    #[inline]
-    pub(crate) fn same_group(&self, other: &Self) -> bool {
-        self.base_port == other.base_port
-            && self.base_ip == other.base_ip
-            && self.mapped_ip.is_v4() == other.mapped_ip.is_v4()
-    }
-
-    /// Whether both are of one server *address*, whatever the port.
-    #[inline]
-    pub(crate) fn same_address(&self, other: &Self) -> bool {
-        self.server_bits == other.server_bits && self.server_kind == other.server_kind
-    }
-
-    /// Whether both are of one server address and port.
-    pub(crate) fn same_server(&self, other: &Self) -> bool {
-        self.server() == other.server()
-    }
-
-    /// Whether the server is known by this address.
-    pub(crate) fn is_of(&self, ip: Ip) -> bool {
-        self.is_by_address() && self.server_bits == ip.bits()
-    }
-
-    #[inline]
-    pub(crate) fn same_mapping(&self, other: &Self) -> bool {
-        self.mapped_port == other.mapped_port && self.mapped_ip == other.mapped_ip
-    }
-
-    /// Whether the server is known by address, so that two ports of it are two ports of one address. A name may have
-    /// resolved to several.
-    pub(crate) fn is_by_address(&self) -> bool {
-        self.server_kind == ServerKind::Address
-    }
-
-    fn is_anonymous(&self) -> bool {
-        self.server_kind == ServerKind::Anonymous
-    }
-
-    /// Where this one, which is kept, stands to a new one: by group, then server. Anonymous servers come last, by what
-    /// they saw, and none is the same as another.
-    #[inline]
-    fn order(&self, new: &Self) -> Ordering {
-        if !self.same_group(new) {
-            return self.group().cmp(&new.group());
-        }
-        let by_kind = self.server_kind.cmp(&new.server_kind);
-        if by_kind.is_ne() {
-            by_kind
-        } else if self.is_anonymous() {
-            let saw = |s: &Self| (s.mapped(), s.sequence, s.rewritten);
-            saw(self).cmp(&saw(new)).then(Ordering::Less)
-        } else {
-            (self.server_bits, self.server_port).cmp(&(new.server_bits, new.server_port))
-        }
-    }
-
-    fn recency(&self) -> (u32, Endpoint, Option<bool>) {
-        (self.sequence, self.mapped(), self.rewritten)
-    }
 }
 
 /// What a bare candidate list said, besides its reflexive candidates.
@@ -593,10 +341,7 @@ impl Evidence {
         let known = self.seen.as_mut_slice();
         let mut before = at.checked_sub(1).and_then(|before| known.get(before)).copied();
         for seen in known.iter_mut().skip(at).take_while(|seen| seen.is_anonymous()) {
-            seen.server_bits = match before {
-                Some(before) if before.is_anonymous() && before.same_group(seen) => before.server_bits + 1,
-                _ => 0,
-            };
+            seen.number_after(before.as_ref());
             before = Some(*seen);
         }
     }

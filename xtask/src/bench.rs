@@ -15,7 +15,7 @@ mod progress;
 mod report;
 mod scale;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::baseline::{Baseline, Counts};
@@ -75,11 +75,12 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         return Err("no baseline yet: `cargo xtask bench --save`".into());
     }
     let baseline = baseline.unwrap_or_default();
-    let (json, runtime) = (options.is("json"), runtime()?);
+    let json = options.is("json");
     let mut sections = Vec::new();
     for (place, (name, _)) in chosen.iter().enumerate() {
         eprintln!("[{} of {}] {name}", place + 1, chosen.len());
-        let section = runtime.block_on(measure(name, &baseline, options.is("compare")))?;
+        // a runtime of its own, which takes with it what stock left: its tasks allocate
+        let section = runtime()?.block_on(measure(name, &baseline, options.is("compare")))?;
         if !json {
             println!("{}", section.show(&baseline));
         }
@@ -131,7 +132,7 @@ impl Section {
 }
 
 /// How figures of one kind lie.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 struct Spread {
     p10: f64,
     median: f64,
@@ -163,12 +164,6 @@ impl Spread {
     fn times(self) -> String {
         let [low, high] = [self.p10, self.p90].map(|end| digits(end, self.median));
         format!("{} ({low} to {high})", times(self.median))
-    }
-
-    /// To what a baseline needs.
-    fn rounded(self) -> Self {
-        let round = |figure: f64| (figure * 1e3).round() / 1e3;
-        Self { p10: round(self.p10), median: round(self.median), p90: round(self.p90), max: round(self.max) }
     }
 }
 
@@ -256,7 +251,7 @@ const TARGET_HEADS: [&str; 5] = ["bound", "target", "measured (p10 to p90)", "ba
 fn target_rows(targets: &[Target], baseline: &Baseline) -> Vec<Vec<String>> {
     let row = |t: &Target| {
         // one that has no ratio has nothing in the baseline either
-        let before = baseline.ratios.get(&t.what).map_or_else(|| "-".to_owned(), |spread| times(spread.median));
+        let before = baseline.ratios.get(&t.what).map_or_else(|| "-".to_owned(), |median| times(*median));
         vec![t.what.clone(), t.target.clone(), t.measured.clone(), before, t.verdict().to_owned()]
     };
     targets.iter().map(row).collect()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Section, Spread};
+use super::Section;
 use crate::{Failure, bounds, root};
 
 /// Counts by name.
@@ -15,7 +15,8 @@ pub(super) type Counts = BTreeMap<String, u64>;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Baseline {
     pub(super) counts: Counts,
-    pub(super) ratios: BTreeMap<String, Spread>,
+    /// By their medians.
+    pub(super) ratios: BTreeMap<String, f64>,
 }
 
 fn file() -> PathBuf {
@@ -36,7 +37,7 @@ impl Baseline {
         for section in sections {
             self.counts.extend(section.counts.clone());
             let ratios = section.targets.iter().filter_map(|target| Some((target.what.clone(), target.ratio?)));
-            self.ratios.extend(ratios.map(|(what, spread)| (what, spread.rounded())));
+            self.ratios.extend(ratios.map(|(what, spread)| (what, (spread.median * 1e3).round() / 1e3)));
         }
         std::fs::write(file(), format!("{:#}\n", serde_json::to_value(self)?))?;
         Ok(())

@@ -1,0 +1,60 @@
+//! What happens to an agent, in words of our own.
+
+use nat_summary::CandidateKind;
+use webrtc_ice::candidate::{Candidate as LibraryCandidate, CandidateType};
+use webrtc_ice::state::ConnectionState;
+
+use crate::base::GatheredCandidate;
+
+/// The state of the connection (RFC 8445 section 6.1.3, as the library names them).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IceState {
+    /// No checks yet.
+    New,
+    /// Checks run, no pair works yet.
+    Checking,
+    /// A pair works.
+    Connected,
+    /// The peer has been silent for a while.
+    Disconnected,
+    /// The agent gave up.
+    Failed,
+    /// Torn down.
+    Closed,
+}
+
+/// Something that happened to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IceEvent {
+    /// The connection has another state. [`IceState::Closed`] is the last event of all.
+    State(IceState),
+    /// Another pair is in use: the kind of our candidate, then the peer's (RFC 8445 section 8).
+    Pair(CandidateKind, CandidateKind),
+    /// A candidate to signal that gathering had not found when it ended: by a late answer, or from a relay.
+    Candidate(GatheredCandidate),
+}
+
+pub(super) fn kind(candidate: &(dyn LibraryCandidate + Send + Sync)) -> CandidateKind {
+    match candidate.candidate_type() {
+        #[cfg(feature = "relay")]
+        CandidateType::Host if candidate.addr().ip() == crate::relay::PLACEHOLDER => CandidateKind::Relayed,
+        CandidateType::Host => CandidateKind::Host,
+        CandidateType::ServerReflexive => CandidateKind::ServerReflexive,
+        CandidateType::PeerReflexive => CandidateKind::PeerReflexive,
+        CandidateType::Relay => CandidateKind::Relayed,
+        CandidateType::Unspecified => CandidateKind::Unknown,
+    }
+}
+
+pub(super) fn ice_state(state: ConnectionState) -> IceState {
+    match state {
+        ConnectionState::Unspecified | ConnectionState::New => IceState::New,
+        ConnectionState::Checking => IceState::Checking,
+        ConnectionState::Connected | ConnectionState::Completed => IceState::Connected,
+        ConnectionState::Disconnected => IceState::Disconnected,
+        ConnectionState::Failed => IceState::Failed,
+        ConnectionState::Closed => IceState::Closed,
+    }
+}
