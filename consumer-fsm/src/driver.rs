@@ -16,7 +16,7 @@ use crate::signalling::wire::{Ice, Kind, WireCandidate, write};
 use crate::signalling::{SignalError, Signalling};
 use crate::state::{Action, Ending, Event, State};
 use crate::table::next;
-use crate::transport::{Session, Transport, TransportError};
+use crate::transport::{Path, Session, Transport, TransportError};
 
 mod attempt;
 mod established;
@@ -41,6 +41,8 @@ pub struct Consumer<S, T> {
     machine: Machine,
     rng: StdRng,
     roaming: Option<Roaming>,
+    /// An attempt ends where the service fails.
+    gives_up: bool,
     /// The host has other addresses than when the cohort was last asked.
     has_moved: bool,
     datagrams: Option<Datagrams>,
@@ -59,6 +61,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             machine: Machine::new(Timing::default()),
             rng: StdRng::from_os_rng(),
             roaming: Some(Roaming::default()),
+            gives_up: false,
             has_moved: false,
             datagrams: None,
             path: watch::Sender::new(false),
@@ -92,6 +95,12 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     #[must_use]
     pub fn with_datagrams(mut self, datagrams: Datagrams) -> Self {
         self.datagrams = Some(datagrams);
+        self
+    }
+
+    /// Attempts end where the service fails: by default an attempt goes on until the service is back.
+    pub(crate) const fn giving_up(mut self, gives_up: bool) -> Self {
+        self.gives_up = gives_up;
         self
     }
 
@@ -172,6 +181,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             self.teller.tell(What::Failed(reason));
         }
         if from == State::Established {
+            attempt.report.dropped.1 += attempt.path.as_ref().map_or(0, Path::dropped);
             let AttemptReport { moved, dropped, .. } = attempt.report;
             self.teller.tell(What::Carried { moved, dropped });
         }
@@ -185,7 +195,14 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 }
                 Action::AnnounceNoPath => attempt.announced = None,
                 Action::DropCohort => self.servers.drop_cohort(&attempt.cohort),
-                Action::Close => attempt.close().await,
+                Action::Close => {
+                    attempt.close().await;
+                    if from == State::Established
+                        && let Some(peer) = &attempt.report.peer
+                    {
+                        self.telemetry.endured(&attempt.report.summary, peer.endurance());
+                    }
+                }
                 // the machine says until when
                 Action::Pause | Action::BackOff => {}
             }
@@ -232,7 +249,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Event::Chosen
             }
             Ok(None) => Event::NothingHeard,
-            Err(error) => refusal(error),
+            Err(error) => refusal(error, self.gives_up),
         }
     }
 
@@ -245,7 +262,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         match self.signalling.exchange(&partner, Kind::Ice, &ice).await {
             Ok(_) => Event::Delivered,
             Err(SignalError::Gone) => Event::PartnerGone,
-            Err(error) => refusal(error),
+            Err(error) => refusal(error, false),
         }
     }
 
@@ -272,7 +289,12 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Event::Opened
             }
             Err(TransportError::TimedOut) => Event::TimedOut,
-            Err(TransportError::Dtls | TransportError::Fingerprint | TransportError::Channel) => Event::ChannelFailed,
+            Err(
+                TransportError::NoChannel
+                | TransportError::Dtls
+                | TransportError::Fingerprint
+                | TransportError::Channel,
+            ) => Event::ChannelFailed,
             Err(_) => Event::IceFailed,
         }
     }
@@ -310,8 +332,9 @@ fn failure(from: State, event: Event) -> Option<Reason> {
     })
 }
 
-const fn refusal(error: SignalError) -> Event {
+const fn refusal(error: SignalError, gives_up: bool) -> Event {
     match error {
+        _ if gives_up => Event::GaveUp,
         SignalError::Version | SignalError::Rejected => Event::Refused,
         _ => Event::ExchangeFailed,
     }

@@ -68,7 +68,8 @@ where
         self
     }
 
-    /// Makes so many attempts in all slots together, and then no more.
+    /// Makes so many attempts in all slots together, and then no more. An attempt ends where the service cannot be reached or
+    /// refuses it, then, after which the usual time passes before the next; one that waits for a producer goes on waiting.
     #[must_use]
     pub const fn with_attempts(mut self, attempts: u64) -> Self {
         self.attempts = Some(attempts);
@@ -111,6 +112,7 @@ where
             )
             .with_timing(self.timing)
             .with_roaming(self.roaming.clone())
+            .giving_up(self.attempts.is_some())
             .with_teller(self.teller.for_slot(slot));
             if let Some(seed) = self.seed {
                 consumer = consumer.with_seed(seed.wrapping_add(slot as u64));

@@ -58,6 +58,8 @@ pub enum Event {
     Refused,
     /// The service could not be reached, or did not answer in time.
     ExchangeFailed,
+    /// One of both, in an attempt that is to end by it: whoever counts attempts wants no endless one.
+    GaveUp,
     /// The first STUN request of this attempt is about to leave.
     Asked,
     /// The answer is decoded, and at least one STUN server answered.
@@ -84,7 +86,7 @@ pub enum Event {
     TimedOut,
     /// Every pair of candidates failed.
     IceFailed,
-    /// A pair works, but the channel over it did not come up.
+    /// The channel did not come up over a pair that works, or the peer's description allows none.
     ChannelFailed,
     /// The path ended: closed, or the connection failed.
     Ended,
@@ -96,13 +98,14 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Prepared,
         Self::NotPrepared,
         Self::Chosen,
         Self::NothingHeard,
         Self::Refused,
         Self::ExchangeFailed,
+        Self::GaveUp,
         Self::Asked,
         Self::Answered,
         Self::LostRace,

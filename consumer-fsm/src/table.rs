@@ -30,6 +30,7 @@ pub const fn next(state: State, event: Event) -> Option<Step> {
         (Listening, E::Chosen) => (Offering, &[]),
         (Listening, E::NothingHeard) => (Listening, &[Pause]),
         (Listening, E::Refused | E::ExchangeFailed) => (Listening, &[BackOff]),
+        (Listening | Offering, E::GaveUp) => (Preparing, &[Report(Failure(Reason::Signalling)), Close, BackOff]),
         (Listening, E::Moved) => (Preparing, &[Report(Failure(Reason::Local)), Close]),
 
         (Offering, E::Asked) => (Offering, &[]),

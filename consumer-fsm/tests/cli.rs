@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const LONG: Duration = Duration::from_secs(30);
+/// Longer than a producer believes in a consumer that left without a word: 30 s, and a look or two.
+const LONG: Duration = Duration::from_secs(40);
 
 /// A running process of the program; killed with its owner.
 struct Program {
@@ -288,6 +289,19 @@ fn servers_come_from_a_file_and_no_attempt_with_a_path_is_status_1() {
     assert_eq!(consumer.json("failed")["reason"], "no_server_answered");
     assert_eq!(consumer.ended().0, Some(1));
     std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_service_that_is_not_there_ends_each_attempt_and_the_last_one_the_program() {
+    let started = Instant::now();
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{nowhere}/v1/signal");
+    let arguments = ["--signal", &url, "--bind", "127.0.0.1", "--stun", "127.0.0.83:9", "--attempts", "2", "--json"];
+    let mut consumer = Program::start(&arguments);
+    assert_eq!(consumer.json("failed")["reason"], "signalling");
+    assert_eq!(consumer.json("failed")["reason"], "signalling");
+    assert_eq!(consumer.ended().0, Some(1));
+    assert!(started.elapsed() >= Duration::from_secs(5), "it backs off in between: {:?}", started.elapsed());
 }
 
 fn run(arguments: &[&str]) -> Output {

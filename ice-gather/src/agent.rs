@@ -43,7 +43,7 @@ const EVENTS: usize = 64;
 /// Longest wait for the library's gathering tasks during tear-down; they end within milliseconds.
 const GATHERING_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often to look for a sign of life within the time after which there has to be one.
-const LOOKS_FOR_LIFE: u32 = 10;
+const LOOKS_FOR_LIFE: u32 = 30;
 /// And at most that often.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -150,7 +150,7 @@ impl IceAgent {
         let (agent, cancel, role) = (Arc::clone(&parts.agent), parts.cancel.clone(), self.role);
         let (connected_tx, mut connected) = mpsc::channel(1);
         let (base, state) = (Arc::clone(self.base.inner()), Arc::clone(&parts.state));
-        let silent_for = self.config.disconnected_timeout + self.config.failed_timeout;
+        let AgentConfig { disconnected_timeout, failed_timeout, .. } = self.config;
         let Credentials { ufrag, pwd } = remote.credentials;
         parts.dialling = Some(self.runtime.spawn(async move {
             let (keep_dialling, cancelled) = mpsc::channel(1);
@@ -169,11 +169,11 @@ impl IceAgent {
                     true
                 }),
             };
-            drop((keep_dialling, connected_tx, agent));
+            drop((keep_dialling, connected_tx));
             if is_connected {
                 tokio::select! {
                     () = cancel.cancelled() => {}
-                    () = silence(&base, silent_for) => drop(state.send_replace(IceState::Failed)),
+                    () = silence(&agent, &base, &state, disconnected_timeout, failed_timeout) => {}
                 }
             }
         }));
@@ -251,8 +251,10 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         is_controlling: role == Role::Controlling,
         check_interval: config.check_interval,
         keepalive_interval: Some(config.keepalive_interval),
-        disconnected_timeout: Some(config.disconnected_timeout),
-        failed_timeout: Some(config.failed_timeout),
+        // both together limit how long checks go on without a pair; without the second the library never gives up a pair
+        // that worked, for it would by the wall clock: see `silence`
+        disconnected_timeout: Some(config.disconnected_timeout + config.failed_timeout),
+        failed_timeout: Some(Duration::ZERO),
         // the deadline of `connect` ends a dead pair, not a count: the peer may start much later than we do
         max_binding_requests: Some(u16::MAX - 1),
         // whichever pair works first is taken
@@ -270,11 +272,11 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
     // the agent's internals may outlive the handlers a little, and the base shall not
     let listening = Arc::downgrade(base.inner());
     agent.on_connection_state_change(Box::new(move |state| {
-        let state = ice_state(state);
-        state_from_agent.send_replace(state);
-        // the end is told once the tear-down is over
-        if let (Some(base), true) = (listening.upgrade(), state != IceState::Closed) {
-            base.tell(IceEvent::State(state));
+        // the end is told once the tear-down is over, and who is silent is judged elsewhere
+        match (ice_state(state), listening.upgrade()) {
+            (IceState::Closed, _) => drop(state_from_agent.send_replace(IceState::Closed)),
+            (IceState::Disconnected, _) | (_, None) => {}
+            (state, Some(base)) => becomes(&base, &state_from_agent, state),
         }
         Box::pin(core::future::ready(()))
     }));
@@ -317,20 +319,47 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
     if taken == families { Ok(owner) } else { Err(AgentError::NoCandidate) }
 }
 
-/// Returns once nothing for the agent has come in for so long; never, if that is no time at all.
+/// Tells of a peer that has become silent, or is back; returns once it has failed. Never, if that takes no time at all.
 ///
-/// The library judges this itself, but by the wall clock: after a step back it would wait as much longer for a peer that
-/// is gone. A step forward ends the connection at once; that costs a new attempt, and nobody is misled.
-async fn silence(base: &Inner, longest: Duration) {
+/// The library judges this by the wall clock: a step forward would end a path that works, and after a step back it would
+/// wait as much longer for a peer that is gone. So of its time stamps only that they change is taken.
+async fn silence(
+    agent: &Agent,
+    base: &Inner,
+    state: &watch::Sender<IceState>,
+    disconnected: Duration,
+    failed: Duration,
+) {
+    let longest = disconnected + failed;
     if longest.is_zero() {
         return core::future::pending().await;
     }
-    let mut heard_at = Instant::now();
+    // what comes from elsewhere than the peer of the pair in use keeps no pair alive
+    let stamp = || agent.get_selected_candidate_pair().map(|pair| pair.remote.last_received());
+    let (mut last, mut heard_at) = (stamp(), Instant::now());
     while heard_at.elapsed() <= longest {
+        let looked_at = Instant::now();
         tokio::time::sleep((longest / LOOKS_FOR_LIFE).max(LEAST_PAUSE)).await;
-        if base.has_heard() {
-            heard_at = Instant::now();
+        let latest = stamp();
+        // a process that was suspended for so long has lost the peer's consent, whenever it last heard of it
+        if latest != last && looked_at.elapsed() <= longest {
+            (last, heard_at) = (latest, Instant::now());
+            becomes(base, state, IceState::Connected);
+        } else if !disconnected.is_zero() && heard_at.elapsed() > disconnected {
+            becomes(base, state, IceState::Disconnected);
         }
+    }
+    becomes(base, state, IceState::Failed);
+}
+
+/// The connection has this state, and whoever listens hears of it if it had another. After its end it has none.
+fn becomes(base: &Inner, state: &watch::Sender<IceState>, now: IceState) {
+    let is_news = state.send_if_modified(|state| {
+        let has_ended = matches!(*state, IceState::Failed | IceState::Closed);
+        !has_ended && core::mem::replace(state, now) != now
+    });
+    if is_news {
+        base.tell(IceEvent::State(now));
     }
 }
 

@@ -181,6 +181,9 @@ pub struct AgentConfig {
     /// Time between two rounds of checks while connecting (RFC 8445 section 14 allows down to 5 ms).
     pub check_interval: Duration,
     /// Time between two consent checks once connected (RFC 7675 section 5.1).
+    ///
+    /// The library times them by the wall clock: after a step back none leaves until the clock has caught up. The peer's own,
+    /// which are answered, hold the path meanwhile.
     pub keepalive_interval: Duration,
     /// Without a packet from the peer for this long, the connection counts as disconnected.
     pub disconnected_timeout: Duration,

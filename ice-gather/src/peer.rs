@@ -2,7 +2,8 @@
 //!
 //! The agent sends and receives connectivity checks anyway. A [`PeerReader`] is told of each, verifies it, and keeps what
 //! it proves: the mapping that the peer's responses report, requests that came in uninvited, how long the mapping lasts.
-//! Nothing is taken from the heap once it serves, and everything it keeps is bounded and counted.
+//! Everything it keeps is bounded and counted. Its tables grow to what a peer really needs, which is a few entries: room for
+//! the most there may be would weigh more than the agent.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -30,9 +31,8 @@ const ERROR: [u8; 2] = [0x01, 0x11];
 pub struct PeerReader {
     ours: Option<hmac::Key>,
     theirs: Option<hmac::Key>,
-    /// A ring, once there is an agent.
+    /// Those without an answer yet, the oldest first.
     asked: Vec<Asked>,
-    next_asked: usize,
     sequence: u32,
     /// Sorted.
     contacts: Vec<SocketAddr>,
@@ -55,7 +55,6 @@ struct Asked {
     base: SocketAddr,
     target: SocketAddr,
     sequence: u32,
-    is_open: bool,
 }
 
 /// Checks that were read and prove nothing, by reason.
@@ -138,9 +137,6 @@ impl PeerReader {
     /// From now on requests that carry this password are for us (RFC 8445 section 7.3).
     pub fn serve(&mut self, password: &str) {
         self.ours = Some(integrity_key(password));
-        self.asked.reserve_exact(MAX_ASKED);
-        self.contacts.reserve_exact(MAX_CONTACTS.saturating_sub(self.contacts.len()));
-        self.requests.reserve_exact(MAX_REQUESTS);
     }
 
     /// From now on responses that carry this password are the peer's: an answer is signed with the password of the side
@@ -171,8 +167,10 @@ impl PeerReader {
             bump(&mut self.checks.sent_since_received);
         }
         self.sequence = self.sequence.wrapping_add(1);
-        let asked = Asked { id: header.id, base, target, sequence: self.sequence, is_open: true };
-        put(&mut self.asked, &mut self.next_asked, MAX_ASKED, asked);
+        if self.asked.len() == MAX_ASKED {
+            self.asked.remove(0);
+        }
+        self.asked.push(Asked { id: header.id, base, target, sequence: self.sequence });
     }
 
     /// A response came in that answers no STUN transaction of the base itself. What it says of a mapping that said
@@ -186,10 +184,11 @@ impl PeerReader {
     ) -> Option<Remapped> {
         self.last = Some(now);
         let (Some(key), Some(header)) = (&self.theirs, Header::peek(datagram)) else { return None };
-        let Some(asked) = self.asked.iter_mut().find(|asked| asked.is_open && asked.id == header.id) else {
+        let Some(at) = self.asked.iter().position(|asked| asked.id == header.id) else {
             bump(&mut self.dropped.unknown_id);
             return None;
         };
+        let asked = self.asked[at];
         if (asked.target, asked.base) != (source, base) {
             bump(&mut self.dropped.wrong_source);
             return None;
@@ -199,9 +198,8 @@ impl PeerReader {
             bump(&mut self.dropped.unauthenticated);
             return None;
         };
-        asked.is_open = false;
+        let sequence = self.asked.remove(at).sequence;
         bump(&mut self.checks.answered);
-        let sequence = asked.sequence;
         // an error is an answer, and says nothing of a mapping
         let Some(mapped) = mapped_in(attributes, header.id).filter(|_| *class == SUCCESS) else {
             bump(&mut self.dropped.unreadable);
@@ -239,7 +237,11 @@ impl PeerReader {
             bump(&mut self.dropped.replayed);
             return true;
         }
-        put(&mut self.requests, &mut self.next_request, MAX_REQUESTS, header.id);
+        match self.requests.get_mut(self.next_request) {
+            Some(oldest) => *oldest = header.id,
+            None => self.requests.push(header.id),
+        }
+        self.next_request = (self.next_request + 1) % MAX_REQUESTS;
         bump(&mut self.checks.received);
         match self.news_of(source) {
             Some(_) if self.is_port_old => bump(&mut self.dropped.maybe_invited),
@@ -303,15 +305,6 @@ impl PeerReader {
         let mut reports = self.evidence.answers();
         reports.any(|o| o.base == base && o.server == source.into() && o.mapped.ip() != base.ip())
     }
-}
-
-/// Overwrites the oldest once there is no room.
-fn put<T>(ring: &mut Vec<T>, next: &mut usize, size: usize, item: T) {
-    match ring.get_mut(*next) {
-        Some(place) => *place = item,
-        None => ring.push(item),
-    }
-    *next = (*next + 1) % size;
 }
 
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {

@@ -8,7 +8,8 @@ pub enum Reason {
     Timeout,
     /// ICE ran out of candidate pairs.
     IceFailed,
-    /// A candidate pair worked, but the channel over it did not come up: DTLS, SCTP or the certificate failed.
+    /// The channel did not come up: over a candidate pair that worked, DTLS, SCTP or the certificate failed, or the peer
+    /// described no channel that could.
     ChannelFailed,
     /// STUN servers were asked and every one stayed silent: UDP does not get out, or not back in.
     UdpBlocked,

@@ -43,7 +43,8 @@ pub struct AttemptReport {
     pub elapsed: Duration,
     /// Datagrams sent and received over the path.
     pub moved: (u64, u64),
-    /// Datagrams dropped on the way out, for the path did not take them, and on the way in, for our user did not.
+    /// Datagrams dropped on the way out, for the path did not take them; and on the way in, for our user did not or they
+    /// were none, such as text.
     pub dropped: (u64, u64),
 }
 
@@ -70,8 +71,10 @@ pub(super) struct Attempt<T: Transport> {
     pub(super) mapped_at: Option<Instant>,
     pub(super) partner: Option<String>,
     pub(super) remote: Option<SessionDescription>,
-    /// What the peer advertised.
+    /// What the peer advertised, as long as a failure may have to be explained by it.
     pub(super) theirs: Option<Box<Evidence>>,
+    /// What that says of the NAT in front of it.
+    pub(super) their_summary: Option<NatSummary>,
     pub(super) path: Option<<T::Session as Session>::Path>,
     pub(super) report: AttemptReport,
 }
@@ -90,6 +93,7 @@ impl<T: Transport> Attempt<T> {
             partner: None,
             remote: None,
             theirs: None,
+            their_summary: None,
             path: None,
             report: AttemptReport {
                 ending: None,
@@ -126,11 +130,14 @@ impl<T: Transport> Attempt<T> {
         if let Some(peer) = &self.report.peer {
             peer.tell(&mut span);
         }
-        if let Some(theirs) = &self.theirs {
-            span.peer(&theirs.summary());
+        if let Some(theirs) = &self.their_summary {
+            span.peer(theirs);
         }
         match failure {
-            None => span.succeeded(&self.report.summary),
+            None => {
+                self.theirs = None;
+                span.succeeded(&self.report.summary);
+            }
             Some(reason) => span.failed(&self.report.summary, reason),
         }
         self.report.ending = Some(ending);
@@ -139,7 +146,8 @@ impl<T: Transport> Attempt<T> {
     /// What is known by now goes into the report.
     fn judge(&mut self, failure: Option<Reason>) {
         if let Some(session) = &self.session {
-            (self.report.summary, self.report.peer) = peer::judge(session, self.theirs.as_deref(), failure);
+            (self.report.summary, self.report.peer) =
+                peer::judge(session, self.their_summary.as_ref(), self.theirs.as_deref(), failure);
         }
     }
 

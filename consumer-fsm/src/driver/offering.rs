@@ -18,7 +18,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         let Some(session) = &attempt.session else { return Event::Broken };
         let sdp = session.describe(None, &[]);
         let offer = write(&Offer { sdp: Description { kind: "offer".into(), sdp }, tag: String::new() });
-        let Self { signalling, servers, machine, teller, has_moved, .. } = self;
+        let Self { signalling, servers, machine, teller, has_moved, gives_up, .. } = self;
         let max_age = machine.timing().mapping_age;
         let expires = |mapped_at: Option<Instant>| mapped_at.map(|at| at + max_age);
 
@@ -78,11 +78,12 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             Ok(None) => return Event::PeerDied,
             Err(SignalError::Gone) => return Event::LostRace,
             Err(SignalError::Malformed | SignalError::TooLong) => return Event::BadAnswer,
-            Err(error) => return refusal(error),
+            Err(error) => return refusal(error, *gives_up),
         };
         match read_answer(&envelope) {
             Some((remote, theirs)) => {
                 attempt.partner = Some(envelope.reply_to);
+                attempt.their_summary = Some(theirs.summary());
                 attempt.theirs = Some(theirs);
                 attempt.remote = Some(remote);
                 Event::Answered

@@ -32,6 +32,7 @@ pub struct PeerReport {
 /// transport can see its checks.
 pub(super) fn judge(
     session: &impl Session,
+    their_summary: Option<&NatSummary>,
     theirs: Option<&Evidence>,
     failure: Option<Reason>,
 ) -> (NatSummary, Option<PeerReport>) {
@@ -46,7 +47,7 @@ pub(super) fn judge(
         rebindings: view.rebindings,
         // without a NAT there is no mapping to outlive anything
         survived: view.survived.filter(|_| summary.is_natted() == Some(true)),
-        outlook: theirs.map(|theirs| Outlook::between(&summary, &theirs.summary())),
+        outlook: their_summary.map(|theirs| Outlook::between(&summary, theirs)),
         cause: failure.and_then(|reason| explain(reason, &summary, theirs, view.checks)),
     };
     (summary, Some(report))
@@ -66,7 +67,8 @@ pub(super) async fn tell_rebindings(session: Option<&impl Session>, teller: &Tel
 
 /// Only of failures that the two NATs may have to do with.
 fn explain(reason: Reason, ours: &NatSummary, theirs: Option<&Evidence>, checks: Checks) -> Option<FailureCause> {
-    let paired = reason == Reason::ChannelFailed;
+    // a description that allows no channel is refused in front of the first check
+    let paired = reason == Reason::ChannelFailed && checks.answered > 0;
     let is_of_the_path = matches!(
         reason,
         Reason::Timeout | Reason::IceFailed | Reason::UdpBlocked | Reason::NoServerAnswered | Reason::ChannelFailed
@@ -75,6 +77,11 @@ fn explain(reason: Reason, ours: &NatSummary, theirs: Option<&Evidence>, checks:
 }
 
 impl PeerReport {
+    /// How the mapping held.
+    pub(super) const fn endurance(&self) -> Endurance {
+        Endurance { rebindings: self.rebindings, survived: self.survived }
+    }
+
     /// Puts it into the span.
     pub(super) fn tell(&self, span: &mut otel_nat::Attempt) {
         let PeerSummary { toward_peer, filtering, mapping, word, .. } = self.summary;
@@ -87,7 +94,7 @@ impl PeerReport {
             span.checks(self.checks);
         }
         if self.checks.answered > 0 {
-            span.endured(Endurance { rebindings: self.rebindings, survived: self.survived });
+            span.endured(self.endurance());
         }
         if let Some(outlook) = self.outlook {
             span.outlook(outlook);
@@ -178,7 +185,7 @@ mod tests {
     #[test]
     fn a_transport_that_cannot_see_the_checks_has_a_verdict_and_no_more() {
         let session = Rebinds(watch::Sender::new(None));
-        let (summary, report) = judge(&session, None, Some(Reason::Timeout));
+        let (summary, report) = judge(&session, None, None, Some(Reason::Timeout));
         assert_eq!((summary.nat_type(), report), (NatType::Unknown, None));
     }
 
@@ -186,7 +193,7 @@ mod tests {
     fn a_cause_is_sought_only_where_the_nats_may_have_one() {
         let nothing = Evidence::new().summary();
         for reason in Reason::ALL {
-            let cause = explain(*reason, &nothing, None, Checks::default());
+            let cause = explain(*reason, &nothing, None, Checks { sent: 1, answered: 1, ..Checks::default() });
             let expected = match reason {
                 Reason::ChannelFailed => Some(FailureCause::Dtls),
                 Reason::Timeout | Reason::IceFailed | Reason::UdpBlocked | Reason::NoServerAnswered => {
@@ -196,5 +203,7 @@ mod tests {
             };
             assert_eq!(cause, expected, "{reason:?}");
         }
+        let unpaired = explain(Reason::ChannelFailed, &nothing, None, Checks::default());
+        assert_eq!(unpaired, Some(FailureCause::Unknown), "no pair was found: nothing is known of the path");
     }
 }

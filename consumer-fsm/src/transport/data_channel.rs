@@ -93,7 +93,7 @@ impl DataChannelSession {
             (Role::Controlled, Setup::ActPass) | (_, Setup::Passive) => Ok(true),
             (_, Setup::Active) => Ok(false),
             // an answer has to choose
-            (Role::Controlling, Setup::ActPass) => Err(TransportError::Remote),
+            (Role::Controlling, Setup::ActPass) => Err(TransportError::NoChannel),
         }
     }
 
@@ -149,7 +149,7 @@ impl Session for DataChannelSession {
         deadline: Duration,
     ) -> Result<DataChannelPath, TransportError> {
         let until = tokio::time::Instant::now() + deadline;
-        let peer = remote.channel.clone().ok_or(TransportError::Remote)?;
+        let peer = remote.channel.clone().ok_or(TransportError::NoChannel)?;
         let is_dtls_client = self.is_dtls_client(peer.setup)?;
         let ice = self.ice.as_mut().ok_or(TransportError::Failed)?;
         let conn = ice.connect(remote, deadline).await?;
@@ -209,7 +209,10 @@ pub struct Discarded {
 #[derive(Debug, Default)]
 struct Counters {
     full: AtomicU64,
+    /// Ours.
     too_long: AtomicU64,
+    /// The peer's.
+    too_long_in: AtomicU64,
     not_binary: AtomicU64,
 }
 
@@ -228,7 +231,8 @@ impl DataChannelPath {
     pub fn discarded(&self) -> Discarded {
         Discarded {
             full: self.discarded.full.load(Ordering::Relaxed),
-            too_long: self.discarded.too_long.load(Ordering::Relaxed),
+            too_long: self.discarded.too_long.load(Ordering::Relaxed)
+                + self.discarded.too_long_in.load(Ordering::Relaxed),
             not_binary: self.discarded.not_binary.load(Ordering::Relaxed),
         }
     }
@@ -266,9 +270,14 @@ impl super::Path for DataChannelPath {
             let discarded = match message {
                 Message::Binary(length) => return Some(length),
                 Message::Other => &self.discarded.not_binary,
-                Message::TooLong => &self.discarded.too_long,
+                Message::TooLong => &self.discarded.too_long_in,
             };
             discarded.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        let Counters { too_long_in, not_binary, .. } = &self.discarded;
+        too_long_in.load(Ordering::Relaxed) + not_binary.load(Ordering::Relaxed)
     }
 }

@@ -26,6 +26,8 @@ pub enum TransportError {
     Local,
     /// The peer's description is unusable.
     Remote,
+    /// The peer's description allows no channel: it names no certificate, or leaves open who begins DTLS.
+    NoChannel,
     /// No pair of candidates worked in time.
     TimedOut,
     /// Every pair failed.
@@ -43,6 +45,7 @@ impl fmt::Display for TransportError {
         f.write_str(match self {
             Self::Local => "no connection object",
             Self::Remote => "the peer's description is unusable",
+            Self::NoChannel => "the peer's description allows no channel",
             Self::TimedOut => "no candidate pair worked in time",
             Self::Failed => "every candidate pair failed",
             Self::Dtls => "the DTLS handshake failed",
@@ -114,4 +117,9 @@ pub trait Path: Send + Sync {
 
     /// Receives one; `None` once the connection ended. Cancel safe.
     fn recv(&self, buffer: &mut [u8]) -> impl Future<Output = Option<usize>> + Send;
+
+    /// Messages of the peer that [`recv`](Self::recv) dropped so far: they were no datagrams.
+    fn dropped(&self) -> u64 {
+        0
+    }
 }

@@ -8,6 +8,7 @@ use consumer_fsm::signalling::{MemorySignalling, Switchboard};
 use consumer_fsm::{Consumer, Datagrams, Ending, Event, State, StunCache};
 use ice_gather::responder::{Manner, Responder};
 use nat_summary::NatType;
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use otel_nat::Reason;
 use rand::SeedableRng;
 use tokio::sync::mpsc;
@@ -33,6 +34,29 @@ async fn an_attempt_goes_through_the_six_states_and_ends_in_one_span() {
     use State::{Established, Listening, Offering, Opening, Preparing, Trickling};
     assert_eq!(once, [Preparing, Listening, Offering, Trickling, Opening, Established]);
     assert_eq!(spans.told(), [("nat_success".to_owned(), None)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_the_mapping_held_is_measured_once_the_path_has_ended_and_only_then() {
+    let stun = responders(2, Manner::Honest).await;
+    let metrics = InMemoryMetricExporter::default();
+    let meter = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(metrics.clone()).build()).build();
+    let (_spans, telemetry) = Spans::new();
+    let telemetry = telemetry.with_metrics(meter.clone());
+    let measured = || {
+        meter.force_flush().unwrap();
+        let seen = metrics.get_finished_metrics().unwrap();
+        let scopes = seen.last().into_iter().flat_map(|seen| seen.scope_metrics());
+        scopes.flat_map(|scope| scope.metrics()).any(|metric| metric.name() == otel_nat::keys::PATH_REBINDINGS)
+    };
+    let nobody = MemorySignalling::new(Switchboard::default());
+    attempt(nobody, cache(&stun), telemetry.clone(), Duration::from_millis(100)).await;
+    assert!(!measured(), "there was no path");
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producer = producer(signalling.clone());
+    let report = attempt(signalling, cache(&stun), telemetry, PATIENCE).await;
+    assert_eq!(report.ending, Some(Ending::Success));
+    assert!(measured());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

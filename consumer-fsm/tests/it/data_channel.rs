@@ -88,7 +88,7 @@ async fn whichever_side_the_description_names_opens_dtls() {
 
     let undecided = |sdp: String| sdp.replace("a=setup:active", "a=setup:actpass");
     let (ours, _theirs) = meet(transport(), transport(), SHORT, undecided).await;
-    assert_eq!(ours.path.unwrap_err(), TransportError::Remote, "an answer has to choose");
+    assert_eq!(ours.path.unwrap_err(), TransportError::NoChannel, "an answer has to choose");
 
     // a producer whose consumer wants to be the client, and then the server
     let theirs = DataChannel::new(transport()).open(Role::Controlled).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_forged_offer_is_refused_by_the_dtls_client_as_well() {
 async fn a_description_without_a_certificate_is_unusable() {
     let bare = |sdp: String| sdp.replace("a=fingerprint:sha-256", "a=fingerprint:sha-1");
     let (ours, _theirs) = meet(transport(), transport(), SHORT, bare).await;
-    assert_eq!(ours.path.unwrap_err(), TransportError::Remote);
+    assert_eq!(ours.path.unwrap_err(), TransportError::NoChannel);
 }
 
 #[tokio::test(flavor = "multi_thread")]

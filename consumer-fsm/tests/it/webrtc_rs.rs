@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consumer_fsm::SessionDescription;
+use consumer_fsm::signalling::wire::{Description, Offer, read, write};
+use consumer_fsm::signalling::{GENESIS, Kind, MemorySignalling, Signalling, Switchboard};
 use consumer_fsm::transport::{DataChannel, Path, Session, Transport};
+use consumer_fsm::{Consumer, Datagrams, SessionDescription};
 use ice_gather::Role;
+use ice_gather::responder::Manner;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use webrtc::api::APIBuilder;
 use webrtc::api::setting_engine::SettingEngine;
 use webrtc::data_channel::RTCDataChannel;
@@ -17,7 +21,7 @@ use webrtc::peer_connection::RTCPeerConnection;
 use webrtc::peer_connection::configuration::RTCConfiguration;
 use webrtc::peer_connection::sdp::session_description::RTCSessionDescription;
 
-use crate::stage::transport;
+use crate::stage::{Spans, cache, responders, timing, transport};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -112,10 +116,56 @@ async fn our_consumer_meets_its_producer_and_only_binary_messages_are_datagrams(
     let received = tokio::time::timeout(PATIENCE, path.recv(&mut buffer)).await.unwrap();
     assert_eq!(received.map(|length| &buffer[..length]), Some(&b"binary"[..]));
     assert_eq!((path.discarded().not_binary, path.discarded().too_long), (2, 1));
+    assert_eq!(Path::dropped(&path), 3);
     assert_eq!(told.recv().await, Some(("data".into(), false, Some(0))), "as every producer expects it");
     assert!(path.send(b"echo").await);
     let received = tokio::time::timeout(PATIENCE, path.recv(&mut buffer)).await.unwrap();
     assert_eq!(received.map(|length| &buffer[..length]), Some(&b"echo"[..]));
     ours.close().await;
+    let _ = theirs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_peer_sends_that_is_no_datagram_is_counted_in_the_report() {
+    let stun = responders(2, Manner::Honest).await;
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let theirs = peer_connection().await;
+    theirs.on_data_channel(Box::new(|channel| {
+        let same = Arc::clone(&channel);
+        channel.on_open(Box::new(move || {
+            Box::pin(async move {
+                let _ = same.send_text("text").await;
+                let _ = same.send_text("").await;
+                let _ = same.send(&Bytes::from_static(b"binary")).await;
+            })
+        }));
+        Box::pin(async {})
+    }));
+    let produce = async {
+        let offer = signalling.exchange(GENESIS, Kind::Genesis, "{}").await.unwrap().unwrap();
+        let sdp = read::<Offer>(&offer.payload).unwrap().sdp.sdp;
+        theirs.set_remote_description(RTCSessionDescription::offer(sdp).unwrap()).await.unwrap();
+        let mut gathered = theirs.gathering_complete_promise().await;
+        theirs.set_local_description(theirs.create_answer(None).await.unwrap()).await.unwrap();
+        let _ = gathered.recv().await;
+        let sdp = theirs.local_description().await.unwrap().sdp;
+        let answer = write(&Description { kind: "answer".into(), sdp });
+        signalling.exchange(&offer.reply_to, Kind::Answer, &answer).await.unwrap();
+    };
+    let (_spans, telemetry) = Spans::new();
+    let (datagrams, mut link) = Datagrams::bounded(4);
+    let mut consumer = Consumer::new(signalling.clone(), DataChannel::new(transport()), telemetry, cache(&stun))
+        .with_timing(timing())
+        .with_datagrams(datagrams);
+    let cancel = CancellationToken::new();
+    let consume = async {
+        let user = async {
+            assert_eq!(link.recv().await.as_deref(), Some(&b"binary"[..]));
+            cancel.cancel();
+        };
+        tokio::join!(consumer.attempt(&cancel), user).0
+    };
+    let (report, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(consume, produce) }).await.unwrap();
+    assert_eq!((report.moved, report.dropped), ((0, 1), (0, 2)), "two texts are no datagrams");
     let _ = theirs.close().await;
 }

@@ -13,13 +13,6 @@ use super::{AgentOf, ERROR_PAUSE, Inner, lock};
 use crate::peer::{Rebinding, Remapped, bump, canonical};
 use crate::transaction::{Header, Reject};
 
-/// Whether a STUN request may go on to the agent.
-enum Admission {
-    Passes,
-    Unauthenticated,
-    TooMany,
-}
-
 impl Inner {
     /// The agent's reading end: whatever is not ours, straight from the socket into the agent's buffer. Fails once the
     /// line is closed, and only then: the agent's loop ends for ever on the first error. `READS`: what the peer's checks
@@ -82,17 +75,10 @@ impl Inner {
             None => {
                 if READS {
                     line.note_moved();
-                    line.note_heard();
                 }
                 true
             }
-            Some(header) => {
-                let is_for_agent = self.is_stun_for_agent::<READS>(header, line, source, datagram);
-                if is_for_agent {
-                    line.note_heard();
-                }
-                is_for_agent
-            }
+            Some(header) => self.is_stun_for_agent::<READS>(header, line, source, datagram),
         }
     }
 
@@ -120,12 +106,6 @@ impl Inner {
             }
             matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
         }
-    }
-
-    /// Whether anything for the agent came in since the last call.
-    pub(crate) fn has_heard(&self) -> bool {
-        // every line is asked, and each forgets
-        self.lines.iter().fold(false, |heard, line| line.has_heard.swap(false, Ordering::Relaxed) | heard)
     }
 
     /// Reads what a response to a check says of our mapping, and tells of a change.
@@ -208,29 +188,18 @@ impl Inner {
             }
             None => false,
         };
-        let admission = {
-            let mut peers = lock(&line.peers);
-            if peers.addresses.contains(&source) {
-                Admission::Passes
-            } else if !is_authentic {
-                Admission::Unauthenticated
-            } else if peers.addresses.len() >= peers.max {
-                Admission::TooMany
-            } else {
-                peers.addresses.push(source);
-                Admission::Passes
-            }
-        };
-        match admission {
-            Admission::Passes => true,
-            Admission::Unauthenticated => {
-                bump(&mut self.heard().dropped.unauthenticated);
-                false
-            }
-            Admission::TooMany => {
-                bump(&mut self.heard().dropped.too_many_peers);
-                false
-            }
+        let mut peers = lock(&line.peers);
+        if peers.addresses.contains(&source) {
+            return true;
         }
+        let admitted = is_authentic && peers.addresses.len() < peers.max;
+        if admitted {
+            peers.addresses.push(source);
+        } else {
+            drop(peers);
+            let dropped = &mut self.heard().dropped;
+            bump(if is_authentic { &mut dropped.too_many_peers } else { &mut dropped.unauthenticated });
+        }
+        admitted
     }
 }

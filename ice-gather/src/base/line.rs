@@ -32,8 +32,6 @@ pub(crate) struct Line {
     pub(super) closed: AtomicBool,
     /// Whether anything but STUN has moved since a check of the peer was last read.
     pub(super) has_moved: AtomicBool,
-    /// Something for the agent came in since [`Inner::has_heard`](super::Inner::has_heard) was last asked.
-    pub(super) has_heard: AtomicBool,
     /// Remote addresses whose STUN requests pass: signalled ones, and those that authenticated.
     pub(super) peers: Mutex<Peers>,
 }
@@ -97,7 +95,6 @@ impl Line {
             wake: Notify::new(),
             closed: AtomicBool::new(false),
             has_moved: AtomicBool::new(false),
-            has_heard: AtomicBool::new(false),
             peers: Mutex::default(),
         }
     }
@@ -162,14 +159,6 @@ impl Line {
     pub(crate) fn note_moved(&self) {
         if !self.has_moved.load(Ordering::Relaxed) {
             self.has_moved.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Something for the agent came in. Costs as little as [`note_moved`](Self::note_moved).
-    #[inline]
-    pub(super) fn note_heard(&self) {
-        if !self.has_heard.load(Ordering::Relaxed) {
-            self.has_heard.store(true, Ordering::Relaxed);
         }
     }
 
