@@ -90,17 +90,16 @@ impl Base {
             let Some(ip) = ip else { continue };
             let socket = bind_in(ip, config.ports).await?;
             let bound = socket.local_addr().map_err(|e| BindError::Socket(e.kind()))?;
-            let mut hosts = vec![bound.ip()];
+            let mut hosts = Vec::new();
             if ip.is_unspecified() {
                 // the agent takes one address, and that of the default route is as good as any; the others are signalled
-                hosts = default_route().into_iter().chain(local::addresses(is_ipv4)).collect();
-                let mut seen = Vec::new();
-                hosts.retain(|host| {
-                    !seen.contains(host) && {
-                        seen.push(*host);
-                        true
+                for host in default_route().into_iter().chain(local::addresses(is_ipv4)) {
+                    if !hosts.contains(&host) {
+                        hosts.push(host);
                     }
-                });
+                }
+            } else {
+                hosts.push(bound.ip());
             }
             lines.push(Line::new(Socket::Udp(socket), bound, hosts));
         }

@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 
 use self::plan::Plan;
 use self::stage::{Outcome, play};
-use crate::leak::alive::{Alive, settled};
+use crate::leak::alive::settled;
+use crate::leak::meter::Look;
 use crate::{Failure, Options, bounds, runtime, table};
 
 /// Episodes at once, and between two looks at what is left.
@@ -32,7 +33,7 @@ struct Tally {
     outcomes: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     broken: Vec<Broken>,
     /// What was left after each batch.
-    left: Vec<Alive>,
+    left: Vec<Look>,
 }
 
 /// An invariant that did not hold.
@@ -69,6 +70,10 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         println!("BROKEN  episode {}: {}", broken.episode, broken.what);
         println!("        cargo xtask chaos --seed {seed} --episode {}", broken.episode);
     }
+    match growth(&tally.left) {
+        Some((grown, bound)) => println!("live heap grew by {grown} bytes; below {bound:.0} is no leak"),
+        None => println!("skipped: the heap, for one look tells nothing"),
+    }
     println!(
         "seed {seed}: {} attempts in {} episodes, {seconds:.0} s; {}",
         tally.attempts,
@@ -85,7 +90,7 @@ async fn rage(seed: u64, until: Instant) -> Result<Tally, Failure> {
     // the first batch sets up what is set up once: it is checked, and not counted among what is left
     while tally.episodes == 0 || Instant::now() < until {
         batch(seed, tally.episodes..tally.episodes + BATCH, until, &mut tally).await?;
-        let before = tally.left.first().copied();
+        let before = tally.left.first().map(|look| look.alive);
         let left = settled(before).await;
         if let Some(before) = before.filter(|before| !left.is_back_to(*before)) {
             let what = format!(
@@ -95,25 +100,25 @@ async fn rage(seed: u64, until: Instant) -> Result<Tally, Failure> {
             );
             tally.broken.push(Broken { episode: tally.episodes, what });
         }
-        tally.left.push(left);
+        tally.left.push(Look { cycle: u32::try_from(tally.episodes)?, alive: left });
     }
-    let grown = growth(&tally.left);
-    if grown > bounds::CHAOS_HEAP {
-        let what = format!("live heap grew by {grown:.0} bytes per episode");
+    if let Some((grown, bound)) = growth(&tally.left)
+        && grown as f64 > bound
+    {
+        let what = format!("live heap grew by {grown} bytes, and {bound:.0} is all it has");
         tally.broken.push(Broken { episode: tally.episodes, what });
     }
     Ok(tally)
 }
 
-/// Live bytes per episode from the second half's first look to the last; none where there are too few looks to tell.
-fn growth(left: &[Alive]) -> f64 {
+/// Live bytes from the second half's first look to the last, or from the first of all where there are few looks, and how
+/// many may be. None of one look: the first batch sets up what is set up once.
+fn growth(left: &[Look]) -> Option<(i64, f64)> {
     let half = &left[left.len() / 2..];
-    match half {
-        [first, .., last] if half.len() >= bounds::CHAOS_LOOKS => {
-            (last.bytes - first.bytes) as f64 / (BATCH * (half.len() as u64 - 1)) as f64
-        }
-        _ => 0.0,
-    }
+    let (judged, room) = if half.len() >= bounds::CHAOS_LOOKS { (half, 0.0) } else { (left, bounds::CHAOS_TABLE) };
+    let [first, .., last] = judged else { return None };
+    let episodes = f64::from(last.cycle - first.cycle);
+    Some((last.alive.bytes - first.alive.bytes, room + bounds::CHAOS_HEAP * episodes))
 }
 
 /// Some episodes, each in a task of its own: a panic is one more thing that must not be.
@@ -204,4 +209,28 @@ fn render(tally: &Tally) -> String {
         [(*fault).to_owned()].into_iter().chain(outcomes.iter().map(count)).collect()
     };
     table::render(&heads, &tally.outcomes.iter().map(row).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leak::alive::Alive;
+
+    fn looks(bytes: &[i64]) -> Vec<Look> {
+        let look = |(n, bytes): (usize, &i64)| {
+            let alive = Alive { bytes: *bytes, tasks: 0, descriptors: 0, resident: 0 };
+            Look { cycle: 100 * n as u32, alive }
+        };
+        bytes.iter().enumerate().map(look).collect()
+    }
+
+    #[test]
+    fn two_looks_tell_a_leak_from_a_table_and_many_need_no_room_for_one() {
+        let leaks = |bytes: &[i64]| growth(&looks(bytes)).map(|(grown, bound)| grown as f64 > bound);
+        assert_eq!(leaks(&[9_000]), None);
+        assert_eq!(leaks(&[0, 2_048]), Some(false));
+        assert_eq!(leaks(&[0, 100 * 64]), Some(true));
+        assert_eq!(leaks(&[0, 99_000, 99_000, 99_000, 99_000, 99_000]), Some(false));
+        assert_eq!(leaks(&[0, 0, 0, 0, 2_000, 4_000]), Some(true));
+    }
 }

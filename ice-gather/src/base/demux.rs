@@ -13,13 +13,6 @@ use super::{AgentOf, ERROR_PAUSE, Inner, lock};
 use crate::peer::{Rebinding, Remapped, bump, canonical};
 use crate::transaction::{Header, Reject};
 
-/// Whether a STUN request may go on to the agent.
-enum Admission {
-    Passes,
-    Unauthenticated,
-    TooMany,
-}
-
 impl Inner {
     /// The agent's reading end: whatever is not ours, straight from the socket into the agent's buffer. Fails once the
     /// line is closed, and only then: the agent's loop ends for ever on the first error. `READS`: what the peer's checks
@@ -195,29 +188,18 @@ impl Inner {
             }
             None => false,
         };
-        let admission = {
-            let mut peers = lock(&line.peers);
-            if peers.addresses.contains(&source) {
-                Admission::Passes
-            } else if !is_authentic {
-                Admission::Unauthenticated
-            } else if peers.addresses.len() >= peers.max {
-                Admission::TooMany
-            } else {
-                peers.addresses.push(source);
-                Admission::Passes
-            }
-        };
-        match admission {
-            Admission::Passes => true,
-            Admission::Unauthenticated => {
-                bump(&mut self.heard().dropped.unauthenticated);
-                false
-            }
-            Admission::TooMany => {
-                bump(&mut self.heard().dropped.too_many_peers);
-                false
-            }
+        let mut peers = lock(&line.peers);
+        if peers.addresses.contains(&source) {
+            return true;
         }
+        let admitted = is_authentic && peers.addresses.len() < peers.max;
+        if admitted {
+            peers.addresses.push(source);
+        } else {
+            drop(peers);
+            let dropped = &mut self.heard().dropped;
+            bump(if is_authentic { &mut dropped.too_many_peers } else { &mut dropped.unauthenticated });
+        }
+        admitted
     }
 }

@@ -6,12 +6,18 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use consumer_fsm::State;
+
 use crate::bounds;
 use crate::faults::{SignalFault, Stage};
 use crate::nat_world::Kind;
 
 /// STUN servers of an episode.
 pub(super) const SERVERS: usize = 5;
+
+/// In which there is somebody to vanish.
+const WITH_A_PEER: [State; 5] =
+    [State::Listening, State::Offering, State::Trickling, State::Opening, State::Established];
 
 /// How a STUN server behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +45,8 @@ pub(super) enum Producers {
     Ghost,
     /// Each vanishes after so many milliseconds, and another takes its place.
     Vanish(u64),
+    /// All vanish as a consumer comes into this state, and others take their place.
+    VanishIn(State),
     Absent,
 }
 
@@ -96,7 +104,8 @@ impl Plan {
         let producers = match rng.random_range(0..10) {
             0..6 => Producers::Serve,
             6 => Producers::Ghost,
-            7..9 => Producers::Vanish(rng.random_range(0..80)),
+            7 => Producers::Vanish(rng.random_range(0..80)),
+            8 => Producers::VanishIn(pick(&mut rng, &WITH_A_PEER)),
             _ => Producers::Absent,
         };
         let ends = match rng.random_range(0..10) {
@@ -147,6 +156,11 @@ impl Plan {
             Producers::Serve => None,
             Producers::Ghost => Some("producer silent"),
             Producers::Vanish(_) => Some("producer vanishes"),
+            Producers::VanishIn(State::Listening) => Some("vanishes: listening"),
+            Producers::VanishIn(State::Offering) => Some("vanishes: offering"),
+            Producers::VanishIn(State::Trickling) => Some("vanishes: trickling"),
+            Producers::VanishIn(State::Opening) => Some("vanishes: opening"),
+            Producers::VanishIn(_) => Some("vanishes: established"),
             Producers::Absent => Some("no producer"),
         });
         faults.extend(match self.ends {
@@ -207,6 +221,6 @@ mod tests {
         let mut seen: Vec<_> = (0..2_000).flat_map(|episode| Plan::new(1, episode).faults()).collect();
         seen.sort_unstable();
         seen.dedup();
-        assert_eq!(seen.len(), 7 + 11 + 3 + 2 + 3 + 1, "{seen:?}");
+        assert_eq!(seen.len(), 7 + 11 + 8 + 2 + 3 + 1, "{seen:?}");
     }
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
 use consumer_fsm::transport::{Ice, Network};
-use consumer_fsm::{AttemptReport, Consumer, Ending, Producer, StunCache, Timing};
+use consumer_fsm::{AttemptReport, Consumer, Ending, Producer, State, StunCache, Timing, What};
 use ice_gather::{AgentConfig, Base, BindConfig, BindError, StunServer};
 use nat_summary::NatType;
 use otel_nat::keys;
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use webrtc_util::Conn;
 
@@ -48,9 +49,11 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
         servers.push(Running::spawn(server::serve(socket, manner)));
     }
     let signalling = MemorySignalling::new(Switchboard::default());
+    // told whenever the producers have to vanish
+    let vanish = watch::Sender::new(());
     let mut producers = Vec::new();
     for _ in 0..PRODUCERS {
-        producers.extend(produce(plan, &signalling).await?);
+        producers.extend(produce(plan, &signalling, &vanish).await?);
     }
     let consume = async |seed: u64| {
         let asked = Arc::new(AtomicU64::new(0));
@@ -61,7 +64,7 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
             Some((stage, fault, times)) => Faulty::new(signalling.clone()).fail(stage, fault, times),
             None => Faulty::new(signalling.clone()),
         };
-        Ok::<_, Failure>(attempt(plan, signalling, transport, StunCache::new(servers), &asked).await)
+        Ok::<_, Failure>(attempt(plan, signalling, transport, StunCache::new(servers), &asked, &vanish).await)
     };
     // with a rival, one of the two loses each race
     let (first, rival) = tokio::join!(consume(0), async {
@@ -70,7 +73,11 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
     [Some(first), rival].into_iter().flatten().collect()
 }
 
-async fn produce(plan: &Plan, signalling: &MemorySignalling) -> Result<Option<Running>, Failure> {
+async fn produce(
+    plan: &Plan,
+    signalling: &MemorySignalling,
+    vanish: &watch::Sender<()>,
+) -> Result<Option<Running>, Failure> {
     let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
     let transport = Ice::new(loopback).with_agent_config(config());
     Ok(match plan.producers {
@@ -86,6 +93,29 @@ async fn produce(plan: &Plan, signalling: &MemorySignalling) -> Result<Option<Ru
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }))
+        }
+        Producers::VanishIn(_) => {
+            let (signalling, mut vanish) = (signalling.clone(), vanish.subscribe());
+            Some(Running::spawn(async move {
+                loop {
+                    let _producer = peers::echo(signalling.clone(), transport.clone(), PER_CONSUMER);
+                    if vanish.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }))
+        }
+    })
+}
+
+/// Has the producers vanish whenever the consumer comes into this state.
+fn watch(consumer: &mut Consumer<Faulty<MemorySignalling>, Ice>, state: State, vanish: &watch::Sender<()>) -> Running {
+    let (mut notices, vanish) = (consumer.notices(), vanish.clone());
+    Running::spawn(async move {
+        while let Some(notice) = notices.next().await {
+            if matches!(notice.what, What::Moved { to, .. } if to == state) {
+                vanish.send_replace(());
+            }
         }
     })
 }
@@ -113,6 +143,7 @@ async fn attempt(
     transport: Ice,
     servers: StunCache,
     asked: &AtomicU64,
+    vanish: &watch::Sender<()>,
 ) -> Outcome {
     let spans = Spans::default();
     let telemetry = spans.telemetry();
@@ -120,6 +151,10 @@ async fn attempt(
     (timing.patience, timing.error_backoff) = (Duration::from_millis(10), Duration::from_millis(20));
     timing.nat_fail_timeout = Duration::from_secs(1);
     let mut consumer = Consumer::new(signalling, transport, telemetry.clone(), servers).with_timing(timing);
+    let _watching = match plan.producers {
+        Producers::VanishIn(state) => Some(watch(&mut consumer, state, vanish)),
+        _ => None,
+    };
     let cancel = CancellationToken::new();
     let started = Instant::now();
     let report = match plan.ends {
