@@ -100,6 +100,8 @@ where
             .disable_y_axis()
             .x_desc(plot.axis)
             .x_labels(7)
+            .label_style(("sans-serif", 12))
+            .axis_desc_style(("sans-serif", 12))
             .x_label_formatter(&|x| ((x * 1e4).round() / 1e4).to_string())
             .light_line_style(TRANSPARENT)
             .bold_line_style(BLACK.mix(0.1))
