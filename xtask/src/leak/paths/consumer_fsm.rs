@@ -40,14 +40,13 @@ pub(super) const PATHS: &[Path] = &[
     path("consumer-fsm: dropped, over a data channel", |meter| Box::pin(over_data_channel(meter, Way::Dropped))),
 ];
 
-/// Attempts at once, and producers at work for them.
+/// Attempts at once, and producers at work for them: more where each is busy for longer than [`PATIENCE`].
 const AT_ONCE: u32 = 4;
-const PRODUCERS: usize = 8;
+const PRODUCERS: u32 = 8;
 /// How long a producer waits for a consumer that may have vanished.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
-/// The same with DTLS and SCTP to wait for, in a program that is not built for speed.
-#[cfg(feature = "channel")]
-const PATIENCE_WITH_LAYERS: Duration = Duration::from_millis(500);
+/// The same where every attempt has to succeed on a machine that is busy, or with DTLS and SCTP to wait for.
+const PATIENCE_TO_SUCCEED: Duration = Duration::from_millis(500);
 /// An attempt takes about half of this: a random moment within falls on every state.
 const LONGEST_ATTEMPT_US: u64 = 30_000;
 
@@ -88,7 +87,7 @@ struct Stage<T> {
 }
 
 impl Stage<Ice> {
-    async fn new(way: Way) -> Result<Self, Failure> {
+    async fn new(way: Way, patience: Duration) -> Result<Self, Failure> {
         let responders = peers::cohort(2, if way == Way::Blocked { 2 } else { 0 }).await?;
         let servers = match way {
             Way::NoServer => vec!["127.0.0.1:9".parse()?],
@@ -103,7 +102,7 @@ impl Stage<Ice> {
         let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
         let transport = Ice::new(loopback).with_agent_config(agent).with_gather_config(gather);
         let (out, wanted, unequal) = (Cell::new(0), Cell::new(0), Cell::new(0));
-        Ok(Self { transport, patience: PATIENCE, servers, _responders: responders, out, wanted, unequal })
+        Ok(Self { transport, patience, servers, _responders: responders, out, wanted, unequal })
     }
 }
 
@@ -118,7 +117,7 @@ where
         let Self { servers, _responders, out, wanted, unequal, .. } = self;
         Stage {
             transport: transport(self.transport),
-            patience: PATIENCE_WITH_LAYERS,
+            patience: PATIENCE_TO_SUCCEED,
             servers,
             _responders,
             out,
@@ -132,8 +131,9 @@ where
         way: Way,
         signalling: &S,
     ) -> Result<Vec<Running>, Failure> {
-        let mut producers = Vec::with_capacity(PRODUCERS);
-        for _ in 0..PRODUCERS {
+        let number = PRODUCERS * (self.patience.as_millis() / PATIENCE.as_millis()) as u32;
+        let mut producers = Vec::with_capacity(number as usize);
+        for _ in 0..number {
             producers.push(match way {
                 Way::TimeOut => peers::ghost(signalling.clone()).await?,
                 _ => peers::echo(signalling.clone(), self.transport.clone(), self.patience),
@@ -221,6 +221,10 @@ fn least(way: Way) -> f64 {
     }
 }
 
+const fn patience(way: Way) -> Duration {
+    if matches!(way, Way::Success) { PATIENCE_TO_SUCCEED } else { PATIENCE }
+}
+
 fn is_as_intended(way: Way, report: Option<&AttemptReport>) -> bool {
     let Some(report) = report else { return way == Way::Dropped };
     let failed = |reason| report.ending == Some(Ending::Failure(reason));
@@ -255,12 +259,12 @@ pub(super) fn holds(patience: Duration) -> SwitchboardTiming {
 }
 
 async fn attempts(meter: Meter, way: Way) -> Result<Measured, Failure> {
-    in_memory(meter, &Stage::new(way).await?, way).await
+    in_memory(meter, &Stage::new(way, patience(way)).await?, way).await
 }
 
 #[cfg(feature = "channel")]
 async fn over_data_channel(meter: Meter, way: Way) -> Result<Measured, Failure> {
-    in_memory(meter, &Stage::new(way).await?.over(consumer_fsm::transport::DataChannel::new), way).await
+    in_memory(meter, &Stage::new(way, patience(way)).await?.over(consumer_fsm::transport::DataChannel::new), way).await
 }
 
 async fn in_memory<T>(meter: Meter, stage: &Stage<T>, way: Way) -> Result<Measured, Failure>
@@ -269,7 +273,7 @@ where
     T::Session: 'static,
 {
     let signalling = MemorySignalling::new(Switchboard::new(holds(stage.patience)));
-    let at_once = if matches!(way, Way::Blocked | Way::TimeOut) { PRODUCERS as u32 } else { AT_ONCE };
+    let at_once = if matches!(way, Way::Blocked | Way::TimeOut) { PRODUCERS } else { AT_ONCE };
     let measured = meter.measure(
         at_once,
         async || stage.producers(way, &signalling).await,
@@ -289,7 +293,7 @@ where
 
 /// The service and its connections are made anew for each look.
 async fn over_http(meter: Meter, way: Way) -> Result<Measured, Failure> {
-    let stage = Stage::new(way).await?;
+    let stage = Stage::new(way, patience(way)).await?;
     let prepare = async || {
         let service = SignallingService::bind("127.0.0.1:0", Switchboard::new(holds(stage.patience))).await?;
         let signalling = HttpSignalling::new(&service.url())?;
@@ -315,7 +319,7 @@ const CHURN_AT_ONCE: u32 = 16;
 
 /// Attempts of every kind in turn; how many went each way, and as intended.
 pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, u32)>), Failure> {
-    let (open, blocked) = (Stage::new(Way::Success).await?, Stage::new(Way::Blocked).await?);
+    let (open, blocked) = (Stage::new(Way::Success, PATIENCE).await?, Stage::new(Way::Blocked, PATIENCE).await?);
     let echoes = MemorySignalling::new(Switchboard::new(holds(PATIENCE)));
     let ghosts = MemorySignalling::new(Switchboard::new(holds(PATIENCE)));
     let went = CHURN.map(|_| Cell::new(0));
@@ -361,7 +365,7 @@ fn way_of(number: u32) -> (usize, Way) {
 
 /// A producer is dropped at a random moment, while a consumer looks for one.
 async fn producer_dropped(meter: Meter) -> Result<Measured, Failure> {
-    let stage = Stage::new(Way::Cancelled).await?;
+    let stage = Stage::new(Way::Cancelled, PATIENCE).await?;
     let measured = meter.measure(AT_ONCE, super::alone, async |(), number| {
         let signalling = MemorySignalling::new(Switchboard::new(holds(PATIENCE)));
         let producer = Producer::new(signalling.clone(), stage.transport.clone(), Vec::new());

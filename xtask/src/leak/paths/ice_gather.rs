@@ -26,7 +26,7 @@ pub(super) const PATHS: &[Path] = &[
     path("ice-gather: gathering dropped", |meter| Box::pin(dropped(meter))).beside("stock: gathered, dropped"),
     path("ice-gather: answers too late", |meter| Box::pin(late(meter))),
     path("ice-gather: answers read by the agent", |meter| Box::pin(late_to_agent(meter))),
-    path("ice-gather: flooded", |meter| Box::pin(flooded(meter))).most(5_000),
+    path("ice-gather: flooded", |meter| Box::pin(flooded(meter))),
     path("ice-gather: filtering found out", |meter| Box::pin(filtering(meter))),
     path("ice-gather: finding out dropped", |meter| Box::pin(filtering_dropped(meter))),
     path("ice-gather: agent closed", |meter| Box::pin(agent(meter, End::Closed))),
@@ -44,7 +44,7 @@ pub(super) const PATHS: &[Path] = &[
     path("ice-gather: closed while gathering", |meter| Box::pin(while_gathering(meter, End::Closed)))
         .beside("stock: closed while gathering"),
     path("ice-gather: dropped while gathering", |meter| Box::pin(while_gathering(meter, End::Dropped))),
-    path("ice-gather: checks from many ports", |meter| Box::pin(many_ports(meter))).most(2_000),
+    path("ice-gather: checks from many ports", |meter| Box::pin(many_ports(meter))),
     path("ice-gather: under somebody else's agent", |meter| Box::pin(foreign(meter))),
 ];
 
