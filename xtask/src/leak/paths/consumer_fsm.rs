@@ -40,13 +40,15 @@ pub(super) const PATHS: &[Path] = &[
     path("consumer-fsm: dropped, over a data channel", |meter| Box::pin(over_data_channel(meter, Way::Dropped))),
 ];
 
-/// Attempts at once, and producers at work for them: more where each is busy for longer than [`PATIENCE`].
+/// Attempts at once, and producers at work for them.
 const AT_ONCE: u32 = 4;
 const PRODUCERS: u32 = 8;
 /// How long a producer waits for a consumer that may have vanished.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 /// The same where every attempt has to succeed on a machine that is busy, or with DTLS and SCTP to wait for.
 const PATIENCE_TO_SUCCEED: Duration = Duration::from_millis(500);
+/// More of them then, for each is busy for longer.
+const PRODUCERS_TO_SUCCEED: u32 = 40;
 /// An attempt takes about half of this: a random moment within falls on every state.
 const LONGEST_ATTEMPT_US: u64 = 30_000;
 
@@ -131,7 +133,7 @@ where
         way: Way,
         signalling: &S,
     ) -> Result<Vec<Running>, Failure> {
-        let number = PRODUCERS * (self.patience.as_millis() / PATIENCE.as_millis()) as u32;
+        let number = if self.patience > PATIENCE { PRODUCERS_TO_SUCCEED } else { PRODUCERS };
         let mut producers = Vec::with_capacity(number as usize);
         for _ in 0..number {
             producers.push(match way {
