@@ -181,12 +181,13 @@ fn walk_elsewhere(path: &'static Path, cycles: u32) -> Result<Row, Failure> {
                 eprint!("{}{}: {done} of {}", start_of_line(), path.name, cycles.min(path.most));
             }
             Ok(Told::Measured(measured)) => end = Some(*measured),
-            Ok(Told::Failed(error)) => return Err(format!("{}: {error}", path.name).into()),
+            Ok(Told::Failed(error)) => end = Some(Measured::nothing(error)),
             Ok(Told::Cycles(_)) | Err(_) => {}
         }
     }
     let status = process.wait()?;
-    let measured = end.ok_or_else(|| format!("{}: ended without a word, {status}", path.name))?;
+    // one walk that fails does not take the others with it
+    let measured = end.unwrap_or_else(|| Measured::nothing(format!("it ended without a word, {status}")));
     let verdict = judge(path, &measured);
     Ok(Row { path: path.name, measured, verdict, beside: path.beside })
 }

@@ -44,6 +44,23 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
+    /// Of a walk that ended before its time.
+    pub(crate) fn nothing(fault: String) -> Self {
+        Self {
+            cycles: 0,
+            walked: 0,
+            as_intended: 0,
+            seconds: 0.0,
+            bytes_per_cycle: 0.0,
+            tasks: 0,
+            descriptors: 0,
+            resident_per_cycle: 0.0,
+            looks: Vec::new(),
+            spans: None,
+            faults: vec![fault],
+        }
+    }
+
     /// Whether nothing is left.
     pub(crate) fn is_clean(&self) -> bool {
         self.bytes_per_cycle < bounds::LEAK_BYTES && self.tasks <= 0 && self.descriptors <= 0

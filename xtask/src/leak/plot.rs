@@ -22,8 +22,9 @@ pub(super) fn write(root: &Path, rows: &[Row]) -> Result<PathBuf, Failure> {
          <body style=\"font-family: sans-serif; max-width: 60em; margin: 2em auto\">\n<h1>What is left behind</h1>\n",
     );
     writeln!(page, "<pre>{}</pre>", super::render(rows))?;
-    for row in rows.iter().filter(|row| row.verdict != Verdict::Stock) {
-        let stock = rows.iter().find(|other| Some(other.path) == row.beside);
+    let walked: Vec<&Row> = rows.iter().filter(|row| row.measured.walked > 0).collect();
+    for row in walked.iter().filter(|row| row.verdict != Verdict::Stock) {
+        let stock = walked.iter().copied().find(|other| Some(other.path) == row.beside);
         let file = format!("{}.svg", file_name(row.path));
         let picture = draw(row, stock)?;
         std::fs::write(folder.join(&file), &picture)?;

@@ -186,11 +186,14 @@ async fn connected(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
             [left.add_relay(coturn.server()?, within(4_000))?, right.add_relay(coturn.server()?, within(4_000))?];
         let mut a = IceAgent::new(&left, Role::Controlling, eager()).await?;
         let mut b = IceAgent::new(&right, Role::Controlled, eager()).await?;
-        let (from_a, from_b) = (relays[0].allocated().await?, relays[1].allocated().await?);
+        // where a port comes round again too soon, coturn still knows it: RFC 8656 section 7.2, error 437
+        let (Ok(from_a), Ok(from_b)) = (relays[0].allocated().await, relays[1].allocated().await) else {
+            return Ok(false);
+        };
         let (to_a, to_b) = (only(&a, &from_a), only(&b, &from_b));
         let (conn_a, conn_b) =
             tokio::join!(a.connect(to_b, bounds::CONNECTED_WITHIN), b.connect(to_a, bounds::CONNECTED_WITHIN));
-        let (conn_a, conn_b) = (conn_a?, conn_b?);
+        let (Ok(conn_a), Ok(conn_b)) = (conn_a, conn_b) else { return Ok(false) };
         let pair = (CandidateKind::Relayed, CandidateKind::Relayed);
         let mut is_through = a.selected_pair() == Some(pair);
         let mut buffer = [0; 64];
