@@ -198,9 +198,9 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Action::Close => {
                     attempt.close().await;
                     if from == State::Established
-                        && let Some(peer) = &attempt.report.peer
+                        && let Some(endurance) = attempt.report.peer.as_ref().and_then(PeerReport::endurance)
                     {
-                        self.telemetry.endured(&attempt.report.summary, peer.endurance());
+                        self.telemetry.endured(&attempt.report.summary, endurance);
                     }
                 }
                 // the machine says until when
@@ -289,12 +289,11 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Event::Opened
             }
             Err(TransportError::TimedOut) => Event::TimedOut,
-            Err(
-                TransportError::NoChannel
-                | TransportError::Dtls
-                | TransportError::Fingerprint
-                | TransportError::Channel,
-            ) => Event::ChannelFailed,
+            Err(TransportError::NoChannel) => Event::ChannelFailed,
+            Err(TransportError::Dtls | TransportError::Fingerprint | TransportError::Channel) => {
+                attempt.paired = true;
+                Event::ChannelFailed
+            }
             Err(_) => Event::IceFailed,
         }
     }

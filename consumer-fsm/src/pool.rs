@@ -68,8 +68,9 @@ where
         self
     }
 
-    /// Makes so many attempts in all slots together, and then no more. An attempt ends where the service cannot be reached or
-    /// refuses it, then, after which the usual time passes before the next; one that waits for a producer goes on waiting.
+    /// Makes so many attempts in all slots together, and then no more. An attempt ends, then, where the service cannot be
+    /// reached, refuses it, or replies to an offer with what is no message, and the usual time passes before the next. It
+    /// still has no end of its own while no producer announces itself, or none of them answers: cancel [`run`](Self::run).
     #[must_use]
     pub const fn with_attempts(mut self, attempts: u64) -> Self {
         self.attempts = Some(attempts);
@@ -98,8 +99,8 @@ where
         self.datagrams.iter_mut().map(open).collect()
     }
 
-    /// Runs every slot until cancelled, or until there was an end of the attempts, and waits until each has closed what it had. Dropped, it aborts them: nothing is
-    /// left behind then either.
+    /// Runs every slot until cancelled, or until there was an end of the attempts, and waits until each has closed what it
+    /// had. Dropped, it aborts them: nothing is left behind then either.
     pub async fn run(self, cancel: &CancellationToken) {
         let mut slots = JoinSet::new();
         let left = self.attempts.map(|attempts| Arc::new(AtomicU64::new(attempts)));

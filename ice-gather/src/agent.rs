@@ -33,7 +33,7 @@ pub use self::event::{IceEvent, IceState};
 use self::event::{ice_state, kind};
 pub(crate) use self::mux::Mux;
 pub use self::remote::{Credentials, RemoteCandidate, RemoteDescription};
-use crate::base::{Base, Inner};
+use crate::base::{Base, Inner, Line};
 use crate::config::AgentConfig;
 use crate::error::{AgentError, ConnectError, SendError};
 use crate::transaction::Header;
@@ -181,7 +181,7 @@ impl IceAgent {
             self.add_remote(candidate);
         }
         let mut state = self.state.clone();
-        let gave_up = state.wait_for(|state| matches!(state, IceState::Failed | IceState::Closed));
+        let gave_up = state.wait_for(|state| has_ended(*state));
         tokio::select! {
             conn = connected.recv() => match conn {
                 Some(conn) => Ok(IceConn { conn, state: self.state.clone() }),
@@ -355,12 +355,23 @@ async fn silence(
 /// The connection has this state, and whoever listens hears of it if it had another. After its end it has none.
 fn becomes(base: &Inner, state: &watch::Sender<IceState>, now: IceState) {
     let is_news = state.send_if_modified(|state| {
-        let has_ended = matches!(*state, IceState::Failed | IceState::Closed);
-        !has_ended && core::mem::replace(state, now) != now
+        if has_ended(*state) {
+            return false;
+        }
+        // nothing is sent to a peer whose consent has expired (RFC 7675 section 5.1), and the library would go on: whoever
+        // sees the end finds the lines closed, and whoever finds them closed sees the end
+        if now == IceState::Failed {
+            base.lines().for_each(Line::close);
+        }
+        core::mem::replace(state, now) != now
     });
     if is_news {
         base.tell(IceEvent::State(now));
     }
+}
+
+const fn has_ended(state: IceState) -> bool {
+    matches!(state, IceState::Failed | IceState::Closed)
 }
 
 /// The order matters, each step for a leak that was seen without it.
@@ -412,7 +423,7 @@ impl IceConn {
         match self.conn.send(datagram).await {
             // what left needs no look at the state: the lines of an agent that ended take nothing
             Ok(sent) if sent > 0 => Ok(()),
-            _ if matches!(*self.state.borrow(), IceState::Failed | IceState::Closed) => Err(SendError::Closed),
+            _ if has_ended(*self.state.borrow()) => Err(SendError::Closed),
             sent => sent.map(drop).map_err(|_| SendError::Socket),
         }
     }
@@ -420,14 +431,15 @@ impl IceConn {
     /// Receives one datagram; `None` once the connection failed or was closed. Cancel safe.
     pub async fn recv(&self, buffer: &mut [u8]) -> Option<usize> {
         let mut received = self.conn.recv(buffer);
-        // under load a datagram waits already, and nobody need look at the state
+        // under load a datagram waits already, and nobody need wait for the end
         if let Poll::Ready(received) = poll_fn(|cx| Poll::Ready(received.as_mut().poll(cx))).await {
-            return received.ok();
+            return received.ok().filter(|_| !has_ended(*self.state.borrow()));
         }
         let mut state = self.state.clone();
         tokio::select! {
+            biased;
+            _ = state.wait_for(|state| has_ended(*state)) => None,
             received = received => received.ok(),
-            _ = state.wait_for(|state| matches!(state, IceState::Failed | IceState::Closed)) => None,
         }
     }
 

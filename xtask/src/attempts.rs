@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use consumer_fsm::signalling::Switchboard;
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
+use consumer_fsm::signalling::{Signalling, Switchboard};
 use consumer_fsm::transport::{Ice, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Datagrams, Ending, StunCache};
 use ice_gather::BindConfig;
@@ -85,7 +85,7 @@ async fn attempt<T: Transport>(
 ) -> Attempted {
     let (to_path, outbound) = mpsc::channel(DATAGRAMS as usize);
     let (inbound, from_path) = mpsc::channel(DATAGRAMS as usize);
-    let mut consumer = Consumer::new(signalling.clone(), transport, telemetry.clone(), servers)
+    let consumer = Consumer::new(signalling.clone(), transport, telemetry.clone(), servers)
         .with_datagrams(Datagrams { outbound, inbound });
     let mut path = consumer.path();
     let cancel = CancellationToken::new();
@@ -97,14 +97,24 @@ async fn attempt<T: Transport>(
     };
     let caller =
         SpanContext::new(TraceId::from(0x5eed), SpanId::from(0x5eed), TraceFlags::SAMPLED, true, TraceState::default());
+    let beside = beside(consumer, &cancel, user).with_context(Context::new().with_remote_span_context(caller));
+    let (report, echoed) = beside.await;
+    Attempted { expected, report, echoed }
+}
+
+/// One attempt, and beside it its user, who ends it by `cancel`. The consumer goes with the attempt, so that a user who
+/// waits for its path does not wait for ever.
+pub(crate) async fn beside<S: Signalling, T: Transport, Used>(
+    mut consumer: Consumer<S, T>,
+    cancel: &CancellationToken,
+    user: impl Future<Output = Used>,
+) -> (AttemptReport, Used) {
     let attempt = async {
-        let report = consumer.attempt(&cancel).await;
+        let report = consumer.attempt(cancel).await;
         drop(consumer);
         report
-    }
-    .with_context(Context::new().with_remote_span_context(caller));
-    let (report, echoed) = tokio::join!(attempt, user);
-    Attempted { expected, report, echoed }
+    };
+    tokio::join!(attempt, user)
 }
 
 /// Sends every datagram, and counts what comes back unchanged.

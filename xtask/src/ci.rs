@@ -86,7 +86,7 @@ impl Step {
                 cargo
             }
             Does::Built(program, line) => {
-                let mut built = Command::new(python::build_folder(&root()).join("debug").join(program));
+                let mut built = Command::new(workspace::build_folder(&root()).join("debug").join(program));
                 built.args(line.split_whitespace());
                 built
             }

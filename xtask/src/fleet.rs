@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use self::attempt::{Host, Kind, punch};
 use self::truth::{Truth, differences};
-use crate::{Failure, Options, bounds, python, root, table};
+use crate::{Failure, Options, bounds, python, root, table, workspace};
 
 mod attempt;
 mod nat;
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let few = if options.is("quick") { bounds::FLEET_QUICK } else { bounds::FLEET };
     let attempts = options.value("attempts")?.unwrap_or(few);
     let python = python::with(&root(), &[python::DUCKDB, python::MATPLOTLIB])?;
-    let folder = python::build_folder(&root()).join("fleet");
+    let folder = workspace::build_folder(&root()).join("fleet");
     std::fs::create_dir_all(&folder)?;
     let kept = options.value::<PathBuf>("spans")?;
     let spans = kept.clone().unwrap_or_else(|| folder.join("spans.jsonl"));

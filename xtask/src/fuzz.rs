@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::{Failure, Options, bounds, python, root, workspace};
+use crate::{Failure, Options, bounds, root, workspace};
 
 /// A target, and the `fuzz` folder it is in.
 type Target = (PathBuf, String);
@@ -95,7 +95,7 @@ fn cargo_fuzz(folder: &Path, act: &str) -> Command {
     command.args(["+nightly", "fuzz", act]);
     if act != "list" {
         // what the crates have in common is built once
-        command.arg("--target-dir").arg(python::build_folder(&root()).join("fuzz"));
+        command.arg("--target-dir").arg(workspace::build_folder(&root()).join("fuzz"));
     }
     command
 }

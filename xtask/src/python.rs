@@ -3,23 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::workspace;
+
 /// The collector. No release of it is final, so which one was read is written down.
 pub(crate) const ROTEL: &str = "rotel==0.0.1a15";
 /// What the questions of `otel-nat/deploy` are asked in, and their answers drawn with.
 pub(crate) const DUCKDB: &str = "duckdb==2.0.1";
 pub(crate) const MATPLOTLIB: &str = "matplotlib==3.11.2";
 
-/// Where builds go, and what is made beside them.
-pub(crate) fn build_folder(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
-}
-
 /// The interpreter of an environment that has these packages.
 ///
 /// # Errors
 /// Why it cannot be had, for a person.
 pub(crate) fn with(root: &Path, packages: &[&str]) -> Result<PathBuf, String> {
-    let folder = build_folder(root).join("python");
+    let folder = workspace::build_folder(root).join("python");
     let python = folder.join("bin").join("python3");
     if !python.exists() {
         let mut make = Command::new("python3");

@@ -8,6 +8,11 @@ use serde::Deserialize;
 
 use crate::Failure;
 
+/// Where builds go, and what is made beside them.
+pub(crate) fn build_folder(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
 /// One crate of the workspace.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Crate {

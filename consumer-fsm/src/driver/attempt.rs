@@ -75,6 +75,8 @@ pub(super) struct Attempt<T: Transport> {
     pub(super) theirs: Option<Box<Evidence>>,
     /// What that says of the NAT in front of it.
     pub(super) their_summary: Option<NatSummary>,
+    /// A pair of candidates worked, and no channel came up over it.
+    pub(super) paired: bool,
     pub(super) path: Option<<T::Session as Session>::Path>,
     pub(super) report: AttemptReport,
 }
@@ -94,6 +96,7 @@ impl<T: Transport> Attempt<T> {
             remote: None,
             theirs: None,
             their_summary: None,
+            paired: false,
             path: None,
             report: AttemptReport {
                 ending: None,
@@ -146,8 +149,8 @@ impl<T: Transport> Attempt<T> {
     /// What is known by now goes into the report.
     fn judge(&mut self, failure: Option<Reason>) {
         if let Some(session) = &self.session {
-            (self.report.summary, self.report.peer) =
-                peer::judge(session, self.their_summary.as_ref(), self.theirs.as_deref(), failure);
+            let (their_summary, theirs) = (self.their_summary.as_ref(), self.theirs.as_deref());
+            (self.report.summary, self.report.peer) = peer::judge(session, their_summary, theirs, failure, self.paired);
         }
     }
 

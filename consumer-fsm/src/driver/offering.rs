@@ -77,7 +77,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             Ok(Some(envelope)) => envelope,
             Ok(None) => return Event::PeerDied,
             Err(SignalError::Gone) => return Event::LostRace,
-            Err(SignalError::Malformed | SignalError::TooLong) => return Event::BadAnswer,
+            Err(SignalError::Malformed | SignalError::TooLong) if !*gives_up => return Event::BadAnswer,
             Err(error) => return refusal(error, *gives_up),
         };
         match read_answer(&envelope) {

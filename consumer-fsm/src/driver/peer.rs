@@ -35,6 +35,7 @@ pub(super) fn judge(
     their_summary: Option<&NatSummary>,
     theirs: Option<&Evidence>,
     failure: Option<Reason>,
+    paired: bool,
 ) -> (NatSummary, Option<PeerReport>) {
     let evidence = session.evidence();
     let by_servers = evidence.summary();
@@ -48,7 +49,7 @@ pub(super) fn judge(
         // without a NAT there is no mapping to outlive anything
         survived: view.survived.filter(|_| summary.is_natted() == Some(true)),
         outlook: their_summary.map(|theirs| Outlook::between(&summary, theirs)),
-        cause: failure.and_then(|reason| explain(reason, &summary, theirs, view.checks)),
+        cause: failure.and_then(|reason| explain(reason, &summary, theirs, view.checks, paired)),
     };
     (summary, Some(report))
 }
@@ -66,9 +67,13 @@ pub(super) async fn tell_rebindings(session: Option<&impl Session>, teller: &Tel
 }
 
 /// Only of failures that the two NATs may have to do with.
-fn explain(reason: Reason, ours: &NatSummary, theirs: Option<&Evidence>, checks: Checks) -> Option<FailureCause> {
-    // a description that allows no channel is refused in front of the first check
-    let paired = reason == Reason::ChannelFailed && checks.answered > 0;
+fn explain(
+    reason: Reason,
+    ours: &NatSummary,
+    theirs: Option<&Evidence>,
+    checks: Checks,
+    paired: bool,
+) -> Option<FailureCause> {
     let is_of_the_path = matches!(
         reason,
         Reason::Timeout | Reason::IceFailed | Reason::UdpBlocked | Reason::NoServerAnswered | Reason::ChannelFailed
@@ -77,9 +82,10 @@ fn explain(reason: Reason, ours: &NatSummary, theirs: Option<&Evidence>, checks:
 }
 
 impl PeerReport {
-    /// How the mapping held.
-    pub(super) const fn endurance(&self) -> Endurance {
-        Endurance { rebindings: self.rebindings, survived: self.survived }
+    /// How the mapping held, if the peer ever told of one: by way of a relay it does not.
+    pub(super) fn endurance(&self) -> Option<Endurance> {
+        let Self { rebindings, survived, .. } = *self;
+        (self.checks.answered > 0).then_some(Endurance { rebindings, survived })
     }
 
     /// Puts it into the span.
@@ -93,8 +99,8 @@ impl PeerReport {
         if self.checks != Checks::default() {
             span.checks(self.checks);
         }
-        if self.checks.answered > 0 {
-            span.endured(self.endurance());
+        if let Some(endurance) = self.endurance() {
+            span.endured(endurance);
         }
         if let Some(outlook) = self.outlook {
             span.outlook(outlook);
@@ -185,7 +191,7 @@ mod tests {
     #[test]
     fn a_transport_that_cannot_see_the_checks_has_a_verdict_and_no_more() {
         let session = Rebinds(watch::Sender::new(None));
-        let (summary, report) = judge(&session, None, None, Some(Reason::Timeout));
+        let (summary, report) = judge(&session, None, None, Some(Reason::Timeout), false);
         assert_eq!((summary.nat_type(), report), (NatType::Unknown, None));
     }
 
@@ -193,7 +199,8 @@ mod tests {
     fn a_cause_is_sought_only_where_the_nats_may_have_one() {
         let nothing = Evidence::new().summary();
         for reason in Reason::ALL {
-            let cause = explain(*reason, &nothing, None, Checks { sent: 1, answered: 1, ..Checks::default() });
+            let checks = Checks { sent: 1, answered: 1, ..Checks::default() };
+            let cause = explain(*reason, &nothing, None, checks, *reason == Reason::ChannelFailed);
             let expected = match reason {
                 Reason::ChannelFailed => Some(FailureCause::Dtls),
                 Reason::Timeout | Reason::IceFailed | Reason::UdpBlocked | Reason::NoServerAnswered => {
@@ -203,7 +210,5 @@ mod tests {
             };
             assert_eq!(cause, expected, "{reason:?}");
         }
-        let unpaired = explain(Reason::ChannelFailed, &nothing, None, Checks::default());
-        assert_eq!(unpaired, Some(FailureCause::Unknown), "no pair was found: nothing is known of the path");
     }
 }

@@ -5,16 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
-use consumer_fsm::{Consumer, Datagrams, Ending, Event, State, StunCache};
+use consumer_fsm::{Consumer, Datagrams, Ending, Event, State, StunCache, What};
 use ice_gather::responder::{Manner, Responder};
 use nat_summary::NatType;
-use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use otel_nat::Reason;
 use rand::SeedableRng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Spans, attempt, cache, failure, producer, responders, timing, transport};
+use crate::stage::{Measured, Spans, attempt, cache, failure, producer, responders, timing, transport};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -39,24 +38,25 @@ async fn an_attempt_goes_through_the_six_states_and_ends_in_one_span() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn how_the_mapping_held_is_measured_once_the_path_has_ended_and_only_then() {
     let stun = responders(2, Manner::Honest).await;
-    let metrics = InMemoryMetricExporter::default();
-    let meter = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(metrics.clone()).build()).build();
     let (_spans, telemetry) = Spans::new();
-    let telemetry = telemetry.with_metrics(meter.clone());
-    let measured = || {
-        meter.force_flush().unwrap();
-        let seen = metrics.get_finished_metrics().unwrap();
-        let scopes = seen.last().into_iter().flat_map(|seen| seen.scope_metrics());
-        scopes.flat_map(|scope| scope.metrics()).any(|metric| metric.name() == otel_nat::keys::PATH_REBINDINGS)
-    };
+    let (measured, telemetry) = Measured::by(telemetry);
+    let held = || measured.has(otel_nat::keys::PATH_REBINDINGS);
     let nobody = MemorySignalling::new(Switchboard::default());
     attempt(nobody, cache(&stun), telemetry.clone(), Duration::from_millis(100)).await;
-    assert!(!measured(), "there was no path");
+    assert!(!held(), "there was no path");
     let signalling = MemorySignalling::new(Switchboard::default());
     let _producer = producer(signalling.clone());
-    let report = attempt(signalling, cache(&stun), telemetry, PATIENCE).await;
+    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing());
+    let (mut notices, cancel) = (consumer.notices(), CancellationToken::new());
+    let user = async {
+        let up = async { while notices.next().await.unwrap().what != What::PathUp {} };
+        tokio::time::timeout(PATIENCE, up).await.unwrap();
+        assert!(!held(), "there still is a path");
+        cancel.cancel();
+    };
+    let (report, ()) = tokio::join!(consumer.attempt(&cancel), user);
     assert_eq!(report.ending, Some(Ending::Success));
-    assert!(measured());
+    assert!(held());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

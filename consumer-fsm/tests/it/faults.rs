@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use consumer_fsm::signalling::http::HttpSignalling;
 use consumer_fsm::signalling::wire::{Envelope, Kind, write};
 use consumer_fsm::signalling::{Listener, SignalError, Signalling};
-use consumer_fsm::{AttemptReport, Event, State};
+use consumer_fsm::{AttemptReport, Event, Pool, State};
 use ice_gather::responder::Manner;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Running, Spans, attempt, cache, failure, responders};
+use crate::stage::{Running, Spans, attempt, cache, failure, responders, timing, transport};
 
 type Reply = Result<Option<Envelope>, SignalError>;
 
@@ -71,6 +72,37 @@ async fn every_useless_reply_to_an_offer_leads_back_to_listening_and_keeps_the_a
         assert!((2..=40).contains(&offers), "{offer:?}: tried {offers} times");
         assert_eq!(spans.told(), failure("cancelled"), "one attempt, however many races it lost");
         assert!(report.gathering.unwrap().packets_sent <= 2, "asked once, however many offers");
+    }
+}
+
+#[tokio::test]
+async fn where_attempts_are_counted_a_service_that_fails_ends_one_and_a_peer_that_fails_does_not() {
+    for (offer, ends) in [
+        (Err(SignalError::Malformed), true),
+        (Err(SignalError::TooLong), true),
+        (Err(SignalError::Version), true),
+        (Err(SignalError::Unreachable), true),
+        // what it says is well said: it is the peer that was too slow, or gone
+        (Err(SignalError::Gone), false),
+        (Ok(None), false),
+    ] {
+        let stun = responders(2, Manner::Honest).await;
+        let (spans, telemetry) = Spans::new();
+        let scripted = Scripted { offer: offer.clone(), offers: Arc::default() };
+        let pool = Pool::new(scripted, transport(), telemetry, cache(&stun), 1).with_timing(timing()).with_attempts(2);
+        let cancel = CancellationToken::new();
+        let running = pool.run(&cancel);
+        tokio::pin!(running);
+        let patience = Duration::from_millis(if ends { 10_000 } else { 300 });
+        let has_ended = tokio::time::timeout(patience, &mut running).await.is_ok();
+        assert_eq!(has_ended, ends, "{offer:?}");
+        if !has_ended {
+            cancel.cancel();
+            running.await;
+        }
+        let expected =
+            if ends { [failure("signalling"), failure("signalling")].concat() } else { failure("cancelled") };
+        assert_eq!(spans.told(), expected, "{offer:?}");
     }
 }
 

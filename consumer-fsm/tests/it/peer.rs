@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use consumer_fsm::Ending;
 use consumer_fsm::signalling::wire::{Description, Genesis, Kind, write};
 use consumer_fsm::signalling::{GENESIS, MemorySignalling, Signalling, Switchboard};
+use consumer_fsm::transport::{IceSession, Session, Transport, TransportError};
+use consumer_fsm::{Ending, SessionDescription};
 use ice_gather::responder::Manner;
-use nat_summary::{FailureCause, FilteringSeen, TowardPeer};
+use ice_gather::{Credentials, Gathering, IceConn, PeerReader, PeerView, Role, StunServer};
+use nat_summary::{CandidateKind, Evidence, FailureCause, FilteringSeen, TowardPeer};
 use opentelemetry_sdk::trace::SpanData;
 use otel_nat::{Reason, keys};
 
-use crate::stage::{Running, Spans, attempt, cache, producer, responders};
+use crate::stage::{Measured, Running, Spans, attempt, attempt_over, cache, producer, responders, transport};
 
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -84,4 +86,84 @@ async fn a_blocked_network_is_its_own_cause() {
     let report = attempt(signalling, cache(&silent), telemetry, PATIENCE).await;
     assert_eq!(report.peer.and_then(|peer| peer.cause), Some(FailureCause::UdpBlocked));
     assert_eq!(value(&spans.all()[0], keys::FAILURE_CAUSE).as_deref(), Some("udp_blocked"));
+}
+
+/// Plain ICE, and not one of its checks is seen, as if all went by way of a relay; the channel over it fails like this.
+struct Unseen(Option<TransportError>);
+
+impl Transport for Unseen {
+    type Session = UnseenSession;
+
+    async fn open(&self, role: Role) -> Result<UnseenSession, TransportError> {
+        Ok(UnseenSession { ice: transport().open(role).await?, failure: self.0 })
+    }
+}
+
+struct UnseenSession {
+    ice: IceSession,
+    failure: Option<TransportError>,
+}
+
+impl Session for UnseenSession {
+    type Path = IceConn;
+
+    fn credentials(&self) -> &Credentials {
+        self.ice.credentials()
+    }
+
+    async fn gather(&self, cohort: &[StunServer]) -> Gathering {
+        self.ice.gather(cohort).await
+    }
+
+    fn evidence(&self) -> Box<Evidence> {
+        self.ice.evidence()
+    }
+
+    async fn connect(&mut self, remote: SessionDescription, deadline: Duration) -> Result<IceConn, TransportError> {
+        let conn = self.ice.connect(remote, deadline).await?;
+        self.failure.map_or(Ok(conn), Err)
+    }
+
+    fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)> {
+        self.ice.selected_pair()
+    }
+
+    fn peer_view(&self) -> Option<PeerView> {
+        Some(PeerReader::new().view())
+    }
+
+    async fn close(self) {
+        self.ice.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mapping_that_nobody_watched_is_not_said_to_have_held() {
+    let stun = responders(2, Manner::Honest).await;
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producer = producer(signalling.clone());
+    let (spans, telemetry) = Spans::new();
+    let (measured, telemetry) = Measured::by(telemetry);
+    let report = attempt_over(Unseen(None), signalling, cache(&stun), telemetry, PATIENCE).await;
+    assert_eq!(report.ending, Some(Ending::Success));
+    assert_eq!(value(&spans.all()[0], keys::REBINDINGS), None);
+    assert!(!measured.has(keys::PATH_REBINDINGS));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pair_worked_where_the_transport_says_so_whatever_was_seen_of_it() {
+    let stun = responders(2, Manner::Honest).await;
+    for (failure, cause) in [
+        (TransportError::NoChannel, FailureCause::Unknown),
+        (TransportError::Dtls, FailureCause::Dtls),
+        (TransportError::Fingerprint, FailureCause::Dtls),
+        (TransportError::Channel, FailureCause::Dtls),
+    ] {
+        let signalling = MemorySignalling::new(Switchboard::default());
+        let _producer = producer(signalling.clone());
+        let (_spans, telemetry) = Spans::new();
+        let report = attempt_over(Unseen(Some(failure)), signalling, cache(&stun), telemetry, PATIENCE).await;
+        assert_eq!(report.ending, Some(Ending::Failure(Reason::ChannelFailed)));
+        assert_eq!(report.peer.and_then(|peer| peer.cause), Some(cause), "{failure:?}");
+    }
 }

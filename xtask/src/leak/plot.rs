@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use plotters::prelude::*;
 
 use super::{Row, Verdict};
-use crate::{Failure, bounds};
+use crate::{Failure, bounds, workspace};
 
 const SIZE: (u32, u32) = (900, 320);
 const OURS: RGBColor = RGBColor(0, 92, 175);
@@ -15,8 +15,7 @@ const BOUND: RGBColor = RGBColor(120, 120, 120);
 
 /// Writes all of them; the page.
 pub(super) fn write(root: &Path, rows: &[Row]) -> Result<PathBuf, Failure> {
-    let build = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let folder = build.join("xtask").join("leak");
+    let folder = workspace::build_folder(root).join("xtask").join("leak");
     std::fs::create_dir_all(&folder)?;
     let mut page = String::from(
         "<!doctype html><meta charset=\"utf-8\"><title>What is left behind</title>\n\

@@ -25,7 +25,7 @@ Connects to volunteers over the signalling service and reports what the NAT does
   --stun-file FILE     more of them, one a line, # starts a comment; read again whenever all have failed
   --slots N            so many paths at once, or consumers served at once (1)
   --attempts N         consumer: end after so many attempts; a path that works is closed after a second then, and a
-                       service that fails ends an attempt
+                       service that fails ends an attempt; it goes on while no volunteer answers
   --hold SECONDS       consumer: give each path up after so long
   --transport KIND     ice (default), or data-channel, as browsers have it
   --bind ADDRESS       send from this address instead of the default route's

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Measured, Meter, Path, path};
+use crate::attempts::beside;
 use crate::faults::{self, Faulty, SignalFault};
 use crate::peers::{self, Running};
 use crate::spans::Spans;
@@ -173,12 +174,7 @@ where
                     }
                     cancel.cancel();
                 };
-                let attempt = async {
-                    let report = consumer.attempt(&cancel).await;
-                    drop(consumer);
-                    report
-                };
-                Some(tokio::join!(attempt, user).0)
+                Some(beside(consumer, &cancel, user).await.0)
             }
         };
         let caught = spans.take().len() as u64;
