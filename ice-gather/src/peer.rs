@@ -74,7 +74,7 @@ pub struct PeerDropped {
     /// Responses that were overtaken by the answer to a later request.
     pub reordered: u32,
     /// Requests from where nothing had been sent to, on a port that may have sent there in an earlier life: see
-    /// [`BindConfig::with_ports`](crate::BindConfig::with_ports).
+    /// [`BindConfig::ports`](crate::BindConfig::ports).
     pub maybe_invited: u32,
     /// Addresses sent to beyond those remembered: from then on nothing that comes in is called uninvited.
     pub contacts: u32,
