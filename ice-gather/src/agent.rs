@@ -7,6 +7,7 @@
 mod event;
 mod mux;
 mod remote;
+mod silence;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use nat_summary::CandidateKind;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use webrtc_ice::agent::Agent;
 use webrtc_ice::candidate::CandidateType;
@@ -33,6 +33,7 @@ pub use self::event::{IceEvent, IceState};
 use self::event::{ice_state, kind};
 pub(crate) use self::mux::Mux;
 pub use self::remote::{Credentials, RemoteCandidate, RemoteDescription};
+use self::silence::Silence;
 use crate::base::{Base, Inner, Line};
 use crate::config::AgentConfig;
 use crate::error::{AgentError, ConnectError, SendError};
@@ -173,7 +174,7 @@ impl IceAgent {
             if is_connected {
                 tokio::select! {
                     () = cancel.cancelled() => {}
-                    () = silence(&agent, &base, &state, disconnected_timeout, failed_timeout) => {}
+                    () = watch_silence(&agent, &base, &state, disconnected_timeout, failed_timeout) => {}
                 }
             }
         }));
@@ -252,7 +253,7 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         check_interval: config.check_interval,
         keepalive_interval: Some(config.keepalive_interval),
         // both together limit how long checks go on without a pair; without the second the library never gives up a pair
-        // that worked, for it would by the wall clock: see `silence`
+        // that worked, for it would by the wall clock: see `watch_silence`
         disconnected_timeout: Some(config.disconnected_timeout + config.failed_timeout),
         failed_timeout: Some(Duration::ZERO),
         // the deadline of `connect` ends a dead pair, not a count: the peer may start much later than we do
@@ -323,7 +324,7 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
 ///
 /// The library judges this by the wall clock: a step forward would end a path that works, and after a step back it would
 /// wait as much longer for a peer that is gone. So of its time stamps only that they change is taken.
-async fn silence(
+async fn watch_silence(
     agent: &Agent,
     base: &Inner,
     state: &watch::Sender<IceState>,
@@ -336,20 +337,15 @@ async fn silence(
     }
     // what comes from elsewhere than the peer of the pair in use keeps no pair alive
     let stamp = || agent.get_selected_candidate_pair().map(|pair| pair.remote.last_received());
-    let (mut last, mut heard_at) = (stamp(), Instant::now());
-    while heard_at.elapsed() <= longest {
-        let looked_at = Instant::now();
+    let mut silence = Silence::new(disconnected, failed, stamp(), silence::now());
+    loop {
         tokio::time::sleep((longest / LOOKS_FOR_LIFE).max(LEAST_PAUSE)).await;
-        let latest = stamp();
-        // a process that was suspended for so long has lost the peer's consent, whenever it last heard of it
-        if latest != last && looked_at.elapsed() <= longest {
-            (last, heard_at) = (latest, Instant::now());
-            becomes(base, state, IceState::Connected);
-        } else if !disconnected.is_zero() && heard_at.elapsed() > disconnected {
-            becomes(base, state, IceState::Disconnected);
+        match silence.look(stamp(), silence::now()) {
+            Some(IceState::Failed) => return becomes(base, state, IceState::Failed),
+            Some(now) => becomes(base, state, now),
+            None => {}
         }
     }
-    becomes(base, state, IceState::Failed);
 }
 
 /// The connection has this state, and whoever listens hears of it if it had another. After its end it has none.
