@@ -267,11 +267,11 @@ impl Inner {
 
     /// From now on checks that carry this password are for the agent. False if there is an agent already.
     pub(crate) fn serve(&self, password: &str, max_peers: usize) -> bool {
-        for line in self.lines() {
-            lock(&line.peers).max = max_peers;
-        }
         if self.agent.set(AgentOf::Us).is_err() {
             return false;
+        }
+        for line in self.lines() {
+            lock(&line.peers).max = max_peers;
         }
         lock(&self.peer).serve(password);
         true

@@ -550,3 +550,24 @@ async fn a_thousand_authenticated_ports_are_let_in_no_further_than_a_peer_can_ha
     assert!(view.evidence.overflow() > 0);
     agent.close().await;
 }
+
+#[tokio::test]
+async fn an_agent_that_is_refused_leaves_the_limit_of_the_first_as_it_is() {
+    let base = base().await;
+    let address = base.local_addrs().next().unwrap();
+    let mut config = AgentConfig::default();
+    config.max_remote_candidates = 1;
+    let mut agent = IceAgent::new(&base, Role::Controlling, config).await.unwrap();
+    assert!(IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.is_err());
+    let pwd = agent.credentials().pwd.clone();
+    // open all at once, so that no two have the same port
+    let mut sockets = Vec::new();
+    for number in 0..5 {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.send_to(&signed(BINDING_REQUEST, id(number), &[], &pwd), address).await.unwrap();
+        sockets.push(socket);
+    }
+    let _ = agent.connect(remote(&"x".repeat(32), at("127.0.0.1:9")), Duration::from_millis(100)).await;
+    assert_eq!((base.peer_view().checks.received, base.dropped().too_many_peers), (5, 4));
+    agent.close().await;
+}
