@@ -27,7 +27,7 @@ use self::line::{Socket, bind_in, bind_unused};
 pub(crate) use self::report::candidate;
 pub use self::report::{Dropped, GatheredCandidate, Gathering, Progress, ServerReport};
 use self::trickle::Listener;
-use crate::config::{Bind, BindConfig};
+use crate::config::{Bind, BindConfig, repeats};
 use crate::error::BindError;
 use crate::local;
 use crate::peer::{PeerReader, PeerView, Rebinding, canonical};
@@ -76,7 +76,7 @@ impl Base {
     /// [`BindError::NoAddress`] if there is nothing to bind, [`BindError::Socket`] if the system refuses.
     pub async fn bind(config: BindConfig) -> Result<Self, BindError> {
         let mut lines = Vec::with_capacity(2);
-        let mut is_port_old = config.repeats_ports();
+        let mut is_port_old = config.ports.or_else(local::port_range).is_some_and(repeats);
         for (bind, is_ipv4) in [(&config.ipv4, true), (&config.ipv6, false)] {
             let any: IpAddr = if is_ipv4 { [0; 4].into() } else { [0; 16].into() };
             let default_route = || local::default_route(is_ipv4);

@@ -96,7 +96,8 @@ impl BindConfig {
     ///
     /// What an earlier process did on them nobody knows, such as this program before it was started again: among few ports
     /// a new socket soon gets one of those. So on a range of fewer ports than there are dynamic ones (RFC 6335 section 6:
-    /// 16,384), nothing that comes in is called uninvited: see [`ports`](Self::ports).
+    /// 16,384), nothing that comes in is called uninvited: see [`ports`](Self::ports). The same goes for the system's own
+    /// range where that is narrow, which is known on Linux.
     ///
     /// ```
     /// use ice_gather::BindConfig;
@@ -109,12 +110,12 @@ impl BindConfig {
         self.ports = Some((first, last));
         self
     }
+}
 
-    /// Whether a port is likely to come round again that an earlier process used, while a NAT still remembers what it sent
-    /// to.
-    pub(crate) fn repeats_ports(&self) -> bool {
-        self.ports.is_some_and(|(first, last)| last.saturating_sub(first) < DYNAMIC_PORTS - 1)
-    }
+/// Whether a port of this range is likely to come round again that an earlier process used, while a NAT still remembers
+/// what it sent to.
+pub(crate) const fn repeats((first, last): (u16, u16)) -> bool {
+    last.saturating_sub(first) < DYNAMIC_PORTS - 1
 }
 
 /// When gathering has seen enough.
