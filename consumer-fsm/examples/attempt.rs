@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let cancel = cancel.clone();
         async move {
             loop {
-                // a genesis message reaches only those who listen: announce again
+                // nobody came for this one in time: announce again
                 if let Ok(served) = producer.serve().await {
                     return served.echo(&cancel).await;
                 }

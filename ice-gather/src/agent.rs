@@ -7,6 +7,7 @@
 mod event;
 mod mux;
 mod remote;
+mod silence;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use nat_summary::CandidateKind;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use webrtc_ice::agent::Agent;
 use webrtc_ice::candidate::CandidateType;
@@ -33,7 +33,8 @@ pub use self::event::{IceEvent, IceState};
 use self::event::{ice_state, kind};
 pub(crate) use self::mux::Mux;
 pub use self::remote::{Credentials, RemoteCandidate, RemoteDescription};
-use crate::base::{Base, Inner};
+use self::silence::Silence;
+use crate::base::{Base, Inner, Line};
 use crate::config::AgentConfig;
 use crate::error::{AgentError, ConnectError, SendError};
 use crate::transaction::Header;
@@ -173,7 +174,7 @@ impl IceAgent {
             if is_connected {
                 tokio::select! {
                     () = cancel.cancelled() => {}
-                    () = silence(&agent, &base, &state, disconnected_timeout, failed_timeout) => {}
+                    () = watch_silence(&agent, &base, &state, disconnected_timeout, failed_timeout) => {}
                 }
             }
         }));
@@ -181,7 +182,7 @@ impl IceAgent {
             self.add_remote(candidate);
         }
         let mut state = self.state.clone();
-        let gave_up = state.wait_for(|state| matches!(state, IceState::Failed | IceState::Closed));
+        let gave_up = state.wait_for(|state| has_ended(*state));
         tokio::select! {
             conn = connected.recv() => match conn {
                 Some(conn) => Ok(IceConn { conn, state: self.state.clone() }),
@@ -252,7 +253,7 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         check_interval: config.check_interval,
         keepalive_interval: Some(config.keepalive_interval),
         // both together limit how long checks go on without a pair; without the second the library never gives up a pair
-        // that worked, for it would by the wall clock: see `silence`
+        // that worked, for it would by the wall clock: see `watch_silence`
         disconnected_timeout: Some(config.disconnected_timeout + config.failed_timeout),
         failed_timeout: Some(Duration::ZERO),
         // the deadline of `connect` ends a dead pair, not a count: the peer may start much later than we do
@@ -323,7 +324,7 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
 ///
 /// The library judges this by the wall clock: a step forward would end a path that works, and after a step back it would
 /// wait as much longer for a peer that is gone. So of its time stamps only that they change is taken.
-async fn silence(
+async fn watch_silence(
     agent: &Agent,
     base: &Inner,
     state: &watch::Sender<IceState>,
@@ -336,31 +337,37 @@ async fn silence(
     }
     // what comes from elsewhere than the peer of the pair in use keeps no pair alive
     let stamp = || agent.get_selected_candidate_pair().map(|pair| pair.remote.last_received());
-    let (mut last, mut heard_at) = (stamp(), Instant::now());
-    while heard_at.elapsed() <= longest {
-        let looked_at = Instant::now();
+    let mut silence = Silence::new(disconnected, failed, stamp(), silence::now());
+    loop {
         tokio::time::sleep((longest / LOOKS_FOR_LIFE).max(LEAST_PAUSE)).await;
-        let latest = stamp();
-        // a process that was suspended for so long has lost the peer's consent, whenever it last heard of it
-        if latest != last && looked_at.elapsed() <= longest {
-            (last, heard_at) = (latest, Instant::now());
-            becomes(base, state, IceState::Connected);
-        } else if !disconnected.is_zero() && heard_at.elapsed() > disconnected {
-            becomes(base, state, IceState::Disconnected);
+        match silence.look(stamp(), silence::now()) {
+            Some(IceState::Failed) => return becomes(base, state, IceState::Failed),
+            Some(now) => becomes(base, state, now),
+            None => {}
         }
     }
-    becomes(base, state, IceState::Failed);
 }
 
 /// The connection has this state, and whoever listens hears of it if it had another. After its end it has none.
 fn becomes(base: &Inner, state: &watch::Sender<IceState>, now: IceState) {
     let is_news = state.send_if_modified(|state| {
-        let has_ended = matches!(*state, IceState::Failed | IceState::Closed);
-        !has_ended && core::mem::replace(state, now) != now
+        if has_ended(*state) {
+            return false;
+        }
+        // nothing is sent to a peer whose consent has expired (RFC 7675 section 5.1), and the library would go on: whoever
+        // sees the end finds the lines closed, and whoever finds them closed sees the end
+        if now == IceState::Failed {
+            base.lines().for_each(Line::close);
+        }
+        core::mem::replace(state, now) != now
     });
     if is_news {
         base.tell(IceEvent::State(now));
     }
+}
+
+const fn has_ended(state: IceState) -> bool {
+    matches!(state, IceState::Failed | IceState::Closed)
 }
 
 /// The order matters, each step for a leak that was seen without it.
@@ -412,7 +419,7 @@ impl IceConn {
         match self.conn.send(datagram).await {
             // what left needs no look at the state: the lines of an agent that ended take nothing
             Ok(sent) if sent > 0 => Ok(()),
-            _ if matches!(*self.state.borrow(), IceState::Failed | IceState::Closed) => Err(SendError::Closed),
+            _ if has_ended(*self.state.borrow()) => Err(SendError::Closed),
             sent => sent.map(drop).map_err(|_| SendError::Socket),
         }
     }
@@ -420,14 +427,15 @@ impl IceConn {
     /// Receives one datagram; `None` once the connection failed or was closed. Cancel safe.
     pub async fn recv(&self, buffer: &mut [u8]) -> Option<usize> {
         let mut received = self.conn.recv(buffer);
-        // under load a datagram waits already, and nobody need look at the state
+        // under load a datagram waits already, and nobody need wait for the end
         if let Poll::Ready(received) = poll_fn(|cx| Poll::Ready(received.as_mut().poll(cx))).await {
-            return received.ok();
+            return received.ok().filter(|_| !has_ended(*self.state.borrow()));
         }
         let mut state = self.state.clone();
         tokio::select! {
+            biased;
+            _ = state.wait_for(|state| has_ended(*state)) => None,
             received = received => received.ok(),
-            _ = state.wait_for(|state| matches!(state, IceState::Failed | IceState::Closed)) => None,
         }
     }
 

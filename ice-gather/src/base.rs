@@ -22,16 +22,17 @@ use webrtc_util::Conn;
 
 use self::gather::Heard;
 pub(crate) use self::line::Line;
-use self::line::{Socket, bind_in};
+use self::line::{Socket, bind_in, bind_unused};
 #[cfg(feature = "relay")]
 pub(crate) use self::report::candidate;
 pub use self::report::{Dropped, GatheredCandidate, Gathering, Progress, ServerReport};
 use self::trickle::Listener;
-use crate::config::{Bind, BindConfig};
+use crate::config::{Bind, BindConfig, repeats};
 use crate::error::BindError;
 use crate::local;
 use crate::peer::{PeerReader, PeerView, Rebinding, canonical};
 use crate::plan::Plan;
+use crate::ports;
 use crate::transaction::Header;
 
 /// Pause after a socket error, so that a broken socket does not turn into a busy loop.
@@ -75,6 +76,7 @@ impl Base {
     /// [`BindError::NoAddress`] if there is nothing to bind, [`BindError::Socket`] if the system refuses.
     pub async fn bind(config: BindConfig) -> Result<Self, BindError> {
         let mut lines = Vec::with_capacity(2);
+        let mut is_port_old = config.ports.or_else(local::port_range).is_some_and(repeats);
         for (bind, is_ipv4) in [(&config.ipv4, true), (&config.ipv6, false)] {
             let any: IpAddr = if is_ipv4 { [0; 4].into() } else { [0; 16].into() };
             let default_route = || local::default_route(is_ipv4);
@@ -88,8 +90,9 @@ impl Base {
                 Bind::Wildcard => default_route().map(|_| any),
             };
             let Some(ip) = ip else { continue };
-            let socket = bind_in(ip, config.ports).await?;
-            let bound = socket.local_addr().map_err(|e| BindError::Socket(e.kind()))?;
+            let found = if is_port_old { bind_in(ip, config.ports).await } else { bind_unused(ip, config.ports).await };
+            let (socket, bound) = found?;
+            is_port_old |= ports::is_used(bound.port());
             let mut hosts = Vec::new();
             if ip.is_unspecified() {
                 // the agent takes one address, and that of the default route is as good as any; the others are signalled
@@ -107,15 +110,15 @@ impl Base {
             return Err(BindError::NoAddress);
         }
         let base = Self::from_lines(lines);
-        if config.repeats_ports() {
-            lock(&base.inner.peer).distrust_port();
+        if is_port_old {
+            base.distrust_port();
         }
         Ok(base)
     }
 
     /// Takes any datagram carrier as the only socket: a virtual network, or a socket bound elsewhere. Its port is taken
-    /// to be one that nobody used a short while ago: [`BindConfig::with_ports`] says what would be concluded from it
-    /// otherwise.
+    /// to be one that nobody used a short while ago, for nobody here knows which network it is in: where it is not, call
+    /// [`distrust_port`](Self::distrust_port).
     ///
     /// # Errors
     /// [`BindError::Wildcard`] if its local address is the wildcard, [`BindError::Socket`] if it has none.
@@ -128,6 +131,7 @@ impl Base {
     }
 
     fn from_lines(lines: Vec<Line>) -> Self {
+        lines.iter().for_each(|line| ports::note(line.bound.port()));
         let mut heard = Heard::default();
         for host in lines.iter().flat_map(|line| &line.hosts) {
             heard.evidence.local(host.ip());
@@ -155,6 +159,13 @@ impl Base {
     /// Another address of this host: a mapped address equal to it means no NAT.
     pub fn add_local(&self, ip: IpAddr) {
         self.inner.heard().evidence.local(ip);
+    }
+
+    /// Its port may have been another socket's a short while ago, and a NAT may still let in whom that one sent to: from
+    /// now on nothing that comes in is called uninvited. [`bind`](Self::bind) does it by itself: see
+    /// [`BindConfig::ports`].
+    pub fn distrust_port(&self) {
+        lock(&self.inner.peer).distrust_port();
     }
 
     /// Everything observed so far, late answers included.
@@ -256,11 +267,11 @@ impl Inner {
 
     /// From now on checks that carry this password are for the agent. False if there is an agent already.
     pub(crate) fn serve(&self, password: &str, max_peers: usize) -> bool {
-        for line in self.lines() {
-            lock(&line.peers).max = max_peers;
-        }
         if self.agent.set(AgentOf::Us).is_err() {
             return false;
+        }
+        for line in self.lines() {
+            lock(&line.peers).max = max_peers;
         }
         lock(&self.peer).serve(password);
         true
@@ -331,6 +342,8 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         for line in self.lines.drain(..) {
+            // before it closes: whoever gets the port next has to know
+            ports::note(line.bound.port());
             // a virtual network keeps a connection until it is told to let go
             if let (Socket::Conn(conn), Some(runtime)) = (line.socket, &self.runtime) {
                 runtime.spawn(async move { conn.close().await });

@@ -44,7 +44,12 @@ pub struct BindConfig {
     pub ipv4: Bind,
     /// IPv6.
     pub ipv6: Bind,
-    /// First and last port to choose from, at random; any port by default. See [`with_ports`](Self::with_ports).
+    /// First and last port to choose from, at random; any port by default.
+    ///
+    /// A NAT may still let in whom an earlier socket on the same port sent to. So a few ports are tried in search of one
+    /// that no socket of this process had in the last five minutes; where none is found, nothing that comes in is called
+    /// uninvited. It is counted as [`PeerDropped::maybe_invited`](crate::PeerDropped::maybe_invited), and neither the
+    /// peer's checks nor [`discover_filtering`](crate::discover_filtering) take it for proof of how the NAT filters.
     pub ports: Option<(u16, u16)>,
 }
 
@@ -89,11 +94,10 @@ impl BindConfig {
 
     /// Chooses ports from this range, both ends included.
     ///
-    /// Among few ports a new socket soon gets one that an earlier attempt used, of this program or of the one before it,
-    /// and a NAT may still let in whom that attempt sent to. So on a range of fewer ports than there are dynamic ones
-    /// (RFC 6335 section 6: 16,384), nothing that comes in is called uninvited. It is counted as
-    /// [`PeerDropped::maybe_invited`](crate::PeerDropped::maybe_invited), and neither the peer's checks nor
-    /// [`discover_filtering`](crate::discover_filtering) take it for proof of how the NAT filters.
+    /// What an earlier process did on them nobody knows, such as this program before it was started again: among few ports
+    /// a new socket soon gets one of those. So on a range of fewer ports than there are dynamic ones (RFC 6335 section 6:
+    /// 16,384), nothing that comes in is called uninvited: see [`ports`](Self::ports). The same goes for the system's own
+    /// range where that is narrow, which is known on Linux.
     ///
     /// ```
     /// use ice_gather::BindConfig;
@@ -106,11 +110,12 @@ impl BindConfig {
         self.ports = Some((first, last));
         self
     }
+}
 
-    /// Whether a port is likely to come round again while a NAT still remembers what its last socket sent to.
-    pub(crate) fn repeats_ports(&self) -> bool {
-        self.ports.is_some_and(|(first, last)| last.saturating_sub(first) < DYNAMIC_PORTS - 1)
-    }
+/// Whether a port of this range is likely to come round again that an earlier process used, while a NAT still remembers
+/// what it sent to.
+pub(crate) const fn repeats((first, last): (u16, u16)) -> bool {
+    last.saturating_sub(first) < DYNAMIC_PORTS - 1
 }
 
 /// When gathering has seen enough.

@@ -35,8 +35,8 @@ pub enum Finding {
     Silent,
     /// The server has no second address.
     NoOtherAddress,
-    /// Packets were lost, the server does not answer from where it was asked to, or the base's port is one of
-    /// [few](crate::BindConfig::with_ports) and answers came in: nothing is proven.
+    /// Packets were lost, the server does not answer from where it was asked to, or answers came in on a
+    /// [port](crate::BindConfig::ports) that may have been another socket's: nothing is proven.
     Inconclusive,
 }
 

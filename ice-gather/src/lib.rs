@@ -23,6 +23,7 @@ mod filtering;
 mod local;
 mod peer;
 mod plan;
+mod ports;
 #[cfg(feature = "relay")]
 mod relay;
 #[cfg(feature = "responder")]

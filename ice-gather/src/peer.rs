@@ -1,9 +1,9 @@
 //! What the peer's checks show in passing (RFC 8445 section 7): no socket, no clock, no datagram of its own.
 //!
 //! The agent sends and receives connectivity checks anyway. A [`PeerReader`] is told of each, verifies it, and keeps what
-//! it proves: the mapping that the peer's responses report, requests that came in uninvited, how long the mapping lasts.
-//! Everything it keeps is bounded and counted. Its tables grow to what a peer really needs, which is a few entries: room for
-//! the most there may be would weigh more than the agent.
+//! it proves: the mapping that the peer's responses report, requests that came in uninvited, how long a quiet gap the
+//! mapping outlived. Everything it keeps is bounded. Its tables grow to what a peer really needs, which is a few entries:
+//! room for the most there may be would weigh more than the agent.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ pub struct PeerDropped {
     /// Responses that were overtaken by the answer to a later request.
     pub reordered: u32,
     /// Requests from where nothing had been sent to, on a port that may have sent there in an earlier life: see
-    /// [`BindConfig::with_ports`](crate::BindConfig::with_ports).
+    /// [`BindConfig::ports`](crate::BindConfig::ports).
     pub maybe_invited: u32,
     /// Addresses sent to beyond those remembered: from then on nothing that comes in is called uninvited.
     pub contacts: u32,

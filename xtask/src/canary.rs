@@ -150,11 +150,11 @@ fn whoever_uses_the_agent_is_told_what_to_turn_off() {
     }
 }
 
-/// The `Display` and `Debug` of an error, behind its name.
+/// The `Debug`, which begins with the variant, and the `Display` of an error, behind its name.
 macro_rules! said {
     ($($error:ident: [$($value:expr),+ $(,)?])+) => {{
         let mut said: Vec<(&str, String)> = Vec::new();
-        $($( let error: $error = $value; said.push((stringify!($error), format!("{error} {error:?}"))); )+)+
+        $($( let error: $error = $value; said.push((stringify!($error), format!("{error:?} {error}"))); )+)+
         said
     }};
 }
@@ -172,11 +172,11 @@ fn errors() -> Vec<(&'static str, String)> {
         format!("{CANARY} 1 udp 1 {CANARY} 1 typ host"),
     ];
     let mut said: Vec<_> =
-        lines.iter().map(|line| ("ParseError", format!("{0} {0:?}", Candidate::parse(line).unwrap_err()))).collect();
+        lines.iter().map(|line| ("ParseError", format!("{0:?} {0}", Candidate::parse(line).unwrap_err()))).collect();
     for uri in [format!("turns:{CANARY}:1"), format!("stun:{CANARY}:{CANARY}"), format!("stun:{CANARY}/x y")] {
-        said.push(("UriError", format!("{0} {0:?}", uri.parse::<StunServer>().unwrap_err())));
+        said.push(("UriError", format!("{0:?} {0}", uri.parse::<StunServer>().unwrap_err())));
     }
-    said.push(("SdpError", format!("{0} {0:?}", SessionDescription::parse(CANARY).unwrap_err())));
+    said.push(("SdpError", format!("{0:?} {0}", SessionDescription::parse(CANARY).unwrap_err())));
     said.extend(said! {
         ParseError: [ParseError { position: 7, expected: Expected::Address }]
         UriError: [UriError::Scheme, UriError::Host, UriError::Port, UriError::Transport]
@@ -200,16 +200,16 @@ fn errors() -> Vec<(&'static str, String)> {
         ]
         SdpError: [SdpError::TooLong, SdpError::NoCredentials]
         SignalError: [
-            SignalError::Version, SignalError::Rejected, SignalError::Gone, SignalError::Unreachable,
-            SignalError::TimedOut, SignalError::TooLong, SignalError::Malformed,
+            SignalError::Url, SignalError::Version, SignalError::Rejected, SignalError::Gone, SignalError::Unreachable,
+            SignalError::Untrusted, SignalError::TimedOut, SignalError::TooLong, SignalError::Malformed,
         ]
         SourceError: [
             SourceError::Empty, SourceError::Unreadable, SourceError::TooLong, SourceError::Line(7),
             SourceError::TimedOut,
         ]
         TransportError: [
-            TransportError::Local, TransportError::Remote, TransportError::TimedOut, TransportError::Failed,
-            TransportError::Dtls, TransportError::Fingerprint, TransportError::Channel,
+            TransportError::Local, TransportError::Remote, TransportError::NoChannel, TransportError::TimedOut,
+            TransportError::Failed, TransportError::Dtls, TransportError::Fingerprint, TransportError::Channel,
         ]
         ProducerError: [
             SignalError::Gone.into(), ProducerError::BadConsumer, TransportError::Failed.into(),
@@ -239,14 +239,14 @@ fn no_error_says_an_address() {
     }
 }
 
-/// An error that is new has to be among those above.
+/// An error that is new has to be among those above, and so has a variant.
 #[test]
 fn every_error_of_every_crate_is_asked() {
-    let asked: Vec<_> = errors().into_iter().map(|(error, _)| error).collect();
+    let asked = errors();
     let mut folders: Vec<_> = ["nat-summary", "ice-gather", "otel-nat", "consumer-fsm"]
         .map(|name| crate::root().join(name).join("src"))
         .into();
-    let mut found = Vec::new();
+    let (mut found, mut enums) = (Vec::new(), Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -260,13 +260,25 @@ fn every_error_of_every_crate_is_asked() {
             found.extend(text.split("\nmessages! {").skip(1).flat_map(|rest| {
                 rest.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(" {")).map(first_word)
             }));
+            enums.extend(text.split("\npub enum ").skip(1).map(|rest| (first_word(rest), variants(rest))));
         }
     }
     found.retain(|name| !name.is_empty());
     assert!(found.len() > 10, "{found:?}");
     for name in found {
-        assert!(asked.contains(&name.as_str()), "canary.rs: add {name} to `errors`");
+        assert!(asked.iter().any(|(error, _)| *error == name), "canary.rs: add {name} to `errors`");
+        for variant in enums.iter().filter(|(of, _)| *of == name).flat_map(|(_, variants)| variants) {
+            let says = |(error, said): &(&str, String)| *error == name && first_word(said) == *variant;
+            assert!(asked.iter().any(says), "canary.rs: add {name}::{variant} to `errors`");
+        }
     }
+}
+
+/// The variants of an enum, by its source from the name on.
+fn variants(text: &str) -> Vec<String> {
+    let body = text.split("\n}").next().unwrap_or_default();
+    let words = body.lines().skip(1).filter_map(|line| line.strip_prefix("    ")).map(first_word);
+    words.filter(|word| !word.is_empty()).collect()
 }
 
 fn first_word(text: &str) -> String {

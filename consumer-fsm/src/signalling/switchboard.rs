@@ -11,7 +11,7 @@ use super::wire::{Envelope, Kind};
 use super::{GENESIS, SignalError};
 
 /// Genesis messages kept for a slow listener, older ones are lost to it; and those that wait already that one who starts
-/// to listen hears. More than a consumer chooses from.
+/// to listen hears. As many as a consumer chooses from.
 const BACKLOG: usize = 256;
 /// Longest payload passed on, in bytes.
 pub(super) const MAX_PAYLOAD: usize = 128 * 1024;
@@ -72,7 +72,7 @@ struct Announced {
     /// In the order they came.
     by_number: BTreeMap<u64, Arc<Envelope>>,
     next: u64,
-    /// What the next listener hears first. Where more wait than one listener hears, each hears others than the one before:
+    /// What the next listener hears first. Where more wait than one listener hears, each begins where the one before ended:
     /// did all hear the same, they would all race for the same few.
     turn: u64,
 }

@@ -1,4 +1,4 @@
-//! Forty and more faults, each walked in a process of its own: where it leads, what its span says, and that nothing stays.
+//! Faults, each walked in a process of its own: where it leads, what its span says, and that nothing stays.
 //!
 //! The list below is the list in `docs/faults.md`.
 
@@ -88,7 +88,7 @@ faults! {
         flood_that_nobody_takes: "More datagrams than our user takes" => (Established Cancelled), Span::Success;
     }
     "Peers whose channel is broken" in channel {
-        no_certificate: "A description without a certificate" => (Opening ChannelFailed), Span::Failure("channel_failed");
+        no_certificate: "A description that names no certificate by its SHA-256 digest" => (Opening ChannelFailed), Span::Failure("channel_failed");
         undecided_role: "An answer that leaves the role in DTLS open" => (Opening ChannelFailed), Span::Failure("channel_failed");
         another_certificate: "Another certificate than it announced" => (Opening ChannelFailed), Span::Failure("channel_failed");
         silent_after_the_checks: "Checks, and no word of DTLS" => (Opening ChannelFailed), Span::Failure("channel_failed");
@@ -100,7 +100,7 @@ faults! {
     }
     "A signalling service that misbehaves" in service {
         not_there: "Nobody listens at its address" => (Listening ExchangeFailed), Span::None;
-        tls: "An `https` URL" => ("refused before there is an attempt: `SignalError::Url`"), Span::None;
+        tls: "An `https` URL, and nothing said of whom to trust" => ("refused before there is an attempt: `SignalError::Url`"), Span::None;
         another_version: "418 to a listener" => (Listening Refused), Span::None;
         takes_no_listener: "400 to a listener" => (Listening Refused), Span::None;
         fails_a_listener: "500 to a listener" => (Listening Refused), Span::None;
@@ -164,7 +164,7 @@ faults! {
         no_descriptor_for_signalling: "No descriptor is left but for the base" => (Listening ExchangeFailed), Span::None, in host::with_few_descriptors;
         suspended_while_checks_run: "The process is suspended for 10 s in state 4" => (Opening TimedOut), Span::Failure("timeout");
         suspended_on_a_path: "The process is suspended for 10 s in state 5" => (Established Cancelled), Span::Success;
-        suspended_for_longer_than_consent: "It is suspended for longer than the peer's consent lasts" => (Established Ended), Span::Success;
+        suspended_for_longer_than_consent: "The process is suspended for longer than the peer's consent lasts" => (Established Ended), Span::Success;
         clock_forward_while_checks_run: "The clock steps forward an hour in state 4" => (Opening TimedOut), Span::Failure("timeout"), in host::with_a_clock_that_steps;
         clock_back_while_checks_run: "The clock steps back an hour in state 4" => (Opening TimedOut), Span::Failure("timeout"), in host::with_a_clock_that_steps;
         clock_forward_on_a_path: "The clock steps forward an hour in state 5" => (Established Cancelled), Span::Success, in host::with_a_clock_that_steps;

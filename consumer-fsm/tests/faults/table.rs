@@ -9,8 +9,9 @@ fn fresh() -> String {
     let mut text = String::from(
         "# What goes wrong, and what happens then\n\n\
          Each row is a test of its name: `cargo test -p consumer-fsm --all-features --test faults`. A test walks its fault again and\n\
-         again in a process of its own, over real sockets, and fails if another transition or another span comes of it, or if\n\
-         it leaves one task, one descriptor or one heap byte behind. *Transition* reads: state, event, state after it.\n\n\
+         again in a process of its own, over real sockets, and fails if that transition does not come, if another span does, or\n\
+         if each time around leaves one task, one descriptor or one heap byte behind. *Transition* reads: state, event, state\n\
+         after it. Where the clock steps, it takes `libfaketime`, and without it those rows are skipped.\n\n\
          This file is written by the test `table::is_what_the_tests_say`, from the list in `tests/faults/main.rs`.\n",
     );
     let mut group = "";

@@ -18,7 +18,7 @@ pub enum IceState {
     Connected,
     /// The peer has been silent for a while.
     Disconnected,
-    /// The agent gave up.
+    /// The agent gave up. Nothing leaves any more.
     Failed,
     /// Torn down.
     Closed,

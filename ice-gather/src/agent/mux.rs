@@ -143,6 +143,10 @@ impl<const READS: bool> Conn for MuxConn<READS> {
 
     async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> Result<usize, Error> {
         let line = self.line()?;
+        // before anything counts as sent
+        if line.is_closed() {
+            return Err(Error::ErrAlreadyClosed);
+        }
         match Header::peek(buffer) {
             Some(header) => self.base.on_sent(line, target, header),
             None => line.note_moved(),

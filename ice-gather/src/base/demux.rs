@@ -24,7 +24,7 @@ impl Inner {
     ) -> io::Result<(usize, SocketAddr)> {
         // a flood must not starve whatever else runs on this thread
         tokio::task::consume_budget().await;
-        if line.closed.load(Ordering::Acquire) {
+        if line.is_closed() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         // under load a datagram waits already: taking it needs no waker
@@ -44,7 +44,7 @@ impl Inner {
         buffer: &mut [u8],
     ) -> io::Result<(usize, SocketAddr)> {
         loop {
-            if line.closed.load(Ordering::Acquire) {
+            if line.is_closed() {
                 return Err(io::ErrorKind::NotConnected.into());
             }
             if let Some(early) = line.take_early(buffer) {

@@ -12,10 +12,13 @@ use webrtc_util::Conn;
 
 use super::lock;
 use crate::error::BindError;
+use crate::ports;
 use crate::unreachable::Watch;
 
 /// Checks of the peer kept for the agent until it reads; it repeats what is lost.
 pub(super) const MAX_EARLY: usize = 16;
+/// Ports that are tried in search of one that no socket had a short while ago.
+const TRIES: usize = 8;
 
 /// One socket with what waits in front of it.
 pub(crate) struct Line {
@@ -29,7 +32,7 @@ pub(crate) struct Line {
     early: Mutex<VecDeque<(Vec<u8>, SocketAddr)>>,
     early_len: AtomicUsize,
     pub(super) wake: Notify,
-    pub(super) closed: AtomicBool,
+    closed: AtomicBool,
     /// Whether anything but STUN has moved since a check of the peer was last read.
     pub(super) has_moved: AtomicBool,
     /// Remote addresses whose STUN requests pass: signalled ones, and those that authenticated.
@@ -48,17 +51,32 @@ pub(super) enum Socket {
     Conn(Arc<dyn Conn + Send + Sync>),
 }
 
+/// As [`bind_in`], on a port that no socket of this process had a short while ago, if a few tries find one.
+pub(super) async fn bind_unused(ip: IpAddr, range: Option<(u16, u16)>) -> Result<(UdpSocket, SocketAddr), BindError> {
+    let mut found = bind_in(ip, range).await?;
+    for _ in 1..TRIES {
+        if !ports::is_used(found.1.port()) {
+            break;
+        }
+        // the one before closes once there is another: there may be none
+        let Ok(another) = bind_in(ip, range).await else { break };
+        found = another;
+    }
+    Ok(found)
+}
+
 /// Binds a socket on `ip`, on any port or on a random one of a range.
-pub(super) async fn bind_in(ip: IpAddr, ports: Option<(u16, u16)>) -> Result<UdpSocket, BindError> {
+pub(super) async fn bind_in(ip: IpAddr, range: Option<(u16, u16)>) -> Result<(UdpSocket, SocketAddr), BindError> {
     let refused = |error: io::Error| BindError::Socket(error.kind());
-    let Some((first, last)) = ports else { return UdpSocket::bind((ip, 0)).await.map_err(refused) };
+    let with_address = |socket: UdpSocket| socket.local_addr().map(|address| (socket, address)).map_err(refused);
+    let Some((first, last)) = range else { return with_address(UdpSocket::bind((ip, 0)).await.map_err(refused)?) };
     let count = u32::from(last).checked_sub(u32::from(first)).ok_or(BindError::NoAddress)? + 1;
     let start = rand::random_range(0..count);
     let mut result = Err(BindError::NoAddress);
     for n in 0..count {
         let port = u32::from(first) + (start + n) % count;
         match UdpSocket::bind((ip, u16::try_from(port).unwrap_or(last))).await {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) => return with_address(socket),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => result = Err(refused(error)),
             Err(error) => return Err(refused(error)),
         }
@@ -145,7 +163,7 @@ impl Line {
     #[inline]
     pub(super) fn take_waiting(&self, buffer: &mut [u8]) -> Option<io::Result<(usize, SocketAddr)>> {
         let Socket::Udp(socket) = &self.socket else { return None };
-        if self.closed.load(Ordering::Acquire) || self.early_len.load(Ordering::Acquire) > 0 {
+        if self.is_closed() || self.early_len.load(Ordering::Acquire) > 0 {
             return None;
         }
         match socket.try_recv_from(buffer) {
@@ -167,10 +185,12 @@ impl Line {
         self.wake.notify_one();
     }
 
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     pub(crate) async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
         // as in `recv_for_agent`: a socket with room needs no waker
         if let Socket::Udp(socket) = &self.socket {
             tokio::task::consume_budget().await;
@@ -180,5 +200,35 @@ impl Line {
             }
         }
         self.socket.send_to(datagram, target).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn among_used_ports_one_that_is_not_used_is_found() {
+        let (first, last) = (27_000, 30_999);
+        (first..=last).filter(|port| port % 2 == 0).for_each(ports::note);
+        let mut unused = 0;
+        for _ in 0..200 {
+            let (_socket, bound) = bind_unused([127, 0, 0, 1].into(), Some((first, last))).await.unwrap();
+            assert!((first..=last).contains(&bound.port()));
+            unused += u32::from(!ports::is_used(bound.port()));
+        }
+        assert!(unused > 180, "{unused}: by chance 100, with the tries 199");
+        (first..=last).for_each(ports::note);
+        assert!(
+            bind_unused([127, 0, 0, 1].into(), Some((first, last))).await.is_ok(),
+            "a used one is better than none"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_last_port_there_is_stays_bound() {
+        let ip = [127, 0, 0, 1].into();
+        ports::note(31_000);
+        assert_eq!(bind_unused(ip, Some((31_000, 31_000))).await.unwrap().1.port(), 31_000);
     }
 }

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use webrtc_util::{Conn, Error};
 
 use crate::error::RelayError;
+use crate::ports;
 use crate::transaction::TransactionId;
 
 /// Pause after a socket error, so that a broken socket does not turn into a busy loop.
@@ -61,6 +62,7 @@ pub(super) struct Seen {
 
 impl Guard {
     pub(super) fn new(socket: UdpSocket, server: SocketAddr) -> Self {
+        note_port(&socket);
         Self {
             socket,
             server,
@@ -166,6 +168,19 @@ impl Guard {
                 *asked = Asked { id: transaction_id.0, with_credentials: message.contains(ATTR_USERNAME) };
             }
         }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        note_port(&self.socket);
+    }
+}
+
+/// The relayed candidate of a peer may be at the very server that this socket sent to.
+fn note_port(socket: &UdpSocket) {
+    if let Ok(local) = socket.local_addr() {
+        ports::note(local.port());
     }
 }
 
@@ -278,5 +293,21 @@ impl Conn for Guard {
 
     fn as_any(&self) -> &(dyn Any + Send + Sync) {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_port_toward_a_server_is_used_too() {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let local = socket.local_addr().unwrap();
+        let guard = Guard::new(socket, local);
+        assert!(ports::is_used(local.port()));
+        ports::forget(local.port());
+        drop(guard);
+        assert!(ports::is_used(local.port()));
     }
 }

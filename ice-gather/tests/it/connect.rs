@@ -10,9 +10,9 @@ use nat_summary::CandidateKind;
 
 use crate::gather::base;
 
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
-fn description(base: &Base, agent: &IceAgent) -> RemoteDescription {
+pub(crate) fn description(base: &Base, agent: &IceAgent) -> RemoteDescription {
     let candidates = base
         .local_addrs()
         .map(|address| RemoteCandidate { address, kind: CandidateKind::Host, priority: 2_130_706_431 })

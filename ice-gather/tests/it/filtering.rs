@@ -37,8 +37,9 @@ fn router(cidr: &str, nat: Option<(EndpointDependencyType, EndpointDependencyTyp
     Arc::new(Mutex::new(Router::new(config).unwrap()))
 }
 
-/// What is found behind a NAT that filters like this; every `lost`-th packet toward the host is dropped, if not zero.
-async fn behind(filtering: EndpointDependencyType, lost: usize) -> Finding {
+/// What is found behind a NAT that filters like this, on a port that may have been another socket's or not; every `lost`-th
+/// packet toward the host is dropped, if not zero.
+async fn behind(filtering: EndpointDependencyType, is_port_old: bool, lost: usize) -> Finding {
     let wan = router("203.0.113.0/24", None);
     let server = host(&wan, &["203.0.113.11", "203.0.113.12"]).await;
     let mut conns: Vec<Carrier> = Vec::new();
@@ -61,7 +62,11 @@ async fn behind(filtering: EndpointDependencyType, lost: usize) -> Finding {
     lan.lock().await.set_router(Arc::clone(&wan)).await.unwrap();
     wan.lock().await.start().await.unwrap();
     let conn = client.bind("192.168.1.5:0".parse().unwrap()).await.unwrap();
-    let finding = discover_filtering(Base::from_conn(conn).unwrap(), server.address()).await;
+    let base = Base::from_conn(conn).unwrap();
+    if is_port_old {
+        base.distrust_port();
+    }
+    let finding = discover_filtering(base, server.address()).await;
     wan.lock().await.stop().await.unwrap();
     finding
 }
@@ -75,15 +80,28 @@ async fn each_kind_of_filter_is_told_apart_in_time() {
         (EndpointAddrPortDependent, Filtering::AddressAndPortDependent),
     ] {
         let started = Instant::now();
-        assert_eq!(behind(nat, 0).await, Finding::Known(filtering));
+        assert_eq!(behind(nat, false, 0).await, Finding::Known(filtering));
         assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
+    }
+}
+
+/// Only what stayed out although nobody had opened the filter proves anything there.
+#[tokio::test]
+async fn on_a_port_that_may_have_been_another_sockets_only_silence_proves() {
+    use EndpointDependencyType::{EndpointAddrDependent, EndpointAddrPortDependent, EndpointIndependent};
+    for (nat, finding) in [
+        (EndpointIndependent, Finding::Inconclusive),
+        (EndpointAddrDependent, Finding::Inconclusive),
+        (EndpointAddrPortDependent, Finding::Known(Filtering::AddressAndPortDependent)),
+    ] {
+        assert_eq!(behind(nat, true, 0).await, finding, "{nat:?}");
     }
 }
 
 #[tokio::test]
 async fn with_loss_silence_proves_nothing() {
     for lost in [2, 3] {
-        let finding = behind(EndpointDependencyType::EndpointAddrPortDependent, lost).await;
+        let finding = behind(EndpointDependencyType::EndpointAddrPortDependent, false, lost).await;
         assert!(matches!(finding, Finding::Inconclusive | Finding::Silent), "every {lost}th lost: {finding:?}");
     }
 }

@@ -5,3 +5,4 @@ mod filtering;
 mod gather;
 mod hostile;
 mod peer;
+mod silence;

@@ -489,24 +489,41 @@ async fn what_waits_before_the_first_check_came_uninvited() {
     agent.close().await;
 }
 
+/// On a base of these ports, which has sent nothing yet: how much of a check of the peer counts as uninvited, and how much
+/// as perhaps invited by an earlier socket.
+async fn uninvited_on(ports: (u16, u16)) -> (usize, u32) {
+    let config = BindConfig::address([127, 0, 0, 1].into()).with_ports(ports.0, ports.1);
+    let base = Base::bind(config).await.unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let check = signed(BINDING_REQUEST, id(1), &[], &agent.credentials().pwd);
+    socket.send_to(&check, base.local_addrs().next().unwrap()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let nobody = remote(&"p".repeat(32), at("127.0.0.1:9"));
+    let _ = agent.connect(nobody, Duration::from_millis(50)).await;
+    let view = base.peer_view();
+    assert_eq!(view.checks.received, 1, "it is read and passed on as ever");
+    agent.close().await;
+    (view.evidence.arrivals().len(), view.dropped.maybe_invited)
+}
+
+#[tokio::test]
+async fn on_a_port_of_few_nothing_counts_as_uninvited() {
+    assert_eq!(uninvited_on((45_000, 45_009)).await, (0, 1));
+    assert_eq!(uninvited_on((40_000, 56_382)).await, (0, 1));
+    assert_eq!(uninvited_on((40_000, 56_383)).await, (1, 0));
+}
+
+/// The range is none that the system draws from, so that no other test comes upon the ports.
 #[tokio::test]
 async fn on_a_port_that_comes_round_again_nothing_counts_as_uninvited() {
-    // (ports, uninvited, perhaps invited by an earlier socket)
-    for (ports, uninvited, maybe) in [((45_000, 45_009), 0, 1), ((40_000, 56_382), 0, 1), ((40_000, 56_383), 1, 0)] {
-        let config = BindConfig::address([127, 0, 0, 1].into()).with_ports(ports.0, ports.1);
-        let base = Base::bind(config).await.unwrap();
-        let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let check = signed(BINDING_REQUEST, id(1), &[], &agent.credentials().pwd);
-        socket.send_to(&check, base.local_addrs().next().unwrap()).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let nobody = remote(&"p".repeat(32), at("127.0.0.1:9"));
-        let _ = agent.connect(nobody, Duration::from_millis(50)).await;
-        let view = base.peer_view();
-        assert_eq!((view.evidence.arrivals().len(), view.dropped.maybe_invited), (uninvited, maybe), "{ports:?}");
-        assert_eq!(view.checks.received, 1, "it is read and passed on as ever");
-        agent.close().await;
+    let ports = (10_000, 26_383);
+    assert_eq!(uninvited_on(ports).await, (1, 0));
+    for port in ports.0..=ports.1 {
+        // one that is taken by another program is none that anybody gets
+        drop(Base::bind(BindConfig::address([127, 0, 0, 1].into()).with_ports(port, port)).await);
     }
+    assert_eq!(uninvited_on(ports).await, (0, 1));
 }
 
 #[tokio::test]
@@ -531,5 +548,26 @@ async fn a_thousand_authenticated_ports_are_let_in_no_further_than_a_peer_can_ha
     assert!(base.dropped().too_many_peers > 400, "{:?}", base.dropped());
     assert!(view.evidence.arrivals().len() <= MAX_ARRIVALS);
     assert!(view.evidence.overflow() > 0);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_refused_leaves_the_limit_of_the_first_as_it_is() {
+    let base = base().await;
+    let address = base.local_addrs().next().unwrap();
+    let mut config = AgentConfig::default();
+    config.max_remote_candidates = 1;
+    let mut agent = IceAgent::new(&base, Role::Controlling, config).await.unwrap();
+    assert!(IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.is_err());
+    let pwd = agent.credentials().pwd.clone();
+    // open all at once, so that no two have the same port
+    let mut sockets = Vec::new();
+    for number in 0..5 {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.send_to(&signed(BINDING_REQUEST, id(number), &[], &pwd), address).await.unwrap();
+        sockets.push(socket);
+    }
+    let _ = agent.connect(remote(&"x".repeat(32), at("127.0.0.1:9")), Duration::from_millis(100)).await;
+    assert_eq!((base.peer_view().checks.received, base.dropped().too_many_peers), (5, 4));
     agent.close().await;
 }

@@ -1,0 +1,133 @@
+//! A peer that is heard no longer, is heard again, and then never more.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ice_gather::{AgentConfig, Base, IceAgent, IceEvent, IceState, Role, SendError};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use webrtc_util::{Conn, Error};
+
+use crate::connect::{DEADLINE, description};
+use crate::gather::base;
+
+const KEEPALIVE: Duration = Duration::from_millis(20);
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// A socket that hears nothing while it is deaf, and counts what leaves.
+struct Ear {
+    socket: UdpSocket,
+    is_deaf: AtomicBool,
+    sent: AtomicU32,
+}
+
+impl Ear {
+    fn set_deaf(&self, is_deaf: bool) {
+        self.is_deaf.store(is_deaf, Ordering::SeqCst);
+    }
+
+    fn sent(&self) -> u32 {
+        self.sent.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Conn for Ear {
+    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.recv_from(buffer).await.map(|(length, _)| length)
+    }
+
+    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        loop {
+            let received = self.socket.recv_from(buffer).await?;
+            if !self.is_deaf.load(Ordering::SeqCst) {
+                return Ok(received);
+            }
+        }
+    }
+
+    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
+        Err(Error::ErrNoRemAddr)
+    }
+
+    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
+        self.sent.fetch_add(1, Ordering::SeqCst);
+        Ok(self.socket.send_to(datagram, target).await?)
+    }
+
+    fn local_addr(&self) -> Result<SocketAddr, Error> {
+        Ok(self.socket.local_addr()?)
+    }
+
+    fn remote_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn as_any(&self) -> &(dyn core::any::Any + Send + Sync) {
+        self
+    }
+}
+
+async fn next_state(events: &mut mpsc::Receiver<IceEvent>) -> IceState {
+    loop {
+        if let IceEvent::State(state) = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap().unwrap() {
+            return state;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_it_has_failed() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let ear = Arc::new(Ear { socket, is_deaf: AtomicBool::new(false), sent: AtomicU32::new(0) });
+    let (left, right) = (Base::from_conn(Arc::clone(&ear) as _).unwrap(), base().await);
+    let mut config = AgentConfig::default();
+    config.keepalive_interval = KEEPALIVE;
+    // the peer believes in the path all the while, so it goes on to check it
+    let mut b = IceAgent::new(&right, Role::Controlled, config).await.unwrap();
+    (config.disconnected_timeout, config.failed_timeout) = (SILENCE, SILENCE);
+    let mut a = IceAgent::new(&left, Role::Controlling, config).await.unwrap();
+    let mut events = a.events();
+    let (to_a, to_b) = (description(&left, &a), description(&right, &b));
+    let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
+    let (conn_a, conn_b) = (conn_a.unwrap(), conn_b.unwrap());
+    assert_eq!(next_state(&mut events).await, IceState::Checking);
+    assert_eq!(next_state(&mut events).await, IceState::Connected);
+
+    ear.set_deaf(true);
+    assert_eq!(next_state(&mut events).await, IceState::Disconnected);
+    conn_a.send(b"unheard, not given up").await.unwrap();
+    ear.set_deaf(false);
+    assert_eq!(next_state(&mut events).await, IceState::Connected);
+    // one that waits to be read as the path is given up
+    conn_b.send(b"waiting").await.unwrap();
+    tokio::time::sleep(KEEPALIVE).await;
+
+    ear.set_deaf(true);
+    assert_eq!(next_state(&mut events).await, IceState::Disconnected);
+    assert_eq!(next_state(&mut events).await, IceState::Failed);
+    let (sent, checks) = (ear.sent(), left.peer_view().checks.sent);
+    assert_eq!(conn_a.send(b"late").await, Err(SendError::Closed));
+    assert_eq!(conn_a.recv(&mut [0; 1500]).await, None);
+    ear.set_deaf(false);
+    conn_b.send(b"back too late").await.unwrap();
+    tokio::time::sleep(10 * KEEPALIVE).await;
+    assert_eq!(ear.sent(), sent, "no keepalive, no answer, no datagram");
+    assert_eq!(left.peer_view().checks.sent, checks, "what did not leave is not counted");
+    assert_eq!(conn_a.recv(&mut [0; 1500]).await, None);
+    assert_eq!(*conn_a.state().borrow(), IceState::Failed);
+    a.close().await;
+    assert_eq!(next_state(&mut events).await, IceState::Closed);
+    b.close().await;
+}
