@@ -80,8 +80,10 @@ enum Told {
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let started = Instant::now();
     let only: Option<String> = options.value("only")?;
-    let is_named =
-        |path: &&Path| only.as_deref().is_none_or(|parts| parts.split(',').any(|part| path.name.contains(part)));
+    let is_part_of = |part: &str, path: &Path| !part.is_empty() && path.name.contains(part);
+    let is_named = |path: &&Path| {
+        only.as_deref().is_none_or(|parts| parts.split(',').map(str::trim).any(|part| is_part_of(part, path)))
+    };
     let cycles = options.value("cycles")?.unwrap_or(bounds::LEAK_CYCLES).max(20);
     let mut paths: Vec<&Path> = Vec::new();
     if !options.is("self-test") {
