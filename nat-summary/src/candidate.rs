@@ -47,7 +47,8 @@ pub enum Transport {
     Unknown,
 }
 
-/// The address of a candidate: an IP address, or a name where the host hides it (mDNS) or was given one.
+/// The address of a candidate (RFC 8839 section 5.1): an IP address, or a name where the host hides it (mDNS) or was
+/// given one.
 ///
 /// ```
 /// use nat_summary::{Address, Candidate};
@@ -67,6 +68,16 @@ pub enum Address<'a> {
 
 impl Address<'_> {
     /// The IP address, unless it is hidden behind a name.
+    ///
+    /// ```
+    /// use nat_summary::Candidate;
+    ///
+    /// let candidate = Candidate::parse("candidate:1 1 udp 1 ::ffff:192.0.2.5 50000 typ host")?;
+    /// assert_eq!(candidate.address.ip(), "192.0.2.5".parse().ok());
+    /// let hidden = Candidate::parse("candidate:1 1 udp 1 5f9a7c0e.local 50000 typ host")?;
+    /// assert_eq!(hidden.address.ip(), None);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub const fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -85,8 +96,8 @@ impl fmt::Display for Address<'_> {
     }
 }
 
-/// One candidate. Build it by hand (the [`Default`] fills what you do not know), or with [`Candidate::parse`] from a
-/// line.
+/// One candidate (RFC 8445 section 5.3, RFC 8839 section 5.1). Build it by hand (the [`Default`] fills what you do not
+/// know), or with [`Candidate::parse`] from a line.
 ///
 /// `Display` writes the `candidate:` line, addresses and all: it is for the wire, not for a log.
 ///
@@ -167,12 +178,22 @@ impl<'a> Candidate<'a> {
     }
 
     /// The candidate's own transport address, unless it is hidden behind a name.
+    ///
+    /// ```
+    /// use nat_summary::Candidate;
+    ///
+    /// let candidate = Candidate::parse("candidate:1 1 udp 1 2001:db8::5 50000 typ host")?;
+    /// assert_eq!(candidate.socket_addr(), "[2001:db8::5]:50000".parse().ok());
+    /// let hidden = Candidate::parse("candidate:1 1 udp 1 5f9a7c0e.local 50000 typ host")?;
+    /// assert_eq!(hidden.socket_addr(), None);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         self.address.ip().map(|ip| SocketAddr::new(ip, self.port))
     }
 
-    /// The base of a reflexive or relayed candidate as its `raddr`/`rport` tell it.
+    /// The base of a reflexive or relayed candidate as its `raddr`/`rport` tell it (RFC 8839 section 5.1).
     ///
     /// ```
     /// use nat_summary::Candidate;
@@ -190,6 +211,16 @@ impl<'a> Candidate<'a> {
     }
 
     /// The server its [`url`](Self::url) names, if that is a STUN or TURN URI (RFC 7064, RFC 7065).
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, ServerId};
+    ///
+    /// let candidate = Candidate::default();
+    /// assert_eq!(candidate.server(), None, "a line does not tell it");
+    /// let relayed = candidate.with_url("turns:turn.example.org?transport=tcp");
+    /// assert_eq!(relayed.server(), Some(ServerId::named("turn.example.org", 5349)));
+    /// assert_eq!(candidate.with_url("https://example.org").server(), None);
+    /// ```
     #[must_use]
     pub fn server(&self) -> Option<ServerId> {
         ServerId::from_url(self.url?)

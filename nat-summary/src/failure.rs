@@ -12,6 +12,16 @@ use crate::summary::{Filtering, Mapping, NatSummary, NatType};
 const ENOUGH: u32 = 5;
 
 /// The connectivity checks of an attempt (RFC 8445 section 7), all pairs together.
+///
+/// ```
+/// use nat_summary::{Checks, Evidence, FailureCause};
+///
+/// let ours = Evidence::new().summary();
+/// let heard = Checks { sent: 9, received: 1, sent_since_received: 4, ..Checks::default() };
+/// assert_eq!(FailureCause::of(&ours, None, heard, false), FailureCause::Unknown, "four may all get lost");
+/// let one_way = Checks { sent_since_received: 5, ..heard };
+/// assert_eq!(FailureCause::of(&ours, None, one_way, false), FailureCause::ChecksOneWay);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Checks {
@@ -61,6 +71,12 @@ pub enum FailureCause {
 
 impl FailureCause {
     /// Every cause there is.
+    ///
+    /// ```
+    /// use nat_summary::FailureCause;
+    /// assert!(FailureCause::ALL.iter().any(|cause| cause.as_str() == "both_symmetric"));
+    /// assert_eq!(FailureCause::ALL.last(), Some(&FailureCause::Unknown));
+    /// ```
     pub const ALL: &'static [Self] = &[
         Self::BothSymmetric,
         Self::PeerSilent,
@@ -71,7 +87,13 @@ impl FailureCause {
         Self::Unknown,
     ];
 
-    /// Its word.
+    /// Its word: the value of `nat_telemetry.failure.cause`.
+    ///
+    /// ```
+    /// use nat_summary::FailureCause;
+    /// assert_eq!(FailureCause::PeerSilent.as_str(), "peer_silent");
+    /// assert_eq!(FailureCause::default().to_string(), "unknown");
+    /// ```
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -90,6 +112,19 @@ impl FailureCause {
     ///
     /// Silence alone names no cause: a peer that sends nothing, and one whose packets are kept out, look the same from
     /// here. It takes what would have kept them out, or the proof that nothing would.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Checks, Evidence, FailureCause};
+    ///
+    /// let text = "candidate:2 1 udp 1 203.0.113.7 41000 typ srflx raddr 192.168.1.5 rport 50000
+    ///     candidate:3 1 udp 1 203.0.113.7 41001 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let ours = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// let theirs = text.replace("203.0.113.7", "198.51.100.7");
+    /// let theirs = Evidence::from_candidates(Candidate::all_in(&theirs).flatten());
+    /// let silence = Checks { sent: 9, ..Checks::default() };
+    /// assert_eq!(FailureCause::of(&ours, Some(&theirs), silence, false), FailureCause::BothSymmetric);
+    /// assert_eq!(FailureCause::of(&ours, None, silence, false), FailureCause::Unknown);
+    /// ```
     #[must_use]
     pub fn of(ours: &NatSummary, theirs: Option<&Evidence>, checks: Checks, paired: bool) -> Self {
         if paired {

@@ -22,7 +22,7 @@ pub enum Path {
     Undecided,
 }
 
-/// Why a [`Path`] is expected.
+/// Why a [`Path`] is expected (RFC 5128 section 3.3).
 ///
 /// ```
 /// use nat_summary::{Evidence, Outcome, Outlook, Path, Reason, ServerId};
@@ -60,7 +60,21 @@ pub enum Reason {
     FamiliesDiffer,
 }
 
-/// What two hosts can expect of hole punching, and why (RFC 5128 section 3.3); [`between`](Self::between) has an example.
+/// What two hosts can expect of hole punching, and why (RFC 5128 section 3.3).
+///
+/// ```
+/// use nat_summary::{Candidate, Evidence, Filtering, Outlook, Path, Reason};
+///
+/// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+/// let cone = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
+/// let text = "candidate:2 1 udp 1 198.51.100.7 41000 typ srflx raddr 10.0.0.5 rport 50000
+///     candidate:3 1 udp 1 198.51.100.7 41001 typ srflx raddr 10.0.0.5 rport 50000";
+/// let symmetric = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+/// assert_eq!(Outlook::between(&cone, &symmetric).reason, Reason::FilteringUnknown);
+/// let strict = cone.with_filtering(Filtering::AddressAndPortDependent);
+/// assert_eq!(Outlook::between(&strict, &symmetric).path, Path::Relay);
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

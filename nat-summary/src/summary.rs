@@ -7,6 +7,15 @@ use crate::classify::Rule;
 use crate::scope::Scope;
 
 /// Most bases whose own verdict is kept readable. The speaking one is always among them.
+///
+/// ```
+/// use nat_summary::{Candidate, Evidence, MAX_BASES};
+///
+/// let line = |n| format!("candidate:2 1 udp 1 203.0.113.7 {n} typ srflx raddr 192.168.1.5 rport {n} ");
+/// let text: String = (50_001..=50_009).map(line).collect();
+/// let summary = Evidence::from_candidates(Candidate::all_in(&text).flatten()).summary();
+/// assert_eq!((summary.counts().bases, summary.bases().count()), (9, MAX_BASES));
+/// ```
 pub const MAX_BASES: usize = 8;
 
 /// How a NAT maps one base toward different servers (RFC 4787 section 4.1).
@@ -36,6 +45,13 @@ pub enum Mapping {
 impl Mapping {
     /// The value of `nat_mapping_behavior`. [`Dependent`](Self::Dependent) goes out under the older name
     /// `address-port dependent`.
+    ///
+    /// ```
+    /// use nat_summary::Mapping;
+    /// assert_eq!(Mapping::default().as_legacy(), "unspecified");
+    /// assert_eq!(Mapping::EndpointIndependent.as_legacy(), "independent");
+    /// assert_eq!(Mapping::Dependent.as_legacy(), Mapping::AddressAndPortDependent.as_legacy());
+    /// ```
     #[must_use]
     pub const fn as_legacy(self) -> &'static str {
         match self {
@@ -47,6 +63,13 @@ impl Mapping {
     }
 
     /// Whether the mapping is known to differ between destinations.
+    ///
+    /// ```
+    /// use nat_summary::Mapping;
+    /// assert!(Mapping::AddressDependent.is_dependent());
+    /// assert!(!Mapping::EndpointIndependent.is_dependent());
+    /// assert!(!Mapping::Unknown.is_dependent(), "not known to differ");
+    /// ```
     #[must_use]
     pub const fn is_dependent(self) -> bool {
         matches!(self, Self::AddressDependent | Self::AddressAndPortDependent | Self::Dependent)
@@ -75,6 +98,12 @@ pub enum Filtering {
 
 impl Filtering {
     /// The value of `nat_filtering_behavior`.
+    ///
+    /// ```
+    /// use nat_summary::Filtering;
+    /// assert_eq!(Filtering::Unknown.as_legacy(), "unspecified");
+    /// assert_eq!(Filtering::AddressAndPortDependent.as_legacy(), "address-port dependent");
+    /// ```
     #[must_use]
     pub const fn as_legacy(self) -> &'static str {
         match self {
@@ -116,6 +145,12 @@ pub enum NatType {
 
 impl NatType {
     /// The value of `nat_type`.
+    ///
+    /// ```
+    /// use nat_summary::NatType;
+    /// assert_eq!(NatType::Open.as_legacy(), "Open to the Internet");
+    /// assert_eq!(NatType::UdpBlocked.as_legacy(), "UDP blocked by firewall");
+    /// ```
     #[must_use]
     pub const fn as_legacy(self) -> &'static str {
         match self {
@@ -216,7 +251,7 @@ pub enum Family {
     V6,
 }
 
-/// The verdict on one base, from its own observations only.
+/// The verdict on one base (RFC 8445 section 4), from its own observations only.
 ///
 /// ```
 /// use nat_summary::{Candidate, Evidence, Scope};
@@ -256,19 +291,51 @@ pub struct BaseVerdict {
 
 impl BaseVerdict {
     /// The family of the mapped addresses. A wildcard IPv6 base has a verdict of its own for each.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Family, Observation, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// for (host, mapped) in [("198.51.100.1", "203.0.113.7:50000"), ("2001:db8::1", "[2001:db8::5]:50000")] {
+    ///     let server = ServerId::named(host, 3478);
+    ///     evidence.observe(Observation { base: "[::]:50000".parse()?, server, mapped: mapped.parse()?, sequence: 0 });
+    /// }
+    /// let summary = evidence.summary();
+    /// assert!(summary.bases().map(|verdict| verdict.family()).eq([Family::V4, Family::V6]));
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub const fn family(&self) -> Family {
         if self.external.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 
-    /// How far the base's own address reaches; `None` if it is a wildcard.
+    /// How far the base's own address reaches (RFC 6890); `None` if it is a wildcard.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Scope};
+    ///
+    /// let text = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 10.7.0.4 rport 50000
+    ///     candidate:3 1 udp 1 203.0.113.7 50001 typ srflx raddr 0.0.0.0 rport 50001";
+    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// let scope = |port| summary.bases().find(|verdict| verdict.base.port() == port)?.base_scope();
+    /// assert_eq!((scope(50_000), scope(50_001)), (Some(Scope::Private), None));
+    /// ```
     #[must_use]
     pub const fn base_scope(&self) -> Option<Scope> {
         if self.base.ip().is_unspecified() { None } else { Some(Scope::of(self.base.ip())) }
     }
 
-    /// How far the mapped address reaches. [`Scope::CarrierGrade`] or [`Scope::Private`]: the servers sit inside
-    /// another NAT.
+    /// How far the mapped address reaches (RFC 6890). [`Scope::CarrierGrade`] or [`Scope::Private`]: the servers sit
+    /// inside another NAT.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Scope};
+    ///
+    /// let line = "candidate:2 1 udp 1 10.7.0.4 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let summary = Evidence::from_candidates([Candidate::parse(line)?]).summary();
+    /// assert!(summary.bases().map(|verdict| verdict.external_scope()).eq([Scope::Private]));
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub const fn external_scope(&self) -> Scope {
         Scope::of(self.external)
@@ -333,25 +400,65 @@ pub struct NatSummary {
 }
 
 impl NatSummary {
-    /// Whether a NAT stands in front of the host; `None`: unknown.
+    /// Whether a NAT stands in front of the host (RFC 5780 section 4.3); `None`: unknown.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// assert_eq!(Evidence::from_candidates([Candidate::parse(line)?]).summary().is_natted(), Some(true));
+    /// assert_eq!(Evidence::new().summary().is_natted(), None);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub fn is_natted(&self) -> Option<bool> {
         self.speaking_base()?.natted
     }
 
-    /// The mapped address most servers saw.
+    /// The mapped address most servers saw; tie: the one that the lowest server address saw.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence};
+    ///
+    /// let text = "candidate:2 1 udp 1 203.0.113.8 50000 typ srflx raddr 192.168.1.5 rport 50000
+    ///     candidate:3 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000
+    ///     candidate:4 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// assert_eq!(summary.external_ip(), "203.0.113.7".parse().ok());
+    /// ```
     #[must_use]
     pub fn external_ip(&self) -> Option<IpAddr> {
         Some(self.speaking_base()?.external)
     }
 
-    /// How the NAT maps.
+    /// How the NAT maps (RFC 4787 section 4.1).
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Mapping};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let one = Evidence::from_candidates([Candidate::parse(line)?]).summary();
+    /// let two = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
+    /// assert_eq!(one.mapping(), Mapping::Unknown, "one server proves nothing");
+    /// assert_eq!(two.mapping(), Mapping::EndpointIndependent);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub fn mapping(&self) -> Mapping {
         self.speaking_base().map_or(Mapping::Unknown, |base| base.mapping)
     }
 
-    /// How the NAT filters. Gathering alone never knows.
+    /// How the NAT filters (RFC 4787 section 5). Gathering alone never knows.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Filtering};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let summary = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
+    /// assert_eq!(summary.filtering(), Filtering::Unknown);
+    /// assert_eq!(summary.with_filtering(Filtering::AddressDependent).filtering(), Filtering::AddressDependent);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub const fn filtering(&self) -> Filtering {
         self.filtering
@@ -384,56 +491,143 @@ impl NatSummary {
         self
     }
 
-    /// Whether every mapping kept the base's port; `None`: unknown.
+    /// Whether every mapping kept the base's port (RFC 4787 section 4.2.1); `None`: unknown.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 41234 typ srflx raddr 192.168.1.5 rport 50000";
+    /// assert_eq!(Evidence::from_candidates([Candidate::parse(line)?]).summary().port_preserved(), Some(false));
+    /// let hidden = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 0.0.0.0 rport 0";
+    /// assert_eq!(Evidence::from_candidates([Candidate::parse(hidden)?]).summary().port_preserved(), None);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub fn port_preserved(&self) -> Option<bool> {
         self.speaking_base()?.port_preserved
     }
 
-    /// How the ports of a dependent mapping follow each other.
+    /// How the ports of a dependent mapping follow each other (RFC 4787 section 4.2).
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Mapping, PortAllocation};
+    ///
+    /// let line = |port| format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000 ");
+    /// let text: String = (41_000..41_003).map(line).collect();
+    /// let summary = Evidence::from_candidates(Candidate::all_in(&text).flatten()).summary();
+    /// assert_eq!(summary.mapping(), Mapping::Dependent);
+    /// assert_eq!(summary.port_allocation(), PortAllocation::Unknown, "a list has no order of sending");
+    /// ```
     #[must_use]
     pub fn port_allocation(&self) -> PortAllocation {
         self.speaking_base().map_or(PortAllocation::Unknown, |base| base.allocation)
     }
 
-    /// Whether the local address keeps one external address.
+    /// Whether the local address keeps one external address (RFC 4787 section 4.1).
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Pooling};
+    ///
+    /// let text = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000
+    ///     candidate:3 1 udp 1 203.0.113.8 50001 typ srflx raddr 192.168.1.5 rport 50001";
+    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// assert_eq!(summary.pooling(), Pooling::Arbitrary);
+    /// ```
     #[must_use]
     pub const fn pooling(&self) -> Pooling {
         self.pooling
     }
 
     /// Whether something between rewrites addresses inside packets, as an ALG does: MAPPED-ADDRESS and
-    /// XOR-MAPPED-ADDRESS of some answer differed. `None`: no answer had both.
+    /// XOR-MAPPED-ADDRESS of some answer differed (RFC 8489 section 14.2). `None`: no answer had both.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Observation, ServerId};
+    ///
+    /// let server = ServerId::named("198.51.100.1", 3478);
+    /// let mapped = "203.0.113.7:50000".parse()?;
+    /// let mut evidence = Evidence::new();
+    /// evidence.observe(Observation { base: "192.168.1.5:50000".parse()?, server, mapped, sequence: 0 });
+    /// assert_eq!(evidence.summary().rewritten(), None);
+    /// evidence.observe_both(Observation { base: "192.168.1.5:50000".parse()?, server, mapped, sequence: 1 }, mapped);
+    /// assert_eq!(evidence.summary().rewritten(), Some(false));
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn rewritten(&self) -> Option<bool> {
         self.speaking_base()?.rewritten
     }
 
     /// The family of the mapped address.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Family};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// assert_eq!(Evidence::from_candidates([Candidate::parse(line)?]).summary().family(), Some(Family::V4));
+    /// assert_eq!(Evidence::new().summary().family(), None, "nothing was observed");
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub fn family(&self) -> Option<Family> {
         Some(self.speaking_base()?.family())
     }
 
-    /// How far the speaking base's own address reaches; `None` if it is a wildcard.
+    /// How far the speaking base's own address reaches (RFC 6890); `None` if it is a wildcard.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Scope};
+    ///
+    /// let line = "candidate:2 1 udp 1 2001:db8::5 50000 typ srflx raddr fd00::5 rport 50000";
+    /// let summary = Evidence::from_candidates([Candidate::parse(line)?]).summary();
+    /// assert_eq!(summary.base_scope(), Some(Scope::UniqueLocal));
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub fn base_scope(&self) -> Option<Scope> {
         self.speaking_base()?.base_scope()
     }
 
-    /// How far the mapped address reaches.
+    /// How far the mapped address reaches (RFC 6890).
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Scope};
+    ///
+    /// let line = "candidate:2 1 udp 1 100.64.3.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let summary = Evidence::from_candidates([Candidate::parse(line)?]).summary();
+    /// assert_eq!(summary.external_scope(), Some(Scope::CarrierGrade), "another NAT follows");
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub fn external_scope(&self) -> Option<Scope> {
         Some(self.speaking_base()?.external_scope())
     }
 
-    /// The type dashboards group by.
+    /// The type dashboards group by (RFC 3489 section 5).
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, NatType};
+    ///
+    /// let text = "candidate:2 1 udp 1 203.0.113.7 41000 typ srflx raddr 192.168.1.5 rport 50000
+    ///     candidate:3 1 udp 1 203.0.113.7 41001 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// assert_eq!(summary.nat_type(), NatType::Symmetric);
+    /// ```
     #[must_use]
     pub const fn nat_type(&self) -> NatType {
         self.nat_type
     }
 
     /// The rule that decided [`nat_type`](Self::nat_type).
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, NatType, Rule};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let summary = Evidence::from_candidates([Candidate::parse(line)?]).summary();
+    /// assert_eq!((summary.nat_type(), summary.rule()), (NatType::Unknown, Rule::TooFewServers));
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub const fn rule(&self) -> Rule {
         self.rule
@@ -456,6 +650,16 @@ impl NatSummary {
 
     /// The base that speaks for the host: most distinct server addresses, then most observations, then IPv4, then the
     /// lowest address and port.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence};
+    ///
+    /// let text = "candidate:2 1 udp 1 203.0.113.7 6000 typ srflx raddr 192.168.1.5 rport 6000
+    ///     candidate:3 1 udp 1 198.51.100.9 6001 typ srflx raddr 192.168.1.5 rport 6001
+    ///     candidate:4 1 udp 1 198.51.100.9 6001 typ srflx raddr 192.168.1.5 rport 6001";
+    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// assert_eq!(summary.speaking_base().map(|verdict| verdict.base.port()), Some(6001), "two servers saw it");
+    /// ```
     #[must_use]
     pub const fn speaking_base(&self) -> Option<&BaseVerdict> {
         self.bases[0].as_ref()
@@ -545,6 +749,16 @@ impl fmt::Display for NatSummary {
 }
 
 /// The one line of a [`NatSummary`] with the external address in it; see [`NatSummary::with_address`].
+///
+/// ```
+/// use nat_summary::{Candidate, Evidence};
+///
+/// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+/// let summary = Evidence::from_candidates([Candidate::parse(line)?]).summary();
+/// assert!(summary.with_address().to_string().contains("203.0.113.7"));
+/// assert!(!summary.to_string().contains("203.0.113.7"), "without it");
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct WithAddress<'a>(&'a NatSummary);
 
