@@ -15,10 +15,44 @@ use crate::summary::{BaseVerdict, NatSummary};
 
 /// Most observations kept. What is beyond is counted in [`Discarded::overflow`], and then nothing is said of the base that
 /// lost some but what those that stayed prove.
+///
+/// ```
+/// use nat_summary::{Candidate, Evidence, MAX_OBSERVATIONS, Rule};
+///
+/// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+/// let evidence = Evidence::from_candidates([Candidate::parse(line)?; MAX_OBSERVATIONS + 1]);
+/// assert_eq!((evidence.observations().len(), evidence.discarded().overflow), (MAX_OBSERVATIONS, 1));
+/// assert_eq!(evidence.summary().rule(), Rule::Crowded, "the one without room may have differed");
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 pub const MAX_OBSERVATIONS: usize = 64;
 /// Most servers kept apart. What is beyond is counted in [`Discarded::overflow`], and then nothing is called blocked.
+///
+/// ```
+/// use nat_summary::{Evidence, MAX_SERVERS, NatType, Outcome, ServerId};
+///
+/// let mut evidence = Evidence::new();
+/// for port in (3478..).take(MAX_SERVERS + 1) {
+///     evidence.asked(ServerId::named("198.51.100.1", port), Outcome::TimedOut);
+/// }
+/// assert_eq!((evidence.servers().len(), evidence.discarded().overflow), (MAX_SERVERS, 1));
+/// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "the one without room may have answered");
+/// ```
 pub const MAX_SERVERS: usize = 64;
 /// Most local addresses kept. What is beyond is counted in [`Discarded::overflow`], and then nothing is called natted.
+///
+/// ```
+/// use nat_summary::{Candidate, Evidence, MAX_LOCALS};
+///
+/// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+/// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
+/// assert_eq!(evidence.summary().is_natted(), Some(true));
+/// for host in (10..).take(MAX_LOCALS + 1) {
+///     evidence.local([192, 168, 1, host].into());
+/// }
+/// assert_eq!(evidence.summary().is_natted(), None, "the one without room may have been 203.0.113.7");
+/// # Ok::<(), nat_summary::ParseError>(())
+/// ```
 pub const MAX_LOCALS: usize = 16;
 
 const FEW_OBSERVATIONS: usize = 8;
@@ -41,7 +75,7 @@ pub enum Outcome {
     Unresolved,
     /// It could not be reached: no route, a local error, or an ICMP message.
     Unreachable,
-    /// No answer in time.
+    /// No answer in time (RFC 8489 section 6.2.1).
     TimedOut,
     /// It answered with an error (RFC 8489 section 6.3.4): UDP passes, the mapping stays unknown.
     Refused,
@@ -80,6 +114,22 @@ pub struct Observation {
 
 impl Observation {
     /// Whether a NAT can have mapped anything to `mapped`: not if it is unspecified, multicast, broadcast, or has port 0.
+    /// No packet that wants an answer comes from such a source (RFC 1122 section 3.2.1.3; RFC 4291 sections 2.5.2 and
+    /// 2.7; RFC 8085 section 5.1).
+    ///
+    /// ```
+    /// # use nat_summary::{Observation, ServerId};
+    /// let mut seen = Observation {
+    ///     base: "192.168.1.5:50000".parse()?,
+    ///     server: ServerId::named("198.51.100.1", 3478),
+    ///     mapped: "203.0.113.7:50000".parse()?,
+    ///     sequence: 0,
+    /// };
+    /// assert!(seen.is_possible());
+    /// seen.mapped.set_port(0);
+    /// assert!(!seen.is_possible(), "nobody could answer there");
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn is_possible(&self) -> bool {
         is_possible(self.mapped.into())
@@ -205,6 +255,14 @@ impl Eq for Evidence {}
 
 impl Evidence {
     /// Nothing observed yet.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, NatType, Rule};
+    ///
+    /// const NOTHING: Evidence = Evidence::new();
+    /// let summary = NOTHING.summary();
+    /// assert_eq!((summary.nat_type(), summary.rule()), (NatType::Unknown, Rule::NothingObserved));
+    /// ```
     #[must_use]
     #[inline(always)]
     pub const fn new() -> Self {
@@ -219,7 +277,8 @@ impl Evidence {
         }
     }
 
-    /// A local address: a host candidate's, or an interface's. Unspecified addresses say nothing and are ignored.
+    /// A local address: a host candidate's (RFC 8445 section 5.1.1.1), or an interface's. Unspecified addresses say
+    /// nothing and are ignored.
     ///
     /// ```
     /// use nat_summary::{Admission, Evidence};
@@ -274,9 +333,21 @@ impl Evidence {
         }
     }
 
-    /// A server answered. Counts as [`asked`](Self::asked) with [`Outcome::Answered`], even where the mapped address is
-    /// impossible and dropped. An [anonymous](ServerId::Anonymous) server cannot be asked: it counts as one more that
-    /// answered, each time.
+    /// A server answered with a mapped address (RFC 8489 section 14.2). Counts as [`asked`](Self::asked) with
+    /// [`Outcome::Answered`], even where the mapped address is impossible and dropped. An
+    /// [anonymous](ServerId::Anonymous) server cannot be asked: it counts as one more that answered, each time.
+    ///
+    /// ```
+    /// use nat_summary::{Admission, Evidence, Observation, Outcome, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// let server = ServerId::named("198.51.100.1", 3478);
+    /// let (base, mapped) = ("192.168.1.5:50000".parse()?, "0.0.0.0:50000".parse()?);
+    /// let admission = evidence.observe(Observation { base, server, mapped, sequence: 0 });
+    /// assert_eq!(admission, Admission::Impossible);
+    /// assert_eq!(evidence.servers(), [(server, Outcome::Answered)], "UDP passes all the same");
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     pub fn observe(&mut self, observation: Observation) -> Admission {
         self.answered(observation, None)
     }
@@ -355,8 +426,8 @@ impl Evidence {
         }
     }
 
-    /// What a bare candidate list tells. Each reflexive candidate counts as its own server address, unless it carries a
-    /// [server URL](Candidate::url). Takes candidates, or references to them.
+    /// What a bare candidate list tells (RFC 8839 section 5.1). Each reflexive candidate counts as its own server
+    /// address, unless it carries a [server URL](Candidate::url). Takes candidates, or references to them.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, NatType};
@@ -429,8 +500,19 @@ impl Evidence {
         }
     }
 
-    /// A candidate of a list that nobody could read, such as a line that does not parse. It is counted, and since it
-    /// may have been reflexive, the list is not called blocked.
+    /// A candidate of a list that nobody could read, such as a line that does not parse (RFC 8839 section 5.1). It is
+    /// counted, and since it may have been reflexive, the list is not called blocked.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, NatType};
+    ///
+    /// let host = Candidate::parse("candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host")?;
+    /// let mut evidence = Evidence::from_candidates([host]);
+    /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
+    /// evidence.unreadable_candidate();
+    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     pub fn unreadable_candidate(&mut self) -> Admission {
         let list = self.list.get_or_insert_default();
         list.signs_of_life = list.signs_of_life.saturating_add(1);
@@ -486,7 +568,19 @@ impl Evidence {
         ours.overflow = ours.overflow.saturating_add(discarded.overflow);
     }
 
-    /// The verdict on what is known so far.
+    /// The verdict on what is known so far: how the NAT maps in the terms of RFC 4787 section 4, and the type in those
+    /// of RFC 3489 section 5. More facts may change it, their order never does.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
+    /// assert_eq!(evidence.summary().to_string(), "NAT of unknown type, port kept, 1 reflexive candidate");
+    /// evidence.candidate(&Candidate::parse(line)?);
+    /// assert_eq!(evidence.summary().to_string(), "cone NAT, port kept, 2 reflexive candidates agree");
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub fn summary(&self) -> NatSummary {
         crate::classify::summarize(self)
@@ -524,18 +618,47 @@ impl Evidence {
     }
 
     /// Every server asked and how it ended, sorted.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Outcome, ServerId};
+    ///
+    /// let (first, second) = (ServerId::named("198.51.100.1", 3478), ServerId::named("198.51.100.2", 3478));
+    /// let mut evidence = Evidence::new();
+    /// evidence.asked(second, Outcome::TimedOut);
+    /// evidence.asked(first, Outcome::Refused);
+    /// assert_eq!(evidence.servers(), [(first, Outcome::Refused), (second, Outcome::TimedOut)]);
+    /// ```
     #[must_use]
     pub fn servers(&self) -> &[(ServerId, Outcome)] {
         self.servers.as_slice()
     }
 
-    /// Every local address, sorted.
+    /// Every local address, sorted: those of host candidates (RFC 8445 section 5.1.1.1) and of [`local`](Self::local).
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence};
+    ///
+    /// let text = "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host
+    ///     candidate:2 1 udp 2130706430 5f9a7c0e-1b2d-4c3e-8f4a-000000000000.local 50001 typ host";
+    /// let evidence = Evidence::from_candidates(Candidate::all_in(text).flatten());
+    /// assert_eq!(evidence.locals(), ["192.168.1.5".parse::<core::net::IpAddr>()?], "a name tells no address");
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn locals(&self) -> &[IpAddr] {
         self.locals.as_slice()
     }
 
-    /// What was dropped.
+    /// What was dropped, by reason.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence};
+    ///
+    /// let line = "candidate:2 2 udp 1 203.0.113.7 50001 typ srflx raddr 192.168.1.5 rport 50001";
+    /// let evidence = Evidence::from_candidates([Candidate::parse(line)?]);
+    /// assert_eq!((evidence.observations().len(), evidence.discarded().other_component), (0, 1));
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub const fn discarded(&self) -> Discarded {
         self.discarded

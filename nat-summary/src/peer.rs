@@ -13,6 +13,18 @@ use crate::scope::Scope;
 use crate::summary::{Filtering, Mapping};
 
 /// Most arrivals kept. What is beyond is counted in [`PeerEvidence::overflow`].
+///
+/// ```
+/// use nat_summary::{Arrival, Contact, MAX_ARRIVALS, PeerEvidence};
+///
+/// let mut peer = PeerEvidence::new();
+/// for port in (40_000..).take(MAX_ARRIVALS + 1) {
+///     let source = ([192, 0, 2, 9], port).into();
+///     peer.arrived(Arrival { base: "192.168.1.5:50000".parse()?, source, contact: Contact::OtherPort });
+/// }
+/// assert_eq!((peer.arrivals().len(), peer.overflow()), (MAX_ARRIVALS, 1));
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 pub const MAX_ARRIVALS: usize = 32;
 
 const FEW_ARRIVALS: usize = 2;
@@ -40,9 +52,21 @@ pub enum TowardPeer {
 
 impl TowardPeer {
     /// Every one there is.
+    ///
+    /// ```
+    /// use nat_summary::TowardPeer;
+    /// let words: Vec<_> = TowardPeer::ALL.iter().filter_map(|toward| toward.as_str()).collect();
+    /// assert_eq!(words, ["kept", "changed"]);
+    /// ```
     pub const ALL: &'static [Self] = &[Self::Unobserved, Self::Kept, Self::Changed];
 
     /// Its word; none where nothing was observed.
+    ///
+    /// ```
+    /// use nat_summary::TowardPeer;
+    /// assert_eq!(TowardPeer::Kept.as_str(), Some("kept"));
+    /// assert_eq!(TowardPeer::Unobserved.as_str(), None);
+    /// ```
     #[must_use]
     pub const fn as_str(self) -> Option<&'static str> {
         match self {
@@ -75,10 +99,22 @@ pub enum FilteringSeen {
 }
 
 impl FilteringSeen {
-    /// Every one there is.
+    /// Every one there is, each stronger than the one before.
+    ///
+    /// ```
+    /// use nat_summary::FilteringSeen;
+    /// assert!(FilteringSeen::ALL.is_sorted());
+    /// assert_eq!(FilteringSeen::ALL.first(), Some(&FilteringSeen::default()));
+    /// ```
     pub const ALL: &'static [Self] = &[Self::Unobserved, Self::AtMostAddressDependent, Self::Independent];
 
     /// Its word; none where nothing was observed.
+    ///
+    /// ```
+    /// use nat_summary::FilteringSeen;
+    /// assert_eq!(FilteringSeen::Independent.as_str(), Some("independent"));
+    /// assert_eq!(FilteringSeen::Unobserved.as_str(), None);
+    /// ```
     #[must_use]
     pub const fn as_str(self) -> Option<&'static str> {
         match self {
@@ -88,7 +124,18 @@ impl FilteringSeen {
         }
     }
 
-    /// The filtering, where it is proven: half a proof is none.
+    /// The filtering (RFC 4787 section 5), where it is proven: half a proof is none.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, FilteringSeen, NatType};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let cone = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
+    /// let named = |seen: FilteringSeen| cone.with_filtering(seen.proven()).nat_type();
+    /// assert_eq!(named(FilteringSeen::Independent), NatType::FullCone);
+    /// assert_eq!(named(FilteringSeen::AtMostAddressDependent), NatType::Cone, "it may be either of two");
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     #[must_use]
     pub const fn proven(self) -> Filtering {
         match self {
@@ -117,7 +164,19 @@ pub enum Word {
     Peer,
 }
 
-/// Who had been sent to when a packet came in.
+/// Who had been sent to when a packet came in: what a filter goes by (RFC 4787 section 5). The order is that of what it
+/// proves.
+///
+/// ```
+/// use nat_summary::{Admission, Arrival, Contact, PeerEvidence};
+///
+/// let mut peer = PeerEvidence::new();
+/// let (base, source) = ("192.168.1.5:50000".parse()?, "192.0.2.9:40000".parse()?);
+/// peer.arrived(Arrival { base, source, contact: Contact::Nobody });
+/// let later = peer.arrived(Arrival { base, source, contact: Contact::OtherPort });
+/// assert_eq!(later, Admission::Superseded, "the stronger proof stands");
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Contact {
@@ -127,7 +186,21 @@ pub enum Contact {
     Nobody,
 }
 
-/// An authenticated Binding request of the peer, from where nothing had been sent to.
+/// An authenticated Binding request of the peer (RFC 8445 section 7.3), from where nothing had been sent to.
+///
+/// ```
+/// # use nat_summary::{Arrival, Contact, Evidence, FilteringSeen, Observation, PeerEvidence};
+/// # let base = "192.168.1.5:50000".parse()?;
+/// # let mut servers = Evidence::new();
+/// # let server = "198.51.100.1:3478".parse::<core::net::SocketAddr>()?.into();
+/// # servers.observe(Observation { base, server, mapped: "203.0.113.7:50000".parse()?, sequence: 0 });
+/// let mut peer = PeerEvidence::new();
+/// peer.arrived(Arrival { base, source: "192.168.1.9:40000".parse()?, contact: Contact::Nobody });
+/// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Unobserved, "a neighbour's crossed no NAT");
+/// peer.arrived(Arrival { base, source: "192.0.2.9:40000".parse()?, contact: Contact::Nobody });
+/// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Independent);
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Arrival {
@@ -152,8 +225,8 @@ impl From<Arrived> for Arrival {
     }
 }
 
-/// What the peer's connectivity checks showed of the NAT: the mapping that its responses report, and its requests that
-/// came in uninvited.
+/// What the peer's connectivity checks (RFC 8445 section 7) showed of the NAT: the mapping that its responses report,
+/// and its requests that came in uninvited.
 ///
 /// Facts come in one at a time and in any order, and the size is fixed. Whoever hands them in has verified them: the
 /// transaction is one's own, the source is right, the integrity holds.
@@ -201,7 +274,27 @@ impl PartialEq for PeerEvidence {
 
 impl Eq for PeerEvidence {}
 
-/// What the peer showed of the NAT.
+/// What the peer showed of the NAT (RFC 4787 sections 4.1 and 5), beside what the servers said and never instead.
+///
+/// ```
+/// # use nat_summary::{Evidence, Mapping, Observation, PeerEvidence, Word};
+/// # let seen = |server: &str, mapped: &str, sequence| {
+/// #     Ok::<_, core::net::AddrParseError>(Observation {
+/// #         base: "192.168.1.5:50000".parse()?,
+/// #         server: server.parse::<core::net::SocketAddr>()?.into(),
+/// #         mapped: mapped.parse()?,
+/// #         sequence,
+/// #     })
+/// # };
+/// let mut servers = Evidence::new();
+/// servers.observe(seen("198.51.100.1:3478", "203.0.113.7:50000", 0)?);
+/// assert_eq!(servers.summary().mapping(), Mapping::Unknown, "one server proves nothing");
+/// let mut peer = PeerEvidence::new();
+/// peer.answered(seen("192.0.2.9:40000", "203.0.113.7:61000", 1)?);
+/// let verdict = peer.summary(&servers);
+/// assert_eq!((verdict.mapping, verdict.word), (Mapping::Dependent, Word::Peer));
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -222,6 +315,14 @@ pub struct PeerSummary {
 
 impl PeerEvidence {
     /// Nothing observed yet.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, FilteringSeen, PeerEvidence, TowardPeer};
+    ///
+    /// const NOTHING: PeerEvidence = PeerEvidence::new();
+    /// let verdict = NOTHING.summary(&Evidence::new());
+    /// assert_eq!((verdict.toward_peer, verdict.filtering), (TowardPeer::Unobserved, FilteringSeen::Unobserved));
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         const ANY: Endpoint = Endpoint { ip: crate::packed::Ip::UNSPECIFIED, port: 0 };
@@ -229,12 +330,31 @@ impl PeerEvidence {
         Self { answers: Evidence::new(), arrivals: Sorted::new(filler), overflow: 0 }
     }
 
-    /// The peer answered a Binding request: [`Observation::server`] is the address it was asked at and answered from.
+    /// The peer answered a Binding request (RFC 8445 section 7.2.5): [`Observation::server`] is the address it was
+    /// asked at and answered from, [`Observation::mapped`] the XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Of two
+    /// answers from one address the one to the later request stands.
+    ///
+    /// ```
+    /// # use nat_summary::{Admission, Observation, PeerEvidence};
+    /// # let seen = |server: &str, mapped: &str, sequence| {
+    /// #     Ok::<_, core::net::AddrParseError>(Observation {
+    /// #         base: "192.168.1.5:50000".parse()?,
+    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
+    /// #         mapped: mapped.parse()?,
+    /// #         sequence,
+    /// #     })
+    /// # };
+    /// let mut peer = PeerEvidence::new();
+    /// assert_eq!(peer.answered(seen("192.0.2.9:40000", "203.0.113.7:61000", 8)?), Admission::Kept);
+    /// let overtaken = seen("192.0.2.9:40000", "203.0.113.7:50000", 7)?;
+    /// assert_eq!(peer.answered(overtaken), Admission::Superseded);
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     pub fn answered(&mut self, observation: Observation) -> Admission {
         self.answers.see(Seen::new(&observation, None))
     }
 
-    /// A Binding request of the peer came in uninvited.
+    /// A Binding request of the peer came in uninvited (RFC 8445 section 7.3).
     ///
     /// ```
     /// use nat_summary::{Arrival, Contact, Evidence, FilteringSeen, Observation, PeerEvidence};
@@ -266,6 +386,18 @@ impl PeerEvidence {
     }
 
     /// Takes in all of `other`, as if its facts had come here.
+    ///
+    /// ```
+    /// use nat_summary::{Arrival, Contact, PeerEvidence};
+    ///
+    /// let base = "192.168.1.5:50000".parse()?;
+    /// let (mut one, mut other) = (PeerEvidence::new(), PeerEvidence::new());
+    /// one.arrived(Arrival { base, source: "192.0.2.9:40000".parse()?, contact: Contact::OtherPort });
+    /// other.arrived(Arrival { base, source: "192.0.2.9:40000".parse()?, contact: Contact::Nobody });
+    /// one.merge(&other);
+    /// assert_eq!(one, other, "the same packet, and the stronger proof");
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     pub fn merge(&mut self, other: &Self) {
         self.answers.merge(&other.answers);
         for arrival in other.arrivals() {
@@ -275,28 +407,109 @@ impl PeerEvidence {
     }
 
     /// What the peer reported, by base, then its address; the latest of each.
+    ///
+    /// ```
+    /// # use nat_summary::{Observation, PeerEvidence};
+    /// # let seen = |server: &str, mapped: &str, sequence| {
+    /// #     Ok::<_, core::net::AddrParseError>(Observation {
+    /// #         base: "192.168.1.5:50000".parse()?,
+    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
+    /// #         mapped: mapped.parse()?,
+    /// #         sequence,
+    /// #     })
+    /// # };
+    /// let mut peer = PeerEvidence::new();
+    /// peer.answered(seen("192.0.2.9:40000", "203.0.113.7:50000", 0)?);
+    /// peer.answered(seen("192.0.2.9:40000", "203.0.113.7:61000", 1)?);
+    /// assert!(peer.answers().eq([seen("192.0.2.9:40000", "203.0.113.7:61000", 1)?]));
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     pub fn answers(&self) -> impl ExactSizeIterator<Item = Observation> + '_ {
         self.answers.observations()
     }
 
     /// What came in uninvited, by base, then source.
+    ///
+    /// ```
+    /// use nat_summary::{Arrival, Contact, PeerEvidence};
+    ///
+    /// let mut peer = PeerEvidence::new();
+    /// for source in ["192.0.2.9:40001", "192.0.2.9:40000"] {
+    ///     let contact = Contact::Nobody;
+    ///     peer.arrived(Arrival { base: "192.168.1.5:50000".parse()?, source: source.parse()?, contact });
+    /// }
+    /// let ports: Vec<u16> = peer.arrivals().map(|arrival| arrival.source.port()).collect();
+    /// assert_eq!(ports, [40_000, 40_001]);
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     pub fn arrivals(&self) -> impl ExactSizeIterator<Item = Arrival> + '_ {
         self.arrivals.as_slice().iter().map(|arrived| (*arrived).into())
     }
 
-    /// Facts that had no room.
+    /// Facts that had no room: answers beyond [`MAX_OBSERVATIONS`](crate::MAX_OBSERVATIONS), arrivals beyond
+    /// [`MAX_ARRIVALS`]. Once an answer is lost, nothing is called kept, or independent on the peer's word.
+    ///
+    /// ```
+    /// use nat_summary::{MAX_OBSERVATIONS, Observation, PeerEvidence, ServerId};
+    ///
+    /// let mut peer = PeerEvidence::new();
+    /// let (base, mapped) = ("192.168.1.5:50000".parse()?, "203.0.113.7:50000".parse()?);
+    /// for port in (40_000..).take(MAX_OBSERVATIONS + 1) {
+    ///     peer.answered(Observation { base, server: ServerId::named("192.0.2.9", port), mapped, sequence: 0 });
+    /// }
+    /// assert_eq!((peer.answers().len(), peer.overflow()), (MAX_OBSERVATIONS, 1));
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub const fn overflow(&self) -> u32 {
         self.overflow.saturating_add(self.answers.discarded().overflow)
     }
 
-    /// Reported addresses that no NAT can have mapped anything to.
+    /// Reported addresses that no NAT can have mapped anything to; see [`Observation::is_possible`].
+    ///
+    /// ```
+    /// # use nat_summary::{Admission, Observation, PeerEvidence};
+    /// # let seen = |server: &str, mapped: &str, sequence| {
+    /// #     Ok::<_, core::net::AddrParseError>(Observation {
+    /// #         base: "192.168.1.5:50000".parse()?,
+    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
+    /// #         mapped: mapped.parse()?,
+    /// #         sequence,
+    /// #     })
+    /// # };
+    /// let mut peer = PeerEvidence::new();
+    /// assert_eq!(peer.answered(seen("192.0.2.9:40000", "255.255.255.255:50000", 0)?), Admission::Impossible);
+    /// assert_eq!((peer.answers().len(), peer.impossible()), (0, 1));
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub const fn impossible(&self) -> u32 {
         self.answers.discarded().impossible
     }
 
-    /// The verdict, beside that of the servers asked from the same bases.
+    /// The verdict, beside that of the servers asked from the same bases (RFC 4787 section 4.1 for the mapping,
+    /// section 5 for the filtering).
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Mapping, Observation, PeerEvidence, TowardPeer, Word};
+    /// # let seen = |server: &str, mapped: &str, sequence| {
+    /// #     Ok::<_, core::net::AddrParseError>(Observation {
+    /// #         base: "192.168.1.5:50000".parse()?,
+    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
+    /// #         mapped: mapped.parse()?,
+    /// #         sequence,
+    /// #     })
+    /// # };
+    /// let mut servers = Evidence::new();
+    /// servers.observe(seen("198.51.100.1:3478", "203.0.113.7:50000", 0)?);
+    /// servers.observe(seen("198.51.100.2:3478", "203.0.113.7:50000", 1)?);
+    /// let mut peer = PeerEvidence::new();
+    /// peer.answered(seen("192.0.2.9:40000", "203.0.113.7:61000", 2)?);
+    /// let verdict = peer.summary(&servers);
+    /// assert_eq!(verdict.toward_peer, TowardPeer::Changed);
+    /// assert_eq!((verdict.mapping, verdict.word), (Mapping::EndpointIndependent, Word::Servers), "they alone decide");
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn summary(&self, servers: &Evidence) -> PeerSummary {
         let answers = self.answers.observed();
@@ -334,6 +547,27 @@ impl TowardPeer {
     ///
     /// Unobserved if it did not cross a NAT, or if no server answered that base. Of a wildcard base it is not known which
     /// way a packet left: there it can be kept, never changed.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Observation, TowardPeer};
+    /// # let seen = |server: &str, mapped: &str, sequence| {
+    /// #     Ok::<_, core::net::AddrParseError>(Observation {
+    /// #         base: "192.168.1.5:50000".parse()?,
+    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
+    /// #         mapped: mapped.parse()?,
+    /// #         sequence,
+    /// #     })
+    /// # };
+    /// let mut servers = Evidence::new();
+    /// servers.observe(seen("198.51.100.1:3478", "203.0.113.7:50000", 0)?);
+    /// let kept = seen("192.0.2.9:40000", "203.0.113.7:50000", 1)?;
+    /// assert_eq!(TowardPeer::against(&servers, &kept), TowardPeer::Kept);
+    /// let changed = seen("192.0.2.9:40000", "203.0.113.7:61000", 1)?;
+    /// assert_eq!(TowardPeer::against(&servers, &changed), TowardPeer::Changed);
+    /// let bare = seen("192.0.2.9:40000", "192.168.1.5:50000", 1)?;
+    /// assert_eq!(TowardPeer::against(&servers, &bare), TowardPeer::Unobserved, "it crossed no NAT");
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn against(servers: &Evidence, report: &Observation) -> Self {
         let report = Seen::new(report, None);
