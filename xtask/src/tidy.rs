@@ -25,6 +25,7 @@ const CHECKS: &[Check] = &[
     ("docs.rs features exist", versions::docs_rs),
     ("every public enum has an honest unknown", items::unknowns),
     ("no error holds an address", items::addresses),
+    ("every public item of nat-summary has an example", items::examples),
     ("dependencies are those allowed", dependencies::direct),
     ("dependencies have their reason", dependencies::reasons),
     ("dependency trees are small", dependencies::trees),

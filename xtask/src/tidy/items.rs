@@ -1,6 +1,6 @@
-//! Public items by their source: enums have an honest unknown, errors hold no address.
+//! Public items by their source: enums have an honest unknown, errors hold no address, the judge's have an example.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::files;
 use crate::{Failure, workspace};
@@ -102,6 +102,20 @@ pub(super) fn addresses(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(mends)
 }
 
+/// Every public item of the judge has an example in its documentation; getters too, for they tell what is unknown.
+pub(super) fn examples(root: &Path) -> Result<Vec<String>, Failure> {
+    let mut mends = Vec::new();
+    for library in workspace::libraries(root)?.iter().filter(|library| library.name == "nat-summary") {
+        for (place, text) in sources(library)? {
+            let mend = |(line, item): (usize, &str)| {
+                format!("{place}:{line}: {item} has no example: show in its docs how it is used")
+            };
+            mends.extend(unshown(&text).into_iter().map(mend));
+        }
+    }
+    Ok(mends)
+}
+
 /// A public enum or struct.
 struct Item {
     /// File and line.
@@ -114,13 +128,11 @@ struct Item {
 /// Those of a library. What is not reachable is not `pub`: the lint `unreachable_pub` sees to that.
 fn items(library: &workspace::Crate) -> Result<Vec<Item>, Failure> {
     let mut items = Vec::new();
-    for file in files(&library.folder().join("src"), ".rs") {
-        let text = std::fs::read_to_string(&file)?;
-        let name = file.strip_prefix(library.folder()).unwrap_or(&file).display();
+    for (place, text) in sources(library)? {
         for (number, rest) in declarations(&text) {
             let word = |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric()).collect() };
             items.push(Item {
-                place: format!("{}/{name}:{number}", library.name),
+                place: format!("{place}:{number}"),
                 name: word(rest.split_once(' ').map_or("", |(_, name)| name)),
                 is_enum: rest.starts_with("enum "),
                 body: body(rest).to_owned(),
@@ -128,6 +140,15 @@ fn items(library: &workspace::Crate) -> Result<Vec<Item>, Failure> {
         }
     }
     Ok(items)
+}
+
+/// Each source file of a library, by crate and path, with its text.
+fn sources(library: &workspace::Crate) -> Result<Vec<(String, String)>, Failure> {
+    let source = |file: PathBuf| {
+        let name = file.strip_prefix(library.folder()).unwrap_or(&file).display();
+        Ok((format!("{}/{name}", library.name), std::fs::read_to_string(&file)?))
+    };
+    files(&library.folder().join("src"), ".rs").into_iter().map(source).collect()
 }
 
 /// Each `pub enum` or `pub struct` with its line number, from the keyword to the end of the text.
@@ -156,6 +177,32 @@ fn body(declaration: &str) -> &str {
         }
     }
     ""
+}
+
+/// Each public item, before the tests, whose documentation has no example that is compiled, with its line number.
+fn unshown(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let (mut shown, mut fenced) = (false, false);
+    for (at, line) in text.lines().map(str::trim).enumerate().take_while(|(_, line)| *line != "mod tests {") {
+        if let Some(language) = line.strip_prefix("/// ```") {
+            shown |= !fenced && language.is_empty();
+            fenced = !fenced;
+        } else if !line.starts_with("///") && !line.starts_with("#[") {
+            found.extend(public(line).filter(|_| !shown).map(|item| (at + 1, item)));
+            shown = false;
+        }
+    }
+    found
+}
+
+/// The kind and name of the public item that a line declares. A field is none.
+fn public(line: &str) -> Option<&str> {
+    let item = line.strip_prefix("pub ")?;
+    let item = item.strip_prefix("const ").filter(|rest| rest.starts_with("fn ")).unwrap_or(item);
+    let (kind, rest) = item.split_once(' ')?;
+    let name = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+    let is_item = ["fn", "struct", "enum", "trait", "const", "static", "type"].contains(&kind);
+    is_item.then(|| item.get(..kind.len() + 1 + name))?
 }
 
 #[derive(Debug, PartialEq)]
@@ -204,5 +251,18 @@ mod tests {
         assert_eq!(found, [(2, vec!["SocketAddr"]), (6, vec![])]);
         assert_eq!(telling(body("enum E { A(io::ErrorKind), B(&'static str) }")), ["str"]);
         assert_eq!(telling(body("struct E(Box<dyn Error>);")), ["Box"]);
+    }
+
+    #[test]
+    fn a_public_item_without_an_example_that_runs_is_found() {
+        let shown = "/// One.\n///\n/// ```\n/// ok();\n/// ```\n#[must_use]\npub const fn shown() -> u8 {\n}\n";
+        assert!(unshown(shown).is_empty());
+        assert_eq!(unshown(&format!("{shown}pub fn next() {{}}")), [(9, "fn next")]);
+        let bare = "/// One.\n#[derive(Debug)]\npub struct Bare<'a> {\n    pub field: &'a str,\n}";
+        assert_eq!(unshown(bare), [(3, "struct Bare")]);
+        let others = "pub const fn of() {}\npub trait T {\npub const A_B: u8 = 1;";
+        assert_eq!(unshown(others), [(1, "fn of"), (2, "trait T"), (3, "const A_B")]);
+        assert_eq!(unshown("/// ```text\n/// no code\n/// ```\npub enum Told {"), [(4, "enum Told")]);
+        assert!(unshown("pub(crate) fn inner() {}\npub use a::B;\nmod tests {\npub fn test() {}").is_empty());
     }
 }
