@@ -12,6 +12,7 @@ use nat_summary::{
 };
 use serde::Serialize;
 use tokio::sync::{Barrier, mpsc};
+use tokio::time::timeout;
 
 use super::cases::Cohort;
 use super::meeting::{First, Meeting, Truth, alone, kind, meetings};
@@ -270,6 +271,8 @@ impl End<'_> {
             tokio::time::sleep(SETTLED).await;
             if self.is_ours {
                 forget(self.world)?;
+                // the way out is back when it is back; without a rebinding by then, the table says so
+                let _ = timeout(bounds::CONNECTED_WITHIN, base.rebindings().wait_for(Option::is_some)).await;
             }
         }
         // neither may go while the other still checks
