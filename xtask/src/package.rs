@@ -136,8 +136,11 @@ fn archives(root: &Path, libraries: &[Crate]) -> Outcome {
     for library in libraries {
         size += archive(root, library).metadata()?.len();
     }
-    let dirty = !output(Command::new("git").current_dir(root).args(["status", "--porcelain"]))?.is_empty();
-    let note = if dirty { ", with changes that are not committed" } else { "" };
+    let note = match output(Command::new("git").current_dir(root).args(["status", "--porcelain"])) {
+        Ok(changes) if changes.is_empty() => "",
+        Ok(_) => ", with changes that are not committed",
+        Err(_) => "; whether all is committed cannot be asked without git",
+    };
     passed(format!("{} archives, {} KB{note}", libraries.len(), size / 1024))
 }
 
