@@ -353,6 +353,6 @@ impl Drop for Inner {
 }
 
 /// No code here panics while it holds a lock, and what a lock guards is valid at every step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,8 +3,10 @@
 //! RFC 4787 section 4.3 recommends that a NAT remembers for 5 minutes or more, so that long a port counts as used; at most
 //! twice as long. The record has one size, holds no address, and is touched as a socket is bound and as it closes.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::base::lock;
 
 /// How long a NAT may remember.
 const GENERATION: Duration = Duration::from_secs(300);
@@ -32,8 +34,7 @@ pub(crate) fn forget(port: u16) {
 }
 
 fn used() -> MutexGuard<'static, Used> {
-    // no code here panics while it holds the lock, and every state is a valid one
-    USED.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&USED)
 }
 
 /// The ports of this generation and of the one before it.

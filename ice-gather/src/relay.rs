@@ -11,7 +11,7 @@ mod guard;
 use std::any::Any;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -24,7 +24,7 @@ use turn::client::{Client, ClientConfig};
 use webrtc_util::vnet::net::Net;
 use webrtc_util::{Conn, Error};
 
-use crate::base::{Base, GatheredCandidate, Inner, Line, candidate};
+use crate::base::{Base, GatheredCandidate, Inner, Line, candidate, lock};
 use crate::error::RelayError;
 use crate::uri::{StunServer, UriError, read_turn};
 use guard::{ClosesGuard, Guard, Seen};
@@ -175,7 +175,7 @@ impl Base {
         let base = Arc::downgrade(inner);
         let kept = inner.keep_relay(relayed).ok_or(RelayError::Late)?;
         let task = Task { server, deadline: config.deadline, from, outcome, to_agent, from_agent, cancel, base };
-        *kept.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime.spawn(task.run()));
+        *lock(&kept.task) = Some(runtime.spawn(task.run()));
         Ok(Relay { outcome: view })
     }
 }
@@ -205,7 +205,7 @@ impl Relayed {
     /// Ends it; waits until nothing of it is left.
     pub(crate) async fn release(&self) {
         self.end.cancel.cancel();
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let task = lock(&self.task).take();
         if let Some(task) = task {
             let _ = task.await;
         }

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::task::Id;
@@ -15,7 +15,7 @@ use webrtc_ice::udp_mux::UDPMux;
 use webrtc_util::{Conn, Error};
 
 use crate::agent::{IceEvent, IceState};
-use crate::base::{Inner, Line};
+use crate::base::{Inner, Line, lock};
 use crate::transaction::Header;
 
 pub(crate) struct Mux {
@@ -36,7 +36,7 @@ impl Mux {
     }
 
     fn my_line(&self) -> usize {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = lock(&self.tasks);
         let Some(me) = tokio::task::try_id() else { return 0 };
         tasks.iter().position(|task| *task == me).unwrap_or_else(|| {
             tasks.push(me);

@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use webrtc_util::{Conn, Error};
 
+use crate::base::lock;
 use crate::error::RelayError;
 use crate::ports;
 use crate::transaction::TransactionId;
@@ -154,7 +155,7 @@ impl Guard {
     }
 
     fn asked(&self) -> Option<(TransactionId, bool)> {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = lock(&self.asked);
         (asked.id != TransactionId::default()).then_some((asked.id, asked.with_credentials))
     }
 
@@ -164,7 +165,7 @@ impl Guard {
         if is_message(datagram) && message.unmarshal_binary(datagram).is_ok() {
             let Message { typ, transaction_id, .. } = &message;
             if typ.class == CLASS_REQUEST && typ.method == METHOD_ALLOCATE {
-                let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut asked = lock(&self.asked);
                 *asked = Asked { id: transaction_id.0, with_credentials: message.contains(ATTR_USERNAME) };
             }
         }
