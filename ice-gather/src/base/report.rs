@@ -135,7 +135,7 @@ pub enum Progress {
 pub struct Gathering {
     /// To be signalled: host candidates, then reflexive ones, each once.
     pub candidates: Vec<GatheredCandidate>,
-    /// Everything observed on this base so far.
+    /// Everything observed on this base so far, as [`Base::evidence`](crate::Base::evidence) has it.
     pub evidence: Box<Evidence>,
     /// One entry per server asked, in the order given.
     pub servers: Vec<ServerReport>,
