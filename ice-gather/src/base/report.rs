@@ -81,7 +81,7 @@ pub struct ServerReport {
     pub server: StunServer,
     /// The name it was found by, if it was given by name.
     pub name: Option<StunServer>,
-    /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer.
+    /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer, or not long enough.
     pub outcome: Outcome,
     /// The socket the request left from.
     pub base: Option<SocketAddr>,
