@@ -586,6 +586,28 @@ impl Evidence {
         self.merge_loss(other.crowded, other.discarded);
     }
 
+    /// Forgets the observations that `is_outdated` says so of: a mapping expires when nothing uses it, and the next packet
+    /// makes another (RFC 4787 section 4.3), so the two may not be compared. How the servers ended stays known, and what had
+    /// no room stays lost.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, NatType, Observation, Outcome, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// let base = "192.168.1.5:50000".parse()?;
+    /// let (first, second) = (ServerId::named("198.51.100.1", 3478), ServerId::named("198.51.100.2", 3478));
+    /// evidence.observe(Observation { base, server: first, mapped: "203.0.113.7:50000".parse()?, sequence: 0 });
+    /// // ten minutes later
+    /// evidence.observe(Observation { base, server: second, mapped: "203.0.113.7:61000".parse()?, sequence: 1 });
+    /// evidence.forget(|observation| observation.sequence < 1);
+    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "one observation proves nothing");
+    /// assert_eq!(evidence.servers(), [(first, Outcome::Answered), (second, Outcome::Answered)]);
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    pub fn forget(&mut self, is_outdated: impl Fn(&Observation) -> bool) {
+        self.seen.retain(|seen| !is_outdated(&Observation::from(seen)));
+    }
+
     pub(crate) fn merge_list(&mut self, theirs: ListFacts) {
         let list = self.list.get_or_insert_default();
         list.local_hosts = list.local_hosts.saturating_add(theirs.local_hosts);

@@ -25,12 +25,15 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         let exchange = signalling.exchange(&partner, Kind::Offer, &offer);
         let gather = session.gather(&attempt.cohort.servers);
         tokio::pin!(exchange, gather);
-        let (mut is_asking, mut reply) = (false, None);
+        let (mut is_asking, mut is_last, mut reply) = (false, false, None);
         let reply = loop {
             if !is_asking {
                 // what is advertised next has to be what the NAT still knows; asked again while the answer is awaited, it
                 // costs no time
-                if expires(attempt.mapped_at).is_none_or(|expires| Instant::now() >= expires) {
+                let is_old = expires(attempt.mapped_at).is_none_or(|expires| Instant::now() >= expires);
+                if is_old && !is_last {
+                    // with the reply at hand, once: where asking takes as long as a mapping lasts, none is fresher
+                    is_last = reply.is_some();
                     if let Some(span) = &mut attempt.span {
                         span.asked();
                     }
