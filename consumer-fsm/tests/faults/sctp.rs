@@ -6,7 +6,6 @@ pub(crate) const INIT: u8 = 1;
 pub(crate) const INIT_ACK: u8 = 2;
 pub(crate) const SACK: u8 = 3;
 pub(crate) const HEARTBEAT: u8 = 4;
-pub(crate) const HEARTBEAT_ACK: u8 = 5;
 pub(crate) const SHUTDOWN: u8 = 7;
 pub(crate) const COOKIE_ECHO: u8 = 10;
 pub(crate) const COOKIE_ACK: u8 = 11;
@@ -41,7 +40,7 @@ pub(crate) fn sign(packet: &mut [u8]) {
     for byte in packet.iter() {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = crc >> 1 ^ 0x82f6_3b78 * (crc & 1);
+            crc = (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
         }
     }
     packet[8..12].copy_from_slice(&(!crc).to_le_bytes());

@@ -19,6 +19,8 @@ use super::*;
 mod sctp;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// RFC 9260 section 3.3.6.
+const HEARTBEAT_ACK: u8 = 5;
 
 /// A line between two sides that nobody encrypts, with or without the check.
 struct Line {
@@ -121,7 +123,7 @@ impl Stranger {
 
     async fn answers_within(&self, patience: Duration) -> bool {
         self.says(packet(self.tag, &[heartbeat()]));
-        tokio::time::timeout(patience, self.line.next(sctp::HEARTBEAT_ACK)).await.is_ok()
+        tokio::time::timeout(patience, self.line.next(HEARTBEAT_ACK)).await.is_ok()
     }
 
     async fn close(self) {
