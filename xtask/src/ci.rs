@@ -65,7 +65,7 @@ fn steps() -> Vec<Step> {
         cargo("bench, emission", "bench -q -p otel-nat"),
         cargo("bench, counts", "xtask bench counts --compare"),
         cargo("demo", "xtask demo"),
-        cargo("leak", format!("xtask leak --cycles {}", bounds::LEAK_CYCLES_CI)),
+        cargo("leak", format!("xtask leak --as-built --cycles {}", bounds::LEAK_CYCLES_CI)),
         cargo("slots", "xtask slots --quick"),
         cargo("chaos", format!("xtask chaos --seed 1 --minutes {}", bounds::CHAOS_MINUTES_CI)),
         Step { skip: lab::missing, ..cargo("lab", "xtask lab --quick") },
