@@ -15,6 +15,9 @@ use crate::nat_world::Kind;
 /// STUN servers of an episode.
 pub(super) const SERVERS: usize = 5;
 
+/// Of so many episodes at least one is clear, with each kind of NAT in turn.
+const ONE_IS_CLEAR: u64 = 8;
+
 /// In which there is somebody to vanish.
 const WITH_A_PEER: [State; 5] =
     [State::Listening, State::Offering, State::Trickling, State::Opening, State::Established];
@@ -119,7 +122,23 @@ impl Plan {
             rebinds: rng.random_bool(0.15).then(|| rng.random_range(0..150)),
             seed: rng.random(),
         };
-        Self { kind, servers, signal, producers, ends, road }
+        let plan = Self { kind, servers, signal, producers, ends, road };
+        // by chance, a short run has none behind some kind of NAT that nothing stands in the way of
+        let turn = (episode / ONE_IS_CLEAR) as usize;
+        if episode.is_multiple_of(ONE_IS_CLEAR) { plan.cleared(Kind::ALL[turn % Kind::ALL.len()]) } else { plan }
+    }
+
+    /// The same behind this kind of NAT, without what stands in the way.
+    fn cleared(self, kind: Kind) -> Self {
+        let (Ends::AfterPath(after) | Ends::Cancelled(after) | Ends::Dropped(after)) = self.ends;
+        Self {
+            kind,
+            servers: [Manner::Honest; SERVERS],
+            signal: None,
+            producers: Producers::Serve,
+            ends: Ends::AfterPath(after),
+            road: Road { loss: 0.0, rebinds: None, ..self.road },
+        }
     }
 
     /// Everything that goes wrong, by name; with what happens to signalling, where an exchange met it.
@@ -238,11 +257,9 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_ci_has_some_that_nothing_stands_in_the_way_of_behind_a_firewall_and_not() {
-        let clear = |kind: fn(Kind) -> bool| {
-            (0..100).map(|episode| Plan::new(1, episode)).filter(|plan| plan.is_clear() && kind(plan.kind)).count()
-        };
-        assert!(clear(|kind| kind == Kind::Blocked) > 0);
-        assert!(clear(|kind| kind != Kind::Blocked) > 2);
+    fn behind_every_kind_of_nat_there_is_soon_one_that_nothing_stands_in_the_way_of() {
+        let clear: Vec<Kind> =
+            (0..50).map(|episode| Plan::new(1, episode)).filter(Plan::is_clear).map(|plan| plan.kind).collect();
+        assert!(Kind::ALL.iter().all(|kind| clear.contains(kind)), "{clear:?}");
     }
 }
