@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -74,8 +74,11 @@ fn walk_all() -> HashMap<&'static str, Mutex<Receiver<Walked>>> {
 }
 
 fn walked(name: &str) -> Walked {
+    let started = Instant::now();
     let output = command(name)?.output().expect("this program runs");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let rounds = told.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    eprintln!("{name}: {:.1} s{rounds}", started.elapsed().as_secs_f32());
     Ok(if output.status.success() { Ok(()) } else { Err(told) })
 }
 
