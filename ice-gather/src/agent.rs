@@ -338,8 +338,10 @@ async fn watch_silence(
     // what comes from elsewhere than the peer of the pair in use keeps no pair alive
     let stamp = || agent.get_selected_candidate_pair().map(|pair| pair.remote.last_received());
     let mut silence = Silence::new(disconnected, failed, stamp(), silence::now());
+    let pause = (longest / LOOKS_FOR_LIFE).max(LEAST_PAUSE);
     loop {
-        tokio::time::sleep((longest / LOOKS_FOR_LIFE).max(LEAST_PAUSE)).await;
+        tokio::time::sleep(pause).await;
+        base.beat(pause);
         match silence.look(stamp(), silence::now()) {
             Some(IceState::Failed) => return becomes(base, state, IceState::Failed),
             Some(now) => becomes(base, state, now),

@@ -168,7 +168,8 @@ impl Base {
         lock(&self.inner.peer).distrust_port();
     }
 
-    /// Everything observed so far, late answers included.
+    /// Everything observed so far, late answers included. What an earlier gathering observed of a mapping goes once a later
+    /// one shows that it may be another: see [`Plan::record`](crate::Plan::record).
     #[must_use]
     pub fn evidence(&self) -> Box<Evidence> {
         self.inner.heard().evidence()
@@ -293,6 +294,11 @@ impl Inner {
         if matches!(self.agent.get(), Some(AgentOf::Us)) && !line.is_relay() {
             lock(&self.peer).on_sent(line.bound, canonical(target), header, Instant::now());
         }
+    }
+
+    /// The process runs, and is to be heard of again after `period`.
+    pub(crate) fn beat(&self, period: Duration) {
+        lock(&self.peer).beat(Instant::now(), period);
     }
 
     /// A signalled remote candidate: its checks pass without being verified twice.

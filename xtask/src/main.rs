@@ -24,6 +24,7 @@ mod leak;
 mod nat_world;
 mod options;
 mod package;
+mod panics;
 mod peers;
 mod python;
 mod slots;
@@ -31,6 +32,7 @@ mod spans;
 mod stock;
 mod table;
 mod tidy;
+mod verdict;
 mod wasm;
 mod workspace;
 
@@ -60,8 +62,8 @@ const COMMANDS: &[Command] = &[
     command(
         "leak",
         leak::run,
-        "[--cycles N] [--only PATH,PATH] [--self-test] [--no-stock] [--json]",
-        "what is left per cycle, on each path of each crate",
+        "[--cycles N] [--only PATH,PATH] [--list] [--self-test] [--no-stock] [--as-built] [--json]",
+        "what is left per cycle, on each path of each crate; about an hour, or less with fewer cycles",
     ),
     command("leak-path", leak::walk_one, "[PATH] [--cycles N]", ""),
     command(
@@ -94,7 +96,12 @@ const COMMANDS: &[Command] = &[
         "[--json] [--quick] [--only PEER] [--install]",
         "browsers and other stacks as peers, behind the NATs of the kernel",
     ),
-    command("fuzz", fuzz::run, "[--seconds N]", "every fuzz target of every crate; needs nightly and cargo-fuzz"),
+    command(
+        "fuzz",
+        fuzz::run,
+        "[--seconds N] [--json]",
+        "every fuzz target of every crate; needs nightly and cargo-fuzz",
+    ),
     command("collector", collector::run, "[--json]", "what attempts emit, and what a real collector received"),
     command(
         "fleet",
@@ -105,10 +112,10 @@ const COMMANDS: &[Command] = &[
     command(
         "chaos",
         chaos::run,
-        "[--seed S] [--minutes M] [--episode K] [--json]",
+        "[--seed S] [--minutes M] [--episode K|K..L] [--json]",
         "attempts while everything that can fail does; a seed replays them",
     ),
-    command("wasm", wasm::run, "", "the judge and the telemetry as WebAssembly, under Node"),
+    command("wasm", wasm::run, "[--json]", "the judge and the telemetry as WebAssembly, under Node"),
     command(
         "package",
         package::run,
@@ -116,7 +123,12 @@ const COMMANDS: &[Command] = &[
         "what a release has to pass: archives, licences, each crate alone",
     ),
     command("tidy", tidy::run, "[--json]", "what the project says of itself is so; each complaint names the mend"),
-    command("ci", ci::run, "[--tested] [--only STEP]", "everything a change has to pass"),
+    command(
+        "ci",
+        ci::run,
+        "[--tested] [--only STEP] [--began SECONDS] [--json]",
+        "everything a change has to pass; what took how long, and what could not be checked here",
+    ),
     command("help", help, "", "this list"),
 ];
 
@@ -127,6 +139,7 @@ const fn command(name: &'static str, run: Run, usage: &'static str, help: &'stat
 }
 
 fn main() -> ExitCode {
+    panics::count();
     match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -143,7 +156,12 @@ fn run() -> Result<bool, Failure> {
     let name = if name == "--help" { "help".into() } else { name };
     let command = COMMANDS.iter().find(|command| name == command.name);
     let command = command.ok_or_else(|| format!("no command {name:?}; `cargo xtask help` lists them"))?;
-    (command.run)(&Options::read(command.usage, arguments)?)
+    let arguments: Vec<_> = arguments.collect();
+    if arguments.iter().any(|argument| argument == "--help") {
+        println!("cargo xtask {} {}\n{}", command.name, command.usage, command.help);
+        return Ok(true);
+    }
+    (command.run)(&Options::read(command.usage, arguments.into_iter())?)
 }
 
 fn help(_: &Options) -> Result<bool, Failure> {
@@ -159,7 +177,7 @@ fn help(_: &Options) -> Result<bool, Failure> {
 #[cfg(not(feature = "collector"))]
 mod collector {
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
-        crate::with_feature("collector")
+        crate::with_features("collector")
     }
 }
 #[cfg(not(feature = "collector"))]
@@ -168,14 +186,14 @@ use collector as fleet;
 #[cfg(not(feature = "channel"))]
 mod channel {
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
-        crate::with_feature("channel")
+        crate::with_features("channel")
     }
 }
 
 #[cfg(all(not(feature = "channel"), target_os = "linux"))]
 mod interop {
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
-        crate::with_feature("channel")
+        crate::with_features("channel")
     }
 }
 
@@ -201,11 +219,11 @@ mod lab {
     }
 }
 
-/// Builds this program with one of its features, and hands the command on to it.
+/// Builds this program with these of its features, and hands the command on to it.
 #[cfg(not(all(feature = "channel", feature = "collector")))]
-fn with_feature(feature: &str) -> Result<bool, Failure> {
+fn with_features(features: &str) -> Result<bool, Failure> {
     let status = workspace::cargo()
-        .args(["run", "--quiet", "--release", "--package", "xtask", "--features", feature, "--"])
+        .args(["run", "--release", "--package", "xtask", "--features", features, "--"])
         .args(std::env::args_os().skip(1))
         .status()?;
     match status.code() {

@@ -1,6 +1,6 @@
 //! State 2: the offer is out, and the cohort is asked meanwhile: gathering costs no time of its own.
 
-use nat_summary::{Candidate, Evidence, NatType, Outcome};
+use nat_summary::{Evidence, NatType, Outcome};
 use tokio::time::Instant;
 
 use super::attempt::Attempt;
@@ -100,5 +100,5 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
 fn read_answer(envelope: &Envelope) -> Option<(SessionDescription, Box<Evidence>)> {
     let answer = read::<Description>(&envelope.payload).ok().filter(|_| envelope.kind == Kind::Answer)?;
     let remote = SessionDescription::parse(&answer.sdp).ok().filter(|_| answer.kind == "answer")?;
-    Some((remote, Box::new(Evidence::from_candidates(Candidate::all_in(&answer.sdp).flatten()))))
+    Some((remote, Box::new(Evidence::from_text(&answer.sdp))))
 }
