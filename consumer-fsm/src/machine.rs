@@ -17,7 +17,7 @@ pub struct Timing {
     /// How long the channel may take to open.
     pub nat_fail_timeout: Duration,
     /// A mapping older than this is asked for again before it is advertised: NATs may forget after 30 s, and often do
-    /// (RFC 4787 section 4.3).
+    /// (RFC 4787 section 4.3). Once the peer has answered, only once, even if that takes as long.
     pub mapping_age: Duration,
     /// How long a path is kept before it is given up for a new one; as long as it works, unless set.
     pub path_lifetime: Option<Duration>,

@@ -7,7 +7,7 @@ use consumer_fsm::signalling::SignalError;
 use consumer_fsm::signalling::http::HttpSignalling;
 use ice_gather::responder::Manner;
 
-use crate::stage::{Stage, Until, ghost, responders, service_timing, timing};
+use crate::stage::{Stage, Until, cache, ghost, responders, service_timing, timing};
 use crate::wire::{Reply, Script, answer, genesis, ok, response, serve, status};
 
 /// Long enough for a time-out of the client.
@@ -28,7 +28,7 @@ async fn trickling(stage: &Stage, ice: Reply) {
 async fn meet(stage: &Stage, script: Script, until: Until) {
     let stun = responders(2, Manner::Honest).await;
     let (client, service) = serve(script).await;
-    let report = stage.attempt(&mut stage.consumer(client, &stun), until).await;
+    let report = stage.attempt(&mut stage.patient_consumer(client, cache(&stun)), until).await;
     // each try waits for more genesis messages, or longer after a refusal
     let most = 2 * report.elapsed.as_millis() / timing().patience.as_millis() + 2;
     assert!(service.requests() as u128 <= most, "{} requests in {:?}", service.requests(), report.elapsed);
@@ -158,7 +158,7 @@ async fn late(stage: &Stage, body: &str, until: Until) {
     let mut timing = service_timing();
     timing.listen = Duration::from_millis(400);
     let client = client.with_timing(timing).with_slack(Duration::from_millis(100));
-    let report = stage.attempt(&mut stage.consumer(client, &stun), until).await;
+    let report = stage.attempt(&mut stage.patient_consumer(client, cache(&stun)), until).await;
     assert!(report.transitions.iter().all(|(_, event, _)| *event != Event::ExchangeFailed), "it is well");
     drop(service);
 }

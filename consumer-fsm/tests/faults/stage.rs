@@ -62,6 +62,11 @@ impl Stage {
         Consumer::new(signalling, transport(), self.telemetry.clone(), servers).with_timing(self.timing)
     }
 
+    /// One whose servers answer.
+    pub(crate) fn patient_consumer<S: Signalling>(&self, signalling: S, servers: StunCache) -> Consumer<S, Ice> {
+        Consumer::new(signalling, patient_transport(), self.telemetry.clone(), servers).with_timing(self.timing)
+    }
+
     /// One attempt of the consumer, and its report.
     pub(crate) async fn attempt<S: Signalling, T: Transport>(
         &self,
@@ -128,6 +133,13 @@ pub(crate) fn timing() -> Timing {
 /// On loopback, with a dead path noticed within half a second.
 pub(crate) fn transport() -> Ice {
     transport_with(Duration::from_millis(200))
+}
+
+/// The same where every server answers, however busy the machine is: asks once, and waits as long as the product does.
+pub(crate) fn patient_transport() -> Ice {
+    let mut gather = GatherConfig::default();
+    gather.initial_rto = Duration::from_secs(2);
+    transport().with_gather_config(gather)
 }
 
 /// On loopback; a path without a sign of life for twice this long has ended.
