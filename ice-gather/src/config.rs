@@ -192,7 +192,9 @@ pub struct AgentConfig {
     pub keepalive_interval: Duration,
     /// Without a packet from the peer for this long, the connection counts as disconnected.
     pub disconnected_timeout: Duration,
-    /// Disconnected for this long, it has failed (RFC 7675 section 5.1: consent expires after 30 s in all).
+    /// Without the peer's consent for this long after that, both together, the connection has failed, whatever else comes in
+    /// (RFC 7675 section 5.1: consent expires after 30 s). Consent is an authenticated answer to a check of ours on the
+    /// pair in use, and here also a check of the peer's own: see [`keepalive_interval`](Self::keepalive_interval).
     pub failed_timeout: Duration,
     /// Most remote candidates taken by signalling, and most addresses the peer may be learnt at besides.
     pub max_remote_candidates: usize,

@@ -5,37 +5,55 @@ use std::time::{Duration, Instant};
 
 use super::IceState;
 
-/// How long there has been no sign of life, which is a stamp that changes.
+/// How long nothing was heard of the peer, and how long it has not consented to be sent to. Anybody can send what looks
+/// like a sign of life, so that ends a disconnection and no more; consent is signed (RFC 7675 section 5.1).
 pub(super) struct Silence<S> {
     disconnected: Duration,
     longest: Duration,
-    stamp: S,
-    heard_at: Duration,
+    heard: Last<S>,
+    consent: Last<u32>,
     looked_at: Duration,
 }
 
+/// A stamp, and when it was last seen to change.
+struct Last<S> {
+    stamp: S,
+    at: Duration,
+}
+
+impl<S: PartialEq> Last<S> {
+    fn renew(&mut self, stamp: S, now: Duration) -> bool {
+        let is_new = stamp != self.stamp;
+        if is_new {
+            *self = Self { stamp, at: now };
+        }
+        is_new
+    }
+}
+
 impl<S: PartialEq> Silence<S> {
-    /// A peer that is heard now.
-    pub(super) const fn new(disconnected: Duration, failed: Duration, stamp: S, now: Duration) -> Self {
-        Self { disconnected, longest: disconnected.saturating_add(failed), stamp, heard_at: now, looked_at: now }
+    /// A peer that is heard, and consents, now.
+    pub(super) fn new(disconnected: Duration, failed: Duration, (heard, consent): (S, u32), now: Duration) -> Self {
+        let (heard, consent) = (Last { stamp: heard, at: now }, Last { stamp: consent, at: now });
+        Self { disconnected, longest: disconnected.saturating_add(failed), heard, consent, looked_at: now }
     }
 
     /// What the connection has become; `None`: nothing says that it is another.
-    pub(super) fn look(&mut self, stamp: S, now: Duration) -> Option<IceState> {
+    pub(super) fn look(&mut self, (heard, consent): (S, u32), now: Duration) -> Option<IceState> {
         let paused = now.saturating_sub(core::mem::replace(&mut self.looked_at, now));
         // whoever was suspended for so long has lost the peer's consent, whenever it was last heard
-        if stamp != self.stamp && paused <= self.longest {
-            (self.stamp, self.heard_at) = (stamp, now);
+        let counts = paused <= self.longest;
+        if counts {
+            self.consent.renew(consent, now);
+        }
+        if now.saturating_sub(self.consent.at) > self.longest {
+            return Some(IceState::Failed);
+        }
+        if counts && self.heard.renew(heard, now) {
             return Some(IceState::Connected);
         }
-        let silent = now.saturating_sub(self.heard_at);
-        if silent > self.longest {
-            Some(IceState::Failed)
-        } else if !self.disconnected.is_zero() && silent > self.disconnected {
-            Some(IceState::Disconnected)
-        } else {
-            None
-        }
+        let is_silent = now.saturating_sub(self.heard.at) > self.disconnected;
+        (is_silent && !self.disconnected.is_zero()).then_some(IceState::Disconnected)
     }
 }
 
@@ -59,8 +77,13 @@ mod tests {
     }
 
     /// Heard at 100 s for the last time; 5 s and 25 s, as by default.
-    const fn heard() -> Silence<u8> {
-        Silence::new(s(5), s(25), 0, s(100))
+    fn heard() -> Silence<u8> {
+        Silence::new(s(5), s(25), (0, 0), s(100))
+    }
+
+    /// A check of the peer, or its answer: a sign of life, and signed.
+    const fn check(stamp: u8) -> (u8, u32) {
+        (stamp, stamp as u32)
     }
 
     #[test]
@@ -75,24 +98,38 @@ mod tests {
             (2, 160, Some(IceState::Disconnected)),
             (2, 161, Some(IceState::Failed)),
         ];
-        assert_eq!(silence.look(1, s(105)), Some(IceState::Connected));
+        assert_eq!(silence.look(check(1), s(105)), Some(IceState::Connected));
         for (stamp, now, expected) in looks {
-            assert_eq!(silence.look(stamp, s(now)), expected, "at {now} s");
+            assert_eq!(silence.look(check(stamp), s(now)), expected, "at {now} s");
         }
     }
 
     #[test]
     fn a_pause_longer_than_consent_ends_the_path_even_if_the_peer_is_heard_at_once() {
-        assert_eq!(heard().look(1, s(131)), Some(IceState::Failed));
-        assert_eq!(heard().look(0, s(131)), Some(IceState::Failed));
-        assert_eq!(heard().look(1, s(130)), Some(IceState::Connected));
+        assert_eq!(heard().look(check(1), s(131)), Some(IceState::Failed));
+        assert_eq!(heard().look(check(0), s(131)), Some(IceState::Failed));
+        assert_eq!(heard().look(check(1), s(130)), Some(IceState::Connected));
     }
 
     #[test]
     fn without_a_time_for_it_nothing_is_called_disconnected() {
-        let mut silence = Silence::new(s(0), s(30), 0, s(100));
-        assert_eq!(silence.look(0, s(130)), None);
-        assert_eq!(silence.look(0, s(131)), Some(IceState::Failed));
+        let mut silence = Silence::new(s(0), s(30), check(0), s(100));
+        assert_eq!(silence.look(check(0), s(130)), None);
+        assert_eq!(silence.look(check(0), s(131)), Some(IceState::Failed));
+    }
+
+    #[test]
+    fn a_peer_that_is_heard_and_consents_no_longer_is_gone_and_one_that_only_consents_is_not() {
+        let mut silence = heard();
+        for second in 1..=30 {
+            assert_eq!(silence.look((second, 0), s(100 + u64::from(second))), Some(IceState::Connected));
+        }
+        assert_eq!(silence.look((31, 0), s(131)), Some(IceState::Failed));
+        let mut silence = heard();
+        for second in 1..=9 {
+            let expected = if second < 6 { None } else { Some(IceState::Disconnected) };
+            assert_eq!(silence.look((0, second), s(100 + u64::from(second))), expected, "not that the library would");
+        }
     }
 
     #[test]
