@@ -37,6 +37,7 @@ use self::silence::Silence;
 use crate::base::{Base, Inner};
 use crate::config::AgentConfig;
 use crate::error::{AgentError, ConnectError, SendError};
+use crate::peer::Consent;
 use crate::transaction::Header;
 
 /// Events kept for a listener that is busy.
@@ -344,8 +345,8 @@ async fn watch_silence(
     }
     // what comes from elsewhere than the peer of the pair in use keeps no pair alive
     let stamp = || match agent.get_selected_candidate_pair() {
-        Some(pair) => (Some(pair.remote.last_received()), base.consents(pair.local.addr(), pair.remote.addr())),
-        None => (None, 0),
+        Some(pair) => (Some(pair.remote.last_received()), base.consent(pair.local.addr(), pair.remote.addr())),
+        None => (None, Consent::default()),
     };
     let mut silence = Silence::new(disconnected, failed, stamp(), silence::now());
     loop {

@@ -31,7 +31,7 @@ use self::trickle::Listener;
 use crate::config::{Bind, BindConfig, repeats};
 use crate::error::BindError;
 use crate::local;
-use crate::peer::{PeerReader, PeerView, Rebinding, bump, canonical};
+use crate::peer::{Consent, PeerReader, PeerView, Rebinding, bump, canonical};
 use crate::plan::Plan;
 use crate::ports;
 use crate::transaction::Header;
@@ -321,10 +321,10 @@ impl Inner {
         }
     }
 
-    /// How often the peer has consented to be sent to on this pair, the one in use, since it is asked for.
-    pub(crate) fn consents(&self, local: SocketAddr, remote: SocketAddr) -> u32 {
+    /// Whether the peer consents to be sent to on this pair, the one in use.
+    pub(crate) fn consent(&self, local: SocketAddr, remote: SocketAddr) -> Consent {
         let line = self.lines().find(|line| canonical(line.local) == canonical(local));
-        line.map_or(0, |line| lock(&self.peer).consents(line.bound, canonical(remote)))
+        line.map(|line| lock(&self.peer).consent(line.bound, canonical(remote))).unwrap_or_default()
     }
 
     /// A signalled remote candidate: its checks pass without being verified twice.

@@ -46,7 +46,7 @@ pub struct PeerReader {
     is_port_old: bool,
     /// The pair in use, once somebody asks for consent.
     pair: Option<(SocketAddr, SocketAddr)>,
-    consents: u32,
+    consent: Consent,
     last: Option<Instant>,
     survived: Option<Duration>,
     dropped: PeerDropped,
@@ -81,6 +81,15 @@ pub struct PeerDropped {
     pub maybe_invited: u32,
     /// Addresses sent to beyond those remembered: from then on nothing that comes in is called uninvited.
     pub contacts: u32,
+}
+
+/// Whether the peer consents to be sent to on the pair in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Consent {
+    /// How often it has.
+    pub(crate) times: u32,
+    /// A check of ours has left since.
+    pub(crate) is_asked: bool,
 }
 
 /// The mapping toward an address of the peer changed, by the peer's word.
@@ -181,6 +190,7 @@ impl PeerReader {
     }
 
     fn ask(&mut self, asked: Asked) {
+        self.consent.is_asked |= self.pair == Some((asked.base, asked.target));
         if self.asked.len() == MAX_ASKED {
             self.asked.remove(0);
         }
@@ -295,16 +305,16 @@ impl PeerReader {
         }
     }
 
-    /// How often the peer has shown on the pair in use that it is there and knows its password, since this was first asked
-    /// about it: the least that consent to be sent to takes (RFC 7675 section 5.1).
-    pub(crate) fn consents(&mut self, base: SocketAddr, target: SocketAddr) -> u32 {
+    /// What the peer has shown on the pair in use, since this was first asked about it: that it is there and knows its
+    /// password, the least that consent to be sent to takes (RFC 7675 section 5.1).
+    pub(crate) fn consent(&mut self, base: SocketAddr, target: SocketAddr) -> Consent {
         self.pair = Some((base, target));
-        self.consents
+        self.consent
     }
 
     fn note_consent(&mut self, base: SocketAddr, source: SocketAddr) {
         if self.pair == Some((base, source)) {
-            self.consents = self.consents.wrapping_add(1);
+            self.consent = Consent { times: self.consent.times.wrapping_add(1), is_asked: false };
         }
     }
 

@@ -4,14 +4,18 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use super::IceState;
+use crate::peer::Consent;
 
 /// How long nothing was heard of the peer, and how long it has not consented to be sent to. Anybody can send what looks
-/// like a sign of life, so that ends a disconnection and no more; consent is signed (RFC 7675 section 5.1).
+/// like a sign of life; consent is signed (RFC 7675 section 5.1). Signs of life hold the path only while nobody asks for
+/// consent, as after a step back of the wall clock.
 pub(super) struct Silence<S> {
     disconnected: Duration,
     longest: Duration,
     heard: Last<S>,
     consent: Last<u32>,
+    /// Since when a check waits for its answer.
+    asked_at: Option<Duration>,
     looked_at: Duration,
 }
 
@@ -29,31 +33,50 @@ impl<S: PartialEq> Last<S> {
         }
         is_new
     }
+
+    fn is_older(&self, age: Duration, now: Duration) -> bool {
+        now.saturating_sub(self.at) > age
+    }
 }
 
 impl<S: PartialEq> Silence<S> {
     /// A peer that is heard, and consents, now.
-    pub(super) fn new(disconnected: Duration, failed: Duration, (heard, consent): (S, u32), now: Duration) -> Self {
-        let (heard, consent) = (Last { stamp: heard, at: now }, Last { stamp: consent, at: now });
-        Self { disconnected, longest: disconnected.saturating_add(failed), heard, consent, looked_at: now }
+    pub(super) fn new(disconnected: Duration, failed: Duration, (heard, consent): (S, Consent), now: Duration) -> Self {
+        Self {
+            disconnected,
+            longest: disconnected.saturating_add(failed),
+            heard: Last { stamp: heard, at: now },
+            consent: Last { stamp: consent.times, at: now },
+            asked_at: None,
+            looked_at: now,
+        }
     }
 
     /// What the connection has become; `None`: nothing says that it is another.
-    pub(super) fn look(&mut self, (heard, consent): (S, u32), now: Duration) -> Option<IceState> {
+    pub(super) fn look(&mut self, (heard, consent): (S, Consent), now: Duration) -> Option<IceState> {
         let paused = now.saturating_sub(core::mem::replace(&mut self.looked_at, now));
         // whoever was suspended for so long has lost the peer's consent, whenever it was last heard
-        let counts = paused <= self.longest;
-        if counts {
-            self.consent.renew(consent, now);
-        }
-        if now.saturating_sub(self.consent.at) > self.longest {
+        if paused > self.longest {
             return Some(IceState::Failed);
         }
-        if counts && self.heard.renew(heard, now) {
-            return Some(IceState::Connected);
+        if self.consent.renew(consent.times, now) || !consent.is_asked {
+            self.asked_at = None;
         }
-        let is_silent = now.saturating_sub(self.heard.at) > self.disconnected;
-        (is_silent && !self.disconnected.is_zero()).then_some(IceState::Disconnected)
+        if consent.is_asked {
+            self.asked_at.get_or_insert(now);
+        }
+        let is_heard = self.heard.renew(heard, now);
+        // the first check in a long time may be answered any moment
+        let is_refused = self.asked_at.is_some_and(|at| now.saturating_sub(at) > self.longest / 2);
+        if (is_refused || self.heard.is_older(self.longest, now)) && self.consent.is_older(self.longest, now) {
+            Some(IceState::Failed)
+        } else if is_heard {
+            Some(IceState::Connected)
+        } else if !self.disconnected.is_zero() && self.heard.is_older(self.disconnected, now) {
+            Some(IceState::Disconnected)
+        } else {
+            None
+        }
     }
 }
 
@@ -78,12 +101,17 @@ mod tests {
 
     /// Heard at 100 s for the last time; 5 s and 25 s, as by default.
     fn heard() -> Silence<u8> {
-        Silence::new(s(5), s(25), (0, 0), s(100))
+        Silence::new(s(5), s(25), check(0), s(100))
     }
 
-    /// A check of the peer, or its answer: a sign of life, and signed.
-    const fn check(stamp: u8) -> (u8, u32) {
-        (stamp, stamp as u32)
+    /// A sign of life, and what it was worth.
+    const fn sign(heard: u8, times: u32, is_asked: bool) -> (u8, Consent) {
+        (heard, Consent { times, is_asked })
+    }
+
+    /// An answer of the peer, none of our checks being on the way; or no other than that.
+    const fn check(stamp: u8) -> (u8, Consent) {
+        sign(stamp, stamp as u32, false)
     }
 
     #[test]
@@ -119,17 +147,32 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_heard_and_consents_no_longer_is_gone_and_one_that_only_consents_is_not() {
+    fn a_peer_that_is_heard_and_answers_no_longer_is_gone_and_one_that_only_answers_is_not_connected_by_it() {
         let mut silence = heard();
         for second in 1..=30 {
-            assert_eq!(silence.look((second, 0), s(100 + u64::from(second))), Some(IceState::Connected));
+            assert_eq!(silence.look(sign(second, 0, true), s(100 + u64::from(second))), Some(IceState::Connected));
         }
-        assert_eq!(silence.look((31, 0), s(131)), Some(IceState::Failed));
+        assert_eq!(silence.look(sign(31, 0, true), s(131)), Some(IceState::Failed));
         let mut silence = heard();
         for second in 1..=9 {
             let expected = if second < 6 { None } else { Some(IceState::Disconnected) };
-            assert_eq!(silence.look((0, second), s(100 + u64::from(second))), expected, "not that the library would");
+            assert_eq!(silence.look(sign(0, second, true), s(100 + u64::from(second))), expected, "nor can it be");
         }
+    }
+
+    #[test]
+    fn where_nobody_asks_for_consent_a_sign_of_life_is_all_there_is() {
+        let mut silence = heard();
+        for second in 1..=100 {
+            assert_eq!(silence.look(sign(second, 0, false), s(100 + u64::from(second))), Some(IceState::Connected));
+        }
+        for second in 101..=116 {
+            assert_eq!(silence.look(sign(second, 0, true), s(100 + u64::from(second))), Some(IceState::Connected));
+        }
+        assert_eq!(silence.look(sign(117, 0, true), s(217)), Some(IceState::Failed), "asked at last, and no answer");
+        let mut silence = heard();
+        assert_eq!(silence.look(sign(0, 0, false), s(130)), Some(IceState::Disconnected));
+        assert_eq!(silence.look(sign(0, 0, false), s(131)), Some(IceState::Failed));
     }
 
     #[test]

@@ -284,7 +284,7 @@ impl Pair {
         let (left, right) = (Base::bind(loopback.clone()).await?, Base::bind(loopback).await?);
         let mut config = AgentConfig::default();
         config.check_interval = Duration::from_millis(20);
-        (config.keepalive_interval, config.failed_timeout) = (Duration::from_secs(60), Duration::from_secs(120));
+        config.keepalive_interval = Duration::from_secs(60);
         let mut a = IceAgent::new(&left, Role::Controlling, config).await?;
         let mut b = IceAgent::new(&right, Role::Controlled, config).await?;
         let (to_a, to_b) = (peers::describe(&left, &a), peers::describe(&right, &b));
