@@ -30,6 +30,7 @@ pub use self::established::{Datagrams, Link};
 pub use self::peer::PeerReport;
 
 use self::attempt::Attempt;
+use self::listening::Heard;
 
 /// A consumer: one slot that has a path, or is on its way to one.
 #[derive(Debug)]
@@ -131,8 +132,14 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     ///
     /// Cancel safe: dropped at any point it leaves nothing behind, and its span says `cancelled` if a server was asked.
     pub async fn attempt(&mut self, cancel: &CancellationToken) -> AttemptReport {
-        // an attempt that was dropped half-way, or cancelled, may have left it elsewhere
-        let mut ready_at = self.machine.ready_at().filter(|_| self.machine.state() == State::Preparing);
+        // the back-off after the attempt before is no part of this one; dropped meanwhile, it is still to be kept
+        if let Some(ready_at) = self.machine.ready_at() {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                () = tokio::time::sleep_until(ready_at.into()) => {}
+            }
+        }
         self.machine = Machine::new(self.machine.timing());
         let id = uuid::Builder::from_random_bytes(self.rng.random()).into_uuid();
         let mut attempt = Attempt::<T>::new(&self.telemetry, id);
@@ -142,7 +149,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 biased;
                 () = cancel.cancelled() => Event::Cancelled,
                 event = async {
-                    if let Some(ready_at) = ready_at {
+                    if let Some(ready_at) = self.machine.ready_at() {
                         tokio::time::sleep_until(ready_at.into()).await;
                     }
                     self.work(&mut attempt).await
@@ -150,7 +157,6 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             };
             is_started = true;
             self.step(&mut attempt, event).await;
-            ready_at = self.machine.ready_at();
         }
         attempt.finish()
     }
@@ -197,10 +203,8 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Action::DropCohort => self.servers.drop_cohort(&attempt.cohort),
                 Action::Close => {
                     attempt.close().await;
-                    if from == State::Established
-                        && let Some(endurance) = attempt.report.peer.as_ref().and_then(PeerReport::endurance)
-                    {
-                        self.telemetry.endured(&attempt.report.summary, endurance);
+                    if from == State::Established {
+                        attempt.endured();
                     }
                 }
                 // the machine says until when
@@ -244,11 +248,12 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             _ = roaming::changed(self.roaming.as_ref(), attempt.addresses.as_ref()) => return Event::Moved,
         };
         match chosen {
-            Ok(Some(reply_to)) => {
+            Ok(Heard::One(reply_to)) => {
                 attempt.partner = Some(reply_to);
                 Event::Chosen
             }
-            Ok(None) => Event::NothingHeard,
+            Ok(Heard::OnlyRubbish) if self.gives_up => Event::GaveUp,
+            Ok(Heard::Nobody | Heard::OnlyRubbish) => Event::NothingHeard,
             Err(error) => refusal(error, self.gives_up),
         }
     }

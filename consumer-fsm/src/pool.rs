@@ -69,8 +69,9 @@ where
     }
 
     /// Makes so many attempts in all slots together, and then no more. An attempt ends, then, where the service cannot be
-    /// reached, refuses it, or replies to an offer with what is no message, and the usual time passes before the next. It
-    /// still has no end of its own while no producer announces itself, or none of them answers: cancel [`run`](Self::run).
+    /// reached, refuses it, or tells a listener, or replies to an offer, nothing but what is no message; and the usual time
+    /// passes before the next. It still has no end of its own while no producer announces itself, or none of them answers:
+    /// cancel [`run`](Self::run).
     #[must_use]
     pub const fn with_attempts(mut self, attempts: u64) -> Self {
         self.attempts = Some(attempts);

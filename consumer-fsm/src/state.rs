@@ -58,8 +58,8 @@ pub enum Event {
     Refused,
     /// The service could not be reached, or did not answer in time.
     ExchangeFailed,
-    /// One of both, or a reply to the offer that is none, in an attempt that is to end by it: whoever counts attempts wants
-    /// no endless one.
+    /// One of both, or what is no message in place of genesis messages or of the reply to the offer, in an attempt that is
+    /// to end by it: whoever counts attempts wants no endless one.
     GaveUp,
     /// The first STUN request of this attempt is about to leave.
     Asked,

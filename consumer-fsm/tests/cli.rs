@@ -304,6 +304,25 @@ fn a_service_that_is_not_there_ends_each_attempt_and_the_last_one_the_program() 
     assert!(started.elapsed() >= Duration::from_secs(5), "it backs off in between: {:?}", started.elapsed());
 }
 
+#[test]
+fn servers_that_are_named_are_asked_though_the_file_is_missing() {
+    let world = World::new();
+    let _producer = world.producer(&[]);
+    let mut consumer = world.start(&["--stun-file", "/nonexistent/stun", "--attempts", "1", "--hold", "0", "--json"]);
+    consumer.wait_for("--stun-file: ");
+    assert_eq!(consumer.json("gathered")["nat_type"], "Open to the Internet");
+    assert_eq!(consumer.ended().0, Some(0));
+}
+
+#[test]
+fn to_be_stopped_is_no_failure_though_attempts_are_counted_and_none_had_a_path() {
+    let world = World::new();
+    let mut consumer = world.start(&["--attempts", "5", "--json"]);
+    consumer.json("moved");
+    consumer.signal("-INT");
+    assert_eq!(consumer.ended().0, Some(0), "{}", consumer.everything());
+}
+
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_consumer")).args(arguments).output().unwrap()
 }

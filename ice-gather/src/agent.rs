@@ -349,8 +349,10 @@ async fn watch_silence(
         None => (None, Consent::default()),
     };
     let mut silence = Silence::new(disconnected, failed, stamp(), silence::now());
+    let pause = (longest / LOOKS_FOR_LIFE).max(LEAST_PAUSE);
     loop {
-        tokio::time::sleep((longest / LOOKS_FOR_LIFE).max(LEAST_PAUSE)).await;
+        tokio::time::sleep(pause).await;
+        base.beat(pause);
         match silence.look(stamp(), silence::now()) {
             Some(IceState::Failed) => return becomes(base, state, IceState::Failed),
             Some(now) => becomes(base, state, now),

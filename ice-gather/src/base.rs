@@ -169,7 +169,8 @@ impl Base {
         lock(&self.inner.peer).distrust_port();
     }
 
-    /// Everything observed so far, late answers included.
+    /// Everything observed so far, late answers included. What an earlier gathering observed of a mapping goes once a later
+    /// one shows that it may be another: see [`Plan::record`](crate::Plan::record).
     #[must_use]
     pub fn evidence(&self) -> Box<Evidence> {
         self.inner.heard().evidence()
@@ -325,6 +326,11 @@ impl Inner {
     pub(crate) fn consent(&self, local: SocketAddr, remote: SocketAddr) -> Consent {
         let line = self.lines().find(|line| canonical(line.local) == canonical(local));
         line.map(|line| lock(&self.peer).consent(line.bound, canonical(remote))).unwrap_or_default()
+    }
+
+    /// The process runs, and is to be heard of again after `period`.
+    pub(crate) fn beat(&self, period: Duration) {
+        lock(&self.peer).beat(Instant::now(), period);
     }
 
     /// A signalled remote candidate: its checks pass without being verified twice.

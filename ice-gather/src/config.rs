@@ -149,8 +149,9 @@ pub struct GatherConfig {
     pub initial_rto: Duration,
     /// Most times one request is sent (RFC 8489 section 6.2.1, Rc).
     pub max_sends: u8,
-    /// The whole gathering: what is unanswered by then has timed out, names still being looked up included. Long enough
-    /// for a satellite path.
+    /// The whole gathering, names still being looked up included. What is unanswered by then has timed out, if it was first
+    /// sent a quarter of this before, and no less than [`initial_rto`](Self::initial_rto): else its silence says nothing yet.
+    /// Long enough for a satellite path.
     pub deadline: Duration,
     /// One server, from the first request to it: what is unanswered by then has timed out. As long as the whole by
     /// default; shorter where many are asked one after the other.

@@ -41,7 +41,7 @@ pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
 pub use filtering::{Finding, discover_filtering};
 pub use local::LocalAddresses;
 pub use peer::{PeerDropped, PeerReader, PeerView, Rebinding, Remapped};
-pub use plan::{Answered, Plan, Transmit};
+pub use plan::{Answered, IcmpError, Plan, Transmit};
 #[cfg(feature = "relay")]
 pub use relay::{Relay, RelayConfig, TurnServer};
 pub use transaction::{

@@ -19,7 +19,7 @@ const MAX_ASKED: usize = 128;
 const MAX_CONTACTS: usize = 192;
 /// Ids of the peer's latest requests, to know a replay by.
 const MAX_REQUESTS: usize = 64;
-/// A datagram is read a little after it arrived. What a gap is longer than this it was for certain.
+/// A datagram is read a little after it arrived, and a beat comes a little late: no more than this in a process that runs.
 const LAG: Duration = Duration::from_millis(250);
 
 /// Types of Binding responses (RFC 8489 section 5).
@@ -48,6 +48,7 @@ pub struct PeerReader {
     pair: Option<(SocketAddr, SocketAddr)>,
     consent: Consent,
     last: Option<Instant>,
+    beat: Option<Beat>,
     survived: Option<Duration>,
     dropped: PeerDropped,
 }
@@ -58,6 +59,15 @@ struct Asked {
     base: SocketAddr,
     target: SocketAddr,
     sequence: u32,
+}
+
+/// See [`PeerReader::beat`].
+#[derive(Debug, Clone, Copy)]
+struct Beat {
+    at: Instant,
+    period: Duration,
+    /// And the one before was not long ago either.
+    is_on_time: bool,
 }
 
 /// Checks that were read and prove nothing, by reason.
@@ -123,7 +133,8 @@ pub struct PeerView {
     /// How often the mapping toward an address of the peer changed.
     pub rebindings: u32,
     /// The longest time without a packet either way that the mapping outlived, shown by a check of the peer that came in
-    /// after it, before anything was sent: a lower bound of its idle lifetime (RFC 4787 section 4.3).
+    /// after it, before anything was sent: a lower bound of its idle lifetime (RFC 4787 section 4.3). Nothing is claimed of a
+    /// time in which this process may have stood still: see [`PeerReader::beat`].
     pub survived: Option<Duration>,
     /// Checks that prove nothing.
     pub dropped: PeerDropped,
@@ -155,6 +166,14 @@ impl PeerReader {
     /// that was asked (RFC 8489 section 9.1.4).
     pub fn expect(&mut self, password: &str) {
         self.theirs = Some(integrity_key(password));
+    }
+
+    /// The clockwork of this process is running; to be told every `period`. A process that was stopped reads late what came
+    /// in time, and a gap would look longer than it was. By the beats nobody stopped it for longer than `period` without its
+    /// being noticed, so that much is taken off every gap; without them none counts.
+    pub fn beat(&mut self, now: Instant, period: Duration) {
+        let is_on_time = self.beat.is_some_and(|before| before.is_followed_at(now));
+        self.beat = Some(Beat { at: now, period, is_on_time });
     }
 
     /// A packet goes out to `target`: what comes from there is no longer uninvited.
@@ -254,7 +273,7 @@ impl PeerReader {
         quiet: bool,
         now: Instant,
     ) -> bool {
-        let gap = self.last.replace(now).map(|last| now.saturating_duration_since(last)).filter(|_| quiet);
+        let last = self.last.replace(now).filter(|_| quiet);
         let (Some(key), Some(header)) = (&self.ours, Header::peek(datagram)) else { return false };
         if authenticated(datagram, key).is_none() {
             bump(&mut self.dropped.unauthenticated);
@@ -273,7 +292,7 @@ impl PeerReader {
             }
             None => {}
         }
-        if let Some(gap) = gap.and_then(|gap| gap.checked_sub(LAG))
+        if let Some(gap) = last.and_then(|last| self.gap(last, now))
             && self.crosses_nat(base, source)
         {
             self.survived = self.survived.max(Some(gap));
@@ -364,10 +383,28 @@ impl PeerReader {
         Some(if knows { Contact::OtherPort } else { Contact::Nobody })
     }
 
-    /// Whether `source` itself reported that it sees `base` as something else.
+    /// How long nothing came in for certain, by what is read `now`. If it waited to be read while the process stood still,
+    /// that was since one of the last two beats, for they were on time.
+    fn gap(&self, last: Instant, now: Instant) -> Option<Duration> {
+        let beat = self.beat.filter(|beat| beat.is_on_time && beat.is_followed_at(now))?;
+        now.saturating_duration_since(last).checked_sub(beat.period.saturating_add(LAG))
+    }
+
+    /// Whether `source` itself reported that it sees `base` as something else. Which address a wildcard base has toward it is
+    /// not known.
     fn crosses_nat(&self, base: SocketAddr, source: SocketAddr) -> bool {
+        if base.ip().is_unspecified() {
+            return false;
+        }
         let mut reports = self.evidence.answers();
         reports.any(|o| o.base == base && o.server == source.into() && o.mapped.ip() != base.ip())
+    }
+}
+
+impl Beat {
+    /// Whether what comes now comes no later than the next beat should.
+    fn is_followed_at(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) <= self.period.saturating_add(LAG)
     }
 }
 

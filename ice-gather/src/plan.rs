@@ -11,7 +11,11 @@ use std::time::{Duration, Instant};
 use nat_summary::{Evidence, Observation, Outcome};
 
 use crate::config::{GatherConfig, Policy};
+use crate::peer::canonical;
 use crate::transaction::{Answer, HEADER_LEN, Reject, TransactionId, read_answer, write_request};
+
+/// As good as never, and still an instant.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// A request to send now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,15 @@ pub struct Answered {
     pub answer: Answer,
 }
 
+/// What an ICMP message means for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IcmpError {
+    /// Nobody is there, or nobody may get there.
+    Hard,
+    /// It may be another in a moment.
+    Soft,
+}
+
 /// One request: a server asked from a base.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -55,6 +68,8 @@ pub(crate) struct Request {
     /// Unknown if the request was sent more than once: which copy was answered is (RFC 6298 section 3).
     pub(crate) round_trip: Option<Duration>,
     sequence: u32,
+    /// A soft error came back.
+    is_in_doubt: bool,
 }
 
 impl Request {
@@ -62,6 +77,23 @@ impl Request {
         let Self { base, server, sequence, .. } = *self;
         self.mapped.map(|mapped| Observation { base, server: server.into(), mapped, sequence })
     }
+
+    /// Nobody answered, if it was waited for as long as that.
+    fn time_out(&mut self, wait: Duration, now: Instant) {
+        let is_over = self.first_sent.is_some_and(|sent| now.saturating_duration_since(sent) >= wait);
+        if self.outcome == Outcome::Pending && is_over {
+            self.outcome = if self.is_in_doubt { Outcome::Unreachable } else { Outcome::TimedOut };
+        }
+    }
+}
+
+fn counts(observation: &Observation) -> bool {
+    observation.is_possible() && observation.mapped.is_ipv4() == observation.base.is_ipv4()
+}
+
+/// `wait` after `now`, or what is as good as never.
+fn after(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).unwrap_or_else(|| now + NEVER)
 }
 
 /// The requests of one gathering.
@@ -91,6 +123,8 @@ pub struct Plan {
     grace_ends: Option<Instant>,
     first_sequence: u32,
     sent: u32,
+    /// Of those, the ones that never left.
+    lost: u32,
     over_cap: u32,
     ended: bool,
 }
@@ -99,7 +133,7 @@ impl Plan {
     /// Asks nobody yet, from these sockets: at most one of each family, by their local addresses.
     #[must_use]
     pub fn new(config: GatherConfig, sockets: Vec<SocketAddr>, now: Instant) -> Self {
-        let deadline = now + config.deadline;
+        let deadline = after(now, config.deadline);
         Self {
             config,
             sockets,
@@ -110,6 +144,7 @@ impl Plan {
             grace_ends: None,
             first_sequence: 0,
             sent: 0,
+            lost: 0,
             over_cap: 0,
             ended: false,
         }
@@ -151,6 +186,7 @@ impl Plan {
             error_code: None,
             round_trip: None,
             sequence: 0,
+            is_in_doubt: false,
         });
     }
 
@@ -172,16 +208,18 @@ impl Plan {
         self.give_up_single_servers(now);
         let max_sends = self.config.max_sends;
         let due = |r: &Request| r.outcome == Outcome::Pending && r.sends < max_sends && r.next_send <= now;
-        let (number, request) = self.requests.iter_mut().enumerate().find(|(_, r)| due(r))?;
+        // first whom fewest copies went to: nobody waits for his first until others got their second
+        let due = self.requests.iter_mut().enumerate().filter(|(_, r)| due(r));
+        let (number, request) = due.min_by_key(|(_, r)| r.sends)?;
         if request.first_sent.is_none() {
             request.first_sent = Some(now);
             request.sequence = self.first_sequence.saturating_add(self.sent);
         }
         self.sent += 1;
         request.sends += 1;
-        request.next_send = now + request.rto;
-        request.rto *= 2;
-        self.not_before = now + self.config.pacing;
+        request.next_send = after(now, request.rto);
+        request.rto = request.rto.saturating_mul(2);
+        self.not_before = after(now, self.config.pacing);
         Some(Transmit {
             request: number,
             socket: request.socket,
@@ -190,7 +228,7 @@ impl Plan {
         })
     }
 
-    /// The socket refused a request: no route, or a local error. Another copy may still get through.
+    /// The socket refused a request: no route, or a local error that lasts.
     pub fn handle_send_error(&mut self, request: usize) {
         if let Some(request) = self.requests.get_mut(request)
             && request.outcome == Outcome::Pending
@@ -199,11 +237,29 @@ impl Plan {
         }
     }
 
+    /// The socket had no room for the copy that [`poll_transmit`](Self::poll_transmit) gave: it is lost, as any packet may
+    /// be, and the next one may get through. But nobody was asked by it.
+    pub fn handle_send_lost(&mut self, request: usize) {
+        if let Some(request) = self.requests.get_mut(request) {
+            self.lost += 1;
+            request.sends = request.sends.saturating_sub(1);
+            if request.sends == 0 {
+                request.first_sent = None;
+            }
+        }
+    }
+
     /// An ICMP message said that `server` cannot be reached. It may be forged, so an answer still counts.
-    pub fn handle_unreachable(&mut self, server: SocketAddr) {
+    ///
+    /// A hard error ends the request (RFC 8489 section 6.2.1). A soft one, such as from a router that has no route at the
+    /// moment, does not (RFC 1122 section 4.2.3.9); it only says that silence, if it stays, is no time-out.
+    pub fn handle_unreachable(&mut self, server: SocketAddr, error: IcmpError) {
         for request in &mut self.requests {
             if request.server == server && request.sends > 0 && request.outcome == Outcome::Pending {
-                request.outcome = Outcome::Unreachable;
+                match error {
+                    IcmpError::Hard => request.outcome = Outcome::Unreachable,
+                    IcmpError::Soft => request.is_in_doubt = true,
+                }
             }
         }
     }
@@ -232,7 +288,7 @@ impl Plan {
         }
         request.outcome = match answer {
             Answer::Mapped(mapped) => {
-                request.mapped = Some(mapped);
+                request.mapped = Some(canonical(mapped));
                 Outcome::Answered
             }
             Answer::Refused(code) => {
@@ -252,7 +308,7 @@ impl Plan {
     fn start_grace(&mut self, now: Instant) {
         if self.config.policy != Policy::All && self.grace_ends.is_none() && self.has_quorum() {
             let longest = self.requests.iter().filter_map(|r| r.round_trip).max().unwrap_or_default();
-            self.grace_ends = Some(now + self.config.grace.max(longest));
+            self.grace_ends = Some(after(now, self.config.grace.max(longest)));
         }
     }
 
@@ -266,9 +322,10 @@ impl Plan {
         self.possible().find(|o| o.base == base)
     }
 
-    /// The observations that count: a lie no NAT can tell is none.
+    /// The observations that count: a lie no NAT can tell is none, nor is a mapping of the other family one that compares
+    /// with the base's.
     pub(crate) fn possible(&self) -> impl Iterator<Item = Observation> {
-        self.requests.iter().filter_map(Request::observation).filter(Observation::is_possible)
+        self.requests.iter().filter_map(Request::observation).filter(counts)
     }
 
     /// When to look again, if no datagram comes before.
@@ -294,7 +351,7 @@ impl Plan {
                 || self.grace_ends.is_some_and(|end| now >= end)
                 || self.is_decided();
             if now >= self.deadline {
-                self.time_out();
+                self.time_out(now);
             }
         }
         self.ended
@@ -330,7 +387,7 @@ impl Plan {
         if self.names > 0 && may_grow {
             return false;
         }
-        let heard = |r: &Request| r.observation().is_some_and(|o| o.is_possible());
+        let heard = |r: &Request| r.observation().as_ref().is_some_and(counts);
         let weight = |base: SocketAddr, counts: &dyn Fn(&Request) -> bool| {
             let mut servers: Vec<IpAddr> =
                 self.requests.iter().filter(|r| r.base == base && counts(r)).map(|r| r.server.ip()).collect();
@@ -352,47 +409,60 @@ impl Plan {
 
     /// When nobody waits for the answer to this request any longer.
     fn given_up_at(&self, request: &Request) -> Option<Instant> {
-        Some(request.first_sent? + self.config.server_deadline?)
+        Some(after(request.first_sent?, self.config.server_deadline?))
     }
 
     fn give_up_single_servers(&mut self, now: Instant) {
         let Some(server_deadline) = self.config.server_deadline else { return };
         for request in &mut self.requests {
-            let is_over = request.first_sent.is_some_and(|sent| now >= sent + server_deadline);
-            if request.outcome == Outcome::Pending && is_over {
-                request.outcome = Outcome::TimedOut;
-            }
+            request.time_out(server_deadline, now);
         }
     }
 
-    fn time_out(&mut self) {
+    /// What was asked late, as after a slow look-up of a name, had no time to be answered: its silence is no evidence
+    /// (RFC 8489 section 6.2.1: silence means something once the RTO is over, which estimates the round trip). Whoever
+    /// waits long for the first ones expects long round trips; a quarter of the usual 3 s is longer than one by satellite.
+    fn time_out(&mut self, now: Instant) {
+        let fair = self.config.initial_rto.max(self.config.deadline / 4);
         for request in &mut self.requests {
-            if request.outcome == Outcome::Pending {
-                request.outcome = Outcome::TimedOut;
-            }
+            request.time_out(fair, now);
         }
     }
 
     /// Whether anything was sent.
     #[must_use]
     pub const fn has_sent(&self) -> bool {
-        self.sent > 0
+        self.packets_sent() > 0
     }
 
     /// Requests sent so far, retransmissions included.
     #[must_use]
     pub const fn packets_sent(&self) -> u32 {
-        self.sent
+        self.sent.saturating_sub(self.lost)
     }
 
-    /// Adds what is known so far.
+    /// Adds what is known so far, and forgets what it contradicts.
+    ///
+    /// A mapping that nothing used has expired, and the next packet makes another (RFC 4787 section 4.3): two mappings of a
+    /// cone, compared, would look like those of a symmetric NAT. So what an earlier plan observed on a base stays beside what
+    /// this one does only if a server was heard again, and every such server saw the mapping that it saw then. As long as
+    /// nothing was heard on the base, nothing says that it has another.
     pub fn record(&self, evidence: &mut Evidence) {
+        let mut now = Evidence::new();
         for request in &self.requests {
-            evidence.asked(request.server.into(), request.outcome);
+            now.asked(request.server.into(), request.outcome);
             if let Some(observation) = request.observation() {
-                evidence.observe(observation);
+                now.observe(observation);
             }
         }
+        let earlier: Vec<Observation> = evidence.observations().collect();
+        let mut outdated: Vec<_> = earlier.iter().map(comparable).collect();
+        outdated.dedup();
+        outdated.retain(|group| is_outdated(*group, &earlier, &now));
+        if !outdated.is_empty() {
+            evidence.forget(|observation| outdated.contains(&comparable(observation)));
+        }
+        evidence.merge(&now);
     }
 
     pub(crate) const fn next_sequence(&self) -> u32 {
@@ -410,6 +480,25 @@ impl Plan {
     pub(crate) fn requests(&self) -> &[Request] {
         &self.requests
     }
+}
+
+/// What the mappings that may be compared have in common: base and family.
+const fn comparable(observation: &Observation) -> (SocketAddr, bool) {
+    (observation.base, observation.mapped.is_ipv4())
+}
+
+/// Whether what was observed `earlier` may be of another mapping than what is observed `now`.
+fn is_outdated(group: (SocketAddr, bool), earlier: &[Observation], now: &Evidence) -> bool {
+    let of_group = |o: &Observation| comparable(o) == group;
+    let was = |server| earlier.iter().find(|o| of_group(o) && o.server == server).map(|o| o.mapped);
+    let (mut is_heard, mut is_same) = (false, None);
+    for o in now.observations().filter(of_group) {
+        is_heard = true;
+        if let Some(was) = was(o.server) {
+            is_same = Some(is_same.unwrap_or(true) && was == o.mapped);
+        }
+    }
+    is_heard && is_same != Some(true)
 }
 
 #[cfg(test)]

@@ -1,10 +1,26 @@
-//! ICMP errors about single servers, where the system tells them apart (Linux): a server that is said to be unreachable is
-//! not a silent one, and no reason to call UDP blocked.
+//! What went wrong on the way to single servers: a server that is said to be unreachable is not a silent one, and no reason
+//! to call UDP blocked. ICMP errors are read where the system tells them apart (Linux).
+
+use std::io;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::Watch;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use none::Watch;
+
+/// Whether a send failed for want of room alone, so that the next copy may find some. Linux says so of a full queue only to
+/// those who want to hear of ICMP errors.
+pub(crate) fn passes(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, OutOfMemory, WouldBlock};
+    const ENOBUFS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+        105
+    } else if cfg!(windows) {
+        10_055
+    } else {
+        55
+    };
+    matches!(error.kind(), WouldBlock | Interrupted | OutOfMemory) || error.raw_os_error() == Some(ENOBUFS)
+}
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -13,8 +29,10 @@ mod linux {
     use std::os::fd::AsRawFd;
 
     use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
-    use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, setsockopt};
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
     use tokio::net::UdpSocket;
+
+    use crate::plan::IcmpError;
 
     /// Most errors read at once; more are read next time.
     const MAX_ERRORS: usize = 64;
@@ -32,9 +50,9 @@ mod linux {
             watch
         }
 
-        /// The destinations that errors came back about since the last call.
-        pub(crate) fn take(&self) -> Vec<SocketAddr> {
-            let mut destinations = Vec::new();
+        /// The destinations that errors came back about since the last call, and which.
+        pub(crate) fn take(&self) -> Vec<(SocketAddr, IcmpError)> {
+            let mut errors = Vec::new();
             let mut payload = [0_u8; 64];
             let mut control = Vec::with_capacity(256);
             for _ in 0..MAX_ERRORS {
@@ -42,9 +60,16 @@ mod linux {
                 let mut parts = [IoSliceMut::new(&mut payload)];
                 let fd = self.socket.as_raw_fd();
                 let Ok(message) = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags) else { break };
-                destinations.extend(message.address.and_then(|address| destination(&address)));
+                let Some(destination) = message.address.and_then(|address| destination(&address)) else { continue };
+                let error = message.cmsgs().find_map(|control| match control {
+                    ControlMessageOwned::Ipv4RecvErr(e, _) | ControlMessageOwned::Ipv6RecvErr(e, _) => {
+                        Some(meaning(e.ee_origin, e.ee_type, e.ee_code))
+                    }
+                    _ => None,
+                });
+                errors.push((destination, error.unwrap_or(IcmpError::Soft)));
             }
-            destinations
+            errors
         }
 
         fn set(&self, on: bool) {
@@ -63,6 +88,21 @@ mod linux {
         }
     }
 
+    /// What `sock_extended_err` says (`ip(7)`). Hard is what tells for good that nobody listens there or nobody may get there:
+    /// RFC 1122 section 4.2.3.9 counts protocol and port; prohibited are RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1
+    /// and RFC 4443 section 3.1. Everything else may pass.
+    pub(super) const fn meaning(origin: u8, kind: u8, code: u8) -> IcmpError {
+        const ICMP: u8 = 2;
+        const ICMP6: u8 = 3;
+        match (origin, kind, code) {
+            // protocol, port; network, host and communication prohibited
+            (ICMP, 3, 2 | 3 | 9 | 10 | 13) => IcmpError::Hard,
+            // prohibited, port, source policy, route rejected; next header unknown
+            (ICMP6, 1, 1 | 4 | 5 | 6) | (ICMP6, 4, 1) => IcmpError::Hard,
+            _ => IcmpError::Soft,
+        }
+    }
+
     fn destination(address: &SockaddrStorage) -> Option<SocketAddr> {
         if let Some(v4) = address.as_sockaddr_in() {
             return Some(SocketAddr::new(IpAddr::from(v4.ip().to_be_bytes()), v4.port()));
@@ -78,6 +118,8 @@ mod none {
 
     use tokio::net::UdpSocket;
 
+    use crate::plan::IcmpError;
+
     /// Nothing is told apart here.
     pub(crate) struct Watch<'a>(PhantomData<&'a UdpSocket>);
 
@@ -86,8 +128,48 @@ mod none {
             Self(PhantomData)
         }
 
-        pub(crate) const fn take(&self) -> Vec<SocketAddr> {
+        pub(crate) const fn take(&self) -> Vec<(SocketAddr, IcmpError)> {
             Vec::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_room_passes_and_want_of_a_route_does_not() {
+        for kind in [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted, io::ErrorKind::OutOfMemory] {
+            assert!(passes(&kind.into()), "{kind:?}");
+        }
+        use io::ErrorKind::{
+            AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable, Other, PermissionDenied,
+        };
+        for kind in [HostUnreachable, NetworkUnreachable, NetworkDown, AddrNotAvailable, PermissionDenied, Other] {
+            assert!(!passes(&kind.into()), "{kind:?}");
+        }
+        #[cfg(target_os = "linux")]
+        for errno in [nix::errno::Errno::ENOBUFS, nix::errno::Errno::ENOMEM, nix::errno::Errno::EAGAIN] {
+            assert!(passes(&errno.into()), "{errno}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn only_what_holds_for_good_is_a_hard_error() {
+        use crate::plan::IcmpError::Hard;
+        let hard = |origin, kind| {
+            (0..=u8::MAX).filter(|code| super::linux::meaning(origin, kind, *code) == Hard).collect::<Vec<u8>>()
+        };
+        let nothing: Vec<u8> = vec![];
+        // destination unreachable: not 0 and 1, which are network and host, nor 4, which is about a size
+        assert_eq!(hard(2, 3), [2, 3, 9, 10, 13]);
+        assert_eq!(hard(3, 1), [1, 4, 5, 6]);
+        assert_eq!(hard(3, 4), [1]);
+        // time exceeded, and what another layer says
+        for (origin, kind) in [(2, 11), (3, 3), (3, 2), (1, 3), (0, 3), (4, 3)] {
+            assert_eq!(hard(origin, kind), nothing);
         }
     }
 }

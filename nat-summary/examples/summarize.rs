@@ -198,20 +198,10 @@ fn own_part(input: &str) -> String {
 
 fn text(input: &str, json: bool) -> Result<String, String> {
     let own = own_part(input);
-    let mut evidence = Evidence::from_candidates(NONE);
-    let mut found = 0_usize;
-    for candidate in Candidate::all_in(&own) {
-        match candidate {
-            Ok(candidate) => {
-                found += 1;
-                evidence.candidate(&candidate)
-            }
-            Err(_) => evidence.unreadable_candidate(),
-        };
-    }
-    if found == 0 {
+    if !Candidate::all_in(&own).any(|candidate| candidate.is_ok()) {
         return Err("no candidate in the input: a JSON array of cases or text with candidate lines is expected".into());
     }
+    let evidence = Evidence::from_text(&own);
     if json {
         serde_json::to_string_pretty(&Verdict::from(&evidence)).map_err(|error| error.to_string())
     } else {

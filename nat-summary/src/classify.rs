@@ -37,10 +37,59 @@ pub enum Rule {
     TooFewServers,
     /// Some observations of the base had no room, and those that had do not differ: unknown.
     Crowded,
+    /// Server addresses saw different mappings of a wildcard base that may have sent by several ways, and so through
+    /// several NATs: unknown.
+    SeveralWays,
     /// Dependent or independent, but whether a NAT is there is unknown, for not every local address is.
     LocalsUnknown,
     /// Nothing was observed, and nothing proves UDP blocked: unknown.
     NothingObserved,
+}
+
+impl Rule {
+    /// Every rule there is.
+    ///
+    /// ```
+    /// use nat_summary::Rule;
+    /// assert!(Rule::ALL.contains(&Rule::Crowded));
+    /// ```
+    pub const ALL: &'static [Self] = &[
+        Self::PortsOfOneServerDiffer,
+        Self::ServersAgree,
+        Self::ServersDifferPortsAgree,
+        Self::ServersDiffer,
+        Self::MappedIsLocal,
+        Self::AskedNoneAnswered,
+        Self::NoReflexiveCandidate,
+        Self::TooFewServers,
+        Self::Crowded,
+        Self::SeveralWays,
+        Self::LocalsUnknown,
+        Self::NothingObserved,
+    ];
+
+    /// Its word: the value of `nat_telemetry.rule`.
+    ///
+    /// ```
+    /// assert_eq!(nat_summary::Rule::ServersAgree.as_str(), "servers_agree");
+    /// ```
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PortsOfOneServerDiffer => "ports_of_one_server_differ",
+            Self::ServersAgree => "servers_agree",
+            Self::ServersDifferPortsAgree => "servers_differ_ports_agree",
+            Self::ServersDiffer => "servers_differ",
+            Self::MappedIsLocal => "mapped_is_local",
+            Self::AskedNoneAnswered => "asked_none_answered",
+            Self::NoReflexiveCandidate => "no_reflexive_candidate",
+            Self::TooFewServers => "too_few_servers",
+            Self::Crowded => "crowded",
+            Self::SeveralWays => "several_ways",
+            Self::LocalsUnknown => "locals_unknown",
+            Self::NothingObserved => "nothing_observed",
+        }
+    }
 }
 
 /// Fewest mappings of one local address that make their common external address a habit. A NAT that draws it at random
@@ -88,11 +137,39 @@ fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
     seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
 
+/// From where an address of the host was seen, the outermost first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Vantage {
+    /// From beyond a NAT, and the scope of its outside.
+    Beyond(Scope),
+    /// From where the host has its own address.
+    Here,
+}
+
+impl Vantage {
+    pub(crate) fn of(mapped: Ip, base: Ip, evidence: &Evidence) -> Self {
+        if is_own(mapped, base, evidence) { Self::Here } else { Self::Beyond(Scope::of(mapped.into())) }
+    }
+}
+
+/// Whether `mapped` is an address of the host.
+fn is_own(mapped: Ip, base: Ip, evidence: &Evidence) -> bool {
+    mapped == base || evidence.locals().contains(&mapped.into())
+}
+
 /// `is_whole`: no observation of the base was lost. Else only differences count, for what agrees may not be all.
 fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<BaseVerdict> {
     let base = seen.first()?.base();
-    let tally = Tally::of(seen)?;
+    let mut tally = Tally::of(seen)?;
+    let (mut seen, places) = (seen, &mut None);
+    if !tally.addresses_equal {
+        seen = outermost(seen, places, evidence);
+        tally = Tally::of(seen)?;
+    }
     let (mapping, rule) = match mapping(&tally) {
+        (Mapping::Dependent | Mapping::AddressDependent, _) if has_several_ways(seen, evidence) => {
+            (Mapping::Unknown, Rule::SeveralWays)
+        }
         (Mapping::Unknown | Mapping::EndpointIndependent, _) if !is_whole => (Mapping::Unknown, Rule::Crowded),
         (Mapping::AddressDependent, _) if !is_whole => (Mapping::Dependent, Rule::ServersDiffer),
         whole => whole,
@@ -116,14 +193,36 @@ fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<Base
     })
 }
 
+/// Servers inside and outside a NAT do not see the same NATs: what was seen from different vantages is never compared, and
+/// the outermost is judged. A local address did not cross the NAT that another one proves.
+#[cold]
+#[inline(never)]
+fn outermost<'a>(
+    seen: &'a [Seen],
+    places: &'a mut Option<[Seen; MAX_OBSERVATIONS]>,
+    evidence: &Evidence,
+) -> &'a [Seen] {
+    let vantage = |s: &Seen| Vantage::of(s.mapped().ip, s.base().ip, evidence);
+    let outermost = seen.iter().map(vantage).min();
+    let places = places.insert([Seen::NOTHING; MAX_OBSERVATIONS]);
+    let mut len = 0;
+    for (place, s) in places.iter_mut().zip(seen.iter().filter(|s| Some(vantage(s)) == outermost)) {
+        *place = *s;
+        len += 1;
+    }
+    places.get(..len).unwrap_or(seen)
+}
+
 /// What the observations of one base have in common, in one pass.
 struct Tally {
+    /// Those of servers somebody named, where there are any: an answer that nobody's name is on may be one of theirs, told
+    /// twice.
     server_addresses: u16,
     mappings_equal: bool,
     addresses_equal: bool,
     ports_kept: bool,
     rewritten: Option<bool>,
-    /// Some server was asked on two ports.
+    /// Some server address was asked on two ports. Two of a name may be of two addresses.
     two_ports: bool,
     /// Two ports of one server address got different mappings.
     ports_differ: bool,
@@ -134,7 +233,7 @@ struct Tally {
 impl Tally {
     fn of(seen: &[Seen]) -> Option<Self> {
         let mut last = seen.first()?;
-        let (first, base) = (last.mapped(), last.base());
+        let (first, base, is_named) = (last.mapped(), last.base(), !last.is_anonymous());
         let mut tally = Self {
             server_addresses: 1,
             mappings_equal: true,
@@ -155,13 +254,18 @@ impl Tally {
                 if !last.same_address(s) {
                     tally.server_addresses = tally.server_addresses.saturating_add(1);
                 } else {
-                    tally.two_ports = true;
+                    tally.two_ports |= s.is_by_address();
                     let differ = !last.same_mapping(s);
                     tally.ports_differ |= differ && s.is_by_address();
                     tally.ports_of_name_differ |= differ && !s.is_by_address();
                 }
             }
             last = s;
+        }
+        // those that nobody named come last
+        if is_named && last.is_anonymous() {
+            let unnamed = saturate(seen.iter().filter(|s| s.is_anonymous()).count());
+            tally.server_addresses = tally.server_addresses.saturating_sub(unnamed);
         }
         Some(tally)
     }
@@ -171,15 +275,30 @@ impl Tally {
 fn mapping(tally: &Tally) -> (Mapping, Rule) {
     if tally.ports_differ {
         (Mapping::AddressAndPortDependent, Rule::PortsOfOneServerDiffer)
-    } else if tally.server_addresses < 2 && !tally.ports_of_name_differ {
-        (Mapping::Unknown, Rule::TooFewServers)
-    } else if tally.mappings_equal {
+    } else if !tally.mappings_equal {
+        if tally.two_ports && tally.server_addresses > 1 && !tally.ports_of_name_differ {
+            (Mapping::AddressDependent, Rule::ServersDifferPortsAgree)
+        } else {
+            (Mapping::Dependent, Rule::ServersDiffer)
+        }
+    } else if tally.server_addresses > 1 {
         (Mapping::EndpointIndependent, Rule::ServersAgree)
-    } else if tally.two_ports && !tally.ports_of_name_differ {
-        (Mapping::AddressDependent, Rule::ServersDifferPortsAgree)
     } else {
-        (Mapping::Dependent, Rule::ServersDiffer)
+        (Mapping::Unknown, Rule::TooFewServers)
     }
+}
+
+/// Whether requests to different addresses may have left by several ways, and so through several NATs or as several
+/// hosts of one: a wildcard socket sends from any local address of the family (RFC 8445 section 5.1.1.1), and an IPv6
+/// one in both, though both lead to IPv4 where the network translates (RFC 6877).
+#[cold]
+fn has_several_ways(seen: &[Seen], evidence: &Evidence) -> bool {
+    let Some(first) = seen.first().filter(|first| first.base().ip.is_unspecified()) else { return false };
+    let is_v6 = first.is_sent_in_v6();
+    let leaves_from = |local: &&IpAddr| local.is_ipv6() == is_v6 && !Scope::of(**local).is_confined();
+    seen.iter().any(|s| s.is_sent_in_v6() != is_v6)
+        || evidence.locals().iter().filter(leaves_from).count() > 1
+        || evidence.crowded().locals
 }
 
 /// The mapped address most servers saw; tie: the one seen by the lowest server address.
@@ -201,13 +320,11 @@ fn external(seen: &[Seen], tally: &Tally) -> Option<Ip> {
 /// Natted (RFC 5780 section 4.3, first test): no, if the mapped address is a local one; yes, if it is not and the base's
 /// own address is known, or a local one of its family that a packet can leave its link from; else unknown.
 pub(crate) fn natted(external: Ip, base: Ip, evidence: &Evidence) -> Option<bool> {
-    let ip = IpAddr::from(external);
-    let locals = evidence.locals();
-    if external == base || locals.contains(&ip) {
+    if is_own(external, base, evidence) {
         return Some(false);
     }
-    let tells = |local: &IpAddr| local.is_ipv4() == ip.is_ipv4() && !Scope::of(*local).is_confined();
-    let known = !base.is_unspecified() || locals.iter().any(tells);
+    let tells = |local: &IpAddr| local.is_ipv4() == external.is_v4() && !Scope::of(*local).is_confined();
+    let known = !base.is_unspecified() || evidence.locals().iter().any(tells);
     (known && !evidence.crowded().locals).then_some(true)
 }
 
@@ -261,7 +378,7 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
 }
 
 /// Address pooling (RFC 4787 section 4.1): mappings of one local address compared across its ports. A wildcard base
-/// may leave by several local addresses, and addresses of another scope were seen from inside some outer NAT.
+/// may leave by several local addresses, and what was seen from another vantage is another NAT's.
 fn pooling(speaking: &BaseVerdict, evidence: &Evidence) -> Pooling {
     let base = Endpoint::from(speaking.base);
     let external = Ip::from(speaking.external);
@@ -270,11 +387,12 @@ fn pooling(speaking: &BaseVerdict, evidence: &Evidence) -> Pooling {
     }
     let seen = evidence.observed();
     let of_local = |s: &&Seen| s.base().ip == base.ip && s.mapped().ip.is_v4() == external.is_v4();
+    let vantage = |ip: Ip| Vantage::of(ip, base.ip, evidence);
     let mut all = 0;
     for s in seen.iter().filter(of_local) {
         if s.mapped().ip == external {
             all += 1;
-        } else if Scope::of(s.mapped().ip.into()) == Scope::of(speaking.external) {
+        } else if vantage(s.mapped().ip) == vantage(external) {
             return Pooling::Arbitrary;
         }
     }
@@ -306,8 +424,8 @@ fn nat_type(base: &BaseVerdict) -> (NatType, Rule) {
 /// failures alone prove nothing. A bare list cannot tell what was asked: see [`Rule::NoReflexiveCandidate`].
 fn blocked(evidence: &Evidence) -> Option<Rule> {
     let list = evidence.list().unwrap_or_default();
-    // who had no room may have answered
-    if list.signs_of_life > 0 || evidence.crowded().servers {
+    // who had no room may have answered, and an impossible mapped address came in an answer all the same
+    if list.signs_of_life > 0 || evidence.crowded().servers || evidence.discarded().impossible > 0 {
         return None;
     }
     if evidence.servers().is_empty() {

@@ -9,7 +9,8 @@ use core::net::{IpAddr, SocketAddr};
 pub(crate) use self::seen::Seen;
 pub use self::server::ServerId;
 use crate::candidate::{Candidate, CandidateKind, Transport};
-use crate::packed::{Endpoint, Sorted};
+use crate::classify::Vantage;
+use crate::packed::{Endpoint, Ip, Sorted};
 use crate::scope::Scope;
 use crate::summary::{BaseVerdict, NatSummary};
 
@@ -192,12 +193,14 @@ pub(crate) struct ListFacts {
     pub(crate) local_hosts: u16,
     /// UDP host candidates of the link or the host itself. From there no server can be asked, so silence says nothing.
     pub(crate) confined_hosts: u16,
-    /// UDP host candidates that are global, or hidden behind a name and so perhaps global: a stack drops a reflexive
-    /// candidate equal to one of them.
+    /// UDP host candidates that are global, or hidden (behind a name, or as the unspecified address) and so perhaps
+    /// global: a stack drops a reflexive candidate equal to one of them.
     pub(crate) maybe_global_hosts: u16,
     /// What shows, or may show, UDP passing: candidates that are peer-reflexive, relayed, reflexive but unusable, of an
     /// unknown type, or not readable at all.
     pub(crate) signs_of_life: u16,
+    /// Those of them that are relayed, or may be: of an unknown type, or not readable.
+    pub(crate) maybe_relayed: u16,
 }
 
 /// Which kinds of facts had no room, and so cannot be argued from by their absence.
@@ -214,6 +217,11 @@ pub(crate) struct Crowded {
 ///
 /// Facts come in one at a time and in any order, the size is fixed, and [`summary`](Self::summary) may be asked at any
 /// moment.
+///
+/// All of it has to be of one time and one network. A NAT forgets a mapping that lies idle, after two minutes perhaps (RFC
+/// 4787 section 4.3), and gives the same base another one; a host that moves meets another NAT. Answers from before and
+/// after such a change differ though the NAT maps independently of the destination, and nothing in them tells which is
+/// which. Whoever asks again later begins with new evidence.
 ///
 /// ```
 /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
@@ -446,6 +454,33 @@ impl Evidence {
         evidence
     }
 
+    /// What the candidate lines in a text tell (RFC 8839 section 5.1): a session description, a dump, a log. As
+    /// [`from_candidates`](Self::from_candidates) of all that [`Candidate::all_in`] finds; one that cannot be read is
+    /// counted, for it may have been reflexive.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, NatType};
+    ///
+    /// let host = "a=candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host\r\n";
+    /// assert_eq!(Evidence::from_text(host).summary().nat_type(), NatType::UdpBlocked);
+    /// let cut_off = "a=candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5\r\n";
+    /// let evidence = Evidence::from_text(&(host.to_owned() + cut_off));
+    /// assert_eq!(evidence.discarded().unreadable, 1);
+    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "a server did answer");
+    /// ```
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        let mut evidence = Self::new();
+        evidence.list = Some(ListFacts::default());
+        for candidate in Candidate::all_in(text) {
+            match candidate {
+                Ok(candidate) => evidence.candidate(&candidate),
+                Err(_) => evidence.unreadable_candidate(),
+            };
+        }
+        evidence
+    }
+
     /// One candidate of a list, as [`from_candidates`](Self::from_candidates) takes them; for a list that trickles.
     ///
     /// ```
@@ -467,7 +502,7 @@ impl Evidence {
         }
         match candidate.kind {
             CandidateKind::Host => {
-                let ip = candidate.address.ip();
+                let ip = candidate.address.ip().filter(|ip| !ip.is_unspecified());
                 let hosts = match ip.map(Scope::of) {
                     Some(scope) if scope.is_confined() => &mut list.confined_hosts,
                     Some(scope) if !scope.is_global() => &mut list.local_hosts,
@@ -495,6 +530,8 @@ impl Evidence {
             }
             CandidateKind::PeerReflexive | CandidateKind::Relayed | CandidateKind::Unknown => {
                 list.signs_of_life = list.signs_of_life.saturating_add(1);
+                let maybe_relayed = candidate.kind != CandidateKind::PeerReflexive;
+                list.maybe_relayed = list.maybe_relayed.saturating_add(maybe_relayed.into());
                 Admission::Kept
             }
         }
@@ -516,6 +553,7 @@ impl Evidence {
     pub fn unreadable_candidate(&mut self) -> Admission {
         let list = self.list.get_or_insert_default();
         list.signs_of_life = list.signs_of_life.saturating_add(1);
+        list.maybe_relayed = list.maybe_relayed.saturating_add(1);
         self.discarded.unreadable = self.discarded.unreadable.saturating_add(1);
         Admission::Impossible
     }
@@ -548,12 +586,35 @@ impl Evidence {
         self.merge_loss(other.crowded, other.discarded);
     }
 
+    /// Forgets the observations that `is_outdated` says so of: a mapping expires when nothing uses it, and the next packet
+    /// makes another (RFC 4787 section 4.3), so the two may not be compared. How the servers ended stays known, and what had
+    /// no room stays lost.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, NatType, Observation, Outcome, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// let base = "192.168.1.5:50000".parse()?;
+    /// let (first, second) = (ServerId::named("198.51.100.1", 3478), ServerId::named("198.51.100.2", 3478));
+    /// evidence.observe(Observation { base, server: first, mapped: "203.0.113.7:50000".parse()?, sequence: 0 });
+    /// // ten minutes later
+    /// evidence.observe(Observation { base, server: second, mapped: "203.0.113.7:61000".parse()?, sequence: 1 });
+    /// evidence.forget(|observation| observation.sequence < 1);
+    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "one observation proves nothing");
+    /// assert_eq!(evidence.servers(), [(first, Outcome::Answered), (second, Outcome::Answered)]);
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    pub fn forget(&mut self, is_outdated: impl Fn(&Observation) -> bool) {
+        self.seen.retain(|seen| !is_outdated(&Observation::from(seen)));
+    }
+
     pub(crate) fn merge_list(&mut self, theirs: ListFacts) {
         let list = self.list.get_or_insert_default();
         list.local_hosts = list.local_hosts.saturating_add(theirs.local_hosts);
         list.confined_hosts = list.confined_hosts.saturating_add(theirs.confined_hosts);
         list.maybe_global_hosts = list.maybe_global_hosts.saturating_add(theirs.maybe_global_hosts);
         list.signs_of_life = list.signs_of_life.saturating_add(theirs.signs_of_life);
+        list.maybe_relayed = list.maybe_relayed.saturating_add(theirs.maybe_relayed);
     }
 
     pub(crate) fn merge_loss(&mut self, crowded: Crowded, discarded: Discarded) {
@@ -600,7 +661,9 @@ impl Evidence {
         self.observed().iter().map(Observation::from)
     }
 
-    /// The observations a verdict on one base rests on: those of that base and family.
+    /// The observations a verdict on one base rests on: those of that base and family that were seen from the outermost
+    /// vantage, and so through the same NATs. A base whose port is hidden is comparable with nothing: where there are
+    /// several of one address and family, each has a verdict of its own, and this gives the observations of them all.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, Mapping};
@@ -613,8 +676,11 @@ impl Evidence {
     /// # Ok::<(), nat_summary::ParseError>(())
     /// ```
     pub fn behind(&self, verdict: &BaseVerdict) -> impl Iterator<Item = Observation> + '_ {
-        let group = (verdict.base.into(), verdict.external.is_ipv6());
-        self.observed().iter().filter(move |seen| seen.group() == group).map(Observation::from)
+        let (base, external) = (Endpoint::from(verdict.base), Ip::from(verdict.external));
+        let group = (base, !external.is_v4());
+        let vantage = move |mapped: Ip| Vantage::of(mapped, base.ip, self);
+        let is_behind = move |seen: &&Seen| seen.group() == group && vantage(seen.mapped().ip) == vantage(external);
+        self.observed().iter().filter(is_behind).map(Observation::from)
     }
 
     /// Every server asked and how it ended, sorted.
@@ -636,11 +702,11 @@ impl Evidence {
     /// Every local address, sorted: those of host candidates (RFC 8445 section 5.1.1.1) and of [`local`](Self::local).
     ///
     /// ```
-    /// use nat_summary::{Candidate, Evidence};
+    /// use nat_summary::Evidence;
     ///
     /// let text = "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host
     ///     candidate:2 1 udp 2130706430 5f9a7c0e-1b2d-4c3e-8f4a-000000000000.local 50001 typ host";
-    /// let evidence = Evidence::from_candidates(Candidate::all_in(text).flatten());
+    /// let evidence = Evidence::from_text(text);
     /// assert_eq!(evidence.locals(), ["192.168.1.5".parse::<core::net::IpAddr>()?], "a name tells no address");
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```

@@ -114,13 +114,13 @@ impl FailureCause {
     /// here. It takes what would have kept them out, or the proof that nothing would.
     ///
     /// ```
-    /// use nat_summary::{Candidate, Checks, Evidence, FailureCause};
+    /// use nat_summary::{Checks, Evidence, FailureCause};
     ///
     /// let text = "candidate:2 1 udp 1 203.0.113.7 41000 typ srflx raddr 192.168.1.5 rport 50000
     ///     candidate:3 1 udp 1 203.0.113.7 41001 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let ours = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// let ours = Evidence::from_text(text).summary();
     /// let theirs = text.replace("203.0.113.7", "198.51.100.7");
-    /// let theirs = Evidence::from_candidates(Candidate::all_in(&theirs).flatten());
+    /// let theirs = Evidence::from_text(&theirs);
     /// let silence = Checks { sent: 9, ..Checks::default() };
     /// assert_eq!(FailureCause::of(&ours, Some(&theirs), silence, false), FailureCause::BothSymmetric);
     /// assert_eq!(FailureCause::of(&ours, None, silence, false), FailureCause::Unknown);
@@ -143,9 +143,13 @@ impl FailureCause {
         let outlook = Outlook::between(ours, &theirs.summary());
         let strict_here = has_one_mapping(ours) && ours.filtering() == Filtering::AddressAndPortDependent;
         let lets_in_anybody = has_one_mapping(ours) && ours.filtering() == Filtering::EndpointIndependent;
+        // one of its relay's would pass both NATs
+        let needs_to_punch = theirs.list().is_none_or(|list| list.maybe_relayed == 0);
         match (outlook.path, outlook.reason) {
-            (Path::Relay, Reason::BothDependent) => Self::BothSymmetric,
-            (Path::Relay, Reason::PortFiltered) if strict_here => Self::FilteredHere,
+            // whether its packets reach our NAT, and turn around there, is unknown
+            (_, Reason::SameExternalAddress | Reason::FamiliesDiffer) => Self::Unknown,
+            (Path::Relay, Reason::BothDependent) if needs_to_punch => Self::BothSymmetric,
+            (Path::Relay, Reason::PortFiltered) if strict_here && needs_to_punch => Self::FilteredHere,
             _ if lets_in_anybody || nothing_between(ours, theirs) => Self::PeerSilent,
             _ => Self::Unknown,
         }

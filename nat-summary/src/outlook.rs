@@ -69,7 +69,7 @@ pub enum Reason {
 /// let cone = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
 /// let text = "candidate:2 1 udp 1 198.51.100.7 41000 typ srflx raddr 10.0.0.5 rport 50000
 ///     candidate:3 1 udp 1 198.51.100.7 41001 typ srflx raddr 10.0.0.5 rport 50000";
-/// let symmetric = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+/// let symmetric = Evidence::from_text(text).summary();
 /// assert_eq!(Outlook::between(&cone, &symmetric).reason, Reason::FilteringUnknown);
 /// let strict = cone.with_filtering(Filtering::AddressAndPortDependent);
 /// assert_eq!(Outlook::between(&strict, &symmetric).path, Path::Relay);
@@ -110,13 +110,15 @@ impl Outlook {
             return Self { path: Path::Relay, reason: Reason::UdpBlocked };
         }
         let undecided = |reason| Self { path: Path::Undecided, reason };
-        if let (Some(our), Some(their)) = (ours.speaking_base(), theirs.speaking_base()) {
-            if our.family() != their.family() {
-                return undecided(Reason::FamiliesDiffer);
-            }
-            if our.external == their.external {
-                return undecided(Reason::SameExternalAddress);
-            }
+        // where nothing shows that UDP leaves at all, no NAT helps
+        let (Some(our), Some(their)) = (ours.speaking_base(), theirs.speaking_base()) else {
+            return undecided(Reason::MappingUnknown);
+        };
+        if our.family() != their.family() {
+            return undecided(Reason::FamiliesDiffer);
+        }
+        if our.external == their.external {
+            return undecided(Reason::SameExternalAddress);
         }
         let (a, b) = (Side::of(ours), Side::of(theirs));
         match worlds(&a, &b) {

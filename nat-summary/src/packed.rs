@@ -172,6 +172,19 @@ impl<T: Copy, const FEW: usize, const MANY: usize> Sorted<T, FEW, MANY> {
         full
     }
 
+    /// Keeps those that `keep` says so of, in their order.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        let known = self.as_mut_slice();
+        let mut kept = 0;
+        for at in 0..known.len() {
+            if known.get(at).is_some_and(&keep) {
+                known.copy_within(at..=at, kept);
+                kept += 1;
+            }
+        }
+        self.len = kept;
+    }
+
     #[cold]
     #[inline(never)]
     fn make_room(&mut self, filler: T) {
@@ -223,6 +236,23 @@ mod tests {
             let expected = !(ip.is_unspecified() || ip.is_multicast() || broadcast);
             assert_eq!(Ip::from(ip).is_unicast(), expected, "{ip}");
         }
+    }
+
+    #[test]
+    fn those_that_stay_keep_their_order_and_the_room_of_the_others_is_free() {
+        let mut sorted = Sorted::<u8, 2, 4>::new(0);
+        for at in 0..4 {
+            sorted.insert(at, 10 * (at as u8 + 1));
+        }
+        sorted.retain(|item| ![10, 30].contains(item));
+        assert_eq!(sorted.as_slice(), [20, 40]);
+        for item in [50, 30] {
+            let at = sorted.find(|known| known.cmp(&item)).unwrap_err();
+            assert!(!sorted.insert(at, item));
+        }
+        assert_eq!(sorted.as_slice(), [20, 30, 40, 50]);
+        sorted.retain(|_| false);
+        assert!(sorted.as_slice().is_empty());
     }
 
     #[test]

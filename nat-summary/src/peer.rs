@@ -6,11 +6,11 @@
 use core::net::{IpAddr, SocketAddr};
 
 use crate::Rule;
-use crate::classify::{natted, summarize};
+use crate::classify::{Vantage, natted, summarize};
 use crate::evidence::{Admission, Evidence, Observation, Seen};
 use crate::packed::{Endpoint, Sorted};
 use crate::scope::Scope;
-use crate::summary::{Filtering, Mapping};
+use crate::summary::{BaseVerdict, Filtering, Mapping, NatSummary};
 
 /// Most arrivals kept. What is beyond is counted in [`PeerEvidence::overflow`].
 ///
@@ -301,7 +301,7 @@ impl Eq for PeerEvidence {}
 pub struct PeerSummary {
     /// How the base was mapped toward the peer, by its own word.
     pub toward_peer: TowardPeer,
-    /// What came in uninvited.
+    /// What came in uninvited through the NAT that the servers' verdict is about, in front of the base that speaks.
     pub filtering: FilteringSeen,
     /// How the NAT maps, if the peer is taken as one more vantage point where the servers leave it open.
     pub mapping: Mapping,
@@ -514,10 +514,14 @@ impl PeerEvidence {
     pub fn summary(&self, servers: &Evidence) -> PeerSummary {
         let answers = self.answers.observed();
         let crowded = self.answers.crowded().observations;
-        let (mapping, rule, word) = mapping_with_peer(servers, answers, crowded);
+        let by_servers = summarize(servers);
+        let (mapping, rule, word) = mapping_with_peer(servers, &by_servers, answers, crowded);
+        let arrivals = self.arrivals.as_slice();
         PeerSummary {
             toward_peer: toward_peer(servers, answers, crowded),
-            filtering: filtering(servers, answers, self.arrivals.as_slice()),
+            filtering: by_servers
+                .speaking_base()
+                .map_or_else(FilteringSeen::default, |speaking| filtering(servers, speaking, answers, arrivals)),
             mapping,
             rule,
             word,
@@ -545,8 +549,8 @@ impl TowardPeer {
     /// One report of the peer against what `servers` saw of the same base, and so what was advertised (RFC 4787 section
     /// 4.1).
     ///
-    /// Unobserved if it did not cross a NAT, or if no server answered that base. Of a wildcard base it is not known which
-    /// way a packet left: there it can be kept, never changed.
+    /// Unobserved if it did not cross a NAT, or if no server answered that base from beyond the same NATs, by the scope of
+    /// what it saw. Of a wildcard base it is not known which way a packet left: there it can be kept, never changed.
     ///
     /// ```
     /// # use nat_summary::{Evidence, Observation, TowardPeer};
@@ -587,7 +591,10 @@ fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
             seen.same_group(report)
         }
     };
-    let mut advertised = servers.observed().iter().filter(same_base).peekable();
+    // what was seen from elsewhere is another NAT's
+    let vantage = |seen: &Seen| Vantage::of(seen.mapped().ip, seen.base().ip, servers);
+    let same_vantage = |seen: &&Seen| vantage(seen) == vantage(report);
+    let mut advertised = servers.observed().iter().filter(same_base).filter(same_vantage).peekable();
     let nothing = advertised.peek().is_none() || report.base().port == 0;
     if nothing {
         TowardPeer::Unobserved
@@ -614,21 +621,25 @@ fn toward_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> TowardPee
     if kept && !crowded { TowardPeer::Kept } else { TowardPeer::Unobserved }
 }
 
-/// Whether a report went through a NAT: the reported address is none of the host's own, and no server says that this
-/// base has no NAT in front of it.
+/// Whether a report went through a NAT: the reported address is none of the host's own, and the servers that answered
+/// this base do not all say that it has no NAT in front of it.
 fn is_natted(servers: &Evidence, report: &Seen) -> bool {
-    let mapped = report.mapped().ip;
-    let open =
-        |seen: &Seen| seen.same_group(report) && natted(seen.mapped().ip, seen.base().ip, servers) == Some(false);
-    natted(mapped, report.base().ip, servers) == Some(true) && !servers.observed().iter().any(open)
+    let (mapped, base) = (report.mapped().ip, report.base().ip);
+    let mut of_base = servers.observed().iter().filter(|seen| seen.same_group(report)).peekable();
+    natted(mapped, base, servers) == Some(true)
+        && (of_base.peek().is_none() || of_base.any(|seen| natted(seen.mapped().ip, base, servers) != Some(false)))
 }
 
 /// The mapping with the peer as one more vantage point (RFC 4787 section 4.1, by the rules for servers). Where the
 /// servers decide, they alone do. Where they do not, the peer's reports count like answers, except that none replaces
 /// a server's, and none counts that came by way of our own external address: how a NAT turns packets around is its own
 /// affair.
-fn mapping_with_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> (Mapping, Rule, Word) {
-    let by_servers = summarize(servers);
+fn mapping_with_peer(
+    servers: &Evidence,
+    by_servers: &NatSummary,
+    answers: &[Seen],
+    crowded: bool,
+) -> (Mapping, Rule, Word) {
     let (mapping, rule) = (by_servers.mapping(), by_servers.speaking_base().map_or(by_servers.rule(), |b| b.rule));
     if mapping != Mapping::Unknown {
         return (mapping, rule, Word::Servers);
@@ -659,24 +670,20 @@ fn mapping_with_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> (Ma
 }
 
 /// Filtering (RFC 4787 section 5), by what came in: from an address never sent to, endpoint-independent; from another
-/// port of one that was, address-dependent at most. It has to have crossed the NAT of a base that servers say has one.
-fn filtering(servers: &Evidence, answers: &[Seen], arrivals: &[Arrived]) -> FilteringSeen {
-    let counts = |arrived: &&Arrived| has_nat(servers, arrived) && crossed(servers, answers, arrived);
+/// port of one that was, address-dependent at most. It has to have crossed the NAT that the servers' verdict is about, in
+/// front of the base that speaks: another base may have another one, as the two families of a host do. The peer's word
+/// that there is one does not do: it would make a proof out of a lie.
+fn filtering(servers: &Evidence, speaking: &BaseVerdict, answers: &[Seen], arrivals: &[Arrived]) -> FilteringSeen {
+    let base = Endpoint::from(speaking.base);
+    let of_base = |arrived: &&Arrived| {
+        arrived.base == base && base.port != 0 && arrived.source.ip.is_v4() == speaking.external.is_ipv4()
+    };
+    let counts = |arrived: &&Arrived| speaking.natted == Some(true) && crossed(servers, answers, arrived);
     let proof = |arrived: &Arrived| match arrived.contact {
         Contact::Nobody => FilteringSeen::Independent,
         Contact::OtherPort => FilteringSeen::AtMostAddressDependent,
     };
-    arrivals.iter().filter(counts).map(proof).max().unwrap_or_default()
-}
-
-/// Whether servers say that a NAT stands in front of the base an arrival came in on. The peer's word does not do: it
-/// would make a proof out of a lie.
-fn has_nat(servers: &Evidence, arrived: &Arrived) -> bool {
-    let of_base = |s: &&Seen| s.base() == arrived.base && s.mapped().ip.is_v4() == arrived.source.ip.is_v4();
-    let mut seen = servers.observed().iter().filter(of_base).peekable();
-    arrived.base.port != 0
-        && seen.peek().is_some()
-        && seen.all(|s| natted(s.mapped().ip, s.base().ip, servers) == Some(true))
+    arrivals.iter().filter(of_base).filter(counts).map(proof).max().unwrap_or_default()
 }
 
 /// Whether a packet from `arrived.source` came through the NAT. Not from the host itself, its subnet, its own external

@@ -2,7 +2,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// How far an address reaches (IANA special-purpose registries, RFC 6890).
+/// How far an address reaches (IANA special-purpose registries, RFC 6890). The order is from the outside in; what is
+/// reserved comes last.
 ///
 /// ```
 /// use nat_summary::Scope;
@@ -17,10 +18,10 @@ pub enum Scope {
     /// Reachable from anywhere. Addresses reserved for documentation (RFC 5737, RFC 3849) count as global, so that
     /// examples and labs behave like the field.
     Global,
-    /// IPv4 private use (RFC 1918).
-    Private,
     /// Shared address space of carrier-grade NAT, 100.64.0.0/10 (RFC 6598).
     CarrierGrade,
+    /// IPv4 private use (RFC 1918).
+    Private,
     /// IPv6 unique local, fc00::/7 (RFC 4193).
     UniqueLocal,
     /// An IPv4 address inside IPv6 made by a translator: 64:ff9b::/96 (RFC 6052), 64:ff9b:1::/48 (RFC 8215).

@@ -9,11 +9,11 @@ use crate::scope::Scope;
 /// Most bases whose own verdict is kept readable. The speaking one is always among them.
 ///
 /// ```
-/// use nat_summary::{Candidate, Evidence, MAX_BASES};
+/// use nat_summary::{Evidence, MAX_BASES};
 ///
 /// let line = |n| format!("candidate:2 1 udp 1 203.0.113.7 {n} typ srflx raddr 192.168.1.5 rport {n} ");
 /// let text: String = (50_001..=50_009).map(line).collect();
-/// let summary = Evidence::from_candidates(Candidate::all_in(&text).flatten()).summary();
+/// let summary = Evidence::from_text(&text).summary();
 /// assert_eq!((summary.counts().bases, summary.bases().count()), (9, MAX_BASES));
 /// ```
 pub const MAX_BASES: usize = 8;
@@ -312,11 +312,11 @@ impl BaseVerdict {
     /// How far the base's own address reaches (RFC 6890); `None` if it is a wildcard.
     ///
     /// ```
-    /// use nat_summary::{Candidate, Evidence, Scope};
+    /// use nat_summary::{Evidence, Scope};
     ///
     /// let text = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 10.7.0.4 rport 50000
     ///     candidate:3 1 udp 1 203.0.113.7 50001 typ srflx raddr 0.0.0.0 rport 50001";
-    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// let summary = Evidence::from_text(text).summary();
     /// let scope = |port| summary.bases().find(|verdict| verdict.base.port() == port)?.base_scope();
     /// assert_eq!((scope(50_000), scope(50_001)), (Some(Scope::Private), None));
     /// ```
@@ -418,12 +418,12 @@ impl NatSummary {
     /// The mapped address most servers saw; tie: the one that the lowest server address saw.
     ///
     /// ```
-    /// use nat_summary::{Candidate, Evidence};
+    /// use nat_summary::Evidence;
     ///
     /// let text = "candidate:2 1 udp 1 203.0.113.8 50000 typ srflx raddr 192.168.1.5 rport 50000
     ///     candidate:3 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000
     ///     candidate:4 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// let summary = Evidence::from_text(text).summary();
     /// assert_eq!(summary.external_ip(), "203.0.113.7".parse().ok());
     /// ```
     #[must_use]
@@ -510,11 +510,11 @@ impl NatSummary {
     /// How the ports of a dependent mapping follow each other (RFC 4787 section 4.2).
     ///
     /// ```
-    /// use nat_summary::{Candidate, Evidence, Mapping, PortAllocation};
+    /// use nat_summary::{Evidence, Mapping, PortAllocation};
     ///
     /// let line = |port| format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000 ");
     /// let text: String = (41_000..41_003).map(line).collect();
-    /// let summary = Evidence::from_candidates(Candidate::all_in(&text).flatten()).summary();
+    /// let summary = Evidence::from_text(&text).summary();
     /// assert_eq!(summary.mapping(), Mapping::Dependent);
     /// assert_eq!(summary.port_allocation(), PortAllocation::Unknown, "a list has no order of sending");
     /// ```
@@ -526,11 +526,11 @@ impl NatSummary {
     /// Whether the local address keeps one external address (RFC 4787 section 4.1).
     ///
     /// ```
-    /// use nat_summary::{Candidate, Evidence, Pooling};
+    /// use nat_summary::{Evidence, Pooling};
     ///
     /// let text = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000
     ///     candidate:3 1 udp 1 203.0.113.8 50001 typ srflx raddr 192.168.1.5 rport 50001";
-    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// let summary = Evidence::from_text(text).summary();
     /// assert_eq!(summary.pooling(), Pooling::Arbitrary);
     /// ```
     #[must_use]
@@ -606,11 +606,11 @@ impl NatSummary {
     /// The type dashboards group by (RFC 3489 section 5).
     ///
     /// ```
-    /// use nat_summary::{Candidate, Evidence, NatType};
+    /// use nat_summary::{Evidence, NatType};
     ///
     /// let text = "candidate:2 1 udp 1 203.0.113.7 41000 typ srflx raddr 192.168.1.5 rport 50000
     ///     candidate:3 1 udp 1 203.0.113.7 41001 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// let summary = Evidence::from_text(text).summary();
     /// assert_eq!(summary.nat_type(), NatType::Symmetric);
     /// ```
     #[must_use]
@@ -652,12 +652,12 @@ impl NatSummary {
     /// lowest address and port.
     ///
     /// ```
-    /// use nat_summary::{Candidate, Evidence};
+    /// use nat_summary::Evidence;
     ///
     /// let text = "candidate:2 1 udp 1 203.0.113.7 6000 typ srflx raddr 192.168.1.5 rport 6000
     ///     candidate:3 1 udp 1 198.51.100.9 6001 typ srflx raddr 192.168.1.5 rport 6001
     ///     candidate:4 1 udp 1 198.51.100.9 6001 typ srflx raddr 192.168.1.5 rport 6001";
-    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// let summary = Evidence::from_text(text).summary();
     /// assert_eq!(summary.speaking_base().map(|verdict| verdict.base.port()), Some(6001), "two servers saw it");
     /// ```
     #[must_use]
@@ -668,11 +668,11 @@ impl NatSummary {
     /// The verdict on every base, the speaking one first, the others by address and port; at most [`MAX_BASES`].
     ///
     /// ```
-    /// use nat_summary::{Candidate, Evidence};
+    /// use nat_summary::Evidence;
     ///
     /// let text = "candidate:2 1 udp 1 203.0.113.7 6000 typ srflx raddr 192.168.1.5 rport 6000
     ///     candidate:3 1 udp 1 198.51.100.9 6001 typ srflx raddr 10.7.0.4 rport 6001";
-    /// let summary = Evidence::from_candidates(Candidate::all_in(text).flatten()).summary();
+    /// let summary = Evidence::from_text(text).summary();
     /// let ports: Vec<u16> = summary.bases().map(|verdict| verdict.base.port()).collect();
     /// assert_eq!(ports, [6001, 6000]);
     /// ```

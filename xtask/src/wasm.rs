@@ -2,10 +2,16 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
-use crate::{Failure, Options, root, workspace};
+use serde::Serialize;
+
+use crate::verdict::Verdict;
+use crate::{Failure, Options, root, table, workspace};
 
 const TARGET: &str = "wasm32-unknown-unknown";
+/// The standard library's source in Debian, to build it from.
+const DISTRIBUTION: &str = "/usr/lib/rustlib/src/rust/library";
 
 /// Each crate's module, what runs it, and whether an older Rust than the crate promises may build it.
 const MODULES: [(&str, &str, &[&str], bool); 2] = [
@@ -13,40 +19,84 @@ const MODULES: [(&str, &str, &[&str], bool); 2] = [
     ("otel-nat", "otel_nat_wasm.wasm", &["imports.mjs"], true),
 ];
 
-/// Builds with the target's own standard library if rustup has it, else with the one of the distribution's `rustc-web`.
-pub(crate) fn run(_: &Options) -> Result<bool, Failure> {
-    build_and_run(&root())?;
-    Ok(true)
+/// One crate's module.
+#[derive(Debug, Serialize)]
+struct Row {
+    package: &'static str,
+    verdict: Verdict,
+    /// Of one that runs.
+    kb: Option<u64>,
+    seconds: f64,
+    /// What failed.
+    detail: String,
 }
 
-fn build_and_run(root: &Path) -> Result<(), String> {
-    let distribution = Path::new("/usr/lib/rustlib/src/rust/library").is_dir() && !has_target();
-    for (name, module, script, may_be_older) in MODULES {
-        println!("{name}:");
-        let folder = root.join(name).join("wasm");
-        let target_dir = folder.join("target");
-        let mut build = if distribution { Command::new("/usr/bin/cargo") } else { workspace::cargo() };
-        build.current_dir(&folder).env("CARGO_TARGET_DIR", &target_dir).args([
-            "build",
-            "--release",
-            "--target",
-            TARGET,
-        ]);
-        if distribution {
-            build.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Clinker=wasm-ld");
-            build.env_remove("RUSTUP_TOOLCHAIN").arg("-Zbuild-std=std,panic_abort");
-            if may_be_older {
-                // the promise is for what this target leaves out
-                build.arg("--ignore-rust-version");
-            }
-        }
-        succeed(build, "the build for WebAssembly")?;
-        let mut node = Command::new("node");
-        let (script, more) = script.split_first().ok_or("no script")?;
-        node.current_dir(&folder).arg(script).arg(target_dir.join(TARGET).join("release").join(module)).args(more);
-        succeed(node, "the run under Node")?;
+/// Why it cannot run here, if it cannot.
+pub(crate) fn missing() -> Option<String> {
+    if !workspace::runs("node", &["--version"]) {
+        Some("there is no Node to run WebAssembly with".into())
+    } else if !has_target() && !Path::new(DISTRIBUTION).is_dir() {
+        Some(format!(
+            "the toolchain has no {TARGET}: `rustup target add {TARGET}` brings it, and in Debian the packages `rustc-web`, \
+             `cargo-web`, `rust-web-src` and `lld` do"
+        ))
+    } else {
+        None
     }
-    Ok(())
+}
+
+/// Builds with the target's own standard library if rustup has it, else with the one of the distribution's `rustc-web`.
+pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    if let Some(why) = missing() {
+        return Err(why.into());
+    }
+    let root = root();
+    let rows: Vec<Row> = MODULES.iter().map(|module| row(&root, *module)).collect();
+    let passed = rows.iter().all(|row| row.verdict == Verdict::Passed);
+    if options.is("json") {
+        println!("{:#}", serde_json::json!({ "passed": passed, "modules": rows }));
+    } else {
+        println!("{}", render(&rows));
+    }
+    Ok(passed)
+}
+
+fn row(root: &Path, (name, module, script, may_be_older): (&'static str, &str, &[&str], bool)) -> Row {
+    eprintln!("{name}:");
+    let started = Instant::now();
+    let folder = root.join(name).join("wasm");
+    let module = folder.join("target").join(TARGET).join("release").join(module);
+    let outcome = build(&folder, may_be_older).and_then(|()| under_node(&folder, &module, script));
+    Row {
+        package: name,
+        verdict: Verdict::of(outcome.is_ok()),
+        kb: outcome.is_ok().then(|| module.metadata().ok().map(|file| file.len() / 1024)).flatten(),
+        seconds: started.elapsed().as_secs_f64(),
+        detail: outcome.err().unwrap_or_default(),
+    }
+}
+
+fn build(folder: &Path, may_be_older: bool) -> Result<(), String> {
+    let distribution = !has_target();
+    let mut build = if distribution { Command::new("/usr/bin/cargo") } else { workspace::cargo() };
+    build.current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
+    build.args(["build", "--release", "--target", TARGET]);
+    if distribution {
+        build.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Clinker=wasm-ld");
+        build.env_remove("RUSTUP_TOOLCHAIN").arg("-Zbuild-std=std,panic_abort");
+        if may_be_older {
+            // the promise is for what this target leaves out
+            build.arg("--ignore-rust-version");
+        }
+    }
+    succeed(build, "the build for WebAssembly")
+}
+
+fn under_node(folder: &Path, module: &Path, script: &[&str]) -> Result<(), String> {
+    let (script, more) = script.split_first().ok_or("no script")?;
+    let mut node = Command::new("node");
+    node.current_dir(folder).arg(script).arg(module).args(more);
+    succeed(node, "the run under Node")
 }
 
 fn has_target() -> bool {
@@ -54,10 +104,24 @@ fn has_target() -> bool {
     output.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
+/// What it says goes beside the result.
 fn succeed(mut command: Command, what: &str) -> Result<(), String> {
-    match command.status() {
+    match command.stdout(std::io::stderr()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{what} failed: {status}")),
         Err(error) => Err(format!("{what} could not start: {error}")),
     }
+}
+
+fn render(rows: &[Row]) -> String {
+    let cells = |row: &Row| {
+        vec![
+            row.package.to_owned(),
+            row.kb.map_or_else(|| "-".to_owned(), |kb| kb.to_string()),
+            format!("{:.1}", row.seconds),
+            row.verdict.word().to_owned(),
+            row.detail.clone(),
+        ]
+    };
+    table::render(&["module of", "KB", "s", "", ""], &rows.iter().map(cells).collect::<Vec<_>>())
 }

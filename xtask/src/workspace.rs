@@ -99,6 +99,36 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
+/// `cargo` of another toolchain: the one that runs xtask must not decide for it.
+pub(crate) fn cargo_of(toolchain: &str) -> Command {
+    let mut cargo = cargo();
+    cargo.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").arg(format!("+{toolchain}"));
+    cargo
+}
+
+/// The installed toolchains; none where there is no rustup.
+pub(crate) fn toolchains() -> Vec<String> {
+    let list = Command::new("rustup").args(["toolchain", "list", "--quiet"]).output();
+    let list = list.map(|list| String::from_utf8_lossy(&list.stdout).into_owned()).unwrap_or_default();
+    list.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// An installed one of this release.
+pub(crate) fn toolchain(release: &str) -> Option<String> {
+    toolchains().into_iter().find(|toolchain| is_release(toolchain, release))
+}
+
+/// Whether `toolchain` is some patch of the release: `1.89.0-x86_64-…` of `1.89`.
+fn is_release(toolchain: &str, release: &str) -> bool {
+    let version = toolchain.split('-').next().unwrap_or_default();
+    version == release || version.strip_prefix(release).is_some_and(|patch| patch.starts_with('.'))
+}
+
+/// Whether a program is there and succeeds.
+pub(crate) fn runs(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
 /// Every crate of the workspace at `root`, in the order of their names.
 pub(crate) fn crates(root: &Path) -> Result<Vec<Crate>, Failure> {
     metadata(root, &["--no-deps"])
@@ -126,4 +156,19 @@ fn metadata(root: &Path, more: &[&str]) -> Result<Vec<Crate>, Failure> {
     let mut crates = serde_json::from_slice::<Answer>(&output.stdout)?.packages;
     crates.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(crates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_toolchain_is_of_a_release_whatever_its_patch() {
+        assert!(is_release("1.89.0-x86_64-unknown-linux-gnu", "1.89"));
+        assert!(is_release("1.85-aarch64-apple-darwin", "1.85"));
+        assert!(is_release("1.85-debian", "1.85"));
+        assert!(!is_release("1.8.0-x86_64-unknown-linux-gnu", "1.89"));
+        assert!(!is_release("1.890.0-x86_64-unknown-linux-gnu", "1.89"));
+        assert!(!is_release("stable-x86_64-unknown-linux-gnu", "1.89"));
+    }
 }

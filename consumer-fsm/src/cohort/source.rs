@@ -69,20 +69,21 @@ impl StunSource {
         Self::Async(Arc::new(move || Box::pin(load())))
     }
 
-    /// What it brings now.
+    /// What it brings now: at least one server.
     ///
     /// # Errors
     /// [`SourceError`].
     pub async fn load(&self) -> Result<Vec<StunServer>, SourceError> {
-        match self {
-            Self::List(servers) => Ok(servers.clone()),
+        let servers = match self {
+            Self::List(servers) => servers.clone(),
             Self::File(path) => {
                 let path = path.clone();
                 let reading = tokio::task::spawn_blocking(move || read(&path));
-                bounded(async { reading.await.map_err(|_| SourceError::Unreadable)? }).await
+                bounded(async { reading.await.map_err(|_| SourceError::Unreadable)? }).await?
             }
-            Self::Async(load) => bounded(load()).await,
-        }
+            Self::Async(load) => bounded(load()).await?,
+        };
+        if servers.is_empty() { Err(SourceError::Empty) } else { Ok(servers) }
     }
 }
 

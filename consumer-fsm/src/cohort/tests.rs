@@ -89,6 +89,23 @@ async fn a_source_that_fails_later_is_replaced_by_what_it_brought_before() {
     assert_eq!(never.cohort(&mut rng).await, Err(SourceError::Unreadable));
 }
 
+#[tokio::test]
+async fn a_source_that_brings_none_later_has_failed_and_wipes_nothing() {
+    let calls = AtomicUsize::new(0);
+    let cache = StunCache::from_source(StunSource::from_fn(move || {
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        async move { Ok(if call == 0 { vec![server(1)] } else { Vec::new() }) }
+    }));
+    let mut rng = rng();
+    for _ in 0..3 {
+        let cohort = cache.cohort(&mut rng).await;
+        assert_eq!(cohort.as_ref().map(|cohort| &cohort.servers[..]), Ok(&[server(1)][..]));
+        cache.drop_cohort(&cohort.unwrap());
+    }
+    let none = StunSource::from_fn(async || Ok(Vec::new()));
+    assert_eq!(none.load().await, Err(SourceError::Empty));
+}
+
 #[test]
 fn silent_servers_come_last_until_they_answer() {
     let (mut rotation, mut rng) = (Rotation::new(5), rng());

@@ -49,6 +49,22 @@ pub struct AttemptReport {
 }
 
 impl AttemptReport {
+    fn nothing_yet() -> Self {
+        Self {
+            ending: None,
+            summary: Evidence::new().summary(),
+            peer: None,
+            last_event: None,
+            transitions: Vec::new(),
+            gathering: None,
+            selected_pair: None,
+            connected_after: None,
+            elapsed: Duration::ZERO,
+            moved: (0, 0),
+            dropped: (0, 0),
+        }
+    }
+
     /// The addresses of the sockets that were asked from.
     pub(super) fn sockets(&self) -> Vec<IpAddr> {
         let candidates = self.gathering.iter().flat_map(|gathering| &gathering.candidates);
@@ -58,6 +74,7 @@ impl AttemptReport {
 
 /// What one attempt has gathered on its way.
 pub(super) struct Attempt<T: Transport> {
+    telemetry: Telemetry,
     pub(super) started: Instant,
     pub(super) span: Option<otel_nat::Attempt>,
     /// In front of the session: what is announced as up is down before it is closed.
@@ -84,6 +101,7 @@ pub(super) struct Attempt<T: Transport> {
 impl<T: Transport> Attempt<T> {
     pub(super) fn new(telemetry: &Telemetry, id: Uuid) -> Self {
         Self {
+            telemetry: telemetry.clone(),
             started: Instant::now(),
             span: Some(telemetry.attempt()),
             announced: None,
@@ -98,19 +116,7 @@ impl<T: Transport> Attempt<T> {
             their_summary: None,
             paired: false,
             path: None,
-            report: AttemptReport {
-                ending: None,
-                summary: Evidence::new().summary(),
-                peer: None,
-                last_event: None,
-                transitions: Vec::new(),
-                gathering: None,
-                selected_pair: None,
-                connected_after: None,
-                elapsed: Duration::ZERO,
-                moved: (0, 0),
-                dropped: (0, 0),
-            },
+            report: AttemptReport::nothing_yet(),
         }
     }
 
@@ -167,8 +173,25 @@ impl<T: Transport> Attempt<T> {
         }
     }
 
+    /// A path has ended, and how its mapping held is measured: the span went out when it came up.
+    pub(super) fn endured(&self) {
+        if let Some(endurance) = self.report.peer.as_ref().and_then(PeerReport::endurance) {
+            self.telemetry.endured(&self.report.summary, endurance);
+        }
+    }
+
     pub(super) fn finish(mut self) -> AttemptReport {
         self.report.elapsed = self.started.elapsed();
-        self.report
+        core::mem::replace(&mut self.report, AttemptReport::nothing_yet())
+    }
+}
+
+impl<T: Transport> Drop for Attempt<T> {
+    fn drop(&mut self) {
+        // given up with a path, which ends here
+        if self.announced.take().is_some() {
+            self.judge(None);
+            self.endured();
+        }
     }
 }

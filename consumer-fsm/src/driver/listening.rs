@@ -13,16 +13,30 @@ const MAX_GENESIS: usize = 256;
 /// Most bytes of them kept meanwhile: only their reply-to ids are needed.
 const MAX_ID: usize = 256;
 
-/// Listens until `patience` after the first genesis message; the reply-to id of one of them, `None` if there was none.
+/// What came of listening.
+pub(super) enum Heard {
+    /// The reply-to id of the producer that was chosen.
+    One(String),
+    /// No producer announced itself.
+    Nobody,
+    /// Nor did one, and the service sent what is no genesis message.
+    OnlyRubbish,
+}
+
+/// Listens until `patience` after the first genesis message, and chooses one of them.
 pub(super) async fn choose<S: Signalling>(
     signalling: &S,
     patience: Duration,
     rng: &mut impl Rng,
-) -> Result<Option<String>, SignalError> {
+) -> Result<Heard, SignalError> {
     let mut listener = signalling.listen().await?;
     let mut heard: Vec<String> = Vec::new();
-    let mut until = None;
-    while heard.len() < MAX_GENESIS {
+    let mut is_rubbish = false;
+    let mut until: Option<Instant> = None;
+    // compared each time: a listener that always has something at hand is never timed out
+    while heard.len() < MAX_GENESIS && until.is_none_or(|until| Instant::now() < until) {
+        // nor could it be cancelled
+        tokio::task::consume_budget().await;
         let next = match until {
             None => listener.next().await,
             Some(until) => match tokio::time::timeout_at(until, listener.next()).await {
@@ -37,12 +51,16 @@ pub(super) async fn choose<S: Signalling>(
                 heard.push(reply_to);
             }
             // a broken line is none
-            Some(_) => {}
+            Some(_) => is_rubbish = true,
         }
     }
     // a stream that ends at once must not turn lost races into a busy loop
     if let Some(until) = until {
         tokio::time::sleep_until(until).await;
     }
-    Ok(heard.choose(rng).cloned())
+    Ok(match heard.choose(rng) {
+        Some(reply_to) => Heard::One(reply_to.clone()),
+        None if is_rubbish => Heard::OnlyRubbish,
+        None => Heard::Nobody,
+    })
 }

@@ -1,6 +1,6 @@
 //! State 2: the offer is out, and the cohort is asked meanwhile: gathering costs no time of its own.
 
-use nat_summary::{Candidate, Evidence, NatType, Outcome};
+use nat_summary::{Evidence, NatType, Outcome};
 use tokio::time::Instant;
 
 use super::attempt::Attempt;
@@ -25,12 +25,15 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         let exchange = signalling.exchange(&partner, Kind::Offer, &offer);
         let gather = session.gather(&attempt.cohort.servers);
         tokio::pin!(exchange, gather);
-        let (mut is_asking, mut reply) = (false, None);
+        let (mut is_asking, mut is_last, mut reply) = (false, false, None);
         let reply = loop {
             if !is_asking {
                 // what is advertised next has to be what the NAT still knows; asked again while the answer is awaited, it
                 // costs no time
-                if expires(attempt.mapped_at).is_none_or(|expires| Instant::now() >= expires) {
+                let is_old = expires(attempt.mapped_at).is_none_or(|expires| Instant::now() >= expires);
+                if is_old && !is_last {
+                    // with the reply at hand, once: where asking takes as long as a mapping lasts, none is fresher
+                    is_last = reply.is_some();
                     if let Some(span) = &mut attempt.span {
                         span.asked();
                     }
@@ -97,5 +100,5 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
 fn read_answer(envelope: &Envelope) -> Option<(SessionDescription, Box<Evidence>)> {
     let answer = read::<Description>(&envelope.payload).ok().filter(|_| envelope.kind == Kind::Answer)?;
     let remote = SessionDescription::parse(&answer.sdp).ok().filter(|_| answer.kind == "answer")?;
-    Some((remote, Box::new(Evidence::from_candidates(Candidate::all_in(&answer.sdp).flatten()))))
+    Some((remote, Box::new(Evidence::from_text(&answer.sdp))))
 }

@@ -161,7 +161,7 @@ async fn with_echo(
     let stun = responders(2, Manner::Honest).await;
     let ((to_path, outbound), (inbound, from_path)) = (mpsc::channel(8), mpsc::channel(8));
     let mut consumer = Consumer::new(signalling, transport_with(silence), stage.telemetry.clone(), cache(&stun))
-        .with_timing(timing())
+        .with_timing(stage.timing)
         .with_datagrams(Datagrams { outbound, inbound });
     let mut path = consumer.path();
     let used = CancellationToken::new();

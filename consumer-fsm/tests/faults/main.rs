@@ -115,6 +115,10 @@ faults! {
         stream_that_breaks: "A stream that breaks within its first line" => (Listening NothingHeard), Span::None;
         broken_line_first: "Broken lines around a good one" => (Listening Chosen), Span::Failure("timeout");
         flood_of_genesis: "Genesis messages without end" => (Listening Chosen), Span::Failure("timeout");
+        flood_of_broken_lines: "A good line, then broken ones without end" => (Listening Chosen), Span::Failure("timeout");
+        nothing_but_broken_lines: "Broken lines without end" => (Listening NothingHeard), Span::None;
+        head_with_the_first_genesis: "Not even a header, until the first producer comes" => (Listening Chosen), Span::Failure("timeout");
+        head_with_its_end: "Not even a header, until the listener's time is over" => (Listening NothingHeard), Span::None;
         lost_race: "404 to an offer: the race is lost" => (Offering LostRace), Span::Failure("cancelled");
         empty_reply: "200 and nothing to an offer" => (Offering PeerDied), Span::Failure("cancelled");
         version_that_changes: "418 to an offer" => (Offering Refused), Span::Failure("cancelled");

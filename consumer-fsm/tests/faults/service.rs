@@ -1,10 +1,13 @@
 //! A signalling service that misbehaves on the wire, in each of the three exchanges.
 
+use std::time::Duration;
+
+use consumer_fsm::Event;
 use consumer_fsm::signalling::SignalError;
 use consumer_fsm::signalling::http::HttpSignalling;
 use ice_gather::responder::Manner;
 
-use crate::stage::{Stage, Until, ghost, responders, timing};
+use crate::stage::{Stage, Until, ghost, responders, service_timing, timing};
 use crate::wire::{Reply, Script, answer, genesis, ok, response, serve, status};
 
 /// Long enough for a time-out of the client.
@@ -126,6 +129,38 @@ pub(crate) async fn broken_line_first(stage: &Stage) {
 pub(crate) async fn flood_of_genesis(stage: &Stage) {
     let listen = until_closed((genesis() + "\n").repeat(500).as_bytes());
     meet(stage, Script { listen, ..Script::default() }, Until::End).await;
+}
+
+pub(crate) async fn flood_of_broken_lines(stage: &Stage) {
+    let first = format!("HTTP/1.1 200 OK\r\n\r\n{}\n", genesis());
+    let listen = Reply::Endless(first.into_bytes(), b"x\n".repeat(32 * 1024));
+    meet(stage, Script { listen, ..Script::default() }, Until::End).await;
+}
+
+pub(crate) async fn nothing_but_broken_lines(stage: &Stage) {
+    listening(stage, until_closed(&b"x\n".repeat(32 * 1024))).await;
+}
+
+pub(crate) async fn head_with_the_first_genesis(stage: &Stage) {
+    late(stage, &(genesis() + "\n"), Until::End).await;
+}
+
+pub(crate) async fn head_with_its_end(stage: &Stage) {
+    late(stage, "", WHILE).await;
+}
+
+/// Says nothing to a listener for longer than a connection may take, and for less than a listener waits.
+async fn late(stage: &Stage, body: &str, until: Until) {
+    let Reply::Bytes(bytes) = ok(body) else { unreachable!() };
+    let listen = Reply::Late(Duration::from_millis(250), bytes);
+    let stun = responders(2, Manner::Honest).await;
+    let (client, service) = serve(Script { listen, ..Script::default() }).await;
+    let mut timing = service_timing();
+    timing.listen = Duration::from_millis(400);
+    let client = client.with_timing(timing).with_slack(Duration::from_millis(100));
+    let report = stage.attempt(&mut stage.consumer(client, &stun), until).await;
+    assert!(report.transitions.iter().all(|(_, event, _)| *event != Event::ExchangeFailed), "it is well");
+    drop(service);
 }
 
 pub(crate) async fn lost_race(stage: &Stage) {

@@ -2,7 +2,7 @@
 
 use consumer_fsm::Event;
 
-use crate::stage::{Leaves, Peer, Stage, Until, memory, responders, timing};
+use crate::stage::{Leaves, Peer, Stage, Until, memory, responders};
 
 pub(crate) async fn nobody_there(stage: &Stage) {
     let stun = responders(1, ice_gather::responder::Manner::Honest).await;
@@ -14,10 +14,10 @@ pub(crate) async fn after_genesis(stage: &Stage) {
     let signalling = memory();
     let _peer = Peer::that_leaves(Leaves::AfterGenesis).start(signalling.clone());
     // longer than anybody announces itself, so that whoever is chosen first is gone
-    let mut times = timing();
+    let mut times = stage.timing;
     times.patience = std::time::Duration::from_millis(60);
     let mut consumer = stage.consumer(signalling, &stun).with_timing(times);
-    stage.attempt(&mut consumer, Until::Milliseconds(400)).await;
+    stage.attempt(&mut consumer, Until::Happened(Event::LostRace)).await;
 }
 
 pub(crate) async fn after_the_offer(stage: &Stage) {

@@ -1,12 +1,17 @@
 //! Walks one fault again and again in a process of its own, and looks at what it leaves behind.
 
+use std::collections::HashMap;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::FAULTS;
 use crate::alive::{Alive, heap};
 use crate::fault::{Fault, LeadsTo, Span};
+use crate::planted::PLANTED;
 use crate::stage::Stage;
 
 /// Names the fault to the process that walks it.
@@ -18,17 +23,57 @@ const MOST_ROUNDS: usize = 12;
 /// Most heap bytes alive during a round, beyond those before: a fault must not grow memory while it lasts either.
 const MOST_BYTES: i64 = 4 << 20;
 
+/// Faults walked at once where all of them are: they wait nearly all the time, and there are fewer cores, and so tests at
+/// once, than that.
+const AT_ONCE: usize = 12;
+
+/// What the process that walked it said if it failed; why there could be none.
+type Walked = Result<Result<(), String>, String>;
+
 /// Walks the fault in a process of its own, so that none hides what another left, and none stops another.
 pub(crate) fn apart(name: &str) {
-    match walked(name) {
+    match outcome(name) {
         Ok(Ok(())) => {}
         Ok(Err(told)) => panic!("{name}:\n{told}"),
         Err(reason) => eprintln!("skipped: {name}: {reason}"),
     }
 }
 
-/// What the process that walked it said if it failed; why there could be none.
-fn walked(name: &str) -> Result<Result<(), String>, String> {
+/// Walks it now, or waits for the walk that has begun already where every test of this program runs.
+fn outcome(name: &str) -> Walked {
+    static AHEAD: LazyLock<HashMap<&str, Mutex<Receiver<Walked>>>> = LazyLock::new(walk_all);
+    let runs_all = std::env::args().skip(1).all(|argument| matches!(&*argument, "--quiet" | "-q" | "--nocapture"));
+    if runs_all {
+        let ahead = AHEAD[name].lock().unwrap_or_else(|broken| broken.into_inner());
+        ahead.recv().expect("walked, and asked for once")
+    } else {
+        walked(name)
+    }
+}
+
+/// Begins to walk all of them, the last first: the longest stand there.
+fn walk_all() -> HashMap<&'static str, Mutex<Receiver<Walked>>> {
+    let (mut left, mut ahead) = (Vec::new(), HashMap::new());
+    for fault in PLANTED.iter().chain(FAULTS) {
+        let (done, walked) = channel();
+        left.push((fault.name, done));
+        ahead.insert(fault.name, Mutex::new(walked));
+    }
+    let left = Arc::new(Mutex::new(left));
+    for _ in 0..AT_ONCE {
+        let left = Arc::clone(&left);
+        let next = move || left.lock().ok()?.pop();
+        std::thread::spawn(move || {
+            while let Some((name, done)) = next() {
+                // nobody asks any more once a test has failed
+                let _ = done.send(walked(name));
+            }
+        });
+    }
+    ahead
+}
+
+fn walked(name: &str) -> Walked {
     let output = command(name)?.output().expect("this program runs");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     Ok(if output.status.success() { Ok(()) } else { Err(told) })
@@ -88,7 +133,7 @@ fn grows(seen: &[i64]) -> bool {
 }
 
 async fn once(fault: &Fault) {
-    let stage = Stage::new();
+    let stage = Stage::new(fault.span);
     let before = heap();
     let watch = async {
         let mut most = 0;
@@ -133,7 +178,7 @@ fn what_is_left_behind_is_seen() {
         ("planted::span", "assertion"),
         ("planted::transition", "never happened"),
     ] {
-        let told = walked(name).unwrap().expect_err(name);
+        let told = outcome(name).unwrap().expect_err(name);
         assert!(told.contains(seen), "{name}:\n{told}");
     }
 }

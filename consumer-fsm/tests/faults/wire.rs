@@ -21,6 +21,8 @@ pub(crate) enum Reply {
     Drip(Vec<u8>),
     /// The first, then the second again and again for as long as anybody reads.
     Endless(Vec<u8>, Vec<u8>),
+    /// Silence for so long, then these bytes, and the end.
+    Late(Duration, Vec<u8>),
     /// These bytes, then silence.
     Hang(Vec<u8>),
     /// A connection that is reset before a word is said.
@@ -127,6 +129,10 @@ async fn respond(mut stream: TcpStream, script: &Script) -> std::io::Result<()> 
     };
     match reply {
         Reply::Bytes(bytes) => stream.write_all(bytes).await?,
+        Reply::Late(after, bytes) => {
+            tokio::time::sleep(*after).await;
+            stream.write_all(bytes).await?;
+        }
         Reply::Drip(bytes) => {
             for byte in bytes {
                 stream.write_all(&[*byte]).await?;

@@ -1,10 +1,13 @@
 //! Attempts as they go in the field: success, a blocked network, a lost race, a drop.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
-use consumer_fsm::signalling::{MemorySignalling, Switchboard};
+use consumer_fsm::signalling::{
+    Envelope, Kind, MemoryListener, MemorySignalling, SignalError, Signalling, Switchboard,
+};
 use consumer_fsm::{Consumer, Datagrams, Ending, Event, State, StunCache, What};
 use ice_gather::responder::{Manner, Responder};
 use nat_summary::NatType;
@@ -57,6 +60,24 @@ async fn how_the_mapping_held_is_measured_once_the_path_has_ended_and_only_then(
     let (report, ()) = tokio::join!(consumer.attempt(&cancel), user);
     assert_eq!(report.ending, Some(Ending::Success));
     assert!(held());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_the_mapping_held_is_measured_of_a_path_that_is_dropped_too() {
+    let stun = responders(2, Manner::Honest).await;
+    let (spans, telemetry) = Spans::new();
+    let (measured, telemetry) = Measured::by(telemetry);
+    let held = || measured.has(otel_nat::keys::PATH_REBINDINGS);
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producer = producer(signalling.clone());
+    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing());
+    let (mut path, cancel) = (consumer.path(), CancellationToken::new());
+    tokio::select! {
+        _ = consumer.attempt(&cancel) => unreachable!("it has a path"),
+        is_up = async { tokio::time::timeout(PATIENCE, path.wait_for(|up| *up)).await.is_ok() } => assert!(is_up),
+    }
+    assert!(held());
+    assert_eq!(spans.told(), [("nat_success".to_owned(), None)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,4 +229,79 @@ async fn a_server_that_is_known_by_name_is_remembered_by_it() {
         known.drop_cohort(&used);
         assert_eq!(known.cohort(&mut rng).await.unwrap().servers, [name(&honest), name(&silent)]);
     }
+}
+
+/// A service that fails the first candidates it gets.
+#[derive(Debug, Default)]
+struct FailsOnce {
+    service: MemorySignalling,
+    has_failed: AtomicBool,
+}
+
+impl Signalling for FailsOnce {
+    type Listener = MemoryListener;
+
+    async fn listen(&self) -> Result<MemoryListener, SignalError> {
+        self.service.listen().await
+    }
+
+    async fn exchange(&self, to: &str, kind: Kind, payload: &str) -> Result<Option<Envelope>, SignalError> {
+        if kind == Kind::Ice && !self.has_failed.swap(true, Ordering::Relaxed) {
+            return Err(SignalError::Rejected);
+        }
+        self.service.exchange(to, kind, payload).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_back_off_is_no_part_of_the_attempt_after_it_and_is_kept_if_that_is_given_up() {
+    const BACK_OFF: Duration = Duration::from_millis(2_000);
+    let stun = responders(2, Manner::Honest).await;
+    let signalling = FailsOnce::default();
+    // one waits long for the candidates that never came
+    let _producers = [producer(signalling.service.clone()), producer(signalling.service.clone())];
+    let (spans, telemetry) = Spans::new();
+    let mut timing = timing();
+    timing.error_backoff = BACK_OFF;
+    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
+    let (mut path, cancel) = (consumer.path(), CancellationToken::new());
+    let first = consumer.attempt(&cancel).await;
+    assert_eq!(first.ending, Some(Ending::Failure(Reason::Signalling)));
+    let failed = Instant::now();
+    let mut notices = consumer.notices();
+    assert!(tokio::time::timeout(Duration::from_millis(50), consumer.attempt(&cancel)).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(50), notices.next()).await.is_err(), "nothing has begun");
+    let user = async {
+        let started = async { while notices.next().await.unwrap().what != What::AttemptStarted {} };
+        tokio::time::timeout(PATIENCE, started).await.unwrap();
+        let started = failed.elapsed();
+        let _ = tokio::time::timeout(PATIENCE, path.wait_for(|up| *up)).await;
+        cancel.cancel();
+        started
+    };
+    let (second, started) = tokio::join!(consumer.attempt(&cancel), user);
+    assert_eq!(second.ending, Some(Ending::Success));
+    // it counts from the refusal on, which was a moment before the first attempt had closed what it had
+    assert!(started > BACK_OFF / 2, "{started:?}");
+    assert!(second.connected_after.is_some_and(|after| after < BACK_OFF), "{:?}", second.connected_after);
+    assert!(second.elapsed < BACK_OFF, "{:?}", second.elapsed);
+    let spans = spans.all();
+    let took = spans[1].end_time.duration_since(spans[1].start_time).unwrap();
+    assert!(spans.len() == 2 && took < BACK_OFF, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_back_off_ends_with_the_consumer() {
+    let (_spans, telemetry) = Spans::new();
+    let signalling = MemorySignalling::default();
+    let mut consumer = Consumer::new(signalling, transport(), telemetry, StunCache::new(Vec::new()));
+    let cancel = CancellationToken::new();
+    assert_eq!(consumer.attempt(&cancel).await.last_event, Some(Event::NotPrepared));
+    let user = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        cancel.cancel();
+    };
+    let both = async { tokio::join!(consumer.attempt(&cancel), user).0 };
+    let report = tokio::time::timeout(Duration::from_secs(1), both).await.expect("cancelled");
+    assert_eq!(report.transitions, [(State::Preparing, Event::Cancelled, State::Stopped)]);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use consumer_fsm::signalling::http::HttpSignalling;
 use consumer_fsm::signalling::wire::{Envelope, Kind, write};
 use consumer_fsm::signalling::{Listener, SignalError, Signalling};
-use consumer_fsm::{AttemptReport, Event, Pool, State};
+use consumer_fsm::{AttemptReport, Consumer, Event, Pool, State, What};
 use ice_gather::responder::Manner;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -73,6 +73,48 @@ async fn every_useless_reply_to_an_offer_leads_back_to_listening_and_keeps_the_a
         assert_eq!(spans.told(), failure("cancelled"), "one attempt, however many races it lost");
         assert!(report.gathering.unwrap().packets_sent <= 2, "asked once, however many offers");
     }
+}
+
+/// A service whose stream of genesis messages is none.
+#[derive(Clone)]
+struct Rubbish;
+
+struct Lines(Vec<SignalError>);
+
+impl Listener for Lines {
+    async fn next(&mut self) -> Option<Result<Envelope, SignalError>> {
+        self.0.pop().map(Err)
+    }
+}
+
+impl Signalling for Rubbish {
+    type Listener = Lines;
+
+    async fn listen(&self) -> Result<Lines, SignalError> {
+        Ok(Lines(vec![SignalError::Malformed, SignalError::TooLong]))
+    }
+
+    async fn exchange(&self, _to: &str, _kind: Kind, _payload: &str) -> Reply {
+        unreachable!("there is nobody to send anything to")
+    }
+}
+
+#[tokio::test]
+async fn where_attempts_are_counted_a_stream_of_rubbish_ends_one_and_is_silence_otherwise() {
+    let (_spans, telemetry) = Spans::new();
+    let stun = responders(1, Manner::Honest).await;
+    let report = attempt(Rubbish, cache(&stun), telemetry.clone(), Duration::from_millis(100)).await;
+    assert!(happened(&report, State::Listening, Event::NothingHeard), "{:?}", report.transitions);
+    let mut pool = Pool::new(Rubbish, transport(), telemetry, cache(&stun), 1).with_timing(timing()).with_attempts(2);
+    let mut notices = pool.notices();
+    tokio::time::timeout(Duration::from_secs(10), pool.run(&CancellationToken::new())).await.expect("it ends");
+    let mut events = Vec::new();
+    while let Some(notice) = notices.next().await {
+        if let What::Moved { event, .. } = notice.what {
+            events.push(event);
+        }
+    }
+    assert_eq!(events, [Event::Prepared, Event::GaveUp].repeat(2));
 }
 
 #[tokio::test]
@@ -187,4 +229,146 @@ async fn a_broken_stream_of_genesis_messages_ends_without_a_message() {
     assert_eq!(listener.next().await.unwrap().unwrap().reply_to, "p");
     assert_eq!(listener.next().await, None);
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+/// A service that thinks for so long before it says a word.
+async fn late_service(after: Duration, reply: Vec<u8>) -> (HttpSignalling, Running) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = HttpSignalling::new(&format!("http://{}/v1/signal", listener.local_addr().unwrap())).unwrap();
+    let serve = async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        tokio::time::sleep(after).await;
+        stream.write_all(&reply).await.unwrap();
+        // until the client hangs up
+        while stream.read(&mut [0; 64]).await.is_ok_and(|length| length > 0) {}
+    };
+    (client, Running(tokio::spawn(serve)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_keeps_even_its_head_back_until_a_producer_comes_is_listened_to() {
+    let good = write(&Envelope { reply_to: "p".into(), kind: Kind::Genesis, payload: "{}".into() });
+    for (after, body, heard) in [(6, &*good, Some("p")), (19, &*good, Some("p")), (20, "", None)] {
+        let body = if body.is_empty() { String::new() } else { format!("{body}\n") };
+        let (client, _service) = late_service(Duration::from_secs(after), ok(&body)).await;
+        let mut listener = client.listen().await.expect("a service that is well");
+        assert_eq!(listener.next().await.map(|genesis| genesis.unwrap().reply_to).as_deref(), heard, "{after} s");
+    }
+    let (client, _service) = late_service(Duration::from_secs(60), ok("")).await;
+    let started = tokio::time::Instant::now();
+    assert_eq!(client.listen().await.err(), Some(SignalError::TimedOut));
+    assert!(started.elapsed() <= Duration::from_secs(26), "{:?}", started.elapsed());
+}
+
+/// Runs it within `block_on` of a runtime of its own, on a thread of its own: what never yields would stop any clock of
+/// the runtime's.
+fn blocked_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let (done, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let _ = done.send(runtime.block_on(work));
+    });
+    told.recv_timeout(Duration::from_secs(10)).expect("neither timed out nor cancelled")
+}
+
+/// One attempt that is cancelled after so long. Its report, and when it chose a producer first.
+async fn attempt_of(signalling: impl Signalling, after: Duration) -> (AttemptReport, Option<Duration>) {
+    let stun = responders(1, Manner::Honest).await;
+    let (_spans, telemetry) = Spans::new();
+    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing());
+    let mut notices = consumer.notices();
+    let cancel = CancellationToken::new();
+    let token = cancel.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(after).await;
+        token.cancel();
+    });
+    let started = Instant::now();
+    let chosen = tokio::spawn(async move {
+        while let Some(notice) = notices.next().await {
+            if matches!(notice.what, What::Moved { event: Event::Chosen, .. }) {
+                return Some(started.elapsed());
+            }
+        }
+        None
+    });
+    let report = consumer.attempt(&cancel).await;
+    drop(consumer);
+    (report, chosen.await.unwrap())
+}
+
+/// A service that sends this to a listener, and then broken lines without end, as fast as they are taken; to an offer it
+/// says that the producer is gone.
+async fn flood(first: String) -> (HttpSignalling, Running) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = HttpSignalling::new(&format!("http://{}/v1/signal", listener.local_addr().unwrap())).unwrap();
+    let serve = async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let first = first.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).await.unwrap();
+                if request[..length].starts_with(b"POST") {
+                    let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+                    return;
+                }
+                let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{first}").as_bytes()).await;
+                let lines = b"x\n".repeat(32 * 1024);
+                while stream.write_all(&lines).await.is_ok() {}
+            });
+        }
+    };
+    (client, Running(tokio::spawn(serve)))
+}
+
+/// The same without a wire in between: the next line is always there.
+#[derive(Clone)]
+struct Flood(Option<Envelope>);
+
+impl Listener for Flood {
+    async fn next(&mut self) -> Option<Result<Envelope, SignalError>> {
+        Some(self.0.take().ok_or(SignalError::Malformed))
+    }
+}
+
+impl Signalling for Flood {
+    type Listener = Self;
+
+    async fn listen(&self) -> Result<Self, SignalError> {
+        Ok(self.clone())
+    }
+
+    async fn exchange(&self, _to: &str, _kind: Kind, _payload: &str) -> Reply {
+        Err(SignalError::Gone)
+    }
+}
+
+#[test]
+fn broken_lines_without_end_keep_nobody_from_choosing_nor_from_being_cancelled() {
+    let good = Envelope { reply_to: "p".into(), kind: Kind::Genesis, payload: "{}".into() };
+    let line = write(&good) + "\n";
+    let while_chosen = Duration::from_secs(1);
+    for (report, chosen) in [
+        blocked_on(async move { attempt_of(Flood(Some(good)), while_chosen).await }),
+        blocked_on(async move {
+            let (client, _service) = flood(line).await;
+            attempt_of(client, while_chosen).await
+        }),
+    ] {
+        assert!(chosen.is_some_and(|after| after < while_chosen / 2), "{chosen:?}: {:?}", report.transitions);
+        assert!(report.elapsed < 2 * while_chosen, "{:?}", report.elapsed);
+    }
+    let a_while = Duration::from_millis(300);
+    for (report, chosen) in [
+        blocked_on(async move { attempt_of(Flood(None), a_while).await }),
+        blocked_on(async move {
+            let (client, _service) = flood(String::new()).await;
+            attempt_of(client, a_while).await
+        }),
+    ] {
+        assert_eq!((report.last_event, chosen), (Some(Event::Cancelled), None), "{:?}", report.transitions);
+        assert!(report.elapsed < Duration::from_secs(1), "{:?}", report.elapsed);
+    }
 }

@@ -226,3 +226,24 @@ async fn a_mapping_that_ages_while_the_answer_is_awaited_is_asked_again_at_no_co
     assert!(requests.iter().all(|n| (2..=4).contains(n)), "at 0, 200 and 400 ms: {requests:?}");
     assert!(report.elapsed < Duration::from_millis(1_500), "{:?}", report.elapsed);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mapping_that_is_old_as_soon_as_it_is_known_keeps_nobody_from_a_path() {
+    let stun = responders(2, Manner::Honest).await;
+    let (_spans, telemetry) = Spans::new();
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producer = producer(signalling.clone());
+    let mut timing = timing();
+    timing.mapping_age = Duration::ZERO;
+    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
+    let (mut path, cancel) = (consumer.path(), CancellationToken::new());
+    let user = async {
+        let _ = tokio::time::timeout(LONG, path.wait_for(|up| *up)).await;
+        cancel.cancel();
+    };
+    let (report, ()) = tokio::join!(consumer.attempt(&cancel), user);
+    let opened = report.transitions.iter().any(|(_, event, _)| *event == Event::Opened);
+    assert!(opened, "{:?}", report.transitions);
+    let requests: Vec<u64> = stun.iter().map(Responder::requests).collect();
+    assert!(requests.iter().all(|n| (2..=50).contains(n)), "{requests:?}");
+}

@@ -128,3 +128,28 @@ async fn a_client_that_breaks_off_leaves_nobody_waiting() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(service.switchboard().waiting(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_never_reads_has_its_time_and_no_more() {
+    let switchboard = Switchboard::default();
+    let service = SignallingService::bind("127.0.0.1:0", switchboard.clone()).await.unwrap();
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    // more than the kernel takes for somebody who does not read
+    let mut posts = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let switchboard = switchboard.clone();
+        posts.spawn(async move { switchboard.post(GENESIS, Kind::Genesis, "x".repeat(100_000)).await });
+    }
+    while switchboard.waiting() < 200 {
+        tokio::task::yield_now().await;
+    }
+    let mut deaf = TcpStream::connect(service.address()).await.unwrap();
+    deaf.write_all(b"GET /v1/signal HTTP/1.1\r\nHost: x\r\nX-BF-Version: v2.3.1\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    while posts.join_next().await.is_some() {}
+    assert!(alive() > before, "it is believed in for a while");
+    // 20 s are the service's, 10 s each a header's and a body's
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(alive(), before, "something is kept for it");
+}

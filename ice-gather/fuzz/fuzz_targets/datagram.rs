@@ -36,8 +36,10 @@ fuzz_target!(|input: &[u8]| {
         now += Duration::from_millis(u64::from(*pause));
         while let Some(transmit) = plan.poll_transmit(now) {
             assert!(now < start + GatherConfig::default().deadline, "nothing is sent after the deadline");
-            if who & 0x80 != 0 {
-                plan.handle_send_error(transmit.request);
+            match who >> 6 {
+                2 => plan.handle_send_error(transmit.request),
+                3 => plan.handle_send_lost(transmit.request),
+                _ => {}
             }
         }
         let (datagram, behind) = tail.split_at(usize::from(*length).min(tail.len()));

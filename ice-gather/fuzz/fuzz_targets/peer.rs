@@ -73,6 +73,7 @@ fuzz_target!(|input: &[u8]| {
                 let is_authentic = reader.on_request(base, peer, datagram, what & 0x80 == 0, now);
                 assert!(!is_authentic || signed > 0, "nobody can sign but who has the password");
             }
+            _ if what & 0x80 == 0 => reader.beat(now, Duration::from_secs(1)),
             _ => reader.contact(peer, now),
         }
         let view = reader.view();

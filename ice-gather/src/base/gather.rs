@@ -15,7 +15,7 @@ use crate::config::GatherConfig;
 use crate::local;
 use crate::peer::{bump, canonical};
 use crate::plan::{Plan, Request};
-use crate::unreachable::Watch;
+use crate::unreachable::{Watch, passes};
 use crate::uri::StunServer;
 
 /// Addresses of one name that are asked, of each family.
@@ -32,7 +32,7 @@ pub(super) struct Heard {
     /// Addresses asked, with the name each was found by.
     found_by: Vec<(SocketAddr, StunServer)>,
     pub(super) dropped: Dropped,
-    packets_sent: u32,
+    next_sequence: u32,
 }
 
 impl Base {
@@ -76,7 +76,7 @@ impl Base {
     ) -> Gathering {
         let inner = &*self.inner;
         let started = Instant::now();
-        let sent_before = inner.start_plan(servers, config, started);
+        inner.start_plan(servers, config, started);
         let mut lookups = resolve(servers);
         let (first, second) = (inner.lines.first(), inner.lines.get(1));
         let mut watches: Vec<Watch<'_>> = inner.lines.iter().filter_map(Line::watch).collect();
@@ -112,7 +112,7 @@ impl Base {
         }
         inner.give_up_names();
         inner.news(&mut told).into_iter().for_each(progress);
-        inner.gathering(servers, started.elapsed(), sent_before)
+        inner.gathering(servers, started.elapsed())
     }
 }
 
@@ -144,12 +144,12 @@ async fn receive<'a>(line: Option<&'a Line>, buffer: &mut [u8]) -> (&'a Line, Re
 }
 
 impl Inner {
-    /// Starts a plan and files the one before it; the packets that were sent until now.
-    fn start_plan(&self, servers: &[StunServer], config: &GatherConfig, now: Instant) -> u32 {
+    /// Starts a plan and files the one before it.
+    fn start_plan(&self, servers: &[StunServer], config: &GatherConfig, now: Instant) {
         let mut heard = self.heard();
         heard.retire_plan();
         let sockets = self.lines.iter().map(|line| line.bound).collect();
-        let mut plan = Plan::new(*config, sockets, now).with_first_sequence(heard.packets_sent);
+        let mut plan = Plan::new(*config, sockets, now).with_first_sequence(heard.next_sequence);
         heard.names.clear();
         heard.found_by.clear();
         for server in servers {
@@ -162,7 +162,6 @@ impl Inner {
             }
         }
         heard.plan = Some(plan);
-        heard.packets_sent
     }
 
     fn ask(&self, plan: &mut Plan, server: SocketAddr, now: Instant) {
@@ -222,11 +221,16 @@ impl Inner {
             let Some(line) = self.lines.iter().find(|line| line.bound == transmit.socket) else { return };
             let send = || line.socket.send_to(&transmit.bytes, transmit.server);
             lock(&self.peer).contact(transmit.server, Instant::now());
+            let mut sent = send().await;
             // an error may be about a server asked before
-            if send().await.is_err()
-                && (!self.file_unreachable(watches) || send().await.is_err())
-                && let Some(plan) = &mut self.heard().plan
-            {
+            if sent.is_err() && self.file_unreachable(watches) {
+                sent = send().await;
+            }
+            let Err(error) = sent else { continue };
+            let Some(plan) = &mut self.heard().plan else { continue };
+            if passes(&error) {
+                plan.handle_send_lost(transmit.request);
+            } else {
                 plan.handle_send_error(transmit.request);
             }
         }
@@ -234,9 +238,9 @@ impl Inner {
 
     /// Files what ICMP said of single servers; whether it said anything.
     fn file_unreachable(&self, watches: &[Watch<'_>]) -> bool {
-        let unreachable: Vec<SocketAddr> = watches.iter().flat_map(Watch::take).collect();
+        let unreachable: Vec<_> = watches.iter().flat_map(Watch::take).collect();
         if let Some(plan) = &mut self.heard().plan {
-            unreachable.iter().for_each(|server| plan.handle_unreachable(canonical(*server)));
+            unreachable.iter().for_each(|(server, error)| plan.handle_unreachable(canonical(*server), *error));
         }
         !unreachable.is_empty()
     }
@@ -264,7 +268,7 @@ impl Inner {
         }
     }
 
-    fn gathering(&self, servers: &[StunServer], elapsed: Duration, sent_before: u32) -> Gathering {
+    fn gathering(&self, servers: &[StunServer], elapsed: Duration) -> Gathering {
         let mut heard = self.heard();
         let over_cap = heard.plan.as_ref().map_or(0, Plan::over_cap);
         heard.dropped.servers = heard.dropped.servers.saturating_add(over_cap);
@@ -275,7 +279,7 @@ impl Inner {
         });
 
         let candidates = self.candidates(&heard);
-        let packets_sent = heard.plan.as_ref().map_or(0, Plan::next_sequence) - sent_before;
+        let packets_sent = heard.plan.as_ref().map_or(0, Plan::packets_sent);
         Gathering { candidates, evidence: heard.evidence(), servers: reports, packets_sent, elapsed }
     }
 }
@@ -302,11 +306,11 @@ impl Heard {
         }
     }
 
-    /// What the current plan knows goes into the evidence for good.
+    /// What the current plan knows goes into the evidence, until a later one contradicts it.
     fn retire_plan(&mut self) {
         self.evidence = self.evidence();
         if let Some(plan) = self.plan.take() {
-            self.packets_sent = plan.next_sequence();
+            self.next_sequence = plan.next_sequence();
         }
     }
 

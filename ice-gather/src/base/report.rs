@@ -86,7 +86,7 @@ pub struct ServerReport {
     pub server: StunServer,
     /// The name it was found by, if it was given by name.
     pub name: Option<StunServer>,
-    /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer.
+    /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer, or not long enough.
     pub outcome: Outcome,
     /// The socket the request left from.
     pub base: Option<SocketAddr>,
@@ -140,7 +140,7 @@ pub enum Progress {
 pub struct Gathering {
     /// To be signalled: host candidates, then reflexive ones, each once.
     pub candidates: Vec<GatheredCandidate>,
-    /// Everything observed on this base so far.
+    /// Everything observed on this base so far, as [`Base::evidence`](crate::Base::evidence) has it.
     pub evidence: Box<Evidence>,
     /// One entry per server asked, in the order given.
     pub servers: Vec<ServerReport>,

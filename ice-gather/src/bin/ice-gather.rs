@@ -336,6 +336,7 @@ const fn reason(rule: Rule) -> &'static str {
         Rule::NoReflexiveCandidate => "Decided by: no reflexive candidate",
         Rule::TooFewServers => "Not decided: only one server address answered",
         Rule::Crowded => "Not decided: more servers answered than can be compared",
+        Rule::SeveralWays => "Not decided: servers saw different mappings, perhaps of different ways out of this host",
         Rule::LocalsUnknown => "Not decided: not every local address is known",
         Rule::NothingObserved => "Not decided: there was nothing to observe",
         _ => "Decided by a rule this program does not know",

@@ -241,6 +241,247 @@ fn local_failures_alone_are_no_firewall() {
 }
 
 #[test]
+fn what_was_asked_shortly_before_the_deadline_is_not_timed_out() {
+    let mut world = World::new(&[]);
+    let config = GatherConfig::default();
+    world.plan.name_started();
+    let late = ms(2_950);
+    world.plan.ask(at(FIVE[0]), None, [1; 12], world.start + late);
+    world.plan.name_ended();
+    assert_eq!(world.advance(2_950), 1);
+    assert!(world.done(3_000));
+    assert_eq!(world.plan.requests()[0].outcome, Outcome::Pending, "50 ms are no wait");
+    assert_eq!(world.evidence().summary().nat_type(), NatType::Unknown);
+    world.answer(3_050, FIVE[0], "203.0.113.7:50000").unwrap();
+
+    // as long as it takes over a satellite, where that is waited for, and the RTO where less is
+    for (deadline, rto, fair) in [(3_000, 250, 750), (600, 250, 250), (400, 100, 100)] {
+        for (wait, outcome) in [(fair - 1, Outcome::Pending), (fair, Outcome::TimedOut)] {
+            let start = Instant::now();
+            let config = GatherConfig { deadline: ms(deadline), initial_rto: ms(rto), ..config };
+            let mut plan = plan(config, &FIVE[..1], start);
+            plan.poll_transmit(start + ms(deadline - wait)).unwrap();
+            assert!(plan.is_complete(start + ms(deadline)));
+            assert_eq!(plan.requests()[0].outcome, outcome, "{wait} of {deadline} ms");
+        }
+    }
+}
+
+#[test]
+fn what_was_never_sent_is_not_timed_out() {
+    let start = Instant::now();
+    let config = GatherConfig { pacing: ms(1_400), ..GatherConfig::default() };
+    let mut plan = plan(config, &FIVE, start);
+    let sent: Vec<usize> = (0..3_000).filter_map(|t| plan.poll_transmit(start + ms(t))).map(|t| t.request).collect();
+    assert_eq!(sent, [0, 1, 2], "first requests go before retransmissions");
+    assert!(plan.is_complete(start + ms(3_000)));
+    use Outcome::{Pending, TimedOut};
+    let outcomes: Vec<Outcome> = plan.requests().iter().map(|r| r.outcome).collect();
+    assert_eq!(outcomes, [TimedOut, TimedOut, Pending, Pending, Pending]);
+    let mut evidence = Evidence::new();
+    plan.record(&mut evidence);
+    assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "three may still answer");
+}
+
+#[test]
+fn a_copy_that_never_left_asked_nobody() {
+    let mut world = World::new(&FIVE[..2]);
+    world.plan.handle_send_lost(0);
+    world.plan.handle_send_lost(1);
+    assert!(!world.plan.has_sent() && !world.done(0));
+    assert_eq!(world.advance(250), 2, "the next copies");
+    assert_eq!(world.plan.packets_sent(), 2);
+    world.answer(270, FIVE[0], "203.0.113.7:50000").unwrap();
+    assert_eq!(world.plan.requests()[0].round_trip, Some(ms(20)), "of the one that left");
+    // no copy to the other leaves
+    world.plan.handle_send_lost(1);
+    for t in 251..3_000 {
+        for _ in 0..world.advance(t) {
+            world.plan.handle_send_lost(1);
+        }
+    }
+    assert!(world.done(3_000));
+    assert_eq!((world.plan.requests()[1].outcome, world.plan.requests()[1].sends), (Outcome::Pending, 0));
+}
+
+#[test]
+fn a_hard_error_ends_a_request_and_a_soft_one_only_keeps_its_silence_from_being_a_time_out() {
+    let mut world = World::new(&FIVE[..3]);
+    world.plan.handle_unreachable(at(FIVE[0]), IcmpError::Hard);
+    world.plan.handle_unreachable(at(FIVE[1]), IcmpError::Soft);
+    world.plan.handle_unreachable(at(FIVE[2]), IcmpError::Soft);
+    let outcomes = |world: &World| world.plan.requests().iter().map(|r| r.outcome).collect::<Vec<_>>();
+    use Outcome::{Answered, Pending, Unreachable};
+    assert_eq!(outcomes(&world), [Unreachable, Pending, Pending]);
+    assert_eq!(world.advance(250), 2);
+    world.answer(270, FIVE[2], "203.0.113.7:50000").unwrap();
+    assert!(world.done(3_000));
+    assert_eq!(outcomes(&world), [Unreachable, Unreachable, Answered]);
+    // nobody has a route: that is no firewall
+    let mut world = World::new(&FIVE[..2]);
+    world.plan.handle_unreachable(at(FIVE[0]), IcmpError::Soft);
+    world.plan.handle_unreachable(at(FIVE[1]), IcmpError::Soft);
+    assert!(world.done(3_000));
+    assert_eq!(world.evidence().summary().nat_type(), NatType::Unknown);
+}
+
+#[test]
+fn a_mapping_of_the_other_family_ends_nothing_early() {
+    let mut world = World::new(&FIVE[..3]);
+    world.answer(20, FIVE[0], "[2001:db8::7]:50000").unwrap();
+    world.answer(21, FIVE[1], "203.0.113.7:50000").unwrap();
+    assert!(!world.done(100), "the two are of two families: neither a difference nor a quorum");
+    world.answer(101, FIVE[2], "203.0.113.7:50000").unwrap();
+    assert!(world.done(101));
+    assert_eq!(world.evidence().summary().nat_type(), NatType::Cone);
+}
+
+#[test]
+fn times_without_an_end_are_as_good_as_never() {
+    const MAX: Duration = Duration::MAX;
+    let config = GatherConfig { deadline: MAX, initial_rto: MAX, grace: MAX, ..GatherConfig::default() };
+    let config = GatherConfig { server_deadline: Some(MAX), pacing: MAX, policy: Policy::Decisive, ..config };
+    let start = Instant::now();
+    let mut plan = plan(config, &FIVE[..2], start);
+    assert!(plan.poll_transmit(start).is_some() && plan.poll_transmit(start + ms(1_000_000)).is_none());
+    assert!(!plan.is_complete(start + ms(1_000_000)) && plan.poll_timeout().is_some());
+    let paced = GatherConfig { pacing: Duration::ZERO, ..config };
+    let start = Instant::now();
+    let mut world = World { plan: super::tests::plan(paced, &FIVE[..3], start), start, asked: Vec::new() };
+    world.advance(0);
+    for server in &FIVE[..2] {
+        world.answer(20, server, "203.0.113.7:50000").unwrap();
+    }
+    assert!(!world.done(1_000_000));
+}
+
+/// One after the other on one base: what is known after each answer, and at the end.
+struct Epochs {
+    evidence: Evidence,
+    sequence: u32,
+}
+
+impl Epochs {
+    fn new() -> Self {
+        Self { evidence: Evidence::new(), sequence: 0 }
+    }
+
+    /// A gathering in which these servers answer, in that order; the verdict after each answer.
+    fn gather(&mut self, answers: &[(&str, &str)]) -> Vec<NatType> {
+        self.evidence.local(at(BASE).ip());
+        let start = Instant::now();
+        let mut plan = Plan::new(GatherConfig::default(), vec![at(BASE)], start).with_first_sequence(self.sequence);
+        for (id, server) in (1..).zip(FIVE) {
+            plan.ask(at(server), None, [id; 12], start);
+        }
+        let asked: Vec<Transmit> = std::iter::from_fn(|| plan.poll_transmit(start)).collect();
+        let known = |plan: &Plan, evidence: &Evidence| {
+            let mut evidence = evidence.clone();
+            plan.record(&mut evidence);
+            evidence
+        };
+        let mut verdicts = vec![known(&plan, &self.evidence).summary().nat_type()];
+        for (server, mapped) in answers {
+            let request = asked.iter().find(|t| t.server == at(server)).unwrap();
+            plan.handle_datagram(start, at(BASE), at(server), &answer_to(request, mapped)).unwrap();
+            verdicts.push(known(&plan, &self.evidence).summary().nat_type());
+        }
+        self.evidence = known(&plan, &self.evidence);
+        let again = known(&plan, &self.evidence);
+        assert!(again.observations().eq(self.evidence.observations()), "once recorded, nothing changes");
+        self.sequence = plan.next_sequence();
+        verdicts
+    }
+
+    fn seen(&self) -> usize {
+        self.evidence.observations().len()
+    }
+}
+
+const X: &str = "203.0.113.7:50000";
+const Y: &str = "203.0.113.7:61000";
+const MOVED: &str = "203.0.113.8:50000";
+
+#[test]
+fn a_mapping_that_expired_is_not_compared_with_its_successor() {
+    use NatType::{Cone, Unknown};
+    for other in [Y, MOVED] {
+        let mut epochs = Epochs::new();
+        assert_eq!(epochs.gather(&[(FIVE[0], X), (FIVE[1], X), (FIVE[2], X)]), [Unknown, Unknown, Cone, Cone]);
+        // the third one is too late
+        assert_eq!(epochs.gather(&[(FIVE[0], other), (FIVE[1], other)]), [Cone, Unknown, Cone]);
+        let counts = epochs.evidence.summary().counts();
+        assert_eq!((counts.observations, counts.answered), (2, 3), "who answered is not forgotten");
+    }
+}
+
+#[test]
+fn without_a_server_heard_again_nothing_says_that_the_mapping_is_the_same() {
+    use NatType::{Cone, Unknown};
+    let mut epochs = Epochs::new();
+    epochs.gather(&[(FIVE[0], X), (FIVE[1], X)]);
+    assert_eq!(epochs.gather(&[(FIVE[2], Y)]), [Cone, Unknown]);
+    assert_eq!(epochs.seen(), 1);
+    // not even if it looks the same
+    let mut epochs = Epochs::new();
+    epochs.gather(&[(FIVE[0], X), (FIVE[1], X)]);
+    assert_eq!(epochs.gather(&[(FIVE[2], X), (FIVE[3], X)]), [Cone, Unknown, Cone]);
+    assert_eq!(epochs.seen(), 2);
+}
+
+#[test]
+fn what_was_observed_of_the_same_mapping_stays() {
+    use NatType::{Cone, Symmetric, Unknown};
+    let mut epochs = Epochs::new();
+    epochs.gather(&[(FIVE[0], X), (FIVE[1], X), (FIVE[2], X)]);
+    // a new server first: whether it is the same mapping is known with the next answer
+    assert_eq!(epochs.gather(&[(FIVE[3], X), (FIVE[0], X)]), [Cone, Unknown, Cone]);
+    assert_eq!(epochs.seen(), 4);
+    assert_eq!(epochs.gather(&[]), [Cone], "nobody answers, and nothing says otherwise");
+    // one that saw another mapping outweighs those that saw the same
+    assert_eq!(epochs.gather(&[(FIVE[0], X), (FIVE[1], Y)]), [Cone, Cone, Symmetric], "by what is heard now");
+    assert_eq!(epochs.seen(), 2);
+    // a symmetric one whose mappings are still there
+    let mut epochs = Epochs::new();
+    epochs.gather(&[(FIVE[0], X), (FIVE[1], Y)]);
+    assert_eq!(epochs.gather(&[(FIVE[0], X)]), [Symmetric, Symmetric]);
+}
+
+#[test]
+fn another_base_and_the_other_family_are_no_reason_to_forget() {
+    let base = "192.168.1.6:50000";
+    let observe = |evidence: &mut Evidence, base: &str, server: &str, mapped: &str| {
+        evidence.observe(Observation { base: at(base), server: at(server).into(), mapped: at(mapped), sequence: 0 });
+    };
+    let mut epochs = Epochs::new();
+    observe(&mut epochs.evidence, base, FIVE[0], X);
+    observe(&mut epochs.evidence, BASE, FIVE[4], "[2001:db8::7]:50000");
+    epochs.gather(&[(FIVE[0], Y), (FIVE[1], "0.0.0.0:1")]);
+    assert_eq!(epochs.evidence.observations().len(), 3);
+}
+
+proptest::proptest! {
+    /// A cone that makes a mapping for each gathering, or keeps the one before; servers answer, or do not, in any order.
+    #[test]
+    fn a_cone_asked_again_and_again_never_looks_symmetric(
+        gatherings in proptest::collection::vec((0..3_u16, proptest::collection::vec(0..5_usize, 0..6)), 1..6),
+    ) {
+        let mut epochs = Epochs::new();
+        for (epoch, mut servers) in gatherings {
+            let mut heard = std::collections::BTreeSet::new();
+            servers.retain(|server| heard.insert(*server));
+            let mapped = format!("203.0.113.7:{}", 50_000 + epoch);
+            let answers: Vec<(&str, &str)> = servers.iter().map(|server| (FIVE[*server], mapped.as_str())).collect();
+            for verdict in epochs.gather(&answers) {
+                proptest::prop_assert!(matches!(verdict, NatType::Cone | NatType::Unknown), "{:?}", verdict);
+            }
+            let distinct: std::collections::BTreeSet<_> = epochs.evidence.observations().map(|o| o.mapped).collect();
+            proptest::prop_assert!(distinct.len() <= 1, "{:?}", distinct);
+        }
+    }
+}
+
+#[test]
 fn pacing_spreads_the_first_requests() {
     let start = Instant::now();
     let config = GatherConfig { pacing: ms(50), ..GatherConfig::default() };

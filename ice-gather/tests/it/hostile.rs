@@ -45,7 +45,8 @@ async fn liar(reply: impl Fn([u8; 12], SocketAddr) -> Replies + Send + 'static) 
 async fn ask(server: StunServer) -> (Base, Gathering) {
     let base = base().await;
     let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(200);
+    // one packet, waited for longer than the RTO: what is not answered then has timed out
+    (config.deadline, config.max_sends) = (Duration::from_millis(300), 1);
     let gathering = base.gather(&[server], &config).await;
     (base, gathering)
 }
@@ -534,6 +535,48 @@ async fn a_socket_that_fails_every_read_neither_spins_nor_outlasts_the_deadline(
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     let errors = base.dropped().socket_errors - errors;
     assert!(errors <= 201, "{errors}");
+}
+
+#[tokio::test]
+async fn a_cone_whose_mapping_expired_between_two_gatherings_is_no_symmetric_nat() {
+    let silent = "198.51.0.3:3478".parse().unwrap();
+    let conn = scripted(move |number, id, server| match number {
+        0..3 => (Ok(()), vec![answer(id, server)]),
+        // asked again: another mapping, and one server that is too late
+        _ if server == silent => (Ok(()), vec![]),
+        _ => (Ok(()), vec![Ok((success(id, "203.0.113.7:61000".parse().unwrap()), server))]),
+    });
+    let base = Base::from_conn(Arc::new(conn)).unwrap();
+    assert_eq!(base.gather(&servers(3), &GatherConfig::default()).await.evidence.summary().nat_type(), NatType::Cone);
+    let mut told = Vec::new();
+    let gathering =
+        base.gather_with(&servers(3), &GatherConfig::default(), |_| told.push(base.summary().nat_type())).await;
+    let summary = gathering.evidence.summary();
+    assert_eq!((summary.nat_type(), summary.counts().observations), (NatType::Cone, 2));
+    assert!(told.iter().all(|told| [NatType::Cone, NatType::Unknown].contains(told)), "{told:?}");
+    assert_eq!(base.summary(), summary);
+    let mapped: Vec<u16> = gathering.candidates.iter().map(|candidate| candidate.address.port()).collect();
+    assert_eq!(mapped, [50_000, 61_000], "host and reflexive");
+}
+
+#[tokio::test]
+async fn servers_of_another_gathering_speak_for_a_mapping_that_is_known_to_be_the_same() {
+    let conn = scripted(|number, id, server| match number {
+        0..4 => (Ok(()), vec![answer(id, server)]),
+        _ => (Ok(()), vec![]),
+    });
+    let base = Base::from_conn(Arc::new(conn)).unwrap();
+    base.gather(&servers(3), &GatherConfig::default()).await;
+    // the one that answers again saw it then as well
+    let mut config = GatherConfig::default();
+    config.deadline = Duration::from_millis(100);
+    let gathering = base.gather(&servers(3), &config).await;
+    assert_eq!(gathering.servers.iter().filter(|server| server.outcome == Outcome::Answered).count(), 1);
+    let summary = gathering.evidence.summary();
+    assert_eq!((summary.nat_type(), summary.counts().observations), (NatType::Cone, 3));
+    // nobody answers, and nothing says that it is another
+    let gathering = base.gather(&servers(3), &config).await;
+    assert_eq!(gathering.evidence.summary(), summary);
 }
 
 #[tokio::test]

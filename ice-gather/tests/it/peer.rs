@@ -9,6 +9,7 @@ use ice_gather::{
     RemoteCandidate, RemoteDescription, Role, TransactionId,
 };
 use nat_summary::{CandidateKind, Checks, Contact, MAX_ARRIVALS, MAX_OBSERVATIONS, NatType, TowardPeer};
+use proptest::prelude::*;
 use stun::agent::TransactionId as StunId;
 use stun::attributes::{ATTR_USERNAME, ATTR_XORMAPPED_ADDRESS, RawAttribute};
 use stun::integrity::MessageIntegrity;
@@ -80,8 +81,13 @@ impl World {
         Self { reader, now: Instant::now() }
     }
 
+    /// In a process that runs: its clockwork goes on as finely as it can be told from standing still.
     fn wait(&mut self, milliseconds: u64) -> &mut Self {
-        self.now += Duration::from_millis(milliseconds);
+        let until = self.now + Duration::from_millis(milliseconds);
+        while self.now < until {
+            self.now = until.min(self.now + Duration::from_millis(100));
+            self.reader.beat(self.now, Duration::ZERO);
+        }
         self
     }
 
@@ -349,6 +355,96 @@ fn a_check_that_comes_in_after_a_quiet_gap_shows_how_long_the_mapping_lasts() {
     assert_eq!(survived(&world), Some(29_750));
     world.wait(100).hear(PEER, &request(9));
     assert_eq!(survived(&world), Some(29_750), "the longest");
+}
+
+#[test]
+fn what_waited_while_the_process_stood_still_shows_no_gap() {
+    let survived = |world: &World| world.reader.view().survived.map(|time| time.as_millis());
+    for wakes_first in [false, true] {
+        let mut world = World::new();
+        world.check(1, PEER);
+        world.answer(PEER, &success(1, MAPPED));
+        world.wait(3_000);
+        // stopped for 20 s, in which a check came in
+        world.now += Duration::from_secs(20);
+        if wakes_first {
+            world.reader.beat(world.now, Duration::ZERO);
+        }
+        world.hear(PEER, &request(1));
+        assert_eq!(survived(&world), None);
+        world.wait(5_000).hear(PEER, &request(2));
+        assert_eq!(survived(&world), Some(4_750), "and from then on it counts again");
+    }
+}
+
+#[test]
+fn without_a_clockwork_no_gap_counts() {
+    let mut world = World::new();
+    world.check(1, PEER);
+    world.answer(PEER, &success(1, MAPPED));
+    world.now += Duration::from_secs(20);
+    world.hear(PEER, &request(1));
+    assert_eq!(world.reader.view().survived, None);
+}
+
+#[test]
+fn whether_a_wildcard_base_crosses_a_nat_is_not_known() {
+    let mut world = World::new();
+    let any = at("0.0.0.0:50000");
+    let header = Header::peek(&signed(BINDING_REQUEST, id(1), &[], THEIRS)).unwrap();
+    world.reader.on_sent(any, at(PEER), header, world.now);
+    // a neighbour, who sees the address that packets toward it have
+    world.reader.on_response(any, at(PEER), &success(1, "192.168.1.5:50000"), world.now);
+    world.wait(20_000);
+    world.reader.on_request(any, at(PEER), &request(1), true, world.now);
+    assert_eq!(world.reader.view().survived, None);
+}
+
+proptest! {
+    /// Whenever checks come in and however the process is stopped, for a moment or for long.
+    #[test]
+    fn no_gap_is_called_longer_than_it_was(
+        stops in prop::collection::vec((0..60_000_u64, 0..8_000_u64), 0..6),
+        mut arrivals in prop::collection::vec(0..60_000_u64, 1..8),
+        period in 200..3_000_u64,
+        beats_first: bool,
+    ) {
+        let mut world = World::new();
+        let start = world.now;
+        world.check(1, PEER);
+        world.answer(PEER, &success(1, MAPPED));
+        arrivals.sort_unstable();
+        // what happens at `t` happens once the process runs again
+        let runs = |mut t: u64| {
+            while let Some((from, long)) = stops.iter().find(|(from, long)| (*from..from + long).contains(&t)) {
+                t = from + long;
+            }
+            t
+        };
+        let mut beats = Vec::new();
+        let mut next = period;
+        while next < 70_000 {
+            beats.push(runs(next));
+            next = runs(next) + period;
+        }
+        let read = arrivals.iter().map(|t| (runs(*t), !beats_first, true));
+        let mut events: Vec<_> = beats.into_iter().map(|t| (t, beats_first, false)).chain(read).collect();
+        events.sort_by_key(|(t, first, _)| (*t, !first));
+        let mut number = 1;
+        for (t, _, is_check) in events {
+            world.now = start + Duration::from_millis(t);
+            if is_check {
+                world.hear(PEER, &request(number));
+                number += 1;
+            } else {
+                world.reader.beat(world.now, Duration::from_millis(period));
+            }
+        }
+        let ends = arrivals.iter().copied();
+        let longest = ends.clone().zip([0].into_iter().chain(ends)).map(|(at, before)| at - before).max().unwrap();
+        let survived = world.reader.view().survived.unwrap_or_default();
+        prop_assert!(survived <= Duration::from_millis(longest), "{survived:?} of {longest} ms");
+    }
 }
 
 #[test]

@@ -18,6 +18,6 @@ fuzz_target!(|text: &str| {
             assert!(text.is_char_boundary(error.position), "no place in the text");
         }
     }
-    let evidence = Evidence::from_candidates(Candidate::all_in(text).flatten());
+    let evidence = Evidence::from_text(text);
     let _ = (evidence.summary().with_address().to_string(), ServerId::from_url(text));
 });

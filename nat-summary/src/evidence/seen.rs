@@ -160,7 +160,12 @@ impl Seen {
         self.server_kind == ServerKind::Address
     }
 
-    pub(super) fn is_anonymous(&self) -> bool {
+    /// Whether the request went out in IPv6, as far as it is known: over a translator, the mapping is IPv4 all the same.
+    pub(crate) fn is_sent_in_v6(&self) -> bool {
+        !self.mapped_ip.is_v4() || self.is_by_address() && !Ip::from_bits(self.server_bits).is_v4()
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
         self.server_kind == ServerKind::Anonymous
     }
 

@@ -1,11 +1,12 @@
-//! An RFC 4787 NAT, asked in random worlds: the verdict is never wrong, and given whenever the evidence can decide it.
+//! RFC 4787 NATs, one behind the other or one beside it, asked in random worlds: the verdict is never wrong, and given
+//! whenever the evidence can decide it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use nat_summary::{
     Address, Candidate, CandidateKind, Evidence, Mapping, NatSummary, NatType, Observation, Outcome, Pooling,
-    PortAllocation,
+    PortAllocation, Scope,
 };
 
 const WORLDS: u64 = 100_000;
@@ -101,12 +102,29 @@ impl Nat {
 #[derive(Debug, Clone, Copy)]
 struct Base {
     socket: SocketAddr,
+    /// A wildcard socket that sends to every other address from here.
+    other: Option<SocketAddr>,
     reported: SocketAddr,
+}
+
+impl Base {
+    /// Where it sends to `to` from, and whether that is its other way out.
+    fn way(&self, to: SocketAddr) -> (SocketAddr, bool) {
+        let last = match to.ip() {
+            IpAddr::V4(ip) => u16::from(ip.octets()[3]),
+            IpAddr::V6(ip) => ip.segments()[7],
+        };
+        self.other.filter(|_| last % 2 == 1).map_or((self.socket, false), |other| (other, true))
+    }
 }
 
 #[derive(Debug)]
 struct World {
     nat: Option<Nat>,
+    /// Another NAT behind that, with servers between the two.
+    carrier: Option<Nat>,
+    /// What stands at the other way out, where it is not the same NAT.
+    second: Option<Nat>,
     bases: Vec<Base>,
     servers: Vec<SocketAddr>,
     /// What was observed, in the order of sending.
@@ -124,49 +142,82 @@ fn world(random: &mut Random) -> World {
         if v6 { [0x2001, 0xdb8, group, 0, 0, 0, 0, host].into() } else { [a, b, c, host as u8].into() }
     };
     let natted = random.chance(85);
+    let in_carrier = natted && !v6 && random.chance(25);
+    let near = natted && !v6 && random.chance(30);
+    let locals_known = random.chance(70);
     let interfaces = 1 + random.below(2) as u16;
     let mut bases = Vec::new();
     for n in 0..=random.below(3) as u16 {
         // no NAT: the host itself has the outside addresses
         let group = if natted { 1 } else { 2 };
-        let socket = SocketAddr::new(ip(group, 5 + n % interfaces), 50_000 + n);
+        let from = |n: u16| SocketAddr::new(ip(group, 5 + n % 2), 50_000);
+        let mut socket = from(n % interfaces);
+        socket.set_port(50_000 + n);
         let wildcard: IpAddr = if v6 { [0_u16; 8].into() } else { [0_u8; 4].into() };
         let reported = match random.below(10) {
             0 => SocketAddr::new(wildcard, 0),
             1 | 2 => SocketAddr::new(wildcard, socket.port()),
             _ => socket,
         };
-        bases.push(Base { socket, reported });
+        // that there are two ways can only be known by the addresses
+        let is_wildcard = reported.ip() == wildcard && reported.port() != 0;
+        let other = (is_wildcard && locals_known && random.chance(50))
+            .then(|| SocketAddr::new(from(1 + n % interfaces).ip(), socket.port()));
+        bases.push(Base { socket, other, reported });
     }
     let mut servers = Vec::new();
     for host in 0..=random.below(8) as u16 {
+        let address = match random.below(10) {
+            0 | 1 if near => [192, 168, 1, 100 + host as u8].into(),
+            2..=5 if in_carrier => [100, 64, 0, host as u8].into(),
+            _ => ip(0, host),
+        };
         for port in 0..=random.one_of(&[0_u16, 0, 0, 1, 1, 2]) {
-            servers.push(SocketAddr::new(ip(0, host), 3478 + port));
+            servers.push(SocketAddr::new(address, 3478 + port));
         }
     }
-    let pool = (0..random.one_of(&[1, 1, 2, 4])).map(|n| ip(2, 7 + n)).collect();
     let mappings = [Mapping::EndpointIndependent, Mapping::AddressDependent, Mapping::AddressAndPortDependent];
-    let allocation = match random.below(3) {
-        0 => Allocation::Preserving,
-        1 => Allocation::Sequential { step: random.one_of(&[1, 1, 2, 4]), traffic: random.one_of(&[0, 0, 1, 3]) },
-        _ => Allocation::Random,
+    let mut nat_of = |mapping: Option<Mapping>, address: &dyn Fn(u16) -> IpAddr| {
+        let pool = (0..random.one_of(&[1, 1, 2, 4])).map(address).collect();
+        let allocation = match random.below(3) {
+            0 => Allocation::Preserving,
+            1 => Allocation::Sequential { step: random.one_of(&[1, 1, 2, 4]), traffic: random.one_of(&[0, 0, 1, 3]) },
+            _ => Allocation::Random,
+        };
+        Nat {
+            mapping: mapping.unwrap_or_else(|| random.one_of(&mappings)),
+            allocation,
+            pool,
+            paired: random.chance(50),
+            mappings: BTreeMap::new(),
+            last: 1024 + random.below(64_000) as u16,
+        }
     };
-    let nat = natted.then(|| Nat {
-        mapping: random.one_of(&mappings),
-        allocation,
-        pool,
-        paired: random.chance(50),
-        mappings: BTreeMap::new(),
-        last: 1024 + random.below(64_000) as u16,
-    });
-    let locals: Vec<_> =
-        if random.chance(70) { bases.iter().map(|base| base.socket.ip()).collect() } else { Vec::new() };
-    let mut world = World { nat, bases, servers, heard: Vec::new(), sequences: Vec::new(), asked: Vec::new(), locals };
+    let outside = |n| ip(2, 7 + n);
+    let between = |n: u16| [100, 64, 3, 7 + n as u8].into();
+    let nat = natted.then(|| nat_of(None, if in_carrier { &between } else { &outside }));
+    let carrier = in_carrier.then(|| nat_of(None, &outside));
+    let sockets = || bases.iter().flat_map(|base| [Some(base.socket), base.other]).flatten();
+    let locals: Vec<_> = if locals_known { sockets().map(|socket| socket.ip()).collect() } else { Vec::new() };
+    let mut world = World {
+        nat,
+        carrier,
+        second: None,
+        bases,
+        servers,
+        heard: Vec::new(),
+        sequences: Vec::new(),
+        asked: Vec::new(),
+        locals,
+    };
+    // as both map, so that one truth holds for the host
+    let truth = world.truth(outside(0));
+    world.second = natted.then(|| nat_of(Some(truth), &|n| ip(2, 107 + n))).filter(|nat| nat.last % 2 == 0);
     let blocked = random.chance(10);
     let loss = random.one_of(&[0, 10, 50]);
     for base in world.bases.clone() {
         for server in world.servers.clone() {
-            let mapped = world.nat.as_mut().map_or(base.socket, |nat| nat.map(base.socket, server, random));
+            let mapped = world.send(&base, server, random);
             let outcome = if blocked || random.chance(loss) {
                 // a local failure is no time-out
                 random.one_of(&[Outcome::TimedOut, Outcome::TimedOut, Outcome::Unreachable])
@@ -210,12 +261,11 @@ impl World {
             let (address, port) = at(own);
             Candidate { kind, address, port, related: base.map(at), ..Candidate::default() }
         };
-        let mut list: Vec<_> =
-            self.bases.iter().map(|base| candidate(CandidateKind::Host, base.socket, None)).collect();
-        for ((base, _, mapped), url) in self.heard.iter().zip(&urls) {
+        let mut list: Vec<_> = self.sockets().map(|socket| candidate(CandidateKind::Host, socket, None)).collect();
+        for ((base, server, mapped), url) in self.heard.iter().zip(&urls) {
             let reflexive = candidate(CandidateKind::ServerReflexive, *mapped, Some(base.reported));
             // RFC 8445 section 5.1.3: redundant if address and base are another's
-            let redundant = *mapped == base.socket || list.contains(&reflexive);
+            let redundant = *mapped == base.way(*server).0 || list.contains(&reflexive);
             if url.is_some() || !redundant {
                 list.push(Candidate { url: url.as_deref(), ..reflexive });
             }
@@ -223,35 +273,89 @@ impl World {
         Evidence::from_candidates(list)
     }
 
-    fn truth(&self) -> Mapping {
-        self.nat.as_ref().map_or(Mapping::EndpointIndependent, |nat| nat.mapping)
+    fn sockets(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.bases.iter().flat_map(|base| [Some(base.socket), base.other]).flatten()
+    }
+
+    fn is_own(&self, ip: IpAddr) -> bool {
+        self.sockets().any(|socket| socket.ip() == ip)
+    }
+
+    /// What `to` sees of a packet.
+    fn send(&mut self, base: &Base, to: SocketAddr, random: &mut Random) -> SocketAddr {
+        let (socket, is_other) = base.way(to);
+        let scope = Scope::of(to.ip());
+        let Some(nat) = self.nat.as_mut().filter(|_| scope != Scope::Private) else { return socket };
+        if let Some(second) = self.second.as_mut().filter(|_| is_other) {
+            return second.map(socket, to, random);
+        }
+        let mapped = nat.map(socket, to, random);
+        match self.carrier.as_mut().filter(|_| scope != Scope::CarrierGrade) {
+            Some(carrier) => carrier.map(mapped, to, random),
+            None => mapped,
+        }
+    }
+
+    /// How the NATs map between the host and where it is seen as `external`.
+    fn truth(&self, external: IpAddr) -> Mapping {
+        let strictness = |mapping: &Mapping| match mapping {
+            Mapping::EndpointIndependent => 0,
+            Mapping::AddressDependent => 1,
+            _ => 2,
+        };
+        let crossed = self.crossed(external).map(|nat| nat.mapping);
+        crossed.max_by_key(strictness).unwrap_or(Mapping::EndpointIndependent)
+    }
+
+    /// The NATs between the host and where it is seen as `external`.
+    fn crossed(&self, external: IpAddr) -> impl Iterator<Item = &Nat> {
+        let is_between = Scope::of(external) == Scope::CarrierGrade;
+        let is_own = self.is_own(external);
+        self.nat.iter().filter(move |_| !is_own).chain(self.carrier.iter().filter(move |_| !is_between && !is_own))
+    }
+
+    /// From where `base` was seen, as far as the evidence can tell: none where it has its own address.
+    fn vantage(&self, base: SocketAddr, mapped: IpAddr) -> Option<Scope> {
+        (mapped != base.ip() && !self.locals.contains(&mapped)).then(|| Scope::of(mapped))
+    }
+
+    /// What was heard of a base from as far out as `mapped` is from.
+    fn heard_beside(&self, base: SocketAddr, mapped: IpAddr) -> impl Iterator<Item = (SocketAddr, SocketAddr)> + '_ {
+        let vantage = self.vantage(base, mapped);
+        let of_base = self.heard.iter().filter(move |(b, ..)| b.reported == base);
+        of_base.filter(move |(.., m)| self.vantage(base, m.ip()) == vantage).map(|(_, server, m)| (*server, *m))
     }
 
     /// Everything the summary says that is not so.
     fn wrong(&self, summary: &NatSummary) -> Option<String> {
         for verdict in summary.bases() {
+            let truth = self.truth(verdict.external);
             let right = match verdict.mapping {
                 Mapping::Unknown => true,
-                Mapping::Dependent => self.truth().is_dependent(),
-                known => known == self.truth(),
+                Mapping::Dependent => truth.is_dependent(),
+                known => known == truth,
             };
             if !right {
                 return Some(format!("mapping {:?}", verdict.mapping));
             }
-            if verdict.natted.is_some_and(|natted| natted != self.nat.is_some()) {
+            // hidden ones are told apart by what was seen
+            let of_verdict = |(base, _, mapped): &&(Base, SocketAddr, SocketAddr)| {
+                base.reported == verdict.base && (verdict.base.port() != 0 || mapped.ip() == verdict.external)
+            };
+            let crossed = self.heard.iter().filter(of_verdict).any(|(.., mapped)| !self.is_own(mapped.ip()));
+            if verdict.natted.is_some_and(|natted| natted != crossed) {
                 return Some(format!("natted {:?}", verdict.natted));
             }
-            let allocation = self.nat.as_ref().map(|nat| nat.allocation);
-            let right = match (verdict.allocation, allocation) {
-                (PortAllocation::Unknown, _)
-                | (PortAllocation::Preserving, Some(Allocation::Preserving))
-                | (PortAllocation::Random, Some(Allocation::Random | Allocation::Preserving)) => true,
-                (PortAllocation::Sequential { step: seen }, Some(Allocation::Sequential { step, traffic })) => {
+            let explains = |nat: &Nat| match (verdict.allocation, nat.allocation) {
+                (PortAllocation::Preserving, Allocation::Preserving)
+                | (PortAllocation::Random, Allocation::Random | Allocation::Preserving) => true,
+                (PortAllocation::Sequential { step: seen }, Allocation::Sequential { step, traffic }) => {
                     seen > 0 && seen as u16 % step == 0 && seen as u64 <= u64::from(step) * (1 + traffic)
                 }
                 _ => false,
             };
-            if !right {
+            let mut nats = self.crossed(verdict.external).chain(&self.second);
+            if verdict.allocation != PortAllocation::Unknown && !nats.any(explains) {
                 return Some(format!("allocation {:?}", verdict.allocation));
             }
             let mut mapped = self.heard.iter().map(|(_, _, mapped)| mapped.ip());
@@ -259,17 +363,27 @@ impl World {
                 return Some("external address".into());
             }
         }
-        let arbitrary = self.nat.as_ref().is_some_and(|nat| !nat.paired && nat.pool.len() > 1);
-        if summary.pooling() != Pooling::Unknown && (summary.pooling() == Pooling::Arbitrary) != arbitrary {
+        let external = summary.external_ip();
+        let crossed = || external.into_iter().flat_map(|external| self.crossed(external));
+        let draws = |nat: &Nat| nat.pool.len() > 1 && !nat.paired;
+        let right = match summary.pooling() {
+            Pooling::Unknown => true,
+            // an outer NAT that pairs shows one address as long as the inner one happened to keep one
+            Pooling::Paired => !crossed().last().is_some_and(draws),
+            // and with a pool it shows several where the inner one drew several
+            _ => crossed().any(draws) && crossed().last().is_some_and(|nat| nat.pool.len() > 1),
+        };
+        if !right {
             return Some(format!("pooling {:?}", summary.pooling()));
         }
         let right = match summary.nat_type() {
             NatType::Unknown => true,
-            NatType::Open => self.nat.is_none(),
-            NatType::Cone => self.nat.is_some() && self.truth() == Mapping::EndpointIndependent,
-            NatType::Symmetric => self.nat.is_some() && self.truth().is_dependent(),
-            // where nothing came through, nobody can tell a dead network from a blocked one
-            NatType::UdpBlocked => self.heard.is_empty(),
+            NatType::Open => external.is_some_and(|external| self.is_own(external)),
+            NatType::Cone => external.is_some_and(|ip| !self.is_own(ip) && !self.truth(ip).is_dependent()),
+            NatType::Symmetric => external.is_some_and(|ip| self.truth(ip).is_dependent()),
+            // where nothing came through, nobody can tell a dead network from a blocked one; nor can a list tell that a
+            // server on the host's own network answered, for RFC 8445 section 5.1.3 drops what it saw
+            NatType::UdpBlocked => self.heard.iter().all(|(.., mapped)| self.nat.is_some() && self.is_own(mapped.ip())),
             _ => false,
         };
         (!right).then(|| format!("type {:?}", summary.nat_type()))
@@ -277,12 +391,21 @@ impl World {
 
     /// What the observations of one base can decide at most, worked out from the truth.
     fn decidable(&self, base: &Base) -> Mapping {
-        let of_base = || self.heard.iter().filter(|(b, ..)| b.reported == base.reported);
-        let several = of_base().any(|(_, a, _)| of_base().any(|(_, b, _)| a.ip() != b.ip()));
-        let ports = of_base().any(|(_, a, _)| of_base().any(|(_, b, _)| a.ip() == b.ip() && a.port() != b.port()));
-        match self.truth() {
-            _ if base.reported.port() == 0 => Mapping::Unknown,
+        let reported = base.reported;
+        let of_base = || self.heard.iter().filter(|(b, ..)| b.reported == reported).map(|(.., mapped)| mapped.ip());
+        let Some(outermost) = of_base().min_by_key(|ip| (self.vantage(reported, *ip).is_none(), Scope::of(*ip))) else {
+            return Mapping::Unknown;
+        };
+        let heard = || self.heard_beside(reported, outermost);
+        let several = heard().any(|(a, _)| heard().any(|(b, _)| a.ip() != b.ip()));
+        let ports = heard().any(|(a, _)| heard().any(|(b, _)| a.ip() == b.ip() && a.port() != b.port()));
+        let agree = heard().all(|(_, a)| heard().all(|(_, b)| a == b));
+        let ways = reported.ip().is_unspecified() && self.locals.iter().any(|ip| *ip != self.locals[0]);
+        match self.truth(outermost) {
+            _ if reported.port() == 0 => Mapping::Unknown,
             Mapping::AddressAndPortDependent if ports => Mapping::AddressAndPortDependent,
+            // two addresses may have been asked by two ways
+            _ if ways && !agree => Mapping::Unknown,
             Mapping::AddressDependent if several && ports => Mapping::AddressDependent,
             Mapping::EndpointIndependent if several => Mapping::EndpointIndependent,
             Mapping::AddressDependent | Mapping::AddressAndPortDependent if several => Mapping::Dependent,
@@ -329,10 +452,12 @@ fn no_verdict_is_wrong_and_none_is_missing_in_a_hundred_thousand_worlds() {
             assert_eq!(verdict.natted.is_some(), known, "world {seed}: {world:#?}");
         }
         let blocked = world.heard.is_empty() && world.asked.iter().any(|(_, outcome)| *outcome == Outcome::TimedOut);
-        let speaks = summary.is_natted().is_some() && (summary.mapping() != Mapping::Unknown || world.nat.is_none());
+        let speaks = summary.is_natted().is_some()
+            && (summary.mapping() != Mapping::Unknown || summary.is_natted() == Some(false));
         kind.count(summary.nat_type() != NatType::Unknown, blocked || speaks);
         assert_eq!(summary.nat_type() != NatType::Unknown, blocked || speaks, "world {seed}: {world:#?}");
-        if let (Some(base), Some(nat)) = (summary.speaking_base(), &world.nat) {
+        let outermost = summary.speaking_base().and_then(|base| Some((base, world.crossed(base.external).last()?)));
+        if let Some((base, nat)) = outermost {
             // three ports one step apart, in one address; what traffic and chance may blur is not asked for
             let orderly = matches!(nat.allocation, Allocation::Sequential { traffic: 0, .. });
             let new: Vec<_> = {
@@ -348,11 +473,18 @@ fn no_verdict_is_wrong_and_none_is_missing_in_a_hundred_thousand_worlds() {
             let wrapped = new.windows(2).any(|pair| pair[0].port() > pair[1].port());
             let one_pool = new.iter().all(|mapped| mapped.ip() == base.external);
             let must = orderly && whole && !wrapped && one_pool && base.mapping.is_dependent() && new.len() > 2;
-            let must = must && world.bases.iter().filter(|b| b.reported == base.base).count() == 1;
+            let mut same = world.bases.iter().filter(|b| b.reported == base.base);
+            let must = must && same.next().is_some_and(|base| base.other.is_none()) && same.next().is_none();
+            // what went to servers further in took no port of this one, and nobody knows
+            let beside = world.heard_beside(base.base, base.external).count();
+            let must = must && beside == world.heard.iter().filter(|(b, ..)| b.reported == base.base).count();
             allocation.count(base.allocation != PortAllocation::Unknown, must);
             assert!(!must || base.allocation != PortAllocation::Unknown, "world {seed}: {world:#?}");
             let differ = world.heard.iter().any(|(b, _, mapped)| {
-                b.reported.ip() == base.base.ip() && !b.reported.ip().is_unspecified() && mapped.ip() != base.external
+                b.reported.ip() == base.base.ip()
+                    && !b.reported.ip().is_unspecified()
+                    && mapped.ip() != base.external
+                    && world.vantage(b.reported, mapped.ip()) == world.vantage(base.base, base.external)
             });
             pooling.count(summary.pooling() != Pooling::Unknown, differ);
             assert!(!differ || summary.pooling() == Pooling::Arbitrary, "world {seed}: {world:#?}");

@@ -219,7 +219,11 @@ fn what_is_beyond_mapping_and_filtering_is_named() {
     evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
     assert_eq!(outlook(&cone(7), &evidence.summary()), (Path::Relay, Reason::UdpBlocked));
     assert_eq!(outlook(&nothing, &evidence.summary()), (Path::Relay, Reason::UdpBlocked));
-    assert_eq!(outlook(&cone(7), &nothing), (Path::Undecided, Reason::MappingUnknown));
+    let open = summary(Mapping::EndpointIndependent, Filtering::EndpointIndependent, 7);
+    for theirs in [cone(7), open] {
+        let told = outlook(&theirs, &nothing);
+        assert_eq!(told, (Path::Undecided, Reason::MappingUnknown), "nothing shows that UDP leaves there");
+    }
     assert_eq!(outlook(&cone(7), &cone(7)), (Path::Undecided, Reason::SameExternalAddress));
     let line = "candidate:2 1 udp 1 2001:db8::5 50000 typ srflx raddr 2001:db8::5 rport 50000";
     let open = Evidence::from_candidates([Candidate::parse(line).unwrap()]).summary();

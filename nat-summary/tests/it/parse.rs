@@ -123,7 +123,7 @@ fn a_reflexive_candidate_that_may_be_a_repeat_is_an_error_and_no_second_answer()
     let errors: Vec<_> = Candidate::all_in(&text).filter_map(Result::err).collect();
     assert_eq!(errors.iter().map(|error| error.expected).collect::<Vec<_>>(), [Expected::FewerCandidates; 2]);
     assert!(text[errors[0].position..].starts_with("candidate:2 "));
-    let summary = Evidence::from_candidates(Candidate::all_in(&text).flatten()).summary();
+    let summary = Evidence::from_text(&text).summary();
     assert_ne!(summary.nat_type(), NatType::Cone, "one answer agreed with itself");
 }
 

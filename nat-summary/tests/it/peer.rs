@@ -229,6 +229,48 @@ fn of_one_source_the_stronger_fact_stands() {
     assert_eq!(peer.arrivals().next().unwrap().contact, Contact::Nobody);
 }
 
+#[test]
+fn a_peer_inside_the_carriers_net_and_servers_outside_do_not_see_the_same_nats() {
+    let outside = servers(&TWO[..1]);
+    let (peer, other) = ("100.64.0.9:4000", "100.64.0.10:4000");
+    let verdict = |cohort: &Evidence, reports: &[(&str, &str)]| {
+        let summary = reported(reports).summary(cohort);
+        (summary.mapping, summary.word, summary.toward_peer)
+    };
+    let undecided = (Mapping::Unknown, Word::Nobody, TowardPeer::Unobserved);
+    assert_eq!(verdict(&outside, &[(peer, "100.64.3.7:50000")]), undecided);
+    assert_eq!(verdict(&outside, &[(peer, "100.64.3.7:50000"), (other, "100.64.3.7:50001")]), undecided);
+    let mut inside = Evidence::new();
+    inside.observe(seen(BASE, "100.64.0.1:3478", "100.64.3.7:50000", 0));
+    assert_eq!(verdict(&inside, &[("192.0.2.9:4000", MAPPED)]), undecided);
+    let kept = (Mapping::EndpointIndependent, Word::Peer, TowardPeer::Kept);
+    assert_eq!(verdict(&inside, &[(peer, "100.64.3.7:50000")]), kept);
+    // nor does a server of the local network make a host without a NAT of this one
+    let mut with_lan = outside;
+    with_lan.observe(seen(BASE, "192.168.1.2:3478", BASE, 1));
+    assert_eq!(verdict(&with_lan, &[("192.0.2.9:4000", MAPPED)]), kept);
+    let mut lan = Evidence::new();
+    lan.observe(seen(BASE, "192.168.1.2:3478", BASE, 1));
+    assert_eq!(verdict(&lan, &[("192.0.2.9:4000", MAPPED)]), undecided, "nothing was advertised to compare it with");
+}
+
+#[test]
+fn a_filter_in_front_of_another_base_says_nothing_of_the_one_that_speaks() {
+    let mut cohort = servers(&TWO);
+    let v6 = "[fd00::5]:50000";
+    cohort.observe(seen(v6, "[2001:db8:1::1]:3478", "[2001:db8:5::5]:50000", 2));
+    cohort.observe(seen("192.168.7.5:50000", TWO[0], "192.0.2.200:50000", 3));
+    assert_eq!(cohort.summary().speaking_base().unwrap().base, at(BASE));
+    let arrived = |base: &str, source: &str| {
+        let mut peer = PeerEvidence::new();
+        peer.arrived(Arrival { base: at(base), source: at(source), contact: Contact::Nobody });
+        peer.summary(&cohort).filtering
+    };
+    assert_eq!(arrived(v6, "[2001:db8:9::9]:4000"), FilteringSeen::Unobserved);
+    assert_eq!(arrived("192.168.7.5:50000", "198.51.100.9:4000"), FilteringSeen::Unobserved);
+    assert_eq!(arrived(BASE, "198.51.100.9:4000"), FilteringSeen::Independent);
+}
+
 #[derive(Debug, Clone)]
 enum Fact {
     Answered(Observation),
@@ -338,7 +380,13 @@ proptest! {
         cohort in a_cohort(),
     ) {
         let proven = peer_of(&facts).summary(&cohort).filtering;
-        let behind = |arrival: &Arrival| cohort.observations().any(|o| o.base == arrival.base && o.mapped.ip() != o.base.ip());
+        let speaking = cohort.summary().speaking_base().copied();
+        let behind = |arrival: &Arrival| speaking.is_some_and(|base| {
+            base.natted == Some(true)
+                && base.base == arrival.base
+                && base.external.is_ipv4() == arrival.source.is_ipv4()
+                && cohort.observations().any(|o| o.base == arrival.base && o.mapped.ip() != o.base.ip())
+        });
         let proof = facts.iter().any(|fact| match fact {
             Fact::Arrived(arrival) => {
                 behind(arrival)

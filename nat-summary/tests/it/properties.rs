@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nat_summary::{
-    Address, BaseVerdict, Candidate, CandidateKind, Evidence, Mapping, NatType, Observation, Outcome, Rule, ServerId,
-    Transport,
+    Address, BaseVerdict, Candidate, CandidateKind, Evidence, Mapping, NatType, Observation, Outcome, Rule, Scope,
+    ServerId, Transport,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -112,24 +112,34 @@ fn a_fact() -> impl Strategy<Value = Fact> {
 /// What `verdict` says of the mapping, from nothing but the observations it names.
 fn is_proven(verdict: &BaseVerdict, observations: &[Observation]) -> bool {
     let pairs = || observations.iter().flat_map(|a| observations.iter().map(move |b| (a, b)));
+    let is_named = |o: &Observation| !matches!(o.server, ServerId::Anonymous(_));
+    let is_by_address = |o: &Observation| matches!(o.server, ServerId::Address(..));
+    let told_of_one_nat =
+        pairs().all(|(a, b)| verdict.natted == Some(false) || Scope::of(a.mapped.ip()) == Scope::of(b.mapped.ip()));
+    // where somebody is named, an answer without a name may be one of theirs
+    let some_are_named = observations.iter().any(is_named);
+    let counts = |o: &Observation| is_named(o) || !some_are_named;
     let address = |server: ServerId| match server {
         ServerId::Address(ip, _) => (Some(ip), 0, 0),
         ServerId::Name(hash, _) => (None, hash, 0),
         ServerId::Anonymous(n) => (None, 0, n + 1),
     };
     let same_address = |a: &Observation, b: &Observation| address(a.server) == address(b.server);
-    let agree = pairs().any(|(a, b)| !same_address(a, b) && a.mapped == b.mapped);
+    let agree = pairs().any(|(a, b)| counts(a) && counts(b) && !same_address(a, b) && a.mapped == b.mapped);
     let differ = pairs().any(|(a, b)| a.mapped != b.mapped);
-    let ports_differ = pairs().any(|(a, b)| same_address(a, b) && a.mapped != b.mapped);
-    let ports_agree = pairs().any(|(a, b)| same_address(a, b) && a.server != b.server && a.mapped == b.mapped);
-    match verdict.mapping {
-        Mapping::Unknown => verdict.rule == Rule::TooFewServers,
-        Mapping::EndpointIndependent => agree && !differ && verdict.rule == Rule::ServersAgree,
-        Mapping::AddressDependent => differ && ports_agree && verdict.rule == Rule::ServersDifferPortsAgree,
-        Mapping::AddressAndPortDependent => ports_differ && verdict.rule == Rule::PortsOfOneServerDiffer,
-        Mapping::Dependent => differ && verdict.rule == Rule::ServersDiffer,
-        _ => false,
-    }
+    let ports_of_one = || pairs().filter(|(a, b)| is_by_address(a) && same_address(a, b) && a.server != b.server);
+    let ports_differ = ports_of_one().any(|(a, b)| a.mapped != b.mapped);
+    let ports_agree = ports_of_one().any(|(a, b)| a.mapped == b.mapped);
+    told_of_one_nat
+        && match verdict.mapping {
+            Mapping::Unknown if verdict.rule == Rule::SeveralWays => differ && verdict.base.ip().is_unspecified(),
+            Mapping::Unknown => verdict.rule == Rule::TooFewServers,
+            Mapping::EndpointIndependent => agree && !differ && verdict.rule == Rule::ServersAgree,
+            Mapping::AddressDependent => differ && ports_agree && verdict.rule == Rule::ServersDifferPortsAgree,
+            Mapping::AddressAndPortDependent => ports_differ && verdict.rule == Rule::PortsOfOneServerDiffer,
+            Mapping::Dependent => differ && verdict.rule == Rule::ServersDiffer,
+            _ => false,
+        }
 }
 
 fn a_token() -> impl Strategy<Value = String> {
@@ -249,16 +259,22 @@ proptest! {
     fn an_observation_more_never_turns_dependent_into_independent(facts in vec(a_fact(), 0..30), more in an_observation()) {
         let mut evidence = evidence(&facts);
         let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
-        let before: BTreeSet<_> = evidence.summary().bases().filter(|b| b.mapping.is_dependent()).map(|b| (b.base, b.family())).collect();
+        let before: Vec<_> = evidence.summary().bases().filter(|b| b.mapping.is_dependent()).copied().collect();
         let known = evidence.observations().any(|o| o.base == canonical(more.base) && o.server == more.server);
         prop_assume!(!known || matches!(more.server, ServerId::Anonymous(_)));
         evidence.observe(more);
         let after = evidence.summary();
-        for (base, family) in before {
+        for before in before {
             // beyond the eighth, a base has no place of its own
-            if let Some(verdict) = after.bases().find(|b| b.base == base && b.family() == family) {
-                prop_assert!(verdict.mapping.is_dependent(), "{:?}", verdict);
+            let same = |b: &&BaseVerdict| b.base == before.base && b.family() == before.family();
+            let Some(verdict) = after.bases().find(same) else { continue };
+            // seen from further out, it is the verdict on another NAT
+            if verdict.external_scope() != before.external_scope() || verdict.natted != before.natted {
+                continue;
             }
+            prop_assert_ne!(verdict.mapping, Mapping::EndpointIndependent, "{:?}", verdict);
+            // a second way out shows that what differed may have been two NATs
+            prop_assert!(verdict.mapping.is_dependent() || verdict.rule == Rule::SeveralWays, "{:?}", verdict);
         }
     }
 

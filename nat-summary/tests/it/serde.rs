@@ -2,7 +2,7 @@
 
 use nat_summary::{
     Arrival, Candidate, Contact, Evidence, FailureCause, Filtering, NatSummary, NatType, Observation, Outcome, Outlook,
-    PeerEvidence, PeerSummary, PortAllocation, ServerId,
+    PeerEvidence, PeerSummary, PortAllocation, Rule, ServerId,
 };
 
 fn evidence() -> Evidence {
@@ -73,7 +73,8 @@ fn the_names_stay() {
             r#"{"base":"192.168.1.6:50000","server":"198.51.100.2:3478","mapped":"203.0.113.7:41002","sequence":2,"rewritten":false}],"#,
             r#""servers":[{"server":"198.51.100.0:3478","outcome":"answered"},{"server":"198.51.100.1:3478","outcome":"answered"},"#,
             r#"{"server":"198.51.100.2:3478","outcome":"answered"},{"server":"name:de060d0a96edc689:3478","outcome":"timed_out"}],"#,
-            r#""locals":["2001:db8::5"],"list":{"local_hosts":0,"confined_hosts":0,"maybe_global_hosts":0,"signs_of_life":1},"#,
+            r#""locals":["2001:db8::5"],"list":{"local_hosts":0,"confined_hosts":0,"maybe_global_hosts":0,"signs_of_life":1,"#,
+            r#""maybe_relayed":1},"#,
             r#""crowded":{"observations":false,"servers":false,"locals":false},"#,
             r#""discarded":{"impossible":0,"not_udp":0,"unreadable":1,"other_component":0,"overflow":0}}"#,
         )
@@ -83,6 +84,18 @@ fn the_names_stay() {
     assert_eq!(serde_json::to_string(&PortAllocation::Random).unwrap(), r#""random""#);
     assert_eq!(serde_json::to_string(&NatType::UdpBlocked).unwrap(), r#""udp_blocked""#);
     assert_eq!(serde_json::to_string(&Filtering::AddressAndPortDependent).unwrap(), r#""address_and_port_dependent""#);
+}
+
+/// An answer that said something impossible, of a server nobody named, leaves nothing but its count.
+#[test]
+fn what_was_dropped_and_written_down_proves_no_blocking_either() {
+    for written in [
+        r#"{"servers":[{"server":"1.2.3.4:5","outcome":"timed_out"}],"discarded":{"impossible":1}}"#,
+        r#"{"servers":[{"server":"1.2.3.4:5","outcome":"timed_out"}],
+            "observations":[{"base":"10.0.0.1:5","server":"1.2.3.5:5","mapped":"0.0.0.0:5","sequence":0}]}"#,
+    ] {
+        assert_eq!(serde_json::from_str::<Evidence>(written).unwrap().summary().nat_type(), NatType::Unknown);
+    }
 }
 
 #[test]
@@ -140,6 +153,9 @@ fn what_the_peer_showed_comes_back_as_it_went_under_names_that_stay() {
     assert_eq!(serde_json::from_str::<PeerSummary>(&written).unwrap(), peer.summary(&servers));
     assert_eq!(serde_json::from_str::<PeerEvidence>(r#"{"later":1}"#).unwrap(), PeerEvidence::new());
     assert!(serde_json::from_str::<PeerEvidence>(r#"{"arrivals":[{"base":"x"}]}"#).is_err());
+    for rule in Rule::ALL {
+        assert_eq!(serde_json::to_string(rule).unwrap(), format!("{:?}", rule.as_str()), "one word everywhere");
+    }
     for cause in FailureCause::ALL {
         assert_eq!(serde_json::to_string(cause).unwrap(), format!("{:?}", cause.as_str()), "one word everywhere");
     }

@@ -493,6 +493,163 @@ fn scopes_tell_a_carriers_nat_from_the_open_internet() {
     assert_eq!(Evidence::new().summary().external_scope(), None);
 }
 
+const HOME: &str = "192.168.1.5:50000";
+
+fn told(evidence: &Evidence) -> (Option<bool>, Mapping, NatType) {
+    let summary = evidence.summary();
+    (summary.is_natted(), summary.mapping(), summary.nat_type())
+}
+
+#[test]
+fn a_server_in_front_of_the_nat_takes_no_nat_away_and_is_no_evidence_of_how_it_maps() {
+    let lan = (HOME, "192.168.1.2:3478", HOME);
+    let one = (HOME, "198.51.100.1:3478", "203.0.113.7:50000");
+    let two = (HOME, "198.51.100.2:3478", "203.0.113.7:50000");
+    let other = (HOME, "198.51.100.3:3478", "203.0.113.7:50001");
+    assert_eq!(told(&observed(&[lan, one])), (Some(true), Mapping::Unknown, NatType::Unknown));
+    assert_eq!(observed(&[lan, one]).summary().external_ip(), Some([203, 0, 113, 7].into()));
+    assert_eq!(observed(&[lan, one]).summary().rule(), Rule::TooFewServers);
+    assert_eq!(told(&observed(&[lan, one, two])), (Some(true), Mapping::EndpointIndependent, NatType::Cone));
+    assert_eq!(told(&observed(&[lan, one, other])), (Some(true), Mapping::Dependent, NatType::Symmetric));
+    // more of them than of the others
+    let more = [lan, (HOME, "192.168.1.3:3478", HOME), (HOME, "192.168.1.4:3478", HOME), one];
+    assert_eq!(told(&observed(&more)), (Some(true), Mapping::Unknown, NatType::Unknown));
+    assert_eq!(observed(&more).summary().counts().server_addresses, 1, "of those behind the verdict");
+    // on the outside of a NAT that only some ways go through
+    let global = "203.0.113.9:50000";
+    let some = [(global, "198.51.100.1:3478", global), (global, "198.51.100.2:3478", "192.0.2.7:50000")];
+    assert_eq!(told(&observed(&some)), (Some(true), Mapping::Unknown, NatType::Unknown));
+    assert_eq!(told(&observed(&some[..1])).2, NatType::Open);
+    let summary = observed(&[lan, one]).summary();
+    let evidence = observed(&[lan, one]);
+    let behind: Vec<_> = evidence.behind(summary.speaking_base().unwrap()).collect();
+    assert_eq!((summary.bases().count(), behind.len()), (1, 1), "the verdict names what it rests on");
+    assert_eq!(behind[0].mapped, at("203.0.113.7:50000"));
+}
+
+#[test]
+fn servers_inside_and_outside_a_carriers_nat_are_never_compared() {
+    let inside = (HOME, "100.64.0.1:3478", "100.64.3.7:50000");
+    let inside_too = (HOME, "100.64.0.2:3478", "100.64.3.7:50000");
+    let outside = (HOME, "198.51.100.1:3478", "203.0.113.40:17201");
+    let outside_too = (HOME, "198.51.100.2:3478", "203.0.113.40:17201");
+    let elsewhere = (HOME, "198.51.100.2:3478", "203.0.113.40:17202");
+    let undecided = (Some(true), Mapping::Unknown, NatType::Unknown);
+    assert_eq!(told(&observed(&[inside, outside])), undecided);
+    assert_eq!(told(&observed(&[inside, inside_too, outside])), undecided, "the outermost speaks");
+    assert_eq!(observed(&[inside, inside_too, outside]).summary().external_scope(), Some(Scope::Global));
+    assert_eq!(told(&observed(&[inside, outside, outside_too])).2, NatType::Cone);
+    assert_eq!(told(&observed(&[inside, inside_too, outside, elsewhere])).2, NatType::Symmetric);
+    assert_eq!(told(&observed(&[inside, inside_too])).2, NatType::Cone, "of the NAT that they saw");
+    // whatever is further in
+    let at_home = (HOME, "10.0.0.1:3478", "10.0.0.7:50000");
+    assert_eq!(observed(&[at_home, inside]).summary().external_scope(), Some(Scope::CarrierGrade));
+    assert_eq!(told(&observed(&[at_home, inside])), undecided);
+    assert_eq!(observed(&[at_home, inside]).summary().pooling(), Pooling::Unknown);
+    // the host's own address is of the same scope as what one NAT makes of it, and not of one pool with it
+    let lan = (HOME, "192.168.1.2:3478", HOME);
+    assert_eq!(observed(&[lan, at_home]).summary().pooling(), Pooling::Unknown);
+}
+
+#[test]
+fn what_a_wildcard_base_of_a_host_with_several_addresses_was_seen_as_may_differ_by_the_way_it_left() {
+    let wildcard = "0.0.0.0:50000";
+    let judge = |locals: &[&str], mapped: &[(&str, &str)]| {
+        let list: Vec<_> = mapped.iter().map(|(server, mapped)| (wildcard, *server, *mapped)).collect();
+        let mut evidence = observed(&list);
+        for local in locals {
+            evidence.local(local.parse().unwrap());
+        }
+        (evidence.summary().mapping(), format!("{:?}", evidence.summary().rule()))
+    };
+    let (a, b) = ("198.51.100.1:3478", "198.51.100.2:3478");
+    let two = &["192.168.1.5", "10.7.0.4"][..];
+    let unknown = (Mapping::Unknown, "SeveralWays".to_owned());
+    let differ = [(a, "203.0.113.7:50000"), (b, "203.0.113.8:50000")];
+    assert_eq!(judge(two, &differ), unknown, "two ways, perhaps, and two NATs");
+    let by_port = [(a, "203.0.113.7:50000"), (b, "203.0.113.7:50001")];
+    assert_eq!(judge(two, &by_port), unknown, "two hosts of one NAT, for all that it can see");
+    let ports_agree = [(a, "203.0.113.7:1"), ("198.51.100.1:3479", "203.0.113.7:1"), (b, "203.0.113.8:1")];
+    assert_eq!(judge(two, &ports_agree), unknown);
+    // one address is reached by one way
+    let ports = [(a, "203.0.113.7:50000"), ("198.51.100.1:3479", "203.0.113.7:50001")];
+    assert_eq!(judge(two, &ports).0, Mapping::AddressAndPortDependent);
+    assert_eq!(judge(two, &[(a, "203.0.113.7:1"), (b, "203.0.113.7:1")]).0, Mapping::EndpointIndependent);
+    // with one address, or none that is known, there is one way as far as anybody knows
+    let of_no_way = &["192.168.1.5", "169.254.9.9", "127.0.0.1", "2001:db8::5"][..];
+    for locals in [&[][..], &["192.168.1.5"], of_no_way] {
+        assert_eq!(judge(locals, &differ).0, Mapping::Dependent, "{locals:?}");
+    }
+    let crowd: Vec<String> = (0..=MAX_LOCALS).map(|n| format!("fd00::{n:x}")).collect();
+    let crowd: Vec<&str> = crowd.iter().map(String::as_str).collect();
+    assert_eq!(judge(&crowd, &differ), unknown, "more had no room");
+}
+
+/// RFC 6877: IPv4 by way of a translator in the host, and IPv6 servers by way of the network's.
+#[test]
+fn ipv4_by_two_translators_is_two_ways() {
+    let (clat, nat64) = ("198.51.100.1:3478", "[64:ff9b::c633:6402]:3478");
+    let seen = |server, mapped| ("[::]:50000", server, mapped);
+    let two = observed(&[seen(clat, "203.0.113.7:41000"), seen(nat64, "203.0.113.7:41001")]);
+    assert_eq!(two.summary().mapping(), Mapping::Unknown);
+    let one = [seen(nat64, "203.0.113.7:41000"), seen("[64:ff9b::c633:6403]:3478", "203.0.113.7:41001")];
+    assert_eq!(observed(&one).summary().mapping(), Mapping::Dependent);
+    let mut with_locals = observed(&one);
+    for local in ["192.168.1.5", "2001:db8::5", "2001:db8::6"] {
+        with_locals.local(local.parse().unwrap());
+    }
+    assert_eq!(with_locals.summary().mapping(), Mapping::Unknown, "they left in IPv6, and there from two addresses");
+}
+
+#[test]
+fn an_answer_that_says_something_impossible_did_come() {
+    let mut evidence = Evidence::new();
+    evidence.asked(at("198.51.100.1:3478").into(), Outcome::TimedOut);
+    assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
+    let base = at(HOME);
+    evidence.observe(Observation { base, server: ServerId::Anonymous(0), mapped: at("0.0.0.0:1"), sequence: 0 });
+    assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
+}
+
+#[test]
+fn two_ports_of_one_name_that_agree_are_not_two_of_one_address() {
+    let mapped = |port| format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000");
+    let (one, two) = (mapped(41_000), mapped(41_007));
+    let judge = |names: [&'static str; 3]| {
+        let lines = [&one, &one, &two].map(|line| Candidate::parse(line).unwrap());
+        let candidates = lines.into_iter().zip(names).map(|(line, url)| line.with_url(url));
+        Evidence::from_candidates(candidates).summary().rule()
+    };
+    assert_eq!(judge(["stun:a:3478", "stun:a:3479", "stun:b"]), Rule::ServersDiffer);
+    assert_eq!(judge(["stun:198.51.100.1:3478", "stun:198.51.100.1:3479", "stun:b"]), Rule::ServersDifferPortsAgree);
+}
+
+#[test]
+fn one_answer_told_with_its_server_and_without_does_not_agree_with_itself() {
+    let line = |port| format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000");
+    let (same, other) = (line(50_000), line(50_001));
+    let mut evidence = observed(&[(HOME, "198.51.100.1:3478", "203.0.113.7:50000")]);
+    evidence.candidate(&Candidate::parse(&same).unwrap());
+    let summary = evidence.summary();
+    assert_eq!((summary.mapping(), summary.rule()), (Mapping::Unknown, Rule::TooFewServers));
+    assert_eq!(summary.counts().server_addresses, 1);
+    evidence.candidate(&Candidate::parse(&other).unwrap());
+    assert_eq!(evidence.summary().rule(), Rule::ServersDiffer, "what differs was no second telling");
+    let ports =
+        observed(&[(HOME, "198.51.100.1:3478", "203.0.113.7:50000"), (HOME, "198.51.100.1:3479", "203.0.113.7:50000")]);
+    let mut ports_and_one = ports;
+    ports_and_one.candidate(&Candidate::parse(&other).unwrap());
+    assert_eq!(ports_and_one.summary().rule(), Rule::ServersDiffer, "nobody knows whose it is");
+}
+
+#[test]
+fn a_host_candidate_without_an_address_is_a_hidden_one() {
+    for host in ["0.0.0.0", "::"] {
+        let line = format!("candidate:1 1 udp 2130706431 {host} 50000 typ host");
+        assert_eq!(list(&[&line]).summary().nat_type(), NatType::Unknown, "{host} may be a global one");
+    }
+}
+
 #[test]
 fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
     let a = "192.168.1.5:50000";
@@ -553,7 +710,7 @@ fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
 #[test]
 fn the_three_worked_cases_come_out_as_the_page_says() {
     let page = include_str!("../../docs/how-a-verdict-is-reached.md");
-    let cone = Evidence::from_candidates(Candidate::all_in(page).flatten()).summary();
+    let cone = Evidence::from_text(page).summary();
     assert_eq!((cone.mapping(), cone.rule()), (Mapping::Unknown, Rule::TooFewServers));
     assert_eq!((cone.is_natted(), cone.port_preserved(), cone.counts().bases), (Some(true), Some(true), 3));
 

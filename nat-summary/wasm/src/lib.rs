@@ -36,20 +36,9 @@ pub extern "C" fn summarize(length: usize) -> usize {
         let text = String::from_utf8_lossy(input.get(..length).unwrap_or(input));
         OUTPUT.with_borrow_mut(|output| {
             output.clear();
-            let mut evidence = Evidence::new();
-            let mut found = false;
-            for candidate in Candidate::all_in(&text) {
-                match candidate {
-                    Ok(candidate) => {
-                        found = true;
-                        evidence.candidate(&candidate)
-                    }
-                    Err(_) => evidence.unreadable_candidate(),
-                };
-            }
-            if found {
+            if Candidate::all_in(&text).any(|candidate| candidate.is_ok()) {
                 // writing to a string cannot fail
-                let _ = write!(output, "{}", evidence.summary().with_address());
+                let _ = write!(output, "{}", Evidence::from_text(&text).summary().with_address());
             }
             output.len()
         })

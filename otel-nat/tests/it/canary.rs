@@ -233,3 +233,26 @@ fn no_canary_gets_out_but_by_the_one_key_that_may_hold_it() {
         }
     }
 }
+
+#[test]
+fn what_keeps_spans_prints_none_of_them() {
+    let capture = Capture::new();
+    let builder = Pipeline::builder().with_capture(&capture);
+    let pipeline = builder.clone().json_lines(Page::default());
+    for telemetry in [capture.telemetry(), pipeline.telemetry()] {
+        attempts(&telemetry.with_external_ip(ExternalIp::Full));
+    }
+    pipeline.flush().unwrap();
+    assert!(!capture.spans().is_empty());
+    for text in [
+        format!("{capture:?}"),
+        format!("{:?}", capture.provider()),
+        format!("{builder:?}"),
+        format!("{pipeline:?}"),
+        format!("{:?}", pipeline.provider()),
+        format!("{:?}", capture.telemetry()),
+    ] {
+        assert!(!text.contains(keys::EXTERNAL_IP), "{}", ending(&text));
+        assert_eq!(addresses(&text), [] as [std::net::IpAddr; 0], "{}", ending(&text));
+    }
+}

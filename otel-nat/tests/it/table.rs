@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nat_summary::{CandidateKind, Mapping, Outlook};
+use nat_summary::{CandidateKind, Mapping, Outlook, Rule};
 use opentelemetry::Value;
 use opentelemetry_sdk::trace::SpanData;
 use otel_nat::{Attempt, Checks, Endurance, FailureCause, FilteringSeen, Reason, TowardPeer};
@@ -140,6 +140,12 @@ fn what_is_in_the_table_goes_out() {
     let promised = table();
     let promised: BTreeSet<_> = promised.keys().map(String::as_str).collect();
     assert_eq!(promised.difference(&out).collect::<Vec<_>>(), [] as [&&str; 0], "take it out of docs/attributes.md");
+}
+
+#[test]
+fn every_rule_has_its_word_in_the_table() {
+    let words: Vec<_> = Rule::ALL.iter().map(|rule| rule.as_str()).collect();
+    assert_eq!(table()[otel_nat::keys::RULE].words, words);
 }
 
 #[test]

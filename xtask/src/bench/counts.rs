@@ -2,7 +2,7 @@
 
 use ice_gather::responder::Responder;
 use ice_gather::{Base, BindConfig, GatherConfig};
-use nat_summary::{Candidate, Evidence};
+use nat_summary::Evidence;
 use otel_nat::Telemetry;
 
 use super::baseline::{Counts, worse};
@@ -74,7 +74,7 @@ async fn count() -> Result<Counts, Failure> {
     counts.insert(
         "judge a description: allocations".into(),
         median(|| {
-            let evidence = Evidence::from_candidates(Candidate::all_in(std::hint::black_box(DESCRIPTION)).flatten());
+            let evidence = Evidence::from_text(std::hint::black_box(DESCRIPTION));
             std::hint::black_box(evidence.summary());
         }),
     );

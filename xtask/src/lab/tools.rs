@@ -35,13 +35,17 @@ fn is_there(program: &str, argument: &str) -> bool {
     Command::new(program).arg(argument).stdin(Stdio::null()).stdout(null).stderr(error).status().is_ok()
 }
 
-/// Installs what is missing by `apt-get`, and says so before.
+/// Installs what is missing by `apt-get`, and says so before; the standard output is left alone.
 pub(crate) fn install() -> Result<(), Failure> {
     let arguments = [&["install", "--yes", "--no-install-recommends"], &PACKAGES[..]].concat();
-    println!("apt-get {}", arguments.join(" "));
-    println!(
+    eprintln!("apt-get {}", arguments.join(" "));
+    eprintln!(
         "(on a system with a service manager, coturn's package may start a server of its own: the lab needs none)"
     );
-    let status = Command::new("apt-get").args(&arguments).status().map_err(|error| format!("apt-get: {error}"))?;
+    let status = Command::new("apt-get")
+        .args(&arguments)
+        .stdout(std::io::stderr())
+        .status()
+        .map_err(|error| format!("apt-get: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("apt-get: {status}").into()) }
 }

@@ -55,7 +55,8 @@ fn start(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
         }
         cancel.cancel();
         tokio::select! {
-            done = tokio::time::timeout(CLOSING, role) => done.unwrap_or(Ok(true)),
+            // to be stopped is no failure, whatever came of the attempts until then
+            done = tokio::time::timeout(CLOSING, role) => done.map_or(Ok(true), |done| done.map(|_| true)),
             // somebody is in a hurry
             _ = stop_asked_for() => Ok(true),
         }

@@ -110,7 +110,12 @@ fn servers(options: &Options) -> StunCache {
             StunSource::from_fn(move || {
                 let (mut servers, file) = (named.clone(), file.clone());
                 async move {
-                    servers.extend(file.load().await?);
+                    match file.load().await {
+                        Ok(more) => servers.extend(more),
+                        Err(error) if servers.is_empty() => return Err(error),
+                        // those that were named are enough to go on with
+                        Err(error) => eprintln!("consumer: --stun-file: {error}"),
+                    }
                     Ok(servers)
                 }
             })

@@ -1,30 +1,28 @@
 //! A client of the service. One connection per request; nothing of it outlives the request.
 
-use std::collections::VecDeque;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 #[cfg(feature = "tls")]
 use super::tls::Tls;
-use super::{VERSION, VERSION_HEADER};
+use super::{VERSION, VERSION_HEADER, connect};
 use crate::signalling::wire::{Envelope, Kind, read};
 use crate::signalling::{Listener, SignalError, Signalling, SwitchboardTiming};
 
 /// Longest reply read, in bytes.
 const MAX_REPLY: usize = 256 * 1024;
-/// Longest wait for a connection and the first bytes of a reply beyond the service's own patience.
+/// Longest wait for a connection, and for the end of a reply beyond the service's own patience.
 const SLACK: Duration = Duration::from_secs(5);
 
 /// A client of the signalling service over plain HTTP, or over TLS with the feature `tls`.
@@ -83,19 +81,24 @@ impl HttpSignalling {
         self
     }
 
-    /// Waits for so long beyond the service's own times; 5 s by default. An exchange that has no end by then is given
-    /// up, however much of it has arrived.
+    /// Waits for a connection so long, TLS included, and for replies so long beyond the service's own times; 5 s by
+    /// default. Within those times a service may be silent: it may send the head of a response, too, only once it has
+    /// something to say. What has no end by then is given up, however much of it has arrived.
     #[must_use]
     pub const fn with_slack(mut self, slack: Duration) -> Self {
         self.slack = slack;
         self
     }
 
+    /// The head of the response. Only the connection has a bound here: how long the service may think is the caller's to say.
     async fn send(&self, method: Method, body: String) -> Result<(Response<Incoming>, Connection), SignalError> {
-        let stream = TcpStream::connect(&self.authority).await.map_err(|_| SignalError::Unreachable)?;
+        let connected_by = Instant::now() + self.slack;
+        let connecting = timeout_at(connected_by, connect::to(&self.authority));
+        let stream = connecting.await.map_err(|_| SignalError::TimedOut)?.map_err(|_| SignalError::Unreachable)?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            return self.request(tls.connect(stream).await?, method, body).await;
+            let stream = timeout_at(connected_by, tls.connect(stream)).await.map_err(|_| SignalError::TimedOut)??;
+            return self.request(stream, method, body).await;
         }
         self.request(stream, method, body).await
     }
@@ -146,7 +149,8 @@ impl Signalling for HttpSignalling {
 
     async fn listen(&self) -> Result<HttpListener, SignalError> {
         let until = Instant::now() + self.timing.listen + self.slack;
-        let sent = timeout(self.slack, self.send(Method::GET, String::new()));
+        // a service may keep even the head back until the first producer comes, or its time is over
+        let sent = timeout_at(until, self.send(Method::GET, String::new()));
         let (response, connection) = sent.await.map_err(|_| SignalError::TimedOut)??;
         Ok(HttpListener { body: response.into_body(), lines: Lines::default(), until, _connection: connection })
     }
@@ -187,55 +191,58 @@ pub struct HttpListener {
 
 impl Listener for HttpListener {
     async fn next(&mut self) -> Option<Result<Envelope, SignalError>> {
-        loop {
+        // a service that drips for ever ends here; and one that floods, whose next frame is always there in time
+        while Instant::now() < self.until {
             if let Some(line) = self.lines.next() {
                 return Some(line.and_then(|line| read(&line)));
             }
-            // a service that drips for ever ends here
+            // it never waits otherwise, and whoever does not wait cannot be cancelled
+            tokio::task::consume_budget().await;
             let frame = timeout_at(self.until, self.body.frame()).await.ok()??;
-            match frame {
-                Ok(frame) => self.lines.push(frame.data_ref().map_or(&[][..], |data| data)),
-                Err(_) => return None,
-            }
+            self.lines.push(frame.ok()?.into_data().unwrap_or_default());
         }
+        None
     }
 }
 
-/// Cuts a stream into lines, none of them longer than [`MAX_REPLY`].
+/// Cuts a stream into lines, none of them longer than [`MAX_REPLY`]; one at a time, for a chunk may hold 100,000.
 #[derive(Debug, Default)]
 struct Lines {
-    whole: VecDeque<Result<String, SignalError>>,
+    chunk: Bytes,
     partial: Vec<u8>,
     overlong: bool,
 }
 
 impl Lines {
-    fn push(&mut self, mut bytes: &[u8]) {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            self.extend(&bytes[..end]);
-            bytes = &bytes[end + 1..];
-            let line = core::mem::take(&mut self.partial);
-            let overlong = core::mem::take(&mut self.overlong);
-            if overlong {
-                self.whole.push_back(Err(SignalError::TooLong));
-            } else if !line.trim_ascii().is_empty() {
-                self.whole.push_back(String::from_utf8(line).map_err(|_| SignalError::Malformed));
-            }
-        }
-        self.extend(bytes);
-    }
-
-    fn extend(&mut self, bytes: &[u8]) {
-        if self.overlong || self.partial.len() + bytes.len() > MAX_REPLY {
-            self.overlong = true;
-            self.partial = Vec::new();
-        } else {
-            self.partial.extend_from_slice(bytes);
-        }
+    /// What comes after the chunk before, whose lines have all been taken.
+    fn push(&mut self, chunk: Bytes) {
+        debug_assert!(self.chunk.is_empty());
+        self.chunk = chunk;
     }
 
     fn next(&mut self) -> Option<Result<String, SignalError>> {
-        self.whole.pop_front()
+        while !self.chunk.is_empty() {
+            let end = self.chunk.iter().position(|byte| *byte == b'\n');
+            let piece = self.chunk.split_to(end.unwrap_or(self.chunk.len()));
+            self.chunk.advance(end.map_or(0, |_| 1));
+            if self.overlong {
+                self.overlong = end.is_none();
+            } else if self.partial.len() + piece.len() > MAX_REPLY {
+                // told at once: such a line may have no end
+                self.partial = Vec::new();
+                self.overlong = end.is_none();
+                return Some(Err(SignalError::TooLong));
+            } else {
+                self.partial.extend_from_slice(&piece);
+                if end.is_some() {
+                    let line = core::mem::take(&mut self.partial);
+                    if !line.trim_ascii().is_empty() {
+                        return Some(String::from_utf8(line).map_err(|_| SignalError::Malformed));
+                    }
+                }
+            }
+        }
+        None
     }
 }
 
@@ -243,28 +250,33 @@ impl Lines {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_stream_is_cut_into_lines_wherever_its_chunks_end() {
-        let mut lines = Lines::default();
-        for chunk in ["one\ntw", "o", "\n\n", "three"] {
-            lines.push(chunk.as_bytes());
+    /// What a listener takes out of these chunks.
+    fn cut<'a>(lines: &mut Lines, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<String, SignalError>> {
+        let mut taken = Vec::new();
+        for chunk in chunks {
+            lines.push(Bytes::copy_from_slice(chunk));
+            taken.extend(core::iter::from_fn(|| lines.next()));
         }
-        assert_eq!([lines.next(), lines.next(), lines.next()], [Some(Ok("one".into())), Some(Ok("two".into())), None]);
-        lines.push(b"\n");
-        assert_eq!(lines.next(), Some(Ok("three".into())));
+        taken
     }
 
     #[test]
-    fn a_line_without_end_is_dropped_and_the_next_one_read() {
+    fn a_stream_is_cut_into_lines_wherever_its_chunks_end() {
         let mut lines = Lines::default();
-        for _ in 0..100 {
-            lines.push(&[b'x'; 10_000]);
-        }
+        let taken = cut(&mut lines, ["one\ntw", "o", "\n\n", "three"].map(str::as_bytes));
+        assert_eq!(taken, [Ok("one".into()), Ok("two".into())]);
+        assert_eq!(cut(&mut lines, [&b"\nfour\nfive"[..]]), [Ok("three".into()), Ok("four".into())]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_told_once_and_dropped_and_the_next_one_read() {
+        let mut lines = Lines::default();
+        assert_eq!(cut(&mut lines, [&[b'x'; 10_000][..]; 100]), [Err(SignalError::TooLong)]);
         assert!(lines.partial.capacity() <= MAX_REPLY);
-        lines.push(b"\nnext\n\xff\n");
-        assert_eq!(lines.next(), Some(Err(SignalError::TooLong)));
-        assert_eq!(lines.next(), Some(Ok("next".into())));
-        assert_eq!(lines.next(), Some(Err(SignalError::Malformed)));
+        let taken = cut(&mut lines, [&b"\nnext\n\xff\n"[..]]);
+        assert_eq!(taken, [Ok("next".into()), Err(SignalError::Malformed)]);
+        let within_a_chunk = [&[b'x'; MAX_REPLY + 1][..], b"\nnext\n"].concat();
+        assert_eq!(cut(&mut lines, [&within_a_chunk[..]]), [Err(SignalError::TooLong), Ok("next".into())]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Signalling over HTTP: the client, and the service as a small embeddable server.
 
 mod client;
+mod connect;
 mod service;
 #[cfg(feature = "tls")]
 mod tls;

@@ -22,11 +22,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::{VERSION, VERSION_HEADER};
 use crate::signalling::switchboard::{MAX_PAYLOAD, Posted, Switchboard};
 use crate::signalling::wire::{Kind, write};
-use crate::signalling::{Listener, MemorySignalling, SignalError, Signalling};
+use crate::signalling::{Listener, MemorySignalling, SignalError, Signalling, SwitchboardTiming};
 
 /// Most connections served at once; further ones wait in the kernel.
 const MAX_CONNECTIONS: usize = 1024;
-/// Longest wait for a request's header and body.
+/// Longest wait for a request's header, and for its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after an error of the listening socket, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -78,6 +78,9 @@ impl Drop for SignallingService {
 
 async fn serve(listener: TcpListener, switchboard: Switchboard) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let SwitchboardTiming { listen, genesis, exchange } = switchboard.timing();
+    // a header, a body and the service's own patience: a client that does not read would hold what is for it for ever
+    let longest = listen.max(genesis).max(exchange) + 2 * READ_TIMEOUT;
     // ends with this task, and every connection with it
     let mut connections = JoinSet::new();
     loop {
@@ -94,12 +97,14 @@ async fn serve(listener: TcpListener, switchboard: Switchboard) {
                 let switchboard = switchboard.clone();
                 async move { Ok::<_, Infallible>(respond(request, &switchboard).await) }
             });
-            // a client that breaks off is no fault of the service
-            let _ = http1::Builder::new()
+            let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(READ_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), respond)
-                .await;
+                // a request each: the time is that of one
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), respond);
+            // a client that breaks off is no fault of the service
+            let _ = tokio::time::timeout(longest, served).await;
         });
     }
 }

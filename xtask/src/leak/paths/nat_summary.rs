@@ -1,6 +1,6 @@
 //! The judge: it allocates nothing, so it can leave nothing.
 
-use nat_summary::{Candidate, Evidence, NatType};
+use nat_summary::{Evidence, NatType};
 
 use super::{Measured, Meter, Path, alone, path};
 use crate::{Failure, bounds};
@@ -15,7 +15,7 @@ const DESCRIPTION: &str = "\
 
 async fn judged(meter: Meter) -> Result<Measured, Failure> {
     let judged = meter.measure(1, alone, async |_, _| {
-        let evidence = Evidence::from_candidates(Candidate::all_in(std::hint::black_box(DESCRIPTION)).flatten());
+        let evidence = Evidence::from_text(std::hint::black_box(DESCRIPTION));
         let summary = evidence.summary();
         Ok(summary.nat_type() == NatType::Symmetric && !summary.to_string().is_empty())
     });
