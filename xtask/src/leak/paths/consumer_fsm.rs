@@ -283,7 +283,7 @@ where
                 Way::CandidatesFault => signalling.fail(faults::Stage::Candidates, fault, 1),
                 _ => signalling,
             };
-            stage.attempt(way, signalling, number).await
+            Ok(stage.attempt(way, signalling.clone(), number).await? && signalling.left() == 0)
         },
     );
     Ok(stage.check(measured.await?.intended(least(way))))
@@ -337,7 +337,7 @@ pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, 
             Way::Blocked => blocked.attempt(way, ghosts.clone(), number).await?,
             Way::LostRace => {
                 let once = Faulty::new(echoes.clone()).fail(faults::Stage::Offer, SignalFault::Gone, 1);
-                open.attempt(way, once, number).await?
+                open.attempt(way, once.clone(), number).await? && once.left() == 0
             }
             _ => open.attempt(way, echoes.clone(), number).await?,
         };
