@@ -129,8 +129,7 @@ mod tests {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
         let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await.unwrap();
-        let mut config = GatherConfig::default();
-        config.deadline = Duration::from_millis(1);
+        let config = GatherConfig { deadline: Duration::from_millis(1), ..GatherConfig::default() };
         base.gather(&[address.into()], &config).await;
         let mut buffer = [0; 1500];
         let (length, _) = server.recv_from(&mut buffer).await.unwrap();
