@@ -10,8 +10,8 @@ mod remote;
 mod silence;
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,18 +25,19 @@ use webrtc_ice::candidate::CandidateType;
 use webrtc_ice::mdns::MulticastDnsMode;
 use webrtc_ice::network_type::NetworkType;
 use webrtc_ice::udp_network::UDPNetwork;
-use webrtc_util::Conn;
 use webrtc_util::vnet::interface::Interface;
 use webrtc_util::vnet::net::Net;
+use webrtc_util::{Conn, Error};
 
 pub use self::event::{IceEvent, IceState};
 use self::event::{ice_state, kind};
 pub(crate) use self::mux::Mux;
 pub use self::remote::{Credentials, RemoteCandidate, RemoteDescription};
 use self::silence::Silence;
-use crate::base::{Base, Inner, Line};
+use crate::base::{Base, Inner};
 use crate::config::AgentConfig;
 use crate::error::{AgentError, ConnectError, SendError};
+use crate::peer::Consent;
 use crate::transaction::Header;
 
 /// Events kept for a listener that is busy.
@@ -45,6 +46,8 @@ const EVENTS: usize = 64;
 const GATHERING_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often to look for a sign of life within the time after which there has to be one.
 const LOOKS_FOR_LIFE: u32 = 30;
+/// Candidates that no pair in use needs are kept this long (RFC 8445 section 8.3.1).
+const FREEING: Duration = Duration::from_secs(3);
 /// And at most that often.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -147,7 +150,7 @@ impl IceAgent {
             relay.checks_begin();
         }
         self.base.inner().expect_answers(&remote.credentials.pwd);
-        self.base.inner().read_waiting();
+        self.base.inner().hand_over();
         let (agent, cancel, role) = (Arc::clone(&parts.agent), parts.cancel.clone(), self.role);
         let (connected_tx, mut connected) = mpsc::channel(1);
         let (base, state) = (Arc::clone(self.base.inner()), Arc::clone(&parts.state));
@@ -175,6 +178,7 @@ impl IceAgent {
                 tokio::select! {
                     () = cancel.cancelled() => {}
                     () = watch_silence(&agent, &base, &state, disconnected_timeout, failed_timeout) => {}
+                    () = spare_relay(&agent, &base) => {}
                 }
             }
         }));
@@ -185,7 +189,10 @@ impl IceAgent {
         let gave_up = state.wait_for(|state| has_ended(*state));
         tokio::select! {
             conn = connected.recv() => match conn {
-                Some(conn) => Ok(IceConn { conn, state: self.state.clone() }),
+                Some(conn) => {
+                    let base = Arc::downgrade(self.base.inner());
+                    Ok(IceConn { conn, state: self.state.clone(), base })
+                }
                 None => Err(ConnectError::Failed),
             },
             _ = gave_up => Err(ConnectError::Failed),
@@ -254,7 +261,7 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         keepalive_interval: Some(config.keepalive_interval),
         // both together limit how long checks go on without a pair; without the second the library never gives up a pair
         // that worked, for it would by the wall clock: see `watch_silence`
-        disconnected_timeout: Some(config.disconnected_timeout + config.failed_timeout),
+        disconnected_timeout: Some(config.disconnected_timeout.saturating_add(config.failed_timeout)),
         failed_timeout: Some(Duration::ZERO),
         // the deadline of `connect` ends a dead pair, not a count: the peer may start much later than we do
         max_binding_requests: Some(u16::MAX - 1),
@@ -323,7 +330,8 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
 /// Tells of a peer that has become silent, or is back; returns once it has failed. Never, if that takes no time at all.
 ///
 /// The library judges this by the wall clock: a step forward would end a path that works, and after a step back it would
-/// wait as much longer for a peer that is gone. So of its time stamps only that they change is taken.
+/// wait as much longer for a peer that is gone. So of its time stamps only that they change is taken. It also takes any
+/// datagram for a sign of life, so what the peer consents to is counted here.
 async fn watch_silence(
     agent: &Agent,
     base: &Inner,
@@ -331,12 +339,15 @@ async fn watch_silence(
     disconnected: Duration,
     failed: Duration,
 ) {
-    let longest = disconnected + failed;
+    let longest = disconnected.saturating_add(failed);
     if longest.is_zero() {
         return core::future::pending().await;
     }
     // what comes from elsewhere than the peer of the pair in use keeps no pair alive
-    let stamp = || agent.get_selected_candidate_pair().map(|pair| pair.remote.last_received());
+    let stamp = || match agent.get_selected_candidate_pair() {
+        Some(pair) => (Some(pair.remote.last_received()), base.consent(pair.local.addr(), pair.remote.addr())),
+        None => (None, Consent::default()),
+    };
     let mut silence = Silence::new(disconnected, failed, stamp(), silence::now());
     let pause = (longest / LOOKS_FOR_LIFE).max(LEAST_PAUSE);
     loop {
@@ -350,6 +361,17 @@ async fn watch_silence(
     }
 }
 
+/// Ends a relay that the pair in use does not go by, once the peer has had time to see that: the library keeps the first
+/// pair that it takes. Never returns.
+async fn spare_relay(agent: &Agent, base: &Inner) {
+    let local = agent.get_selected_candidate_pair().map(|pair| kind(&*pair.local));
+    if local.is_some_and(|local| local != CandidateKind::Relayed) {
+        tokio::time::sleep(FREEING).await;
+        base.end_relay();
+    }
+    core::future::pending().await
+}
+
 /// The connection has this state, and whoever listens hears of it if it had another. After its end it has none.
 fn becomes(base: &Inner, state: &watch::Sender<IceState>, now: IceState) {
     let is_news = state.send_if_modified(|state| {
@@ -359,7 +381,7 @@ fn becomes(base: &Inner, state: &watch::Sender<IceState>, now: IceState) {
         // nothing is sent to a peer whose consent has expired (RFC 7675 section 5.1), and the library would go on: whoever
         // sees the end finds the lines closed, and whoever finds them closed sees the end
         if now == IceState::Failed {
-            base.lines().for_each(Line::close);
+            base.close_lines();
         }
         core::mem::replace(state, now) != now
     });
@@ -407,6 +429,8 @@ async fn tear_down(parts: Parts) {
 pub struct IceConn {
     conn: Arc<dyn Conn + Send + Sync>,
     state: watch::Receiver<IceState>,
+    /// Counts what is dropped. The sockets are not this one's to keep.
+    base: Weak<Inner>,
 }
 
 impl IceConn {
@@ -415,7 +439,7 @@ impl IceConn {
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, datagram: &[u8]) -> Result<(), SendError> {
-        if Header::peek(datagram).is_some() {
+        if Header::is_claimed(datagram) {
             return Err(SendError::LooksLikeStun);
         }
         match self.conn.send(datagram).await {
@@ -426,18 +450,34 @@ impl IceConn {
         }
     }
 
-    /// Receives one datagram; `None` once the connection failed or was closed. Cancel safe.
+    /// Receives one datagram; `None` once the connection failed or was closed. One that is longer than `buffer` is dropped
+    /// and counted as [`Dropped::overlong`](crate::Dropped::overlong). Cancel safe.
     pub async fn recv(&self, buffer: &mut [u8]) -> Option<usize> {
+        loop {
+            match self.recv_next(buffer).await? {
+                Ok(length) => return Some(length),
+                Err(error) if is_overlong(&error) => {
+                    if let Some(base) = self.base.upgrade() {
+                        base.datagram_overlong();
+                    }
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// The next datagram or error of the library, until the end.
+    async fn recv_next(&self, buffer: &mut [u8]) -> Option<Result<usize, Error>> {
         let mut received = self.conn.recv(buffer);
         // under load a datagram waits already, and nobody need wait for the end
         if let Poll::Ready(received) = poll_fn(|cx| Poll::Ready(received.as_mut().poll(cx))).await {
-            return received.ok().filter(|_| !has_ended(*self.state.borrow()));
+            return Some(received).filter(|_| !has_ended(*self.state.borrow()));
         }
         let mut state = self.state.clone();
         tokio::select! {
             biased;
             _ = state.wait_for(|state| has_ended(*state)) => None,
-            received = received => received.ok(),
+            received = received => Some(received),
         }
     }
 
@@ -446,6 +486,11 @@ impl IceConn {
     pub fn state(&self) -> watch::Receiver<IceState> {
         self.state.clone()
     }
+}
+
+/// The library hands the kind of its own errors on as a text only.
+fn is_overlong(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.0.to_string() == Error::ErrBufferShort.to_string())
 }
 
 impl core::fmt::Debug for IceConn {

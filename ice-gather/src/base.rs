@@ -1,8 +1,9 @@
 //! The sockets: one per address family. ICE and our own STUN transactions share them, and nobody reads them twice.
 //!
 //! There is no reader task. While servers are asked, [`Base::gather`] reads; once connectivity checks run, the agent's
-//! receive loop does. Either takes our answers out of the stream and hands the rest on: gathering keeps the peer's early
-//! checks for the agent, the agent's loop files late answers as evidence. In between, the kernel holds what arrives.
+//! receive loop does, and alone, whoever goes on gathering or begins to. Either takes our answers out of the stream and
+//! hands the rest on: gathering keeps the peer's early checks for the agent, the agent's loop files answers as evidence. In
+//! between, the kernel holds what arrives.
 
 mod demux;
 mod gather;
@@ -30,7 +31,7 @@ use self::trickle::Listener;
 use crate::config::{Bind, BindConfig, repeats};
 use crate::error::BindError;
 use crate::local;
-use crate::peer::{PeerReader, PeerView, Rebinding, canonical};
+use crate::peer::{Consent, PeerReader, PeerView, Rebinding, bump, canonical};
 use crate::plan::Plan;
 use crate::ports;
 use crate::transaction::Header;
@@ -266,6 +267,25 @@ impl Inner {
         }
     }
 
+    /// Nothing goes over any line any more, whoever still holds an end of it.
+    pub(crate) fn close_lines(&self) {
+        self.lines().for_each(Line::close);
+        self.end_relay();
+    }
+
+    /// The relay, if there is one, frees what its server holds for it.
+    pub(crate) fn end_relay(&self) {
+        #[cfg(feature = "relay")]
+        if let Some(relay) = self.relay() {
+            relay.end();
+        }
+    }
+
+    /// A datagram of the peer did not fit into its reader's buffer.
+    pub(crate) fn datagram_overlong(&self) {
+        bump(&mut self.heard().dropped.overlong);
+    }
+
     /// From now on checks that carry this password are for the agent. False if there is an agent already.
     pub(crate) fn serve(&self, password: &str, max_peers: usize) -> bool {
         if self.agent.set(AgentOf::Us).is_err() {
@@ -291,9 +311,21 @@ impl Inner {
 
     /// The agent sends STUN. To be told before it leaves: what comes back is no longer uninvited.
     pub(crate) fn on_sent(&self, line: &Line, target: SocketAddr, header: Header) {
-        if matches!(self.agent.get(), Some(AgentOf::Us)) && !line.is_relay() {
-            lock(&self.peer).on_sent(line.bound, canonical(target), header, Instant::now());
+        if !matches!(self.agent.get(), Some(AgentOf::Us)) {
+            return;
         }
+        let (mut peer, target) = (lock(&self.peer), canonical(target));
+        if line.is_relay() {
+            peer.on_relayed_sent(line.bound, target, header);
+        } else {
+            peer.on_sent(line.bound, target, header, Instant::now());
+        }
+    }
+
+    /// Whether the peer consents to be sent to on this pair, the one in use.
+    pub(crate) fn consent(&self, local: SocketAddr, remote: SocketAddr) -> Consent {
+        let line = self.lines().find(|line| canonical(line.local) == canonical(local));
+        line.map(|line| lock(&self.peer).consent(line.bound, canonical(remote))).unwrap_or_default()
     }
 
     /// The process runs, and is to be heard of again after `period`.
@@ -336,6 +368,11 @@ impl Inner {
         }
         self.relay.set(relay).ok()?;
         self.relay.get()
+    }
+
+    /// Something came from the relay's server that its client cannot take.
+    pub(crate) fn relay_dropped(&self) {
+        bump(&mut self.heard().dropped.relay);
     }
 
     /// The relayed candidate is there: whoever gathers tells it.

@@ -189,11 +189,14 @@ pub struct AgentConfig {
     /// Time between two consent checks once connected (RFC 7675 section 5.1).
     ///
     /// The library times them by the wall clock: after a step back none leaves until the clock has caught up. The peer's own,
-    /// which are answered, hold the path meanwhile.
+    /// which are answered, hold the path meanwhile, and whatever else comes from it.
     pub keepalive_interval: Duration,
     /// Without a packet from the peer for this long, the connection counts as disconnected.
     pub disconnected_timeout: Duration,
-    /// Disconnected for this long, it has failed (RFC 7675 section 5.1: consent expires after 30 s in all).
+    /// Without the peer's consent for this long after that, both together, the connection has failed, whatever else comes in
+    /// (RFC 7675 section 5.1: consent expires after 30 s). Consent is an authenticated answer to a check of ours on the
+    /// pair in use, and here also a check of the peer's own: see [`keepalive_interval`](Self::keepalive_interval). Only
+    /// where none of ours leaves does any datagram of the peer do.
     pub failed_timeout: Duration,
     /// Most remote candidates taken by signalling, and most addresses the peer may be learnt at besides.
     pub max_remote_candidates: usize,

@@ -44,6 +44,9 @@ pub struct PeerReader {
     rebindings: u32,
     /// See [`PeerReader::distrust_port`].
     is_port_old: bool,
+    /// The pair in use, once somebody asks for consent.
+    pair: Option<(SocketAddr, SocketAddr)>,
+    consent: Consent,
     last: Option<Instant>,
     beat: Option<Beat>,
     survived: Option<Duration>,
@@ -88,6 +91,15 @@ pub struct PeerDropped {
     pub maybe_invited: u32,
     /// Addresses sent to beyond those remembered: from then on nothing that comes in is called uninvited.
     pub contacts: u32,
+}
+
+/// Whether the peer consents to be sent to on the pair in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Consent {
+    /// How often it has.
+    pub(crate) times: u32,
+    /// A check of ours has left since.
+    pub(crate) is_asked: bool,
 }
 
 /// The mapping toward an address of the peer changed, by the peer's word.
@@ -186,10 +198,22 @@ impl PeerReader {
             bump(&mut self.checks.sent_since_received);
         }
         self.sequence = self.sequence.wrapping_add(1);
+        self.ask(Asked { id: header.id, base, target, sequence: self.sequence });
+    }
+
+    /// STUN of the agent goes out by way of a relay. Only consent to the pair in use is asked for there.
+    pub(crate) fn on_relayed_sent(&mut self, base: SocketAddr, target: SocketAddr, header: Header) {
+        if header.is_binding_request && self.pair == Some((base, target)) {
+            self.ask(Asked { id: header.id, base, target, sequence: self.sequence });
+        }
+    }
+
+    fn ask(&mut self, asked: Asked) {
+        self.consent.is_asked |= self.pair == Some((asked.base, asked.target));
         if self.asked.len() == MAX_ASKED {
             self.asked.remove(0);
         }
-        self.asked.push(Asked { id: header.id, base, target, sequence: self.sequence });
+        self.asked.push(asked);
     }
 
     /// A response came in that answers no STUN transaction of the base itself. What it says of a mapping that said
@@ -219,6 +243,9 @@ impl PeerReader {
         };
         let sequence = self.asked.remove(at).sequence;
         bump(&mut self.checks.answered);
+        if *class == SUCCESS {
+            self.note_consent(base, source);
+        }
         // an error is an answer, and says nothing of a mapping
         let Some(mapped) = mapped_in(attributes, header.id).filter(|_| *class == SUCCESS) else {
             bump(&mut self.dropped.unreadable);
@@ -252,16 +279,12 @@ impl PeerReader {
             bump(&mut self.dropped.unauthenticated);
             return false;
         }
-        if self.requests.contains(&header.id) {
+        if !self.is_new(header.id) {
             bump(&mut self.dropped.replayed);
             return true;
         }
-        match self.requests.get_mut(self.next_request) {
-            Some(oldest) => *oldest = header.id,
-            None => self.requests.push(header.id),
-        }
-        self.next_request = (self.next_request + 1) % MAX_REQUESTS;
         bump(&mut self.checks.received);
+        self.note_consent(base, source);
         match self.news_of(source) {
             Some(_) if self.is_port_old => bump(&mut self.dropped.maybe_invited),
             Some(contact) => {
@@ -278,12 +301,53 @@ impl PeerReader {
     }
 
     /// A Binding request came in by way of a relay, and so says nothing of the NAT; whether it is authentic.
-    pub fn on_relayed_request(&mut self, datagram: &[u8]) -> bool {
-        let is_authentic = self.ours.as_ref().is_some_and(|key| authenticated(datagram, key).is_some());
-        if is_authentic {
-            bump(&mut self.checks.relayed);
+    pub fn on_relayed_request(&mut self, base: SocketAddr, source: SocketAddr, datagram: &[u8]) -> bool {
+        let (Some(key), Some(header)) = (&self.ours, Header::peek(datagram)) else { return false };
+        if authenticated(datagram, key).is_none() {
+            return false;
         }
-        is_authentic
+        bump(&mut self.checks.relayed);
+        if self.is_new(header.id) {
+            self.note_consent(base, source);
+        }
+        true
+    }
+
+    /// A response came in by way of a relay. All it can show is the peer's consent.
+    pub(crate) fn on_relayed_response(&mut self, base: SocketAddr, source: SocketAddr, datagram: &[u8]) {
+        let (Some(key), Some(header)) = (&self.theirs, Header::peek(datagram)) else { return };
+        let is_it = |asked: &Asked| (asked.id, asked.base, asked.target) == (header.id, base, source);
+        let Some(at) = self.asked.iter().position(is_it) else { return };
+        if datagram.starts_with(&SUCCESS) && authenticated(datagram, key).is_some() {
+            self.asked.remove(at);
+            self.note_consent(base, source);
+        }
+    }
+
+    /// What the peer has shown on the pair in use, since this was first asked about it: that it is there and knows its
+    /// password, the least that consent to be sent to takes (RFC 7675 section 5.1).
+    pub(crate) fn consent(&mut self, base: SocketAddr, target: SocketAddr) -> Consent {
+        self.pair = Some((base, target));
+        self.consent
+    }
+
+    fn note_consent(&mut self, base: SocketAddr, source: SocketAddr) {
+        if self.pair == Some((base, source)) {
+            self.consent = Consent { times: self.consent.times.wrapping_add(1), is_asked: false };
+        }
+    }
+
+    /// Whether a request of this id was not read before, as far as that is remembered.
+    fn is_new(&mut self, id: TransactionId) -> bool {
+        if self.requests.contains(&id) {
+            return false;
+        }
+        match self.requests.get_mut(self.next_request) {
+            Some(oldest) => *oldest = id,
+            None => self.requests.push(id),
+        }
+        self.next_request = (self.next_request + 1) % MAX_REQUESTS;
+        true
     }
 
     /// Other STUN came in.

@@ -142,8 +142,9 @@ impl Base {
     /// Asks a TURN server for a relayed candidate and returns at once; the candidate is told like the others
     /// ([`Progress`](crate::Progress), [`IceEvent`](crate::IceEvent)), or by [`Relay::allocated`].
     ///
-    /// It has a socket of its own beside the base's, ends with the agent or the base, and frees its allocation then. The
-    /// verdict on the NAT never depends on it.
+    /// It has a socket of its own beside the base's, and ends with the agent, connected, failed or closed, or with the base:
+    /// the allocation is freed then. A connected pair keeps it if it goes by way of it; otherwise it ends three seconds later,
+    /// for the agent takes no other pair (RFC 8445 section 8.3.1). The verdict on the NAT never depends on it.
     ///
     /// # Errors
     /// [`RelayError::Late`] if the base has a relay or an agent already, [`RelayError::NoSocket`] if it is no UDP socket
@@ -202,9 +203,14 @@ impl Relayed {
         let _ = self.end.checks_began.set(Instant::now());
     }
 
+    /// Ends it: its server is told to free what it holds, and nothing else leaves any more.
+    pub(crate) fn end(&self) {
+        self.end.cancel.cancel();
+    }
+
     /// Ends it; waits until nothing of it is left.
     pub(crate) async fn release(&self) {
-        self.end.cancel.cancel();
+        self.end();
         let task = lock(&self.task).take();
         if let Some(task) = task {
             let _ = task.await;
@@ -259,7 +265,7 @@ impl Task {
             biased;
             () = self.cancel.cancelled() => Err(RelayError::Closed),
             () = tokio::time::sleep_until(ends) => Err(RelayError::TimedOut),
-            connected = connect(&self.server, &self.from) => connected,
+            connected = connect(&self.server, &self.from, &self.base) => connected,
         };
         let (guard, client) = match connected {
             Ok(connected) => connected,
@@ -297,12 +303,12 @@ impl Task {
 }
 
 /// A socket of its own toward the server, and the library's client on it.
-async fn connect(server: &TurnServer, from: &[IpAddr]) -> Result<(Arc<Guard>, Client), RelayError> {
+async fn connect(server: &TurnServer, from: &[IpAddr], base: &Weak<Inner>) -> Result<(Arc<Guard>, Client), RelayError> {
     let (address, ip) = server.resolve(from).await?;
     let socket = UdpSocket::bind((ip, 0)).await.map_err(|_| RelayError::NoSocket)?;
     // the kernel drops what comes from elsewhere, and tells if nobody is there
     socket.connect(address).await.map_err(|_| RelayError::Unreachable)?;
-    let guard = Arc::new(Guard::new(socket, address));
+    let guard = Arc::new(Guard::new(socket, address, Weak::clone(base)));
     let config = ClientConfig {
         stun_serv_addr: String::new(),
         turn_serv_addr: address.to_string(),

@@ -50,6 +50,12 @@ impl Header {
         Self::read(datagram)
     }
 
+    /// Whether the ICE library takes it for STUN, by its magic cookie alone, and so never for data.
+    #[inline]
+    pub(crate) const fn is_claimed(datagram: &[u8]) -> bool {
+        matches!(*datagram, [_, _, _, _, 0x21, 0x12, 0xA4, 0x42, ..]) && datagram.len() >= HEADER_LEN
+    }
+
     fn read(datagram: &[u8]) -> Option<Self> {
         let header: &[u8; HEADER_LEN] = datagram.first_chunk()?;
         if header[4..8] != MAGIC_COOKIE {

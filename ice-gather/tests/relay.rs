@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ice_gather::{
-    AgentConfig, AgentError, Base, BindConfig, GatherConfig, GatheredCandidate, IceAgent, Policy, Progress, Relay,
-    RelayConfig, RelayError, RemoteCandidate, RemoteDescription, Role, StunServer, TurnServer,
+    AgentConfig, AgentError, Base, BindConfig, ConnectError, Credentials, GatherConfig, GatheredCandidate, IceAgent,
+    IceState, Policy, Progress, Relay, RelayConfig, RelayError, RemoteCandidate, RemoteDescription, Role, StunServer,
+    TurnServer,
 };
 use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -236,6 +238,8 @@ async fn a_turn_server_that_dies_on_the_way_leaves_nothing() {
     let to_b = only(&b, &right_relay.allocated().await.unwrap());
     let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
     let (conn_a, conn_b) = (conn_a.unwrap(), conn_b.unwrap());
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(*conn_a.state().borrow(), IceState::Connected, "the peer's consent comes by way of the relay");
     drop(coturn);
     let lost = tokio::time::timeout(DEADLINE, conn_a.recv(&mut [0; 1500])).await;
     assert_eq!(lost.unwrap(), None, "the connection failed");
@@ -383,13 +387,15 @@ async fn errors_are_told_by_their_code_and_what_is_no_answer_is_passed_over() {
     let without_code = |id: &[u8]| vec![message(REFUSED, id, &[])];
     assert_eq!(after_credentials(without_code).await.unwrap_err(), RelayError::Refused(0));
     let ten_minutes: (u16, &[u8]) = (LIFETIME, &[0, 0, 2, 0x58]);
-    // a request, garbage, half a message, channel data out of the blue, another transaction: then the true answer
+    // a request, garbage, half a message, data and channel data out of the blue, another transaction: then the true answer
     let noisy = move |id: &[u8]| {
         let good = message(ALLOCATED, id, &[(RELAYED, &ADDRESS), ten_minutes]);
         let mut of_another = good.clone();
         of_another[19] ^= 1;
         let indication = message(0x0017, id, &[(0x0012, &[0, 1, 0, 0, 9]), (0x0013, b"data")]);
-        vec![message(0x0003, id, &[]), vec![7; 99], good[..28].to_vec(), indication, vec![], of_another, good]
+        let channel_data = [&[0x40, 0, 0, 4][..], b"data"].concat();
+        let noise = [message(0x0003, id, &[]), vec![7; 99], good[..28].to_vec(), indication, channel_data, vec![]];
+        [&noise[..], &[of_another, good]].concat()
     };
     assert_eq!(after_credentials(noisy).await.unwrap().address, SocketAddr::from(([192, 0, 2, 1], 9)));
 }
@@ -432,4 +438,86 @@ async fn an_allocation_nobody_can_use_is_none() {
         let outcome = after_credentials(move |id| vec![message(ALLOCATED, id, &told)]).await;
         assert_eq!(outcome.unwrap_err(), RelayError::Unusable, "{attributes:?}");
     }
+}
+
+/// A server that allocates, says yes to everything else, relays nothing, and tells when it is given an allocation back.
+async fn generous() -> (TurnServer, Arc<Notify>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let server = TurnServer::new(&format!("turn:{}", socket.local_addr().unwrap()), "user", "secret").unwrap();
+    let freed = Arc::new(Notify::new());
+    let tell = Arc::clone(&freed);
+    tokio::spawn(async move {
+        let mut buffer = [0; 1500];
+        loop {
+            let (length, source) = socket.recv_from(&mut buffer).await.unwrap();
+            let (request, id) = (&buffer[..length], &buffer[8..20]);
+            let names_user = request.windows(4).any(|window| window == b"user");
+            let reply = match request[1] {
+                3 if !names_user => {
+                    message(REFUSED, id, &[(ERROR_CODE, &[0, 0, 4, 1]), (0x0014, b"lab!"), (0x0015, b"nonce567")])
+                }
+                3 => message(ALLOCATED, id, &[(RELAYED, &ADDRESS), (LIFETIME, &[0, 0, 2, 0x58])]),
+                method => message(0x0100 | u16::from(method), id, &[(LIFETIME, &[0; 4])]),
+            };
+            // a Refresh request for no time at all
+            if request[1] == 4 && request.windows(8).any(|window| window == [0, 0x0d, 0, 4, 0, 0, 0, 0]) {
+                tell.notify_one();
+            }
+            socket.send_to(&reply, source).await.unwrap();
+        }
+    });
+    (server, freed)
+}
+
+/// The server knows a little before we know that it does.
+async fn until_closed(mut relay: Relay) {
+    let until = Instant::now() + DEADLINE;
+    while relay.allocated().await != Err(RelayError::Closed) {
+        assert!(Instant::now() < until, "the relay goes on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_failed_gives_the_relay_back_though_nobody_closes_it() {
+    let (server, freed) = generous().await;
+    let base = base().await;
+    let mut relay = base.add_relay(server, at_once()).unwrap();
+    relay.allocated().await.unwrap();
+    let mut config = AgentConfig::default();
+    (config.disconnected_timeout, config.failed_timeout) = (Duration::from_millis(100), Duration::from_millis(100));
+    let mut agent = IceAgent::new(&base, Role::Controlling, config).await.unwrap();
+    let credentials = Credentials { ufrag: "nobody".into(), pwd: "x".repeat(32) };
+    let nobody = RemoteDescription { credentials, candidates: Vec::new() };
+    assert_eq!(agent.connect(nobody, DEADLINE).await.unwrap_err(), ConnectError::Failed);
+    tokio::time::timeout(Duration::from_secs(2), freed.notified()).await.expect("the server holds nothing for it");
+    until_closed(relay).await;
+    agent.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_the_pair_in_use_does_without_is_given_back_and_the_pair_stays() {
+    let (server, freed) = generous().await;
+    let (left, right) = (base().await, base().await);
+    let mut relay = left.add_relay(server, RelayConfig::default()).unwrap();
+    relay.allocated().await.unwrap();
+    let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default()).await.unwrap();
+    let describe = |base: &Base, agent: &IceAgent| {
+        let address = base.local_addrs().next().unwrap();
+        let host = RemoteCandidate { address, kind: CandidateKind::Host, priority: 2_130_706_431 };
+        RemoteDescription { credentials: agent.credentials().clone(), candidates: vec![host] }
+    };
+    let (to_a, to_b) = (describe(&left, &a), describe(&right, &b));
+    let connected = Instant::now();
+    let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
+    let (conn_a, conn_b) = (conn_a.unwrap(), conn_b.unwrap());
+    tokio::time::timeout(Duration::from_secs(6), freed.notified()).await.expect("the server holds nothing for it");
+    assert!(connected.elapsed() >= Duration::from_secs(3), "RFC 8445 section 8.3.1");
+    until_closed(relay).await;
+    conn_a.send(b"\x80 still there").await.unwrap();
+    assert_eq!(tokio::time::timeout(DEADLINE, conn_b.recv(&mut [0; 99])).await.unwrap(), Some(13));
+    assert_eq!(*conn_a.state().borrow(), IceState::Connected);
+    a.close().await;
+    b.close().await;
 }

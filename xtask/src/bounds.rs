@@ -123,7 +123,7 @@ pub(crate) const DATA_PATH_GATE: f64 = 0.8;
 /// Allocations added per datagram: none. The fraction leaves room for the library's keepalives, one every 2 s.
 pub(crate) const ALLOCATIONS_ADDED: f64 = 0.005;
 
-/// Datagrams per second of a base that reads the peer's checks, of the same base without: one byte looked at, one marked.
+/// Datagrams per second of a base that reads the peer's checks, of the same base without: four bytes looked at, one marked.
 pub(crate) const PEER_READER: f64 = 0.99;
 /// Below this it is no longer the machine: an allocation or a second lock per datagram shows like this.
 pub(crate) const PEER_READER_GATE: f64 = 0.9;

@@ -18,7 +18,7 @@ pub enum IceState {
     Connected,
     /// The peer has been silent for a while.
     Disconnected,
-    /// The agent gave up. Nothing leaves any more.
+    /// The agent gave up. Nothing leaves toward the peer any more, and the server of a relay is told to free it.
     Failed,
     /// Torn down.
     Closed,

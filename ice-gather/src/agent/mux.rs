@@ -60,7 +60,7 @@ impl Mux {
 
     pub(super) fn close_lines(&self) {
         self.closed.store(true, Ordering::Release);
-        self.base.lines().for_each(Line::close);
+        self.base.close_lines();
     }
 }
 

@@ -27,6 +27,7 @@ impl Inner {
         if line.is_closed() {
             return Err(io::ErrorKind::NotConnected.into());
         }
+        line.take();
         // under load a datagram waits already: taking it needs no waker
         match line.take_waiting(buffer) {
             Some(Ok((length, source))) if self.is_for_agent::<READS>(line, source, &buffer[..length]) => {
@@ -71,27 +72,24 @@ impl Inner {
 
     #[inline]
     fn is_for_agent<const READS: bool>(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
-        match Header::peek(datagram) {
-            None => {
-                if READS {
-                    line.note_moved();
-                }
-                true
-            }
-            Some(header) => self.is_stun_for_agent::<READS>(header, line, source, datagram),
+        if Header::is_claimed(datagram) {
+            return self.is_stun_for_agent::<READS>(line, source, datagram);
         }
+        if READS {
+            line.note_moved();
+        }
+        true
     }
 
     /// Apart, so that what is not STUN has the shorter way.
     #[cold]
     #[inline(never)]
-    fn is_stun_for_agent<const READS: bool>(
-        &self,
-        header: Header,
-        line: &Line,
-        source: SocketAddr,
-        datagram: &[u8],
-    ) -> bool {
+    fn is_stun_for_agent<const READS: bool>(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+        // the library would mask the first bits out and read a check that nobody here has seen
+        let Some(header) = Header::peek(datagram) else {
+            bump(&mut self.heard().dropped.malformed);
+            return false;
+        };
         if header.is_response {
             let is_for_agent = !self.file_answer(line, source, datagram);
             if READS {
@@ -110,10 +108,10 @@ impl Inner {
 
     /// Reads what a response to a check says of our mapping, and tells of a change.
     fn read_response(&self, is_for_agent: bool, line: &Line, source: SocketAddr, datagram: &[u8]) {
-        if line.is_relay() {
-            return;
-        }
         let mut peer = lock(&self.peer);
+        if line.is_relay() {
+            return peer.on_relayed_response(line.bound, canonical(source), datagram);
+        }
         if !is_for_agent || !matches!(self.agent.get(), Some(AgentOf::Us)) {
             return peer.touch(Instant::now());
         }
@@ -129,6 +127,7 @@ impl Inner {
 
     pub(super) fn sort_datagram(&self, line: &Line, source: SocketAddr, datagram: &[u8]) {
         match Header::peek(datagram) {
+            None if Header::is_claimed(datagram) => bump(&mut self.heard().dropped.malformed),
             None => bump(&mut self.heard().dropped.garbage),
             Some(header) if header.is_response => {
                 if !self.file_answer(line, source, datagram) {
@@ -145,10 +144,11 @@ impl Inner {
         }
     }
 
-    /// Reads what waits in the kernel before the agent sends its first check: what is there by then came uninvited.
-    pub(crate) fn read_waiting(&self) {
+    /// The agent reads from now on. What waits in the kernel before its first check leaves is read here: it came uninvited.
+    pub(crate) fn hand_over(&self) {
         let mut buffer = [0; GATHER_MTU];
         for line in &self.lines {
+            line.take();
             let Socket::Udp(socket) = &line.socket else { continue };
             for _ in 0..MAX_EARLY {
                 let Ok((length, source)) = socket.try_recv_from(&mut buffer) else { break };
@@ -181,7 +181,9 @@ impl Inner {
         let is_authentic = match self.agent.get() {
             Some(AgentOf::Others) => return true,
             Some(AgentOf::Us) if !READS => false,
-            Some(AgentOf::Us) if line.is_relay() => lock(&self.peer).on_relayed_request(datagram),
+            Some(AgentOf::Us) if line.is_relay() => {
+                lock(&self.peer).on_relayed_request(line.bound, canonical(source), datagram)
+            }
             Some(AgentOf::Us) => {
                 let is_quiet = !line.has_moved.swap(false, Ordering::Relaxed);
                 lock(&self.peer).on_request(line.bound, canonical(source), datagram, is_quiet, Instant::now())

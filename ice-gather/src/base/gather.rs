@@ -39,6 +39,9 @@ impl Base {
     /// Asks every server from the base of its family, in parallel, until it is enough: see
     /// [`GatherConfig`]. May be repeated, to ask again for mappings that may have expired.
     ///
+    /// While an agent checks or is connected on this base, it reads the sockets and files the answers, and gathering only
+    /// asks. Servers that cannot be reached are silent ones then.
+    ///
     /// Cancel safe: a dropped gathering sends nothing more, what it observed stays in [`evidence`](Self::evidence).
     pub async fn gather(&self, servers: &[StunServer], config: &GatherConfig) -> Gathering {
         self.gather_with(servers, config, |_| ()).await
@@ -76,12 +79,16 @@ impl Base {
         inner.start_plan(servers, config, started);
         let mut lookups = resolve(servers);
         let (first, second) = (inner.lines.first(), inner.lines.get(1));
-        let watches: Vec<Watch<'_>> = inner.lines.iter().filter_map(Line::watch).collect();
+        let mut watches: Vec<Watch<'_>> = inner.lines.iter().filter_map(Line::watch).collect();
         let mut first_buffer = vec![0_u8; GATHER_MTU];
         let mut second_buffer = vec![0_u8; if second.is_some() { GATHER_MTU } else { 0 }];
 
         let mut told = Told::default();
         while !inner.is_gathered() {
+            // an error about a server would fail the agent's own datagrams
+            if inner.lines.iter().any(Line::is_taken) {
+                watches.clear();
+            }
             inner.send_due(&watches).await;
             inner.news(&mut told).into_iter().for_each(&mut progress);
             // a request that could not be sent has ended as well, and may have been the last
@@ -95,12 +102,12 @@ impl Base {
                 () = tokio::time::sleep_until(wake_at.into()) => {}
                 Some(resolved) = lookups.join_next() => inner.resolved(resolved.ok()),
                 () = inner.answered.notified() => {}
-                (line, received) = receive(first, &mut first_buffer) => {
+                (line, received) = receive(first, &mut first_buffer) => if let Some(received) = received {
                     inner.sort(line, received.map(|(n, source)| (&first_buffer[..n], source)), &watches).await;
-                }
-                (line, received) = receive(second, &mut second_buffer) => {
+                },
+                (line, received) = receive(second, &mut second_buffer) => if let Some(received) = received {
                     inner.sort(line, received.map(|(n, source)| (&second_buffer[..n], source)), &watches).await;
-                }
+                },
             }
         }
         inner.give_up_names();
@@ -126,10 +133,12 @@ fn resolve(servers: &[StunServer]) -> JoinSet<Lookup> {
     lookups
 }
 
+type Received = Option<io::Result<(usize, SocketAddr)>>;
+
 /// Receives on `line`; never, if there is none.
-async fn receive<'a>(line: Option<&'a Line>, buffer: &mut [u8]) -> (&'a Line, io::Result<(usize, SocketAddr)>) {
+async fn receive<'a>(line: Option<&'a Line>, buffer: &mut [u8]) -> (&'a Line, Received) {
     match line {
-        Some(line) => (line, line.socket.recv_from(buffer).await),
+        Some(line) => (line, line.recv_for_base(buffer).await),
         None => core::future::pending().await,
     }
 }

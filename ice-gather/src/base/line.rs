@@ -32,7 +32,11 @@ pub(crate) struct Line {
     early: Mutex<VecDeque<(Vec<u8>, SocketAddr)>>,
     early_len: AtomicUsize,
     pub(super) wake: Notify,
+    /// Whether the agent began to read: then nobody else does, until it is closed.
+    taken: AtomicBool,
     closed: AtomicBool,
+    /// Somebody else is to read it from now on.
+    turned: Notify,
     /// Whether anything but STUN has moved since a check of the peer was last read.
     pub(super) has_moved: AtomicBool,
     /// Remote addresses whose STUN requests pass: signalled ones, and those that authenticated.
@@ -111,7 +115,9 @@ impl Line {
             early: Mutex::default(),
             early_len: AtomicUsize::new(0),
             wake: Notify::new(),
+            taken: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            turned: Notify::new(),
             has_moved: AtomicBool::new(false),
             peers: Mutex::default(),
         }
@@ -130,8 +136,37 @@ impl Line {
 
     pub(super) fn watch(&self) -> Option<Watch<'_>> {
         match &self.socket {
-            Socket::Udp(socket) => Some(Watch::new(socket)),
-            Socket::Conn(_) => None,
+            Socket::Udp(socket) if !self.is_taken() => Some(Watch::new(socket)),
+            _ => None,
+        }
+    }
+
+    /// The agent reads from now on.
+    #[inline]
+    pub(super) fn take(&self) {
+        if !self.taken.load(Ordering::Relaxed) {
+            self.taken.store(true, Ordering::Release);
+            self.turned.notify_waiters();
+        }
+    }
+
+    /// Whether the agent reads.
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire) && !self.is_closed()
+    }
+
+    /// Receives for whoever gathers, as long as nobody else reads; `None` once that is another.
+    pub(super) async fn recv_for_base(&self, buffer: &mut [u8]) -> Option<io::Result<(usize, SocketAddr)>> {
+        // before the look: none that comes after it is missed
+        let turned = self.turned.notified();
+        if self.is_taken() {
+            turned.await;
+            return None;
+        }
+        tokio::select! {
+            biased;
+            () = turned => None,
+            received = self.socket.recv_from(buffer) => Some(received),
         }
     }
 
@@ -183,6 +218,7 @@ impl Line {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.wake.notify_one();
+        self.turned.notify_waiters();
     }
 
     #[inline]

@@ -13,7 +13,8 @@ use crate::uri::StunServer;
 pub struct Dropped {
     /// Datagrams that are not STUN, before any peer could be connected.
     pub garbage: u32,
-    /// STUN that does not decode, or is longer than any Binding answer.
+    /// STUN that does not decode, is longer than any Binding answer, or begins as no STUN does (RFC 7983 section 7): the ICE
+    /// library goes by the magic cookie alone.
     pub malformed: u32,
     /// Responses to no request of ours, before the agent sent any.
     pub unknown_id: u32,
@@ -27,6 +28,10 @@ pub struct Dropped {
     pub too_many_peers: u32,
     /// Checks of the peer that came before the agent read, beyond what is kept.
     pub early: u32,
+    /// Datagrams of the peer that were longer than the buffer to read them into.
+    pub overlong: u32,
+    /// What came from the TURN server of a relay and makes no sense to its client, such as data on a channel never bound.
+    pub relay: u32,
     /// Servers beyond [`GatherConfig::max_servers`](crate::GatherConfig::max_servers).
     pub servers: u32,
     /// Errors of a socket on receiving.

@@ -48,8 +48,10 @@ impl Inner {
 
     /// From now on events go there.
     pub(crate) fn listen(&self, events: mpsc::Sender<IceEvent>) {
+        // first, for what is filed meanwhile waits to be told
+        let mut listener = lock(&self.listener);
         let candidates = self.candidates(&self.heard()).iter().map(|candidate| candidate.address).collect();
-        *lock(&self.listener) = Some(Listener { events, told: Told { candidates, ..Told::default() } });
+        *listener = Some(Listener { events, told: Told { candidates, ..Told::default() } });
     }
 
     /// No event goes anywhere any longer.
@@ -101,5 +103,49 @@ impl Inner {
             }
         }
         news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use tokio::net::UdpSocket;
+
+    use super::*;
+    use crate::base::Base;
+    use crate::config::{BindConfig, GatherConfig};
+    use crate::transaction::Header;
+
+    /// An answer with this mapped address (RFC 8489 section 14.2), masked by the cookie.
+    fn success(id: [u8; 12], [a, b, c, d]: [u8; 4]) -> Vec<u8> {
+        let head = [&[1, 1, 0, 12, 0x21, 0x12, 0xA4, 0x42][..], &id].concat();
+        let value = [0, 1, 0x21, 0x12 ^ 9, a ^ 0x21, b ^ 0x12, c ^ 0xA4, d ^ 0x42];
+        [&head[..], &[0, 0x20, 0, 8], &value].concat()
+    }
+
+    #[tokio::test]
+    async fn a_candidate_that_is_filed_as_somebody_begins_to_listen_is_not_lost_between() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await.unwrap();
+        let config = GatherConfig { deadline: Duration::from_millis(1), ..GatherConfig::default() };
+        base.gather(&[address.into()], &config).await;
+        let mut buffer = [0; 1500];
+        let (length, _) = server.recv_from(&mut buffer).await.unwrap();
+        let answer = success(Header::peek(&buffer[..length]).unwrap().id, [203, 0, 113, 7]);
+        let inner = base.inner();
+        std::thread::scope(|scope| {
+            // the one who files it told nobody, for nobody listened yet
+            let listener = lock(&inner.listener);
+            scope.spawn(|| inner.listen(mpsc::channel(1).0));
+            std::thread::sleep(Duration::from_millis(20));
+            let mut heard = inner.heard();
+            let plan = heard.plan.as_mut().unwrap();
+            plan.handle_datagram(Instant::now(), inner.lines[0].bound, address, &answer).unwrap();
+            drop((heard, listener));
+        });
+        let known = lock(&inner.listener).as_ref().unwrap().told.candidates.len();
+        assert_eq!(known, 2, "host and reflexive");
     }
 }

@@ -1,30 +1,31 @@
 //! What stands between the TURN client of the library and its server: only what the client can take passes.
 //!
 //! The client panics on an error response whose reason is not UTF-8, its reading loop ends for ever on the first message
-//! it cannot use, a lifetime of zero has it refresh without a pause, and dropped it goes on reading. So each message is
+//! it cannot use, channel data of a channel that it never bound included, a lifetime of zero has it refresh without a pause, and dropped it goes on reading. So each message is
 //! read here first; error responses go on without their reason; and once this is closed, every loop of the client ends.
 
 use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use stun::attributes::{
-    ATTR_DATA, ATTR_ERROR_CODE, ATTR_LIFETIME, ATTR_NONCE, ATTR_REALM, ATTR_USERNAME, ATTR_XOR_PEER_ADDRESS,
-    ATTR_XOR_RELAYED_ADDRESS,
+    ATTR_CHANNEL_NUMBER, ATTR_DATA, ATTR_ERROR_CODE, ATTR_LIFETIME, ATTR_NONCE, ATTR_REALM, ATTR_USERNAME,
+    ATTR_XOR_PEER_ADDRESS, ATTR_XOR_RELAYED_ADDRESS,
 };
 use stun::message::{
-    CLASS_ERROR_RESPONSE, CLASS_INDICATION, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, METHOD_ALLOCATE, METHOD_DATA,
-    METHOD_REFRESH, Message, is_message,
+    CLASS_ERROR_RESPONSE, CLASS_INDICATION, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, METHOD_ALLOCATE,
+    METHOD_CHANNEL_BIND, METHOD_DATA, METHOD_REFRESH, Message, is_message,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use webrtc_util::{Conn, Error};
 
-use crate::base::lock;
+use crate::base::{Inner, lock};
 use crate::error::RelayError;
 use crate::ports;
 use crate::transaction::TransactionId;
@@ -42,7 +43,11 @@ pub(super) struct Guard {
     server: SocketAddr,
     asked: Mutex<Asked>,
     seen: watch::Sender<Seen>,
+    /// The highest channel that the client asked to bind: it numbers them upward, and forgets none. Zero: none yet.
+    last_channel: AtomicU16,
     closed: CancellationToken,
+    /// Counts what is dropped.
+    base: Weak<Inner>,
 }
 
 /// The latest Allocate request.
@@ -62,14 +67,16 @@ pub(super) struct Seen {
 }
 
 impl Guard {
-    pub(super) fn new(socket: UdpSocket, server: SocketAddr) -> Self {
+    pub(super) fn new(socket: UdpSocket, server: SocketAddr, base: Weak<Inner>) -> Self {
         note_port(&socket);
         Self {
             socket,
             server,
             asked: Mutex::default(),
             seen: watch::Sender::new(Seen::default()),
+            last_channel: AtomicU16::new(0),
             closed: CancellationToken::new(),
+            base,
         }
     }
 
@@ -96,7 +103,9 @@ impl Guard {
             buffer.get_mut(..passed.len())?.copy_from_slice(&passed);
             return Some(passed.len());
         }
-        is_channel_data(datagram).then_some(length)
+        // one of a channel that was never bound ends the client's loop
+        let is_bound = channel(datagram)? <= self.last_channel.load(Ordering::Relaxed);
+        is_bound.then_some(length)
     }
 
     fn pass_message(&self, datagram: &[u8]) -> Option<Vec<u8>> {
@@ -159,15 +168,23 @@ impl Guard {
         (asked.id != TransactionId::default()).then_some((asked.id, asked.with_credentials))
     }
 
-    /// Remembers which Allocate request is the latest.
+    /// Remembers which Allocate request is the latest, and which channels were asked for.
     fn note(&self, datagram: &[u8]) {
         let mut message = Message::new();
-        if is_message(datagram) && message.unmarshal_binary(datagram).is_ok() {
-            let Message { typ, transaction_id, .. } = &message;
-            if typ.class == CLASS_REQUEST && typ.method == METHOD_ALLOCATE {
-                let mut asked = lock(&self.asked);
-                *asked = Asked { id: transaction_id.0, with_credentials: message.contains(ATTR_USERNAME) };
+        if !is_message(datagram) || message.unmarshal_binary(datagram).is_err() || message.typ.class != CLASS_REQUEST {
+            return;
+        }
+        match message.typ.method {
+            METHOD_ALLOCATE => {
+                let with_credentials = message.contains(ATTR_USERNAME);
+                *lock(&self.asked) = Asked { id: message.transaction_id.0, with_credentials };
             }
+            METHOD_CHANNEL_BIND => {
+                if let Ok([high, low, ..]) = message.get(ATTR_CHANNEL_NUMBER).as_deref() {
+                    self.last_channel.fetch_max(u16::from_be_bytes([*high, *low]), Ordering::Relaxed);
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -186,7 +203,7 @@ fn note_port(socket: &UdpSocket) {
 }
 
 /// Closes the guard when dropped, whatever became of the client.
-pub(super) struct ClosesGuard(pub(super) std::sync::Arc<Guard>);
+pub(super) struct ClosesGuard(pub(super) Arc<Guard>);
 
 impl Drop for ClosesGuard {
     fn drop(&mut self) {
@@ -194,11 +211,14 @@ impl Drop for ClosesGuard {
     }
 }
 
-/// A channel's number, and a length that fits (RFC 8656 section 12.4).
-fn is_channel_data(datagram: &[u8]) -> bool {
+/// The channel's number, if it is one and the length fits (RFC 8656 section 12.4).
+fn channel(datagram: &[u8]) -> Option<u16> {
     match *datagram {
-        [0x40..=0x4f, _, high, low, ref data @ ..] => usize::from(u16::from_be_bytes([high, low])) <= data.len(),
-        _ => false,
+        [first @ 0x40..=0x4f, second, high, low, ref data @ ..] => {
+            let fits = usize::from(u16::from_be_bytes([high, low])) <= data.len();
+            fits.then_some(u16::from_be_bytes([first, second]))
+        }
+        _ => None,
     }
 }
 
@@ -253,6 +273,9 @@ impl Conn for Guard {
                     if let Some(passed) = self.pass(buffer, length) {
                         return Ok((passed, self.server));
                     }
+                    if let Some(base) = self.base.upgrade() {
+                        base.relay_dropped();
+                    }
                 }
                 Err(error) => {
                     // nobody listens there; later on it may be a forgery, and the connection tells by itself
@@ -299,16 +322,48 @@ impl Conn for Guard {
 
 #[cfg(test)]
 mod tests {
+    use stun::message::MessageType;
+
     use super::*;
+    use crate::base::Base;
+    use crate::config::BindConfig;
 
     #[tokio::test]
     async fn the_port_toward_a_server_is_used_too() {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let local = socket.local_addr().unwrap();
-        let guard = Guard::new(socket, local);
+        let guard = Guard::new(socket, local, Weak::new());
         assert!(ports::is_used(local.port()));
         ports::forget(local.port());
         drop(guard);
         assert!(ports::is_used(local.port()));
+    }
+
+    /// A channel that was never bound ends the client's reading for ever.
+    #[tokio::test]
+    async fn channel_data_passes_on_channels_that_were_asked_for_and_the_rest_is_counted() {
+        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await.unwrap();
+        let (server, socket) =
+            (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        server.connect(socket.local_addr().unwrap()).await.unwrap();
+        socket.connect(server.local_addr().unwrap()).await.unwrap();
+        let guard = Guard::new(socket, server.local_addr().unwrap(), Arc::downgrade(base.inner()));
+        let on = |number: u8| [0x40, number, 0, 1, number];
+        let mut buffer = [0; 1500];
+        for bound in 0..3 {
+            server.send(&on(bound)).await.unwrap();
+            server.send(&on(bound + 1)).await.unwrap();
+            let early = tokio::time::timeout(Duration::from_millis(20), guard.recv_from(&mut buffer)).await;
+            assert!(early.is_err(), "{bound}");
+            let mut bind = Message::new();
+            bind.typ = MessageType::new(METHOD_CHANNEL_BIND, CLASS_REQUEST);
+            bind.write_header();
+            bind.add(ATTR_CHANNEL_NUMBER, &[0x40, bound, 0, 0]);
+            guard.send(&bind.raw).await.unwrap();
+            server.send(&on(bound)).await.unwrap();
+            let (length, _) = guard.recv_from(&mut buffer).await.unwrap();
+            assert_eq!(buffer[..length], on(bound));
+        }
+        assert_eq!(base.dropped().relay, 6);
     }
 }

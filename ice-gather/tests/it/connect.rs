@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use ice_gather::responder::Responder;
 use ice_gather::{
-    AgentConfig, AgentError, Base, BindConfig, ConnectError, Credentials, GatheredCandidate, IceAgent, IceConn,
-    IceEvent, IceState, RemoteCandidate, RemoteDescription, RemoteError, Role, SendError,
+    AgentConfig, AgentError, Base, BindConfig, ConnectError, Credentials, Dropped, GatherConfig, GatheredCandidate,
+    Gathering, IceAgent, IceConn, IceEvent, IceState, Policy, RemoteCandidate, RemoteDescription, RemoteError, Role,
+    SendError,
 };
-use nat_summary::CandidateKind;
+use nat_summary::{CandidateKind, Outcome};
 
 use crate::gather::base;
 
@@ -21,8 +23,12 @@ pub(crate) fn description(base: &Base, agent: &IceAgent) -> RemoteDescription {
 }
 
 async fn pair_on(left: Base, right: Base) -> ((IceAgent, IceConn), (IceAgent, IceConn)) {
-    let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default()).await.unwrap();
-    let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default()).await.unwrap();
+    pair_with(AgentConfig::default(), left, right).await
+}
+
+async fn pair_with(config: AgentConfig, left: Base, right: Base) -> ((IceAgent, IceConn), (IceAgent, IceConn)) {
+    let mut a = IceAgent::new(&left, Role::Controlling, config).await.unwrap();
+    let mut b = IceAgent::new(&right, Role::Controlled, config).await.unwrap();
     let (to_a, to_b) = (description(&left, &a), description(&right, &b));
     let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
     ((a, conn_a.unwrap()), (b, conn_b.unwrap()))
@@ -42,15 +48,118 @@ async fn datagrams_go_both_ways() {
     let ((a, conn_a), (b, conn_b)) = pair_on(base().await, base().await).await;
     exchange(&conn_a, &conn_b).await;
     exchange(&conn_b, &conn_a).await;
-    assert_eq!(
-        conn_a.send(&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await,
-        Err(SendError::LooksLikeStun)
-    );
+    // the library would neither send nor hand on what has the cookie, be it DTLS, channel data or RTP by its first byte
+    for first in [0, 0x14, 0x40, 0x80, 0xff] {
+        let mut datagram = [first, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(conn_a.send(&datagram).await, Err(SendError::LooksLikeStun), "{first}");
+        assert_eq!(conn_a.send(&datagram[..19]).await, Ok(()));
+        datagram[4] ^= 1;
+        assert_eq!(conn_a.send(&datagram).await, Ok(()));
+        for length in [19, 20] {
+            let received = tokio::time::timeout(DEADLINE, conn_b.recv(&mut [0; 1500])).await.unwrap();
+            assert_eq!(received, Some(length), "{first}");
+        }
+    }
     assert_eq!(a.selected_pair(), Some((CandidateKind::Host, CandidateKind::Host)));
     a.close().await;
     assert_eq!(*conn_a.state().borrow(), IceState::Closed);
     assert_eq!(conn_a.recv(&mut [0; 9]).await, None);
     assert_eq!(conn_a.send(b"late").await, Err(SendError::Closed));
+    b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_datagram_longer_than_the_readers_buffer_is_dropped_and_counted_and_the_next_one_read() {
+    let right = base().await;
+    let ((_a, conn_a), (b, conn_b)) = pair_on(base().await, right.clone()).await;
+    let send = async {
+        conn_a.send(&[0x80; 2_000]).await.unwrap();
+        conn_a.send(b"\x80five").await.unwrap();
+    };
+    let mut buffer = [0; 1500];
+    // waiting already as it arrives, and taken from what waits
+    let (received, ()) = tokio::join!(tokio::time::timeout(DEADLINE, conn_b.recv(&mut buffer)), async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        send.await;
+        conn_a.send(&[0x80; 2_000]).await.unwrap();
+        conn_a.send(b"\x80six").await.unwrap();
+    });
+    assert_eq!(received.unwrap(), Some(5));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(tokio::time::timeout(DEADLINE, conn_b.recv(&mut buffer)).await.unwrap(), Some(4));
+    assert_eq!(right.dropped().overlong, 2);
+    // and the end is still the end
+    b.close().await;
+    assert_eq!(tokio::time::timeout(DEADLINE, conn_b.recv(&mut buffer)).await.unwrap(), None);
+}
+
+/// Two kinds of servers, which are asked for half a second.
+async fn keep_fresh(base: Base, honest: &Responder) -> Gathering {
+    let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut config = GatherConfig::default();
+    (config.policy, config.deadline) = (Policy::All, Duration::from_millis(500));
+    base.gather(&[honest.server(), silent.local_addr().unwrap().into()], &config).await
+}
+
+async fn a_thousand(from: &IceConn, to: &IceConn) {
+    let mut buffer = [0; 1500];
+    for n in 0..1_000_u16 {
+        from.send(&[0x80, (n >> 8) as u8, n as u8]).await.unwrap();
+        let received = tokio::time::timeout(DEADLINE, to.recv(&mut buffer)).await.expect("none is lost").unwrap();
+        assert_eq!(&buffer[..received], [0x80, (n >> 8) as u8, n as u8]);
+        if n.is_multiple_of(10) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gathering_again_under_a_connected_agent_takes_nothing_of_its_datagrams() {
+    let honest = Responder::bind("127.0.0.1:0").await.unwrap();
+    let right = base().await;
+    let mut config = AgentConfig::default();
+    config.keepalive_interval = Duration::from_millis(20);
+    let ((a, conn_a), (b, conn_b)) = pair_with(config, base().await, right.clone()).await;
+    let (gathering, ()) = tokio::join!(keep_fresh(right.clone(), &honest), a_thousand(&conn_a, &conn_b));
+    let outcomes: Vec<_> = gathering.servers.iter().map(|server| server.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Answered, Outcome::TimedOut]);
+    let round_trip = gathering.servers[0].round_trip.unwrap();
+    assert!(round_trip < Duration::from_millis(100), "the agent files the answer at once: {round_trip:?}");
+    assert_eq!(right.dropped(), Dropped::default());
+    // nobody else reads any longer
+    a.close().await;
+    b.close().await;
+    let outcomes: Vec<_> = keep_fresh(right, &honest).await.servers.iter().map(|server| server.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Answered, Outcome::TimedOut]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gathering_that_goes_on_leaves_the_socket_to_the_agent_once_it_connects() {
+    let honest = Responder::bind("127.0.0.1:0").await.unwrap();
+    let right = base().await;
+    let mut config = AgentConfig::default();
+    config.keepalive_interval = Duration::from_millis(20);
+    let (gathering, _pair) = tokio::join!(keep_fresh(right.clone(), &honest), async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let pair = pair_with(config, base().await, right.clone()).await;
+        a_thousand(&pair.0.1, &pair.1.1).await;
+        pair
+    });
+    let outcomes: Vec<_> = gathering.servers.iter().map(|server| server.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Answered, Outcome::TimedOut]);
+    let dropped = right.dropped();
+    assert_eq!((dropped.garbage, dropped.unknown_id), (0, 0), "{dropped:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_may_be_silent_for_as_long_as_there_is() {
+    let mut config = AgentConfig::default();
+    (config.disconnected_timeout, config.failed_timeout) = (Duration::MAX, Duration::MAX);
+    let ((a, conn_a), (b, conn_b)) = pair_with(config, base().await, base().await).await;
+    exchange(&conn_a, &conn_b).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(*conn_a.state().borrow(), IceState::Connected);
+    a.close().await;
     b.close().await;
 }
 

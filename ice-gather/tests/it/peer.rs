@@ -11,7 +11,7 @@ use ice_gather::{
 use nat_summary::{CandidateKind, Checks, Contact, MAX_ARRIVALS, MAX_OBSERVATIONS, NatType, TowardPeer};
 use proptest::prelude::*;
 use stun::agent::TransactionId as StunId;
-use stun::attributes::{ATTR_XORMAPPED_ADDRESS, RawAttribute};
+use stun::attributes::{ATTR_USERNAME, ATTR_XORMAPPED_ADDRESS, RawAttribute};
 use stun::integrity::MessageIntegrity;
 use stun::message::{BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Message, MessageType, Setter};
 use stun::xoraddr::XorMappedAddress;
@@ -37,10 +37,16 @@ fn id(number: u32) -> TransactionId {
 
 /// A message with these attributes, signed with `password`.
 fn signed(typ: MessageType, id: TransactionId, attributes: &[&dyn Setter], password: &str) -> Vec<u8> {
+    signed_behind(0, typ, id, attributes, password)
+}
+
+/// The same with these bits in its first byte.
+fn signed_behind(bits: u8, typ: MessageType, id: TransactionId, attributes: &[&dyn Setter], password: &str) -> Vec<u8> {
     let mut message = Message::new();
     message.typ = typ;
     message.transaction_id = StunId(id);
     message.write_header();
+    message.raw[0] |= bits;
     for attribute in attributes {
         attribute.add_to(&mut message).unwrap();
     }
@@ -644,6 +650,45 @@ async fn a_thousand_authenticated_ports_are_let_in_no_further_than_a_peer_can_ha
     assert!(base.dropped().too_many_peers > 400, "{:?}", base.dropped());
     assert!(view.evidence.arrivals().len() <= MAX_ARRIVALS);
     assert!(view.evidence.overflow() > 0);
+    agent.close().await;
+}
+
+/// The library knows STUN by its magic cookie alone, and masks out what no STUN has set.
+#[tokio::test]
+async fn checks_of_a_thousand_ports_behind_a_first_byte_that_is_not_stuns_never_reach_the_agent() {
+    let base = base().await;
+    let address = base.local_addrs().next().unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let Credentials { ufrag, pwd } = agent.credentials().clone();
+    let flood = async {
+        let mut heard = 0;
+        // few enough at once for the usual limit of descriptors
+        for round in 0..10 {
+            let socket = |_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let sockets: Vec<_> = (0..100).map(socket).collect();
+            for (number, socket) in (round * 100..).zip(&sockets) {
+                let username = RawAttribute {
+                    typ: ATTR_USERNAME,
+                    value: format!("{ufrag}:hand").into_bytes(),
+                    ..RawAttribute::default()
+                };
+                let bits = [0x80, 0x40, 0xc0, 0x04][number as usize % 4];
+                let check = signed_behind(bits, BINDING_REQUEST, id(number), &[&username], &pwd);
+                socket.send_to(&check, address).unwrap();
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            for socket in sockets {
+                socket.set_nonblocking(true).unwrap();
+                heard += u32::from(socket.recv(&mut [0; 1500]).is_ok());
+            }
+        }
+        heard
+    };
+    let connecting = agent.connect(remote(&"x".repeat(32), at("127.0.0.1:9")), Duration::from_secs(9));
+    let heard = tokio::select! { heard = flood => heard, _ = connecting => panic!("nobody is there") };
+    assert_eq!(heard, 0, "ports that the agent answered or checks");
+    assert!(base.dropped().malformed > 900, "{:?}", base.dropped());
     agent.close().await;
 }
 

@@ -17,14 +17,25 @@ use crate::gather::base;
 const KEEPALIVE: Duration = Duration::from_millis(20);
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// A socket that hears nothing while it is deaf, and counts what leaves.
+/// A socket that hears nothing while it is deaf, says nothing while it is mute, and counts what leaves.
 struct Ear {
     socket: UdpSocket,
     is_deaf: AtomicBool,
+    is_mute: AtomicBool,
     sent: AtomicU32,
 }
 
 impl Ear {
+    async fn new() -> Arc<Self> {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        Arc::new(Self {
+            socket,
+            is_deaf: AtomicBool::default(),
+            is_mute: AtomicBool::default(),
+            sent: AtomicU32::new(0),
+        })
+    }
+
     fn set_deaf(&self, is_deaf: bool) {
         self.is_deaf.store(is_deaf, Ordering::SeqCst);
     }
@@ -58,6 +69,9 @@ impl Conn for Ear {
     }
 
     async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
+        if self.is_mute.load(Ordering::SeqCst) {
+            return Ok(datagram.len());
+        }
         self.sent.fetch_add(1, Ordering::SeqCst);
         Ok(self.socket.send_to(datagram, target).await?)
     }
@@ -89,8 +103,7 @@ async fn next_state(events: &mut mpsc::Receiver<IceEvent>) -> IceState {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_it_has_failed() {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let ear = Arc::new(Ear { socket, is_deaf: AtomicBool::new(false), sent: AtomicU32::new(0) });
+    let ear = Ear::new().await;
     let (left, right) = (Base::from_conn(Arc::clone(&ear) as _).unwrap(), base().await);
     let mut config = AgentConfig::default();
     config.keepalive_interval = KEEPALIVE;
@@ -129,5 +142,41 @@ async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_
     assert_eq!(*conn_a.state().borrow(), IceState::Failed);
     a.close().await;
     assert_eq!(next_state(&mut events).await, IceState::Closed);
+    b.close().await;
+}
+
+/// Consent to send is what the peer signs (RFC 7675 section 5.1): anybody can send from its address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn datagrams_from_the_address_of_a_peer_that_answers_no_longer_keep_no_path_alive() {
+    let ear = Ear::new().await;
+    let (left, right) = (base().await, Base::from_conn(Arc::clone(&ear) as _).unwrap());
+    let mut config = AgentConfig::default();
+    config.keepalive_interval = KEEPALIVE;
+    let mut b = IceAgent::new(&right, Role::Controlled, config).await.unwrap();
+    (config.disconnected_timeout, config.failed_timeout) = (SILENCE, SILENCE);
+    let mut a = IceAgent::new(&left, Role::Controlling, config).await.unwrap();
+    let mut events = a.events();
+    let (to_a, to_b) = (description(&left, &a), description(&right, &b));
+    let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
+    let (conn_a, _conn_b) = (conn_a.unwrap(), conn_b.unwrap());
+    assert_eq!(next_state(&mut events).await, IceState::Checking);
+    assert_eq!(next_state(&mut events).await, IceState::Connected);
+    // as long as it consents, the path lives, whoever has nothing to say
+    tokio::time::sleep(4 * SILENCE).await;
+    assert_eq!(*conn_a.state().borrow(), IceState::Connected);
+
+    ear.is_mute.store(true, Ordering::SeqCst);
+    let address = left.local_addrs().next().unwrap();
+    let noise = async {
+        loop {
+            ear.socket.send_to(&[0x80], address).await.unwrap();
+            tokio::time::sleep(KEEPALIVE).await;
+        }
+    };
+    let failed = tokio::time::timeout(4 * SILENCE, next_state(&mut events));
+    let failed = tokio::select! { () = noise => unreachable!(), failed = failed => failed };
+    assert_eq!(failed.expect("the path is given up in time"), IceState::Failed, "it was heard all the while");
+    assert_eq!(conn_a.send(b"late").await, Err(SendError::Closed));
+    a.close().await;
     b.close().await;
 }
