@@ -221,7 +221,7 @@ pub(crate) struct Crowded {
 /// All of it has to be of one time and one network. A NAT forgets a mapping that lies idle, after two minutes perhaps (RFC
 /// 4787 section 4.3), and gives the same base another one; a host that moves meets another NAT. Answers from before and
 /// after such a change differ though the NAT maps independently of the destination, and nothing in them tells which is
-/// which. Whoever asks again later begins with new evidence.
+/// which. Whoever asks again later begins anew, or has the older ones [forgotten](Self::forget).
 ///
 /// ```
 /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
