@@ -1,7 +1,7 @@
 //! Each library by itself, for in a build of the workspace it has the features that the others want of it and of what is
 //! below both; and each with the Rust it promises.
 
-use std::process::Command;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::said::Said;
@@ -31,8 +31,9 @@ fn check(library: &Crate, feature: Option<&str>, said: &mut Said) -> Result<bool
     Ok(passed)
 }
 
-/// With the Rust it promises, where that is installed, and all its features. Tests and tools are not built with it here;
-/// nothing that they are made of may ask for more than the workspace promises.
+/// With the Rust they promise, where that is installed, as they are by default: all features are a minute more, and
+/// `cargo xtask package` builds them. Tests and tools are not built with it here; nothing that they are made of may ask for
+/// more than the workspace promises.
 pub(super) fn promised(said: &mut Said) -> Result<bool, Failure> {
     let locked = workspace::locked(&root())?;
     let wanted = |package: &Crate| package.rust_version.as_deref().map(numbers);
@@ -40,24 +41,26 @@ pub(super) fn promised(said: &mut Said) -> Result<bool, Failure> {
     let newer: Vec<&str> = locked.iter().filter(|p| wanted(p) > of_all).map(|p| p.name.as_str()).collect();
     said.line(&format!("asking for more than the workspace promises: {newer:?}"));
     let mut passed = newer.is_empty();
+    let mut promises: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for library in workspace::libraries(&root())? {
-        let promised = library.rust_version.as_deref().ok_or("a manifest promises no rust-version")?;
-        match workspace::toolchain(promised) {
-            Some(toolchain) => passed &= build(&library, &toolchain, said)?,
-            None => said.line(&format!(
-                "skipped: {} with Rust {promised}, which is not here (`rustup toolchain install {promised}`)",
-                library.name
-            )),
-        }
+        let promised = library.rust_version.ok_or("a manifest promises no rust-version")?;
+        promises.entry(promised).or_default().push(library.name);
+    }
+    for (release, libraries) in promises {
+        let names = libraries.join(", ");
+        let Some(toolchain) = workspace::toolchain(&release) else {
+            said.line(&format!(
+                "skipped: {names} with Rust {release}, which is not here (`rustup toolchain install {release}`)"
+            ));
+            continue;
+        };
+        said.line(&format!("{names} with {toolchain}"));
+        let mut check = workspace::cargo_of(&toolchain);
+        check.current_dir(root()).args(["check", "--quiet", "--locked"]);
+        check.args(libraries.iter().flat_map(|library| ["--package", library]));
+        passed &= said.run(check)?;
     }
     Ok(passed)
-}
-
-fn build(library: &Crate, toolchain: &str, said: &mut Said) -> Result<bool, Failure> {
-    said.line(&format!("{} with {toolchain}", library.name));
-    let mut check: Command = workspace::cargo_of(toolchain);
-    check.current_dir(root()).args(["check", "--quiet", "--locked", "--all-features", "--package", &library.name]);
-    said.run(check)
 }
 
 /// A version of Rust, to compare.
