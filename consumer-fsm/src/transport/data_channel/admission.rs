@@ -281,4 +281,5 @@ mod kind {
 }
 
 #[cfg(test)]
+#[path = "admission/tests.rs"] // as the fuzz target sees it
 mod tests;

@@ -68,18 +68,41 @@ pub(super) struct UnderSctp {
     /// SCTP's reader shall end.
     closed: CancellationToken,
     admission: Arc<Admission>,
-    /// Odd while SCTP's reader is at work on a packet.
-    turns: AtomicU32,
+    reader: Reader,
 }
 
 impl UnderSctp {
     pub(super) fn new(dtls: Arc<DTLSConn>, ended: CancellationToken, admission: Arc<Admission>) -> Arc<Between<Self>> {
-        Arc::new(Between(Self { dtls, ended, closed: CancellationToken::new(), admission, turns: AtomicU32::new(0) }))
+        Arc::new(Between(Self { dtls, ended, closed: CancellationToken::new(), admission, reader: Reader::default() }))
     }
 
-    /// Until SCTP's reader has not come back from a packet. It is a task of the library's: if it panics nobody is told, and
-    /// the library writes on.
+    /// Until SCTP's reader is lost.
     pub(super) async fn is_lost(&self) {
+        self.reader.is_lost().await;
+    }
+}
+
+/// SCTP's reader, which takes one packet after the other. It is a task of the library's: if it panics nobody is told, and
+/// the library writes on.
+#[derive(Default)]
+struct Reader {
+    /// Odd while it is at work on a packet.
+    turns: AtomicU32,
+}
+
+impl Reader {
+    fn takes(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn comes_back(&self) {
+        if self.turns.load(Ordering::Relaxed) % 2 == 1 {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Until it has not come back from a packet.
+    async fn is_lost(&self) {
         let (mut last, mut looks) = (0, 0);
         while looks <= MOST_LOOKS {
             tokio::time::sleep(LOOK).await;
@@ -125,9 +148,7 @@ impl Seam for UnderDtls {
 
 impl Seam for UnderSctp {
     async fn receive(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        if self.turns.load(Ordering::Relaxed) % 2 == 1 {
-            self.turns.fetch_add(1, Ordering::Relaxed);
-        }
+        self.reader.comes_back();
         loop {
             let length = tokio::select! {
                 biased;
@@ -138,7 +159,7 @@ impl Seam for UnderSctp {
                 })?,
             };
             if buffer.get(..length).is_some_and(|packet| self.admission.admits(packet)) {
-                self.turns.fetch_add(1, Ordering::Relaxed);
+                self.reader.takes();
                 return Ok(length);
             }
         }
@@ -195,5 +216,31 @@ impl<S: Seam> Conn for Between<S> {
 
     fn as_any(&self) -> &(dyn core::any::Any + Send + Sync) {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_does_not_come_back_is_lost_and_no_other() {
+        let reader = Reader::default();
+        let busy = async {
+            for _ in 0..100 {
+                reader.comes_back();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                reader.takes();
+                tokio::time::sleep(Duration::from_millis(350)).await;
+            }
+            reader.comes_back();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        };
+        tokio::select! {
+            () = reader.is_lost() => panic!("it was busy, and then idle"),
+            () = busy => {}
+        }
+        reader.takes();
+        tokio::time::timeout(5 * LOOK, reader.is_lost()).await.unwrap();
     }
 }
