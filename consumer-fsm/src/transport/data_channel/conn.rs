@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dtls::conn::DTLSConn;
@@ -13,8 +14,13 @@ use ice_gather::IceConn;
 use tokio_util::sync::CancellationToken;
 use webrtc_util::{Conn, Error};
 
+use super::admission::Admission;
+
 /// Most datagrams that reach DTLS before its handshake is done: it keeps early ones without limit.
 const HANDSHAKE_DATAGRAMS: u32 = 512;
+/// How often SCTP's reader is looked at, and how often in turn it may be seen with the same packet. One takes microseconds.
+const LOOK: Duration = Duration::from_millis(400);
+const MOST_LOOKS: u32 = 2;
 /// First bytes of DTLS records (RFC 7983 section 7).
 const DTLS: core::ops::RangeInclusive<u8> = 20..=63;
 
@@ -61,11 +67,26 @@ pub(super) struct UnderSctp {
     ended: CancellationToken,
     /// SCTP's reader shall end.
     closed: CancellationToken,
+    admission: Arc<Admission>,
+    /// Odd while SCTP's reader is at work on a packet.
+    turns: AtomicU32,
 }
 
 impl UnderSctp {
-    pub(super) fn new(dtls: Arc<DTLSConn>, ended: CancellationToken) -> Arc<Between<Self>> {
-        Arc::new(Between(Self { dtls, ended, closed: CancellationToken::new() }))
+    pub(super) fn new(dtls: Arc<DTLSConn>, ended: CancellationToken, admission: Arc<Admission>) -> Arc<Between<Self>> {
+        Arc::new(Between(Self { dtls, ended, closed: CancellationToken::new(), admission, turns: AtomicU32::new(0) }))
+    }
+
+    /// Until SCTP's reader has not come back from a packet. It is a task of the library's: if it panics nobody is told, and
+    /// the library writes on.
+    pub(super) async fn is_lost(&self) {
+        let (mut last, mut looks) = (0, 0);
+        while looks <= MOST_LOOKS {
+            tokio::time::sleep(LOOK).await;
+            let turn = self.turns.load(Ordering::Relaxed);
+            looks = if turn % 2 == 1 && turn == last { looks + 1 } else { 0 };
+            last = turn;
+        }
     }
 }
 
@@ -104,17 +125,27 @@ impl Seam for UnderDtls {
 
 impl Seam for UnderSctp {
     async fn receive(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        tokio::select! {
-            biased;
-            () = self.closed.cancelled() => Err(Error::ErrAlreadyClosed),
-            received = self.dtls.read(buffer, None) => received.map_err(|_| {
-                self.ended.cancel();
-                Error::ErrAlreadyClosed
-            }),
+        if self.turns.load(Ordering::Relaxed) % 2 == 1 {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+        }
+        loop {
+            let length = tokio::select! {
+                biased;
+                () = self.closed.cancelled() => return Err(Error::ErrAlreadyClosed),
+                received = self.dtls.read(buffer, None) => received.map_err(|_| {
+                    self.ended.cancel();
+                    Error::ErrAlreadyClosed
+                })?,
+            };
+            if buffer.get(..length).is_some_and(|packet| self.admission.admits(packet)) {
+                self.turns.fetch_add(1, Ordering::Relaxed);
+                return Ok(length);
+            }
         }
     }
 
     async fn transmit(&self, buffer: &[u8]) -> Result<usize, Error> {
+        self.admission.sent(buffer);
         tokio::select! {
             biased;
             () = self.closed.cancelled() => Err(Error::ErrAlreadyClosed),

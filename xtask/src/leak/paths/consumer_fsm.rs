@@ -100,7 +100,9 @@ impl Stage<Ice> {
         agent.check_interval = Duration::from_millis(5);
         let mut gather = GatherConfig::default();
         if way == Way::Blocked {
-            gather.deadline = Duration::from_millis(20);
+            // one packet, and what is silent for longer than the RTO has timed out
+            (gather.deadline, gather.initial_rto) = (Duration::from_millis(20), Duration::from_millis(5));
+            gather.max_sends = 1;
         }
         let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
         let transport = Ice::new(loopback).with_agent_config(agent).with_gather_config(gather);
