@@ -112,3 +112,56 @@ fn wrong_arguments_are_2_and_no_socket_is_1() {
         assert_eq!(output.stderr.is_empty(), status == 0, "{arguments:?}");
     }
 }
+
+/// What the program, or whatever `script` runs, says as JSON in a network of its own; `None`: no such thing here, or no
+/// `probe` in it.
+#[cfg(target_os = "linux")]
+fn in_a_network(probe: &str, script: &str) -> Option<serde_json::Value> {
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--net", "bash", "-ec", &format!("ip link set lo up\n{script}")]);
+        command.env("PROGRAM", env!("CARGO_BIN_EXE_ice-gather")).output()
+    };
+    if !unshare(probe).is_ok_and(|probe| probe.status.success()) {
+        eprintln!("skipped: no network namespace, or what `{probe}` needs is not there");
+        return None;
+    }
+    Some(serde_json::from_slice(&unshare(script).unwrap().stdout).unwrap())
+}
+
+/// The kernel answers for five servers in a network of its own: each in another way, one not at all.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_icmp_says_of_a_server_is_told_from_silence() {
+    const NETWORK: &str = r#"
+        nft add table inet t
+        nft add chain inet t in '{ type filter hook input priority 0; }'
+        on() { nft add rule inet t in ip daddr 127.0.0.$1 udp dport 3478 "${@:2}"; }
+        on 1 reject with icmp type port-unreachable
+        on 2 reject with icmp type admin-prohibited
+        on 3 reject with icmp type host-unreachable
+        on 4 reject with icmp type net-unreachable
+        on 5 drop
+        exec "$PROGRAM" --json --interface lo -4 --timeout 0.6 stun:127.0.0.{1,2,3,4,5}
+    "#;
+    let Some(said) = in_a_network("nft list ruleset", NETWORK) else { return };
+    let servers = said["servers"].as_array().unwrap();
+    let outcomes: Vec<_> =
+        servers.iter().map(|s| (s["outcome"].as_str().unwrap(), s["sent"].as_u64().unwrap())).collect();
+    // a hard error ends the request; a soft one may pass, so it is asked again, and is no time-out in the end
+    let [hard, soft] = [("unreachable", 1), ("unreachable", 2)];
+    assert_eq!(outcomes, [hard, hard, soft, soft, ("timeout", 2)]);
+}
+
+/// A queue without room loses the copy, and nobody was asked: that is no firewall.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_queue_without_room_is_no_firewall() {
+    const NETWORK: &str = r#"
+        tc qdisc add dev lo root tbf rate 8kbit burst 40 limit 1
+        exec "$PROGRAM" --json --interface lo -4 --timeout 0.6 stun:127.0.0.{1,2}
+    "#;
+    let room = "tc qdisc add dev lo root tbf rate 8kbit burst 40 limit 1";
+    let Some(said) = in_a_network(room, NETWORK) else { return };
+    assert_eq!((&said["summary"]["nat_type"], &said["servers"][0]["sent"]), (&"Unknown".into(), &0.into()));
+}

@@ -1,6 +1,7 @@
 //! `chaos`: attempts behind simulated NATs while everything that can fail does, and what must hold all the same.
 //!
-//! What goes wrong in an episode follows from the seed and the episode's number alone: a failure is replayed by both.
+//! What goes wrong in an episode follows from the seed and the episode's number alone: a failure is replayed by both. What
+//! is left behind shows after a batch alone: then all of it is replayed.
 
 mod plan;
 mod road;
@@ -8,6 +9,9 @@ mod server;
 mod stage;
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+use std::ops::Range;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -17,11 +21,14 @@ use self::plan::Plan;
 use self::stage::{Outcome, play};
 use crate::leak::alive::settled;
 use crate::leak::meter::Look;
-use crate::{Failure, Options, bounds, runtime, table};
+use crate::{Failure, Options, bounds, panics, runtime, table};
 
 /// Episodes at once, and between two looks at what is left.
 const AT_ONCE: usize = 16;
 const BATCH: u64 = 128;
+/// The first episodes, which set up what is set up once: checked, and not counted among what is left. As many as are played
+/// at once, for a slow machine has to get further than this.
+const WARM: u64 = AT_ONCE as u64;
 /// Time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -29,18 +36,66 @@ const PROGRESS: Duration = Duration::from_secs(5);
 struct Tally {
     episodes: u64,
     attempts: u64,
+    /// Attempts that nothing stood in the way of.
+    clear: u64,
     /// Fault, then outcome.
     outcomes: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     broken: Vec<Broken>,
-    /// What was left after each batch.
+    /// What was left behind the first episodes, and behind each batch.
     left: Vec<Look>,
+    /// None: too few looks to tell.
+    heap: Option<Heap>,
+    /// Told in full.
+    #[serde(skip)]
+    told: Option<u64>,
 }
 
 /// An invariant that did not hold.
 #[derive(Debug, Serialize)]
 struct Broken {
-    episode: u64,
+    episodes: Episodes,
     what: String,
+}
+
+/// One episode, `7`, or those of a batch, `16..144`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+struct Episodes(Range<u64>);
+
+impl Episodes {
+    const fn one(number: u64) -> Self {
+        Self(number..number + 1)
+    }
+
+    const fn are_one(&self) -> bool {
+        self.0.start + 1 == self.0.end
+    }
+}
+
+impl Display for Episodes {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.are_one() { write!(f, "{}", self.0.start) } else { write!(f, "{}..{}", self.0.start, self.0.end) }
+    }
+}
+
+impl FromStr for Episodes {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        let range = match text.split_once("..") {
+            Some((start, end)) => start.parse()?..end.parse()?,
+            None => Self::one(text.parse()?).0,
+        };
+        if range.is_empty() { Err("no episodes".into()) } else { Ok(Self(range)) }
+    }
+}
+
+/// What live heap grew by over so many episodes, and what is no leak.
+#[derive(Debug, PartialEq, Serialize)]
+struct Heap {
+    grown: i64,
+    bound: f64,
+    episodes: u32,
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
@@ -51,14 +106,9 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     };
     let minutes: Option<f64> = options.value("minutes")?;
     let lasts = minutes.map_or(bounds::CHAOS, |minutes| Duration::from_secs_f64(minutes * 60.0));
-    let episode = options.value("episode")?;
+    let replayed: Option<Episodes> = options.value("episode")?;
     let started = Instant::now();
-    let tally = runtime()?.block_on(async {
-        match episode {
-            Some(episode) => replay(seed, episode).await,
-            None => rage(seed, started + lasts).await,
-        }
-    })?;
+    let tally = runtime()?.block_on(rage(seed, replayed, started + lasts))?;
     let passed = tally.broken.is_empty();
     let seconds = started.elapsed().as_secs_f64();
     if options.is("json") {
@@ -66,70 +116,79 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         return Ok(passed);
     }
     println!("{}", render(&tally));
-    for broken in &tally.broken {
-        println!("BROKEN  episode {}: {}", broken.episode, broken.what);
-        println!("        cargo xtask chaos --seed {seed} --episode {}", broken.episode);
+    for Broken { episodes, what } in &tally.broken {
+        println!("BROKEN  episode {episodes}: {what}");
+        println!("        cargo xtask chaos --seed {seed} --episode {episodes}");
     }
-    match growth(&tally.left) {
-        Some((grown, bound)) => println!("live heap grew by {grown} bytes; below {bound:.0} is no leak"),
+    match &tally.heap {
+        Some(Heap { grown, bound, episodes }) => {
+            println!("live heap grew by {grown} bytes over {episodes} episodes; below {bound:.0} is no leak");
+        }
         None => println!("skipped: the heap, for one look tells nothing"),
     }
     println!(
-        "seed {seed}: {} attempts in {} episodes, {seconds:.0} s; {}",
+        "seed {seed}: {} attempts in {} episodes, {} of them with nothing in the way, {seconds:.0} s; {}",
         tally.attempts,
         tally.episodes,
+        tally.clear,
         if passed { "nothing broken, nothing left" } else { "BROKEN" }
     );
     Ok(passed)
 }
 
-/// Episodes from the first on until it is time, then the last batch to its end.
-async fn rage(seed: u64, until: Instant) -> Result<Tally, Failure> {
+/// The first episodes, and a look at what is there then; behind them those to be replayed, or one after the other until it
+/// is time, with a look behind each batch.
+async fn rage(seed: u64, replayed: Option<Episodes>, until: Instant) -> Result<Tally, Failure> {
     let mut tally = Tally::default();
     eprintln!("seed {seed}");
-    // the first batch sets up what is set up once: it is checked, and not counted among what is left
-    while tally.episodes == 0 || Instant::now() < until {
-        batch(seed, tally.episodes..tally.episodes + BATCH, until, &mut tally).await?;
-        let before = tally.left.first().map(|look| look.alive);
-        let left = settled(before).await;
-        if let Some(before) = before.filter(|before| !left.is_back_to(*before)) {
-            let what = format!(
-                "{} tasks and {} descriptors are left of the {BATCH} before",
-                left.tasks - before.tasks,
-                left.descriptors - before.descriptors
-            );
-            tally.broken.push(Broken { episode: tally.episodes, what });
-        }
-        tally.left.push(Look { cycle: u32::try_from(tally.episodes)?, alive: left });
+    if let Some(episodes) = replayed.as_ref().filter(|episodes| episodes.are_one()) {
+        eprintln!("{:#?}", Plan::new(seed, episodes.0.start));
+        tally.told = Some(episodes.0.start);
     }
-    if let Some((grown, bound)) = growth(&tally.left)
-        && grown as f64 > bound
-    {
-        let what = format!("live heap grew by {grown} bytes, and {bound:.0} is all it has");
-        tally.broken.push(Broken { episode: tally.episodes, what });
+    let (episodes, until) = match replayed {
+        Some(Episodes(episodes)) => (episodes, None),
+        None => (WARM..u64::MAX, Some(until)),
+    };
+    batch(seed, 0..WARM, None, &mut tally).await?;
+    let mut next = episodes.start;
+    // two looks at least: one tells nothing
+    while next < episodes.end && (tally.left.len() < 2 || until.is_none_or(|until| Instant::now() < until)) {
+        next = batch(seed, next..episodes.end.min(next + BATCH), until, &mut tally).await?;
+    }
+    if let Some((heap, judged)) = growth(&tally.left) {
+        if heap.grown as f64 > heap.bound {
+            let what = format!("live heap grew by {} bytes, and {:.0} is all it has", heap.grown, heap.bound);
+            let number = |cycle: u32| episodes.start + u64::from(cycle) - WARM;
+            tally.broken.push(Broken { episodes: Episodes(number(judged.start)..number(judged.end)), what });
+        }
+        tally.heap = Some(heap);
     }
     Ok(tally)
 }
 
 /// Live bytes from the second half's first look to the last, or from the first of all where there are few looks, and how
-/// many may be. None of one look: the first batch sets up what is set up once.
-fn growth(left: &[Look]) -> Option<(i64, f64)> {
+/// many may be; with the episodes between, as counted. None of one look, for the first is there to compare with.
+fn growth(left: &[Look]) -> Option<(Heap, Range<u32>)> {
     let half = &left[left.len() / 2..];
     let (judged, room) = if half.len() >= bounds::CHAOS_LOOKS { (half, 0.0) } else { (left, bounds::CHAOS_TABLE) };
     let [first, .., last] = judged else { return None };
-    let episodes = f64::from(last.cycle - first.cycle);
-    Some((last.alive.bytes - first.alive.bytes, room + bounds::CHAOS_HEAP * episodes))
+    let episodes = last.cycle - first.cycle;
+    let bound = room + bounds::CHAOS_HEAP * f64::from(episodes);
+    Some((Heap { grown: last.alive.bytes - first.alive.bytes, bound, episodes }, first.cycle..last.cycle))
 }
 
-/// Some episodes, each in a task of its own: a panic is one more thing that must not be.
-async fn batch(seed: u64, numbers: std::ops::Range<u64>, until: Instant, tally: &mut Tally) -> Result<(), Failure> {
+/// Some episodes, each in a task of its own, for a panic is one more thing that must not be; then a look at what they left.
+/// Where it ended: by the end of the time only some have begun, but always as many as are played at once.
+async fn batch(seed: u64, numbers: Range<u64>, until: Option<Instant>, tally: &mut Tally) -> Result<u64, Failure> {
+    let (start, mut next, panics) = (numbers.start, numbers.start, panics::so_far());
     let mut playing = JoinSet::new();
-    let mut numbers = numbers.peekable();
     let mut progress = tokio::time::interval(PROGRESS);
     progress.tick().await;
     loop {
-        while playing.len() < AT_ONCE && (tally.episodes == 0 || Instant::now() < until) {
-            let Some(number) = numbers.next() else { break };
+        let is_time = until.is_some_and(|until| Instant::now() >= until);
+        while playing.len() < AT_ONCE && next < numbers.end && (next < start + WARM || !is_time) {
+            let number = next;
+            next += 1;
             let plan = Plan::new(seed, number);
             playing.spawn(async move {
                 let bound = bounds::CHAOS_NEVER * (plan.ends_by() + bounds::CHAOS_ENDING);
@@ -145,58 +204,63 @@ async fn batch(seed: u64, numbers: std::ops::Range<u64>, until: Instant, tally: 
                 None => break,
                 Some(played) => {
                     let (number, played) = played??;
+                    tally.episodes += 1;
                     match played {
                         Ok((plan, Ok(outcomes))) => file(number, &plan, outcomes?, tally),
-                        Ok((_, Err(_))) => tally.fail(number, "the episode never ended"),
-                        Err(error) => tally.fail(number, &format!("a panic: {error}")),
+                        Ok((_, Err(_))) => tally.fail(Episodes::one(number), "the episode never ended".into()),
+                        Err(error) => tally.fail(Episodes::one(number), format!("a panic: {error}")),
                     }
                 }
             },
             _ = progress.tick() => eprintln!(
-                "{} episodes, {} attempts, {} broken; {:.0} s to go",
+                "{} episodes, {} attempts, {} broken; {}",
                 tally.episodes,
                 tally.attempts,
                 tally.broken.len(),
-                until.saturating_duration_since(Instant::now()).as_secs_f64()
+                match until {
+                    Some(until) => format!("{:.0} s to go", until.saturating_duration_since(Instant::now()).as_secs_f64()),
+                    None => format!("until {}", numbers.end),
+                }
             ),
         }
     }
-    Ok(())
+    let before = tally.left.last().map(|look| look.alive);
+    let left = settled(before).await;
+    if let Some(before) = before.filter(|before| !left.is_back_to(*before)) {
+        let (tasks, descriptors) = (left.tasks - before.tasks, left.descriptors - before.descriptors);
+        tally.fail(Episodes(start..next), format!("{tasks} tasks and {descriptors} descriptors are left"));
+    }
+    // of a task that nobody waits for, too
+    let panics = panics::so_far() - panics;
+    if panics > 0 {
+        tally.fail(Episodes(start..next), format!("{panics} panics"));
+    }
+    tally.left.push(Look { cycle: u32::try_from(tally.episodes)?, alive: left });
+    Ok(next)
 }
 
 impl Tally {
-    fn fail(&mut self, episode: u64, what: &str) {
-        self.episodes += 1;
-        eprintln!("BROKEN  episode {episode}: {what}");
-        self.broken.push(Broken { episode, what: what.to_owned() });
+    fn fail(&mut self, episodes: Episodes, what: String) {
+        eprintln!("BROKEN  episode {episodes}: {what}");
+        self.broken.push(Broken { episodes, what });
     }
 }
 
 fn file(number: u64, plan: &Plan, outcomes: Vec<Outcome>, tally: &mut Tally) {
-    tally.episodes += 1;
     for outcome in outcomes {
         tally.attempts += 1;
-        for fault in plan.faults() {
+        tally.clear += u64::from(plan.is_clear());
+        for fault in plan.faults(outcome.met_signal_fault) {
             *tally.outcomes.entry(fault).or_default().entry(outcome.ended).or_default() += 1;
         }
+        if tally.told == Some(number) {
+            eprintln!("{}: {}", outcome.ended, outcome.transitions);
+        }
         for what in outcome.broken {
-            eprintln!("BROKEN  episode {number}: {what}\n        {plan:?}\n        {}", outcome.transitions);
-            tally.broken.push(Broken { episode: number, what });
+            eprintln!("        {plan:?}\n        {}", outcome.transitions);
+            tally.fail(Episodes::one(number), what);
         }
     }
-}
-
-/// One episode alone, told in full.
-async fn replay(seed: u64, number: u64) -> Result<Tally, Failure> {
-    let plan = Plan::new(seed, number);
-    println!("{plan:#?}");
-    let mut tally = Tally::default();
-    let outcomes = play(&plan).await?;
-    for outcome in &outcomes {
-        println!("{}: {}", outcome.ended, outcome.transitions);
-    }
-    file(number, &plan, outcomes, &mut tally);
-    Ok(tally)
 }
 
 fn render(tally: &Tally) -> String {
@@ -226,11 +290,22 @@ mod tests {
 
     #[test]
     fn two_looks_tell_a_leak_from_a_table_and_many_need_no_room_for_one() {
-        let leaks = |bytes: &[i64]| growth(&looks(bytes)).map(|(grown, bound)| grown as f64 > bound);
+        let leaks = |bytes: &[i64]| growth(&looks(bytes)).map(|(heap, _)| heap.grown as f64 > heap.bound);
         assert_eq!(leaks(&[9_000]), None);
         assert_eq!(leaks(&[0, 2_048]), Some(false));
         assert_eq!(leaks(&[0, 100 * 64]), Some(true));
         assert_eq!(leaks(&[0, 99_000, 99_000, 99_000, 99_000, 99_000]), Some(false));
         assert_eq!(leaks(&[0, 0, 0, 0, 2_000, 4_000]), Some(true));
+    }
+
+    #[test]
+    fn what_is_printed_of_a_failure_replays_it() {
+        for (text, range) in [("7", 7..8), ("16..144", 16..144)] {
+            let episodes: Episodes = text.parse().unwrap();
+            assert_eq!((episodes.to_string(), episodes), (text.to_owned(), Episodes(range)));
+        }
+        for wrong in ["", "x", "7..", "7..7", "9..7"] {
+            assert!(wrong.parse::<Episodes>().is_err(), "{wrong}");
+        }
     }
 }

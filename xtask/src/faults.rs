@@ -97,6 +97,11 @@ impl<S> Faulty<S> {
         self
     }
 
+    /// How many of those are still to come: none, where each has met its exchange.
+    pub(crate) fn left(&self) -> u32 {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).map_or(0, |(_, _, times)| times)
+    }
+
     fn take(&self, kind: Kind) -> Option<SignalFault> {
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         let (stage, fault, times) = plan.as_mut()?;

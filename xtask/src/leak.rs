@@ -20,8 +20,9 @@ use self::paths::Path;
 pub(crate) use self::paths::consumer_fsm::churn;
 use crate::{Failure, Options, bounds, root, runtime, table};
 
-/// Paths walked at once: each mostly waits.
-const AT_ONCE: usize = 2;
+/// Paths walked at once: each mostly waits. Those of the data channel do not where it was built without optimisation: their
+/// handshakes would come too late for the silence that follows.
+const AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 4 };
 /// Cycles of a planted leak: enough for each look to see some.
 const PLANTED_CYCLES: u32 = 60;
 
@@ -78,6 +79,16 @@ enum Told {
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    #[cfg(not(all(feature = "channel", feature = "collector")))]
+    if options.is("as-built") {
+        eprintln!("skipped: paths of a data channel or a pipeline, which this program is built without");
+    } else if !options.is("self-test") {
+        return crate::with_features("channel,collector");
+    }
+    if options.is("list") {
+        paths::ours().chain(paths::stock()).for_each(|path| println!("{}", path.name));
+        return Ok(true);
+    }
     let started = Instant::now();
     let only: Option<String> = options.value("only")?;
     let is_part_of = |part: &str, path: &Path| !part.is_empty() && path.name.contains(part);
@@ -92,7 +103,8 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         }
         paths.extend(paths::ours().filter(is_named));
         if paths.is_empty() {
-            return Err("no path is called like that".into());
+            let names: Vec<_> = paths::ours().map(|path| path.name).collect();
+            return Err(format!("no path is called like that; there are:\n{}", names.join("\n")).into());
         }
         let beside: Vec<_> = paths.iter().filter_map(|path| path.beside).collect();
         if !options.is("no-stock") {
@@ -173,6 +185,8 @@ fn walk(paths: &[&'static Path], cycles: u32) -> Result<Vec<Row>, Failure> {
 fn walk_elsewhere(path: &'static Path, cycles: u32) -> Result<Row, Failure> {
     let mut process = Command::new(std::env::current_exe()?)
         .args(["leak-path", path.name, "--cycles", &cycles.to_string()])
+        // what a backtrace of a panic is read from stays in memory, and would look like a leak
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -202,13 +216,16 @@ fn judge(path: &Path, measured: &Measured) -> Verdict {
     let is = |mut paths: Box<dyn Iterator<Item = &'static Path>>| paths.any(|other| other.name == path.name);
     if is(Box::new(paths::planted())) {
         // one a cycle, and no more than what was planted
-        let planted = i64::from(measured.cycles);
+        let (planted, leaks) = (i64::from(measured.cycles), !measured.is_clean());
         let caught = match path.name {
-            "planted: a byte" => bounds::PLANTED_BYTES.contains(&measured.bytes_per_cycle) && measured.tasks <= 0,
-            "planted: a task" => measured.tasks >= planted && measured.descriptors <= 0,
-            _ => measured.descriptors >= planted && measured.tasks <= 0,
+            "planted: a byte" => {
+                leaks && bounds::PLANTED_BYTES.contains(&measured.bytes_per_cycle) && measured.tasks <= 0
+            }
+            "planted: a task" => leaks && measured.tasks >= planted && measured.descriptors <= 0,
+            "planted: a panic" => !leaks && measured.faults == ["1 panics"],
+            _ => leaks && measured.descriptors >= planted && measured.tasks <= 0,
         };
-        if caught && !measured.is_clean() { Verdict::Caught } else { Verdict::Missed }
+        if caught { Verdict::Caught } else { Verdict::Missed }
     } else if is(Box::new(paths::stock())) {
         Verdict::Stock
     } else if !measured.is_clean() {

@@ -24,6 +24,7 @@ mod leak;
 mod nat_world;
 mod options;
 mod package;
+mod panics;
 mod peers;
 mod python;
 mod slots;
@@ -61,8 +62,8 @@ const COMMANDS: &[Command] = &[
     command(
         "leak",
         leak::run,
-        "[--cycles N] [--only PATH,PATH] [--self-test] [--no-stock] [--json]",
-        "what is left per cycle, on each path of each crate",
+        "[--cycles N] [--only PATH,PATH] [--list] [--self-test] [--no-stock] [--as-built] [--json]",
+        "what is left per cycle, on each path of each crate; about an hour, or less with fewer cycles",
     ),
     command("leak-path", leak::walk_one, "[PATH] [--cycles N]", ""),
     command(
@@ -111,7 +112,7 @@ const COMMANDS: &[Command] = &[
     command(
         "chaos",
         chaos::run,
-        "[--seed S] [--minutes M] [--episode K] [--json]",
+        "[--seed S] [--minutes M] [--episode K|K..L] [--json]",
         "attempts while everything that can fail does; a seed replays them",
     ),
     command("wasm", wasm::run, "[--json]", "the judge and the telemetry as WebAssembly, under Node"),
@@ -138,6 +139,7 @@ const fn command(name: &'static str, run: Run, usage: &'static str, help: &'stat
 }
 
 fn main() -> ExitCode {
+    panics::count();
     match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -175,7 +177,7 @@ fn help(_: &Options) -> Result<bool, Failure> {
 #[cfg(not(feature = "collector"))]
 mod collector {
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
-        crate::with_feature("collector")
+        crate::with_features("collector")
     }
 }
 #[cfg(not(feature = "collector"))]
@@ -184,14 +186,14 @@ use collector as fleet;
 #[cfg(not(feature = "channel"))]
 mod channel {
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
-        crate::with_feature("channel")
+        crate::with_features("channel")
     }
 }
 
 #[cfg(all(not(feature = "channel"), target_os = "linux"))]
 mod interop {
     pub(crate) fn run(_: &crate::Options) -> Result<bool, crate::Failure> {
-        crate::with_feature("channel")
+        crate::with_features("channel")
     }
 }
 
@@ -217,11 +219,11 @@ mod lab {
     }
 }
 
-/// Builds this program with one of its features, and hands the command on to it.
+/// Builds this program with these of its features, and hands the command on to it.
 #[cfg(not(all(feature = "channel", feature = "collector")))]
-fn with_feature(feature: &str) -> Result<bool, Failure> {
+fn with_features(features: &str) -> Result<bool, Failure> {
     let status = workspace::cargo()
-        .args(["run", "--release", "--package", "xtask", "--features", feature, "--"])
+        .args(["run", "--release", "--package", "xtask", "--features", features, "--"])
         .args(std::env::args_os().skip(1))
         .status()?;
     match status.code() {

@@ -17,7 +17,7 @@ use crate::leak::churn;
 use crate::leak::meter::{Measured, Meter};
 use crate::spans::{Spans, attribute};
 use crate::stock;
-use crate::{Failure, Options, bounds, peers, runtime, table};
+use crate::{Failure, Options, bounds, panics, peers, runtime, table};
 
 /// As stock webrtc-ice beside it.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -50,6 +50,8 @@ struct Row {
     left_bytes: i64,
     left_tasks: i64,
     left_descriptors: i64,
+    /// In whatever task, while these were there.
+    panics: u64,
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
@@ -57,24 +59,33 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let slots = options.value("slots")?.unwrap_or(if is_quick { bounds::SLOTS_QUICK } else { bounds::SLOTS });
     let attempts = options.value("attempts")?;
     let attempts = attempts.unwrap_or(if is_quick { bounds::CHURN_ATTEMPTS_QUICK } else { bounds::CHURN_ATTEMPTS });
-    let slots = descriptors_for(slots)?;
-    runtime()?.block_on(measure(slots, attempts, options.is("json")))
+    let at_once = AtOnce { wanted: slots, slots: descriptors_for(slots)? };
+    runtime()?.block_on(measure(at_once, attempts, options.is("json")))
 }
 
-async fn measure(slots: usize, attempts: u32, json: bool) -> Result<bool, Failure> {
+/// Slots that there are to be at once, and those that the descriptors of this process are enough for.
+struct AtOnce {
+    wanted: usize,
+    slots: usize,
+}
+
+async fn measure(at_once: AtOnce, attempts: u32, json: bool) -> Result<bool, Failure> {
+    let slots = at_once.slots;
     let warm = 20.min(slots);
     let mut rows = Vec::new();
     for (kind, connections) in [("stock", slots), ("agents", slots), ("slots", slots)] {
         if !json {
             eprintln!("{kind}: {connections} connections");
         }
+        let panics = panics::so_far();
         // once around first: tables and threads that are made once and kept
         for (connections, is_kept) in [(warm, false), (connections, true)] {
-            let row = match kind {
+            let mut row = match kind {
                 "stock" => stock_pairs(connections).await?,
                 "agents" => our_pairs(connections).await?,
                 _ => pool(connections).await?,
             };
+            row.panics = panics::so_far() - panics;
             if is_kept {
                 rows.push(row);
             }
@@ -85,7 +96,7 @@ async fn measure(slots: usize, attempts: u32, json: bool) -> Result<bool, Failur
     }
     let tell = if json { |_| {} } else { |done| eprint!("\r{done} ") };
     let (churned, outcomes) = churn(Meter { cycles: attempts, is_patient: true, tell }).await?;
-    let bounds = judge(&rows, &churned, attempts);
+    let bounds = judge(&at_once, &rows, &churned, attempts);
     let passed = bounds.iter().all(|bound| bound.is_met);
     if json {
         let value = serde_json::json!({
@@ -259,6 +270,7 @@ impl Row {
             left_bytes: left.bytes - before.bytes,
             left_tasks: left.tasks - before.tasks,
             left_descriptors: left.descriptors - before.descriptors,
+            panics: 0,
         }
     }
 }
@@ -271,11 +283,21 @@ struct Bound {
     is_met: bool,
 }
 
-fn judge(rows: &[Row], churned: &Measured, attempts: u32) -> Vec<Bound> {
+fn judge(at_once: &AtOnce, rows: &[Row], churned: &Measured, attempts: u32) -> Vec<Bound> {
     let [stock, agents, slots] = rows else { return Vec::new() };
-    let left = |row: &Row| format!("{} tasks, {} descriptors", row.left_tasks, row.left_descriptors);
-    let is_clean = |row: &Row| row.left_tasks <= 0 && row.left_descriptors <= 0;
+    let left =
+        |row: &Row| format!("{} tasks, {} descriptors, {} panics", row.left_tasks, row.left_descriptors, row.panics);
+    let is_clean = |row: &Row| row.left_tasks <= 0 && row.left_descriptors <= 0 && row.panics == 0;
     vec![
+        Bound {
+            what: "slots at once",
+            target: at_once.wanted.to_string(),
+            measured: match at_once.slots {
+                all if all == at_once.wanted => all.to_string(),
+                few => format!("{few}: no more descriptors are allowed here, see `ulimit -Hn`"),
+            },
+            is_met: at_once.slots == at_once.wanted,
+        },
         Bound {
             what: "heap of a slot with a path",
             target: format!("below {:.0} KiB", bounds::SLOT_KIB),
@@ -307,7 +329,11 @@ fn judge(rows: &[Row], churned: &Measured, attempts: u32) -> Vec<Bound> {
         Bound {
             what: "attempts of the churn, as intended",
             target: format!("{:.0} %, each with its span", 100.0 * bounds::INTENDED_BUT_LATE),
-            measured: format!("{} of {}{}", churned.as_intended, churned.walked, churned.faults.join("; ")),
+            measured: [format!("{} of {}", churned.as_intended, churned.walked)]
+                .into_iter()
+                .chain(churned.faults.iter().cloned())
+                .collect::<Vec<_>>()
+                .join("; "),
             is_met: churned.faults.is_empty(),
         },
     ]
@@ -326,6 +352,7 @@ fn show(rows: &[Row], churned: &Measured, outcomes: &[(&str, u32)], bounds: &[Bo
         "left bytes",
         "tasks",
         "descriptors",
+        "panics",
     ];
     let cells = |row: &Row| {
         vec![
@@ -340,6 +367,7 @@ fn show(rows: &[Row], churned: &Measured, outcomes: &[(&str, u32)], bounds: &[Bo
             row.left_bytes.to_string(),
             row.left_tasks.to_string(),
             row.left_descriptors.to_string(),
+            row.panics.to_string(),
         ]
     };
     println!("{}", table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>()));
@@ -412,7 +440,7 @@ fn busy() -> f64 {
     f64::NAN
 }
 
-/// Raises the soft limit of descriptors for so many slots; fewer, and a word about it, where the hard limit forbids.
+/// Raises the soft limit of descriptors for so many slots; how many those are enough for, where the hard limit forbids.
 #[cfg(target_os = "linux")]
 fn descriptors_for(slots: usize) -> Result<usize, Failure> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -423,9 +451,7 @@ fn descriptors_for(slots: usize) -> Result<usize, Failure> {
         setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard)?;
     }
     if hard < wanted {
-        let slots = (hard.saturating_sub(OTHER_DESCRIPTORS) / 4) as usize;
-        eprintln!("only {slots} slots: no more than {hard} descriptors are allowed here");
-        return Ok(slots);
+        return Ok((hard.saturating_sub(OTHER_DESCRIPTORS) / 4) as usize);
     }
     Ok(slots)
 }

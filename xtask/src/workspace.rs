@@ -33,7 +33,7 @@ pub(crate) struct Crate {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
-    /// `None`: a normal one.
+    /// `None`: a normal one; else `dev` or `build`.
     kind: Option<String>,
     optional: bool,
 }
@@ -79,10 +79,11 @@ impl Crate {
         self.metadata.as_ref()?.docs.as_ref()?.rs.clone()
     }
 
-    /// The names of what it normally depends on, on whatever target, without the optional ones and with.
-    pub(crate) fn normal_dependencies(&self, optional: bool) -> BTreeSet<&str> {
-        let normal = self.dependencies.iter().filter(|d| d.kind.is_none() && (optional || !d.optional));
-        normal.map(|d| d.name.as_str()).collect()
+    /// The names of what whoever uses it builds with it, on whatever target, without the optional ones and with: normal
+    /// dependencies, and those of a build script, which runs on their machine.
+    pub(crate) fn brings(&self, optional: bool) -> BTreeSet<&str> {
+        let brought = |d: &&Dependency| d.kind.as_deref() != Some("dev") && (optional || !d.optional);
+        self.dependencies.iter().filter(brought).map(|d| d.name.as_str()).collect()
     }
 }
 

@@ -6,6 +6,7 @@
 //! All layers above ICE live in one task per connection (`data_channel/layers`), which builds them, watches them and takes
 //! them down in order. Whoever waits may be cancelled at any point; that task is not.
 
+mod admission;
 mod certificate;
 mod conn;
 mod layers;
@@ -22,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::admission::Admission;
 use self::certificate::Identity;
 use self::layers::{Message, Opening, Stream};
 use super::{Ice, IceSession, Session, Transport, TransportError};
@@ -156,6 +158,7 @@ impl Session for DataChannelSession {
 
         let (opened_tx, opened) = oneshot::channel();
         let cancel = CancellationToken::new();
+        let admission = Arc::<Admission>::default();
         let max_message = match peer.max_message_size {
             0 => MAX_MESSAGE,
             theirs => theirs.min(MAX_MESSAGE),
@@ -166,13 +169,20 @@ impl Session for DataChannelSession {
             is_dtls_client,
             opens_channel: self.role == Role::Controlling,
             max_message,
+            admission: Arc::clone(&admission),
             until,
         };
         let ended = CancellationToken::new();
         let task = self.runtime.spawn(layers::run(conn, opening, cancel.clone(), ended.clone(), opened_tx));
         self.layers = Some(Layers { cancel, task });
         let stream = opened.await.map_err(|_| TransportError::Failed)??;
-        Ok(DataChannelPath { stream, ended, max_message: max_message as usize, discarded: Counters::default() })
+        Ok(DataChannelPath {
+            stream,
+            ended,
+            admission,
+            max_message: max_message as usize,
+            discarded: Counters::default(),
+        })
     }
 
     fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)> {
@@ -204,6 +214,8 @@ pub struct Discarded {
     pub too_long: u64,
     /// Messages of the peer that were text, or of an unknown kind.
     pub not_binary: u64,
+    /// Packets of the peer that no honest stack sends, or for which there was no room: SCTP never saw them.
+    pub refused: u64,
 }
 
 #[derive(Debug, Default)]
@@ -221,6 +233,7 @@ pub struct DataChannelPath {
     stream: Arc<Stream>,
     /// Some layer below has ended.
     ended: CancellationToken,
+    admission: Arc<Admission>,
     max_message: usize,
     discarded: Counters,
 }
@@ -234,6 +247,7 @@ impl DataChannelPath {
             too_long: self.discarded.too_long.load(Ordering::Relaxed)
                 + self.discarded.too_long_in.load(Ordering::Relaxed),
             not_binary: self.discarded.not_binary.load(Ordering::Relaxed),
+            refused: self.admission.refused(),
         }
     }
 }
@@ -264,7 +278,7 @@ impl super::Path for DataChannelPath {
         loop {
             let message = tokio::select! {
                 biased;
-                message = layers::recv(&self.stream, buffer) => message?,
+                message = layers::recv(&self.stream, &self.admission, buffer) => message?,
                 () = self.ended.cancelled() => return None,
             };
             let discarded = match message {
@@ -278,6 +292,6 @@ impl super::Path for DataChannelPath {
 
     fn dropped(&self) -> u64 {
         let Counters { too_long_in, not_binary, .. } = &self.discarded;
-        too_long_in.load(Ordering::Relaxed) + not_binary.load(Ordering::Relaxed)
+        too_long_in.load(Ordering::Relaxed) + not_binary.load(Ordering::Relaxed) + self.admission.refused()
     }
 }

@@ -118,7 +118,8 @@ pub trait Path: Send + Sync {
     /// Receives one; `None` once the connection ended. Cancel safe.
     fn recv(&self, buffer: &mut [u8]) -> impl Future<Output = Option<usize>> + Send;
 
-    /// Messages of the peer that [`recv`](Self::recv) dropped so far: they were no datagrams.
+    /// What the peer sent and [`recv`](Self::recv) dropped so far: messages that were no datagrams, and what no honest peer
+    /// sends.
     fn dropped(&self) -> u64 {
         0
     }

@@ -1,9 +1,22 @@
 //! Peers whose data channel is broken, wherever that shows.
 
+use std::time::Duration;
+
 use consumer_fsm::transport::{DataChannel, Ice};
+use consumer_fsm::{AttemptReport, Consumer, Datagrams};
+use ice_gather::responder::Manner;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::faulty::{self, Silence};
-use crate::stage::{Leaves, Peer, Stage, Until, transport};
+use crate::raw::{Raw, STREAM, Script, Wire};
+use crate::sctp::{FIRST, MIDDLE, WHOLE, data, hostile, reset};
+use crate::stage::{Leaves, Peer, Stage, Until, cache, memory, responders, timing, transport};
+
+/// Chunks of a flood, about.
+const FLOOD: usize = 100_000;
+/// How soon a path carries again what honest peers send: 50 ms, on a machine that does nothing else.
+const SOON: Duration = Duration::from_secs(5);
 
 pub(crate) async fn no_certificate(stage: &Stage) {
     says(stage, |sdp| sdp.replace("a=fingerprint:sha-256", "a=fingerprint:sha-1")).await;
@@ -47,6 +60,113 @@ pub(crate) async fn hides_its_addresses(stage: &Stage) {
     let hidden = |sdp: String| sdp.replace("127.0.0.1", "0a1b2c3d-0000-4000-8000-000000000000.local");
     let peer = Peer::that_stays().editing(hidden).over(DataChannel::new(transport()));
     stage.meets_over_a_channel(Until::Up, peer).await;
+}
+
+pub(crate) async fn packets_that_break_sctp(stage: &Stage) {
+    let report = survives(stage, |wire| {
+        Box::pin(async move {
+            for (_, packet) in hostile(wire.tag()) {
+                wire.writes(&packet).await;
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    assert!(report.await.dropped.1 >= 20, "each is counted");
+}
+
+pub(crate) async fn data_without_data(stage: &Stage) {
+    let report = survives(stage, |wire| Box::pin(flood(wire, FLOOD, 70, |tsn| data(WHOLE, tsn, STREAM + 2, b""))));
+    assert!(report.await.dropped.1 > 500);
+}
+
+pub(crate) async fn stream_that_nobody_reads(stage: &Stage) {
+    let report = survives(stage, |wire| Box::pin(flood(wire, FLOOD, 58, |tsn| data(WHOLE, tsn, STREAM + 2, b"x"))));
+    assert!(report.await.dropped.1 > 500);
+}
+
+pub(crate) async fn fragments_without_end(stage: &Stage) {
+    let report = survives(stage, |wire| Box::pin(flood(wire, FLOOD, 58, |tsn| data(MIDDLE, tsn, STREAM, b"x"))));
+    assert!(report.await.dropped.1 > 500);
+}
+
+pub(crate) async fn gaps_without_end(stage: &Stage) {
+    survives(stage, |wire| {
+        Box::pin(async move {
+            let first = wire.next();
+            let mut tsns = (0..).map(|number| first + 1 + 2 * (number % 30_000));
+            for packet in 0..FLOOD / 58 {
+                let chunks: Vec<_> = tsns.by_ref().take(58).map(|tsn| data(WHOLE, tsn, STREAM, b"x")).collect();
+                wire.says(&chunks).await;
+                if packet.is_multiple_of(8) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        })
+    })
+    .await;
+}
+
+pub(crate) async fn resets_without_end(stage: &Stage) {
+    let report = survives(stage, |wire| {
+        Box::pin(flood(wire, FLOOD / 10, 8, |number| reset(number, FIRST + 40_000, STREAM + 2)))
+    });
+    assert!(report.await.dropped.1 > 500);
+}
+
+pub(crate) async fn channels_without_end(stage: &Stage) {
+    let peer = raw(|wire| {
+        Box::pin(async move {
+            for stream in (STREAM + 2..).step_by(2).take(100) {
+                wire.says(&[data(WHOLE, wire.next(), stream, b"x")]).await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+    });
+    stage.meets_over_a_channel(Until::End, peer.0).await;
+}
+
+/// So many chunks, so many in a packet, each with a number: a TSN not far from what is acknowledged.
+async fn flood(wire: &Wire, chunks: usize, in_a_packet: u32, chunk: fn(u32) -> Vec<u8>) {
+    let mut next = wire.next();
+    for packet in 0..chunks / in_a_packet as usize {
+        let chunks: Vec<_> = (0..in_a_packet).map(|n| chunk(next + n)).collect();
+        wire.says(&chunks).await;
+        // whoever goes too far ahead of the consumer is not heard
+        next = (next + in_a_packet).min(wire.next() + 4 * in_a_packet);
+        if packet.is_multiple_of(8) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+fn raw(script: Script) -> (Peer<Raw>, watch::Receiver<bool>) {
+    let (told, said) = watch::channel(false);
+    (Peer::that_stays().over(Raw { ice: transport(), script, said: told }), said)
+}
+
+/// A peer that says this once the channel is open, and then what honest ones do: the channel carries it.
+async fn survives(stage: &Stage, script: Script) -> AttemptReport {
+    let stun = responders(2, Manner::Honest).await;
+    let signalling = memory();
+    let (peer, mut said) = raw(script);
+    let _peer = peer.start(signalling.clone());
+    let (datagrams, mut link) = Datagrams::bounded(4);
+    let mut consumer = Consumer::new(signalling, DataChannel::new(transport()), stage.telemetry.clone(), cache(&stun))
+        .with_timing(timing())
+        .with_datagrams(datagrams);
+    let cancel = CancellationToken::new();
+    let user = async {
+        let hears = async { while link.recv().await.is_some_and(|datagram| datagram != b"alive"[..]) {} };
+        tokio::select! {
+            () = hears => {}
+            () = async {
+                let _ = said.wait_for(|said| *said).await;
+                tokio::time::sleep(SOON).await;
+            } => panic!("nothing is carried any more"),
+        }
+        cancel.cancel();
+    };
+    tokio::join!(stage.attempt(&mut consumer, Until::Cancelled(cancel.clone())), user).0
 }
 
 /// A healthy peer whose description is changed on the way.

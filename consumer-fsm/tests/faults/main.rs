@@ -12,6 +12,8 @@ mod faulty;
 mod host;
 mod peer;
 mod planted;
+mod raw;
+mod sctp;
 mod service;
 #[path = "../it/stage.rs"]
 #[allow(dead_code, reason = "the other integration tests use the rest")]
@@ -97,6 +99,13 @@ faults! {
         no_sctp: "DTLS stands, and SCTP never comes" => (Opening ChannelFailed), Span::Failure("channel_failed");
         gone_as_the_channel_opens: "Gone the moment the channel is open" => (Established Ended), Span::Success;
         hides_its_addresses: "Nothing but mDNS names in its answer, as browsers have it" => (Opening Opened), Span::Success;
+        packets_that_break_sctp: "Packets of SCTP over which its reader panics, spins or is misled" => (Established Cancelled), Span::Success;
+        data_without_data: "100,000 chunks of DATA without a byte" => (Established Cancelled), Span::Success;
+        stream_that_nobody_reads: "100,000 messages on a stream that nobody reads" => (Established Cancelled), Span::Success;
+        fragments_without_end: "100,000 fragments of messages that never end" => (Established Cancelled), Span::Success;
+        gaps_without_end: "100,000 chunks of DATA with a gap between any two" => (Established Cancelled), Span::Success;
+        resets_without_end: "10,000 requests to reset a stream that wait for ever" => (Established Cancelled), Span::Success;
+        channels_without_end: "Channel after channel beside ours" => (Established Ended), Span::Success;
     }
     "A signalling service that misbehaves" in service {
         not_there: "Nobody listens at its address" => (Listening ExchangeFailed), Span::None;

@@ -102,7 +102,11 @@ impl Stage {
     }
 
     /// The same over the data channel.
-    pub(crate) async fn meets_over_a_channel(&self, until: Until, peer: Peer<DataChannel>) -> AttemptReport {
+    pub(crate) async fn meets_over_a_channel<T: Transport + 'static>(
+        &self,
+        until: Until,
+        peer: Peer<T>,
+    ) -> AttemptReport {
         let stun = responders(2, ice_gather::responder::Manner::Honest).await;
         let signalling = memory();
         let _peer = peer.start(signalling.clone());

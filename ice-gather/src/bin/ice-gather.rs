@@ -314,7 +314,7 @@ fn meaning(gathering: &Gathering, summary: &NatSummary) -> &'static str {
         }
         (NatType::UdpBlocked, _) => "No direct connection over UDP: something between here and the servers drops it.",
         _ if all(Outcome::Unresolved) => "No server's name could be resolved: look at the network and its DNS first.",
-        _ if all(Outcome::Unreachable) => "Every server is known to be unreachable, so none was waited for.",
+        _ if all(Outcome::Unreachable) => "No server can be reached: look at the network and its routes first.",
         (NatType::Unknown, Mapping::Unknown) if summary.counts().answered == 1 => {
             "One server cannot tell whether others are shown the same address: name a second one, on another address."
         }

@@ -35,7 +35,10 @@ impl Baseline {
     /// Takes over what these parts found, and keeps what the others had.
     pub(super) fn save(mut self, sections: &[Section]) -> Result<(), Failure> {
         for section in sections {
-            self.counts.extend(section.counts.clone());
+            // of one part all, so that what it no longer counts goes
+            if !section.counts.is_empty() {
+                self.counts.clone_from(&section.counts);
+            }
             let ratios = section.targets.iter().filter_map(|target| Some((target.what.clone(), target.ratio?)));
             self.ratios.extend(ratios.map(|(what, spread)| (what, (spread.median * 1e3).round() / 1e3)));
         }
@@ -52,6 +55,11 @@ pub(super) fn worse<'a>(counts: &'a Counts, baseline: &Counts) -> Vec<&'a str> {
     counts.iter().filter(is_worse).map(|(what, _)| what.as_str()).collect()
 }
 
+/// Those that are not there any more.
+pub(super) fn gone<'a>(counts: &Counts, baseline: &'a Counts) -> Vec<&'a str> {
+    baseline.keys().filter(|what| !counts.contains_key(*what)).map(String::as_str).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +72,13 @@ mod tests {
         assert_eq!(worse(&counts(110), &counts(100)), ["a"]);
         assert_eq!(worse(&counts(1), &counts(0)), ["a"], "none is none");
         assert!(worse(&counts(1), &Counts::new()).is_empty(), "what is new has nothing to be worse than");
+    }
+
+    #[test]
+    fn a_count_under_another_name_is_gone() {
+        let counts = |name: &str| Counts::from([(name.to_owned(), 1)]);
+        assert!(gone(&counts("a"), &counts("a")).is_empty());
+        assert_eq!(gone(&counts("b"), &counts("a")), ["a"]);
     }
 
     #[test]

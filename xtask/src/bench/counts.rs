@@ -1,11 +1,13 @@
 //! What can be counted, and so compared across machines: allocations, packets, sockets, instructions.
 
+use std::process::Command;
+
 use ice_gather::responder::Responder;
 use ice_gather::{Base, BindConfig, GatherConfig};
 use nat_summary::Evidence;
 use otel_nat::Telemetry;
 
-use super::baseline::{Counts, worse};
+use super::baseline::{Counts, gone, worse};
 use super::plot::{self, Plot, Scale};
 use super::progress::Progress;
 use super::{Section, Target, allocations};
@@ -20,9 +22,14 @@ const DESCRIPTION: &str = "\
     a=candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000\r\n\
     a=candidate:3 1 udp 1694498815 203.0.113.7 50001 typ srflx raddr 192.168.1.5 rport 50000\r\n";
 
-/// Counts, beside the baseline's; where it `compares`, one that is worse fails.
+/// What ends the name of a count that only valgrind can take.
+const INSTRUCTIONS: &str = ": instructions";
+
+/// Counts, beside the baseline's; where it `compares`, one that is worse fails, and one that is gone: nobody watches what
+/// it watched.
 pub(super) async fn run(baseline: &Counts, compares: bool) -> Result<Section, Failure> {
-    let counts = count().await?;
+    let has_valgrind = has_valgrind();
+    let counts = count(has_valgrind).await?;
     let worse = worse(&counts, baseline);
     let row = |(what, count): (&String, &u64)| {
         let before = baseline.get(what);
@@ -34,20 +41,31 @@ pub(super) async fn run(baseline: &Counts, compares: bool) -> Result<Section, Fa
         };
         vec![what.clone(), before.map_or_else(|| "-".to_owned(), u64::to_string), count.to_string(), verdict.to_owned()]
     };
-    let gone = baseline.keys().filter(|what| !counts.contains_key(*what));
-    let target = Target::count(
-        "counts worse than the baseline's",
-        format!("none by more than {:.0} %", (bounds::COUNT_TOLERANCE - 1.0) * 100.0),
-        format!("{} of {}", worse.len(), counts.len()),
-        worse.is_empty(),
-    );
+    let (skipped, gone): (Vec<&str>, Vec<&str>) =
+        gone(&counts, baseline).into_iter().partition(|what| !has_valgrind && what.ends_with(INSTRUCTIONS));
+    let targets = [
+        Target::count(
+            "counts worse than the baseline's",
+            format!("none by more than {:.0} %", (bounds::COUNT_TOLERANCE - 1.0) * 100.0),
+            format!("{} of {}", worse.len(), counts.len()),
+            worse.is_empty(),
+        ),
+        Target::count(
+            "counts of the baseline that are gone",
+            "none",
+            if gone.is_empty() { "none".to_owned() } else { gone.join("; ") },
+            gone.is_empty(),
+        ),
+    ];
+    // what cannot be counted here stays as it was saved
+    let kept = baseline.iter().filter(|(what, _)| skipped.contains(&what.as_str()));
     Ok(Section {
-        figures: serde_json::json!({ "counts": counts, "worse": worse }),
+        figures: serde_json::json!({ "counts": counts, "worse": worse, "gone": gone, "skipped": skipped }),
         tables: vec![(vec!["count", "baseline", "now", ""], counts.iter().map(row).collect())],
         plots: vec![plot(&counts)],
-        notes: gone.map(|what| format!("skipped: {what}, for it cannot be counted here")).collect(),
-        targets: vec![Target { gates: compares, ..target }],
-        counts,
+        notes: skipped.iter().map(|what| format!("skipped: {what}, for there is no valgrind")).collect(),
+        targets: targets.map(|target| Target { gates: compares, ..target }).into(),
+        counts: counts.iter().chain(kept).map(|(what, count)| (what.clone(), *count)).collect(),
     })
 }
 
@@ -69,7 +87,7 @@ fn plot(counts: &Counts) -> Plot {
     }
 }
 
-async fn count() -> Result<Counts, Failure> {
+async fn count(has_valgrind: bool) -> Result<Counts, Failure> {
     let mut counts = Counts::new();
     counts.insert(
         "judge a description: allocations".into(),
@@ -91,7 +109,9 @@ async fn count() -> Result<Counts, Failure> {
         counts.insert(format!("an attempt {name}: allocations"), allocations);
     }
     gathering(&mut counts).await?;
-    counts.extend(instructions()?);
+    if has_valgrind {
+        counts.extend(instructions()?);
+    }
     Ok(counts)
 }
 
@@ -127,7 +147,12 @@ async fn gathering(counts: &mut Counts) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The judge's, by callgrind; none where there is no valgrind.
+/// Asked first, for the bench takes a while to build.
+fn has_valgrind() -> bool {
+    Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// The judge's, by callgrind.
 fn instructions() -> Result<Counts, Failure> {
     let _progress = Progress::of("instructions, by callgrind");
     let output = workspace::cargo()
@@ -140,7 +165,7 @@ fn instructions() -> Result<Counts, Failure> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let read = |line: &str| {
         let (what, count) = line.strip_suffix(" instructions")?.rsplit_once(": ")?;
-        Some((format!("{what}: instructions"), count.parse().ok()?))
+        Some((format!("{what}{INSTRUCTIONS}"), count.parse().ok()?))
     };
     Ok(text.lines().filter_map(read).collect())
 }

@@ -10,7 +10,7 @@ use consumer_fsm::transport::{Ice, Network};
 use consumer_fsm::{AttemptReport, Consumer, Ending, Producer, State, StunCache, Timing, What};
 use ice_gather::{AgentConfig, Base, BindConfig, BindError, StunServer};
 use nat_summary::NatType;
-use otel_nat::keys;
+use otel_nat::{Reason, keys};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,8 @@ pub(super) struct Outcome {
     pub(super) ended: &'static str,
     pub(super) broken: Vec<String>,
     pub(super) transitions: String,
+    /// Whether an exchange of signalling failed as planned: the attempt may have ended before.
+    pub(super) met_signal_fault: bool,
 }
 
 /// Plays it, with everything gone at its end but what is torn down behind it.
@@ -151,7 +153,7 @@ async fn attempt(
     let mut timing = Timing::default();
     (timing.patience, timing.error_backoff) = (Duration::from_millis(10), Duration::from_millis(20));
     timing.nat_fail_timeout = Duration::from_secs(1);
-    let mut consumer = Consumer::new(signalling, transport, telemetry.clone(), servers).with_timing(timing);
+    let mut consumer = Consumer::new(signalling.clone(), transport, telemetry.clone(), servers).with_timing(timing);
     let _watching = match plan.producers {
         Producers::VanishIn(state) => Some(watch(&mut consumer, state, vanish)),
         _ => None,
@@ -208,18 +210,23 @@ async fn attempt(
         if !allows(plan, |allowed| allowed == verdict) {
             broken.push(format!("the verdict is {verdict:?} behind a NAT that is {}", plan.kind.name()));
         }
+        let due = if plan.kind == Kind::Blocked { Ending::Failure(Reason::UdpBlocked) } else { Ending::Success };
+        if plan.is_clear() && report.ending != Some(due) {
+            broken.push(format!("nothing was in its way to {due:?}, and its end is {:?}", report.ending));
+        }
     }
     Outcome {
         ended: ended(report.as_ref()),
         broken,
         transitions: format!("{:?}", report.map(|report| report.transitions)),
+        met_signal_fault: plan.signal.is_some_and(|(_, _, times)| signalling.left() < times),
     }
 }
 
-/// Whether the simulated NAT allows a verdict. Unknown is always allowed.
+/// Whether the simulated NAT allows a verdict. Unknown is always allowed, but where nothing stands in the way of the truth.
 fn allows(plan: &Plan, is: impl Fn(NatType) -> bool) -> bool {
     let misled = [NatType::Open, NatType::Cone, NatType::Symmetric];
-    is(NatType::Unknown)
+    is(NatType::Unknown) && !plan.is_clear()
         || is(plan.kind.truth())
         || plan.may_seem_blocked() && is(NatType::UdpBlocked)
         || plan.misleads() && plan.kind != Kind::Blocked && misled.into_iter().any(is)

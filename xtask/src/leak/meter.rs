@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::alive::{Alive, settled};
-use crate::{Failure, bounds};
+use crate::{Failure, bounds, panics};
 
 /// Looks on the way, besides the first.
 const LOOKS: u32 = 10;
@@ -103,7 +103,7 @@ impl Meter {
         prepare: impl AsyncFn() -> Result<World, Failure>,
         cycle: impl AsyncFn(&World, u32) -> Result<bool, Failure>,
     ) -> Result<Measured, Failure> {
-        let started = Instant::now();
+        let (started, panics) = (Instant::now(), panics::so_far());
         let looks_per_round = if self.cycles < MANY { LOOKS } else { MANY_LOOKS };
         let mut looks: Vec<Look> = Vec::with_capacity(16 * MANY_LOOKS as usize);
         let (mut walked, mut as_intended) = (0, 0);
@@ -158,6 +158,7 @@ impl Meter {
                 continue;
             }
             let last = looks.last().map_or(before, |look| look.alive);
+            let panics = panics::so_far() - panics;
             return Ok(Measured {
                 cycles: done,
                 walked,
@@ -169,7 +170,8 @@ impl Meter {
                 resident_per_cycle: slope(judged, |alive| alive.resident),
                 looks,
                 spans: None,
-                faults: Vec::new(),
+                // of a task that nobody waits for, too
+                faults: (panics > 0).then(|| format!("{panics} panics")).into_iter().collect(),
             });
         }
     }

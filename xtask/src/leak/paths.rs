@@ -24,7 +24,7 @@ pub(crate) struct Path {
     /// The crate, and what is done.
     pub(crate) name: &'static str,
     pub(crate) walk: fn(Meter) -> Walking,
-    /// Cycles at most: for what leaks by design.
+    /// Cycles at most: for what leaks by design, or waits for long.
     pub(crate) most: u32,
     /// The same with stock webrtc-ice.
     pub(crate) beside: Option<&'static str>,

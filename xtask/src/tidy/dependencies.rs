@@ -6,7 +6,7 @@ use std::path::Path;
 use super::read;
 use crate::{Failure, bounds, workspace};
 
-/// The normal dependencies of each library: always there, and those of features.
+/// What each library brings, tests aside: always there, and those of features.
 const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     (
         "consumer-fsm",
@@ -70,10 +70,9 @@ pub(super) fn direct(root: &Path) -> Result<Vec<String>, Failure> {
         };
         let always: BTreeSet<&str> = always.iter().copied().collect();
         let all: BTreeSet<&str> = always.iter().chain(*optional).copied().collect();
-        for (set, allowed, is) in [
-            ("by default", &always, library.normal_dependencies(false)),
-            ("with all features", &all, library.normal_dependencies(true)),
-        ] {
+        for (set, allowed, is) in
+            [("by default", &always, library.brings(false)), ("with all features", &all, library.brings(true))]
+        {
             for name in is.difference(allowed) {
                 mends.push(format!(
                     "{}/Cargo.toml: {name} is not allowed {set}: do without it, or give its reason in ARCHITECTURE.md and \

@@ -8,44 +8,45 @@ use crate::{Failure, workspace};
 /// Variants that say "not known". Each has to be documented.
 const UNKNOWN: [&str; 5] = ["Unknown", "Unobserved", "Undecided", "Nobody", "Inconclusive"];
 
-/// Public enums that need none, and why. Errors, which say what went wrong, are not listed: their names end in `Error`.
-const COMPLETE: &[(&str, &str)] = &[
+/// Public enums that need none, by crate, and why. Errors, which say what went wrong, are not listed: their names end in
+/// `Error`.
+const COMPLETE: &[(&str, &str, &str)] = &[
     // facts: whoever makes one knows it
-    ("Family", "an IP address is of one of two"),
-    ("Scope", "every address has one; what no registry names is `Reserved` or `Global`"),
-    ("Address", "what a line says, verbatim"),
-    ("ServerId", "`Anonymous` is the server nobody named"),
-    ("Outcome", "`Pending` is the one that is not known yet"),
-    ("Admission", "what just became of a fact"),
-    ("Expected", "where a parser stopped, it knows what it wanted"),
+    ("nat-summary", "Family", "an IP address is of one of two"),
+    ("nat-summary", "Scope", "every address has one; what no registry names is `Reserved` or `Global`"),
+    ("nat-summary", "Address", "what a line says, verbatim"),
+    ("nat-summary", "ServerId", "`Anonymous` is the server nobody named"),
+    ("nat-summary", "Outcome", "`Pending` is the one that is not known yet"),
+    ("nat-summary", "Admission", "what just became of a fact"),
+    ("nat-summary", "Expected", "where a parser stopped, it knows what it wanted"),
     // reasons: each verdict that is unknown has its own
-    ("Rule", "says which kind of unknown: too few servers, crowded, locals unknown, nothing observed"),
-    ("nat-summary Reason", "says what is unknown: a mapping, a filtering, more"),
+    ("nat-summary", "Rule", "says which kind of unknown: too few servers, crowded, locals unknown, nothing observed"),
+    ("nat-summary", "Reason", "says what is unknown: a mapping, a filtering, more"),
     // what a STUN exchange or an agent just did
-    ("Answer", "a datagram answers a request or does not"),
-    ("Reject", "why one was not taken"),
-    ("Progress", "what just happened"),
-    ("IceState", "RFC 8445 and W3C name them all"),
-    ("IceEvent", "what just happened"),
-    ("What", "what just happened"),
+    ("ice-gather", "Answer", "a datagram answers a request or does not"),
+    ("ice-gather", "Reject", "why one was not taken"),
+    ("ice-gather", "Progress", "what just happened"),
+    ("ice-gather", "IceState", "RFC 8445 and W3C name them all"),
+    ("ice-gather", "IceEvent", "what just happened"),
+    ("consumer-fsm", "What", "what just happened"),
     // words of the consumer's machine: total by construction
-    ("State", "the machine is in one"),
-    ("Event", "what just happened"),
-    ("Ending", "an attempt has ended in one of two ways"),
-    ("Action", "what to do next"),
-    ("Posted", "what became of a message"),
-    ("Kind", "the protocol's own numbers; another is malformed"),
+    ("consumer-fsm", "State", "the machine is in one"),
+    ("consumer-fsm", "Event", "what just happened"),
+    ("consumer-fsm", "Ending", "an attempt has ended in one of two ways"),
+    ("consumer-fsm", "Action", "what to do next"),
+    ("consumer-fsm", "Posted", "what became of a message"),
+    ("consumer-fsm", "Kind", "the protocol's own numbers; another is malformed"),
     // chosen by the caller
-    ("Bind", "a choice"),
-    ("Policy", "a choice"),
-    ("Role", "a choice"),
-    ("Change", "a choice"),
-    ("Manner", "a choice"),
-    ("StunServer", "a choice"),
-    ("ExternalIp", "a choice"),
-    ("StunSource", "a choice"),
-    ("Setup", "RFC 8842 names them all"),
-    ("Network", "a choice"),
+    ("ice-gather", "Bind", "a choice"),
+    ("ice-gather", "Policy", "a choice"),
+    ("ice-gather", "Role", "a choice"),
+    ("ice-gather", "Change", "a choice"),
+    ("ice-gather", "Manner", "a choice"),
+    ("ice-gather", "StunServer", "a choice"),
+    ("otel-nat", "ExternalIp", "a choice"),
+    ("consumer-fsm", "StunSource", "a choice"),
+    ("consumer-fsm", "Setup", "RFC 8842 names them all"),
+    ("consumer-fsm", "Network", "a choice"),
 ];
 
 /// What may hold an address, or a text with one in it.
@@ -64,9 +65,8 @@ pub(super) fn unknowns(root: &Path) -> Result<Vec<String>, Failure> {
                     mends.push(format!("{}: {}::{variant}: say when it is the answer", item.place, item.name));
                 }
                 Honesty::None => {
-                    let full = format!("{} {}", library.name, item.name);
-                    match COMPLETE.iter().find(|(name, _)| *name == item.name || *name == full) {
-                        Some((name, _)) => used.push(*name),
+                    match COMPLETE.iter().position(|(of, name, _)| *of == library.name && *name == item.name) {
+                        Some(place) => used.push(place),
                         None => mends.push(format!(
                             "{}: {} has no honest unknown: give it one ({}), or list it with its reason in COMPLETE in \
                              xtask/src/tidy/items.rs",
@@ -79,10 +79,10 @@ pub(super) fn unknowns(root: &Path) -> Result<Vec<String>, Failure> {
             }
         }
     }
-    let stale = COMPLETE.iter().filter(|(name, _)| !used.contains(name));
-    mends.extend(
-        stale.map(|(name, _)| format!("xtask/src/tidy/items.rs: no enum needs {name:?} in COMPLETE: take it out")),
-    );
+    let stale = COMPLETE.iter().enumerate().filter(|(place, _)| !used.contains(place));
+    mends.extend(stale.map(|(_, (of, name, _))| {
+        format!("xtask/src/tidy/items.rs: {of} has no enum {name} that needs COMPLETE: take it out")
+    }));
     Ok(mends)
 }
 

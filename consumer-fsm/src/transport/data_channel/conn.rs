@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dtls::conn::DTLSConn;
@@ -13,8 +14,13 @@ use ice_gather::IceConn;
 use tokio_util::sync::CancellationToken;
 use webrtc_util::{Conn, Error};
 
+use super::admission::Admission;
+
 /// Most datagrams that reach DTLS before its handshake is done: it keeps early ones without limit.
 const HANDSHAKE_DATAGRAMS: u32 = 512;
+/// How often SCTP's reader is looked at, and how often in turn it may be seen with the same packet. One takes microseconds.
+const LOOK: Duration = Duration::from_millis(400);
+const MOST_LOOKS: u32 = 2;
 /// First bytes of DTLS records (RFC 7983 section 7).
 const DTLS: core::ops::RangeInclusive<u8> = 20..=63;
 
@@ -61,11 +67,49 @@ pub(super) struct UnderSctp {
     ended: CancellationToken,
     /// SCTP's reader shall end.
     closed: CancellationToken,
+    admission: Arc<Admission>,
+    reader: Reader,
 }
 
 impl UnderSctp {
-    pub(super) fn new(dtls: Arc<DTLSConn>, ended: CancellationToken) -> Arc<Between<Self>> {
-        Arc::new(Between(Self { dtls, ended, closed: CancellationToken::new() }))
+    pub(super) fn new(dtls: Arc<DTLSConn>, ended: CancellationToken, admission: Arc<Admission>) -> Arc<Between<Self>> {
+        Arc::new(Between(Self { dtls, ended, closed: CancellationToken::new(), admission, reader: Reader::default() }))
+    }
+
+    /// Until SCTP's reader is lost.
+    pub(super) async fn is_lost(&self) {
+        self.reader.is_lost().await;
+    }
+}
+
+/// SCTP's reader, which takes one packet after the other. It is a task of the library's: if it panics nobody is told, and
+/// the library writes on.
+#[derive(Default)]
+struct Reader {
+    /// Odd while it is at work on a packet.
+    turns: AtomicU32,
+}
+
+impl Reader {
+    fn takes(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn comes_back(&self) {
+        if self.turns.load(Ordering::Relaxed) % 2 == 1 {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Until it has not come back from a packet.
+    async fn is_lost(&self) {
+        let (mut last, mut looks) = (0, 0);
+        while looks <= MOST_LOOKS {
+            tokio::time::sleep(LOOK).await;
+            let turn = self.turns.load(Ordering::Relaxed);
+            looks = if turn % 2 == 1 && turn == last { looks + 1 } else { 0 };
+            last = turn;
+        }
     }
 }
 
@@ -104,17 +148,25 @@ impl Seam for UnderDtls {
 
 impl Seam for UnderSctp {
     async fn receive(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        tokio::select! {
-            biased;
-            () = self.closed.cancelled() => Err(Error::ErrAlreadyClosed),
-            received = self.dtls.read(buffer, None) => received.map_err(|_| {
-                self.ended.cancel();
-                Error::ErrAlreadyClosed
-            }),
+        self.reader.comes_back();
+        loop {
+            let length = tokio::select! {
+                biased;
+                () = self.closed.cancelled() => return Err(Error::ErrAlreadyClosed),
+                received = self.dtls.read(buffer, None) => received.map_err(|_| {
+                    self.ended.cancel();
+                    Error::ErrAlreadyClosed
+                })?,
+            };
+            if buffer.get(..length).is_some_and(|packet| self.admission.admits(packet)) {
+                self.reader.takes();
+                return Ok(length);
+            }
         }
     }
 
     async fn transmit(&self, buffer: &[u8]) -> Result<usize, Error> {
+        self.admission.sent(buffer);
         tokio::select! {
             biased;
             () = self.closed.cancelled() => Err(Error::ErrAlreadyClosed),
@@ -164,5 +216,31 @@ impl<S: Seam> Conn for Between<S> {
 
     fn as_any(&self) -> &(dyn core::any::Any + Send + Sync) {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_does_not_come_back_is_lost_and_no_other() {
+        let reader = Reader::default();
+        let busy = async {
+            for _ in 0..100 {
+                reader.comes_back();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                reader.takes();
+                tokio::time::sleep(Duration::from_millis(350)).await;
+            }
+            reader.comes_back();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        };
+        tokio::select! {
+            () = reader.is_lost() => panic!("it was busy, and then idle"),
+            () = busy => {}
+        }
+        reader.takes();
+        tokio::time::timeout(5 * LOOK, reader.is_lost()).await.unwrap();
     }
 }

@@ -23,13 +23,14 @@ use webrtc_sctp::stream::ReliabilityType;
 pub(super) use webrtc_sctp::stream::Stream;
 
 use super::TransportError;
+use super::admission::{Admission, WINDOW};
 use super::certificate::{Identity, fingerprint};
 use super::conn::{Between, Seam, UnderDtls, UnderSctp};
 use crate::sdp::ChannelDescription;
 
 /// The channel's name.
 const LABEL: &str = "data";
-/// Channels of other names that are refused before the peer is given up.
+/// Channels that are refused before the peer is given up: of other names, and then of any.
 const MAX_REFUSED: usize = 16;
 /// Until a flight of the handshake is sent again. RFC 6347 section 4.2.4.1 has 1 s and a doubling; the library knows no
 /// doubling, and the whole channel has five seconds.
@@ -46,6 +47,7 @@ pub(super) struct Opening {
     pub(super) is_dtls_client: bool,
     pub(super) opens_channel: bool,
     pub(super) max_message: u32,
+    pub(super) admission: Arc<Admission>,
     pub(super) until: Instant,
 }
 
@@ -72,7 +74,10 @@ pub(super) async fn run(
         let is_open = built.is_ok();
         // whoever waited may be gone
         if opened.send(built).is_ok() && is_open {
-            ended.cancelled().await;
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = layers.are_lost() => {}
+            }
         }
     };
     tokio::select! {
@@ -107,11 +112,11 @@ impl Layers {
             return Err(TransportError::Fingerprint);
         }
 
-        let seam = UnderSctp::new(dtls, ended.clone());
+        let seam = UnderSctp::new(dtls, ended.clone(), Arc::clone(&opening.admission));
         let sctp = self.sctp.insert(Sctp { seam: Arc::clone(&seam), association: None });
         let config = webrtc_sctp::association::Config {
             net_conn: seam,
-            max_receive_buffer_size: 0,
+            max_receive_buffer_size: WINDOW,
             max_message_size: opening.max_message,
             mtu: 0,
             name: String::new(),
@@ -129,13 +134,22 @@ impl Layers {
         }
     }
 
+    /// Until there is no use in them any more, though none has ended.
+    async fn are_lost(&self) {
+        let Some(Sctp { seam, association: Some(association) }) = &self.sctp else { return };
+        tokio::select! {
+            () = seam.0.is_lost() => {}
+            () = refuse_all(association) => {}
+        }
+    }
+
     /// The order matters: each layer says its last word through the one below.
     async fn tear_down(self) {
         let Self { ice, dtls, sctp } = self;
         if let Some(Sctp { seam, association }) = sctp {
             seam.0.end();
             if let Some(association) = association {
-                let _ = association.close().await;
+                let _ = tokio::time::timeout(TASKS_TIMEOUT, association.close()).await;
             }
             alone(&seam).await;
         }
@@ -213,12 +227,23 @@ async fn accept(association: &Arc<Association>) -> Result<Arc<Stream>, Transport
         let config = webrtc_data::data_channel::Config::default();
         match DataChannel::server(Arc::clone(&stream), config).await {
             Ok(channel) if channel.config.label == LABEL => return Ok(stream),
-            _ => {
-                let _ = stream.shutdown(std::net::Shutdown::Both).await;
-            }
+            _ => refuse(&stream).await,
         }
     }
     Err(TransportError::Channel)
+}
+
+async fn refuse(stream: &Stream) {
+    let _ = stream.shutdown(std::net::Shutdown::Both).await;
+}
+
+/// Refuses whatever the peer opens beside our channel; nobody would read it. Ends once that is enough.
+async fn refuse_all(association: &Association) {
+    for _ in 0..MAX_REFUSED {
+        let Some(stream) = association.accept_stream().await else { return };
+        refuse(&stream).await;
+    }
+    let _ = association.accept_stream().await;
 }
 
 /// A message that came in.
@@ -248,10 +273,17 @@ pub(super) async fn send(stream: &Stream, datagram: Bytes) -> bool {
 }
 
 /// The next message; none once the channel was closed. Cancel safe.
-pub(super) async fn recv(stream: &Stream, buffer: &mut [u8]) -> Option<Message> {
+pub(super) async fn recv(stream: &Stream, admission: &Admission, buffer: &mut [u8]) -> Option<Message> {
     use PayloadProtocolIdentifier as Kind;
     loop {
-        return match stream.read_sctp(buffer).await {
+        let read = stream.read_sctp(buffer).await;
+        match &read {
+            Ok((length, _)) => admission.read(*length),
+            // at least
+            Err(webrtc_sctp::Error::ErrShortBuffer { size }) => admission.read(*size),
+            Err(_) => {}
+        }
+        return match read {
             Ok((0, Kind::Unknown)) => None,
             Ok((_, Kind::Dcep)) => {
                 // the peer's acknowledgement: from now on as the channel was opened

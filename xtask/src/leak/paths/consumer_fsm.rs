@@ -100,7 +100,9 @@ impl Stage<Ice> {
         agent.check_interval = Duration::from_millis(5);
         let mut gather = GatherConfig::default();
         if way == Way::Blocked {
-            gather.deadline = Duration::from_millis(20);
+            // one packet, and what is silent for longer than the RTO has timed out
+            (gather.deadline, gather.initial_rto) = (Duration::from_millis(20), Duration::from_millis(5));
+            gather.max_sends = 1;
         }
         let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
         let transport = Ice::new(loopback).with_agent_config(agent).with_gather_config(gather);
@@ -283,7 +285,7 @@ where
                 Way::CandidatesFault => signalling.fail(faults::Stage::Candidates, fault, 1),
                 _ => signalling,
             };
-            stage.attempt(way, signalling, number).await
+            Ok(stage.attempt(way, signalling.clone(), number).await? && signalling.left() == 0)
         },
     );
     Ok(stage.check(measured.await?.intended(least(way))))
@@ -337,7 +339,7 @@ pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, 
             Way::Blocked => blocked.attempt(way, ghosts.clone(), number).await?,
             Way::LostRace => {
                 let once = Faulty::new(echoes.clone()).fail(faults::Stage::Offer, SignalFault::Gone, 1);
-                open.attempt(way, once, number).await?
+                open.attempt(way, once.clone(), number).await? && once.left() == 0
             }
             _ => open.attempt(way, echoes.clone(), number).await?,
         };

@@ -1,6 +1,7 @@
 //! The data channel on our own agent, on every way out; `webrtc`'s peer connection beside it.
 
 use super::{Path, path};
+use crate::bounds;
 use crate::channel::{Carrier, Way, walk};
 
 pub(super) const PATHS: &[Path] = &[
@@ -16,11 +17,13 @@ pub(super) const PATHS: &[Path] = &[
         .beside("webrtc: dropped"),
     path("data channel: peer closes", |meter| Box::pin(walk(meter, Carrier::DataChannel, Way::PeerCloses))),
     path("data channel: ICE silent", |meter| Box::pin(walk(meter, Carrier::DataChannel, Way::IceSilent))),
-    path("data channel: DTLS half open", |meter| Box::pin(walk(meter, Carrier::DataChannel, Way::DtlsHalfOpen))),
+    path("data channel: DTLS half open", |meter| Box::pin(walk(meter, Carrier::DataChannel, Way::DtlsHalfOpen)))
+        .most(bounds::LEAK_CYCLES_SILENT),
     path("data channel: another certificate", |meter| {
         Box::pin(walk(meter, Carrier::DataChannel, Way::WrongFingerprint))
     }),
-    path("data channel: SCTP silent", |meter| Box::pin(walk(meter, Carrier::DataChannel, Way::SctpSilent))),
+    path("data channel: SCTP silent", |meter| Box::pin(walk(meter, Carrier::DataChannel, Way::SctpSilent)))
+        .most(bounds::LEAK_CYCLES_SILENT),
 ];
 
 /// Which leaks on most of them: few cycles each.

@@ -11,6 +11,7 @@ pub(super) const PATHS: &[Path] = &[
     path("planted: a descriptor", |meter| {
         Box::pin(keep(meter, || std::fs::File::open("/proc/self/stat").map_err(Into::into)))
     }),
+    path("planted: a panic", |meter| Box::pin(panics(meter))),
 ];
 
 /// Keeps one more of them each cycle.
@@ -20,6 +21,18 @@ async fn keep<T>(meter: Meter, plant: fn() -> Result<T, Failure>) -> Result<Meas
     meter
         .measure(1, alone, async |_, _| {
             kept.borrow_mut().push(plant()?);
+            Ok(true)
+        })
+        .await
+}
+
+/// Of a task that nobody waits for, once.
+async fn panics(meter: Meter) -> Result<Measured, Failure> {
+    meter
+        .measure(1, alone, async |_, number| {
+            if number == 0 {
+                tokio::spawn(async { panic!("planted") });
+            }
             Ok(true)
         })
         .await
