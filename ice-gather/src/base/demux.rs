@@ -8,10 +8,13 @@ use std::time::Instant;
 use nat_summary::TowardPeer;
 
 use super::gather::{GATHER_MTU, Heard};
-use super::line::{Line, MAX_EARLY, Socket};
+use super::line::{Line, Socket};
 use super::{AgentOf, ERROR_PAUSE, Inner, lock};
 use crate::peer::{Rebinding, Remapped, bump, canonical};
 use crate::transaction::{Header, Reject};
+
+/// Datagrams sorted at once of those that wait: an answer of every server that evidence has room for.
+const MAX_WAITING: usize = nat_summary::MAX_OBSERVATIONS;
 
 impl Inner {
     /// The agent's reading end: whatever is not ours, straight from the socket into the agent's buffer. Fails once the
@@ -146,15 +149,25 @@ impl Inner {
 
     /// The agent reads from now on. What waits in the kernel before its first check leaves is read here: it came uninvited.
     pub(crate) fn hand_over(&self) {
-        let mut buffer = [0; GATHER_MTU];
         for line in &self.lines {
             line.take();
-            let Socket::Udp(socket) = &line.socket else { continue };
-            for _ in 0..MAX_EARLY {
-                let Ok((length, source)) = socket.try_recv_from(&mut buffer) else { break };
-                self.sort_datagram(line, source, &buffer[..length]);
+            self.sort_waiting(line);
+        }
+    }
+
+    /// Sorts what the kernel is known to hold, but not without end: a flood brings more meanwhile. Whether an error was
+    /// among it. A carrier of another kind never knows.
+    pub(super) fn sort_waiting(&self, line: &Line) -> bool {
+        let Socket::Udp(socket) = &line.socket else { return false };
+        let (mut buffer, mut has_failed) = ([0; GATHER_MTU], false);
+        for _ in 0..MAX_WAITING {
+            match socket.try_recv_from(&mut buffer) {
+                Ok((length, source)) => self.sort_datagram(line, source, &buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => has_failed = true,
             }
         }
+        has_failed
     }
 
     /// Files a response, if it is ours or claims to be; false if it belongs to a transaction of somebody else.

@@ -99,7 +99,7 @@ impl Base {
             tokio::select! {
                 // timers first: a flood of datagrams must not outlast the deadline
                 biased;
-                () = tokio::time::sleep_until(wake_at.into()) => {}
+                () = tokio::time::sleep_until(wake_at.into()) => inner.read_before_silence(&watches),
                 Some(resolved) = lookups.join_next() => inner.resolved(resolved.ok()),
                 () = inner.answered.notified() => {}
                 (line, received) = receive(first, &mut first_buffer) => if let Some(received) = received {
@@ -256,6 +256,18 @@ impl Inner {
             return;
         };
         self.sort_datagram(line, source, datagram);
+    }
+
+    /// Before anybody is called silent, what came in meanwhile is read: this process may have stood still for longer than
+    /// the servers.
+    fn read_before_silence(&self, watches: &[Watch<'_>]) {
+        let mut has_failed = false;
+        for line in self.lines.iter().filter(|line| !line.is_taken()) {
+            has_failed |= self.sort_waiting(line);
+        }
+        if has_failed {
+            self.file_unreachable(watches);
+        }
     }
 
     /// A name that is still being looked up at the deadline counts as unresolved.

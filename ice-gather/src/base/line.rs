@@ -16,7 +16,7 @@ use crate::ports;
 use crate::unreachable::Watch;
 
 /// Checks of the peer kept for the agent until it reads; it repeats what is lost.
-pub(super) const MAX_EARLY: usize = 16;
+const MAX_EARLY: usize = 16;
 /// Ports that are tried in search of one that no socket had a short while ago.
 const TRIES: usize = 8;
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use ice_gather::responder::{Manner, Responder};
-use ice_gather::{Base, Bind, BindConfig, BindError, GatherConfig, Progress, StunServer};
+use ice_gather::responder::{Manner, Responder, success};
+use ice_gather::{Base, Bind, BindConfig, BindError, GatherConfig, Header, Progress, StunServer};
 use nat_summary::{CandidateKind, NatType, Outcome, Rule};
 
 pub(crate) async fn base() -> Base {
@@ -55,6 +55,31 @@ async fn a_blocked_network_is_told_at_the_deadline() {
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::UdpBlocked);
     assert_eq!(gathering.packets_sent, 10, "at 0 and 250 ms");
     assert!(gathering.servers.iter().all(|s| s.outcome == Outcome::TimedOut && s.sends == 2));
+}
+
+#[tokio::test]
+async fn an_answer_that_came_while_the_process_stood_still_is_read_before_anybody_is_called_silent() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = StunServer::Address(socket.local_addr().unwrap());
+    let answering = std::thread::spawn(move || {
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut buffer = [0; 1500];
+        let (n, source) = socket.recv_from(&mut buffer).unwrap();
+        std::thread::sleep(Duration::from_millis(150));
+        socket.send_to(&success(Header::peek(&buffer[..n]).unwrap().id, source), source).unwrap();
+    });
+    let base = base().await;
+    let mut config = GatherConfig::default();
+    (config.deadline, config.max_sends) = (Duration::from_millis(400), 1);
+    let servers = [server];
+    let standing_still = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        std::thread::sleep(Duration::from_secs(1));
+    };
+    let (gathering, ()) = tokio::join!(base.gather(&servers, &config), standing_still);
+    answering.join().unwrap();
+    assert_eq!(gathering.servers[0].outcome, Outcome::Answered);
+    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open, "and not blocked");
 }
 
 #[tokio::test]
