@@ -1,8 +1,9 @@
 //! What stands between the TURN client of the library and its server: only what the client can take passes.
 //!
 //! The client panics on an error response whose reason is not UTF-8, its reading loop ends for ever on the first message
-//! it cannot use, channel data of a channel that it never bound included, a lifetime of zero has it refresh without a pause, and dropped it goes on reading. So each message is
-//! read here first; error responses go on without their reason; and once this is closed, every loop of the client ends.
+//! it cannot use (channel data of a channel that it never bound included), a lifetime of zero has it refresh without a
+//! pause, and dropped it goes on reading. So each message is read here first; error responses go on without their reason;
+//! and once this is closed, every loop of the client ends.
 
 use std::any::Any;
 use std::io;
