@@ -49,7 +49,7 @@ fn steps() -> Vec<Step> {
         cargo("fmt", "fmt --all --check"),
         cargo("clippy", "clippy --workspace --all-targets --all-features -- -D warnings"),
         cargo("clippy, default features", "clippy --workspace -- -D warnings"),
-        step("each library and feature alone", Does::Ours(alone::features)),
+        step("each library alone", Does::Ours(alone::features)),
         cargo("tidy", "xtask tidy"),
         Step {
             environment: &[("RUSTDOCFLAGS", "-D warnings")],

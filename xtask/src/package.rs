@@ -56,9 +56,10 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
 type Act = fn(&Alone, &Crate) -> Outcome;
 
 /// What is done with each crate as it is in its archive.
-const ALONE: [(&str, Act); 4] = [
+const ALONE: [(&str, Act); 5] = [
     ("alone, default features", |alone, library| alone.cargo(library, None, &["build"])),
     ("alone, all features", |alone, library| alone.cargo(library, None, &["build", "--all-features"])),
+    ("alone, each feature by itself", Alone::features),
     ("docs as docs.rs has them", Alone::docs),
     ("promised Rust version", Alone::promised),
 ];
@@ -226,6 +227,15 @@ impl Alone {
     fn cargo(&self, library: &Crate, toolchain: Option<&str>, arguments: &[&str]) -> Outcome {
         succeed(self.command(library, toolchain, arguments))?;
         passed("")
+    }
+
+    /// Each feature that is not on by default, without the others.
+    fn features(&self, library: &Crate) -> Outcome {
+        let features: Vec<&str> = library.features.keys().map(String::as_str).filter(|f| *f != "default").collect();
+        for feature in &features {
+            succeed(self.command(library, None, &["check", "--features", feature]))?;
+        }
+        passed(features.join(", "))
     }
 
     /// The features of the manifest, on nightly with `--cfg docsrs` where that is installed.
