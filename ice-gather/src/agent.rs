@@ -46,10 +46,10 @@ const EVENTS: usize = 64;
 const GATHERING_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often to look for a sign of life within the time after which there has to be one.
 const LOOKS_FOR_LIFE: u32 = 30;
-/// Candidates that no pair in use needs are kept this long (RFC 8445 section 8.3.1).
-const FREEING: Duration = Duration::from_secs(3);
 /// And at most that often.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
+/// Candidates that no pair in use needs are kept this long (RFC 8445 section 8.3.1).
+const FREEING: Duration = Duration::from_secs(3);
 
 /// Which side nominates (RFC 8445 section 6.1.1). The library has no conflict handling: signalling has to fix the roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -37,7 +37,7 @@ impl Inner {
         let reflexive = heard.plan.iter().flat_map(Plan::possible);
         for (number, observation) in (100..).zip(reflexive) {
             let Observation { base, mapped, .. } = observation;
-            if mapped.is_ipv4() == base.is_ipv4() && !candidates.iter().any(|c| c.address == mapped) {
+            if !candidates.iter().any(|c| c.address == mapped) {
                 candidates.push(candidate(CandidateKind::ServerReflexive, mapped, base, number));
             }
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ice_gather::{AgentConfig, Base, IceAgent, IceEvent, IceState, Role, SendError};
+use ice_gather::{AgentConfig, Base, IceAgent, IceConn, IceEvent, IceState, Role, SendError};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use webrtc_util::{Conn, Error};
@@ -101,22 +101,27 @@ async fn next_state(events: &mut mpsc::Receiver<IceEvent>) -> IceState {
     }
 }
 
+/// Two agents with a path, and what the first, which is quick to give it up, tells from now on.
+async fn connected(left: &Base, right: &Base) -> ((IceAgent, IceConn), (IceAgent, IceConn), mpsc::Receiver<IceEvent>) {
+    let mut config = AgentConfig::default();
+    config.keepalive_interval = KEEPALIVE;
+    // the peer believes in the path all the while, so it goes on to check it
+    let mut b = IceAgent::new(right, Role::Controlled, config).await.unwrap();
+    (config.disconnected_timeout, config.failed_timeout) = (SILENCE, SILENCE);
+    let mut a = IceAgent::new(left, Role::Controlling, config).await.unwrap();
+    let mut events = a.events();
+    let (to_a, to_b) = (description(left, &a), description(right, &b));
+    let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
+    assert_eq!(next_state(&mut events).await, IceState::Checking);
+    assert_eq!(next_state(&mut events).await, IceState::Connected);
+    ((a, conn_a.unwrap()), (b, conn_b.unwrap()), events)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_it_has_failed() {
     let ear = Ear::new().await;
     let (left, right) = (Base::from_conn(Arc::clone(&ear) as _).unwrap(), base().await);
-    let mut config = AgentConfig::default();
-    config.keepalive_interval = KEEPALIVE;
-    // the peer believes in the path all the while, so it goes on to check it
-    let mut b = IceAgent::new(&right, Role::Controlled, config).await.unwrap();
-    (config.disconnected_timeout, config.failed_timeout) = (SILENCE, SILENCE);
-    let mut a = IceAgent::new(&left, Role::Controlling, config).await.unwrap();
-    let mut events = a.events();
-    let (to_a, to_b) = (description(&left, &a), description(&right, &b));
-    let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
-    let (conn_a, conn_b) = (conn_a.unwrap(), conn_b.unwrap());
-    assert_eq!(next_state(&mut events).await, IceState::Checking);
-    assert_eq!(next_state(&mut events).await, IceState::Connected);
+    let ((a, conn_a), (b, conn_b), mut events) = connected(&left, &right).await;
 
     ear.set_deaf(true);
     assert_eq!(next_state(&mut events).await, IceState::Disconnected);
@@ -150,17 +155,7 @@ async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_
 async fn datagrams_from_the_address_of_a_peer_that_answers_no_longer_keep_no_path_alive() {
     let ear = Ear::new().await;
     let (left, right) = (base().await, Base::from_conn(Arc::clone(&ear) as _).unwrap());
-    let mut config = AgentConfig::default();
-    config.keepalive_interval = KEEPALIVE;
-    let mut b = IceAgent::new(&right, Role::Controlled, config).await.unwrap();
-    (config.disconnected_timeout, config.failed_timeout) = (SILENCE, SILENCE);
-    let mut a = IceAgent::new(&left, Role::Controlling, config).await.unwrap();
-    let mut events = a.events();
-    let (to_a, to_b) = (description(&left, &a), description(&right, &b));
-    let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
-    let (conn_a, _conn_b) = (conn_a.unwrap(), conn_b.unwrap());
-    assert_eq!(next_state(&mut events).await, IceState::Checking);
-    assert_eq!(next_state(&mut events).await, IceState::Connected);
+    let ((a, conn_a), (b, _conn_b), mut events) = connected(&left, &right).await;
     // as long as it consents, the path lives, whoever has nothing to say
     tokio::time::sleep(4 * SILENCE).await;
     assert_eq!(*conn_a.state().borrow(), IceState::Connected);
