@@ -25,7 +25,7 @@ struct Step {
 
 enum Does {
     Cargo(String),
-    /// Runs a program as the tests with all features have it: cargo would build it again, with the features that it has
+    /// Runs a program as the tests have it, with all features: cargo would build it again, with the features that it has
     /// without the other crates.
     Built(&'static str, String),
     Ours(fn(&mut Said) -> Result<bool, Failure>),
@@ -48,15 +48,14 @@ fn steps() -> Vec<Step> {
         step("tools", Does::Ours(tools)),
         cargo("fmt", "fmt --all --check"),
         cargo("clippy", "clippy --workspace --all-targets --all-features -- -D warnings"),
-        cargo("clippy, default features", "clippy --workspace -- -D warnings"),
+        cargo("clippy, default features", "clippy --workspace --all-targets -- -D warnings"),
         step("each library alone", Does::Ours(alone::features)),
         cargo("tidy", "xtask tidy"),
         Step {
             environment: &[("RUSTDOCFLAGS", "-D warnings")],
             ..cargo("docs", "doc --workspace --no-deps --all-features")
         },
-        cargo(TESTS, "test --workspace"),
-        step("tests, all features", Does::Ours(suites::beyond)),
+        cargo(TESTS, "test --workspace --all-features"),
         step(
             "machine, a million steps",
             Does::Ours(|said| suites::below("steps::", ("MACHINE_STEPS", "1000000"), said)),
@@ -96,7 +95,7 @@ impl Step {
             }
             Does::Built(program, line) => {
                 // what lies there may be older than the code, or have fewer features
-                if !said.run(suites::build(&["--all-features"]))? {
+                if !said.run(suites::build())? {
                     return Err("the workspace does not build".into());
                 }
                 let mut built = Command::new(workspace::build_folder(&root()).join("debug").join(program));

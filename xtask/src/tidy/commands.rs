@@ -40,7 +40,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<String>, Failure> {
             }
         }
         if document == root.join("README.md") {
-            for command in ["cargo xtask demo", "cargo test --workspace"] {
+            for command in ["cargo xtask demo", "cargo test --workspace --all-features"] {
                 if !text.contains(command) {
                     mends.push(format!("{name}: name `{command}`, which is how one tries it"));
                 }
