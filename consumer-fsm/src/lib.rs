@@ -24,6 +24,7 @@ pub mod signalling;
 mod state;
 mod table;
 pub mod transport;
+mod wait;
 
 pub use cohort::{Cohort, SourceError, StunCache, StunSource};
 pub use driver::{AttemptReport, Consumer, Datagrams, Link, PeerReport};

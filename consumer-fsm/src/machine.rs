@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::state::{Action, Event, State};
 use crate::table::next;
+use crate::wait::bounded;
 
 /// The machine's times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,21 @@ impl Default for Timing {
             nat_fail_timeout: Duration::from_secs(5),
             mapping_age: Duration::from_secs(20),
             path_lifetime: None,
+        }
+    }
+}
+
+impl Timing {
+    const fn bounded(self) -> Self {
+        Self {
+            patience: bounded(self.patience),
+            error_backoff: bounded(self.error_backoff),
+            nat_fail_timeout: bounded(self.nat_fail_timeout),
+            mapping_age: bounded(self.mapping_age),
+            path_lifetime: match self.path_lifetime {
+                Some(lifetime) => Some(bounded(lifetime)),
+                None => None,
+            },
         }
     }
 }
@@ -97,6 +113,7 @@ impl Machine {
     /// At the start, nothing done yet.
     #[must_use]
     pub const fn new(timing: Timing) -> Self {
+        let timing = timing.bounded();
         Self { state: State::Preparing, timing, ready_at: None, deadline: None, asked: false, reported: false }
     }
 
@@ -226,6 +243,20 @@ mod tests {
         assert_eq!(machine.handle_timeout(deadline), Some(Event::TimedOut));
         machine.handle(Event::TimedOut, deadline).unwrap();
         assert_eq!((machine.state(), machine.poll_timeout()), (State::Preparing, None));
+    }
+
+    #[test]
+    fn for_ever_is_a_time_as_well() {
+        let ever = Duration::MAX;
+        let (patience, error_backoff, nat_fail_timeout) = (ever, ever, ever);
+        let timing = Timing { patience, error_backoff, nat_fail_timeout, mapping_age: ever, path_lifetime: Some(ever) };
+        let now = Instant::now();
+        let mut machine = Machine::new(timing);
+        for event in [Event::Prepared, Event::Refused, Event::Chosen, Event::Asked, Event::Answered, Event::Delivered] {
+            machine.handle(event, now).unwrap();
+        }
+        assert!(machine.poll_timeout().is_some_and(|deadline| machine.handle_timeout(deadline).is_some()));
+        assert!(now.checked_add(machine.timing().mapping_age + machine.timing().path_lifetime.unwrap()).is_some());
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn counts(observation: &Observation) -> bool {
 }
 
 /// `wait` after `now`, or what is as good as never.
-fn after(now: Instant, wait: Duration) -> Instant {
+pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
     now.checked_add(wait).unwrap_or_else(|| now + NEVER)
 }
 

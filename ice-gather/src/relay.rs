@@ -26,6 +26,7 @@ use webrtc_util::{Conn, Error};
 
 use crate::base::{Base, GatheredCandidate, Inner, Line, candidate, lock};
 use crate::error::RelayError;
+use crate::plan::after;
 use crate::uri::{StunServer, UriError, read_turn};
 use guard::{ClosesGuard, Guard, Seen};
 
@@ -247,7 +248,7 @@ impl Drop for RelayLine {
 
 impl Task {
     async fn run(mut self) {
-        let ends = tokio::time::Instant::now() + self.deadline;
+        let ends = after(tokio::time::Instant::now().into_std(), self.deadline).into();
         let mut end = self.attempt(ends).await;
         for _ in 1..ATTEMPTS {
             // the port is one that the server still has an allocation for (RFC 8656 section 7.4): another will do

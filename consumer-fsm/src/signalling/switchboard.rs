@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::wire::{Envelope, Kind};
 use super::{GENESIS, SignalError};
+use crate::wait::bounded;
 
 /// Genesis messages kept for a slow listener, older ones are lost to it; and those that wait already that one who starts
 /// to listen hears. As many as a consumer chooses from.
@@ -33,6 +34,12 @@ pub struct SwitchboardTiming {
 impl Default for SwitchboardTiming {
     fn default() -> Self {
         Self { listen: Duration::from_secs(20), genesis: Duration::from_secs(5), exchange: Duration::from_secs(15) }
+    }
+}
+
+impl SwitchboardTiming {
+    pub(super) const fn bounded(self) -> Self {
+        Self { listen: bounded(self.listen), genesis: bounded(self.genesis), exchange: bounded(self.exchange) }
     }
 }
 
@@ -106,6 +113,7 @@ impl Switchboard {
     /// With these times.
     #[must_use]
     pub fn new(timing: SwitchboardTiming) -> Self {
+        let timing = timing.bounded();
         let (genesis, _) = broadcast::channel(BACKLOG);
         Self { inner: Arc::new(Inner { timing, waiting: Mutex::default(), announced: Mutex::default(), genesis }) }
     }
@@ -219,6 +227,15 @@ mod tests {
             tokio::task::yield_now().await;
         }
         (switchboard, posts)
+    }
+
+    #[test]
+    fn for_ever_is_a_time_as_well() {
+        let ever = Duration::MAX;
+        let timing = Switchboard::new(SwitchboardTiming { listen: ever, genesis: ever, exchange: ever }).timing();
+        for time in [timing.listen, timing.genesis, timing.exchange] {
+            assert!(std::time::Instant::now().checked_add(time).is_some());
+        }
     }
 
     #[tokio::test]

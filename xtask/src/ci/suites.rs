@@ -57,8 +57,7 @@ fn programs() -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
     // other messages have other fields
     let artifacts = output.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
     let tests = artifacts.filter(|artifact| artifact.profile.test);
-    let places =
-        tests.filter_map(|artifact| Some((artifact.manifest_path.parent()?.to_owned(), artifact.executable?)));
+    let places = tests.filter_map(|artifact| Some((artifact.manifest_path.parent()?.to_owned(), artifact.executable?)));
     Ok(places.collect())
 }
 

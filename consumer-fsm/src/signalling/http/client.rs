@@ -19,6 +19,7 @@ use super::tls::Tls;
 use super::{VERSION, VERSION_HEADER, connect};
 use crate::signalling::wire::{Envelope, Kind, read};
 use crate::signalling::{Listener, SignalError, Signalling, SwitchboardTiming};
+use crate::wait::bounded;
 
 /// Longest reply read, in bytes.
 const MAX_REPLY: usize = 256 * 1024;
@@ -77,7 +78,7 @@ impl HttpSignalling {
     /// Of a service that holds on for other times than usual.
     #[must_use]
     pub const fn with_timing(mut self, timing: SwitchboardTiming) -> Self {
-        self.timing = timing;
+        self.timing = timing.bounded();
         self
     }
 
@@ -86,7 +87,7 @@ impl HttpSignalling {
     /// something to say. What has no end by then is given up, however much of it has arrived.
     #[must_use]
     pub const fn with_slack(mut self, slack: Duration) -> Self {
-        self.slack = slack;
+        self.slack = bounded(slack);
         self
     }
 
