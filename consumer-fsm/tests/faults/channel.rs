@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::faulty::{self, Silence};
 use crate::raw::{Raw, STREAM, Script, Wire};
 use crate::sctp::{FIRST, MIDDLE, WHOLE, data, hostile, reset};
-use crate::stage::{Leaves, Peer, Stage, Until, cache, memory, responders, timing, transport};
+use crate::stage::{Leaves, Peer, Stage, Until, cache, lasting, memory, responders};
 
 /// Chunks of a flood, about.
 const FLOOD: usize = 100_000;
@@ -52,13 +52,13 @@ pub(crate) async fn no_sctp(stage: &Stage) {
 }
 
 pub(crate) async fn gone_as_the_channel_opens(stage: &Stage) {
-    let peer = Peer::that_leaves(Leaves::OnceUp(0)).over(DataChannel::new(transport()));
+    let peer = Peer::that_leaves(Leaves::OnceUp(0)).over(DataChannel::new(lasting()));
     stage.meets_over_a_channel(Until::End, peer).await;
 }
 
 pub(crate) async fn hides_its_addresses(stage: &Stage) {
     let hidden = |sdp: String| sdp.replace("127.0.0.1", "0a1b2c3d-0000-4000-8000-000000000000.local");
-    let peer = Peer::that_stays().editing(hidden).over(DataChannel::new(transport()));
+    let peer = Peer::that_stays().editing(hidden).over(DataChannel::new(lasting()));
     stage.meets_over_a_channel(Until::Up, peer).await;
 }
 
@@ -141,7 +141,7 @@ async fn flood(wire: &Wire, chunks: usize, in_a_packet: u32, chunk: fn(u32) -> V
 
 fn raw(script: Script) -> (Peer<Raw>, watch::Receiver<bool>) {
     let (told, said) = watch::channel(false);
-    (Peer::that_stays().over(Raw { ice: transport(), script, said: told }), said)
+    (Peer::that_stays().over(Raw { ice: lasting(), script, said: told }), said)
 }
 
 /// A peer that says this once the channel is open, and then what honest ones do: the channel carries it.
@@ -151,8 +151,8 @@ async fn survives(stage: &Stage, script: Script) -> AttemptReport {
     let (peer, mut said) = raw(script);
     let _peer = peer.start(signalling.clone());
     let (datagrams, mut link) = Datagrams::bounded(4);
-    let mut consumer = Consumer::new(signalling, DataChannel::new(transport()), stage.telemetry.clone(), cache(&stun))
-        .with_timing(timing())
+    let mut consumer = Consumer::new(signalling, DataChannel::new(lasting()), stage.telemetry.clone(), cache(&stun))
+        .with_timing(stage.timing)
         .with_datagrams(datagrams);
     let cancel = CancellationToken::new();
     let user = async {
@@ -165,13 +165,20 @@ async fn survives(stage: &Stage, script: Script) -> AttemptReport {
             } => panic!("nothing is carried any more"),
         }
         cancel.cancel();
+        std::future::pending::<()>().await;
     };
-    tokio::join!(stage.attempt(&mut consumer, Until::Cancelled(cancel.clone())), user).0
+    tokio::select! {
+        report = stage.attempt(&mut consumer, Until::Cancelled(cancel.clone())) => {
+            assert!(cancel.is_cancelled(), "nothing was said any more: {:?}", report.transitions);
+            report
+        }
+        () = user => unreachable!("it waits for the attempt"),
+    }
 }
 
 /// A healthy peer whose description is changed on the way.
 async fn says(stage: &Stage, edit: impl Fn(String) -> String + Send + Sync + 'static) {
-    let peer = Peer::that_stays().editing(edit).over(DataChannel::new(transport()));
+    let peer = Peer::that_stays().editing(edit).over(DataChannel::new(lasting()));
     stage.meets_over_a_channel(Until::End, peer).await;
 }
 

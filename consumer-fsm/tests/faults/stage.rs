@@ -115,9 +115,12 @@ impl Stage {
         let stun = responders(2, ice_gather::responder::Manner::Honest).await;
         let signalling = memory();
         let _peer = peer.start(signalling.clone());
-        let transport = DataChannel::new(transport());
+        let mut timing = self.timing;
+        // the channel is what fails, so ICE comes first, however busy the machine is
+        timing.nat_fail_timeout = timing.nat_fail_timeout.max(Duration::from_secs(1));
+        let transport = DataChannel::new(lasting());
         let mut consumer =
-            Consumer::new(signalling, transport, self.telemetry.clone(), cache(&stun)).with_timing(self.timing);
+            Consumer::new(signalling, transport, self.telemetry.clone(), cache(&stun)).with_timing(timing);
         self.attempt(&mut consumer, until).await
     }
 }
@@ -140,6 +143,11 @@ pub(crate) fn patient_transport() -> Ice {
     let mut gather = GatherConfig::default();
     gather.initial_rto = Duration::from_secs(2);
     transport().with_gather_config(gather)
+}
+
+/// The same where nobody waits for that, however busy the machine is.
+pub(crate) fn lasting() -> Ice {
+    transport_with(Duration::from_secs(2))
 }
 
 /// On loopback; a path without a sign of life for twice this long has ended.
