@@ -15,7 +15,7 @@ pub(crate) const DEMO: Duration = Duration::from_secs(30);
 /// A datagram of the demonstration is back by then, or never: there is no loss, and no simulated road takes a second.
 pub(crate) const ECHO_WITHIN: Duration = Duration::from_secs(5);
 
-/// Cycles of each leak path in the long form, which takes about an hour on two cores: what leaks once in a
+/// Cycles of each leak path in the long form, which takes half an hour on two cores: what leaks once in a
 /// thousand attempts leaks twenty times.
 pub(crate) const LEAK_CYCLES: u32 = 20_000;
 /// The same where each cycle waits 80 ms for somebody silent, one after the other: 20,000 of them would take half an hour.

@@ -63,7 +63,7 @@ const COMMANDS: &[Command] = &[
         "leak",
         leak::run,
         "[--cycles N] [--only PATH,PATH] [--list] [--self-test] [--no-stock] [--as-built] [--json]",
-        "what is left per cycle, on each path of each crate; about an hour, or less with fewer cycles",
+        "what is left per cycle, on each path of each crate; about half an hour, or less with fewer cycles",
     ),
     command("leak-path", leak::walk_one, "[PATH] [--cycles N]", ""),
     command(
