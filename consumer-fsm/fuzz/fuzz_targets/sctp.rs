@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-use self::admission::{Admission, WINDOW};
+use self::admission::{Admission, WINDOW, is_to_be_acknowledged};
 
 // the check needs nothing of its crate, so nothing of it is built
 #[path = "../../src/transport/data_channel/admission.rs"]
@@ -141,7 +141,9 @@ fuzz_target!(|input: &[u8]| {
                     refused += 1;
                     continue;
                 }
+                let comes_twice = is_to_be_acknowledged(&packet);
                 for (kind, chunk) in read(&packet).unwrap_or_default() {
+                    assert!(!comes_twice || matches!(kind, 0 | 3 | 192), "{kind} would be answered twice");
                     match kind {
                         // it begins anew until the handshake is done
                         1 | 2 if !is_established => reached = Some(u32_at(chunk, 16).wrapping_sub(1)),

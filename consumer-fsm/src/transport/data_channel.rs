@@ -7,6 +7,7 @@
 //! them down in order. Whoever waits may be cancelled at any point; that task is not.
 
 mod admission;
+mod again;
 mod certificate;
 mod conn;
 mod layers;

@@ -69,6 +69,25 @@ async fn datagrams_go_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn datagrams_that_come_alone_wait_for_no_acknowledgement() {
+    let (ours, theirs) = connected().await;
+    let (our_path, their_path) = (ours.path.unwrap(), theirs.path.unwrap());
+    let mut buffer = [0; 8192];
+    let mut took = Vec::new();
+    for length in [1, 1, 1, 3000, 3000] {
+        let sent = Instant::now();
+        assert!(our_path.send(&vec![7; length]).await);
+        assert_eq!(their_path.recv(&mut buffer).await, Some(length));
+        took.push(sent.elapsed());
+        // what is not acknowledged within a second makes the window fall to one packet, and the longer ones are three
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    assert!(took.iter().all(|took| *took < Duration::from_millis(180)), "{took:?}");
+    ours.session.close().await;
+    theirs.session.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_session_ends_the_path_on_both_sides() {
     let (ours, theirs) = connected().await;
     let (our_path, their_path) = (ours.path.unwrap(), theirs.path.unwrap());

@@ -67,12 +67,12 @@ impl Admission {
     }
 
     /// A packet of ours: what a SACK acknowledges, and whether it says that nothing waits to be read (RFC 9260 section
-    /// 3.3.4). The library sends a SACK alone.
-    pub(super) fn sent(&self, packet: &[u8]) {
-        let Some([kind::SACK, _, sack @ ..]) = packet.get(COMMON_HEADER..) else { return };
+    /// 3.3.4). The library sends a SACK alone. Whether it is one.
+    pub(super) fn sent(&self, packet: &[u8]) -> bool {
+        let Some([kind::SACK, _, sack @ ..]) = packet.get(COMMON_HEADER..) else { return false };
         let (Some(acknowledged), Some(window), Some(gaps)) = (u32_at(sack, 2), u32_at(sack, 6), u16_at(sack, 10))
         else {
-            return;
+            return false;
         };
         if self.ahead(acknowledged).is_some_and(|ahead| ahead > 0) {
             self.acknowledged.store(KNOWN | u64::from(acknowledged), Relaxed);
@@ -80,6 +80,7 @@ impl Admission {
         if window == WINDOW && gaps == 0 {
             self.held.store(0, Relaxed);
         }
+        true
     }
 
     /// A message of this length was read: its chunks are gone.
@@ -216,6 +217,21 @@ impl Admission {
         let ahead = tsn.wrapping_sub(acknowledged as u32) as i32;
         (ahead.unsigned_abs() <= FARTHEST).then_some(ahead)
     }
+}
+
+/// Whether an admitted packet brings what is to be acknowledged, and nothing that would be answered again with it.
+pub(super) fn is_to_be_acknowledged(packet: &[u8]) -> bool {
+    let mut rest = packet.get(COMMON_HEADER..).unwrap_or_default();
+    let mut brings = false;
+    while let (Some(kind), Some(length)) = (rest.first(), u16_at(rest, 2)) {
+        match *kind {
+            kind::DATA | kind::FORWARD_TSN => brings = true,
+            kind::SACK => {}
+            _ => return false,
+        }
+        rest = rest.get(padded(usize::from(length).max(HEADER))..).unwrap_or_default();
+    }
+    brings
 }
 
 /// Exactly as long as its lists (RFC 9260 section 3.3.4), for the library goes by these; and no TSN stands there twice, for

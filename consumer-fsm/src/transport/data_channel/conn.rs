@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use webrtc_util::{Conn, Error};
 
 use super::admission::Admission;
+use super::again::Again;
 
 /// Most datagrams that reach DTLS before its handshake is done: it keeps early ones without limit.
 const HANDSHAKE_DATAGRAMS: u32 = 512;
@@ -68,12 +69,20 @@ pub(super) struct UnderSctp {
     /// SCTP's reader shall end.
     closed: CancellationToken,
     admission: Arc<Admission>,
+    again: Again,
     reader: Reader,
 }
 
 impl UnderSctp {
     pub(super) fn new(dtls: Arc<DTLSConn>, ended: CancellationToken, admission: Arc<Admission>) -> Arc<Between<Self>> {
-        Arc::new(Between(Self { dtls, ended, closed: CancellationToken::new(), admission, reader: Reader::default() }))
+        Arc::new(Between(Self {
+            dtls,
+            ended,
+            closed: CancellationToken::new(),
+            admission,
+            again: Again::default(),
+            reader: Reader::default(),
+        }))
     }
 
     /// Until SCTP's reader is lost.
@@ -149,6 +158,10 @@ impl Seam for UnderDtls {
 impl Seam for UnderSctp {
     async fn receive(&self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.reader.comes_back();
+        if let Some(length) = self.again.take(buffer) {
+            self.reader.takes();
+            return Ok(length);
+        }
         loop {
             let length = tokio::select! {
                 biased;
@@ -158,7 +171,8 @@ impl Seam for UnderSctp {
                     Error::ErrAlreadyClosed
                 })?,
             };
-            if buffer.get(..length).is_some_and(|packet| self.admission.admits(packet)) {
+            if let Some(packet) = buffer.get(..length).filter(|packet| self.admission.admits(packet)) {
+                self.again.gets(packet);
                 self.reader.takes();
                 return Ok(length);
             }
@@ -166,7 +180,9 @@ impl Seam for UnderSctp {
     }
 
     async fn transmit(&self, buffer: &[u8]) -> Result<usize, Error> {
-        self.admission.sent(buffer);
+        if self.admission.sent(buffer) {
+            self.again.acknowledges();
+        }
         tokio::select! {
             biased;
             () = self.closed.cancelled() => Err(Error::ErrAlreadyClosed),
