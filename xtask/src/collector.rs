@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use consumer_fsm::{AttemptReport, Ending};
+use futures_util::future::try_join_all;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use otel_nat::pipeline::{Capture, JsonLines, Pipeline};
 use otel_nat::{Telemetry, keys};
@@ -23,6 +24,8 @@ mod rotel;
 
 /// Through the collector of `otel-nat/deploy`, which names networks only.
 const REDACTED: &str = "redacted";
+/// The file exporter's lines are what OTLP/HTTP takes as JSON.
+const LINES: &str = "JSON lines";
 
 /// One line of the result: what an attempt emitted, over one protocol.
 #[derive(Debug, Serialize)]
@@ -93,28 +96,31 @@ async fn send_all(root: &Path, json: bool) -> Result<bool, Failure> {
 async fn compare(program: &Path) -> Result<Vec<Row>, Failure> {
     let collector = Arc::new(Rotel::start(program, Role::End)?);
     let gateway = Rotel::start(program, Role::Gateway { to: &collector, external_ip: "prefix" })?;
-    let mut rows = Vec::new();
-    for protocol in ["OTLP/HTTP", "OTLP/gRPC", REDACTED] {
-        let capture = Capture::new();
-        let builder = Pipeline::builder().with_service_name("consumer").with_capture(&capture);
-        let pipeline = match protocol {
-            "OTLP/HTTP" => builder.otlp_http(Some(&collector.traces_url()))?,
-            REDACTED => builder.otlp_http(Some(&gateway.traces_url()))?,
-            _ => builder.otlp_grpc(Some(&collector.grpc_url()))?,
-        };
-        let emitted = attempt_all(&pipeline.telemetry(), &capture).await?;
-        // it waits, and so not here
-        tokio::task::spawn_blocking(move || pipeline.shutdown(bounds::COLLECTOR_ARRIVAL)).await??;
-        rows.extend(check(&collector, protocol, emitted).await?);
-    }
-    // the file exporter's lines are what OTLP/HTTP takes as JSON
+    // at once: most of an attempt is waiting for who is silent
+    let ways = ["OTLP/HTTP", "OTLP/gRPC", REDACTED, LINES].map(|protocol| send(protocol, &collector, &gateway));
+    Ok(try_join_all(ways).await?.into_iter().flatten().collect())
+}
+
+/// All attempts, one way.
+async fn send(protocol: &'static str, collector: &Arc<Rotel>, gateway: &Rotel) -> Result<Vec<Row>, Failure> {
     let capture = Capture::new();
-    let emitted = attempt_all(&capture.telemetry(), &capture).await?;
-    for line in lines(capture.spans()).await?.lines() {
-        collector.post(line)?;
-    }
-    rows.extend(check(&collector, "JSON lines", emitted).await?);
-    Ok(rows)
+    let builder = Pipeline::builder().with_service_name("consumer").with_capture(&capture);
+    let pipeline = match protocol {
+        "OTLP/HTTP" => builder.otlp_http(Some(&collector.traces_url()))?,
+        REDACTED => builder.otlp_http(Some(&gateway.traces_url()))?,
+        LINES => {
+            let emitted = attempt_all(&capture.telemetry(), &capture).await?;
+            for line in lines(capture.spans()).await?.lines() {
+                collector.post(line)?;
+            }
+            return check(collector, protocol, emitted).await;
+        }
+        _ => builder.otlp_grpc(Some(&collector.grpc_url()))?,
+    };
+    let emitted = attempt_all(&pipeline.telemetry(), &capture).await?;
+    // it waits, and so not here
+    tokio::task::spawn_blocking(move || pipeline.shutdown(bounds::COLLECTOR_ARRIVAL)).await??;
+    check(collector, protocol, emitted).await
 }
 
 /// The attempts of `demo`.
