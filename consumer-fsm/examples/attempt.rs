@@ -1,4 +1,5 @@
-//! One attempt of a consumer against a producer, a signalling service and two STUN servers, all in this process.
+//! One attempt of a consumer against a producer, a signalling service and two STUN servers, all in
+//! this process.
 
 use consumer_fsm::signalling::Switchboard;
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
@@ -10,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let stun = [Responder::bind("127.0.0.1:0").await?, Responder::bind("127.0.0.2:0").await?];
+    let stun = [
+        Responder::bind("127.0.0.1:0").await?,
+        Responder::bind("127.0.0.2:0").await?,
+    ];
     let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
     let signalling = HttpSignalling::new(&service.url())?;
     let transport = Ice::new(Network::System(BindConfig::address("127.0.0.1".parse()?)));

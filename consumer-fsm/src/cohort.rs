@@ -1,4 +1,5 @@
-//! The STUN servers in rotation: a cohort is used while any of it works, dropped as a whole when none does.
+//! The STUN servers in rotation: a cohort is used while any of it works, dropped as a whole when
+//! none does.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,8 @@ const MAX_SERVERS: usize = 4_096;
 /// Most silent servers remembered; the oldest are forgotten.
 const MAX_SILENT: usize = 256;
 
-/// The STUN servers of one or many consumers. Clones are the same cache: what fails one slot, no other has to try.
+/// The STUN servers of one or many consumers. Clones are the same cache: what fails one slot, no
+/// other has to try.
 #[derive(Debug, Clone)]
 pub struct StunCache {
     source: StunSource,
@@ -49,7 +51,11 @@ impl StunCache {
     /// Knows what `source` brings, and asks it again each time every server was dropped.
     #[must_use]
     pub fn from_source(source: StunSource) -> Self {
-        Self { source, rotation: Arc::new(Mutex::new(Rotation::new(Self::COHORT_SIZE))), refilling: Arc::default() }
+        Self {
+            source,
+            rotation: Arc::new(Mutex::new(Rotation::new(Self::COHORT_SIZE))),
+            refilling: Arc::default(),
+        }
     }
 
     /// Draws cohorts of this size; at least one. Of every clone.
@@ -59,8 +65,9 @@ impl StunCache {
         self
     }
 
-    /// The cohort in use. Refills from the source, shuffled, if all were dropped; servers that were silent come last.
-    /// A source that fails is no reason to stop while older servers are known: then they come again.
+    /// The cohort in use. Refills from the source, shuffled, if all were dropped; servers that were
+    /// silent come last. A source that fails is no reason to stop while older servers are
+    /// known: then they come again.
     ///
     /// # Errors
     /// [`SourceError`] if the source brought nothing, and nothing is known from before.
@@ -89,18 +96,22 @@ impl StunCache {
         rotation.cohort().ok_or(failure)
     }
 
-    /// The cohort failed as a whole: the next one takes its place. Nothing happens if it was dropped before.
+    /// The cohort failed as a whole: the next one takes its place. Nothing happens if it was
+    /// dropped before.
     pub fn drop_cohort(&self, cohort: &Cohort) {
         self.rotation().drop_cohort(cohort.number);
     }
 
-    /// Remembers which servers of the cohort were silent in this gathering, for the next draw. Those that merely were not
-    /// waited for count too: a quick one is worth more in a cohort.
+    /// Remembers which servers of the cohort were silent in this gathering, for the next draw.
+    /// Those that merely were not waited for count too: a quick one is worth more in a cohort.
     pub fn learn(&self, cohort: &Cohort, gathering: &Gathering) {
         let mut rotation = self.rotation();
         for server in &cohort.servers {
-            let mut told =
-                gathering.servers.iter().filter(|r| r.name.as_ref().unwrap_or(&r.server) == server).peekable();
+            let mut told = gathering
+                .servers
+                .iter()
+                .filter(|r| r.name.as_ref().unwrap_or(&r.server) == server)
+                .peekable();
             if told.peek().is_some() {
                 let has_answered = told.any(|report| report.outcome == Outcome::Answered);
                 rotation.learn(server, has_answered);
@@ -113,7 +124,8 @@ impl StunCache {
     }
 }
 
-/// Every known server, shuffled, and the part of it that has not failed yet. Pure: randomness is an argument.
+/// Every known server, shuffled, and the part of it that has not failed yet. Pure: randomness is an
+/// argument.
 #[derive(Debug)]
 struct Rotation {
     known: Vec<StunServer>,
@@ -125,13 +137,23 @@ struct Rotation {
 
 impl Rotation {
     const fn new(size: usize) -> Self {
-        Self { known: Vec::new(), left: Vec::new(), silent: VecDeque::new(), size, number: 0 }
+        Self {
+            known: Vec::new(),
+            left: Vec::new(),
+            silent: VecDeque::new(),
+            size,
+            number: 0,
+        }
     }
 
     /// Each server once, and only so many.
     fn know(&mut self, servers: Vec<StunServer>) {
         let mut seen = HashSet::new();
-        self.known = servers.into_iter().filter(|server| seen.insert(server.clone())).take(MAX_SERVERS).collect();
+        self.known = servers
+            .into_iter()
+            .filter(|server| seen.insert(server.clone()))
+            .take(MAX_SERVERS)
+            .collect();
     }
 
     fn shuffle(&mut self, rng: &mut impl Rng) {
@@ -144,7 +166,10 @@ impl Rotation {
 
     fn cohort(&self) -> Option<Cohort> {
         let servers = self.left[..self.size.min(self.left.len())].to_vec();
-        (!servers.is_empty()).then_some(Cohort { servers, number: self.number })
+        (!servers.is_empty()).then_some(Cohort {
+            servers,
+            number: self.number,
+        })
     }
 
     fn drop_cohort(&mut self, number: u64) {

@@ -1,4 +1,5 @@
-//! Runs the machine: does each state's work, hands back what happened, carries out what the table says.
+//! Runs the machine: does each state's work, hands back what happened, carries out what the table
+//! says.
 
 use ice_gather::Role;
 use otel_nat::{Reason, Telemetry};
@@ -77,8 +78,9 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         self
     }
 
-    /// Every choice of this consumer follows from `seed`: cohort, producer, session id. By default from the system's
-    /// randomness. What ICE and STUN need of it, credentials and transaction ids, always comes from there.
+    /// Every choice of this consumer follows from `seed`: cohort, producer, session id. By default
+    /// from the system's randomness. What ICE and STUN need of it, credentials and transaction
+    /// ids, always comes from there.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.rng = StdRng::seed_from_u64(seed);
@@ -99,7 +101,8 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         self
     }
 
-    /// Attempts end where the service fails: by default an attempt goes on until the service is back.
+    /// Attempts end where the service fails: by default an attempt goes on until the service is
+    /// back.
     pub(crate) const fn giving_up(mut self, gives_up: bool) -> Self {
         self.gives_up = gives_up;
         self
@@ -130,9 +133,11 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
 
     /// Runs one attempt to its end: a path that ended, a failure, or the cancellation.
     ///
-    /// Cancel safe: dropped at any point it leaves nothing behind, and its span says `cancelled` if a server was asked.
+    /// Cancel safe: dropped at any point it leaves nothing behind, and its span says `cancelled` if
+    /// a server was asked.
     pub async fn attempt(&mut self, cancel: &CancellationToken) -> AttemptReport {
-        // the back-off after the attempt before is no part of this one; dropped meanwhile, it is still to be kept
+        // the back-off after the attempt before is no part of this one; dropped meanwhile, it is
+        // still to be kept
         if let Some(ready_at) = self.machine.ready_at() {
             tokio::select! {
                 biased;
@@ -196,8 +201,10 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Action::Report(ending) => attempt.emit(ending),
                 Action::AnnouncePath => {
                     // for a path that was not there, and now of no use
-                    attempt.report.dropped.0 += self.datagrams.as_mut().map_or(0, Datagrams::discard);
-                    attempt.announced = Some(Announced::new(self.path.clone(), self.teller.clone()));
+                    attempt.report.dropped.0 +=
+                        self.datagrams.as_mut().map_or(0, Datagrams::discard);
+                    attempt.announced =
+                        Some(Announced::new(self.path.clone(), self.teller.clone()));
                 }
                 Action::AnnounceNoPath => attempt.announced = None,
                 Action::DropCohort => self.servers.drop_cohort(&attempt.cohort),
@@ -261,9 +268,16 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     /// State 3.
     async fn trickle(&self, attempt: &mut Attempt<T>) -> Event {
         let partner = attempt.partner.take().unwrap_or_default();
-        let gathered = attempt.report.gathering.as_ref().map_or(&[][..], |gathering| &gathering.candidates);
+        let gathered = attempt
+            .report
+            .gathering
+            .as_ref()
+            .map_or(&[][..], |gathering| &gathering.candidates);
         let candidates = gathered.iter().map(WireCandidate::from).collect();
-        let ice = write(&Ice { candidates, consumer_session_id: attempt.id.to_string() });
+        let ice = write(&Ice {
+            candidates,
+            consumer_session_id: attempt.id.to_string(),
+        });
         match self.signalling.exchange(&partner, Kind::Ice, &ice).await {
             Ok(_) => Event::Delivered,
             Err(SignalError::Gone) => Event::PartnerGone,
@@ -280,12 +294,18 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             span.connecting();
         }
         let now = Instant::now().into_std();
-        let deadline = self.machine.poll_timeout().unwrap_or(now).saturating_duration_since(now);
+        let deadline = self
+            .machine
+            .poll_timeout()
+            .unwrap_or(now)
+            .saturating_duration_since(now);
         match session.connect(remote, deadline).await {
             Ok(path) => {
                 attempt.path = Some(path);
                 attempt.report.selected_pair = session.selected_pair();
-                if let (Some(span), Some((local, remote))) = (&mut attempt.span, attempt.report.selected_pair) {
+                if let (Some(span), Some((local, remote))) =
+                    (&mut attempt.span, attempt.report.selected_pair)
+                {
                     span.selected(local, remote);
                 }
                 let after = attempt.started.elapsed();
@@ -305,7 +325,9 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
 
     /// State 5.
     async fn stay(&mut self, attempt: &mut Attempt<T>) -> Event {
-        let Some(path) = &attempt.path else { return Event::Ended };
+        let Some(path) = &attempt.path else {
+            return Event::Ended;
+        };
         let ask = roaming::AskAgain {
             transport: &self.transport,
             cohort: &attempt.cohort,
@@ -330,10 +352,13 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
 
 /// Why the attempt fails if this happens, reported or not.
 fn failure(from: State, event: Event) -> Option<Reason> {
-    next(from, event)?.actions.iter().find_map(|action| match action {
-        Action::Report(Ending::Failure(reason)) => Some(*reason),
-        _ => None,
-    })
+    next(from, event)?
+        .actions
+        .iter()
+        .find_map(|action| match action {
+            Action::Report(Ending::Failure(reason)) => Some(*reason),
+            _ => None,
+        })
 }
 
 const fn refusal(error: SignalError, gives_up: bool) -> Event {

@@ -1,13 +1,16 @@
-//! The consumer: six states from "no path" to "path up", and exactly one NAT span per attempt that asked a STUN server.
+//! The consumer: six states from "no path" to "path up", and exactly one NAT span per attempt that
+//! asked a STUN server.
 //!
-//! [`next`] is the whole machine as one table; [`Machine`] adds time and the rule of the one span, and stays pure;
-//! [`Consumer`] drives it over a [`Signalling`](signalling::Signalling) and a [`Transport`](transport::Transport); a
-//! [`Pool`] runs many of them.
+//! [`next`] is the whole machine as one table; [`Machine`] adds time and the rule of the one span,
+//! and stays pure; [`Consumer`] drives it over a [`Signalling`](signalling::Signalling) and a
+//! [`Transport`](transport::Transport); a [`Pool`] runs many of them.
 //! [`Producer`] is the other side, for tests, demonstrations and volunteers.
-//!
 #![doc = "```"]
 #![cfg_attr(feature = "http", doc = include_str!("../examples/attempt.rs"))]
-#![cfg_attr(not(feature = "http"), doc = "// enable the feature `http` to run the example `attempt`")]
+#![cfg_attr(
+    not(feature = "http"),
+    doc = "// enable the feature `http` to run the example `attempt`"
+)]
 #![doc = "```"]
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

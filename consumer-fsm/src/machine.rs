@@ -17,10 +17,12 @@ pub struct Timing {
     pub error_backoff: Duration,
     /// How long the channel may take to open.
     pub nat_fail_timeout: Duration,
-    /// A mapping older than this is asked for again before it is advertised: NATs may forget after 30 s, and often do
-    /// (RFC 4787 section 4.3). Once the peer has answered, only once, even if that takes as long.
+    /// A mapping older than this is asked for again before it is advertised: NATs may forget after
+    /// 30 s, and often do (RFC 4787 section 4.3). Once the peer has answered, only once, even
+    /// if that takes as long.
     pub mapping_age: Duration,
-    /// How long a path is kept before it is given up for a new one; as long as it works, unless set.
+    /// How long a path is kept before it is given up for a new one; as long as it works, unless
+    /// set.
     pub path_lifetime: Option<Duration>,
 }
 
@@ -68,16 +70,19 @@ impl fmt::Display for Illegal {
 
 impl core::error::Error for Illegal {}
 
-/// One consumer's state. Pure: it does nothing, knows no clock and draws no lots; whoever drives it does.
+/// One consumer's state. Pure: it does nothing, knows no clock and draws no lots; whoever drives it
+/// does.
 ///
 /// Drive it like this:
-/// 1. Do the work of [`state`](Self::state), but not before [`ready_at`](Self::ready_at). What each state's work is, stands
-///    with [`State`].
-/// 2. Hand what happened to [`handle`](Self::handle). [`Event::Cancelled`] may be handed in at any time, before the work is
-///    done; [`Event::Asked`] as soon as the first STUN request is about to leave.
-/// 3. Carry out the actions it returns, in order. Whatever was built in [`State::Preparing`] is closed by one of them.
-/// 4. While [`poll_timeout`](Self::poll_timeout) names an instant, call [`handle_timeout`](Self::handle_timeout) when it
-///    comes, and hand in the event it names.
+/// 1. Do the work of [`state`](Self::state), but not before [`ready_at`](Self::ready_at). What each
+///    state's work is, stands with [`State`].
+/// 2. Hand what happened to [`handle`](Self::handle). [`Event::Cancelled`] may be handed in at any
+///    time, before the work is done; [`Event::Asked`] as soon as the first STUN request is about to
+///    leave.
+/// 3. Carry out the actions it returns, in order. Whatever was built in [`State::Preparing`] is
+///    closed by one of them.
+/// 4. While [`poll_timeout`](Self::poll_timeout) names an instant, call
+///    [`handle_timeout`](Self::handle_timeout) when it comes, and hand in the event it names.
 /// 5. Back in [`State::Preparing`] the next attempt begins; in [`State::Stopped`] nothing does.
 ///
 /// ```
@@ -114,7 +119,14 @@ impl Machine {
     #[must_use]
     pub const fn new(timing: Timing) -> Self {
         let timing = timing.bounded();
-        Self { state: State::Preparing, timing, ready_at: None, deadline: None, asked: false, reported: false }
+        Self {
+            state: State::Preparing,
+            timing,
+            ready_at: None,
+            deadline: None,
+            asked: false,
+            reported: false,
+        }
     }
 
     /// Where the attempt stands.
@@ -168,7 +180,8 @@ impl Machine {
             actions.push(*action);
         }
         if step.state != state {
-            self.deadline = (step.state == State::Opening).then(|| now + self.timing.nat_fail_timeout);
+            self.deadline =
+                (step.state == State::Opening).then(|| now + self.timing.nat_fail_timeout);
         }
         if step.state == State::Preparing {
             (self.asked, self.reported) = (false, false);
@@ -177,10 +190,13 @@ impl Machine {
         Ok(actions)
     }
 
-    /// The deadline of [`poll_timeout`](Self::poll_timeout) may have come: the event that means, if it has.
+    /// The deadline of [`poll_timeout`](Self::poll_timeout) may have come: the event that means, if
+    /// it has.
     #[must_use]
     pub fn handle_timeout(&self, now: Instant) -> Option<Event> {
-        self.deadline.filter(|deadline| now >= *deadline).map(|_| Event::TimedOut)
+        self.deadline
+            .filter(|deadline| now >= *deadline)
+            .map(|_| Event::TimedOut)
     }
 }
 
@@ -208,9 +224,17 @@ mod tests {
     fn an_attempt_that_asked_reports_once() {
         use Event as E;
         let to_offering = [E::Prepared, E::Chosen, E::Asked];
-        let success = [&to_offering[..], &[E::Answered, E::Delivered, E::Opened, E::Ended]].concat();
+        let success = [
+            &to_offering[..],
+            &[E::Answered, E::Delivered, E::Opened, E::Ended],
+        ]
+        .concat();
         assert_eq!(run(&success).1, [Ending::Success]);
-        let cancelled_late = [&to_offering[..], &[E::Answered, E::Delivered, E::Opened, E::Cancelled]].concat();
+        let cancelled_late = [
+            &to_offering[..],
+            &[E::Answered, E::Delivered, E::Opened, E::Cancelled],
+        ]
+        .concat();
         assert_eq!(run(&cancelled_late).1, [Ending::Success]);
         let blocked = [&to_offering[..], &[E::UdpBlocked]].concat();
         assert_eq!(run(&blocked).1, [Ending::Failure(Reason::UdpBlocked)]);
@@ -221,49 +245,100 @@ mod tests {
     #[test]
     fn an_attempt_that_asked_nobody_reports_nothing() {
         assert_eq!(run(&[Event::Prepared, Event::Cancelled]).1, []);
-        assert_eq!(run(&[Event::Prepared, Event::Chosen, Event::LostRace, Event::Cancelled]).1, []);
+        assert_eq!(
+            run(&[
+                Event::Prepared,
+                Event::Chosen,
+                Event::LostRace,
+                Event::Cancelled
+            ])
+            .1,
+            []
+        );
     }
 
     #[test]
     fn a_lost_race_keeps_the_attempt_and_its_evidence() {
-        let events = [Event::Prepared, Event::Chosen, Event::Asked, Event::LostRace];
+        let events = [
+            Event::Prepared,
+            Event::Chosen,
+            Event::Asked,
+            Event::LostRace,
+        ];
         let (machine, reports) = run(&events);
         assert!(machine.has_asked() && reports.is_empty());
     }
 
     #[test]
     fn the_channel_has_its_time_and_no_more() {
-        let (mut machine, _) = run(&[Event::Prepared, Event::Chosen, Event::Asked, Event::Answered]);
+        let (mut machine, _) = run(&[
+            Event::Prepared,
+            Event::Chosen,
+            Event::Asked,
+            Event::Answered,
+        ]);
         let now = Instant::now();
         assert_eq!(machine.poll_timeout(), None);
         machine.handle(Event::Delivered, now).unwrap();
         let deadline = machine.poll_timeout().unwrap();
         assert_eq!(deadline, now + Duration::from_secs(5));
-        assert_eq!(machine.handle_timeout(deadline - Duration::from_nanos(1)), None);
+        assert_eq!(
+            machine.handle_timeout(deadline - Duration::from_nanos(1)),
+            None
+        );
         assert_eq!(machine.handle_timeout(deadline), Some(Event::TimedOut));
         machine.handle(Event::TimedOut, deadline).unwrap();
-        assert_eq!((machine.state(), machine.poll_timeout()), (State::Preparing, None));
+        assert_eq!(
+            (machine.state(), machine.poll_timeout()),
+            (State::Preparing, None)
+        );
     }
 
     #[test]
     fn for_ever_is_a_time_as_well() {
         let ever = Duration::MAX;
         let (patience, error_backoff, nat_fail_timeout) = (ever, ever, ever);
-        let timing = Timing { patience, error_backoff, nat_fail_timeout, mapping_age: ever, path_lifetime: Some(ever) };
+        let timing = Timing {
+            patience,
+            error_backoff,
+            nat_fail_timeout,
+            mapping_age: ever,
+            path_lifetime: Some(ever),
+        };
         let now = Instant::now();
         let mut machine = Machine::new(timing);
-        for event in [Event::Prepared, Event::Refused, Event::Chosen, Event::Asked, Event::Answered, Event::Delivered] {
+        for event in [
+            Event::Prepared,
+            Event::Refused,
+            Event::Chosen,
+            Event::Asked,
+            Event::Answered,
+            Event::Delivered,
+        ] {
             machine.handle(event, now).unwrap();
         }
-        assert!(machine.poll_timeout().is_some_and(|deadline| machine.handle_timeout(deadline).is_some()));
-        assert!(now.checked_add(machine.timing().mapping_age + machine.timing().path_lifetime.unwrap()).is_some());
+        assert!(
+            machine
+                .poll_timeout()
+                .is_some_and(|deadline| machine.handle_timeout(deadline).is_some())
+        );
+        assert!(
+            now.checked_add(machine.timing().mapping_age + machine.timing().path_lifetime.unwrap())
+                .is_some()
+        );
     }
 
     #[test]
     fn what_cannot_happen_changes_nothing() {
         let mut machine = Machine::new(Timing::default());
         let illegal = machine.handle(Event::Opened, Instant::now());
-        assert_eq!(illegal, Err(Illegal { state: State::Preparing, event: Event::Opened }));
+        assert_eq!(
+            illegal,
+            Err(Illegal {
+                state: State::Preparing,
+                event: Event::Opened
+            })
+        );
         assert_eq!(machine.state(), State::Preparing);
     }
 

@@ -1,4 +1,5 @@
-//! What a consumer tells whoever watches it: a bounded stream of notices, and the same as log lines without addresses.
+//! What a consumer tells whoever watches it: a bounded stream of notices, and the same as log lines
+//! without addresses.
 
 use std::time::Duration;
 
@@ -56,13 +57,15 @@ pub enum What {
     Failed(Reason),
     /// The host's addresses changed, the cohort was asked again, and this is the new verdict.
     Roamed(Box<NatSummary>),
-    /// The mapping toward the peer changed under the path, by the peer's word: the verdicts before and after.
+    /// The mapping toward the peer changed under the path, by the peer's word: the verdicts before
+    /// and after.
     Rebound(Rebinding),
     /// The consumer was cancelled and does no more.
     Stopped,
 }
 
-/// A reader of notices. However slow it is, it holds nobody up: it loses the oldest, and [`missed`](Self::missed) counts.
+/// A reader of notices. However slow it is, it holds nobody up: it loses the oldest, and
+/// [`missed`](Self::missed) counts.
 #[derive(Debug)]
 pub struct Notices {
     receiver: broadcast::Receiver<Notice>,
@@ -97,13 +100,21 @@ pub(crate) struct Teller {
 
 impl Teller {
     pub(crate) fn for_slot(&self, slot: usize) -> Self {
-        Self { sender: self.sender.clone(), slot }
+        Self {
+            sender: self.sender.clone(),
+            slot,
+        }
     }
 
     /// A reader from now on. Without one, nothing is kept.
     pub(crate) fn subscribe(&mut self) -> Notices {
-        let sender = self.sender.get_or_insert_with(|| broadcast::Sender::new(BACKLOG));
-        Notices { receiver: sender.subscribe(), missed: 0 }
+        let sender = self
+            .sender
+            .get_or_insert_with(|| broadcast::Sender::new(BACKLOG));
+        Notices {
+            receiver: sender.subscribe(),
+            missed: 0,
+        }
     }
 
     pub(crate) fn tell(&self, what: What) {
@@ -111,14 +122,20 @@ impl Teller {
         match &what {
             What::AttemptStarted => tracing::debug!(slot, "attempt started"),
             What::Moved { from, event, to } => tracing::debug!(slot, ?from, ?event, ?to, "moved"),
-            What::Gathered(summary) => tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "gathered"),
+            What::Gathered(summary) => {
+                tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "gathered")
+            }
             What::Connected(after) => tracing::info!(slot, ?after, "connected"),
             What::PathUp => tracing::info!(slot, "path up"),
             What::Carried { moved, dropped } => tracing::debug!(slot, ?moved, ?dropped, "carried"),
             What::PathDown => tracing::info!(slot, "path down"),
             What::Failed(reason) => tracing::info!(slot, reason = reason.as_str(), "failed"),
-            What::Roamed(summary) => tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "roamed"),
-            What::Rebound(Rebinding { number, was, is }) => tracing::info!(slot, number, ?was, ?is, "rebound"),
+            What::Roamed(summary) => {
+                tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "roamed")
+            }
+            What::Rebound(Rebinding { number, was, is }) => {
+                tracing::info!(slot, number, ?was, ?is, "rebound")
+            }
             What::Stopped => tracing::debug!(slot, "stopped"),
         }
         if let Some(sender) = &self.sender {
@@ -169,7 +186,10 @@ mod tests {
             last = Some(notice.what);
             read += 1;
         }
-        assert_eq!((read, notices.missed(), last), (BACKLOG, 11, Some(What::Stopped)));
+        assert_eq!(
+            (read, notices.missed(), last),
+            (BACKLOG, 11, Some(What::Stopped))
+        );
     }
 
     #[tokio::test]
@@ -181,7 +201,13 @@ mod tests {
         assert!(*path.borrow());
         drop(announced);
         assert!(!*path.borrow());
-        assert_eq!(notices.next().await.map(|notice| notice.what), Some(What::PathUp));
-        assert_eq!(notices.next().await.map(|notice| notice.what), Some(What::PathDown));
+        assert_eq!(
+            notices.next().await.map(|notice| notice.what),
+            Some(What::PathUp)
+        );
+        assert_eq!(
+            notices.next().await.map(|notice| notice.what),
+            Some(What::PathDown)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Many consumers at once, each a slot of its own: they share signalling, transport, STUN servers and telemetry.
+//! Many consumers at once, each a slot of its own: they share signalling, transport, STUN servers
+//! and telemetry.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -39,7 +40,13 @@ where
     T::Session: 'static,
 {
     /// So many slots that have done nothing yet.
-    pub fn new(signalling: S, transport: T, telemetry: Telemetry, servers: StunCache, slots: usize) -> Self {
+    pub fn new(
+        signalling: S,
+        transport: T,
+        telemetry: Telemetry,
+        servers: StunCache,
+        slots: usize,
+    ) -> Self {
         Self {
             signalling,
             transport,
@@ -68,9 +75,10 @@ where
         self
     }
 
-    /// Makes so many attempts in all slots together, and then no more. An attempt ends, then, where the service cannot be
-    /// reached, refuses it, or tells a listener, or replies to an offer, nothing but what is no message; and the usual time
-    /// passes before the next. It still has no end of its own while no producer announces itself, or none of them answers:
+    /// Makes so many attempts in all slots together, and then no more. An attempt ends, then, where
+    /// the service cannot be reached, refuses it, or tells a listener, or replies to an offer,
+    /// nothing but what is no message; and the usual time passes before the next. It still has
+    /// no end of its own while no producer announces itself, or none of them answers:
     /// cancel [`run`](Self::run).
     #[must_use]
     pub const fn with_attempts(mut self, attempts: u64) -> Self {
@@ -78,7 +86,8 @@ where
         self
     }
 
-    /// Notices changes of the host's addresses like this, with one look for all slots; `None`: not at all.
+    /// Notices changes of the host's addresses like this, with one look for all slots; `None`: not
+    /// at all.
     #[must_use]
     pub fn with_roaming(mut self, roaming: Option<Roaming>) -> Self {
         self.roaming = roaming;
@@ -90,7 +99,8 @@ where
         self.teller.subscribe()
     }
 
-    /// One link per slot, in order, to move datagrams over; each direction holds so many. Without, paths only stay open.
+    /// One link per slot, in order, to move datagrams over; each direction holds so many. Without,
+    /// paths only stay open.
     pub fn links(&mut self, capacity: usize) -> Vec<Link> {
         let open = |slot: &mut Option<Datagrams>| {
             let (datagrams, link) = Datagrams::bounded(capacity);
@@ -100,11 +110,14 @@ where
         self.datagrams.iter_mut().map(open).collect()
     }
 
-    /// Runs every slot until cancelled, or until there was an end of the attempts, and waits until each has closed what it
-    /// had. Dropped, it aborts them: nothing is left behind then either.
+    /// Runs every slot until cancelled, or until there was an end of the attempts, and waits until
+    /// each has closed what it had. Dropped, it aborts them: nothing is left behind then
+    /// either.
     pub async fn run(self, cancel: &CancellationToken) {
         let mut slots = JoinSet::new();
-        let left = self.attempts.map(|attempts| Arc::new(AtomicU64::new(attempts)));
+        let left = self
+            .attempts
+            .map(|attempts| Arc::new(AtomicU64::new(attempts)));
         for (slot, datagrams) in self.datagrams.into_iter().enumerate() {
             let mut consumer = Consumer::new(
                 self.signalling.clone(),
@@ -125,7 +138,9 @@ where
             let (cancel, left) = (cancel.clone(), left.clone());
             slots.spawn(async move {
                 let may_try = || {
-                    let take = |left: &Arc<AtomicU64>| left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+                    let take = |left: &Arc<AtomicU64>| {
+                        left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1))
+                    };
                     !cancel.is_cancelled() && left.as_ref().is_none_or(|left| take(left).is_ok())
                 };
                 while may_try() {

@@ -68,7 +68,8 @@ pub struct Served<N: Session> {
 }
 
 impl<N: Session> Served<N> {
-    /// Sends every datagram back until the connection ends or `cancel` says so, then closes it; how many there were.
+    /// Sends every datagram back until the connection ends or `cancel` says so, then closes it; how
+    /// many there were.
     pub async fn echo(self, cancel: &CancellationToken) -> u64 {
         let Self { session, path } = self;
         let mut buffer = vec![0; MTU];
@@ -89,9 +90,15 @@ impl<N: Session> Served<N> {
 }
 
 impl<S: Signalling, T: Transport> Producer<S, T> {
-    /// A volunteer that asks these STUN servers for its own mapping; none are needed if it is public.
+    /// A volunteer that asks these STUN servers for its own mapping; none are needed if it is
+    /// public.
     pub const fn new(signalling: S, transport: T, servers: Vec<StunServer>) -> Self {
-        Self { signalling, transport, servers, connect_timeout: Duration::from_secs(15) }
+        Self {
+            signalling,
+            transport,
+            servers,
+            connect_timeout: Duration::from_secs(15),
+        }
     }
 
     /// Waits this long for a connection once everything is signalled; 15 s by default.
@@ -118,12 +125,19 @@ impl<S: Signalling, T: Transport> Producer<S, T> {
         }
     }
 
-    async fn meet(&self, session: &mut T::Session) -> Result<<T::Session as Session>::Path, ProducerError> {
+    async fn meet(
+        &self,
+        session: &mut T::Session,
+    ) -> Result<<T::Session as Session>::Path, ProducerError> {
         let mut gathering = session.gather(&self.servers).await;
         let gathered_at = Instant::now();
         let genesis = write(&Genesis::everywhere());
         let offer = loop {
-            if let Some(reply) = self.signalling.exchange(GENESIS, Kind::Genesis, &genesis).await? {
+            if let Some(reply) = self
+                .signalling
+                .exchange(GENESIS, Kind::Genesis, &genesis)
+                .await?
+            {
                 break reply;
             }
         };
@@ -131,12 +145,26 @@ impl<S: Signalling, T: Transport> Producer<S, T> {
             gathering = session.gather(&self.servers).await;
         }
         let description: Offer = read(&offer.payload).map_err(|_| ProducerError::BadConsumer)?;
-        let mut remote = SessionDescription::parse(&description.sdp.sdp).map_err(|_| ProducerError::BadConsumer)?;
+        let mut remote = SessionDescription::parse(&description.sdp.sdp)
+            .map_err(|_| ProducerError::BadConsumer)?;
         let sdp = session.describe(Some(&remote), &gathering.candidates);
-        let answer = write(&Description { kind: "answer".into(), sdp });
-        let ice = self.signalling.exchange(&offer.reply_to, Kind::Answer, &answer).await?;
-        let ice: Ice = ice.and_then(|envelope| read(&envelope.payload).ok()).ok_or(ProducerError::BadConsumer)?;
-        remote.candidates.extend(ice.candidates.iter().take(MAX_CANDIDATES).filter_map(|c| c.to_remote()));
+        let answer = write(&Description {
+            kind: "answer".into(),
+            sdp,
+        });
+        let ice = self
+            .signalling
+            .exchange(&offer.reply_to, Kind::Answer, &answer)
+            .await?;
+        let ice: Ice = ice
+            .and_then(|envelope| read(&envelope.payload).ok())
+            .ok_or(ProducerError::BadConsumer)?;
+        remote.candidates.extend(
+            ice.candidates
+                .iter()
+                .take(MAX_CANDIDATES)
+                .filter_map(|c| c.to_remote()),
+        );
         Ok(session.connect(remote, self.connect_timeout).await?)
     }
 }

@@ -1,4 +1,5 @@
-//! The host's addresses change: it went from one network to another. Looked up now and then; nothing is sent for it.
+//! The host's addresses change: it went from one network to another. Looked up now and then;
+//! nothing is sent for it.
 
 use core::fmt;
 use std::net::IpAddr;
@@ -17,9 +18,11 @@ const EVERY: Duration = Duration::from_secs(5);
 
 type Look = dyn Fn() -> LocalAddresses + Send + Sync;
 
-/// How changes of the host's addresses are noticed. Clones share what they see: many slots cost one look.
+/// How changes of the host's addresses are noticed. Clones share what they see: many slots cost one
+/// look.
 ///
-/// A change counts once two looks in a row agree on it, for an address that is renewed may be away for a moment.
+/// A change counts once two looks in a row agree on it, for an address that is renewed may be away
+/// for a moment.
 #[derive(Clone)]
 pub struct Roaming {
     every: Duration,
@@ -36,14 +39,20 @@ impl Default for Roaming {
 
 impl fmt::Debug for Roaming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Roaming").field("every", &self.every).finish_non_exhaustive()
+        f.debug_struct("Roaming")
+            .field("every", &self.every)
+            .finish_non_exhaustive()
     }
 }
 
 impl Roaming {
     /// Looks this often, by calling `look`.
     pub fn new(every: Duration, look: impl Fn() -> LocalAddresses + Send + Sync + 'static) -> Self {
-        Self { every: every.max(Duration::from_millis(1)), look: Arc::new(look), last: Arc::default() }
+        Self {
+            every: every.max(Duration::from_millis(1)),
+            look: Arc::new(look),
+            last: Arc::default(),
+        }
     }
 
     /// The addresses as of the last look, which is not older than the time between two.
@@ -77,7 +86,10 @@ impl Roaming {
 }
 
 /// Waits until the addresses are others than `before`; for ever, if nobody looks.
-pub(crate) async fn changed(roaming: Option<&Roaming>, before: Option<&LocalAddresses>) -> LocalAddresses {
+pub(crate) async fn changed(
+    roaming: Option<&Roaming>,
+    before: Option<&LocalAddresses>,
+) -> LocalAddresses {
     match (roaming, before) {
         (Some(roaming), Some(before)) => roaming.changed(before).await,
         _ => core::future::pending().await,
@@ -94,14 +106,24 @@ pub(crate) struct AskAgain<'a, T> {
 }
 
 impl<T: Transport> AskAgain<'_, T> {
-    /// Asks again after each change of the addresses that leaves the path its own. Ends once that is gone, and the path
-    /// with it: the next attempt asks from the new one.
-    pub(crate) async fn whenever_moved(&self, roaming: Option<&Roaming>, before: Option<&LocalAddresses>) {
+    /// Asks again after each change of the addresses that leaves the path its own. Ends once that
+    /// is gone, and the path with it: the next attempt asks from the new one.
+    pub(crate) async fn whenever_moved(
+        &self,
+        roaming: Option<&Roaming>,
+        before: Option<&LocalAddresses>,
+    ) {
         let mut before = before.cloned();
         loop {
             let now = changed(roaming, before.as_ref()).await;
-            let was_there = |ip: &&IpAddr| before.as_ref().is_some_and(|before| before.contains(**ip));
-            if self.sockets.iter().filter(was_there).any(|ip| !now.contains(*ip)) {
+            let was_there =
+                |ip: &&IpAddr| before.as_ref().is_some_and(|before| before.contains(**ip));
+            if self
+                .sockets
+                .iter()
+                .filter(was_there)
+                .any(|ip| !now.contains(*ip))
+            {
                 return;
             }
             self.ask().await;
@@ -109,11 +131,15 @@ impl<T: Transport> AskAgain<'_, T> {
         }
     }
 
-    /// From sockets of its own: those of the path are the peer's, and may be bound to the old network.
+    /// From sockets of its own: those of the path are the peer's, and may be bound to the old
+    /// network.
     async fn ask(&self) {
-        let Ok(session) = self.transport.open(Role::Controlling).await else { return };
+        let Ok(session) = self.transport.open(Role::Controlling).await else {
+            return;
+        };
         let gathering = session.gather(&self.cohort.servers).await;
         session.close().await;
-        self.teller.tell(What::Roamed(Box::new(gathering.evidence.summary())));
+        self.teller
+            .tell(What::Roamed(Box::new(gathering.evidence.summary())));
     }
 }

@@ -1,5 +1,5 @@
-//! The few lines of a session description that ICE and a data channel need (RFC 8839 section 5, RFC 8841 sections 4 to
-//! 6, RFC 8842 section 5).
+//! The few lines of a session description that ICE and a data channel need (RFC 8839 section 5, RFC
+//! 8841 sections 4 to 6, RFC 8842 section 5).
 
 use core::fmt;
 use core::fmt::Write;
@@ -60,8 +60,8 @@ impl Setup {
     }
 }
 
-/// The SHA-256 digest of a certificate (RFC 8122 section 5), the one hash function that everybody has to know
-/// (RFC 8827 section 6.5).
+/// The SHA-256 digest of a certificate (RFC 8122 section 5), the one hash function that everybody
+/// has to know (RFC 8827 section 6.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -76,7 +76,9 @@ impl Fingerprint {
         let mut digest = [0; 32];
         let mut pairs = digits.trim().split(':');
         for byte in &mut digest {
-            let pair = pairs.next().filter(|pair| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit()))?;
+            let pair = pairs
+                .next()
+                .filter(|pair| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit()))?;
             *byte = u8::from_str_radix(pair, 16).ok()?;
         }
         pairs.next().is_none().then_some(Self(digest))
@@ -112,7 +114,12 @@ impl ChannelDescription {
     /// One certificate, and the SCTP port that every stack uses.
     #[must_use]
     pub fn new(fingerprint: Fingerprint, setup: Setup, max_message_size: u32) -> Self {
-        Self { fingerprints: vec![fingerprint], setup, sctp_port: DEFAULT_SCTP_PORT, max_message_size }
+        Self {
+            fingerprints: vec![fingerprint],
+            setup,
+            sctp_port: DEFAULT_SCTP_PORT,
+            max_message_size,
+        }
     }
 }
 
@@ -124,9 +131,10 @@ pub struct SessionDescription {
     pub credentials: Credentials,
     /// Candidates that checks can be sent to.
     pub candidates: Vec<RemoteCandidate>,
-    /// Candidate lines that do not parse, name no usable address, or are beyond the 64th. The names ending in `.local`
-    /// behind which browsers hide their addresses are among them: such a peer is learnt from its own checks, as
-    /// peer-reflexive (RFC 8445 section 7.3.1.3).
+    /// Candidate lines that do not parse, name no usable address, or are beyond the 64th. The
+    /// names ending in `.local` behind which browsers hide their addresses are among them:
+    /// such a peer is learnt from its own checks, as peer-reflexive (RFC 8445 section
+    /// 7.3.1.3).
     pub unusable: u32,
     /// DTLS and SCTP, if the description names a certificate by its SHA-256 digest.
     pub channel: Option<ChannelDescription>,
@@ -142,14 +150,17 @@ impl SessionDescription {
             return Err(SdpError::TooLong);
         }
         let (mut ufrag, mut pwd, mut candidates, mut unusable) = (None, None, Vec::new(), 0);
-        let (mut fingerprints, mut setup, mut sctp_port, mut max_message_size) = (Vec::new(), None, None, None);
+        let (mut fingerprints, mut setup, mut sctp_port, mut max_message_size) =
+            (Vec::new(), None, None, None);
         for line in sdp.lines() {
             if let Some(value) = line.strip_prefix("a=ice-ufrag:") {
                 ufrag.get_or_insert_with(|| value.trim().to_owned());
             } else if let Some(value) = line.strip_prefix("a=ice-pwd:") {
                 pwd.get_or_insert_with(|| value.trim().to_owned());
             } else if let Some(value) = line.strip_prefix("a=fingerprint:") {
-                fingerprints.extend(Fingerprint::parse(value).filter(|_| fingerprints.len() < MAX_FINGERPRINTS));
+                fingerprints.extend(
+                    Fingerprint::parse(value).filter(|_| fingerprints.len() < MAX_FINGERPRINTS),
+                );
             } else if let Some(value) = line.strip_prefix("a=setup:") {
                 setup = setup.or(match value.trim() {
                     "actpass" => Some(Setup::ActPass),
@@ -162,13 +173,21 @@ impl SessionDescription {
             } else if let Some(value) = line.strip_prefix("a=max-message-size:") {
                 max_message_size = max_message_size.or(value.trim().parse().ok());
             } else if line.starts_with("a=candidate:") {
-                match Candidate::parse(line).ok().as_ref().and_then(RemoteCandidate::from_candidate) {
-                    Some(candidate) if candidates.len() < MAX_CANDIDATES => candidates.push(candidate),
+                match Candidate::parse(line)
+                    .ok()
+                    .as_ref()
+                    .and_then(RemoteCandidate::from_candidate)
+                {
+                    Some(candidate) if candidates.len() < MAX_CANDIDATES => {
+                        candidates.push(candidate)
+                    }
                     _ => unusable += 1,
                 }
             }
         }
-        let (Some(ufrag), Some(pwd)) = (ufrag, pwd) else { return Err(SdpError::NoCredentials) };
+        let (Some(ufrag), Some(pwd)) = (ufrag, pwd) else {
+            return Err(SdpError::NoCredentials);
+        };
         let channel = (!fingerprints.is_empty()).then(|| ChannelDescription {
             fingerprints,
             // the default of RFC 4145 section 4
@@ -176,11 +195,16 @@ impl SessionDescription {
             sctp_port: sctp_port.unwrap_or(DEFAULT_SCTP_PORT),
             max_message_size: max_message_size.unwrap_or(DEFAULT_MAX_MESSAGE_SIZE),
         });
-        Ok(Self { credentials: Credentials { ufrag, pwd }, candidates, unusable, channel })
+        Ok(Self {
+            credentials: Credentials { ufrag, pwd },
+            candidates,
+            unusable,
+            channel,
+        })
     }
 
-    /// Writes a description of one data channel, with these candidates or with none yet. Plain ICE has no channel to
-    /// describe.
+    /// Writes a description of one data channel, with these candidates or with none yet. Plain ICE
+    /// has no channel to describe.
     #[must_use]
     pub fn write(
         credentials: &Credentials,
@@ -192,7 +216,11 @@ impl SessionDescription {
              m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n",
         );
         // writing to a string cannot fail
-        let _ = write!(sdp, "a=sctp-port:{}\r\n", channel.map_or(DEFAULT_SCTP_PORT, |channel| channel.sctp_port));
+        let _ = write!(
+            sdp,
+            "a=sctp-port:{}\r\n",
+            channel.map_or(DEFAULT_SCTP_PORT, |channel| channel.sctp_port)
+        );
         if let Some(channel) = channel {
             let _ = write!(
                 sdp,
@@ -204,7 +232,11 @@ impl SessionDescription {
                 let _ = write!(sdp, "a=fingerprint:{fingerprint}\r\n");
             }
         }
-        let _ = write!(sdp, "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", credentials.ufrag, credentials.pwd);
+        let _ = write!(
+            sdp,
+            "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
+            credentials.ufrag, credentials.pwd
+        );
         for candidate in candidates {
             let _ = write!(sdp, "a={}\r\n", candidate.as_candidate());
         }
@@ -214,7 +246,10 @@ impl SessionDescription {
 
 impl From<SessionDescription> for RemoteDescription {
     fn from(description: SessionDescription) -> Self {
-        Self { credentials: description.credentials, candidates: description.candidates }
+        Self {
+            credentials: description.credentials,
+            candidates: description.candidates,
+        }
     }
 }
 
@@ -223,15 +258,24 @@ mod tests {
     use super::*;
 
     fn credentials() -> Credentials {
-        Credentials { ufrag: "abcd".into(), pwd: "x".repeat(24) }
+        Credentials {
+            ufrag: "abcd".into(),
+            pwd: "x".repeat(24),
+        }
     }
 
     #[test]
     fn what_is_written_reads_back() {
-        let read = SessionDescription::parse(&SessionDescription::write(&credentials(), None, &[])).unwrap();
+        let read = SessionDescription::parse(&SessionDescription::write(&credentials(), None, &[]))
+            .unwrap();
         assert_eq!(
             read,
-            SessionDescription { credentials: credentials(), candidates: vec![], unusable: 0, channel: None }
+            SessionDescription {
+                credentials: credentials(),
+                candidates: vec![],
+                unusable: 0,
+                channel: None
+            }
         );
     }
 
@@ -240,7 +284,10 @@ mod tests {
         let channel = ChannelDescription::new(Fingerprint([0xa5; 32]), Setup::ActPass, 8192);
         let sdp = SessionDescription::write(&credentials(), Some(&channel), &[]);
         assert!(sdp.contains("a=fingerprint:sha-256 A5:A5:"), "{sdp}");
-        assert_eq!(SessionDescription::parse(&sdp).unwrap().channel, Some(channel));
+        assert_eq!(
+            SessionDescription::parse(&sdp).unwrap().channel,
+            Some(channel)
+        );
     }
 
     #[test]
@@ -261,12 +308,29 @@ mod tests {
             assert_eq!(Fingerprint::parse(value).is_some(), read, "{value}");
         }
         let base = SessionDescription::write(&credentials(), None, &[]);
-        let read = SessionDescription::parse(&format!("{base}a=fingerprint:sha-512 00\r\na=fingerprint:{good}\r\n"));
+        let read = SessionDescription::parse(&format!(
+            "{base}a=fingerprint:sha-512 00\r\na=fingerprint:{good}\r\n"
+        ));
         let channel = read.unwrap().channel.unwrap();
-        assert_eq!((channel.fingerprints.len(), channel.setup), (1, Setup::Active));
-        assert_eq!((channel.sctp_port, channel.max_message_size), (5000, 65_536), "the defaults of the RFCs");
+        assert_eq!(
+            (channel.fingerprints.len(), channel.setup),
+            (1, Setup::Active)
+        );
+        assert_eq!(
+            (channel.sctp_port, channel.max_message_size),
+            (5000, 65_536),
+            "the defaults of the RFCs"
+        );
         let many = base + &format!("a=fingerprint:{good}\r\n").repeat(50);
-        assert_eq!(SessionDescription::parse(&many).unwrap().channel.unwrap().fingerprints.len(), MAX_FINGERPRINTS);
+        assert_eq!(
+            SessionDescription::parse(&many)
+                .unwrap()
+                .channel
+                .unwrap()
+                .fingerprints
+                .len(),
+            MAX_FINGERPRINTS
+        );
     }
 
     #[test]
@@ -291,7 +355,13 @@ mod tests {
 
     #[test]
     fn without_credentials_or_without_end_it_is_refused() {
-        assert_eq!(SessionDescription::parse("v=0\r\na=ice-ufrag:abcd\r\n"), Err(SdpError::NoCredentials));
-        assert_eq!(SessionDescription::parse(&"a=x\r\n".repeat(20_000)), Err(SdpError::TooLong));
+        assert_eq!(
+            SessionDescription::parse("v=0\r\na=ice-ufrag:abcd\r\n"),
+            Err(SdpError::NoCredentials)
+        );
+        assert_eq!(
+            SessionDescription::parse(&"a=x\r\n".repeat(20_000)),
+            Err(SdpError::TooLong)
+        );
     }
 }

@@ -58,8 +58,8 @@ pub enum Event {
     Refused,
     /// The service could not be reached, or did not answer in time.
     ExchangeFailed,
-    /// One of both, or what is no message in place of genesis messages or of the reply to the offer, in an attempt that is
-    /// to end by it: whoever counts attempts wants no endless one.
+    /// One of both, or what is no message in place of genesis messages or of the reply to the
+    /// offer, in an attempt that is to end by it: whoever counts attempts wants no endless one.
     GaveUp,
     /// The first STUN request of this attempt is about to leave.
     Asked,
@@ -139,7 +139,8 @@ pub enum Ending {
 /// What to do on a transition, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Emit the span. The machine lets at most one through per attempt, and only if a STUN server was asked.
+    /// Emit the span. The machine lets at most one through per attempt, and only if a STUN server
+    /// was asked.
     Report(Ending),
     /// Tell our owner that a path is up.
     AnnouncePath,

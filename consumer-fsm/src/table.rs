@@ -14,7 +14,6 @@ pub struct Step {
 }
 
 /// The transition of `event` in `state`; `None` where the event cannot happen.
-///
 #[doc = include_str!("../docs/machine.svg")]
 #[must_use]
 pub const fn next(state: State, event: Event) -> Option<Step> {
@@ -25,32 +24,49 @@ pub const fn next(state: State, event: Event) -> Option<Step> {
 
     let (state, actions): (State, &'static [Action]) = match (state, event) {
         (Preparing, E::Prepared) => (Listening, &[]),
-        (Preparing, E::NotPrepared) => (Preparing, &[Report(Failure(Reason::Local)), Close, BackOff]),
+        (Preparing, E::NotPrepared) => {
+            (Preparing, &[Report(Failure(Reason::Local)), Close, BackOff])
+        }
 
         (Listening, E::Chosen) => (Offering, &[]),
         (Listening, E::NothingHeard) => (Listening, &[Pause]),
         (Listening, E::Refused | E::ExchangeFailed) => (Listening, &[BackOff]),
-        (Listening | Offering, E::GaveUp) => (Preparing, &[Report(Failure(Reason::Signalling)), Close, BackOff]),
+        (Listening | Offering, E::GaveUp) => (
+            Preparing,
+            &[Report(Failure(Reason::Signalling)), Close, BackOff],
+        ),
         (Listening, E::Moved) => (Preparing, &[Report(Failure(Reason::Local)), Close]),
 
         (Offering, E::Asked) => (Offering, &[]),
         (Offering, E::Answered) => (Trickling, &[]),
         (Offering, E::LostRace | E::PeerDied | E::BadAnswer) => (Listening, &[]),
         (Offering, E::Refused | E::ExchangeFailed) => (Listening, &[BackOff]),
-        (Offering, E::UdpBlocked) => (Preparing, &[Report(Failure(Reason::UdpBlocked)), DropCohort, Close]),
-        (Offering, E::NoServerAnswered) => (Preparing, &[Report(Failure(Reason::NoServerAnswered)), DropCohort, Close]),
+        (Offering, E::UdpBlocked) => (
+            Preparing,
+            &[Report(Failure(Reason::UdpBlocked)), DropCohort, Close],
+        ),
+        (Offering, E::NoServerAnswered) => (
+            Preparing,
+            &[Report(Failure(Reason::NoServerAnswered)), DropCohort, Close],
+        ),
         (Offering, E::Broken) => (Preparing, &[Report(Failure(Reason::Local)), Close]),
 
         (Trickling, E::Delivered) => (Opening, &[]),
-        (Trickling, E::PartnerGone) => (Preparing, &[Report(Failure(Reason::PeerGone)), DropCohort, Close]),
-        (Trickling, E::Refused | E::ExchangeFailed) => {
-            (Preparing, &[Report(Failure(Reason::Signalling)), Close, BackOff])
-        }
+        (Trickling, E::PartnerGone) => (
+            Preparing,
+            &[Report(Failure(Reason::PeerGone)), DropCohort, Close],
+        ),
+        (Trickling, E::Refused | E::ExchangeFailed) => (
+            Preparing,
+            &[Report(Failure(Reason::Signalling)), Close, BackOff],
+        ),
 
         (Opening, E::Opened) => (Established, &[Report(Success), AnnouncePath]),
         (Opening, E::TimedOut) => (Preparing, &[Report(Failure(Reason::Timeout)), Close]),
         (Opening, E::IceFailed) => (Preparing, &[Report(Failure(Reason::IceFailed)), Close]),
-        (Opening, E::ChannelFailed) => (Preparing, &[Report(Failure(Reason::ChannelFailed)), Close]),
+        (Opening, E::ChannelFailed) => {
+            (Preparing, &[Report(Failure(Reason::ChannelFailed)), Close])
+        }
 
         (Established, E::Ended | E::Moved) => (Preparing, &[AnnounceNoPath, Close]),
 
@@ -72,10 +88,16 @@ mod tests {
         for state in State::ALL {
             let reached = state == State::Preparing
                 || State::ALL.iter().any(|from| {
-                    Event::ALL.iter().any(|e| from != &state && next(*from, *e).is_some_and(|step| step.state == state))
+                    Event::ALL.iter().any(|e| {
+                        from != &state && next(*from, *e).is_some_and(|step| step.state == state)
+                    })
                 });
             assert!(reached, "{state:?}");
-            assert_eq!(next(state, Event::Cancelled).is_none(), state == State::Stopped, "{state:?}");
+            assert_eq!(
+                next(state, Event::Cancelled).is_none(),
+                state == State::Stopped,
+                "{state:?}"
+            );
         }
     }
 
@@ -97,9 +119,16 @@ mod tests {
         for state in [State::Offering, State::Trickling, State::Opening] {
             for event in Event::ALL {
                 if let Some(step) = next(state, event)
-                    && matches!(step.state, State::Preparing | State::Stopped | State::Established)
+                    && matches!(
+                        step.state,
+                        State::Preparing | State::Stopped | State::Established
+                    )
                 {
-                    let reports = step.actions.iter().filter(|a| matches!(a, Action::Report(_))).count();
+                    let reports = step
+                        .actions
+                        .iter()
+                        .filter(|a| matches!(a, Action::Report(_)))
+                        .count();
                     assert_eq!(reports, 1, "{state:?} {event:?}");
                 }
             }
@@ -109,7 +138,10 @@ mod tests {
     #[test]
     fn every_event_happens_somewhere() {
         for event in Event::ALL {
-            assert!(State::ALL.iter().any(|state| next(*state, event).is_some()), "{event:?}");
+            assert!(
+                State::ALL.iter().any(|state| next(*state, event).is_some()),
+                "{event:?}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Waits that a clock can hold: whoever means "for ever" writes `Duration::MAX`, and no point in time is that far away.
+//! Waits that a clock can hold: whoever means "for ever" writes `Duration::MAX`, and no point in
+//! time is that far away.
 
 use std::time::Duration;
 
@@ -7,5 +8,9 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// `wait`, or what is as good as for ever.
 pub(crate) const fn bounded(wait: Duration) -> Duration {
-    if wait.as_secs() > LONGEST.as_secs() { LONGEST } else { wait }
+    if wait.as_secs() > LONGEST.as_secs() {
+        LONGEST
+    } else {
+        wait
+    }
 }

@@ -1,4 +1,5 @@
-//! The program as people run it: several processes, signals, a collector, and the lines of the README.
+//! The program as people run it: several processes, signals, a collector, and the lines of the
+//! README.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -32,8 +33,10 @@ impl Program {
             .spawn()
             .unwrap();
         let (sender, lines) = channel();
-        let streams: [Box<dyn Read + Send>; 2] =
-            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        let streams: [Box<dyn Read + Send>; 2] = [
+            Box::new(child.stdout.take().unwrap()),
+            Box::new(child.stderr.take().unwrap()),
+        ];
         for stream in streams {
             let sender = sender.clone();
             std::thread::spawn(move || {
@@ -42,18 +45,26 @@ impl Program {
                 }
             });
         }
-        Self { child, lines, said: Vec::new() }
+        Self {
+            child,
+            lines,
+            said: Vec::new(),
+        }
     }
 
     /// The next line that has `text` in it.
     fn wait_for(&mut self, text: &str) -> String {
-        self.try_wait_for(text, LONG).unwrap_or_else(|| panic!("`{text}` was not said: {:#?}", self.said))
+        self.try_wait_for(text, LONG)
+            .unwrap_or_else(|| panic!("`{text}` was not said: {:#?}", self.said))
     }
 
     fn try_wait_for(&mut self, text: &str, patience: Duration) -> Option<String> {
         let until = Instant::now() + patience;
         loop {
-            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match self
+                .lines
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+            {
                 Ok(line) => {
                     self.said.push(line.clone());
                     if line.contains(text) {
@@ -72,7 +83,13 @@ impl Program {
 
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Its exit status, and how long it took to get there.
@@ -115,11 +132,18 @@ impl World {
         let mut programs = vec![signal];
         let stun = ["127.0.0.81:0", "127.0.0.82:0"].map(|listen| {
             let mut server = Program::start(&["--role", "stun", "--listen", listen, "--json"]);
-            let address = server.json("listening")["stun"].as_str().unwrap().to_owned();
+            let address = server.json("listening")["stun"]
+                .as_str()
+                .unwrap()
+                .to_owned();
             programs.push(server);
             address
         });
-        Self { url, stun, programs }
+        Self {
+            url,
+            stun,
+            programs,
+        }
     }
 
     fn start(&self, more: &[&str]) -> Program {
@@ -128,7 +152,16 @@ impl World {
 
     fn start_with(&self, more: &[&str], environment: &[(&str, &str)]) -> Program {
         let [one, other] = &self.stun;
-        let common = ["--signal", &self.url, "--bind", "127.0.0.1", "--stun", one, "--stun", other];
+        let common = [
+            "--signal",
+            &self.url,
+            "--bind",
+            "127.0.0.1",
+            "--stun",
+            one,
+            "--stun",
+            other,
+        ];
         Program::start_with(&[&common, more].concat(), environment)
     }
 
@@ -144,7 +177,11 @@ fn addresses(text: &str) -> Vec<IpAddr> {
     text.split(|c: char| !(c.is_alphanumeric() || "_.:".contains(c)))
         .flat_map(|word| {
             let bare = word.trim_matches(|c| c == '.' || c == ':');
-            [word.parse().ok(), bare.parse().ok(), bare.parse::<SocketAddr>().ok().map(|socket| socket.ip())]
+            [
+                word.parse().ok(),
+                bare.parse().ok(),
+                bare.parse::<SocketAddr>().ok().map(|socket| socket.ip()),
+            ]
         })
         .flatten()
         .collect()
@@ -154,7 +191,15 @@ fn addresses(text: &str) -> Vec<IpAddr> {
 fn three_processes_make_a_path_and_nobody_shows_an_address() {
     let world = World::new();
     let mut producer = world.producer(&["--json", "--log", "debug"]);
-    let mut consumer = world.start(&["--attempts", "1", "--hold", "0.3", "--json", "--log", "debug"]);
+    let mut consumer = world.start(&[
+        "--attempts",
+        "1",
+        "--hold",
+        "0.3",
+        "--json",
+        "--log",
+        "debug",
+    ]);
     let gathered = consumer.json("gathered");
     assert_eq!(gathered["nat_type"], "Open to the Internet");
     assert_eq!(gathered["external_ip"], Value::Null);
@@ -163,7 +208,10 @@ fn three_processes_make_a_path_and_nobody_shows_an_address() {
     let since_path_up = Instant::now();
     // of the datagram alone: not of the wait for a path as well
     let round_trip = consumer.json("echo")["round_trip_ms"].as_f64().unwrap();
-    assert!(round_trip <= since_path_up.elapsed().as_secs_f64() * 1_000.0 + 200.0, "{round_trip}");
+    assert!(
+        round_trip <= since_path_up.elapsed().as_secs_f64() * 1_000.0 + 200.0,
+        "{round_trip}"
+    );
     assert!(consumer.json("carried")["received"].as_u64().unwrap() >= 1);
     consumer.json("path_down");
     assert_eq!(consumer.ended().0, Some(0));
@@ -171,7 +219,10 @@ fn three_processes_make_a_path_and_nobody_shows_an_address() {
     producer.signal("-INT");
     assert_eq!(producer.ended().0, Some(0));
     for said in [consumer.everything(), producer.everything()] {
-        assert!(said.contains("DEBUG") || said.contains("announcing"), "the log is on: {said}");
+        assert!(
+            said.contains("DEBUG") || said.contains("announcing"),
+            "the log is on: {said}"
+        );
         assert_eq!(addresses(&said), [] as [IpAddr; 0], "{said}");
     }
 }
@@ -181,11 +232,24 @@ fn a_person_reads_a_line_per_step_and_addresses_only_if_asked_for() {
     let world = World::new();
     let _producer = world.producer(&[]);
     let mut consumer = world.start(&["--attempts", "1", "--show-addresses"]);
-    for line in ["0 Preparing -> 1 Listening  Prepared", "1 Listening -> 2 Offering  Chosen", "no NAT, "] {
+    for line in [
+        "0 Preparing -> 1 Listening  Prepared",
+        "1 Listening -> 2 Offering  Chosen",
+        "no NAT, ",
+    ] {
         consumer.wait_for(line);
     }
-    assert!(consumer.said.last().unwrap().contains("127.0.0.1"), "{:?}", consumer.said);
-    for line in ["4 Opening -> 5 Established  Opened", "path up", "the path works: ", "path down"] {
+    assert!(
+        consumer.said.last().unwrap().contains("127.0.0.1"),
+        "{:?}",
+        consumer.said
+    );
+    for line in [
+        "4 Opening -> 5 Established  Opened",
+        "path up",
+        "the path works: ",
+        "path down",
+    ] {
         consumer.wait_for(line);
     }
     assert_eq!(consumer.ended().0, Some(0));
@@ -196,7 +260,9 @@ fn the_data_channel_is_a_transport_as_well_and_slots_are_many() {
     let world = World::new();
     let _producer = world.producer(&["--transport", "data-channel", "--slots", "3"]);
     let mut consumer = world.start(&["--transport", "data-channel", "--slots", "3", "--json"]);
-    let mut slots: Vec<u64> = (0..3).map(|_| consumer.json("echo")["slot"].as_u64().unwrap()).collect();
+    let mut slots: Vec<u64> = (0..3)
+        .map(|_| consumer.json("echo")["slot"].as_u64().unwrap())
+        .collect();
     slots.sort_unstable();
     assert_eq!(slots, [0, 1, 2]);
 }
@@ -240,12 +306,18 @@ fn a_consumer_suspended_for_ten_seconds_goes_on() {
     std::thread::sleep(Duration::from_secs(10));
     consumer.signal("-CONT");
     // consent lasts for longer than that (RFC 7675): the path is still there, or a new one is
-    if consumer.try_wait_for("\"event\":\"path_down\"", Duration::from_secs(5)).is_some() {
+    if consumer
+        .try_wait_for("\"event\":\"path_down\"", Duration::from_secs(5))
+        .is_some()
+    {
         consumer.json("echo");
     }
     consumer.signal("-TERM");
     let (status, took) = consumer.ended();
-    assert!(status == Some(0) && took < Duration::from_secs(1), "{status:?} {took:?}");
+    assert!(
+        status == Some(0) && took < Duration::from_secs(1),
+        "{status:?} {took:?}"
+    );
 }
 
 #[test]
@@ -258,22 +330,33 @@ fn spans_go_to_the_collector_that_the_environment_names() {
         let (mut stream, _) = collector.accept().unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
         let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
-        let has = |request: &[u8], text: &str| request.windows(text.len()).any(|window| window == text.as_bytes());
+        let has = |request: &[u8], text: &str| {
+            request
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+        };
         while !has(&request, "nat_port_preservation") {
             let length = stream.read(&mut buffer).unwrap();
             assert!(length > 0, "the request ended early");
             request.extend_from_slice(&buffer[..length]);
         }
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let _ =
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         request
     });
     let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
-    let mut consumer = world.start_with(&["--attempts", "1", "--hold", "0", "--external-ip", "omit"], &environment);
+    let mut consumer = world.start_with(
+        &["--attempts", "1", "--hold", "0", "--external-ip", "omit"],
+        &environment,
+    );
     assert_eq!(consumer.ended().0, Some(0), "{}", consumer.everything());
     let request = received.join().unwrap();
     let text = String::from_utf8_lossy(&request);
     assert!(text.starts_with("POST /v1/traces HTTP/1.1"), "{text}");
-    assert!(text.contains("nat_success") && !text.contains("nat_external_ip"), "{text}");
+    assert!(
+        text.contains("nat_success") && !text.contains("nat_external_ip"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -284,7 +367,17 @@ fn servers_come_from_a_file_and_no_attempt_with_a_path_is_status_1() {
     // nobody listens there
     std::fs::write(&file, "127.0.0.83:9 # discard\n").unwrap();
     let path = file.to_str().unwrap();
-    let arguments = ["--signal", &world.url, "--bind", "127.0.0.1", "--stun-file", path, "--attempts", "1", "--json"];
+    let arguments = [
+        "--signal",
+        &world.url,
+        "--bind",
+        "127.0.0.1",
+        "--stun-file",
+        path,
+        "--attempts",
+        "1",
+        "--json",
+    ];
     let mut consumer = Program::start(&arguments);
     assert_eq!(consumer.json("failed")["reason"], "no_server_answered");
     assert_eq!(consumer.ended().0, Some(1));
@@ -294,23 +387,51 @@ fn servers_come_from_a_file_and_no_attempt_with_a_path_is_status_1() {
 #[test]
 fn a_service_that_is_not_there_ends_each_attempt_and_the_last_one_the_program() {
     let started = Instant::now();
-    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nowhere = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let url = format!("http://{nowhere}/v1/signal");
-    let arguments = ["--signal", &url, "--bind", "127.0.0.1", "--stun", "127.0.0.83:9", "--attempts", "2", "--json"];
+    let arguments = [
+        "--signal",
+        &url,
+        "--bind",
+        "127.0.0.1",
+        "--stun",
+        "127.0.0.83:9",
+        "--attempts",
+        "2",
+        "--json",
+    ];
     let mut consumer = Program::start(&arguments);
     assert_eq!(consumer.json("failed")["reason"], "signalling");
     assert_eq!(consumer.json("failed")["reason"], "signalling");
     assert_eq!(consumer.ended().0, Some(1));
-    assert!(started.elapsed() >= Duration::from_secs(5), "it backs off in between: {:?}", started.elapsed());
+    assert!(
+        started.elapsed() >= Duration::from_secs(5),
+        "it backs off in between: {:?}",
+        started.elapsed()
+    );
 }
 
 #[test]
 fn servers_that_are_named_are_asked_though_the_file_is_missing() {
     let world = World::new();
     let _producer = world.producer(&[]);
-    let mut consumer = world.start(&["--stun-file", "/nonexistent/stun", "--attempts", "1", "--hold", "0", "--json"]);
+    let mut consumer = world.start(&[
+        "--stun-file",
+        "/nonexistent/stun",
+        "--attempts",
+        "1",
+        "--hold",
+        "0",
+        "--json",
+    ]);
     consumer.wait_for("--stun-file: ");
-    assert_eq!(consumer.json("gathered")["nat_type"], "Open to the Internet");
+    assert_eq!(
+        consumer.json("gathered")["nat_type"],
+        "Open to the Internet"
+    );
     assert_eq!(consumer.ended().0, Some(0));
 }
 
@@ -324,7 +445,10 @@ fn to_be_stopped_is_no_failure_though_attempts_are_counted_and_none_had_a_path()
 }
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_consumer")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_consumer"))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 #[test]
@@ -338,7 +462,10 @@ fn wrong_arguments_are_2_and_what_cannot_be_started_is_1() {
         (&["--stun", "turn:198.51.100.1"], 2),
         (&["--stun", "198.51.100.1", "--slots", "0"], 2),
         (&["--stun", "198.51.100.1", "--hold", "-1"], 2),
-        (&["--stun", "198.51.100.1", "--signal", "ftp://localhost/"], 2),
+        (
+            &["--stun", "198.51.100.1", "--signal", "ftp://localhost/"],
+            2,
+        ),
         (&["--stun", "198.51.100.1", "--transport", "pigeon"], 2),
         (&["--role", "signal", "--listen", "192.0.2.1:1"], 1),
     ] {
@@ -353,7 +480,11 @@ fn the_lines_of_the_readme_make_a_path() {
     let readme = include_str!("../README.md");
     let lines: Vec<Vec<&str>> = readme
         .lines()
-        .filter_map(|line| line.strip_prefix("$ cargo run --release -p consumer-fsm --features cli --bin consumer -- "))
+        .filter_map(|line| {
+            line.strip_prefix(
+                "$ cargo run --release -p consumer-fsm --features cli --bin consumer -- ",
+            )
+        })
         .map(|arguments| arguments.split_whitespace().collect())
         .collect();
     assert!(lines.len() >= 3, "README.md: show how to run the program");
@@ -368,11 +499,15 @@ fn the_lines_of_the_readme_make_a_path() {
     assert_eq!(consumer.ended().0, Some(0));
 }
 
-/// Runs the test `inner` of this file alone in a network of its own, or says why not where that cannot be had.
+/// Runs the test `inner` of this file alone in a network of its own, or says why not where that
+/// cannot be had.
 fn in_a_network_of_its_own(inner: &str) {
     let itself = std::env::current_exe().unwrap();
     let network = ["--map-root-user", "--net"];
-    let may = Command::new("unshare").args(network).args(["ip", "link", "set", "lo", "up"]).output();
+    let may = Command::new("unshare")
+        .args(network)
+        .args(["ip", "link", "set", "lo", "up"])
+        .output();
     if !may.is_ok_and(|output| output.status.success()) {
         println!("skipped: no network namespace can be made here, or there is no `ip`");
         return;
@@ -385,7 +520,10 @@ fn in_a_network_of_its_own(inner: &str) {
         .unwrap();
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -397,8 +535,15 @@ fn a_laptop_that_changes_its_network_tells_the_new_verdict() {
 #[ignore = "changes the addresses of the host: only in a network of its own"]
 fn inner_roaming() {
     let ip = |line: &str| {
-        let output = Command::new("ip").args(line.split_whitespace()).output().unwrap();
-        assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new("ip")
+            .args(line.split_whitespace())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "ip {line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     for line in [
         "link set lo up",
@@ -417,13 +562,31 @@ fn inner_roaming() {
     let servers = ["203.0.113.1:3478", "203.0.113.2:3478"];
     let mut stun = servers.map(|listen| Program::start(&["--role", "stun", "--listen", listen]));
     service.wait_for("listening");
-    stun.iter_mut().for_each(|server| drop(server.wait_for("listening")));
+    stun.iter_mut()
+        .for_each(|server| drop(server.wait_for("listening")));
     let url = "http://203.0.113.3:9000/v1/signal";
-    let mut producer =
-        Program::start(&["--role", "producer", "--signal", url, "--bind", "203.0.113.3", "--slots", "2"]);
+    let mut producer = Program::start(&[
+        "--role",
+        "producer",
+        "--signal",
+        url,
+        "--bind",
+        "203.0.113.3",
+        "--slots",
+        "2",
+    ]);
     producer.wait_for("waiting");
     let [one, other] = servers;
-    let mut consumer = Program::start(&["--signal", url, "--stun", one, "--stun", other, "--json", "--show-addresses"]);
+    let mut consumer = Program::start(&[
+        "--signal",
+        url,
+        "--stun",
+        one,
+        "--stun",
+        other,
+        "--json",
+        "--show-addresses",
+    ]);
     assert_eq!(consumer.json("gathered")["external_ip"], "198.51.100.10");
     consumer.json("path_up");
     // a second network, and the default route leads there: the path stays, the verdict is a new one
@@ -433,7 +596,11 @@ fn inner_roaming() {
     ip("addr add 198.18.0.10/24 dev lte");
     ip("route replace default via 198.18.0.1");
     assert_eq!(consumer.json("roamed")["external_ip"], "198.18.0.10");
-    assert!(!consumer.said.iter().any(|line| line.contains("path_down")), "{:#?}", consumer.said);
+    assert!(
+        !consumer.said.iter().any(|line| line.contains("path_down")),
+        "{:#?}",
+        consumer.said
+    );
     // the first network goes, and the path with it
     ip("link del wifi");
     consumer.json("path_down");

@@ -1,4 +1,5 @@
-//! Two `webrtc` peer connections, each on a base of ours: a data channel opens, and the summary comes out beside it.
+//! Two `webrtc` peer connections, each on a base of ours: a data channel opens, and the summary
+//! comes out beside it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,10 @@ async fn peer_connection(base: &Base) -> Result<RTCPeerConnection, Failure> {
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let servers = [Responder::bind("127.0.0.1:0").await?, Responder::bind("127.0.0.2:0").await?];
+    let servers = [
+        Responder::bind("127.0.0.1:0").await?,
+        Responder::bind("127.0.0.2:0").await?,
+    ];
     let cohort = [servers[0].server(), servers[1].server()];
     let loopback = || BindConfig::address([127, 0, 0, 1].into());
     let (our_base, their_base) = (Base::bind(loopback()).await?, Base::bind(loopback()).await?);
@@ -35,7 +39,10 @@ async fn main() -> Result<(), Failure> {
     // the same socket that the connection will use is what the servers see
     let gathering = our_base.gather(&cohort, &GatherConfig::default()).await;
 
-    let (ours, theirs) = (peer_connection(&our_base).await?, peer_connection(&their_base).await?);
+    let (ours, theirs) = (
+        peer_connection(&our_base).await?,
+        peer_connection(&their_base).await?,
+    );
     let channel = ours.create_data_channel("data", None).await?;
     let (heard_tx, mut heard) = mpsc::channel(1);
     theirs.on_data_channel(Box::new(move |channel| {
@@ -55,18 +62,29 @@ async fn main() -> Result<(), Failure> {
 
     // signalling: each side's description with the candidates in it
     let mut gathered = ours.gathering_complete_promise().await;
-    ours.set_local_description(ours.create_offer(None).await?).await?;
+    ours.set_local_description(ours.create_offer(None).await?)
+        .await?;
     let _ = gathered.recv().await;
-    theirs.set_remote_description(ours.local_description().await.ok_or("no offer")?).await?;
+    theirs
+        .set_remote_description(ours.local_description().await.ok_or("no offer")?)
+        .await?;
     let mut gathered = theirs.gathering_complete_promise().await;
-    theirs.set_local_description(theirs.create_answer(None).await?).await?;
+    theirs
+        .set_local_description(theirs.create_answer(None).await?)
+        .await?;
     let _ = gathered.recv().await;
-    ours.set_remote_description(theirs.local_description().await.ok_or("no answer")?).await?;
+    ours.set_remote_description(theirs.local_description().await.ok_or("no answer")?)
+        .await?;
 
-    let message = tokio::time::timeout(Duration::from_secs(10), heard.recv()).await?.ok_or("nothing heard")?;
+    let message = tokio::time::timeout(Duration::from_secs(10), heard.recv())
+        .await?
+        .ok_or("nothing heard")?;
     println!("heard: {}", String::from_utf8_lossy(&message));
     println!("summary: {}", gathering.evidence.summary());
-    assert_eq!(gathering.evidence.summary().nat_type(), nat_summary::NatType::Open);
+    assert_eq!(
+        gathering.evidence.summary().nat_type(),
+        nat_summary::NatType::Open
+    );
 
     ours.close().await?;
     theirs.close().await?;

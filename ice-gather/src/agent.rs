@@ -1,8 +1,9 @@
 //! The owner of the ICE agent, and the rules that keep it from leaking.
 //!
-//! The library's agent keeps tasks, sockets and itself alive unless it is closed to the end, with nothing in flight.
-//! So it is made in a task of its own, dialled in a task of its own, and torn down in a task of its own that nobody
-//! aborts; callers only ever bound their *wait*. Dropping an [`IceAgent`] at any point starts the same tear-down.
+//! The library's agent keeps tasks, sockets and itself alive unless it is closed to the end, with
+//! nothing in flight. So it is made in a task of its own, dialled in a task of its own, and torn
+//! down in a task of its own that nobody aborts; callers only ever bound their *wait*. Dropping an
+//! [`IceAgent`] at any point starts the same tear-down.
 
 mod event;
 mod mux;
@@ -51,7 +52,8 @@ const LEAST_PAUSE: Duration = Duration::from_millis(10);
 /// Candidates that no pair in use needs are kept this long (RFC 8445 section 8.3.1).
 const FREEING: Duration = Duration::from_secs(3);
 
-/// Which side nominates (RFC 8445 section 6.1.1). The library has no conflict handling: signalling has to fix the roles.
+/// Which side nominates (RFC 8445 section 6.1.1). The library has no conflict handling: signalling
+/// has to fix the roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The side that made the offer.
@@ -84,7 +86,8 @@ struct Parts {
 }
 
 impl IceAgent {
-    /// Makes the agent and has it take the base's sockets. No check is sent before [`connect`](Self::connect).
+    /// Makes the agent and has it take the base's sockets. No check is sent before
+    /// [`connect`](Self::connect).
     ///
     /// # Errors
     /// [`AgentError`].
@@ -106,9 +109,9 @@ impl IceAgent {
         self.state.clone()
     }
 
-    /// What happens from now on, through a bounded channel that nobody has to read: events beyond 64 unread ones are
-    /// lost, and [`state`](Self::state) is always the latest. A second call ends the channel of the first. It ends with
-    /// the agent.
+    /// What happens from now on, through a bounded channel that nobody has to read: events beyond
+    /// 64 unread ones are lost, and [`state`](Self::state) is always the latest. A second call
+    /// ends the channel of the first. It ends with the agent.
     pub fn events(&self) -> mpsc::Receiver<IceEvent> {
         let (events, receiver) = mpsc::channel(EVENTS);
         if self.parts.is_some() {
@@ -117,14 +120,23 @@ impl IceAgent {
         receiver
     }
 
-    /// One more candidate of the peer, before or after [`connect`](Self::connect); whether it was taken. One that no
-    /// check can be sent to is not, nor any beyond [`AgentConfig::max_remote_candidates`].
+    /// One more candidate of the peer, before or after [`connect`](Self::connect); whether it was
+    /// taken. One that no check can be sent to is not, nor any beyond
+    /// [`AgentConfig::max_remote_candidates`].
     pub fn add_remote(&self, candidate: RemoteCandidate) -> bool {
-        let Some(parts) = &self.parts else { return false };
-        let Some(remote) = candidate.to_library() else { return false };
+        let Some(parts) = &self.parts else {
+            return false;
+        };
+        let Some(remote) = candidate.to_library() else {
+            return false;
+        };
         let max = self.config.max_remote_candidates;
         let has_room = |taken: usize| (taken < max).then_some(taken + 1);
-        if self.remotes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room).is_err() {
+        if self
+            .remotes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room)
+            .is_err()
+        {
             return false;
         }
         self.base.inner().expect_peer(candidate.address);
@@ -139,7 +151,11 @@ impl IceAgent {
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub async fn connect(&mut self, remote: RemoteDescription, deadline: Duration) -> Result<IceConn, ConnectError> {
+    pub async fn connect(
+        &mut self,
+        remote: RemoteDescription,
+        deadline: Duration,
+    ) -> Result<IceConn, ConnectError> {
         remote.credentials.check().map_err(ConnectError::Remote)?;
         let parts = self.parts.as_mut().ok_or(ConnectError::Closed)?;
         if parts.dialling.is_some() {
@@ -154,7 +170,11 @@ impl IceAgent {
         let (agent, cancel, role) = (Arc::clone(&parts.agent), parts.cancel.clone(), self.role);
         let (connected_tx, mut connected) = mpsc::channel(1);
         let (base, state) = (Arc::clone(self.base.inner()), Arc::clone(&parts.state));
-        let AgentConfig { disconnected_timeout, failed_timeout, .. } = self.config;
+        let AgentConfig {
+            disconnected_timeout,
+            failed_timeout,
+            ..
+        } = self.config;
         let Credentials { ufrag, pwd } = remote.credentials;
         parts.dialling = Some(self.runtime.spawn(async move {
             let (keep_dialling, cancelled) = mpsc::channel(1);
@@ -207,8 +227,8 @@ impl IceAgent {
         Some((kind(&*pair.local), kind(&*pair.remote)))
     }
 
-    /// Tears everything down and waits for it, at most for [`AgentConfig::close_timeout`]. The tear-down itself goes on
-    /// to its end, waited for or not.
+    /// Tears everything down and waits for it, at most for [`AgentConfig::close_timeout`]. The
+    /// tear-down itself goes on to its end, waited for or not.
     pub async fn close(mut self) {
         if let Some(torn_down) = self.start_tear_down() {
             let _ = tokio::time::timeout(self.config.close_timeout, torn_down).await;
@@ -230,18 +250,28 @@ impl Drop for IceAgent {
 
 impl core::fmt::Debug for IceAgent {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("IceAgent").field("role", &self.role).field("state", &*self.state.borrow()).finish()
+        f.debug_struct("IceAgent")
+            .field("role", &self.role)
+            .field("state", &*self.state.borrow())
+            .finish()
     }
 }
 
 async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, AgentError> {
     let credentials = Credentials::random();
-    if !base.inner().serve(&credentials.pwd, config.max_remote_candidates) {
+    if !base
+        .inner()
+        .serve(&credentials.pwd, config.max_remote_candidates)
+    {
         return Err(AgentError::BaseTaken);
     }
     let mux = Mux::new(Arc::clone(base.inner()));
     // the library shall see the addresses of the base and no other
-    let addresses: Vec<_> = base.inner().lines().map(|line| line.local.ip().into()).collect();
+    let addresses: Vec<_> = base
+        .inner()
+        .lines()
+        .map(|line| line.local.ip().into())
+        .collect();
     let families = addresses.len();
     let net = Arc::new(Net::Ifs(vec![Interface::new("base".to_owned(), addresses)]));
     let by_line = Arc::clone(&mux);
@@ -259,11 +289,17 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         is_controlling: role == Role::Controlling,
         check_interval: config.check_interval,
         keepalive_interval: Some(config.keepalive_interval),
-        // both together limit how long checks go on without a pair; without the second the library never gives up a pair
-        // that worked, for it would by the wall clock: see `watch_silence`
-        disconnected_timeout: Some(config.disconnected_timeout.saturating_add(config.failed_timeout)),
+        // both together limit how long checks go on without a pair; without the second the library
+        // never gives up a pair that worked, for it would by the wall clock: see
+        // `watch_silence`
+        disconnected_timeout: Some(
+            config
+                .disconnected_timeout
+                .saturating_add(config.failed_timeout),
+        ),
         failed_timeout: Some(Duration::ZERO),
-        // the deadline of `connect` ends a dead pair, not a count: the peer may start much later than we do
+        // the deadline of `connect` ends a dead pair, not a count: the peer may start much later
+        // than we do
         max_binding_requests: Some(u16::MAX - 1),
         // whichever pair works first is taken
         host_acceptance_min_wait: Some(Duration::ZERO),
@@ -272,7 +308,11 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         relay_acceptance_min_wait: Some(Duration::ZERO),
         ..Default::default()
     };
-    let agent = Arc::new(Agent::new(library_config).await.map_err(|_| AgentError::Refused)?);
+    let agent = Arc::new(
+        Agent::new(library_config)
+            .await
+            .map_err(|_| AgentError::Refused)?,
+    );
 
     let state_tx = Arc::new(watch::Sender::new(IceState::New));
     let state = state_tx.subscribe();
@@ -324,14 +364,20 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
     while let Some(true) = gathered.recv().await {
         taken += 1;
     }
-    if taken == families { Ok(owner) } else { Err(AgentError::NoCandidate) }
+    if taken == families {
+        Ok(owner)
+    } else {
+        Err(AgentError::NoCandidate)
+    }
 }
 
-/// Tells of a peer that has become silent, or is back; returns once it has failed. Never, if that takes no time at all.
+/// Tells of a peer that has become silent, or is back; returns once it has failed. Never, if that
+/// takes no time at all.
 ///
-/// The library judges this by the wall clock: a step forward would end a path that works, and after a step back it would
-/// wait as much longer for a peer that is gone. So of its time stamps only that they change is taken. It also takes any
-/// datagram for a sign of life, so what the peer consents to is counted here.
+/// The library judges this by the wall clock: a step forward would end a path that works, and after
+/// a step back it would wait as much longer for a peer that is gone. So of its time stamps only
+/// that they change is taken. It also takes any datagram for a sign of life, so what the peer
+/// consents to is counted here.
 async fn watch_silence(
     agent: &Agent,
     base: &Inner,
@@ -345,7 +391,10 @@ async fn watch_silence(
     }
     // what comes from elsewhere than the peer of the pair in use keeps no pair alive
     let stamp = || match agent.get_selected_candidate_pair() {
-        Some(pair) => (Some(pair.remote.last_received()), base.consent(pair.local.addr(), pair.remote.addr())),
+        Some(pair) => (
+            Some(pair.remote.last_received()),
+            base.consent(pair.local.addr(), pair.remote.addr()),
+        ),
         None => (None, Consent::default()),
     };
     let mut silence = Silence::new(disconnected, failed, stamp(), silence::now());
@@ -361,10 +410,12 @@ async fn watch_silence(
     }
 }
 
-/// Ends a relay that the pair in use does not go by, once the peer has had time to see that: the library keeps the first
-/// pair that it takes. Never returns.
+/// Ends a relay that the pair in use does not go by, once the peer has had time to see that: the
+/// library keeps the first pair that it takes. Never returns.
 async fn spare_relay(agent: &Agent, base: &Inner) {
-    let local = agent.get_selected_candidate_pair().map(|pair| kind(&*pair.local));
+    let local = agent
+        .get_selected_candidate_pair()
+        .map(|pair| kind(&*pair.local));
     if local.is_some_and(|local| local != CandidateKind::Relayed) {
         tokio::time::sleep(FREEING).await;
         base.end_relay();
@@ -372,14 +423,16 @@ async fn spare_relay(agent: &Agent, base: &Inner) {
     core::future::pending().await
 }
 
-/// The connection has this state, and whoever listens hears of it if it had another. After its end it has none.
+/// The connection has this state, and whoever listens hears of it if it had another. After its end
+/// it has none.
 fn becomes(base: &Inner, state: &watch::Sender<IceState>, now: IceState) {
     let is_news = state.send_if_modified(|state| {
         if has_ended(*state) {
             return false;
         }
-        // nothing is sent to a peer whose consent has expired (RFC 7675 section 5.1), and the library would go on: whoever
-        // sees the end finds the lines closed, and whoever finds them closed sees the end
+        // nothing is sent to a peer whose consent has expired (RFC 7675 section 5.1), and the
+        // library would go on: whoever sees the end finds the lines closed, and whoever
+        // finds them closed sees the end
         if now == IceState::Failed {
             base.close_lines();
         }
@@ -396,7 +449,14 @@ const fn has_ended(state: IceState) -> bool {
 
 /// The order matters, each step for a leak that was seen without it.
 async fn tear_down(parts: Parts) {
-    let Parts { agent, net, mux, cancel, dialling, state } = parts;
+    let Parts {
+        agent,
+        net,
+        mux,
+        cancel,
+        dialling,
+        state,
+    } = parts;
     // a pending dial never returns once the agent is closed
     cancel.cancel();
     if let Some(dialling) = dialling {
@@ -407,7 +467,8 @@ async fn tear_down(parts: Parts) {
     mux.close_lines();
     #[cfg(feature = "relay")]
     mux.release_relay().await;
-    // a gathering task may add a candidate after the close: wait until the agent and we alone hold the network
+    // a gathering task may add a candidate after the close: wait until the agent and we alone hold
+    // the network
     let gone = async {
         while Arc::strong_count(&net) > 2 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -417,7 +478,8 @@ async fn tear_down(parts: Parts) {
     for candidate in agent.get_local_candidates().await.unwrap_or_default() {
         let _ = candidate.close().await;
     }
-    // whatever the handlers hold goes now, even if somebody keeps the agent's internals alive a little longer
+    // whatever the handlers hold goes now, even if somebody keeps the agent's internals alive a
+    // little longer
     agent.on_connection_state_change(Box::new(|_| Box::pin(core::future::ready(()))));
     agent.on_candidate(Box::new(|_| Box::pin(core::future::ready(()))));
     agent.on_selected_candidate_pair_change(Box::new(|_, _| Box::pin(core::future::ready(()))));
@@ -450,8 +512,9 @@ impl IceConn {
         }
     }
 
-    /// Receives one datagram; `None` once the connection failed or was closed. One that is longer than `buffer` is dropped
-    /// and counted as [`Dropped::overlong`](crate::Dropped::overlong). Cancel safe.
+    /// Receives one datagram; `None` once the connection failed or was closed. One that is longer
+    /// than `buffer` is dropped and counted as [`Dropped::overlong`](crate::Dropped::overlong).
+    /// Cancel safe.
     pub async fn recv(&self, buffer: &mut [u8]) -> Option<usize> {
         loop {
             match self.recv_next(buffer).await? {
@@ -495,6 +558,8 @@ fn is_overlong(error: &Error) -> bool {
 
 impl core::fmt::Debug for IceConn {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("IceConn").field("state", &*self.state.borrow()).finish_non_exhaustive()
+        f.debug_struct("IceConn")
+            .field("state", &*self.state.borrow())
+            .finish_non_exhaustive()
     }
 }

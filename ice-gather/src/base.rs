@@ -1,9 +1,11 @@
-//! The sockets: one per address family. ICE and our own STUN transactions share them, and nobody reads them twice.
+//! The sockets: one per address family. ICE and our own STUN transactions share them, and nobody
+//! reads them twice.
 //!
-//! There is no reader task. While servers are asked, [`Base::gather`] reads; once connectivity checks run, the agent's
-//! receive loop does, and alone, whoever goes on gathering or begins to. Either takes our answers out of the stream and
-//! hands the rest on: gathering keeps the peer's early checks for the agent, the agent's loop files answers as evidence. In
-//! between, the kernel holds what arrives.
+//! There is no reader task. While servers are asked, [`Base::gather`] reads; once connectivity
+//! checks run, the agent's receive loop does, and alone, whoever goes on gathering or begins to.
+//! Either takes our answers out of the stream and hands the rest on: gathering keeps the peer's
+//! early checks for the agent, the agent's loop files answers as evidence. In between, the kernel
+//! holds what arrives.
 
 mod demux;
 mod gather;
@@ -41,7 +43,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// One socket per address family, and everything heard on them that is ours.
 ///
-/// A base serves one [`IceAgent`](crate::IceAgent). Clones share it; the sockets close with the last of them.
+/// A base serves one [`IceAgent`](crate::IceAgent). Clones share it; the sockets close with the
+/// last of them.
 #[derive(Clone)]
 pub struct Base {
     inner: Arc<Inner>,
@@ -74,12 +77,17 @@ impl Base {
     /// Binds the sockets.
     ///
     /// # Errors
-    /// [`BindError::NoAddress`] if there is nothing to bind, [`BindError::Socket`] if the system refuses.
+    /// [`BindError::NoAddress`] if there is nothing to bind, [`BindError::Socket`] if the system
+    /// refuses.
     pub async fn bind(config: BindConfig) -> Result<Self, BindError> {
         let mut lines = Vec::with_capacity(2);
         let mut is_port_old = config.ports.or_else(local::port_range).is_some_and(repeats);
         for (bind, is_ipv4) in [(&config.ipv4, true), (&config.ipv6, false)] {
-            let any: IpAddr = if is_ipv4 { [0; 4].into() } else { [0; 16].into() };
+            let any: IpAddr = if is_ipv4 {
+                [0; 4].into()
+            } else {
+                [0; 16].into()
+            };
             let default_route = || local::default_route(is_ipv4);
             let ip = match bind {
                 Bind::Off => continue,
@@ -87,16 +95,23 @@ impl Base {
                 Bind::Address(ip) if ip.is_unspecified() => return Err(BindError::Wildcard),
                 Bind::Address(ip) => Some(*ip),
                 Bind::DefaultRoute => default_route(),
-                Bind::Interface(name) => local::interface(name).into_iter().find(|ip| ip.is_ipv4() == is_ipv4),
+                Bind::Interface(name) => local::interface(name)
+                    .into_iter()
+                    .find(|ip| ip.is_ipv4() == is_ipv4),
                 Bind::Wildcard => default_route().map(|_| any),
             };
             let Some(ip) = ip else { continue };
-            let found = if is_port_old { bind_in(ip, config.ports).await } else { bind_unused(ip, config.ports).await };
+            let found = if is_port_old {
+                bind_in(ip, config.ports).await
+            } else {
+                bind_unused(ip, config.ports).await
+            };
             let (socket, bound) = found?;
             is_port_old |= ports::is_used(bound.port());
             let mut hosts = Vec::new();
             if ip.is_unspecified() {
-                // the agent takes one address, and that of the default route is as good as any; the others are signalled
+                // the agent takes one address, and that of the default route is as good as any; the
+                // others are signalled
                 for host in default_route().into_iter().chain(local::addresses(is_ipv4)) {
                     if !hosts.contains(&host) {
                         hosts.push(host);
@@ -117,18 +132,26 @@ impl Base {
         Ok(base)
     }
 
-    /// Takes any datagram carrier as the only socket: a virtual network, or a socket bound elsewhere. Its port is taken
-    /// to be one that nobody used a short while ago, for nobody here knows which network it is in: where it is not, call
+    /// Takes any datagram carrier as the only socket: a virtual network, or a socket bound
+    /// elsewhere. Its port is taken to be one that nobody used a short while ago, for nobody
+    /// here knows which network it is in: where it is not, call
     /// [`distrust_port`](Self::distrust_port).
     ///
     /// # Errors
-    /// [`BindError::Wildcard`] if its local address is the wildcard, [`BindError::Socket`] if it has none.
+    /// [`BindError::Wildcard`] if its local address is the wildcard, [`BindError::Socket`] if it
+    /// has none.
     pub fn from_conn(conn: Arc<dyn Conn + Send + Sync>) -> Result<Self, BindError> {
-        let local = conn.local_addr().map_err(|_| BindError::Socket(io::ErrorKind::NotConnected))?;
+        let local = conn
+            .local_addr()
+            .map_err(|_| BindError::Socket(io::ErrorKind::NotConnected))?;
         if local.ip().is_unspecified() {
             return Err(BindError::Wildcard);
         }
-        Ok(Self::from_lines(vec![Line::new(Socket::Conn(conn), local, vec![local.ip()])]))
+        Ok(Self::from_lines(vec![Line::new(
+            Socket::Conn(conn),
+            local,
+            vec![local.ip()],
+        )]))
     }
 
     fn from_lines(lines: Vec<Line>) -> Self {
@@ -149,7 +172,9 @@ impl Base {
             agent: OnceLock::new(),
             runtime: Handle::try_current().ok(),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The transport address of each socket: IPv4, then IPv6.
@@ -162,15 +187,16 @@ impl Base {
         self.inner.heard().evidence.local(ip);
     }
 
-    /// Its port may have been another socket's a short while ago, and a NAT may still let in whom that one sent to: from
-    /// now on nothing that comes in is called uninvited. [`bind`](Self::bind) does it by itself: see
-    /// [`BindConfig::ports`].
+    /// Its port may have been another socket's a short while ago, and a NAT may still let in whom
+    /// that one sent to: from now on nothing that comes in is called uninvited.
+    /// [`bind`](Self::bind) does it by itself: see [`BindConfig::ports`].
     pub fn distrust_port(&self) {
         lock(&self.inner.peer).distrust_port();
     }
 
-    /// Everything observed so far, late answers included. What an earlier gathering observed of a mapping goes once a later
-    /// one shows that it may be another: see [`Plan::record`](crate::Plan::record).
+    /// Everything observed so far, late answers included. What an earlier gathering observed of a
+    /// mapping goes once a later one shows that it may be another: see
+    /// [`Plan::record`](crate::Plan::record).
     #[must_use]
     pub fn evidence(&self) -> Box<Evidence> {
         self.inner.heard().evidence()
@@ -190,8 +216,9 @@ impl Base {
         sent || !heard.names.is_empty() || !heard.evidence.servers().is_empty()
     }
 
-    /// What the peer's connectivity checks have shown so far, by [`IceAgent`](crate::IceAgent)'s own credentials. Nothing
-    /// under an agent of somebody else, whose credentials are not known here.
+    /// What the peer's connectivity checks have shown so far, by [`IceAgent`](crate::IceAgent)'s
+    /// own credentials. Nothing under an agent of somebody else, whose credentials are not
+    /// known here.
     #[must_use]
     pub fn peer_view(&self) -> PeerView {
         lock(&self.inner.peer).view()
@@ -216,7 +243,9 @@ impl Base {
 
 impl core::fmt::Debug for Base {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Base").field("sockets", &self.inner.lines.len()).finish_non_exhaustive()
+        f.debug_struct("Base")
+            .field("sockets", &self.inner.lines.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -229,7 +258,9 @@ impl Inner {
     /// The line of this number, in the same order.
     #[inline]
     pub(crate) fn line(&self, number: usize) -> Option<&Line> {
-        self.lines.get(number).or_else(|| self.relay_line().filter(|_| number == self.lines.len()))
+        self.lines
+            .get(number)
+            .or_else(|| self.relay_line().filter(|_| number == self.lines.len()))
     }
 
     fn relay_line(&self) -> Option<&Line> {
@@ -243,7 +274,8 @@ impl Inner {
         lock(&self.heard)
     }
 
-    /// Receives on the first socket of a base that serves no agent; `None` after an error, which has been waited out.
+    /// Receives on the first socket of a base that serves no agent; `None` after an error, which
+    /// has been waited out.
     pub(crate) async fn recv_extra(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
         match self.lines.first()?.socket.recv_from(buffer).await {
             Ok((length, source)) => Some((length, canonical(source))),
@@ -286,7 +318,8 @@ impl Inner {
         bump(&mut self.heard().dropped.overlong);
     }
 
-    /// From now on checks that carry this password are for the agent. False if there is an agent already.
+    /// From now on checks that carry this password are for the agent. False if there is an agent
+    /// already.
     pub(crate) fn serve(&self, password: &str, max_peers: usize) -> bool {
         if self.agent.set(AgentOf::Us).is_err() {
             return false;
@@ -324,8 +357,11 @@ impl Inner {
 
     /// Whether the peer consents to be sent to on this pair, the one in use.
     pub(crate) fn consent(&self, local: SocketAddr, remote: SocketAddr) -> Consent {
-        let line = self.lines().find(|line| canonical(line.local) == canonical(local));
-        line.map(|line| lock(&self.peer).consent(line.bound, canonical(remote))).unwrap_or_default()
+        let line = self
+            .lines()
+            .find(|line| canonical(line.local) == canonical(local));
+        line.map(|line| lock(&self.peer).consent(line.bound, canonical(remote)))
+            .unwrap_or_default()
     }
 
     /// The process runs, and is to be heard of again after `period`.
@@ -349,7 +385,10 @@ impl Inner {
 impl Inner {
     /// The addresses its sockets are bound to; none, if it is on another carrier.
     pub(crate) fn bound_ips(&self) -> Vec<IpAddr> {
-        let sockets = self.lines.iter().filter(|line| matches!(line.socket, Socket::Udp(_)));
+        let sockets = self
+            .lines
+            .iter()
+            .filter(|line| matches!(line.socket, Socket::Udp(_)));
         sockets.map(|line| line.bound.ip()).collect()
     }
 
@@ -362,7 +401,10 @@ impl Inner {
     }
 
     /// Keeps the relay, unless there is one, or an agent that would not see it.
-    pub(crate) fn keep_relay(&self, relay: crate::relay::Relayed) -> Option<&crate::relay::Relayed> {
+    pub(crate) fn keep_relay(
+        &self,
+        relay: crate::relay::Relayed,
+    ) -> Option<&crate::relay::Relayed> {
         if self.agent.get().is_some() {
             return None;
         }

@@ -1,7 +1,8 @@
 //! Under somebody else's ICE agent: the only public items that name a type of `webrtc_ice`.
 //!
-//! A `webrtc` peer connection makes its own agent and takes its sockets from a `UDPNetwork`. Hand it the base's, and the
-//! connection's checks, its media and our STUN transactions share one socket:
+//! A `webrtc` peer connection makes its own agent and takes its sockets from a `UDPNetwork`. Hand
+//! it the base's, and the connection's checks, its media and our STUN transactions share one
+//! socket:
 //!
 //! ```ignore
 //! setting_engine.set_udp_network(ice_gather::compat::udp_network(&base));
@@ -10,8 +11,8 @@
 //!
 //! The example `peer_connection` is the whole program.
 //!
-//! The base cannot know the credentials of such an agent, so it does not check the integrity of the peer's requests: the
-//! agent does, but it also remembers every address that passed.
+//! The base cannot know the credentials of such an agent, so it does not check the integrity of the
+//! peer's requests: the agent does, but it also remembers every address that passed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,8 +29,8 @@ pub fn udp_network(base: &Base) -> UDPNetwork {
     UDPNetwork::Muxed(Mux::new(Arc::clone(base.inner())))
 }
 
-/// Lets an agent see the one local address that the base's first socket stands for. Without it, an agent on a host of
-/// several addresses offers the one socket several times.
+/// Lets an agent see the one local address that the base's first socket stands for. Without it, an
+/// agent on a host of several addresses offers the one socket several times.
 pub fn ip_filter(base: &Base) -> Box<dyn Fn(IpAddr) -> bool + Send + Sync> {
     let address = base.local_addrs().next().map(|local| local.ip());
     Box::new(move |ip| Some(ip) == address)

@@ -13,21 +13,24 @@ pub enum Bind {
     /// No socket of this family.
     #[default]
     Off,
-    /// The address the default route leaves from, looked up without sending anything. No socket if there is none.
+    /// The address the default route leaves from, looked up without sending anything. No socket if
+    /// there is none.
     DefaultRoute,
     /// This address.
     Address(IpAddr),
     /// The first address of this family on the interface of this name. No socket if it has none.
     Interface(String),
-    /// The wildcard address: packets leave over whichever interface the route says. Each local address that they leave
-    /// from is a base of its own, learnt per server from the route, without sending anything.
+    /// The wildcard address: packets leave over whichever interface the route says. Each local
+    /// address that they leave from is a base of its own, learnt per server from the route,
+    /// without sending anything.
     Wildcard,
 }
 
 /// Where the sockets of a [`Base`](crate::Base) are bound: one per address family.
 ///
-/// By default each is bound to one address. Packets of a socket on the wildcard address may leave over several
-/// interfaces, and so through several NATs; their mappings are then judged apart, and fewer servers speak for each.
+/// By default each is bound to one address. Packets of a socket on the wildcard address may leave
+/// over several interfaces, and so through several NATs; their mappings are then judged apart, and
+/// fewer servers speak for each.
 ///
 /// ```
 /// use std::net::{Ipv4Addr, Ipv6Addr};
@@ -46,16 +49,22 @@ pub struct BindConfig {
     pub ipv6: Bind,
     /// First and last port to choose from, at random; any port by default.
     ///
-    /// A NAT may still let in whom an earlier socket on the same port sent to. So a few ports are tried in search of one
-    /// that no socket of this process had in the last five minutes; where none is found, nothing that comes in is called
-    /// uninvited. It is counted as [`PeerDropped::maybe_invited`](crate::PeerDropped::maybe_invited), and neither the
-    /// peer's checks nor [`discover_filtering`](crate::discover_filtering) take it for proof of how the NAT filters.
+    /// A NAT may still let in whom an earlier socket on the same port sent to. So a few ports are
+    /// tried in search of one that no socket of this process had in the last five minutes;
+    /// where none is found, nothing that comes in is called uninvited. It is counted as
+    /// [`PeerDropped::maybe_invited`](crate::PeerDropped::maybe_invited), and neither the
+    /// peer's checks nor [`discover_filtering`](crate::discover_filtering) take it for proof of
+    /// how the NAT filters.
     pub ports: Option<(u16, u16)>,
 }
 
 impl Default for BindConfig {
     fn default() -> Self {
-        Self { ipv4: Bind::DefaultRoute, ipv6: Bind::DefaultRoute, ports: None }
+        Self {
+            ipv4: Bind::DefaultRoute,
+            ipv6: Bind::DefaultRoute,
+            ports: None,
+        }
     }
 }
 
@@ -64,8 +73,16 @@ impl BindConfig {
     #[must_use]
     pub const fn address(ip: IpAddr) -> Self {
         match ip {
-            IpAddr::V4(_) => Self { ipv4: Bind::Address(ip), ipv6: Bind::Off, ports: None },
-            IpAddr::V6(_) => Self { ipv4: Bind::Off, ipv6: Bind::Address(ip), ports: None },
+            IpAddr::V4(_) => Self {
+                ipv4: Bind::Address(ip),
+                ipv6: Bind::Off,
+                ports: None,
+            },
+            IpAddr::V6(_) => Self {
+                ipv4: Bind::Off,
+                ipv6: Bind::Address(ip),
+                ports: None,
+            },
         }
     }
 
@@ -83,20 +100,29 @@ impl BindConfig {
     #[must_use]
     pub fn interface(name: &str) -> Self {
         let interface = || Bind::Interface(name.to_owned());
-        Self { ipv4: interface(), ipv6: interface(), ports: None }
+        Self {
+            ipv4: interface(),
+            ipv6: interface(),
+            ports: None,
+        }
     }
 
     /// A socket of each family on the wildcard address.
     #[must_use]
     pub const fn wildcard() -> Self {
-        Self { ipv4: Bind::Wildcard, ipv6: Bind::Wildcard, ports: None }
+        Self {
+            ipv4: Bind::Wildcard,
+            ipv6: Bind::Wildcard,
+            ports: None,
+        }
     }
 
     /// Chooses ports from this range, both ends included.
     ///
-    /// What an earlier process did on them nobody knows, such as this program before it was started again: among few ports
-    /// a new socket soon gets one of those. So on a range of fewer ports than there are dynamic ones (RFC 6335 section 6:
-    /// 16,384), nothing that comes in is called uninvited: see [`ports`](Self::ports). The same goes for the system's own
+    /// What an earlier process did on them nobody knows, such as this program before it was started
+    /// again: among few ports a new socket soon gets one of those. So on a range of fewer ports
+    /// than there are dynamic ones (RFC 6335 section 6: 16,384), nothing that comes in is
+    /// called uninvited: see [`ports`](Self::ports). The same goes for the system's own
     /// range where that is narrow, which is known on Linux.
     ///
     /// ```
@@ -112,8 +138,8 @@ impl BindConfig {
     }
 }
 
-/// Whether a port of this range is likely to come round again that an earlier process used, while a NAT still remembers
-/// what it sent to.
+/// Whether a port of this range is likely to come round again that an earlier process used, while a
+/// NAT still remembers what it sent to.
 pub(crate) const fn repeats((first, last): (u16, u16)) -> bool {
     last.saturating_sub(first) < DYNAMIC_PORTS - 1
 }
@@ -124,7 +150,8 @@ pub(crate) const fn repeats((first, last): (u16, u16)) -> bool {
 pub enum Policy {
     /// One mapped address is enough to connect with. It proves no mapping behaviour.
     FirstAnswer,
-    /// As soon as what is missing cannot change the verdict, or one grace period past the second server address.
+    /// As soon as what is missing cannot change the verdict, or one grace period past the second
+    /// server address.
     #[default]
     Decisive,
     /// Every server has answered, or the deadline is over.
@@ -144,24 +171,27 @@ pub enum Policy {
 pub struct GatherConfig {
     /// When it is enough.
     pub policy: Policy,
-    /// First retransmission time-out; it doubles each time (RFC 8489 section 6.2.1, which suggests 500 ms: half of it
-    /// costs nothing without loss and halves the wait with it).
+    /// First retransmission time-out; it doubles each time (RFC 8489 section 6.2.1, which suggests
+    /// 500 ms: half of it costs nothing without loss and halves the wait with it).
     pub initial_rto: Duration,
     /// Most times one request is sent (RFC 8489 section 6.2.1, Rc).
     pub max_sends: u8,
-    /// The whole gathering, names still being looked up included. What is unanswered by then has timed out, if it was first
-    /// sent a quarter of this before, and no less than [`initial_rto`](Self::initial_rto): else its silence says nothing yet.
-    /// Long enough for a satellite path.
+    /// The whole gathering, names still being looked up included. What is unanswered by then has
+    /// timed out, if it was first sent a quarter of this before, and no less than
+    /// [`initial_rto`](Self::initial_rto): else its silence says nothing yet. Long enough for
+    /// a satellite path.
     pub deadline: Duration,
-    /// One server, from the first request to it: what is unanswered by then has timed out. As long as the whole by
-    /// default; shorter where many are asked one after the other.
+    /// One server, from the first request to it: what is unanswered by then has timed out. As long
+    /// as the whole by default; shorter where many are asked one after the other.
     pub server_deadline: Option<Duration>,
-    /// Once two server addresses answered one base, the others get this long, or one more of the longest round trip
-    /// seen if that is longer.
+    /// Once two server addresses answered one base, the others get this long, or one more of the
+    /// longest round trip seen if that is longer.
     pub grace: Duration,
-    /// Least time between two requests (RFC 8445 section 14, Ta). Zero: a cohort is a handful of packets.
+    /// Least time between two requests (RFC 8445 section 14, Ta). Zero: a cohort is a handful of
+    /// packets.
     pub pacing: Duration,
-    /// Most servers asked; what is beyond is counted as [`Dropped::servers`](crate::Dropped::servers).
+    /// Most servers asked; what is beyond is counted as
+    /// [`Dropped::servers`](crate::Dropped::servers).
     pub max_servers: u16,
 }
 
@@ -184,23 +214,28 @@ impl Default for GatherConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct AgentConfig {
-    /// Time between two rounds of checks while connecting (RFC 8445 section 14 allows down to 5 ms).
+    /// Time between two rounds of checks while connecting (RFC 8445 section 14 allows down to 5
+    /// ms).
     pub check_interval: Duration,
     /// Time between two consent checks once connected (RFC 7675 section 5.1).
     ///
-    /// The library times them by the wall clock: after a step back none leaves until the clock has caught up. The peer's own,
-    /// which are answered, hold the path meanwhile, and whatever else comes from it.
+    /// The library times them by the wall clock: after a step back none leaves until the clock has
+    /// caught up. The peer's own, which are answered, hold the path meanwhile, and whatever
+    /// else comes from it.
     pub keepalive_interval: Duration,
     /// Without a packet from the peer for this long, the connection counts as disconnected.
     pub disconnected_timeout: Duration,
-    /// Without the peer's consent for this long after that, both together, the connection has failed, whatever else comes in
-    /// (RFC 7675 section 5.1: consent expires after 30 s). Consent is an authenticated answer to a check of ours on the
-    /// pair in use, and here also a check of the peer's own: see [`keepalive_interval`](Self::keepalive_interval). Only
+    /// Without the peer's consent for this long after that, both together, the connection has
+    /// failed, whatever else comes in (RFC 7675 section 5.1: consent expires after 30 s).
+    /// Consent is an authenticated answer to a check of ours on the pair in use, and here also
+    /// a check of the peer's own: see [`keepalive_interval`](Self::keepalive_interval). Only
     /// where none of ours leaves does any datagram of the peer do.
     pub failed_timeout: Duration,
-    /// Most remote candidates taken by signalling, and most addresses the peer may be learnt at besides.
+    /// Most remote candidates taken by signalling, and most addresses the peer may be learnt at
+    /// besides.
     pub max_remote_candidates: usize,
-    /// Longest wait for a tear-down in [`IceAgent::close`](crate::IceAgent::close). The tear-down itself goes on.
+    /// Longest wait for a tear-down in [`IceAgent::close`](crate::IceAgent::close). The tear-down
+    /// itself goes on.
     pub close_timeout: Duration,
 }
 

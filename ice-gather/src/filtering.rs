@@ -1,11 +1,14 @@
-//! Active discovery of how a NAT filters (RFC 5780 section 4.4). Opt-in: it costs packets and a socket of its own.
+//! Active discovery of how a NAT filters (RFC 5780 section 4.4). Opt-in: it costs packets and a
+//! socket of its own.
 //!
-//! A probe on the base itself would open the base's filter and so spoil what it wants to see. Each discovery takes a
-//! fresh socket, and one server that has a second address (OTHER-ADDRESS, or CHANGED-ADDRESS of older ones).
+//! A probe on the base itself would open the base's filter and so spoil what it wants to see. Each
+//! discovery takes a fresh socket, and one server that has a second address (OTHER-ADDRESS, or
+//! CHANGED-ADDRESS of older ones).
 //!
-//! An answer that comes in from where nothing was sent to is proof. Silence is none: the server may not do what it was
-//! asked, or packets are lost. So after silence the filter is opened on purpose and the same is asked again, as often; only
-//! if every one of those answers arrives did the filter make the silence before.
+//! An answer that comes in from where nothing was sent to is proof. Silence is none: the server may
+//! not do what it was asked, or packets are lost. So after silence the filter is opened on purpose
+//! and the same is asked again, as often; only if every one of those answers arrives did the filter
+//! make the silence before.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +17,9 @@ use nat_summary::Filtering;
 use tokio::time::{Instant, timeout_at};
 
 use crate::base::Base;
-use crate::transaction::{Change, TransactionId, other_address, read_answer, write_change_request, write_request};
+use crate::transaction::{
+    Change, TransactionId, other_address, read_answer, write_change_request, write_request,
+};
 
 /// Copies of each request; each has a transaction of its own, so that its answers can be counted.
 const COPIES: usize = 4;
@@ -35,8 +40,9 @@ pub enum Finding {
     Silent,
     /// The server has no second address.
     NoOtherAddress,
-    /// Packets were lost, the server does not answer from where it was asked to, or answers came in on a
-    /// [port](crate::BindConfig::ports) that may have been another socket's: nothing is proven.
+    /// Packets were lost, the server does not answer from where it was asked to, or answers came in
+    /// on a [port](crate::BindConfig::ports) that may have been another socket's: nothing is
+    /// proven.
     Inconclusive,
 }
 
@@ -65,12 +71,18 @@ impl Finding {
     }
 }
 
-/// Finds out how the filter in front of `extra` works, with the help of `server`, within 1.5 s. `extra` has to be a fresh
-/// base that never sent anything; it is closed behind it.
+/// Finds out how the filter in front of `extra` works, with the help of `server`, within 1.5 s.
+/// `extra` has to be a fresh base that never sent anything; it is closed behind it.
 pub async fn discover_filtering(extra: Base, server: SocketAddr) -> Finding {
     let deadline = Instant::now() + LONGEST;
-    let mut probe = Probe { base: extra, server, round_trip: Duration::ZERO };
-    timeout_at(deadline, probe.run()).await.unwrap_or(Finding::Inconclusive)
+    let mut probe = Probe {
+        base: extra,
+        server,
+        round_trip: Duration::ZERO,
+    };
+    timeout_at(deadline, probe.run())
+        .await
+        .unwrap_or(Finding::Inconclusive)
 }
 
 struct Probe {
@@ -79,7 +91,8 @@ struct Probe {
     round_trip: Duration,
 }
 
-/// A question: where it is sent, which change of the answer's source it asks for, and where the answer must come from.
+/// A question: where it is sent, which change of the answer's source it asks for, and where the
+/// answer must come from.
 #[derive(Clone, Copy)]
 struct Question {
     to: SocketAddr,
@@ -90,16 +103,32 @@ struct Question {
 impl Probe {
     async fn run(&mut self) -> Finding {
         let server = self.server;
-        let plain = |to| Question { to, change: None, from: to };
+        let plain = |to| Question {
+            to,
+            change: None,
+            from: to,
+        };
         let asked = Instant::now();
-        let Some(first) = self.first_answer(plain(server)).await else { return Finding::Silent };
+        let Some(first) = self.first_answer(plain(server)).await else {
+            return Finding::Silent;
+        };
         self.round_trip = asked.elapsed();
-        let Some(other) = other_address(&first).filter(|o| o.ip() != server.ip() && o.port() != server.port()) else {
+        let Some(other) =
+            other_address(&first).filter(|o| o.ip() != server.ip() && o.port() != server.port())
+        else {
             return Finding::NoOtherAddress;
         };
         let other_port = SocketAddr::new(server.ip(), other.port());
-        let from_other = Question { to: server, change: Some(Change::AddressAndPort), from: other };
-        let from_other_port = Question { to: server, change: Some(Change::Port), from: other_port };
+        let from_other = Question {
+            to: server,
+            change: Some(Change::AddressAndPort),
+            from: other,
+        };
+        let from_other_port = Question {
+            to: server,
+            change: Some(Change::Port),
+            from: other_port,
+        };
 
         let [by_other, by_port] = self.ask([from_other, from_other_port]).await;
         if by_other > 0 {
@@ -120,9 +149,14 @@ impl Probe {
         Finding::Known(Filtering::AddressAndPortDependent)
     }
 
-    /// What it shows that an answer was let in: nothing, if another discovery may have opened the filter on this port.
+    /// What it shows that an answer was let in: nothing, if another discovery may have opened the
+    /// filter on this port.
     fn let_in(&self, filtering: Filtering) -> Finding {
-        if self.base.inner().is_port_old() { Finding::Inconclusive } else { Finding::Known(filtering) }
+        if self.base.inner().is_port_old() {
+            Finding::Inconclusive
+        } else {
+            Finding::Known(filtering)
+        }
     }
 
     /// The first answer to `question`, whatever it says.
@@ -132,9 +166,13 @@ impl Probe {
         for _ in 0..COPIES {
             ids.push(self.send(question).await?);
             let until = Instant::now() + 2 * SHORTEST_WAIT;
-            while let Ok(Some((length, source))) = timeout_at(until, self.base.inner().recv_extra(&mut buffer)).await {
+            while let Ok(Some((length, source))) =
+                timeout_at(until, self.base.inner().recv_extra(&mut buffer)).await
+            {
                 let datagram = &buffer[..length];
-                if source == question.from && read_answer(datagram).is_ok_and(|(id, _)| ids.contains(&id)) {
+                if source == question.from
+                    && read_answer(datagram).is_ok_and(|(id, _)| ids.contains(&id))
+                {
                     return Some(datagram.to_vec());
                 }
             }
@@ -142,8 +180,8 @@ impl Probe {
         None
     }
 
-    /// Sends every copy of two questions, the first one's a little ahead; how many answers each got from where they had to
-    /// come.
+    /// Sends every copy of two questions, the first one's a little ahead; how many answers each got
+    /// from where they had to come.
     async fn ask(&self, questions: [Question; 2]) -> [usize; 2] {
         let mut pending: Vec<(TransactionId, usize)> = Vec::with_capacity(2 * COPIES);
         let mut answers = [0; 2];
@@ -157,12 +195,25 @@ impl Probe {
                     }
                 }
             }
-            let wait = if last { SHORTEST_WAIT.max(3 * self.round_trip) } else { SPACING };
+            let wait = if last {
+                SHORTEST_WAIT.max(3 * self.round_trip)
+            } else {
+                SPACING
+            };
             let until = Instant::now() + wait;
-            while let Ok(Some((length, source))) = timeout_at(until, self.base.inner().recv_extra(&mut buffer)).await {
-                let Ok((id, _)) = read_answer(&buffer[..length]) else { continue };
-                let Some(at) = pending.iter().position(|(asked, _)| *asked == id) else { continue };
-                if questions.get(pending[at].1).is_some_and(|question| question.from == source) {
+            while let Ok(Some((length, source))) =
+                timeout_at(until, self.base.inner().recv_extra(&mut buffer)).await
+            {
+                let Ok((id, _)) = read_answer(&buffer[..length]) else {
+                    continue;
+                };
+                let Some(at) = pending.iter().position(|(asked, _)| *asked == id) else {
+                    continue;
+                };
+                if questions
+                    .get(pending[at].1)
+                    .is_some_and(|question| question.from == source)
+                {
                     answers[pending.swap_remove(at).1] += 1;
                 }
                 if last && pending.is_empty() {
@@ -176,8 +227,18 @@ impl Probe {
     async fn send(&self, question: Question) -> Option<TransactionId> {
         let id = rand::random();
         let sent = match question.change {
-            None => self.base.inner().send_extra(&write_request(id), question.to).await,
-            Some(change) => self.base.inner().send_extra(&write_change_request(id, change), question.to).await,
+            None => {
+                self.base
+                    .inner()
+                    .send_extra(&write_request(id), question.to)
+                    .await
+            }
+            Some(change) => {
+                self.base
+                    .inner()
+                    .send_extra(&write_change_request(id, change), question.to)
+                    .await
+            }
         };
         sent.then_some(id)
     }
@@ -192,11 +253,25 @@ mod tests {
         use Filtering::{AddressDependent, EndpointIndependent, Unknown};
         let known = Finding::Known;
         assert_eq!(Finding::agree([]), Unknown);
-        assert_eq!(Finding::agree([Finding::Silent, Finding::NoOtherAddress, Finding::Inconclusive]), Unknown);
         assert_eq!(
-            Finding::agree([Finding::Silent, known(AddressDependent), known(AddressDependent)]),
+            Finding::agree([
+                Finding::Silent,
+                Finding::NoOtherAddress,
+                Finding::Inconclusive
+            ]),
+            Unknown
+        );
+        assert_eq!(
+            Finding::agree([
+                Finding::Silent,
+                known(AddressDependent),
+                known(AddressDependent)
+            ]),
             AddressDependent
         );
-        assert_eq!(Finding::agree([known(AddressDependent), known(EndpointIndependent)]), Unknown);
+        assert_eq!(
+            Finding::agree([known(AddressDependent), known(EndpointIndependent)]),
+            Unknown
+        );
     }
 }

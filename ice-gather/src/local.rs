@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use webrtc_util::ifaces::ifaces;
 
-/// The host's own addresses at one moment. Two looks that differ mean that it went from one network to another.
+/// The host's own addresses at one moment. Two looks that differ mean that it went from one network
+/// to another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct LocalAddresses {
@@ -30,7 +31,10 @@ impl LocalAddresses {
         let mut all: Vec<IpAddr> = addresses(true).chain(addresses(false)).collect();
         all.sort_unstable();
         all.dedup();
-        Self { default_route: [default_route(true), default_route(false)], all }
+        Self {
+            default_route: [default_route(true), default_route(false)],
+            all,
+        }
     }
 
     /// Whether the host has this address.
@@ -40,37 +44,62 @@ impl LocalAddresses {
     }
 }
 
-/// The local address that packets toward `remote` leave from. Connecting a UDP socket looks the route up, and no more.
+/// The local address that packets toward `remote` leave from. Connecting a UDP socket looks the
+/// route up, and no more.
 pub(crate) fn toward(remote: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = if remote.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let any: IpAddr = if remote.is_ipv4() {
+        [0; 4].into()
+    } else {
+        [0; 16].into()
+    };
     let socket = UdpSocket::bind((any, 0)).ok()?;
     socket.connect(remote).ok()?;
-    socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_unspecified())
+    socket
+        .local_addr()
+        .ok()
+        .map(|local| local.ip())
+        .filter(|ip| !ip.is_unspecified())
 }
 
-/// The local address of the default route: toward an address reserved for documentation, which no other route covers.
+/// The local address of the default route: toward an address reserved for documentation, which no
+/// other route covers.
 pub(crate) fn default_route(is_ipv4: bool) -> Option<IpAddr> {
-    let remote: (IpAddr, u16) =
-        if is_ipv4 { ([192, 0, 2, 1].into(), 9) } else { ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(), 9) };
+    let remote: (IpAddr, u16) = if is_ipv4 {
+        ([192, 0, 2, 1].into(), 9)
+    } else {
+        ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(), 9)
+    };
     toward(remote.into())
 }
 
 /// Every address of the interface of this name.
 pub(crate) fn interface(name: &str) -> Vec<IpAddr> {
     let interfaces = ifaces().unwrap_or_default();
-    interfaces.into_iter().filter(|i| i.name == name).filter_map(|i| i.addr).map(|addr| addr.ip()).collect()
+    interfaces
+        .into_iter()
+        .filter(|i| i.name == name)
+        .filter_map(|i| i.addr)
+        .map(|addr| addr.ip())
+        .collect()
 }
 
-/// Every address of a family that a peer elsewhere can have a route to: no loopback, no link-local one.
+/// Every address of a family that a peer elsewhere can have a route to: no loopback, no link-local
+/// one.
 pub(crate) fn addresses(is_ipv4: bool) -> impl Iterator<Item = IpAddr> {
     use nat_summary::Scope::{LinkLocal, Loopback, Reserved};
-    let all = ifaces().unwrap_or_default().into_iter().filter_map(|i| i.addr).map(|addr| addr.ip());
+    let all = ifaces()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|i| i.addr)
+        .map(|addr| addr.ip());
     all.filter(move |ip| {
-        ip.is_ipv4() == is_ipv4 && !matches!(nat_summary::Scope::of(*ip), Loopback | LinkLocal | Reserved)
+        ip.is_ipv4() == is_ipv4
+            && !matches!(nat_summary::Scope::of(*ip), Loopback | LinkLocal | Reserved)
     })
 }
 
-/// First and last port that the system chooses from, as it was at the first look; `None` where it does not say.
+/// First and last port that the system chooses from, as it was at the first look; `None` where it
+/// does not say.
 pub(crate) fn port_range() -> Option<(u16, u16)> {
     static RANGE: OnceLock<Option<(u16, u16)>> = OnceLock::new();
     *RANGE.get_or_init(|| {
@@ -96,7 +125,17 @@ mod tests {
     fn two_looks_at_the_same_host_are_equal_and_none_has_a_loopback_address() {
         let look = LocalAddresses::look();
         assert_eq!(look, LocalAddresses::look());
-        assert!(look.all.iter().all(|ip| !ip.is_loopback() && !ip.is_unspecified()), "{look:?}");
-        assert!(look.default_route.iter().flatten().all(|ip| look.contains(*ip)));
+        assert!(
+            look.all
+                .iter()
+                .all(|ip| !ip.is_loopback() && !ip.is_unspecified()),
+            "{look:?}"
+        );
+        assert!(
+            look.default_route
+                .iter()
+                .flatten()
+                .all(|ip| look.contains(*ip))
+        );
     }
 }

@@ -1,9 +1,11 @@
-//! Which request goes to whom and when, and when it is enough: pure, time and randomness are arguments.
+//! Which request goes to whom and when, and when it is enough: pure, time and randomness are
+//! arguments.
 //!
-//! Drive it like this: hand in the servers with [`Plan::ask`]; send whatever [`poll_transmit`](Plan::poll_transmit)
-//! gives until it gives nothing; wait for a datagram ([`handle_datagram`](Plan::handle_datagram)) or for the instant of
-//! [`poll_timeout`](Plan::poll_timeout); repeat until [`is_complete`](Plan::is_complete). Datagrams may be handed in
-//! after that: a late answer is evidence like any other.
+//! Drive it like this: hand in the servers with [`Plan::ask`]; send whatever
+//! [`poll_transmit`](Plan::poll_transmit) gives until it gives nothing; wait for a datagram
+//! ([`handle_datagram`](Plan::handle_datagram)) or for the instant of
+//! [`poll_timeout`](Plan::poll_timeout); repeat until [`is_complete`](Plan::is_complete). Datagrams
+//! may be handed in after that: a late answer is evidence like any other.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -53,7 +55,8 @@ pub enum IcmpError {
 pub(crate) struct Request {
     /// The socket, by its local address.
     socket: SocketAddr,
-    /// What the socket stands for toward this server: itself, unless it is bound to the wildcard address.
+    /// What the socket stands for toward this server: itself, unless it is bound to the wildcard
+    /// address.
     pub(crate) base: SocketAddr,
     pub(crate) server: SocketAddr,
     id: TransactionId,
@@ -65,7 +68,8 @@ pub(crate) struct Request {
     pub(crate) mapped: Option<SocketAddr>,
     /// The code of an error response.
     pub(crate) error_code: Option<u16>,
-    /// Unknown if the request was sent more than once: which copy was answered is (RFC 6298 section 3).
+    /// Unknown if the request was sent more than once: which copy was answered is (RFC 6298
+    /// section 3).
     pub(crate) round_trip: Option<Duration>,
     sequence: u32,
     /// A soft error came back.
@@ -74,15 +78,31 @@ pub(crate) struct Request {
 
 impl Request {
     fn observation(&self) -> Option<Observation> {
-        let Self { base, server, sequence, .. } = *self;
-        self.mapped.map(|mapped| Observation { base, server: server.into(), mapped, sequence })
+        let Self {
+            base,
+            server,
+            sequence,
+            ..
+        } = *self;
+        self.mapped.map(|mapped| Observation {
+            base,
+            server: server.into(),
+            mapped,
+            sequence,
+        })
     }
 
     /// Nobody answered, if it was waited for as long as that.
     fn time_out(&mut self, wait: Duration, now: Instant) {
-        let is_over = self.first_sent.is_some_and(|sent| now.saturating_duration_since(sent) >= wait);
+        let is_over = self
+            .first_sent
+            .is_some_and(|sent| now.saturating_duration_since(sent) >= wait);
         if self.outcome == Outcome::Pending && is_over {
-            self.outcome = if self.is_in_doubt { Outcome::Unreachable } else { Outcome::TimedOut };
+            self.outcome = if self.is_in_doubt {
+                Outcome::Unreachable
+            } else {
+                Outcome::TimedOut
+            };
         }
     }
 }
@@ -150,19 +170,28 @@ impl Plan {
         }
     }
 
-    /// Numbers observations from here on, so that they supersede those of an earlier plan on the same bases.
+    /// Numbers observations from here on, so that they supersede those of an earlier plan on the
+    /// same bases.
     #[must_use]
     pub const fn with_first_sequence(mut self, sequence: u32) -> Self {
         self.first_sequence = sequence;
         self
     }
 
-    /// Asks `server` from the socket of its family, under an unguessable transaction id. A server that was asked already
-    /// is not asked twice; one without a socket of its family is unreachable.
+    /// Asks `server` from the socket of its family, under an unguessable transaction id. A server
+    /// that was asked already is not asked twice; one without a socket of its family is
+    /// unreachable.
     ///
-    /// `leaves_from` is the local address that packets toward this server leave from, where the socket is bound to the
-    /// wildcard address: such a socket is a base of its own on every route.
-    pub fn ask(&mut self, server: SocketAddr, leaves_from: Option<IpAddr>, id: TransactionId, now: Instant) {
+    /// `leaves_from` is the local address that packets toward this server leave from, where the
+    /// socket is bound to the wildcard address: such a socket is a base of its own on every
+    /// route.
+    pub fn ask(
+        &mut self,
+        server: SocketAddr,
+        leaves_from: Option<IpAddr>,
+        id: TransactionId,
+        now: Instant,
+    ) {
         if self.requests.iter().any(|r| r.server == server) {
             return;
         }
@@ -170,8 +199,13 @@ impl Plan {
             self.over_cap = self.over_cap.saturating_add(1);
             return;
         }
-        let socket = self.sockets.iter().find(|socket| socket.is_ipv4() == server.is_ipv4()).copied();
-        let base = socket.map(|socket| SocketAddr::new(leaves_from.unwrap_or(socket.ip()), socket.port()));
+        let socket = self
+            .sockets
+            .iter()
+            .find(|socket| socket.is_ipv4() == server.is_ipv4())
+            .copied();
+        let base =
+            socket.map(|socket| SocketAddr::new(leaves_from.unwrap_or(socket.ip()), socket.port()));
         self.requests.push(Request {
             socket: socket.unwrap_or(server),
             base: base.unwrap_or(server),
@@ -181,7 +215,11 @@ impl Plan {
             first_sent: None,
             next_send: now,
             rto: self.config.initial_rto,
-            outcome: if base.is_some() { Outcome::Pending } else { Outcome::Unreachable },
+            outcome: if base.is_some() {
+                Outcome::Pending
+            } else {
+                Outcome::Unreachable
+            },
             mapped: None,
             error_code: None,
             round_trip: None,
@@ -207,8 +245,11 @@ impl Plan {
         }
         self.give_up_single_servers(now);
         let max_sends = self.config.max_sends;
-        let due = |r: &Request| r.outcome == Outcome::Pending && r.sends < max_sends && r.next_send <= now;
-        // first whom fewest copies went to: nobody waits for his first until others got their second
+        let due = |r: &Request| {
+            r.outcome == Outcome::Pending && r.sends < max_sends && r.next_send <= now
+        };
+        // first whom fewest copies went to: nobody waits for his first until others got their
+        // second
         let due = self.requests.iter_mut().enumerate().filter(|(_, r)| due(r));
         let (number, request) = due.min_by_key(|(_, r)| r.sends)?;
         if request.first_sent.is_none() {
@@ -237,8 +278,9 @@ impl Plan {
         }
     }
 
-    /// The socket had no room for the copy that [`poll_transmit`](Self::poll_transmit) gave: it is lost, as any packet may
-    /// be, and the next one may get through. But nobody was asked by it.
+    /// The socket had no room for the copy that [`poll_transmit`](Self::poll_transmit) gave: it is
+    /// lost, as any packet may be, and the next one may get through. But nobody was asked by
+    /// it.
     pub fn handle_send_lost(&mut self, request: usize) {
         if let Some(request) = self.requests.get_mut(request) {
             self.lost += 1;
@@ -249,13 +291,16 @@ impl Plan {
         }
     }
 
-    /// An ICMP message said that `server` cannot be reached. It may be forged, so an answer still counts.
+    /// An ICMP message said that `server` cannot be reached. It may be forged, so an answer still
+    /// counts.
     ///
-    /// A hard error ends the request (RFC 8489 section 6.2.1). A soft one, such as from a router that has no route at the
-    /// moment, does not (RFC 1122 section 4.2.3.9); it only says that silence, if it stays, is no time-out.
+    /// A hard error ends the request (RFC 8489 section 6.2.1). A soft one, such as from a router
+    /// that has no route at the moment, does not (RFC 1122 section 4.2.3.9); it only says that
+    /// silence, if it stays, is no time-out.
     pub fn handle_unreachable(&mut self, server: SocketAddr, error: IcmpError) {
         for request in &mut self.requests {
-            if request.server == server && request.sends > 0 && request.outcome == Outcome::Pending {
+            if request.server == server && request.sends > 0 && request.outcome == Outcome::Pending
+            {
                 match error {
                     IcmpError::Hard => request.outcome = Outcome::Unreachable,
                     IcmpError::Soft => request.is_in_doubt = true,
@@ -264,8 +309,8 @@ impl Plan {
         }
     }
 
-    /// A datagram that may be an answer came in on `socket` from `source`. A request ends with its first answer; the id
-    /// and the source must be those of the request.
+    /// A datagram that may be an answer came in on `socket` from `source`. A request ends with its
+    /// first answer; the id and the source must be those of the request.
     ///
     /// # Errors
     /// [`Reject`]: no answer of ours. The request, if there is one, goes on.
@@ -281,7 +326,11 @@ impl Plan {
             .requests
             .iter_mut()
             .enumerate()
-            .find(|(_, r)| r.id == id && r.sends > 0 && !matches!(r.outcome, Outcome::Answered | Outcome::Refused))
+            .find(|(_, r)| {
+                r.id == id
+                    && r.sends > 0
+                    && !matches!(r.outcome, Outcome::Answered | Outcome::Refused)
+            })
             .ok_or(Reject::UnknownId)?;
         if request.server != source || request.socket != socket {
             return Err(Reject::WrongSource);
@@ -301,31 +350,45 @@ impl Plan {
             request.round_trip = Some(now.saturating_duration_since(sent));
         }
         self.start_grace(now);
-        Ok(Answered { request: number, answer })
+        Ok(Answered {
+            request: number,
+            answer,
+        })
     }
 
     /// From the quorum on, the servers still missing get one grace period.
     fn start_grace(&mut self, now: Instant) {
         if self.config.policy != Policy::All && self.grace_ends.is_none() && self.has_quorum() {
-            let longest = self.requests.iter().filter_map(|r| r.round_trip).max().unwrap_or_default();
+            let longest = self
+                .requests
+                .iter()
+                .filter_map(|r| r.round_trip)
+                .max()
+                .unwrap_or_default();
             self.grace_ends = Some(after(now, self.config.grace.max(longest)));
         }
     }
 
-    /// Two distinct server addresses answered one base: the least that can prove independence. If any two do, one of them
-    /// is not the first one's.
+    /// Two distinct server addresses answered one base: the least that can prove independence. If
+    /// any two do, one of them is not the first one's.
     fn has_quorum(&self) -> bool {
-        self.possible().any(|a| self.first_on(a.base).is_some_and(|first| !a.server.is_same_address(&first.server)))
+        self.possible().any(|a| {
+            self.first_on(a.base)
+                .is_some_and(|first| !a.server.is_same_address(&first.server))
+        })
     }
 
     fn first_on(&self, base: SocketAddr) -> Option<Observation> {
         self.possible().find(|o| o.base == base)
     }
 
-    /// The observations that count: a lie no NAT can tell is none, nor is a mapping of the other family one that compares
-    /// with the base's.
+    /// The observations that count: a lie no NAT can tell is none, nor is a mapping of the other
+    /// family one that compares with the base's.
     pub(crate) fn possible(&self) -> impl Iterator<Item = Observation> {
-        self.requests.iter().filter_map(Request::observation).filter(counts)
+        self.requests
+            .iter()
+            .filter_map(Request::observation)
+            .filter(counts)
     }
 
     /// When to look again, if no datagram comes before.
@@ -335,18 +398,29 @@ impl Plan {
             return None;
         }
         let max_sends = self.config.max_sends;
-        let pending = || self.requests.iter().filter(|r| r.outcome == Outcome::Pending);
-        let sends = pending().filter(|r| r.sends < max_sends).map(|r| r.next_send.max(self.not_before));
+        let pending = || {
+            self.requests
+                .iter()
+                .filter(|r| r.outcome == Outcome::Pending)
+        };
+        let sends = pending()
+            .filter(|r| r.sends < max_sends)
+            .map(|r| r.next_send.max(self.not_before));
         let given_up = pending().filter_map(|r| self.given_up_at(r));
-        sends.chain(given_up).chain(self.grace_ends).chain([self.deadline]).min()
+        sends
+            .chain(given_up)
+            .chain(self.grace_ends)
+            .chain([self.deadline])
+            .min()
     }
 
-    /// Whether it is enough: every request ended, or what is missing cannot change the verdict, or the grace period or
-    /// the deadline is over. From then on nothing is sent.
+    /// Whether it is enough: every request ended, or what is missing cannot change the verdict, or
+    /// the grace period or the deadline is over. From then on nothing is sent.
     pub fn is_complete(&mut self, now: Instant) -> bool {
         if !self.ended {
             self.give_up_single_servers(now);
-            self.ended = (self.names == 0 && self.requests.iter().all(|r| r.outcome != Outcome::Pending))
+            self.ended = (self.names == 0
+                && self.requests.iter().all(|r| r.outcome != Outcome::Pending))
                 || now >= self.deadline
                 || self.grace_ends.is_some_and(|end| now >= end)
                 || self.is_decided();
@@ -366,38 +440,62 @@ impl Plan {
         }
     }
 
-    /// One base is mapped differently toward different servers: no further answer takes that back, and it is this base
-    /// that speaks for the host. While another port of a server that answered is still missing, the kind of dependence
-    /// is open.
+    /// One base is mapped differently toward different servers: no further answer takes that back,
+    /// and it is this base that speaks for the host. While another port of a server that
+    /// answered is still missing, the kind of dependence is open.
     fn is_dependent(&self) -> bool {
-        let differs = |a: &Observation| self.first_on(a.base).is_some_and(|first| a.mapped != first.mapped);
-        let mut differing: Vec<SocketAddr> = self.possible().filter(differs).map(|a| a.base).collect();
+        let differs = |a: &Observation| {
+            self.first_on(a.base)
+                .is_some_and(|first| a.mapped != first.mapped)
+        };
+        let mut differing: Vec<SocketAddr> =
+            self.possible().filter(differs).map(|a| a.base).collect();
         differing.dedup();
         let other_port = |a: &Request| {
-            self.requests.iter().any(|b| a.server.ip() == b.server.ip() && a.server.port() != b.server.port())
+            self.requests
+                .iter()
+                .any(|b| a.server.ip() == b.server.ip() && a.server.port() != b.server.port())
         };
-        let two_ports_open = || self.requests.iter().any(|a| a.outcome == Outcome::Pending && other_port(a));
+        let two_ports_open = || {
+            self.requests
+                .iter()
+                .any(|a| a.outcome == Outcome::Pending && other_port(a))
+        };
         differing.into_iter().any(|base| self.speaks(base)) && !two_ports_open()
     }
 
-    /// Whether `base` speaks for the host whatever is still answered: it was heard by as many server addresses as any
-    /// other base can come to. Two families ask from two bases, and the NAT in front of one says nothing of the other.
+    /// Whether `base` speaks for the host whatever is still answered: it was heard by as many
+    /// server addresses as any other base can come to. Two families ask from two bases, and the
+    /// NAT in front of one says nothing of the other.
     fn speaks(&self, base: SocketAddr) -> bool {
-        let may_grow = self.sockets.len() > 1 || self.sockets.iter().any(|socket| socket.ip().is_unspecified());
+        let may_grow = self.sockets.len() > 1
+            || self
+                .sockets
+                .iter()
+                .any(|socket| socket.ip().is_unspecified());
         if self.names > 0 && may_grow {
             return false;
         }
         let heard = |r: &Request| r.observation().as_ref().is_some_and(counts);
         let weight = |base: SocketAddr, counts: &dyn Fn(&Request) -> bool| {
-            let mut servers: Vec<IpAddr> =
-                self.requests.iter().filter(|r| r.base == base && counts(r)).map(|r| r.server.ip()).collect();
+            let mut servers: Vec<IpAddr> = self
+                .requests
+                .iter()
+                .filter(|r| r.base == base && counts(r))
+                .map(|r| r.server.ip())
+                .collect();
             let observations = servers.len();
             servers.sort_unstable();
             servers.dedup();
             (servers.len(), observations)
         };
         let certain = weight(base, &heard);
-        let mut others: Vec<SocketAddr> = self.requests.iter().map(|r| r.base).filter(|other| *other != base).collect();
+        let mut others: Vec<SocketAddr> = self
+            .requests
+            .iter()
+            .map(|r| r.base)
+            .filter(|other| *other != base)
+            .collect();
         others.sort_unstable();
         others.dedup();
         others.into_iter().all(|other| {
@@ -413,15 +511,18 @@ impl Plan {
     }
 
     fn give_up_single_servers(&mut self, now: Instant) {
-        let Some(server_deadline) = self.config.server_deadline else { return };
+        let Some(server_deadline) = self.config.server_deadline else {
+            return;
+        };
         for request in &mut self.requests {
             request.time_out(server_deadline, now);
         }
     }
 
-    /// What was asked late, as after a slow look-up of a name, had no time to be answered: its silence is no evidence
-    /// (RFC 8489 section 6.2.1: silence means something once the RTO is over, which estimates the round trip). Whoever
-    /// waits long for the first ones expects long round trips; a quarter of the usual 3 s is longer than one by satellite.
+    /// What was asked late, as after a slow look-up of a name, had no time to be answered: its
+    /// silence is no evidence (RFC 8489 section 6.2.1: silence means something once the RTO is
+    /// over, which estimates the round trip). Whoever waits long for the first ones expects
+    /// long round trips; a quarter of the usual 3 s is longer than one by satellite.
     fn time_out(&mut self, now: Instant) {
         let fair = self.config.initial_rto.max(self.config.deadline / 4);
         for request in &mut self.requests {
@@ -443,9 +544,10 @@ impl Plan {
 
     /// Adds what is known so far, and forgets what it contradicts.
     ///
-    /// A mapping that nothing used has expired, and the next packet makes another (RFC 4787 section 4.3): two mappings of a
-    /// cone, compared, would look like those of a symmetric NAT. So what an earlier plan observed on a base stays beside what
-    /// this one does only if a server was heard again, and every such server saw the mapping that it saw then. As long as
+    /// A mapping that nothing used has expired, and the next packet makes another (RFC 4787 section
+    /// 4.3): two mappings of a cone, compared, would look like those of a symmetric NAT. So
+    /// what an earlier plan observed on a base stays beside what this one does only if a server
+    /// was heard again, and every such server saw the mapping that it saw then. As long as
     /// nothing was heard on the base, nothing says that it has another.
     pub fn record(&self, evidence: &mut Evidence) {
         let mut now = Evidence::new();
@@ -490,7 +592,12 @@ const fn comparable(observation: &Observation) -> (SocketAddr, bool) {
 /// Whether what was observed `earlier` may be of another mapping than what is observed `now`.
 fn is_outdated(group: (SocketAddr, bool), earlier: &[Observation], now: &Evidence) -> bool {
     let of_group = |o: &Observation| comparable(o) == group;
-    let was = |server| earlier.iter().find(|o| of_group(o) && o.server == server).map(|o| o.mapped);
+    let was = |server| {
+        earlier
+            .iter()
+            .find(|o| of_group(o) && o.server == server)
+            .map(|o| o.mapped)
+    };
     let (mut is_heard, mut is_same) = (false, None);
     for o in now.observations().filter(of_group) {
         is_heard = true;

@@ -1,7 +1,9 @@
-//! Which ports sockets of this process had a short while ago: a NAT may still let in whom one of them sent to.
+//! Which ports sockets of this process had a short while ago: a NAT may still let in whom one of
+//! them sent to.
 //!
-//! RFC 4787 section 4.3 recommends that a NAT remembers for 5 minutes or more, so that long a port counts as used; at most
-//! twice as long. The record has one size, holds no address, and is touched as a socket is bound and as it closes.
+//! RFC 4787 section 4.3 recommends that a NAT remembers for 5 minutes or more, so that long a port
+//! counts as used; at most twice as long. The record has one size, holds no address, and is touched
+//! as a socket is bound and as it closes.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -46,7 +48,11 @@ struct Used {
 
 impl Used {
     const fn new() -> Self {
-        Self { since: None, recent: NONE, older: NONE }
+        Self {
+            since: None,
+            recent: NONE,
+            older: NONE,
+        }
     }
 
     fn note(&mut self, port: u16, now: Instant) {
@@ -65,7 +71,10 @@ impl Used {
         let since = *self.since.get_or_insert(now);
         let age = now.saturating_duration_since(since);
         if age >= 2 * GENERATION {
-            *self = Self { since: Some(now), ..Self::new() };
+            *self = Self {
+                since: Some(now),
+                ..Self::new()
+            };
         } else if age >= GENERATION {
             self.older = core::mem::replace(&mut self.recent, NONE);
             self.since = Some(since + GENERATION);
@@ -82,7 +91,8 @@ mod tests {
     use super::*;
     use crate::{Base, BindConfig};
 
-    /// Whether a port is used that was noted `noted` seconds after the record began, `after` seconds later.
+    /// Whether a port is used that was noted `noted` seconds after the record began, `after`
+    /// seconds later.
     fn is_used(noted: u64, after: u64) -> bool {
         let start = Instant::now();
         let mut used = Used::new();
@@ -95,7 +105,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_port_of_a_base_is_used_from_its_first_to_its_last_day() {
-        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await.unwrap();
+        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into()))
+            .await
+            .unwrap();
         let port = base.local_addrs().next().unwrap().port();
         assert!(super::is_used(port));
         forget(port);

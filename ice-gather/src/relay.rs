@@ -1,10 +1,12 @@
-//! A relayed candidate by TURN (RFC 8656), opt-in, in a task of its own: whatever becomes of it, the attempt goes on.
+//! A relayed candidate by TURN (RFC 8656), opt-in, in a task of its own: whatever becomes of it,
+//! the attempt goes on.
 //!
-//! The relay is one more line of the base, beside the sockets. The agent gets its reading end from the start, under an
-//! address nobody sees; the line comes to life once the server gave an address, and until then it says nothing. So
-//! neither making the agent nor connecting ever waits for a TURN server. The TURN client of the library does the
-//! protocol; `guard` keeps from it what it cannot take, and the task that owns it tears it down and frees the
-//! allocation, whether the agent is closed, the base dropped, or the allocation still under way.
+//! The relay is one more line of the base, beside the sockets. The agent gets its reading end from
+//! the start, under an address nobody sees; the line comes to life once the server gave an address,
+//! and until then it says nothing. So neither making the agent nor connecting ever waits for a TURN
+//! server. The TURN client of the library does the protocol; `guard` keeps from it what it cannot
+//! take, and the task that owns it tears it down and frees the allocation, whether the agent is
+//! closed, the base dropped, or the allocation still under way.
 
 mod guard;
 
@@ -30,11 +32,12 @@ use crate::plan::after;
 use crate::uri::{StunServer, UriError, read_turn};
 use guard::{ClosesGuard, Guard, Seen};
 
-/// What the relay's line is called toward the agent, which needs an address for it before there is one: the IPv4 dummy
-/// address (RFC 7600 section 4.8). It is never signalled.
+/// What the relay's line is called toward the agent, which needs an address for it before there is
+/// one: the IPv4 dummy address (RFC 7600 section 4.8). It is never signalled.
 pub(crate) const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
 const PLACEHOLDER_PORT: u16 = 9;
-/// Datagrams that wait for the agent or for the TURN client; beyond, they are lost as datagrams are.
+/// Datagrams that wait for the agent or for the TURN client; beyond, they are lost as datagrams
+/// are.
 const QUEUE: usize = 64;
 /// The server has an allocation for this client's address and port already (RFC 8656 section 19).
 const ALLOCATION_MISMATCH: u16 = 437;
@@ -42,9 +45,11 @@ const ALLOCATION_MISMATCH: u16 = 437;
 const ATTEMPTS: u32 = 3;
 /// Longest datagram the agent reads.
 const MTU: usize = 8192;
-/// Longest wait for the server to say that the allocation is freed, or for an allocation that nobody wants any longer.
+/// Longest wait for the server to say that the allocation is freed, or for an allocation that
+/// nobody wants any longer.
 const RELEASE: Duration = Duration::from_millis(500);
-/// Longest wait for the client: a task of its own may hold it until its timer looks up, every 1.6 s.
+/// Longest wait for the client: a task of its own may hold it until its timer looks up, every 1.6
+/// s.
 const CLOSE: Duration = Duration::from_secs(4);
 /// Pause after a datagram the client could not hand over.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
@@ -58,7 +63,8 @@ pub struct TurnServer {
 }
 
 impl TurnServer {
-    /// Reads a `turn:` URI (RFC 7065): `turn:host`, `turn:host:port`, each with `?transport=udp` or without.
+    /// Reads a `turn:` URI (RFC 7065): `turn:host`, `turn:host:port`, each with `?transport=udp` or
+    /// without.
     ///
     /// # Errors
     /// [`UriError`]; `turns:` and other transports than UDP are not supported.
@@ -72,7 +78,11 @@ impl TurnServer {
     /// ```
     pub fn new(uri: &str, username: &str, password: &str) -> Result<Self, UriError> {
         let place = read_turn(uri)?;
-        Ok(Self { place, username: username.to_owned(), password: password.to_owned() })
+        Ok(Self {
+            place,
+            username: username.to_owned(),
+            password: password.to_owned(),
+        })
     }
 
     /// The first of its addresses that one of these can reach.
@@ -87,9 +97,15 @@ impl TurnServer {
         if addresses.is_empty() {
             return Err(RelayError::Unresolved);
         }
-        let reach =
-            |server: SocketAddr| from.iter().find(|ip| ip.is_ipv4() == server.is_ipv4()).map(|ip| (server, *ip));
-        addresses.into_iter().find_map(reach).ok_or(RelayError::Unreachable)
+        let reach = |server: SocketAddr| {
+            from.iter()
+                .find(|ip| ip.is_ipv4() == server.is_ipv4())
+                .map(|ip| (server, *ip))
+        };
+        addresses
+            .into_iter()
+            .find_map(reach)
+            .ok_or(RelayError::Unreachable)
     }
 }
 
@@ -105,14 +121,18 @@ impl core::fmt::Debug for TurnServer {
 pub struct RelayConfig {
     /// Longest wait for the allocation, its name looked up included.
     pub deadline: Duration,
-    /// Direct pairs are checked this long before the relay sends its first check: the agent keeps whichever pair works
-    /// first, and a relay that answers quickly would take a connection that needs none.
+    /// Direct pairs are checked this long before the relay sends its first check: the agent keeps
+    /// whichever pair works first, and a relay that answers quickly would take a connection
+    /// that needs none.
     pub head_start: Duration,
 }
 
 impl Default for RelayConfig {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(3), head_start: Duration::from_millis(500) }
+        Self {
+            deadline: Duration::from_secs(3),
+            head_start: Duration::from_millis(500),
+        }
     }
 }
 
@@ -140,23 +160,27 @@ impl Relay {
 }
 
 impl Base {
-    /// Asks a TURN server for a relayed candidate and returns at once; the candidate is told like the others
-    /// ([`Progress`](crate::Progress), [`IceEvent`](crate::IceEvent)), or by [`Relay::allocated`].
+    /// Asks a TURN server for a relayed candidate and returns at once; the candidate is told like
+    /// the others ([`Progress`](crate::Progress), [`IceEvent`](crate::IceEvent)), or by
+    /// [`Relay::allocated`].
     ///
-    /// It has a socket of its own beside the base's, and ends with the agent, connected, failed or closed, or with the base:
-    /// the allocation is freed then. A connected pair keeps it if it goes by way of it; otherwise it ends three seconds later,
-    /// for the agent takes no other pair (RFC 8445 section 8.3.1). The verdict on the NAT never depends on it.
+    /// It has a socket of its own beside the base's, and ends with the agent, connected, failed or
+    /// closed, or with the base: the allocation is freed then. A connected pair keeps it if it
+    /// goes by way of it; otherwise it ends three seconds later, for the agent takes no other
+    /// pair (RFC 8445 section 8.3.1). The verdict on the NAT never depends on it.
     ///
     /// # Errors
-    /// [`RelayError::Late`] if the base has a relay or an agent already, [`RelayError::NoSocket`] if it is no UDP socket
-    /// of this host.
+    /// [`RelayError::Late`] if the base has a relay or an agent already, [`RelayError::NoSocket`]
+    /// if it is no UDP socket of this host.
     pub fn add_relay(&self, server: TurnServer, config: RelayConfig) -> Result<Relay, RelayError> {
         let inner = self.inner();
         let from = inner.bound_ips();
         if from.is_empty() {
             return Err(RelayError::NoSocket);
         }
-        let Some(runtime) = inner.runtime() else { return Err(RelayError::NoSocket) };
+        let Some(runtime) = inner.runtime() else {
+            return Err(RelayError::NoSocket);
+        };
         let (outcome, view) = watch::channel(None);
         let (to_agent, from_relay) = mpsc::channel(QUEUE);
         let (to_relay, from_agent) = mpsc::channel(QUEUE);
@@ -169,14 +193,26 @@ impl Base {
             cancel: cancel.clone(),
         });
         let relayed = Relayed {
-            line: Line::over(Arc::clone(&line) as _, SocketAddr::new(PLACEHOLDER, PLACEHOLDER_PORT)),
+            line: Line::over(
+                Arc::clone(&line) as _,
+                SocketAddr::new(PLACEHOLDER, PLACEHOLDER_PORT),
+            ),
             end: line,
             outcome: view.clone(),
             task: Mutex::default(),
         };
         let base = Arc::downgrade(inner);
         let kept = inner.keep_relay(relayed).ok_or(RelayError::Late)?;
-        let task = Task { server, deadline: config.deadline, from, outcome, to_agent, from_agent, cancel, base };
+        let task = Task {
+            server,
+            deadline: config.deadline,
+            from,
+            outcome,
+            to_agent,
+            from_agent,
+            cancel,
+            base,
+        };
         *lock(&kept.task) = Some(runtime.spawn(task.run()));
         Ok(Relay { outcome: view })
     }
@@ -251,7 +287,8 @@ impl Task {
         let ends = after(tokio::time::Instant::now().into_std(), self.deadline).into();
         let mut end = self.attempt(ends).await;
         for _ in 1..ATTEMPTS {
-            // the port is one that the server still has an allocation for (RFC 8656 section 7.4): another will do
+            // the port is one that the server still has an allocation for (RFC 8656 section 7.4):
+            // another will do
             if end != RelayError::Refused(ALLOCATION_MISMATCH) {
                 break;
             }
@@ -304,11 +341,20 @@ impl Task {
 }
 
 /// A socket of its own toward the server, and the library's client on it.
-async fn connect(server: &TurnServer, from: &[IpAddr], base: &Weak<Inner>) -> Result<(Arc<Guard>, Client), RelayError> {
+async fn connect(
+    server: &TurnServer,
+    from: &[IpAddr],
+    base: &Weak<Inner>,
+) -> Result<(Arc<Guard>, Client), RelayError> {
     let (address, ip) = server.resolve(from).await?;
-    let socket = UdpSocket::bind((ip, 0)).await.map_err(|_| RelayError::NoSocket)?;
+    let socket = UdpSocket::bind((ip, 0))
+        .await
+        .map_err(|_| RelayError::NoSocket)?;
     // the kernel drops what comes from elsewhere, and tells if nobody is there
-    socket.connect(address).await.map_err(|_| RelayError::Unreachable)?;
+    socket
+        .connect(address)
+        .await
+        .map_err(|_| RelayError::Unreachable)?;
     let guard = Arc::new(Guard::new(socket, address, Weak::clone(base)));
     let config = ClientConfig {
         stun_serv_addr: String::new(),
@@ -321,7 +367,9 @@ async fn connect(server: &TurnServer, from: &[IpAddr], base: &Weak<Inner>) -> Re
         conn: Arc::clone(&guard) as _,
         vnet: Some(Arc::new(Net::Ifs(Vec::new()))),
     };
-    let client = Client::new(config).await.map_err(|_| RelayError::Unusable)?;
+    let client = Client::new(config)
+        .await
+        .map_err(|_| RelayError::Unusable)?;
     client.listen().await.map_err(|_| RelayError::Unusable)?;
     Ok((guard, client))
 }
@@ -353,7 +401,8 @@ async fn allocate(
         allocated = &mut allocating => return allocated,
         () = tokio::time::sleep_until(ends) => return Err(RelayError::TimedOut),
     };
-    // nobody wants it any longer, but the server may be about to give it: then it has to be given back
+    // nobody wants it any longer, but the server may be about to give it: then it has to be given
+    // back
     if let Ok(Ok((relay, _))) = tokio::time::timeout(RELEASE, allocating).await {
         free(&*relay, seen).await;
     }
@@ -383,7 +432,10 @@ async fn hand_in(relay: &(dyn Conn + Send + Sync), to_agent: &mpsc::Sender<(Vec<
     }
 }
 
-async fn hand_out(relay: &(dyn Conn + Send + Sync), from_agent: &mut mpsc::Receiver<(Vec<u8>, SocketAddr)>) {
+async fn hand_out(
+    relay: &(dyn Conn + Send + Sync),
+    from_agent: &mut mpsc::Receiver<(Vec<u8>, SocketAddr)>,
+) {
     while let Some((datagram, target)) = from_agent.recv().await {
         // the peer may not be permitted: its pair fails by itself
         let _ = relay.send_to(&datagram, target).await;
@@ -419,7 +471,11 @@ impl Conn for RelayLine {
     }
 
     async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
-        if self.checks_began.get().is_some_and(|began| began.elapsed() >= self.head_start) {
+        if self
+            .checks_began
+            .get()
+            .is_some_and(|began| began.elapsed() >= self.head_start)
+        {
             let _ = self.outbound.try_send((datagram.to_vec(), target));
         }
         Ok(datagram.len())

@@ -60,16 +60,24 @@ impl Responder {
         let seen = Arc::clone(&requests);
         let task = tokio::spawn(async move {
             let mut buffer = [0; 1500];
-            // a connection that ends, ends the server; a socket reports errors of earlier sends and goes on
+            // a connection that ends, ends the server; a socket reports errors of earlier sends and
+            // goes on
             while let Ok((length, source)) = conn.recv_from(&mut buffer).await {
-                let Some(header) = Header::peek(&buffer[..length]).filter(|h| h.is_binding_request) else { continue };
+                let Some(header) = Header::peek(&buffer[..length]).filter(|h| h.is_binding_request)
+                else {
+                    continue;
+                };
                 seen.fetch_add(1, Ordering::Relaxed);
                 if manner == Manner::Honest {
                     let _ = conn.send_to(&success(header.id, source), source).await;
                 }
             }
         });
-        Ok(Self { address, requests, task })
+        Ok(Self {
+            address,
+            requests,
+            task,
+        })
     }
 
     /// Where it listens.
@@ -97,7 +105,8 @@ impl Drop for Responder {
     }
 }
 
-/// A STUN server with two addresses and two ports that answers from wherever it is asked to (RFC 5780).
+/// A STUN server with two addresses and two ports that answers from wherever it is asked to (RFC
+/// 5780).
 #[derive(Debug)]
 pub struct TwoAddresses {
     address: SocketAddr,
@@ -105,7 +114,8 @@ pub struct TwoAddresses {
 }
 
 impl TwoAddresses {
-    /// Serves on the four combinations of two addresses and two ports: `[[a1:p1, a1:p2], [a2:p1, a2:p2]]`.
+    /// Serves on the four combinations of two addresses and two ports: `[[a1:p1, a1:p2], [a2:p1,
+    /// a2:p2]]`.
     ///
     /// # Errors
     /// If a carrier has no local address.
@@ -121,7 +131,10 @@ impl TwoAddresses {
                     let mut buffer = [0; 1500];
                     while let Ok((length, source)) = conns[a][p].recv_from(&mut buffer).await {
                         let request = &buffer[..length];
-                        let Some(header) = Header::peek(request).filter(|h| h.is_binding_request) else { continue };
+                        let Some(header) = Header::peek(request).filter(|h| h.is_binding_request)
+                        else {
+                            continue;
+                        };
                         let (other_a, other_p) = changes(request);
                         let from = &conns[a ^ usize::from(other_a)][p ^ usize::from(other_p)];
                         let mut answer = success(header.id, source);
@@ -131,7 +144,10 @@ impl TwoAddresses {
                 }));
             }
         }
-        Ok(Self { address: primary, tasks })
+        Ok(Self {
+            address: primary,
+            tasks,
+        })
     }
 
     /// Its first address and port.
@@ -175,6 +191,10 @@ pub fn success(id: TransactionId, mapped: SocketAddr) -> Vec<u8> {
     message.set_type(BINDING_SUCCESS);
     message.write_header();
     // fails only on an address that is neither IPv4 nor IPv6
-    let _ = XorMappedAddress { ip: mapped.ip(), port: mapped.port() }.add_to(&mut message);
+    let _ = XorMappedAddress {
+        ip: mapped.ip(),
+        port: mapped.port(),
+    }
+    .add_to(&mut message);
     message.raw
 }

@@ -5,16 +5,20 @@ use std::net::{IpAddr, SocketAddr};
 
 use ring::hmac;
 use stun::attributes::{
-    ATTR_CHANGED_ADDRESS, ATTR_ERROR_CODE, ATTR_MESSAGE_INTEGRITY, ATTR_OTHER_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
+    ATTR_CHANGED_ADDRESS, ATTR_ERROR_CODE, ATTR_MESSAGE_INTEGRITY, ATTR_OTHER_ADDRESS,
+    ATTR_XORMAPPED_ADDRESS, AttrType,
 };
-use stun::message::{CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, METHOD_BINDING, Message, MessageType};
+use stun::message::{
+    CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, METHOD_BINDING, Message, MessageType,
+};
 
 /// Length of the header of a message (RFC 8489 section 5).
 pub(crate) const HEADER_LEN: usize = 20;
 /// Length of MESSAGE-INTEGRITY's value (RFC 8489 section 14.5).
 const INTEGRITY_LEN: usize = 20;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
-/// Longest answer read. No attribute of a Binding answer needs more; longer ones are dropped unread.
+/// Longest answer read. No attribute of a Binding answer needs more; longer ones are dropped
+/// unread.
 const MAX_ANSWER: usize = 1500;
 
 /// The 96 random bits that pair a request with its answer.
@@ -32,7 +36,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// Tells STUN from everything else on the same socket (RFC 7983): one byte's comparison for a datagram that is not.
+    /// Tells STUN from everything else on the same socket (RFC 7983): one byte's comparison for a
+    /// datagram that is not.
     ///
     /// ```
     /// use ice_gather::{Header, write_request};
@@ -53,7 +58,8 @@ impl Header {
     /// Whether the ICE library takes it for STUN, by its magic cookie alone, and so never for data.
     #[inline]
     pub(crate) const fn is_claimed(datagram: &[u8]) -> bool {
-        matches!(*datagram, [_, _, _, _, 0x21, 0x12, 0xA4, 0x42, ..]) && datagram.len() >= HEADER_LEN
+        matches!(*datagram, [_, _, _, _, 0x21, 0x12, 0xA4, 0x42, ..])
+            && datagram.len() >= HEADER_LEN
     }
 
     fn read(datagram: &[u8]) -> Option<Self> {
@@ -64,7 +70,11 @@ impl Header {
         let mut id = [0; 12];
         id.copy_from_slice(&header[8..]);
         let typ = u16::from_be_bytes([header[0], header[1]]);
-        Some(Self { is_response: typ & 0x0100 != 0, is_binding_request: typ == 0x0001, id })
+        Some(Self {
+            is_response: typ & 0x0100 != 0,
+            is_binding_request: typ == 0x0001,
+            id,
+        })
     }
 }
 
@@ -76,8 +86,9 @@ pub enum Answer {
     Mapped(SocketAddr),
     /// An error response with its code, 0 if it has none that can be read.
     Refused(u16),
-    /// A success response without an XOR-MAPPED-ADDRESS of a valid length and family. A plain MAPPED-ADDRESS does not
-    /// do: gateways rewrite it (RFC 8489 section 14.2). It still proves that UDP passes.
+    /// A success response without an XOR-MAPPED-ADDRESS of a valid length and family. A plain
+    /// MAPPED-ADDRESS does not do: gateways rewrite it (RFC 8489 section 14.2). It still proves
+    /// that UDP passes.
     Unreadable,
 }
 
@@ -148,26 +159,29 @@ pub fn write_change_request(id: TransactionId, change: Change) -> [u8; HEADER_LE
     request
 }
 
-/// The server's other address and port: OTHER-ADDRESS (RFC 5780 section 7.4), or CHANGED-ADDRESS (RFC 3489 section
-/// 11.2.3) of older servers.
+/// The server's other address and port: OTHER-ADDRESS (RFC 5780 section 7.4), or CHANGED-ADDRESS
+/// (RFC 3489 section 11.2.3) of older servers.
 #[must_use]
 pub fn other_address(datagram: &[u8]) -> Option<SocketAddr> {
     let mut message = Message::new();
     message.unmarshal_binary(datagram).ok()?;
-    [ATTR_OTHER_ADDRESS, ATTR_CHANGED_ADDRESS].into_iter().find_map(|attribute| {
-        let value = message.get(attribute).ok()?;
-        let port = u16::from_be_bytes([*value.get(2)?, *value.get(3)?]);
-        let ip: IpAddr = match (value.get(1)?, value.len()) {
-            (1, 8) => <[u8; 4]>::try_from(value.get(4..)?).ok()?.into(),
-            (2, 20) => <[u8; 16]>::try_from(value.get(4..)?).ok()?.into(),
-            _ => return None,
-        };
-        Some(SocketAddr::new(ip, port)).filter(|other| other.port() != 0 && !ip.is_unspecified())
-    })
+    [ATTR_OTHER_ADDRESS, ATTR_CHANGED_ADDRESS]
+        .into_iter()
+        .find_map(|attribute| {
+            let value = message.get(attribute).ok()?;
+            let port = u16::from_be_bytes([*value.get(2)?, *value.get(3)?]);
+            let ip: IpAddr = match (value.get(1)?, value.len()) {
+                (1, 8) => <[u8; 4]>::try_from(value.get(4..)?).ok()?.into(),
+                (2, 20) => <[u8; 16]>::try_from(value.get(4..)?).ok()?.into(),
+                _ => return None,
+            };
+            Some(SocketAddr::new(ip, port))
+                .filter(|other| other.port() != 0 && !ip.is_unspecified())
+        })
 }
 
-/// Reads the answer to a request: class, method, attribute lengths and families are checked. Whether the transaction is
-/// ours and the source is right is the [`Plan`](crate::Plan)'s to say.
+/// Reads the answer to a request: class, method, attribute lengths and families are checked.
+/// Whether the transaction is ours and the source is right is the [`Plan`](crate::Plan)'s to say.
 ///
 /// # Errors
 /// [`Reject`], for everything that is not a well-formed Binding response.
@@ -177,7 +191,9 @@ pub fn read_answer(datagram: &[u8]) -> Result<(TransactionId, Answer), Reject> {
         return Err(Reject::TooLong);
     }
     let mut message = Message::new();
-    message.unmarshal_binary(datagram).map_err(|_| Reject::Malformed)?;
+    message
+        .unmarshal_binary(datagram)
+        .map_err(|_| Reject::Malformed)?;
     // the decoder takes datagrams with bytes behind the announced length
     if datagram.len() != HEADER_LEN + message.length as usize {
         return Err(Reject::Malformed);
@@ -193,15 +209,21 @@ pub fn read_answer(datagram: &[u8]) -> Result<(TransactionId, Answer), Reject> {
     Ok((header.id, answer))
 }
 
-/// 8 bytes with family 1, or 20 with family 2, the first byte ignored (RFC 8489 sections 14.1 and 14.2). The library
-/// takes shorter ones, and refuses those whose first byte is not zero.
+/// 8 bytes with family 1, or 20 with family 2, the first byte ignored (RFC 8489 sections 14.1 and
+/// 14.2). The library takes shorter ones, and refuses those whose first byte is not zero.
 fn mapped_address(message: &Message) -> Option<SocketAddr> {
-    unmask(&message.get(ATTR_XORMAPPED_ADDRESS).ok()?, message.transaction_id.0)
+    unmask(
+        &message.get(ATTR_XORMAPPED_ADDRESS).ok()?,
+        message.transaction_id.0,
+    )
 }
 
 fn unmask(value: &[u8], id: TransactionId) -> Option<SocketAddr> {
     let (ip, port) = match *value {
-        [_, 1, high, low, ref ip @ ..] => (IpAddr::from(xor(ip.try_into().ok()?, MAGIC_COOKIE)), [high, low]),
+        [_, 1, high, low, ref ip @ ..] => (
+            IpAddr::from(xor(ip.try_into().ok()?, MAGIC_COOKIE)),
+            [high, low],
+        ),
         [_, 2, high, low, ref ip @ ..] => {
             let mut mask = [0; 16];
             mask[..4].copy_from_slice(&MAGIC_COOKIE);
@@ -211,17 +233,23 @@ fn unmask(value: &[u8], id: TransactionId) -> Option<SocketAddr> {
         _ => return None,
     };
     let [high, low, ..] = MAGIC_COOKIE;
-    Some(SocketAddr::new(ip, u16::from_be_bytes(xor(port, [high, low]))))
+    Some(SocketAddr::new(
+        ip,
+        u16::from_be_bytes(xor(port, [high, low])),
+    ))
 }
 
 fn xor<const N: usize>(value: [u8; N], mask: [u8; N]) -> [u8; N] {
     std::array::from_fn(|n| value[n] ^ mask[n])
 }
 
-/// The code alone (RFC 8489 section 14.8): the library's error type panics when one with a broken reason is shown.
+/// The code alone (RFC 8489 section 14.8): the library's error type panics when one with a broken
+/// reason is shown.
 fn error_code(message: &Message) -> u16 {
     match message.get(ATTR_ERROR_CODE).as_deref() {
-        Ok([_, _, class @ 3..=6, number @ 0..=99, ..]) => u16::from(*class) * 100 + u16::from(*number),
+        Ok([_, _, class @ 3..=6, number @ 0..=99, ..]) => {
+            u16::from(*class) * 100 + u16::from(*number)
+        }
         _ => 0,
     }
 }
@@ -231,8 +259,8 @@ pub(crate) fn integrity_key(password: &str) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes())
 }
 
-/// The attributes in front of MESSAGE-INTEGRITY, if that was made with `key` (RFC 8489 section 14.5): those behind it prove
-/// nothing. Takes nothing from the heap.
+/// The attributes in front of MESSAGE-INTEGRITY, if that was made with `key` (RFC 8489 section
+/// 14.5): those behind it prove nothing. Takes nothing from the heap.
 pub(crate) fn authenticated<'a>(datagram: &'a [u8], key: &hmac::Key) -> Option<&'a [u8]> {
     let (header, attributes) = datagram.split_first_chunk::<HEADER_LEN>()?;
     if usize::from(u16::from_be_bytes([header[2], header[3]])) != attributes.len() {
@@ -248,7 +276,12 @@ pub(crate) fn authenticated<'a>(datagram: &'a [u8], key: &hmac::Key) -> Option<&
     context.update(&header[4..]);
     context.update(before);
     let made = context.sign();
-    let differs = value.iter().zip(made.as_ref()).fold(value.len() ^ INTEGRITY_LEN, |d, (a, b)| d | usize::from(a ^ b));
+    let differs = value
+        .iter()
+        .zip(made.as_ref())
+        .fold(value.len() ^ INTEGRITY_LEN, |d, (a, b)| {
+            d | usize::from(a ^ b)
+        });
     (differs == 0).then_some(before)
 }
 

@@ -1,5 +1,6 @@
-//! What went wrong on the way to single servers: a server that is said to be unreachable is not a silent one, and no reason
-//! to call UDP blocked. ICMP errors are read where the system tells them apart (Linux).
+//! What went wrong on the way to single servers: a server that is said to be unreachable is not a
+//! silent one, and no reason to call UDP blocked. ICMP errors are read where the system tells them
+//! apart (Linux).
 
 use std::io;
 
@@ -8,8 +9,8 @@ pub(crate) use linux::Watch;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use none::Watch;
 
-/// Whether a send failed for want of room alone, so that the next copy may find some. Linux says so of a full queue only to
-/// those who want to hear of ICMP errors.
+/// Whether a send failed for want of room alone, so that the next copy may find some. Linux says so
+/// of a full queue only to those who want to hear of ICMP errors.
 pub(crate) fn passes(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, OutOfMemory, WouldBlock};
     const ENOBUFS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
@@ -19,7 +20,8 @@ pub(crate) fn passes(error: &io::Error) -> bool {
     } else {
         55
     };
-    matches!(error.kind(), WouldBlock | Interrupted | OutOfMemory) || error.raw_os_error() == Some(ENOBUFS)
+    matches!(error.kind(), WouldBlock | Interrupted | OutOfMemory)
+        || error.raw_os_error() == Some(ENOBUFS)
 }
 
 #[cfg(target_os = "linux")]
@@ -37,8 +39,8 @@ mod linux {
     /// Most errors read at once; more are read next time.
     const MAX_ERRORS: usize = 64;
 
-    /// Has the system queue ICMP errors of a socket, as long as this lives: later, they would make the agent's sends
-    /// fail for what another destination did.
+    /// Has the system queue ICMP errors of a socket, as long as this lives: later, they would make
+    /// the agent's sends fail for what another destination did.
     pub(crate) struct Watch<'a> {
         socket: &'a UdpSocket,
     }
@@ -59,10 +61,18 @@ mod linux {
                 let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
                 let mut parts = [IoSliceMut::new(&mut payload)];
                 let fd = self.socket.as_raw_fd();
-                let Ok(message) = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags) else { break };
-                let Some(destination) = message.address.and_then(|address| destination(&address)) else { continue };
+                let Ok(message) =
+                    recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags)
+                else {
+                    break;
+                };
+                let Some(destination) = message.address.and_then(|address| destination(&address))
+                else {
+                    continue;
+                };
                 let error = message.cmsgs().find_map(|control| match control {
-                    ControlMessageOwned::Ipv4RecvErr(e, _) | ControlMessageOwned::Ipv6RecvErr(e, _) => {
+                    ControlMessageOwned::Ipv4RecvErr(e, _)
+                    | ControlMessageOwned::Ipv6RecvErr(e, _) => {
                         Some(meaning(e.ee_origin, e.ee_type, e.ee_code))
                     }
                     _ => None,
@@ -76,7 +86,11 @@ mod linux {
             let fd = self.socket.as_raw_fd();
             let is_ipv4 = self.socket.local_addr().is_ok_and(|local| local.is_ipv4());
             // without it an unreachable server is a silent one, which is true as well, only less
-            let _ = if is_ipv4 { setsockopt(fd, Ipv4RecvErr, &on) } else { setsockopt(fd, Ipv6RecvErr, &on) };
+            let _ = if is_ipv4 {
+                setsockopt(fd, Ipv4RecvErr, &on)
+            } else {
+                setsockopt(fd, Ipv6RecvErr, &on)
+            };
         }
     }
 
@@ -88,9 +102,10 @@ mod linux {
         }
     }
 
-    /// What `sock_extended_err` says (`ip(7)`). Hard is what tells for good that nobody listens there or nobody may get there:
-    /// RFC 1122 section 4.2.3.9 counts protocol and port; prohibited are RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1
-    /// and RFC 4443 section 3.1. Everything else may pass.
+    /// What `sock_extended_err` says (`ip(7)`). Hard is what tells for good that nobody listens
+    /// there or nobody may get there: RFC 1122 section 4.2.3.9 counts protocol and port;
+    /// prohibited are RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1 and RFC 4443 section
+    /// 3.1. Everything else may pass.
     pub(super) const fn meaning(origin: u8, kind: u8, code: u8) -> IcmpError {
         const ICMP: u8 = 2;
         const ICMP6: u8 = 3;
@@ -105,9 +120,14 @@ mod linux {
 
     fn destination(address: &SockaddrStorage) -> Option<SocketAddr> {
         if let Some(v4) = address.as_sockaddr_in() {
-            return Some(SocketAddr::new(IpAddr::from(v4.ip().to_be_bytes()), v4.port()));
+            return Some(SocketAddr::new(
+                IpAddr::from(v4.ip().to_be_bytes()),
+                v4.port(),
+            ));
         }
-        address.as_sockaddr_in6().map(|v6| SocketAddr::new(v6.ip().into(), v6.port()))
+        address
+            .as_sockaddr_in6()
+            .map(|v6| SocketAddr::new(v6.ip().into(), v6.port()))
     }
 }
 
@@ -140,17 +160,33 @@ mod tests {
 
     #[test]
     fn want_of_room_passes_and_want_of_a_route_does_not() {
-        for kind in [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted, io::ErrorKind::OutOfMemory] {
+        for kind in [
+            io::ErrorKind::WouldBlock,
+            io::ErrorKind::Interrupted,
+            io::ErrorKind::OutOfMemory,
+        ] {
             assert!(passes(&kind.into()), "{kind:?}");
         }
         use io::ErrorKind::{
-            AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable, Other, PermissionDenied,
+            AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable, Other,
+            PermissionDenied,
         };
-        for kind in [HostUnreachable, NetworkUnreachable, NetworkDown, AddrNotAvailable, PermissionDenied, Other] {
+        for kind in [
+            HostUnreachable,
+            NetworkUnreachable,
+            NetworkDown,
+            AddrNotAvailable,
+            PermissionDenied,
+            Other,
+        ] {
             assert!(!passes(&kind.into()), "{kind:?}");
         }
         #[cfg(target_os = "linux")]
-        for errno in [nix::errno::Errno::ENOBUFS, nix::errno::Errno::ENOMEM, nix::errno::Errno::EAGAIN] {
+        for errno in [
+            nix::errno::Errno::ENOBUFS,
+            nix::errno::Errno::ENOMEM,
+            nix::errno::Errno::EAGAIN,
+        ] {
             assert!(passes(&errno.into()), "{errno}");
         }
     }
@@ -160,10 +196,13 @@ mod tests {
     fn only_what_holds_for_good_is_a_hard_error() {
         use crate::plan::IcmpError::Hard;
         let hard = |origin, kind| {
-            (0..=u8::MAX).filter(|code| super::linux::meaning(origin, kind, *code) == Hard).collect::<Vec<u8>>()
+            (0..=u8::MAX)
+                .filter(|code| super::linux::meaning(origin, kind, *code) == Hard)
+                .collect::<Vec<u8>>()
         };
         let nothing: Vec<u8> = vec![];
-        // destination unreachable: not 0 and 1, which are network and host, nor 4, which is about a size
+        // destination unreachable: not 0 and 1, which are network and host, nor 4, which is about a
+        // size
         assert_eq!(hard(2, 3), [2, 3, 9, 10, 13]);
         assert_eq!(hard(3, 1), [1, 4, 5, 6]);
         assert_eq!(hard(3, 4), [1]);

@@ -1,4 +1,5 @@
-//! Where a STUN server is: `stun:` URIs (RFC 7064), `host:port`, or an address; with the feature `relay`, `turn:` URIs too.
+//! Where a STUN server is: `stun:` URIs (RFC 7064), `host:port`, or an address; with the feature
+//! `relay`, `turn:` URIs too.
 
 use core::fmt;
 use core::str::FromStr;
@@ -73,7 +74,8 @@ impl StunServer {
 impl FromStr for StunServer {
     type Err = UriError;
 
-    /// Reads `stun:host`, `stun:host:port`, `stun:[2001:db8::1]:3478`, and the same without the scheme.
+    /// Reads `stun:host`, `stun:host:port`, `stun:[2001:db8::1]:3478`, and the same without the
+    /// scheme.
     ///
     /// ```
     /// use ice_gather::{StunServer, UriError};
@@ -84,7 +86,10 @@ impl FromStr for StunServer {
     /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, UriError> {
-        if ["stuns:", "turn:", "turns:"].iter().any(|scheme| after(scheme, text).is_some()) {
+        if ["stuns:", "turn:", "turns:"]
+            .iter()
+            .any(|scheme| after(scheme, text).is_some())
+        {
             return Err(UriError::Scheme);
         }
         Self::read_place(after("stun:", text).unwrap_or(text))
@@ -96,7 +101,12 @@ impl StunServer {
     fn read_place(rest: &str) -> Result<Self, UriError> {
         let (host, port) = if let Some(literal) = rest.strip_prefix('[') {
             let (ip, port) = literal.split_once(']').ok_or(UriError::Host)?;
-            (ip.parse::<Ipv6Addr>().map_err(|_| UriError::Host)?.to_string(), port.strip_prefix(':').unwrap_or(port))
+            (
+                ip.parse::<Ipv6Addr>()
+                    .map_err(|_| UriError::Host)?
+                    .to_string(),
+                port.strip_prefix(':').unwrap_or(port),
+            )
         } else if rest.parse::<Ipv6Addr>().is_ok() {
             (rest.to_owned(), "")
         } else {
@@ -105,7 +115,9 @@ impl StunServer {
         };
         let port = match port {
             "" => DEFAULT_PORT,
-            digits if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().map_err(|_| UriError::Port)?,
+            digits if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                digits.parse().map_err(|_| UriError::Port)?
+            }
             _ => return Err(UriError::Port),
         };
         if port == 0 {
@@ -133,7 +145,10 @@ fn after<'a>(scheme: &str, text: &'a str) -> Option<&'a str> {
 pub(crate) fn read_turn(text: &str) -> Result<StunServer, UriError> {
     let rest = after("turn:", text).ok_or(UriError::Scheme)?;
     let (place, transport) = match rest.split_once('?') {
-        Some((place, query)) => (place, after("transport=", query).ok_or(UriError::Transport)?),
+        Some((place, query)) => (
+            place,
+            after("transport=", query).ok_or(UriError::Transport)?,
+        ),
         None => (rest, "udp"),
     };
     if !transport.eq_ignore_ascii_case("udp") {
@@ -176,8 +191,14 @@ mod tests {
         let address = |text: &str| Ok(StunServer::Address(text.parse().unwrap()));
         for (text, expected) in [
             ("turn:198.51.100.1", address("198.51.100.1:3478")),
-            ("TURN:[2001:db8::1]:5?transport=UDP", address("[2001:db8::1]:5")),
-            ("turn:turn.example.org?transport=udp", Ok(StunServer::Name("turn.example.org".into(), 3478))),
+            (
+                "TURN:[2001:db8::1]:5?transport=UDP",
+                address("[2001:db8::1]:5"),
+            ),
+            (
+                "turn:turn.example.org?transport=udp",
+                Ok(StunServer::Name("turn.example.org".into(), 3478)),
+            ),
             ("turn:198.51.100.1?transport=tcp", Err(UriError::Transport)),
             ("turn:198.51.100.1?ttl=5", Err(UriError::Transport)),
             ("turns:198.51.100.1", Err(UriError::Scheme)),

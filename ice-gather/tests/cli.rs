@@ -6,22 +6,37 @@ use std::sync::Arc;
 use ice_gather::responder::{Manner, Responder, TwoAddresses};
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ice-gather")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_ice-gather"))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn it_says_what_each_server_saw_and_what_that_means() {
-    let honest = [Responder::bind("127.0.0.41:0").await.unwrap(), Responder::bind("127.0.0.42:0").await.unwrap()];
-    let silent = Responder::bind_with("127.0.0.43:0", Manner::Silent).await.unwrap();
-    let servers = [&honest[0], &honest[1], &silent].map(|server| format!("stun:{}", server.address()));
+    let honest = [
+        Responder::bind("127.0.0.41:0").await.unwrap(),
+        Responder::bind("127.0.0.42:0").await.unwrap(),
+    ];
+    let silent = Responder::bind_with("127.0.0.43:0", Manner::Silent)
+        .await
+        .unwrap();
+    let servers =
+        [&honest[0], &honest[1], &silent].map(|server| format!("stun:{}", server.address()));
     let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
 
     let text = run(&servers);
     let said = String::from_utf8(text.stdout).unwrap();
     assert_eq!(text.status.code(), Some(0));
-    assert!(said.contains("no NAT, ") && said.contains("Decided by: the mapped address is"), "{said}");
+    assert!(
+        said.contains("no NAT, ") && said.contains("Decided by: the mapped address is"),
+        "{said}"
+    );
 
-    assert!(said.contains("Verdict: ") && said.contains("3 packets."), "{said}");
+    assert!(
+        said.contains("Verdict: ") && said.contains("3 packets."),
+        "{said}"
+    );
 
     let json = run(&[&["--json"], &servers[..]].concat());
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
@@ -45,23 +60,38 @@ async fn it_says_what_each_server_saw_and_what_that_means() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn filtering_is_found_out_only_when_asked_for() {
     let mut conns: Vec<Arc<dyn webrtc_util::Conn + Send + Sync>> = Vec::new();
-    for address in ["127.0.0.61:34780", "127.0.0.61:34790", "127.0.0.62:34780", "127.0.0.62:34790"] {
-        conns.push(Arc::new(tokio::net::UdpSocket::bind(address).await.unwrap()));
+    for address in [
+        "127.0.0.61:34780",
+        "127.0.0.61:34790",
+        "127.0.0.62:34780",
+        "127.0.0.62:34790",
+    ] {
+        conns.push(Arc::new(
+            tokio::net::UdpSocket::bind(address).await.unwrap(),
+        ));
     }
     let [a, b, c, d] = <[_; 4]>::try_from(conns).ok().unwrap();
     let two_addresses = TwoAddresses::on_conns([[a, b], [c, d]]).unwrap();
     let server = two_addresses.address().to_string();
     let found = |arguments: &[&str]| {
         let json: serde_json::Value = serde_json::from_slice(&run(arguments).stdout).unwrap();
-        json["summary"]["filtering_behavior"].as_str().unwrap().to_owned()
+        json["summary"]["filtering_behavior"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(found(&["--json", "--timeout", "1", &server]), "unspecified");
-    assert_eq!(found(&["--json", "--timeout", "1", "--filtering", &server]), "independent");
+    assert_eq!(
+        found(&["--json", "--timeout", "1", "--filtering", &server]),
+        "independent"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_blocked_network_is_a_verdict_not_a_failure() {
-    let silent = Responder::bind_with("127.0.0.44:0", Manner::Silent).await.unwrap();
+    let silent = Responder::bind_with("127.0.0.44:0", Manner::Silent)
+        .await
+        .unwrap();
     let output = run(&["--json", "--timeout", "0.3", &silent.address().to_string()]);
     assert_eq!(output.status.code(), Some(0));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -80,17 +110,30 @@ async fn a_name_is_shown_as_given_beside_what_it_led_to_and_an_error_by_its_code
         let answer = [&head, &buffer[8..20], &[0, 9, 0, 4, 0, 0, 4, 20]].concat();
         refusing.send_to(&answer, source).await.unwrap();
     });
-    let output =
-        run(&["-4", "--interface", "lo", "--timeout", "1", &format!("localhost:{port}"), "no-such-host.invalid"]);
+    let output = run(&[
+        "-4",
+        "--interface",
+        "lo",
+        "--timeout",
+        "1",
+        &format!("localhost:{port}"),
+        "no-such-host.invalid",
+    ]);
     server.await.unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains(&format!("localhost:{port} (127.0.0.1)  refused (420)  ")), "{said}");
+    assert!(
+        said.contains(&format!("localhost:{port} (127.0.0.1)  refused (420)  ")),
+        "{said}"
+    );
     assert!(said.contains("no-such-host.invalid:3478"), "{said}");
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stderr.is_empty(), "live lines are for terminals");
 
     let nothing = String::from_utf8(run(&["no-such-host.invalid"]).stdout).unwrap();
-    assert!(nothing.contains("No server's name could be resolved") && nothing.contains("Not decided"), "{nothing}");
+    assert!(
+        nothing.contains("No server's name could be resolved") && nothing.contains("Not decided"),
+        "{nothing}"
+    );
 }
 
 #[test]
@@ -113,14 +156,22 @@ fn wrong_arguments_are_2_and_no_socket_is_1() {
     }
 }
 
-/// What the program, or whatever `script` runs, says as JSON in a network of its own; `None`: no such thing here, or no
-/// `probe` in it.
+/// What the program, or whatever `script` runs, says as JSON in a network of its own; `None`: no
+/// such thing here, or no `probe` in it.
 #[cfg(target_os = "linux")]
 fn in_a_network(probe: &str, script: &str) -> Option<serde_json::Value> {
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--net", "bash", "-ec", &format!("ip link set lo up\n{script}")]);
-        command.env("PROGRAM", env!("CARGO_BIN_EXE_ice-gather")).output()
+        command.args([
+            "--map-root-user",
+            "--net",
+            "bash",
+            "-ec",
+            &format!("ip link set lo up\n{script}"),
+        ]);
+        command
+            .env("PROGRAM", env!("CARGO_BIN_EXE_ice-gather"))
+            .output()
     };
     if !unshare(probe).is_ok_and(|probe| probe.status.success()) {
         eprintln!("skipped: no network namespace, or what `{probe}` needs is not there");
@@ -129,7 +180,8 @@ fn in_a_network(probe: &str, script: &str) -> Option<serde_json::Value> {
     Some(serde_json::from_slice(&unshare(script).unwrap().stdout).unwrap())
 }
 
-/// The kernel answers for five servers in a network of its own: each in another way, one not at all.
+/// The kernel answers for five servers in a network of its own: each in another way, one not at
+/// all.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_icmp_says_of_a_server_is_told_from_silence() {
@@ -144,11 +196,16 @@ fn what_icmp_says_of_a_server_is_told_from_silence() {
         on 5 drop
         exec "$PROGRAM" --json --interface lo -4 --timeout 0.6 stun:127.0.0.{1,2,3,4,5}
     "#;
-    let Some(said) = in_a_network("nft list ruleset", NETWORK) else { return };
+    let Some(said) = in_a_network("nft list ruleset", NETWORK) else {
+        return;
+    };
     let servers = said["servers"].as_array().unwrap();
-    let outcomes: Vec<_> =
-        servers.iter().map(|s| (s["outcome"].as_str().unwrap(), s["sent"].as_u64().unwrap())).collect();
-    // a hard error ends the request; a soft one may pass, so it is asked again, and is no time-out in the end
+    let outcomes: Vec<_> = servers
+        .iter()
+        .map(|s| (s["outcome"].as_str().unwrap(), s["sent"].as_u64().unwrap()))
+        .collect();
+    // a hard error ends the request; a soft one may pass, so it is asked again, and is no time-out
+    // in the end
     let [hard, soft] = [("unreachable", 1), ("unreachable", 2)];
     assert_eq!(outcomes, [hard, hard, soft, soft, ("timeout", 2)]);
 }
@@ -162,6 +219,11 @@ fn a_queue_without_room_is_no_firewall() {
         exec "$PROGRAM" --json --interface lo -4 --timeout 0.6 stun:127.0.0.{1,2}
     "#;
     let room = "tc qdisc add dev lo root tbf rate 8kbit burst 40 limit 1";
-    let Some(said) = in_a_network(room, NETWORK) else { return };
-    assert_eq!((&said["summary"]["nat_type"], &said["servers"][0]["sent"]), (&"Unknown".into(), &0.into()));
+    let Some(said) = in_a_network(room, NETWORK) else {
+        return;
+    };
+    assert_eq!(
+        (&said["summary"]["nat_type"], &said["servers"][0]["sent"]),
+        (&"Unknown".into(), &0.into())
+    );
 }

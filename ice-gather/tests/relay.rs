@@ -1,4 +1,5 @@
-//! A relayed candidate: through a real TURN server (coturn) where it is installed, and from servers that lie or die.
+//! A relayed candidate: through a real TURN server (coturn) where it is installed, and from servers
+//! that lie or die.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -7,9 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ice_gather::{
-    AgentConfig, AgentError, Base, BindConfig, ConnectError, Credentials, GatherConfig, GatheredCandidate, IceAgent,
-    IceState, Policy, Progress, Relay, RelayConfig, RelayError, RemoteCandidate, RemoteDescription, Role, StunServer,
-    TurnServer,
+    AgentConfig, AgentError, Base, BindConfig, ConnectError, Credentials, GatherConfig,
+    GatheredCandidate, IceAgent, IceState, Policy, Progress, Relay, RelayConfig, RelayError,
+    RemoteCandidate, RemoteDescription, Role, StunServer, TurnServer,
 };
 use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
@@ -25,10 +26,15 @@ struct Coturn {
 }
 
 impl Coturn {
-    /// Its relayed addresses are on 127.0.0.5, where nobody else is. Nothing, where it is not installed.
+    /// Its relayed addresses are on 127.0.0.5, where nobody else is. Nothing, where it is not
+    /// installed.
     async fn start(quota: u32) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let port = std::net::UdpSocket::bind("127.0.0.5:0").unwrap().local_addr().unwrap().port();
+        let port = std::net::UdpSocket::bind("127.0.0.5:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         // each has its own range, so that those of parallel tests do not meet
         let first = 20_000 + 100 * NEXT.fetch_add(1, Ordering::Relaxed);
         let mut command = Command::new("turnserver");
@@ -51,10 +57,32 @@ impl Coturn {
             "--realm",
             "lab",
         ]);
-        command.args(["--relay-threads", "1", "--log-file", "stdout", "--pidfile", "/dev/null"]);
-        command.args(["--listening-port", &port.to_string(), "--user-quota", &quota.to_string()]);
-        command.args(["--min-port", &first.to_string(), "--max-port", &(first + 99).to_string()]);
-        let Ok(child) = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        command.args([
+            "--relay-threads",
+            "1",
+            "--log-file",
+            "stdout",
+            "--pidfile",
+            "/dev/null",
+        ]);
+        command.args([
+            "--listening-port",
+            &port.to_string(),
+            "--user-quota",
+            &quota.to_string(),
+        ]);
+        command.args([
+            "--min-port",
+            &first.to_string(),
+            "--max-port",
+            &(first + 99).to_string(),
+        ]);
+        let Ok(child) = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+        else {
             eprintln!("skipped: coturn is not installed");
             return None;
         };
@@ -65,7 +93,13 @@ impl Coturn {
         config.deadline = DEADLINE;
         let server = StunServer::Address(SocketAddr::from(([127, 0, 0, 5], port)));
         for _ in 0..200 {
-            if base.gather(std::slice::from_ref(&server), &config).await.servers[0].mapped.is_some() {
+            if base
+                .gather(std::slice::from_ref(&server), &config)
+                .await
+                .servers[0]
+                .mapped
+                .is_some()
+            {
                 return Some(coturn);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -74,7 +108,12 @@ impl Coturn {
     }
 
     fn server(&self, password: &str) -> TurnServer {
-        TurnServer::new(&format!("turn:127.0.0.5:{}?transport=udp", self.port), "user", password).unwrap()
+        TurnServer::new(
+            &format!("turn:127.0.0.5:{}?transport=udp", self.port),
+            "user",
+            password,
+        )
+        .unwrap()
     }
 }
 
@@ -86,11 +125,13 @@ impl Drop for Coturn {
 }
 
 async fn base() -> Base {
-    Base::bind(BindConfig::address([127, 0, 0, 1].into())).await.unwrap()
+    Base::bind(BindConfig::address([127, 0, 0, 1].into()))
+        .await
+        .unwrap()
 }
 
-/// A base with its relayed candidate. coturn frees what it is told to free within a second or two; what it is not told
-/// to, after ten minutes.
+/// A base with its relayed candidate. coturn frees what it is told to free within a second or two;
+/// what it is not told to, after ten minutes.
 async fn relayed(coturn: &Coturn) -> (Base, Relay, GatheredCandidate) {
     let until = Instant::now() + Duration::from_secs(5);
     loop {
@@ -116,37 +157,72 @@ fn at_once() -> RelayConfig {
 async fn until_no_task_is_left() {
     let until = Instant::now() + DEADLINE;
     while Handle::current().metrics().num_alive_tasks() > 0 {
-        assert!(Instant::now() < until, "{} tasks are left", Handle::current().metrics().num_alive_tasks());
+        assert!(
+            Instant::now() < until,
+            "{} tasks are left",
+            Handle::current().metrics().num_alive_tasks()
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 fn only(agent: &IceAgent, candidate: &GatheredCandidate) -> RemoteDescription {
-    let GatheredCandidate { address, kind, priority, .. } = *candidate;
-    let candidates = vec![RemoteCandidate { address, kind, priority }];
-    RemoteDescription { credentials: agent.credentials().clone(), candidates }
+    let GatheredCandidate {
+        address,
+        kind,
+        priority,
+        ..
+    } = *candidate;
+    let candidates = vec![RemoteCandidate {
+        address,
+        kind,
+        priority,
+    }];
+    RemoteDescription {
+        credentials: agent.credentials().clone(),
+        candidates,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_peers_that_know_only_each_others_relay_connect_through_it_and_leave_nothing() {
     // as many as are at work at once: a second round works only if the first one's were freed
-    let Some(coturn) = Coturn::start(2).await else { return };
+    let Some(coturn) = Coturn::start(2).await else {
+        return;
+    };
     for round in 0..2 {
-        let ((left, mut left_relay, from_a), (right, _, from_b)) = (relayed(&coturn).await, relayed(&coturn).await);
-        let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default()).await.unwrap();
-        let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default()).await.unwrap();
-        assert_eq!((from_a.kind, from_a.address.ip()), (CandidateKind::Relayed, [127, 0, 0, 5].into()));
+        let ((left, mut left_relay, from_a), (right, _, from_b)) =
+            (relayed(&coturn).await, relayed(&coturn).await);
+        let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default())
+            .await
+            .unwrap();
+        let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default())
+            .await
+            .unwrap();
+        assert_eq!(
+            (from_a.kind, from_a.address.ip()),
+            (CandidateKind::Relayed, [127, 0, 0, 5].into())
+        );
         let (to_a, to_b) = (only(&a, &from_a), only(&b, &from_b));
         let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
         let (conn_a, conn_b) = (conn_a.unwrap(), conn_b.unwrap());
-        assert_eq!(a.selected_pair(), Some((CandidateKind::Relayed, CandidateKind::Relayed)));
+        assert_eq!(
+            a.selected_pair(),
+            Some((CandidateKind::Relayed, CandidateKind::Relayed))
+        );
         let mut buffer = [0; 1500];
         for n in 0..50_u8 {
             conn_a.send(&[0x80, n]).await.unwrap();
-            let length = tokio::time::timeout(DEADLINE, conn_b.recv(&mut buffer)).await.unwrap().unwrap();
+            let length = tokio::time::timeout(DEADLINE, conn_b.recv(&mut buffer))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(&buffer[..length], [0x80, n]);
             conn_b.send(&[0x81, n]).await.unwrap();
-            let length = tokio::time::timeout(DEADLINE, conn_a.recv(&mut buffer)).await.unwrap().unwrap();
+            let length = tokio::time::timeout(DEADLINE, conn_a.recv(&mut buffer))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(&buffer[..length], [0x81, n]);
         }
         if round == 0 {
@@ -157,18 +233,29 @@ async fn two_peers_that_know_only_each_others_relay_connect_through_it_and_leave
         }
         drop((conn_a, conn_b, left, right));
         until_no_task_is_left().await;
-        assert_eq!(left_relay.allocated().await.unwrap_err(), RelayError::Closed);
+        assert_eq!(
+            left_relay.allocated().await.unwrap_err(),
+            RelayError::Closed
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn direct_pairs_have_a_head_start() {
-    let Some(coturn) = Coturn::start(1).await else { return };
+    let Some(coturn) = Coturn::start(1).await else {
+        return;
+    };
     let (left, right) = (base().await, base().await);
-    let mut relay = left.add_relay(coturn.server("secret"), RelayConfig::default()).unwrap();
+    let mut relay = left
+        .add_relay(coturn.server("secret"), RelayConfig::default())
+        .unwrap();
     let relayed = relay.allocated().await.unwrap();
-    let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default()).await.unwrap();
-    let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default()).await.unwrap();
+    let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
+    let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default())
+        .await
+        .unwrap();
     let host = |base: &Base| RemoteCandidate {
         address: base.local_addrs().next().unwrap(),
         kind: CandidateKind::Host,
@@ -179,7 +266,10 @@ async fn direct_pairs_have_a_head_start() {
     to_b.candidates = vec![host(&right)];
     let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
     assert!(conn_a.is_ok() && conn_b.is_ok());
-    assert_eq!(a.selected_pair(), Some((CandidateKind::Host, CandidateKind::Host)));
+    assert_eq!(
+        a.selected_pair(),
+        Some((CandidateKind::Host, CandidateKind::Host))
+    );
     a.close().await;
     b.close().await;
     drop((conn_a, conn_b, left, right));
@@ -188,7 +278,9 @@ async fn direct_pairs_have_a_head_start() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_relayed_candidate_trickles_out_with_the_others() {
-    let Some(coturn) = Coturn::start(1).await else { return };
+    let Some(coturn) = Coturn::start(1).await else {
+        return;
+    };
     let base = base().await;
     let _relay = base.add_relay(coturn.server("secret"), at_once()).unwrap();
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -203,11 +295,17 @@ async fn the_relayed_candidate_trickles_out_with_the_others() {
             }
         })
         .await;
-    assert_eq!(told.iter().map(|c| c.kind).collect::<Vec<_>>(), [CandidateKind::Host, CandidateKind::Relayed]);
+    assert_eq!(
+        told.iter().map(|c| c.kind).collect::<Vec<_>>(),
+        [CandidateKind::Host, CandidateKind::Relayed]
+    );
     assert_eq!(gathering.candidates, told);
     let line = told[1].as_candidate().to_string();
     assert!(line.contains("typ relay raddr 0.0.0.0 rport 9"), "{line}");
-    assert_eq!(nat_summary::Candidate::parse(&line).unwrap().kind, CandidateKind::Relayed);
+    assert_eq!(
+        nat_summary::Candidate::parse(&line).unwrap().kind,
+        CandidateKind::Relayed
+    );
     assert_eq!(base.summary().counts().asked, 1, "a relay is no evidence");
     drop(base);
     until_no_task_is_left().await;
@@ -215,16 +313,23 @@ async fn the_relayed_candidate_trickles_out_with_the_others() {
 
 #[tokio::test]
 async fn wrong_credentials_are_told_and_leave_nothing() {
-    let Some(coturn) = Coturn::start(1).await else { return };
+    let Some(coturn) = Coturn::start(1).await else {
+        return;
+    };
     let base = base().await;
     let mut relay = base.add_relay(coturn.server("wrong"), at_once()).unwrap();
-    assert_eq!(relay.allocated().await.unwrap_err(), RelayError::Unauthenticated);
+    assert_eq!(
+        relay.allocated().await.unwrap_err(),
+        RelayError::Unauthenticated
+    );
     until_no_task_is_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_turn_server_that_dies_on_the_way_leaves_nothing() {
-    let Some(coturn) = Coturn::start(2).await else { return };
+    let Some(coturn) = Coturn::start(2).await else {
+        return;
+    };
     let (left, right) = (base().await, base().await);
     let mut left_relay = left.add_relay(coturn.server("secret"), at_once()).unwrap();
     let mut right_relay = right.add_relay(coturn.server("secret"), at_once()).unwrap();
@@ -232,14 +337,22 @@ async fn a_turn_server_that_dies_on_the_way_leaves_nothing() {
     config.disconnected_timeout = Duration::from_millis(300);
     config.failed_timeout = Duration::from_millis(300);
     config.keepalive_interval = Duration::from_millis(50);
-    let mut a = IceAgent::new(&left, Role::Controlling, config).await.unwrap();
-    let mut b = IceAgent::new(&right, Role::Controlled, config).await.unwrap();
+    let mut a = IceAgent::new(&left, Role::Controlling, config)
+        .await
+        .unwrap();
+    let mut b = IceAgent::new(&right, Role::Controlled, config)
+        .await
+        .unwrap();
     let to_a = only(&a, &left_relay.allocated().await.unwrap());
     let to_b = only(&b, &right_relay.allocated().await.unwrap());
     let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
     let (conn_a, conn_b) = (conn_a.unwrap(), conn_b.unwrap());
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert_eq!(*conn_a.state().borrow(), IceState::Connected, "the peer's consent comes by way of the relay");
+    assert_eq!(
+        *conn_a.state().borrow(),
+        IceState::Connected,
+        "the peer's consent comes by way of the relay"
+    );
     drop(coturn);
     let lost = tokio::time::timeout(DEADLINE, conn_a.recv(&mut [0; 1500])).await;
     assert_eq!(lost.unwrap(), None, "the connection failed");
@@ -250,7 +363,9 @@ async fn a_turn_server_that_dies_on_the_way_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_allocation_given_up_at_any_point_is_freed() {
-    let Some(coturn) = Coturn::start(1).await else { return };
+    let Some(coturn) = Coturn::start(1).await else {
+        return;
+    };
     for step in 0..20 {
         let base = base().await;
         let relay = base.add_relay(coturn.server("secret"), at_once()).unwrap();
@@ -266,16 +381,35 @@ async fn an_allocation_given_up_at_any_point_is_freed() {
 #[tokio::test]
 async fn a_base_has_one_relay_and_it_comes_before_the_agent() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let server = TurnServer::new(&format!("turn:{}", silent.local_addr().unwrap()), "user", "secret").unwrap();
-    assert_eq!(format!("{server:?}"), "TurnServer", "credentials are not shown");
+    let server = TurnServer::new(
+        &format!("turn:{}", silent.local_addr().unwrap()),
+        "user",
+        "secret",
+    )
+    .unwrap();
+    assert_eq!(
+        format!("{server:?}"),
+        "TurnServer",
+        "credentials are not shown"
+    );
     let first = base().await;
     first.add_relay(server.clone(), at_once()).unwrap();
-    assert_eq!(first.add_relay(server.clone(), at_once()).unwrap_err(), RelayError::Late);
-    let second = base().await;
-    let agent = IceAgent::new(&second, Role::Controlling, AgentConfig::default()).await.unwrap();
-    assert_eq!(second.add_relay(server.clone(), at_once()).unwrap_err(), RelayError::Late);
     assert_eq!(
-        IceAgent::new(&second, Role::Controlling, AgentConfig::default()).await.unwrap_err(),
+        first.add_relay(server.clone(), at_once()).unwrap_err(),
+        RelayError::Late
+    );
+    let second = base().await;
+    let agent = IceAgent::new(&second, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        second.add_relay(server.clone(), at_once()).unwrap_err(),
+        RelayError::Late
+    );
+    assert_eq!(
+        IceAgent::new(&second, Role::Controlling, AgentConfig::default())
+            .await
+            .unwrap_err(),
         AgentError::BaseTaken
     );
     agent.close().await;
@@ -286,14 +420,24 @@ async fn a_base_has_one_relay_and_it_comes_before_the_agent() {
 #[tokio::test]
 async fn a_silent_server_ends_at_the_deadline_and_nobody_waits_for_it() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let server = TurnServer::new(&format!("turn:{}", silent.local_addr().unwrap()), "user", "secret").unwrap();
+    let server = TurnServer::new(
+        &format!("turn:{}", silent.local_addr().unwrap()),
+        "user",
+        "secret",
+    )
+    .unwrap();
     let base = base().await;
     let mut config = at_once();
     config.deadline = Duration::from_millis(300);
     let started = Instant::now();
     let mut relay = base.add_relay(server, config).unwrap();
-    let agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
-    assert!(started.elapsed() < Duration::from_millis(250), "the agent is there at once");
+    let agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
+    assert!(
+        started.elapsed() < Duration::from_millis(250),
+        "the agent is there at once"
+    );
     assert_eq!(relay.allocated().await.unwrap_err(), RelayError::TimedOut);
     agent.close().await;
     drop(base);
@@ -303,14 +447,23 @@ async fn a_silent_server_ends_at_the_deadline_and_nobody_waits_for_it() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unreachable_and_a_name_that_is_none_unresolved() {
-    let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     for (uri, expected) in [
         (format!("turn:{closed}"), RelayError::Unreachable),
         ("turn:[::1]:9".to_owned(), RelayError::Unreachable),
-        ("turn:no-such-host.invalid".to_owned(), RelayError::Unresolved),
+        (
+            "turn:no-such-host.invalid".to_owned(),
+            RelayError::Unresolved,
+        ),
     ] {
         let base = base().await;
-        let mut relay = base.add_relay(TurnServer::new(&uri, "user", "secret").unwrap(), at_once()).unwrap();
+        let mut relay = base
+            .add_relay(TurnServer::new(&uri, "user", "secret").unwrap(), at_once())
+            .unwrap();
         assert_eq!(relay.allocated().await.unwrap_err(), expected, "{uri}");
         until_no_task_is_left().await;
     }
@@ -325,7 +478,13 @@ fn message(typ: u16, id: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8> {
         body.extend_from_slice(value);
         body.resize(body.len().next_multiple_of(4), 0);
     }
-    let head = [&typ.to_be_bytes()[..], &(body.len() as u16).to_be_bytes(), &[0x21, 0x12, 0xA4, 0x42], id].concat();
+    let head = [
+        &typ.to_be_bytes()[..],
+        &(body.len() as u16).to_be_bytes(),
+        &[0x21, 0x12, 0xA4, 0x42],
+        id,
+    ]
+    .concat();
     [head, body].concat()
 }
 
@@ -337,7 +496,8 @@ const RELAYED: u16 = 0x0016;
 /// 192.0.2.1:9, as it goes over the wire.
 const ADDRESS: [u8; 8] = [0, 1, 0x21, 0x1b, 0xe1, 0x12, 0xa6, 0x43];
 
-/// What becomes of a relay whose server asks for credentials first, as it should, and then says this.
+/// What becomes of a relay whose server asks for credentials first, as it should, and then says
+/// this.
 async fn after_credentials(
     answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
 ) -> Result<GatheredCandidate, RelayError> {
@@ -351,7 +511,15 @@ async fn after_credentials(
             // the first request names no user
             let is_first = request[1] == 3 && !request.windows(4).any(|window| window == b"user");
             let replies = if is_first {
-                vec![message(REFUSED, id, &[(ERROR_CODE, &[0, 0, 4, 1]), (0x0014, b"lab!"), (0x0015, b"nonce567")])]
+                vec![message(
+                    REFUSED,
+                    id,
+                    &[
+                        (ERROR_CODE, &[0, 0, 4, 1]),
+                        (0x0014, b"lab!"),
+                        (0x0015, b"nonce567"),
+                    ],
+                )]
             } else {
                 answers(id)
             };
@@ -372,32 +540,61 @@ async fn after_credentials(
     outcome
 }
 
-/// With the reason handed on, the library's client panics, and leaves a task, a socket and its buffer.
+/// With the reason handed on, the library's client panics, and leaves a task, a socket and its
+/// buffer.
 #[tokio::test]
 async fn an_error_whose_reason_is_not_utf_8_is_told_by_its_code() {
-    let outcome =
-        after_credentials(|id| vec![message(REFUSED, id, &[(ERROR_CODE, &[0, 0, 4, 86, 0xff, 0xfe, 0xff, 0xfe])])]);
+    let outcome = after_credentials(|id| {
+        vec![message(
+            REFUSED,
+            id,
+            &[(ERROR_CODE, &[0, 0, 4, 86, 0xff, 0xfe, 0xff, 0xfe])],
+        )]
+    });
     assert_eq!(outcome.await.unwrap_err(), RelayError::Refused(486));
 }
 
 #[tokio::test]
 async fn errors_are_told_by_their_code_and_what_is_no_answer_is_passed_over() {
-    let alternate = |id: &[u8]| vec![message(REFUSED, id, &[(ERROR_CODE, &[0, 0, 3, 0]), (0x8023, &ADDRESS)])];
-    assert_eq!(after_credentials(alternate).await.unwrap_err(), RelayError::Refused(300));
+    let alternate = |id: &[u8]| {
+        vec![message(
+            REFUSED,
+            id,
+            &[(ERROR_CODE, &[0, 0, 3, 0]), (0x8023, &ADDRESS)],
+        )]
+    };
+    assert_eq!(
+        after_credentials(alternate).await.unwrap_err(),
+        RelayError::Refused(300)
+    );
     let without_code = |id: &[u8]| vec![message(REFUSED, id, &[])];
-    assert_eq!(after_credentials(without_code).await.unwrap_err(), RelayError::Refused(0));
+    assert_eq!(
+        after_credentials(without_code).await.unwrap_err(),
+        RelayError::Refused(0)
+    );
     let ten_minutes: (u16, &[u8]) = (LIFETIME, &[0, 0, 2, 0x58]);
-    // a request, garbage, half a message, data and channel data out of the blue, another transaction: then the true answer
+    // a request, garbage, half a message, data and channel data out of the blue, another
+    // transaction: then the true answer
     let noisy = move |id: &[u8]| {
         let good = message(ALLOCATED, id, &[(RELAYED, &ADDRESS), ten_minutes]);
         let mut of_another = good.clone();
         of_another[19] ^= 1;
         let indication = message(0x0017, id, &[(0x0012, &[0, 1, 0, 0, 9]), (0x0013, b"data")]);
         let channel_data = [&[0x40, 0, 0, 4][..], b"data"].concat();
-        let noise = [message(0x0003, id, &[]), vec![7; 99], good[..28].to_vec(), indication, channel_data, vec![]];
+        let noise = [
+            message(0x0003, id, &[]),
+            vec![7; 99],
+            good[..28].to_vec(),
+            indication,
+            channel_data,
+            vec![],
+        ];
         [&noise[..], &[of_another, good]].concat()
     };
-    assert_eq!(after_credentials(noisy).await.unwrap().address, SocketAddr::from(([192, 0, 2, 1], 9)));
+    assert_eq!(
+        after_credentials(noisy).await.unwrap().address,
+        SocketAddr::from(([192, 0, 2, 1], 9))
+    );
 }
 
 #[tokio::test]
@@ -407,7 +604,11 @@ async fn a_port_the_server_still_knows_is_left_for_another_and_no_more_than_twic
     let counted = Arc::clone(&asked);
     let at_last = move |id: &[u8]| match counted.fetch_add(1, Ordering::Relaxed) {
         0 | 1 => vec![mismatch(id)],
-        _ => vec![message(ALLOCATED, id, &[(RELAYED, &ADDRESS), (LIFETIME, &[0, 0, 2, 0x58])])],
+        _ => vec![message(
+            ALLOCATED,
+            id,
+            &[(RELAYED, &ADDRESS), (LIFETIME, &[0, 0, 2, 0x58])],
+        )],
     };
     assert!(after_credentials(at_last).await.is_ok());
     asked.store(0, Ordering::Relaxed);
@@ -416,7 +617,10 @@ async fn a_port_the_server_still_knows_is_left_for_another_and_no_more_than_twic
         counted.fetch_add(1, Ordering::Relaxed);
         vec![mismatch(id)]
     };
-    assert_eq!(after_credentials(always).await.unwrap_err(), RelayError::Refused(437));
+    assert_eq!(
+        after_credentials(always).await.unwrap_err(),
+        RelayError::Refused(437)
+    );
     assert_eq!(asked.load(Ordering::Relaxed), 3);
 }
 
@@ -430,7 +634,15 @@ async fn an_allocation_nobody_can_use_is_none() {
         vec![(RELAYED, &ADDRESS), (LIFETIME, &[0, 0, 0, 0])],
         vec![(RELAYED, &ADDRESS), (LIFETIME, &[2])],
         vec![(RELAYED, &ADDRESS[..5]), ten_minutes],
-        vec![(RELAYED, &[0, 2, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]), ten_minutes],
+        vec![
+            (
+                RELAYED,
+                &[
+                    0, 2, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+                ],
+            ),
+            ten_minutes,
+        ],
     ];
     for attributes in answers {
         let attributes = Arc::new(attributes);
@@ -440,10 +652,16 @@ async fn an_allocation_nobody_can_use_is_none() {
     }
 }
 
-/// A server that allocates, says yes to everything else, relays nothing, and tells when it is given an allocation back.
+/// A server that allocates, says yes to everything else, relays nothing, and tells when it is given
+/// an allocation back.
 async fn generous() -> (TurnServer, Arc<Notify>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let server = TurnServer::new(&format!("turn:{}", socket.local_addr().unwrap()), "user", "secret").unwrap();
+    let server = TurnServer::new(
+        &format!("turn:{}", socket.local_addr().unwrap()),
+        "user",
+        "secret",
+    )
+    .unwrap();
     let freed = Arc::new(Notify::new());
     let tell = Arc::clone(&freed);
     tokio::spawn(async move {
@@ -453,14 +671,28 @@ async fn generous() -> (TurnServer, Arc<Notify>) {
             let (request, id) = (&buffer[..length], &buffer[8..20]);
             let names_user = request.windows(4).any(|window| window == b"user");
             let reply = match request[1] {
-                3 if !names_user => {
-                    message(REFUSED, id, &[(ERROR_CODE, &[0, 0, 4, 1]), (0x0014, b"lab!"), (0x0015, b"nonce567")])
-                }
-                3 => message(ALLOCATED, id, &[(RELAYED, &ADDRESS), (LIFETIME, &[0, 0, 2, 0x58])]),
+                3 if !names_user => message(
+                    REFUSED,
+                    id,
+                    &[
+                        (ERROR_CODE, &[0, 0, 4, 1]),
+                        (0x0014, b"lab!"),
+                        (0x0015, b"nonce567"),
+                    ],
+                ),
+                3 => message(
+                    ALLOCATED,
+                    id,
+                    &[(RELAYED, &ADDRESS), (LIFETIME, &[0, 0, 2, 0x58])],
+                ),
                 method => message(0x0100 | u16::from(method), id, &[(LIFETIME, &[0; 4])]),
             };
             // a Refresh request for no time at all
-            if request[1] == 4 && request.windows(8).any(|window| window == [0, 0x0d, 0, 4, 0, 0, 0, 0]) {
+            if request[1] == 4
+                && request
+                    .windows(8)
+                    .any(|window| window == [0, 0x0d, 0, 4, 0, 0, 0, 0])
+            {
                 tell.notify_one();
             }
             socket.send_to(&reply, source).await.unwrap();
@@ -485,12 +717,26 @@ async fn an_agent_that_failed_gives_the_relay_back_though_nobody_closes_it() {
     let mut relay = base.add_relay(server, at_once()).unwrap();
     relay.allocated().await.unwrap();
     let mut config = AgentConfig::default();
-    (config.disconnected_timeout, config.failed_timeout) = (Duration::from_millis(100), Duration::from_millis(100));
-    let mut agent = IceAgent::new(&base, Role::Controlling, config).await.unwrap();
-    let credentials = Credentials { ufrag: "nobody".into(), pwd: "x".repeat(32) };
-    let nobody = RemoteDescription { credentials, candidates: Vec::new() };
-    assert_eq!(agent.connect(nobody, DEADLINE).await.unwrap_err(), ConnectError::Failed);
-    tokio::time::timeout(Duration::from_secs(2), freed.notified()).await.expect("the server holds nothing for it");
+    (config.disconnected_timeout, config.failed_timeout) =
+        (Duration::from_millis(100), Duration::from_millis(100));
+    let mut agent = IceAgent::new(&base, Role::Controlling, config)
+        .await
+        .unwrap();
+    let credentials = Credentials {
+        ufrag: "nobody".into(),
+        pwd: "x".repeat(32),
+    };
+    let nobody = RemoteDescription {
+        credentials,
+        candidates: Vec::new(),
+    };
+    assert_eq!(
+        agent.connect(nobody, DEADLINE).await.unwrap_err(),
+        ConnectError::Failed
+    );
+    tokio::time::timeout(Duration::from_secs(2), freed.notified())
+        .await
+        .expect("the server holds nothing for it");
     until_closed(relay).await;
     agent.close().await;
 }
@@ -501,22 +747,43 @@ async fn a_relay_that_the_pair_in_use_does_without_is_given_back_and_the_pair_st
     let (left, right) = (base().await, base().await);
     let mut relay = left.add_relay(server, RelayConfig::default()).unwrap();
     relay.allocated().await.unwrap();
-    let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default()).await.unwrap();
-    let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default()).await.unwrap();
+    let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
+    let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default())
+        .await
+        .unwrap();
     let describe = |base: &Base, agent: &IceAgent| {
         let address = base.local_addrs().next().unwrap();
-        let host = RemoteCandidate { address, kind: CandidateKind::Host, priority: 2_130_706_431 };
-        RemoteDescription { credentials: agent.credentials().clone(), candidates: vec![host] }
+        let host = RemoteCandidate {
+            address,
+            kind: CandidateKind::Host,
+            priority: 2_130_706_431,
+        };
+        RemoteDescription {
+            credentials: agent.credentials().clone(),
+            candidates: vec![host],
+        }
     };
     let (to_a, to_b) = (describe(&left, &a), describe(&right, &b));
     let connected = Instant::now();
     let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
     let (conn_a, conn_b) = (conn_a.unwrap(), conn_b.unwrap());
-    tokio::time::timeout(Duration::from_secs(6), freed.notified()).await.expect("the server holds nothing for it");
-    assert!(connected.elapsed() >= Duration::from_secs(3), "RFC 8445 section 8.3.1");
+    tokio::time::timeout(Duration::from_secs(6), freed.notified())
+        .await
+        .expect("the server holds nothing for it");
+    assert!(
+        connected.elapsed() >= Duration::from_secs(3),
+        "RFC 8445 section 8.3.1"
+    );
     until_closed(relay).await;
     conn_a.send(b"\x80 still there").await.unwrap();
-    assert_eq!(tokio::time::timeout(DEADLINE, conn_b.recv(&mut [0; 99])).await.unwrap(), Some(13));
+    assert_eq!(
+        tokio::time::timeout(DEADLINE, conn_b.recv(&mut [0; 99]))
+            .await
+            .unwrap(),
+        Some(13)
+    );
     assert_eq!(*conn_a.state().borrow(), IceState::Connected);
     a.close().await;
     b.close().await;

@@ -1,5 +1,5 @@
-//! Instructions per verdict and per line, counted by callgrind where valgrind is present: figures that do not depend on
-//! how busy the machine is.
+//! Instructions per verdict and per line, counted by callgrind where valgrind is present: figures
+//! that do not depend on how busy the machine is.
 
 mod shared;
 
@@ -8,7 +8,8 @@ use std::process::Command;
 
 use nat_summary::{Candidate, Evidence};
 use shared::{
-    Baseline, REFLEXIVE, baseline_servers, five_servers, judge_candidates, judge_servers, of_evidence, six_candidates,
+    Baseline, REFLEXIVE, baseline_servers, five_servers, judge_candidates, judge_servers,
+    of_evidence, six_candidates,
 };
 
 const RUNS: [u64; 2] = [1_000, 3_000];
@@ -16,7 +17,11 @@ const RUNS: [u64; 2] = [1_000, 3_000];
 fn run(what: &str, times: u64) -> bool {
     let (candidates, observations) = (six_candidates(), five_servers());
     let evidence = Evidence::from_candidates(candidates.iter().copied());
-    assert_eq!(Baseline::from_candidates(&candidates).judge(), of_evidence(&evidence), "the two do the same");
+    assert_eq!(
+        Baseline::from_candidates(&candidates).judge(),
+        of_evidence(&evidence),
+        "the two do the same"
+    );
     for _ in 0..times {
         match what {
             "judge 6 candidates" => {
@@ -48,7 +53,9 @@ fn instructions(what: &str, times: u64) -> Option<u64> {
         .output()
         .ok()?;
     let report = String::from_utf8_lossy(&output.stderr).into_owned();
-    report.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok())
+    report
+        .lines()
+        .find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok())
 }
 
 fn main() {
@@ -67,7 +74,10 @@ fn main() {
         "parse a line",
     ] {
         match RUNS.map(|times| instructions(what, times)) {
-            [Some(few), Some(many)] => println!("{what}: {} instructions", (many - few) / (RUNS[1] - RUNS[0])),
+            [Some(few), Some(many)] => println!(
+                "{what}: {} instructions",
+                (many - few) / (RUNS[1] - RUNS[0])
+            ),
             _ => println!("{what}: not counted, valgrind is not here"),
         }
     }

@@ -1,15 +1,18 @@
-//! Judges what comes in on standard input: a JSON array of cases, or any text that contains candidate lines.
+//! Judges what comes in on standard input: a JSON array of cases, or any text that contains
+//! candidate lines.
 //!
-//! A case is an object with `candidates` (lines, or objects with `candidate` and `url` as browsers give them) or with
-//! `evidence` (`hosts`, `servers` and `observations`, as in `tests/data/summary.json`). The answer is an array of
-//! verdicts in the same order. Any other text is answered by one line, or with `--json` by one verdict. Bad input ends
-//! with exit code 2.
+//! A case is an object with `candidates` (lines, or objects with `candidate` and `url` as browsers
+//! give them) or with `evidence` (`hosts`, `servers` and `observations`, as in
+//! `tests/data/summary.json`). The answer is an array of verdicts in the same order. Any other text
+//! is answered by one line, or with `--json` by one verdict. Bad input ends with exit code 2.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
-use nat_summary::{Candidate, Counts, Discarded, Evidence, NatSummary, Observation, Outcome, Rule, ServerId};
+use nat_summary::{
+    Candidate, Counts, Discarded, Evidence, NatSummary, Observation, Outcome, Rule, ServerId,
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -22,7 +25,10 @@ struct Case {
 #[serde(untagged)]
 enum CaseCandidate {
     Line(String),
-    Value { candidate: String, url: Option<String> },
+    Value {
+        candidate: String,
+        url: Option<String>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -108,7 +114,9 @@ fn server(text: &str) -> Result<ServerId, String> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address.into());
     }
-    let named = |(host, port): (&str, &str)| (!host.is_empty()).then_some(ServerId::named(host, port.parse().ok()?));
+    let named = |(host, port): (&str, &str)| {
+        (!host.is_empty()).then_some(ServerId::named(host, port.parse().ok()?))
+    };
     ServerId::from_url(text)
         .or_else(|| text.rsplit_once(':').and_then(named))
         .ok_or_else(|| format!("`{text}` is no server: host:port is expected"))
@@ -158,7 +166,12 @@ fn from_parts(parts: &CaseEvidence) -> Result<Evidence, String> {
         evidence.asked(server(&asked.server)?, outcome);
     }
     for (sequence, seen) in (0..).zip(&parts.observations) {
-        let observation = Observation { base: seen.base, server: server(&seen.server)?, mapped: seen.mapped, sequence };
+        let observation = Observation {
+            base: seen.base,
+            server: server(&seen.server)?,
+            mapped: seen.mapped,
+            sequence,
+        };
         match seen.mapped_plain {
             Some(plain) => evidence.observe_both(observation, plain),
             None => evidence.observe(observation),
@@ -172,8 +185,14 @@ fn cases(cases: &[Case]) -> Result<String, String> {
     for (number, case) in cases.iter().enumerate() {
         let evidence = match (&case.candidates, &case.evidence) {
             (Some(lines), None) => from_lines(lines),
-            (None, Some(parts)) => from_parts(parts).map_err(|error| format!("case {number}: {error}"))?,
-            _ => return Err(format!("case {number}: either `candidates` or `evidence` is expected")),
+            (None, Some(parts)) => {
+                from_parts(parts).map_err(|error| format!("case {number}: {error}"))?
+            }
+            _ => {
+                return Err(format!(
+                    "case {number}: either `candidates` or `evidence` is expected"
+                ));
+            }
         };
         verdicts.push(Verdict::from(&evidence));
     }
@@ -181,19 +200,31 @@ fn cases(cases: &[Case]) -> Result<String, String> {
 }
 
 /// What a dump of a browser records as its own and what as the peer's; each holds until the next.
-const OWN: [&str; 5] = ["icecandidate", "LocalDescription", "localDescription", "createOffer", "createAnswer"];
+const OWN: [&str; 5] = [
+    "icecandidate",
+    "LocalDescription",
+    "localDescription",
+    "createOffer",
+    "createAnswer",
+];
 const PEERS: [&str; 3] = ["addIceCandidate", "RemoteDescription", "remoteDescription"];
 
 /// The parts of a dump that speak of this host; all of a text that is no dump.
 fn own_part(input: &str) -> String {
     let find = |marks: &'static [&str], peers: bool| {
-        marks.iter().flat_map(move |mark| input.match_indices(mark).map(move |(at, _)| (at, peers)))
+        marks
+            .iter()
+            .flat_map(move |mark| input.match_indices(mark).map(move |(at, _)| (at, peers)))
     };
     let mut marks: Vec<(usize, bool)> = find(&OWN, false).chain(find(&PEERS, true)).collect();
     marks.sort_unstable();
     let begins = std::iter::once((0, false)).chain(marks.iter().copied());
     let ends = marks.iter().map(|(at, _)| *at).chain([input.len()]);
-    begins.zip(ends).filter(|((_, peers), _)| !peers).map(|((begin, _), end)| &input[begin..end]).collect()
+    begins
+        .zip(ends)
+        .filter(|((_, peers), _)| !peers)
+        .map(|((begin, _), end)| &input[begin..end])
+        .collect()
 }
 
 fn text(input: &str, json: bool) -> Result<String, String> {
@@ -214,18 +245,27 @@ fn answer() -> Result<String, String> {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--json" => json = true,
-            other => return Err(format!("unknown argument `{other}`: only `--json` is known")),
+            other => {
+                return Err(format!(
+                    "unknown argument `{other}`: only `--json` is known"
+                ));
+            }
         }
     }
     let mut input = Vec::new();
-    std::io::stdin().read_to_end(&mut input).map_err(|error| format!("standard input: {error}"))?;
+    std::io::stdin()
+        .read_to_end(&mut input)
+        .map_err(|error| format!("standard input: {error}"))?;
     let input = String::from_utf8_lossy(&input);
     // a log may begin with a bracket too, but not with an object in it
     let inside = input.trim_start().strip_prefix('[').map(str::trim_start);
     if inside.is_some_and(|inside| inside.is_empty() || inside.starts_with(['{', ']'])) {
-        let read: Vec<Case> = serde_json::from_str(&input).map_err(|error| format!("bad JSON: {error}"))?;
+        let read: Vec<Case> =
+            serde_json::from_str(&input).map_err(|error| format!("bad JSON: {error}"))?;
         // an array of a browser's candidates is a text like any other
-        let no_case = read.iter().all(|case| case.candidates.is_none() && case.evidence.is_none());
+        let no_case = read
+            .iter()
+            .all(|case| case.candidates.is_none() && case.evidence.is_none());
         if !(no_case && Candidate::all_in(&input).any(|candidate| candidate.is_ok())) {
             return cases(&read);
         }

@@ -22,7 +22,8 @@ pub enum CandidateKind {
     PeerReflexive,
     /// An address of a TURN server.
     Relayed,
-    /// A type this crate does not know; RFC 8839 allows extensions. [`Candidate::unknown_kind`] has it as written.
+    /// A type this crate does not know; RFC 8839 allows extensions. [`Candidate::unknown_kind`] has
+    /// it as written.
     Unknown,
 }
 
@@ -42,13 +43,13 @@ pub enum Transport {
     Udp,
     /// TCP (RFC 6544).
     Tcp,
-    /// A transport this crate does not know; RFC 8839 allows extensions. [`Candidate::unknown_transport`] has it as
-    /// written.
+    /// A transport this crate does not know; RFC 8839 allows extensions.
+    /// [`Candidate::unknown_transport`] has it as written.
     Unknown,
 }
 
-/// The address of a candidate (RFC 8839 section 5.1): an IP address, or a name where the host hides it (mDNS) or was
-/// given one.
+/// The address of a candidate (RFC 8839 section 5.1): an IP address, or a name where the host hides
+/// it (mDNS) or was given one.
 ///
 /// ```
 /// use nat_summary::{Address, Candidate};
@@ -96,8 +97,8 @@ impl fmt::Display for Address<'_> {
     }
 }
 
-/// One candidate (RFC 8445 section 5.3, RFC 8839 section 5.1). Build it by hand (the [`Default`] fills what you do not
-/// know), or with [`Candidate::parse`] from a line.
+/// One candidate (RFC 8445 section 5.3, RFC 8839 section 5.1). Build it by hand (the [`Default`]
+/// fills what you do not know), or with [`Candidate::parse`] from a line.
 ///
 /// `Display` writes the `candidate:` line, addresses and all: it is for the wire, not for a log.
 ///
@@ -128,12 +129,14 @@ pub struct Candidate<'a> {
     pub port: u16,
     /// Where it comes from.
     pub kind: CandidateKind,
-    /// `raddr` and `rport`: the base of a reflexive candidate. `0.0.0.0` and `0` where a stack hides it.
+    /// `raddr` and `rport`: the base of a reflexive candidate. `0.0.0.0` and `0` where a stack
+    /// hides it.
     pub related: Option<(Address<'a>, u16)>,
-    /// Every extension attribute behind the parts above, as written: `tcptype passive generation 0 …`.
+    /// Every extension attribute behind the parts above, as written: `tcptype passive generation 0
+    /// …`.
     pub extensions: &'a str,
-    /// The STUN or TURN server it was gathered from, as `RTCIceCandidate.url` has it (W3C WebRTC section 4.8.1). No
-    /// part of a line.
+    /// The STUN or TURN server it was gathered from, as `RTCIceCandidate.url` has it (W3C WebRTC
+    /// section 4.8.1). No part of a line.
     pub url: Option<&'a str>,
     /// The transport as written where it is [`Transport::Unknown`]; else empty.
     pub unknown_transport: &'a str,
@@ -174,7 +177,10 @@ impl<'a> Candidate<'a> {
     /// ```
     #[must_use]
     pub const fn with_url(self, url: &'a str) -> Self {
-        Self { url: Some(url), ..self }
+        Self {
+            url: Some(url),
+            ..self
+        }
     }
 
     /// The candidate's own transport address, unless it is hidden behind a name.
@@ -193,7 +199,8 @@ impl<'a> Candidate<'a> {
         self.address.ip().map(|ip| SocketAddr::new(ip, self.port))
     }
 
-    /// The base of a reflexive or relayed candidate as its `raddr`/`rport` tell it (RFC 8839 section 5.1).
+    /// The base of a reflexive or relayed candidate as its `raddr`/`rport` tell it (RFC 8839
+    /// section 5.1).
     ///
     /// ```
     /// use nat_summary::Candidate;
@@ -252,9 +259,19 @@ impl fmt::Display for Transport {
 impl fmt::Display for Candidate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "candidate:{} {} ", self.foundation, self.component)?;
-        written(f, self.transport, self.transport == Transport::Unknown, self.unknown_transport)?;
+        written(
+            f,
+            self.transport,
+            self.transport == Transport::Unknown,
+            self.unknown_transport,
+        )?;
         write!(f, " {} {} {} typ ", self.priority, self.address, self.port)?;
-        written(f, self.kind, self.kind == CandidateKind::Unknown, self.unknown_kind)?;
+        written(
+            f,
+            self.kind,
+            self.kind == CandidateKind::Unknown,
+            self.unknown_kind,
+        )?;
         if let Some((address, port)) = &self.related {
             write!(f, " raddr {address} rport {port}")?;
         }
@@ -265,6 +282,15 @@ impl fmt::Display for Candidate<'_> {
     }
 }
 
-fn written(f: &mut fmt::Formatter<'_>, value: impl fmt::Display, unknown: bool, token: &str) -> fmt::Result {
-    if unknown && !token.is_empty() { f.write_str(token) } else { value.fmt(f) }
+fn written(
+    f: &mut fmt::Formatter<'_>,
+    value: impl fmt::Display,
+    unknown: bool,
+    token: &str,
+) -> fmt::Result {
+    if unknown && !token.is_empty() {
+        f.write_str(token)
+    } else {
+        value.fmt(f)
+    }
 }

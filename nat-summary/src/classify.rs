@@ -6,7 +6,8 @@ use crate::evidence::{Evidence, MAX_OBSERVATIONS, Outcome, Seen};
 use crate::packed::{Endpoint, Ip};
 use crate::scope::Scope;
 use crate::summary::{
-    BaseVerdict, Counts, Filtering, MAX_BASES, Mapping, NatSummary, NatType, Pooling, PortAllocation,
+    BaseVerdict, Counts, Filtering, MAX_BASES, Mapping, NatSummary, NatType, Pooling,
+    PortAllocation,
 };
 
 /// The rule that decided, or why nothing could be decided.
@@ -16,7 +17,11 @@ use crate::summary::{
 /// assert_eq!(Evidence::new().summary().rule(), Rule::NothingObserved);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Rule {
     /// Two ports of one server address saw different mappings.
@@ -37,10 +42,11 @@ pub enum Rule {
     TooFewServers,
     /// Some observations of the base had no room, and those that had do not differ: unknown.
     Crowded,
-    /// Server addresses saw different mappings of a wildcard base that may have sent by several ways, and so through
-    /// several NATs: unknown.
+    /// Server addresses saw different mappings of a wildcard base that may have sent by several
+    /// ways, and so through several NATs: unknown.
     SeveralWays,
-    /// Dependent or independent, but whether a NAT is there is unknown, for not every local address is.
+    /// Dependent or independent, but whether a NAT is there is unknown, for not every local address
+    /// is.
     LocalsUnknown,
     /// Nothing was observed, and nothing proves UDP blocked: unknown.
     NothingObserved,
@@ -92,21 +98,25 @@ impl Rule {
     }
 }
 
-/// Fewest mappings of one local address that make their common external address a habit. A NAT that draws it at random
-/// from a pool of two shows this by accident once in 65,536 times.
+/// Fewest mappings of one local address that make their common external address a habit. A NAT that
+/// draws it at random from a pool of two shows this by accident once in 65,536 times.
 const PAIRED_MAPPINGS: usize = 17;
 /// Fewest new mappings, in sending order, that show how ports are allocated.
 const ALLOCATED_MAPPINGS: usize = 3;
-/// Longest step of an allocator that counts. Three ports at random keep one step of at most this about once in 30
-/// million times.
+/// Longest step of an allocator that counts. Three ports at random keep one step of at most this
+/// about once in 30 million times.
 const MAX_STEP: i64 = 64;
-/// Longest step that a counting allocator with other traffic may show between two requests of one gathering.
+/// Longest step that a counting allocator with other traffic may show between two requests of one
+/// gathering.
 const MAX_DRIFT: i64 = 256;
 
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
     let mut bases = [const { None }; MAX_BASES];
     let mut judged = 0_u16;
-    let cut = evidence.observed().last().filter(|_| evidence.crowded().observations);
+    let cut = evidence
+        .observed()
+        .last()
+        .filter(|_| evidence.crowded().observations);
     for group in by_base(evidence.observed()) {
         let is_whole = !cut.is_some_and(|last| group.iter().all(|seen| seen.same_group(last)));
         if let Some(verdict) = judge_base(group, is_whole, evidence) {
@@ -117,22 +127,37 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
     let speaking = bases[0].as_ref();
     let (nat_type, rule) = match speaking {
         Some(speaking) => nat_type(speaking),
-        None => blocked(evidence).map_or((NatType::Unknown, Rule::NothingObserved), |rule| (NatType::UdpBlocked, rule)),
+        None => blocked(evidence).map_or((NatType::Unknown, Rule::NothingObserved), |rule| {
+            (NatType::UdpBlocked, rule)
+        }),
     };
     let servers = evidence.servers();
     let counts = Counts {
         asked: saturate(servers.len()),
-        answered: saturate(servers.iter().filter(|(_, outcome)| *outcome == Outcome::Answered).count()),
+        answered: saturate(
+            servers
+                .iter()
+                .filter(|(_, outcome)| *outcome == Outcome::Answered)
+                .count(),
+        ),
         server_addresses: speaking.map_or(0, |speaking| speaking.server_addresses),
         observations: speaking.map_or(0, |speaking| speaking.observations),
         bases: judged,
     };
     let pooling = speaking.map_or(Pooling::Unknown, |speaking| pooling(speaking, evidence));
-    NatSummary { nat_type, filtering: Filtering::Unknown, pooling, rule, counts, bases }
+    NatSummary {
+        nat_type,
+        filtering: Filtering::Unknown,
+        pooling,
+        rule,
+        counts,
+        bases,
+    }
 }
 
-/// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, nor are those of different
-/// families, and a base whose port is hidden is comparable with nothing, itself included.
+/// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, nor
+/// are those of different families, and a base whose port is hidden is comparable with nothing,
+/// itself included.
 fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
     seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
@@ -148,7 +173,11 @@ pub(crate) enum Vantage {
 
 impl Vantage {
     pub(crate) fn of(mapped: Ip, base: Ip, evidence: &Evidence) -> Self {
-        if is_own(mapped, base, evidence) { Self::Here } else { Self::Beyond(Scope::of(mapped.into())) }
+        if is_own(mapped, base, evidence) {
+            Self::Here
+        } else {
+            Self::Beyond(Scope::of(mapped.into()))
+        }
     }
 }
 
@@ -157,7 +186,8 @@ fn is_own(mapped: Ip, base: Ip, evidence: &Evidence) -> bool {
     mapped == base || evidence.locals().contains(&mapped.into())
 }
 
-/// `is_whole`: no observation of the base was lost. Else only differences count, for what agrees may not be all.
+/// `is_whole`: no observation of the base was lost. Else only differences count, for what agrees
+/// may not be all.
 fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<BaseVerdict> {
     let base = seen.first()?.base();
     let mut tally = Tally::of(seen)?;
@@ -170,7 +200,9 @@ fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<Base
         (Mapping::Dependent | Mapping::AddressDependent, _) if has_several_ways(seen, evidence) => {
             (Mapping::Unknown, Rule::SeveralWays)
         }
-        (Mapping::Unknown | Mapping::EndpointIndependent, _) if !is_whole => (Mapping::Unknown, Rule::Crowded),
+        (Mapping::Unknown | Mapping::EndpointIndependent, _) if !is_whole => {
+            (Mapping::Unknown, Rule::Crowded)
+        }
         (Mapping::AddressDependent, _) if !is_whole => (Mapping::Dependent, Rule::ServersDiffer),
         whole => whole,
     };
@@ -181,7 +213,8 @@ fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<Base
         mapping,
         rule,
         natted: natted(external, base.ip, evidence),
-        port_preserved: (base.port != 0 && (is_whole || !tally.ports_kept)).then_some(tally.ports_kept),
+        port_preserved: (base.port != 0 && (is_whole || !tally.ports_kept))
+            .then_some(tally.ports_kept),
         allocation: if mapping.is_dependent() && is_whole {
             allocation(seen, base.port)
         } else {
@@ -193,8 +226,9 @@ fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<Base
     })
 }
 
-/// Servers inside and outside a NAT do not see the same NATs: what was seen from different vantages is never compared, and
-/// the outermost is judged. A local address did not cross the NAT that another one proves.
+/// Servers inside and outside a NAT do not see the same NATs: what was seen from different vantages
+/// is never compared, and the outermost is judged. A local address did not cross the NAT that
+/// another one proves.
 #[cold]
 #[inline(never)]
 fn outermost<'a>(
@@ -206,7 +240,10 @@ fn outermost<'a>(
     let outermost = seen.iter().map(vantage).min();
     let places = places.insert([Seen::NOTHING; MAX_OBSERVATIONS]);
     let mut len = 0;
-    for (place, s) in places.iter_mut().zip(seen.iter().filter(|s| Some(vantage(s)) == outermost)) {
+    for (place, s) in places
+        .iter_mut()
+        .zip(seen.iter().filter(|s| Some(vantage(s)) == outermost))
+    {
         *place = *s;
         len += 1;
     }
@@ -215,8 +252,8 @@ fn outermost<'a>(
 
 /// What the observations of one base have in common, in one pass.
 struct Tally {
-    /// Those of servers somebody named, where there are any: an answer that nobody's name is on may be one of theirs, told
-    /// twice.
+    /// Those of servers somebody named, where there are any: an answer that nobody's name is on
+    /// may be one of theirs, told twice.
     server_addresses: u16,
     mappings_equal: bool,
     addresses_equal: bool,
@@ -274,7 +311,10 @@ impl Tally {
 /// Mapping behaviour of one base (RFC 4787 section 4.1, RFC 5780 section 4.3).
 fn mapping(tally: &Tally) -> (Mapping, Rule) {
     if tally.ports_differ {
-        (Mapping::AddressAndPortDependent, Rule::PortsOfOneServerDiffer)
+        (
+            Mapping::AddressAndPortDependent,
+            Rule::PortsOfOneServerDiffer,
+        )
     } else if !tally.mappings_equal {
         if tally.two_ports && tally.server_addresses > 1 && !tally.ports_of_name_differ {
             (Mapping::AddressDependent, Rule::ServersDifferPortsAgree)
@@ -288,14 +328,21 @@ fn mapping(tally: &Tally) -> (Mapping, Rule) {
     }
 }
 
-/// Whether requests to different addresses may have left by several ways, and so through several NATs or as several
-/// hosts of one: a wildcard socket sends from any local address of the family (RFC 8445 section 5.1.1.1), and an IPv6
-/// one in both, though both lead to IPv4 where the network translates (RFC 6877).
+/// Whether requests to different addresses may have left by several ways, and so through several
+/// NATs or as several hosts of one: a wildcard socket sends from any local address of the family
+/// (RFC 8445 section 5.1.1.1), and an IPv6 one in both, though both lead to IPv4 where the network
+/// translates (RFC 6877).
 #[cold]
 fn has_several_ways(seen: &[Seen], evidence: &Evidence) -> bool {
-    let Some(first) = seen.first().filter(|first| first.base().ip.is_unspecified()) else { return false };
+    let Some(first) = seen
+        .first()
+        .filter(|first| first.base().ip.is_unspecified())
+    else {
+        return false;
+    };
     let is_v6 = first.is_sent_in_v6();
-    let leaves_from = |local: &&IpAddr| local.is_ipv6() == is_v6 && !Scope::of(**local).is_confined();
+    let leaves_from =
+        |local: &&IpAddr| local.is_ipv6() == is_v6 && !Scope::of(**local).is_confined();
     seen.iter().any(|s| s.is_sent_in_v6() != is_v6)
         || evidence.locals().iter().filter(leaves_from).count() > 1
         || evidence.crowded().locals
@@ -317,34 +364,42 @@ fn external(seen: &[Seen], tally: &Tally) -> Option<Ip> {
     Some(best.0)
 }
 
-/// Natted (RFC 5780 section 4.3, first test): no, if the mapped address is a local one; yes, if it is not and the base's
-/// own address is known, or a local one of its family that a packet can leave its link from; else unknown.
+/// Natted (RFC 5780 section 4.3, first test): no, if the mapped address is a local one; yes, if it
+/// is not and the base's own address is known, or a local one of its family that a packet can leave
+/// its link from; else unknown.
 pub(crate) fn natted(external: Ip, base: Ip, evidence: &Evidence) -> Option<bool> {
     if is_own(external, base, evidence) {
         return Some(false);
     }
-    let tells = |local: &IpAddr| local.is_ipv4() == external.is_v4() && !Scope::of(*local).is_confined();
+    let tells =
+        |local: &IpAddr| local.is_ipv4() == external.is_v4() && !Scope::of(*local).is_confined();
     let known = !base.is_unspecified() || evidence.locals().iter().any(tells);
     (known && !evidence.crowded().locals).then_some(true)
 }
 
-/// Port allocation of a dependent mapping (RFC 4787 section 4.2, RFC 5128 section 3.3 on prediction), from mappings in
-/// the order in which they were made.
+/// Port allocation of a dependent mapping (RFC 4787 section 4.2, RFC 5128 section 3.3 on
+/// prediction), from mappings in the order in which they were made.
 fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
     let mut order = [&Seen::NOTHING; MAX_OBSERVATIONS];
-    let Some(order) = order.get_mut(..seen.len()) else { return PortAllocation::Unknown };
+    let Some(order) = order.get_mut(..seen.len()) else {
+        return PortAllocation::Unknown;
+    };
     for (place, seen) in order.iter_mut().zip(seen) {
         *place = seen;
     }
     order.sort_unstable_by_key(|s| s.sequence);
-    if order.windows(2).any(|pair| matches!(pair, [a, b] if a.sequence == b.sequence)) {
+    if order
+        .windows(2)
+        .any(|pair| matches!(pair, [a, b] if a.sequence == b.sequence))
+    {
         return PortAllocation::Unknown;
     }
     let is_new = |(at, s): &(usize, &&Seen)| {
         let earlier = order.get(..*at).unwrap_or(&[]);
         !earlier.iter().any(|e| e.same_mapping(s))
     };
-    // new mappings, each with its place in the order of sending, less the requests that are known to have taken no port
+    // new mappings, each with its place in the order of sending, less the requests that are known
+    // to have taken no port
     let mappings = || {
         let new = order.iter().enumerate().filter(is_new).enumerate();
         new.map(|(rank, (at, s))| (s.mapped(), i64::from(s.sequence) + rank as i64 - at as i64))
@@ -362,10 +417,13 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
     }
     // ports moved, requests sent
     let steps = || pairs().map(|((a, m), (b, n))| (i64::from(b.port) - i64::from(a.port), n - m));
-    // what went out in between may have taken ports too: the step is that of two requests in a row, and must explain all
+    // what went out in between may have taken ports too: the step is that of two requests in a row,
+    // and must explain all
     if let Some((step, _)) = steps().find(|(_, sent)| *sent == 1) {
         if step.abs() <= MAX_STEP && steps().all(|(moved, sent)| moved == step * sent) {
-            return i16::try_from(step).map_or(PortAllocation::Unknown, |step| PortAllocation::Sequential { step });
+            return i16::try_from(step).map_or(PortAllocation::Unknown, |step| {
+                PortAllocation::Sequential { step }
+            });
         }
     }
     // one long step may be the end of the range, and steps that are all alike are an order
@@ -377,8 +435,9 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
     }
 }
 
-/// Address pooling (RFC 4787 section 4.1): mappings of one local address compared across its ports. A wildcard base
-/// may leave by several local addresses, and what was seen from another vantage is another NAT's.
+/// Address pooling (RFC 4787 section 4.1): mappings of one local address compared across its ports.
+/// A wildcard base may leave by several local addresses, and what was seen from another vantage is
+/// another NAT's.
 fn pooling(speaking: &BaseVerdict, evidence: &Evidence) -> Pooling {
     let base = Endpoint::from(speaking.base);
     let external = Ip::from(speaking.external);
@@ -402,11 +461,22 @@ fn pooling(speaking: &BaseVerdict, evidence: &Evidence) -> Pooling {
     }
     let is_new = |(at, s): &(usize, &Seen)| {
         let earlier = seen.get(..*at).unwrap_or(&[]);
-        !earlier.iter().any(|e| e.base() == s.base() && e.same_mapping(s))
+        !earlier
+            .iter()
+            .any(|e| e.base() == s.base() && e.same_mapping(s))
     };
     let of_external = |(_, s): &(usize, &Seen)| s.base().ip == base.ip && s.mapped().ip == external;
-    let mappings = seen.iter().enumerate().filter(of_external).filter(is_new).count();
-    if mappings >= PAIRED_MAPPINGS { Pooling::Paired } else { Pooling::Unknown }
+    let mappings = seen
+        .iter()
+        .enumerate()
+        .filter(of_external)
+        .filter(is_new)
+        .count();
+    if mappings >= PAIRED_MAPPINGS {
+        Pooling::Paired
+    } else {
+        Pooling::Unknown
+    }
 }
 
 /// The type, in the terms of RFC 3489 section 5.
@@ -420,11 +490,13 @@ fn nat_type(base: &BaseVerdict) -> (NatType, Rule) {
     }
 }
 
-/// UDP blocked: at least one server was asked, none was heard of, and at least one request ended in a time-out. Local
-/// failures alone prove nothing. A bare list cannot tell what was asked: see [`Rule::NoReflexiveCandidate`].
+/// UDP blocked: at least one server was asked, none was heard of, and at least one request ended in
+/// a time-out. Local failures alone prove nothing. A bare list cannot tell what was asked: see
+/// [`Rule::NoReflexiveCandidate`].
 fn blocked(evidence: &Evidence) -> Option<Rule> {
     let list = evidence.list().unwrap_or_default();
-    // who had no room may have answered, and an impossible mapped address came in an answer all the same
+    // who had no room may have answered, and an impossible mapped address came in an answer all the
+    // same
     if list.signs_of_life > 0 || evidence.crowded().servers || evidence.discarded().impossible > 0 {
         return None;
     }
@@ -446,8 +518,8 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
     timed_out.then_some(Rule::AskedNoneAnswered)
 }
 
-/// Keeps the speaking base first and the others by address and port. Beyond the last place, the greatest of the others
-/// goes.
+/// Keeps the speaking base first and the others by address and port. Beyond the last place, the
+/// greatest of the others goes.
 fn keep(bases: &mut [Option<BaseVerdict>; MAX_BASES], verdict: BaseVerdict) {
     let [speaking, others @ ..] = bases;
     let Some(current) = speaking else {
@@ -456,8 +528,15 @@ fn keep(bases: &mut [Option<BaseVerdict>; MAX_BASES], verdict: BaseVerdict) {
     };
     // bases arrive by address and port, IPv4 first: on a tie the earlier one stays
     let weight = |v: &BaseVerdict| (v.server_addresses, v.observations);
-    let other = if weight(&verdict) > weight(current) { core::mem::replace(current, verdict) } else { verdict };
-    let at = others.iter().position(|o| o.is_none_or(|o| endpoint(&o) > endpoint(&other))).unwrap_or(others.len());
+    let other = if weight(&verdict) > weight(current) {
+        core::mem::replace(current, verdict)
+    } else {
+        verdict
+    };
+    let at = others
+        .iter()
+        .position(|o| o.is_none_or(|o| endpoint(&o) > endpoint(&other)))
+        .unwrap_or(others.len());
     if let Some([first, rest @ ..]) = others.get_mut(at..) {
         let mut moved = first.replace(other);
         for place in rest {

@@ -14,8 +14,8 @@ use crate::packed::{Endpoint, Ip, Sorted};
 use crate::scope::Scope;
 use crate::summary::{BaseVerdict, NatSummary};
 
-/// Most observations kept. What is beyond is counted in [`Discarded::overflow`], and then nothing is said of the base that
-/// lost some but what those that stayed prove.
+/// Most observations kept. What is beyond is counted in [`Discarded::overflow`], and then nothing
+/// is said of the base that lost some but what those that stayed prove.
 ///
 /// ```
 /// use nat_summary::{Candidate, Evidence, MAX_OBSERVATIONS, Rule};
@@ -27,7 +27,8 @@ use crate::summary::{BaseVerdict, NatSummary};
 /// # Ok::<(), nat_summary::ParseError>(())
 /// ```
 pub const MAX_OBSERVATIONS: usize = 64;
-/// Most servers kept apart. What is beyond is counted in [`Discarded::overflow`], and then nothing is called blocked.
+/// Most servers kept apart. What is beyond is counted in [`Discarded::overflow`], and then nothing
+/// is called blocked.
 ///
 /// ```
 /// use nat_summary::{Evidence, MAX_SERVERS, NatType, Outcome, ServerId};
@@ -40,7 +41,8 @@ pub const MAX_OBSERVATIONS: usize = 64;
 /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "the one without room may have answered");
 /// ```
 pub const MAX_SERVERS: usize = 64;
-/// Most local addresses kept. What is beyond is counted in [`Discarded::overflow`], and then nothing is called natted.
+/// Most local addresses kept. What is beyond is counted in [`Discarded::overflow`], and then
+/// nothing is called natted.
 ///
 /// ```
 /// use nat_summary::{Candidate, Evidence, MAX_LOCALS};
@@ -60,14 +62,19 @@ const FEW_OBSERVATIONS: usize = 8;
 const FEW_SERVERS: usize = 8;
 const FEW_LOCALS: usize = 4;
 
-/// How a request to a server ended. The order is that of strength: where a server is reported twice, the stronger stands.
+/// How a request to a server ended. The order is that of strength: where a server is reported
+/// twice, the stronger stands.
 ///
 /// ```
 /// use nat_summary::Outcome;
 /// assert!(Outcome::TimedOut < Outcome::Refused);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Outcome {
     /// Asked, not ended yet.
@@ -84,8 +91,8 @@ pub enum Outcome {
     Answered,
 }
 
-/// One answered Binding request: the local socket it left from, the address it was sent to and answered from, and the
-/// XOR-MAPPED-ADDRESS of the answer (RFC 8489 section 14.2).
+/// One answered Binding request: the local socket it left from, the address it was sent to and
+/// answered from, and the XOR-MAPPED-ADDRESS of the answer (RFC 8489 section 14.2).
 ///
 /// ```
 /// use nat_summary::{Evidence, Observation, ServerId};
@@ -102,21 +109,22 @@ pub enum Outcome {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Observation {
-    /// The local socket (RFC 8445 "base"). Port 0 where it is hidden: then it is comparable with nothing.
+    /// The local socket (RFC 8445 "base"). Port 0 where it is hidden: then it is comparable with
+    /// nothing.
     pub base: SocketAddr,
     /// Who answered.
     pub server: ServerId,
     /// XOR-MAPPED-ADDRESS.
     pub mapped: SocketAddr,
-    /// Place in the order of sending, counted over everything that was sent, answered or not. If one server is asked
-    /// twice from one base, the higher one stands.
+    /// Place in the order of sending, counted over everything that was sent, answered or not. If
+    /// one server is asked twice from one base, the higher one stands.
     pub sequence: u32,
 }
 
 impl Observation {
-    /// Whether a NAT can have mapped anything to `mapped`: not if it is unspecified, multicast, broadcast, or has port 0.
-    /// No packet that wants an answer comes from such a source (RFC 1122 section 3.2.1.3; RFC 4291 sections 2.5.2 and
-    /// 2.7; RFC 8085 section 5.1).
+    /// Whether a NAT can have mapped anything to `mapped`: not if it is unspecified, multicast,
+    /// broadcast, or has port 0. No packet that wants an answer comes from such a source (RFC
+    /// 1122 section 3.2.1.3; RFC 4291 sections 2.5.2 and 2.7; RFC 8085 section 5.1).
     ///
     /// ```
     /// # use nat_summary::{Observation, ServerId};
@@ -169,17 +177,23 @@ pub enum Admission {
 /// # Ok::<(), nat_summary::ParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default)
+)]
 #[non_exhaustive]
 pub struct Discarded {
     /// Mapped addresses that are unspecified, multicast, broadcast, or have port 0.
     pub impossible: u32,
     /// Candidates that are not UDP.
     pub not_udp: u32,
-    /// Candidates nobody could read, and reflexive ones whose address is a name or that carry no base at all.
+    /// Candidates nobody could read, and reflexive ones whose address is a name or that carry no
+    /// base at all.
     pub unreadable: u32,
-    /// Reflexive candidates of another component than the first, without a server URL: some stacks list every candidate
-    /// once per component, and one answer told twice must not agree with itself.
+    /// Reflexive candidates of another component than the first, without a server URL: some stacks
+    /// list every candidate once per component, and one answer told twice must not agree with
+    /// itself.
     pub other_component: u32,
     /// Facts beyond [`MAX_OBSERVATIONS`], [`MAX_SERVERS`] or [`MAX_LOCALS`].
     pub overflow: u32,
@@ -187,17 +201,24 @@ pub struct Discarded {
 
 /// What a bare candidate list said, besides its reflexive candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default)
+)]
 pub(crate) struct ListFacts {
-    /// UDP host candidates with a known address that is not global, but reaches beyond its own link.
+    /// UDP host candidates with a known address that is not global, but reaches beyond its own
+    /// link.
     pub(crate) local_hosts: u16,
-    /// UDP host candidates of the link or the host itself. From there no server can be asked, so silence says nothing.
+    /// UDP host candidates of the link or the host itself. From there no server can be asked, so
+    /// silence says nothing.
     pub(crate) confined_hosts: u16,
-    /// UDP host candidates that are global, or hidden (behind a name, or as the unspecified address) and so perhaps
-    /// global: a stack drops a reflexive candidate equal to one of them.
+    /// UDP host candidates that are global, or hidden (behind a name, or as the unspecified
+    /// address) and so perhaps global: a stack drops a reflexive candidate equal to one of
+    /// them.
     pub(crate) maybe_global_hosts: u16,
-    /// What shows, or may show, UDP passing: candidates that are peer-reflexive, relayed, reflexive but unusable, of an
-    /// unknown type, or not readable at all.
+    /// What shows, or may show, UDP passing: candidates that are peer-reflexive, relayed,
+    /// reflexive but unusable, of an unknown type, or not readable at all.
     pub(crate) signs_of_life: u16,
     /// Those of them that are relayed, or may be: of an unknown type, or not readable.
     pub(crate) maybe_relayed: u16,
@@ -205,7 +226,11 @@ pub(crate) struct ListFacts {
 
 /// Which kinds of facts had no room, and so cannot be argued from by their absence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default)
+)]
 pub(crate) struct Crowded {
     /// The greatest keys go: of the bases that are kept, only the last can have lost some.
     pub(crate) observations: bool,
@@ -215,13 +240,14 @@ pub(crate) struct Crowded {
 
 /// What was observed: servers asked and how each ended, observations, local addresses.
 ///
-/// Facts come in one at a time and in any order, the size is fixed, and [`summary`](Self::summary) may be asked at any
-/// moment.
+/// Facts come in one at a time and in any order, the size is fixed, and [`summary`](Self::summary)
+/// may be asked at any moment.
 ///
-/// All of it has to be of one time and one network. A NAT forgets a mapping that lies idle, after two minutes perhaps (RFC
-/// 4787 section 4.3), and gives the same base another one; a host that moves meets another NAT. Answers from before and
-/// after such a change differ though the NAT maps independently of the destination, and nothing in them tells which is
-/// which. Whoever asks again later begins anew, or has the older ones [forgotten](Self::forget).
+/// All of it has to be of one time and one network. A NAT forgets a mapping that lies idle, after
+/// two minutes perhaps (RFC 4787 section 4.3), and gives the same base another one; a host that
+/// moves meets another NAT. Answers from before and after such a change differ though the NAT maps
+/// independently of the destination, and nothing in them tells which is which. Whoever asks again
+/// later begins anew, or has the older ones [forgotten](Self::forget).
 ///
 /// ```
 /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
@@ -280,13 +306,23 @@ impl Evidence {
             servers: Sorted::new((ServerId::Address(ANY, 0), Outcome::Pending)),
             locals: Sorted::new(ANY),
             list: None,
-            crowded: Crowded { observations: false, servers: false, locals: false },
-            discarded: Discarded { impossible: 0, not_udp: 0, unreadable: 0, other_component: 0, overflow: 0 },
+            crowded: Crowded {
+                observations: false,
+                servers: false,
+                locals: false,
+            },
+            discarded: Discarded {
+                impossible: 0,
+                not_udp: 0,
+                unreadable: 0,
+                other_component: 0,
+                overflow: 0,
+            },
         }
     }
 
-    /// A local address: a host candidate's (RFC 8445 section 5.1.1.1), or an interface's. Unspecified addresses say
-    /// nothing and are ignored.
+    /// A local address: a host candidate's (RFC 8445 section 5.1.1.1), or an interface's.
+    /// Unspecified addresses say nothing and are ignored.
     ///
     /// ```
     /// use nat_summary::{Admission, Evidence};
@@ -312,7 +348,8 @@ impl Evidence {
         }
     }
 
-    /// A server was asked, and this is how it ended so far. Of several outcomes the strongest stands.
+    /// A server was asked, and this is how it ended so far. Of several outcomes the strongest
+    /// stands.
     ///
     /// ```
     /// use nat_summary::{Evidence, Outcome, ServerId};
@@ -341,9 +378,10 @@ impl Evidence {
         }
     }
 
-    /// A server answered with a mapped address (RFC 8489 section 14.2). Counts as [`asked`](Self::asked) with
-    /// [`Outcome::Answered`], even where the mapped address is impossible and dropped. An
-    /// [anonymous](ServerId::Anonymous) server cannot be asked: it counts as one more that answered, each time.
+    /// A server answered with a mapped address (RFC 8489 section 14.2). Counts as
+    /// [`asked`](Self::asked) with [`Outcome::Answered`], even where the mapped address is
+    /// impossible and dropped. An [anonymous](ServerId::Anonymous) server cannot be asked: it
+    /// counts as one more that answered, each time.
     ///
     /// ```
     /// use nat_summary::{Admission, Evidence, Observation, Outcome, ServerId};
@@ -360,9 +398,9 @@ impl Evidence {
         self.answered(observation, None)
     }
 
-    /// A server answered with MAPPED-ADDRESS beside XOR-MAPPED-ADDRESS. They differ where something between rewrites
-    /// addresses inside packets (RFC 8489 section 14.2); the verdict goes by the latter, and
-    /// [`NatSummary::rewritten`] tells.
+    /// A server answered with MAPPED-ADDRESS beside XOR-MAPPED-ADDRESS. They differ where something
+    /// between rewrites addresses inside packets (RFC 8489 section 14.2); the verdict goes by
+    /// the latter, and [`NatSummary::rewritten`] tells.
     ///
     /// ```
     /// use nat_summary::{Evidence, Observation, ServerId};
@@ -378,7 +416,11 @@ impl Evidence {
     /// assert_eq!(evidence.summary().rewritten(), Some(true));
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
-    pub fn observe_both(&mut self, observation: Observation, mapped_plain: SocketAddr) -> Admission {
+    pub fn observe_both(
+        &mut self,
+        observation: Observation,
+        mapped_plain: SocketAddr,
+    ) -> Admission {
         let rewritten = Endpoint::from(mapped_plain) != Endpoint::from(observation.mapped);
         self.answered(observation, Some(rewritten))
     }
@@ -414,12 +456,19 @@ impl Evidence {
         }
     }
 
-    /// Anonymous servers of a group are numbered in their order, so that the order of arrival never matters: from `at`
-    /// on, where one came in.
+    /// Anonymous servers of a group are numbered in their order, so that the order of arrival never
+    /// matters: from `at` on, where one came in.
     fn number_anonymous(&mut self, at: usize) {
         let known = self.seen.as_mut_slice();
-        let mut before = at.checked_sub(1).and_then(|before| known.get(before)).copied();
-        for seen in known.iter_mut().skip(at).take_while(|seen| seen.is_anonymous()) {
+        let mut before = at
+            .checked_sub(1)
+            .and_then(|before| known.get(before))
+            .copied();
+        for seen in known
+            .iter_mut()
+            .skip(at)
+            .take_while(|seen| seen.is_anonymous())
+        {
             seen.number_after(before.as_ref());
             before = Some(*seen);
         }
@@ -434,8 +483,9 @@ impl Evidence {
         }
     }
 
-    /// What a bare candidate list tells (RFC 8839 section 5.1). Each reflexive candidate counts as its own server
-    /// address, unless it carries a [server URL](Candidate::url). Takes candidates, or references to them.
+    /// What a bare candidate list tells (RFC 8839 section 5.1). Each reflexive candidate counts as
+    /// its own server address, unless it carries a [server URL](Candidate::url). Takes
+    /// candidates, or references to them.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, NatType};
@@ -454,9 +504,10 @@ impl Evidence {
         evidence
     }
 
-    /// What the candidate lines in a text tell (RFC 8839 section 5.1): a session description, a dump, a log. As
-    /// [`from_candidates`](Self::from_candidates) of all that [`Candidate::all_in`] finds; one that cannot be read is
-    /// counted, for it may have been reflexive.
+    /// What the candidate lines in a text tell (RFC 8839 section 5.1): a session description, a
+    /// dump, a log. As [`from_candidates`](Self::from_candidates) of all that
+    /// [`Candidate::all_in`] finds; one that cannot be read is counted, for it may have been
+    /// reflexive.
     ///
     /// ```
     /// use nat_summary::{Evidence, NatType};
@@ -481,7 +532,8 @@ impl Evidence {
         evidence
     }
 
-    /// One candidate of a list, as [`from_candidates`](Self::from_candidates) takes them; for a list that trickles.
+    /// One candidate of a list, as [`from_candidates`](Self::from_candidates) takes them; for a
+    /// list that trickles.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, NatType};
@@ -515,14 +567,27 @@ impl Evidence {
                 let (Some(mapped), Some(base)) = (candidate.socket_addr(), candidate.base()) else {
                     return self.unreadable_candidate();
                 };
-                let base = if is_hidden(base) { SocketAddr::new(base.ip(), 0) } else { base };
+                let base = if is_hidden(base) {
+                    SocketAddr::new(base.ip(), 0)
+                } else {
+                    base
+                };
                 let server = candidate.server().unwrap_or(ServerId::Anonymous(0));
                 if server == ServerId::Anonymous(0) && candidate.component != 1 {
                     list.signs_of_life = list.signs_of_life.saturating_add(1);
-                    self.discarded.other_component = self.discarded.other_component.saturating_add(1);
+                    self.discarded.other_component =
+                        self.discarded.other_component.saturating_add(1);
                     return Admission::Superseded;
                 }
-                let seen = Seen::new(&Observation { base, server, mapped, sequence: 0 }, None);
+                let seen = Seen::new(
+                    &Observation {
+                        base,
+                        server,
+                        mapped,
+                        sequence: 0,
+                    },
+                    None,
+                );
                 if !is_possible(seen.mapped()) {
                     list.signs_of_life = list.signs_of_life.saturating_add(1);
                 }
@@ -537,8 +602,9 @@ impl Evidence {
         }
     }
 
-    /// A candidate of a list that nobody could read, such as a line that does not parse (RFC 8839 section 5.1). It is
-    /// counted, and since it may have been reflexive, the list is not called blocked.
+    /// A candidate of a list that nobody could read, such as a line that does not parse (RFC 8839
+    /// section 5.1). It is counted, and since it may have been reflexive, the list is not
+    /// called blocked.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, NatType};
@@ -558,8 +624,8 @@ impl Evidence {
         Admission::Impossible
     }
 
-    /// Takes in all of `other`, as if its facts had come here. Facts known to both count once, except those of
-    /// [anonymous](ServerId::Anonymous) servers.
+    /// Takes in all of `other`, as if its facts had come here. Facts known to both count once,
+    /// except those of [anonymous](ServerId::Anonymous) servers.
     ///
     /// ```
     /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
@@ -586,9 +652,9 @@ impl Evidence {
         self.merge_loss(other.crowded, other.discarded);
     }
 
-    /// Forgets the observations that `is_outdated` says so of: a mapping expires when nothing uses it, and the next packet
-    /// makes another (RFC 4787 section 4.3), so the two may not be compared. How the servers ended stays known, and what had
-    /// no room stays lost.
+    /// Forgets the observations that `is_outdated` says so of: a mapping expires when nothing uses
+    /// it, and the next packet makes another (RFC 4787 section 4.3), so the two may not be
+    /// compared. How the servers ended stays known, and what had no room stays lost.
     ///
     /// ```
     /// use nat_summary::{Evidence, NatType, Observation, Outcome, ServerId};
@@ -605,14 +671,17 @@ impl Evidence {
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
     pub fn forget(&mut self, is_outdated: impl Fn(&Observation) -> bool) {
-        self.seen.retain(|seen| !is_outdated(&Observation::from(seen)));
+        self.seen
+            .retain(|seen| !is_outdated(&Observation::from(seen)));
     }
 
     pub(crate) fn merge_list(&mut self, theirs: ListFacts) {
         let list = self.list.get_or_insert_default();
         list.local_hosts = list.local_hosts.saturating_add(theirs.local_hosts);
         list.confined_hosts = list.confined_hosts.saturating_add(theirs.confined_hosts);
-        list.maybe_global_hosts = list.maybe_global_hosts.saturating_add(theirs.maybe_global_hosts);
+        list.maybe_global_hosts = list
+            .maybe_global_hosts
+            .saturating_add(theirs.maybe_global_hosts);
         list.signs_of_life = list.signs_of_life.saturating_add(theirs.signs_of_life);
         list.maybe_relayed = list.maybe_relayed.saturating_add(theirs.maybe_relayed);
     }
@@ -625,12 +694,15 @@ impl Evidence {
         ours.impossible = ours.impossible.saturating_add(discarded.impossible);
         ours.not_udp = ours.not_udp.saturating_add(discarded.not_udp);
         ours.unreadable = ours.unreadable.saturating_add(discarded.unreadable);
-        ours.other_component = ours.other_component.saturating_add(discarded.other_component);
+        ours.other_component = ours
+            .other_component
+            .saturating_add(discarded.other_component);
         ours.overflow = ours.overflow.saturating_add(discarded.overflow);
     }
 
-    /// The verdict on what is known so far: how the NAT maps in the terms of RFC 4787 section 4, and the type in those
-    /// of RFC 3489 section 5. More facts may change it, their order never does.
+    /// The verdict on what is known so far: how the NAT maps in the terms of RFC 4787 section 4,
+    /// and the type in those of RFC 3489 section 5. More facts may change it, their order never
+    /// does.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence};
@@ -661,9 +733,10 @@ impl Evidence {
         self.observed().iter().map(Observation::from)
     }
 
-    /// The observations a verdict on one base rests on: those of that base and family that were seen from the outermost
-    /// vantage, and so through the same NATs. A base whose port is hidden is comparable with nothing: where there are
-    /// several of one address and family, each has a verdict of its own, and this gives the observations of them all.
+    /// The observations a verdict on one base rests on: those of that base and family that were
+    /// seen from the outermost vantage, and so through the same NATs. A base whose port is
+    /// hidden is comparable with nothing: where there are several of one address and family,
+    /// each has a verdict of its own, and this gives the observations of them all.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, Mapping};
@@ -679,8 +752,13 @@ impl Evidence {
         let (base, external) = (Endpoint::from(verdict.base), Ip::from(verdict.external));
         let group = (base, !external.is_v4());
         let vantage = move |mapped: Ip| Vantage::of(mapped, base.ip, self);
-        let is_behind = move |seen: &&Seen| seen.group() == group && vantage(seen.mapped().ip) == vantage(external);
-        self.observed().iter().filter(is_behind).map(Observation::from)
+        let is_behind = move |seen: &&Seen| {
+            seen.group() == group && vantage(seen.mapped().ip) == vantage(external)
+        };
+        self.observed()
+            .iter()
+            .filter(is_behind)
+            .map(Observation::from)
     }
 
     /// Every server asked and how it ended, sorted.
@@ -699,7 +777,8 @@ impl Evidence {
         self.servers.as_slice()
     }
 
-    /// Every local address, sorted: those of host candidates (RFC 8445 section 5.1.1.1) and of [`local`](Self::local).
+    /// Every local address, sorted: those of host candidates (RFC 8445 section 5.1.1.1) and of
+    /// [`local`](Self::local).
     ///
     /// ```
     /// use nat_summary::Evidence;
@@ -743,7 +822,8 @@ impl Evidence {
     }
 }
 
-/// Whether the base of a candidate is hidden: RFC 8839 section 5.1 writes that as the unspecified address and port 9.
+/// Whether the base of a candidate is hidden: RFC 8839 section 5.1 writes that as the unspecified
+/// address and port 9.
 fn is_hidden(base: SocketAddr) -> bool {
     base.ip().is_unspecified() && base.port() == 9
 }

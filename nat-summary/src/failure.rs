@@ -7,8 +7,8 @@ use crate::outlook::{Outlook, Path, Reason};
 use crate::scope::Scope;
 use crate::summary::{Filtering, Mapping, NatSummary, NatType};
 
-/// Fewest checks in a row without an answer that are no accident: with three of ten packets lost each way, all five of a
-/// working pair get lost once in thirty times.
+/// Fewest checks in a row without an answer that are no accident: with three of ten packets lost
+/// each way, all five of a working pair get lost once in thirty times.
 const ENOUGH: u32 = 5;
 
 /// The connectivity checks of an attempt (RFC 8445 section 7), all pairs together.
@@ -23,7 +23,11 @@ const ENOUGH: u32 = 5;
 /// assert_eq!(FailureCause::of(&ours, None, one_way, false), FailureCause::ChecksOneWay);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default)
+)]
 pub struct Checks {
     /// Binding requests sent to the peer.
     pub sent: u32,
@@ -33,7 +37,8 @@ pub struct Checks {
     pub received: u32,
     /// Binding requests sent after the first of these.
     pub sent_since_received: u32,
-    /// Authenticated Binding requests of the peer that came in by way of a relay of ours, and so past the NAT.
+    /// Authenticated Binding requests of the peer that came in by way of a relay of ours, and so
+    /// past the NAT.
     pub relayed: u32,
 }
 
@@ -48,17 +53,22 @@ pub struct Checks {
 /// assert_eq!(FailureCause::of(&nothing.summary(), None, Checks::default(), false), FailureCause::Unknown);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum FailureCause {
     /// Both NATs send from ports nobody could foresee.
     BothSymmetric,
-    /// Nothing of the peer ever came in, though nothing in front of this host would have kept it out.
+    /// Nothing of the peer ever came in, though nothing in front of this host would have kept it
+    /// out.
     PeerSilent,
     /// UDP does not get out of this host's network, or not back in.
     UdpBlocked,
-    /// The peer sends from a port nobody could foresee, and the NAT in front of this host lets in none it did not send
-    /// to.
+    /// The peer sends from a port nobody could foresee, and the NAT in front of this host lets in
+    /// none it did not send to.
     FilteredHere,
     /// The peer's checks came in, and none of ours was answered.
     ChecksOneWay,
@@ -107,11 +117,12 @@ impl FailureCause {
         }
     }
 
-    /// The cause of a failure. `ours` is the verdict on this host, `theirs` what the peer advertised, `paired` whether a
-    /// pair of candidates worked before the end.
+    /// The cause of a failure. `ours` is the verdict on this host, `theirs` what the peer
+    /// advertised, `paired` whether a pair of candidates worked before the end.
     ///
-    /// Silence alone names no cause: a peer that sends nothing, and one whose packets are kept out, look the same from
-    /// here. It takes what would have kept them out, or the proof that nothing would.
+    /// Silence alone names no cause: a peer that sends nothing, and one whose packets are kept out,
+    /// look the same from here. It takes what would have kept them out, or the proof that
+    /// nothing would.
     ///
     /// ```
     /// use nat_summary::{Checks, Evidence, FailureCause};
@@ -134,22 +145,32 @@ impl FailureCause {
             return Self::Unknown;
         }
         if checks.received > 0 {
-            return if checks.sent_since_received >= ENOUGH { Self::ChecksOneWay } else { Self::Unknown };
+            return if checks.sent_since_received >= ENOUGH {
+                Self::ChecksOneWay
+            } else {
+                Self::Unknown
+            };
         }
         if ours.nat_type() == NatType::UdpBlocked {
             return Self::UdpBlocked;
         }
-        let Some(theirs) = theirs.filter(|_| checks.sent >= ENOUGH) else { return Self::Unknown };
+        let Some(theirs) = theirs.filter(|_| checks.sent >= ENOUGH) else {
+            return Self::Unknown;
+        };
         let outlook = Outlook::between(ours, &theirs.summary());
-        let strict_here = has_one_mapping(ours) && ours.filtering() == Filtering::AddressAndPortDependent;
-        let lets_in_anybody = has_one_mapping(ours) && ours.filtering() == Filtering::EndpointIndependent;
+        let strict_here =
+            has_one_mapping(ours) && ours.filtering() == Filtering::AddressAndPortDependent;
+        let lets_in_anybody =
+            has_one_mapping(ours) && ours.filtering() == Filtering::EndpointIndependent;
         // one of its relay's would pass both NATs
         let needs_to_punch = theirs.list().is_none_or(|list| list.maybe_relayed == 0);
         match (outlook.path, outlook.reason) {
             // whether its packets reach our NAT, and turn around there, is unknown
             (_, Reason::SameExternalAddress | Reason::FamiliesDiffer) => Self::Unknown,
             (Path::Relay, Reason::BothDependent) if needs_to_punch => Self::BothSymmetric,
-            (Path::Relay, Reason::PortFiltered) if strict_here && needs_to_punch => Self::FilteredHere,
+            (Path::Relay, Reason::PortFiltered) if strict_here && needs_to_punch => {
+                Self::FilteredHere
+            }
             _ if lets_in_anybody || nothing_between(ours, theirs) => Self::PeerSilent,
             _ => Self::Unknown,
         }
@@ -162,17 +183,28 @@ impl core::fmt::Display for FailureCause {
     }
 }
 
-/// Whoever sends to the advertised address sends to where this host sends from (RFC 4787 section 4.1).
+/// Whoever sends to the advertised address sends to where this host sends from (RFC 4787 section
+/// 4.1).
 fn has_one_mapping(ours: &NatSummary) -> bool {
     ours.mapping() == Mapping::EndpointIndependent || ours.is_natted() == Some(false)
 }
 
-/// Neither side has a NAT, so each sends from exactly where the other sends to: no state of a firewall in between can
-/// keep out both. The peer: every candidate of its list is a host's that reaches as far as we do.
+/// Neither side has a NAT, so each sends from exactly where the other sends to: no state of a
+/// firewall in between can keep out both. The peer: every candidate of its list is a host's that
+/// reaches as far as we do.
 fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
-    let Some(base) = ours.speaking_base() else { return false };
+    let Some(base) = ours.speaking_base() else {
+        return false;
+    };
     let list = theirs.list().unwrap_or_default();
-    let hosts = [list.local_hosts, list.confined_hosts, list.maybe_global_hosts].map(usize::from).iter().sum();
+    let hosts = [
+        list.local_hosts,
+        list.confined_hosts,
+        list.maybe_global_hosts,
+    ]
+    .map(usize::from)
+    .iter()
+    .sum();
     let reaches = |ip: &IpAddr| match Scope::of(*ip) {
         Scope::Global => base.base_scope() == Some(Scope::Global),
         Scope::Loopback => base.base_scope() == Some(Scope::Loopback),
@@ -185,5 +217,8 @@ fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
         && hosts > 0
         && theirs.locals().len() == hosts
         && theirs.locals().iter().all(reaches)
-        && theirs.locals().iter().any(|ip| ip.is_ipv4() == base.base.is_ipv4())
+        && theirs
+            .locals()
+            .iter()
+            .any(|ip| ip.is_ipv4() == base.base.is_ipv4())
 }

@@ -11,7 +11,11 @@ use crate::summary::{Filtering, Mapping, NatSummary, NatType, Pooling};
 /// assert_eq!(Outlook::between(&unknown, &unknown).path, Path::Undecided);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Path {
     /// Hole punching is expected to work.
@@ -34,17 +38,22 @@ pub enum Path {
 /// assert_eq!((outlook.path, outlook.reason), (Path::Relay, Reason::UdpBlocked));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Reason {
     /// UDP is blocked on one side.
     UdpBlocked,
     /// Each side is reached where the servers saw it (RFC 5128 section 3.3.1).
     BothIndependent,
-    /// The filtering lets in the port nobody could foresee, so the side behind it learns where to answer.
+    /// The filtering lets in the port nobody could foresee, so the side behind it learns where to
+    /// answer.
     LetIn,
-    /// One side sends from a port nobody could foresee, and the other lets in none it did not send to (RFC 5128 section
-    /// 3.3.1).
+    /// One side sends from a port nobody could foresee, and the other lets in none it did not send
+    /// to (RFC 5128 section 3.3.1).
     PortFiltered,
     /// Both sides send from ports nobody could foresee, and filter accordingly.
     BothDependent,
@@ -52,9 +61,11 @@ pub enum Reason {
     MappingUnknown,
     /// It depends on the filtering of a side, which is unknown.
     FilteringUnknown,
-    /// It depends on more than mapping and filtering, such as how a NAT with several mappings for one socket filters.
+    /// It depends on more than mapping and filtering, such as how a NAT with several mappings for
+    /// one socket filters.
     DetailUnknown,
-    /// Both have one external address: whether packets turn around at the NAT, or pass inside it, is unknown.
+    /// Both have one external address: whether packets turn around at the NAT, or pass inside it,
+    /// is unknown.
     SameExternalAddress,
     /// The servers saw one side in IPv4 and the other in IPv6.
     FamiliesDiffer,
@@ -86,12 +97,12 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// The outlook for a host with the summary `ours` and a peer with `theirs` (RFC 5128 section 3.3, on RFC 4787
-    /// mapping and filtering; ICE learns a peer-reflexive candidate from every check that comes in). The same from both
-    /// sides.
+    /// The outlook for a host with the summary `ours` and a peer with `theirs` (RFC 5128 section
+    /// 3.3, on RFC 4787 mapping and filtering; ICE learns a peer-reflexive candidate from every
+    /// check that comes in). The same from both sides.
     ///
-    /// Where the filtering of a dependent mapping is unknown, it is taken to be as strict as RFC 3489 section 5 has it
-    /// for a symmetric NAT. That of an independent one is not guessed.
+    /// Where the filtering of a dependent mapping is unknown, it is taken to be as strict as RFC
+    /// 3489 section 5 has it for a symmetric NAT. That of an independent one is not guessed.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, Outlook, Path, Reason};
@@ -107,9 +118,15 @@ impl Outlook {
     #[must_use]
     pub fn between(ours: &NatSummary, theirs: &NatSummary) -> Self {
         if ours.nat_type() == NatType::UdpBlocked || theirs.nat_type() == NatType::UdpBlocked {
-            return Self { path: Path::Relay, reason: Reason::UdpBlocked };
+            return Self {
+                path: Path::Relay,
+                reason: Reason::UdpBlocked,
+            };
         }
-        let undecided = |reason| Self { path: Path::Undecided, reason };
+        let undecided = |reason| Self {
+            path: Path::Undecided,
+            reason,
+        };
         // where nothing shows that UDP leaves at all, no NAT helps
         let (Some(our), Some(their)) = (ours.speaking_base(), theirs.speaking_base()) else {
             return undecided(Reason::MappingUnknown);
@@ -124,14 +141,27 @@ impl Outlook {
         match worlds(&a, &b) {
             Some(path @ Path::Direct) => Self {
                 path,
-                reason: if a.is_independent() && b.is_independent() { Reason::BothIndependent } else { Reason::LetIn },
+                reason: if a.is_independent() && b.is_independent() {
+                    Reason::BothIndependent
+                } else {
+                    Reason::LetIn
+                },
             },
             Some(path @ Path::Relay) => Self {
                 path,
-                reason: if a.is_dependent() && b.is_dependent() { Reason::BothDependent } else { Reason::PortFiltered },
+                reason: if a.is_dependent() && b.is_dependent() {
+                    Reason::BothDependent
+                } else {
+                    Reason::PortFiltered
+                },
             },
-            _ if a.mapping == Mapping::Unknown || b.mapping == Mapping::Unknown => undecided(Reason::MappingUnknown),
-            _ if [&a, &b].iter().any(|side| side.is_independent() && side.filtering == Filtering::Unknown) => {
+            _ if a.mapping == Mapping::Unknown || b.mapping == Mapping::Unknown => {
+                undecided(Reason::MappingUnknown)
+            }
+            _ if [&a, &b]
+                .iter()
+                .any(|side| side.is_independent() && side.filtering == Filtering::Unknown) =>
+            {
                 undecided(Reason::FilteringUnknown)
             }
             _ => undecided(Reason::DetailUnknown),
@@ -152,7 +182,11 @@ impl Side {
             Mapping::Unknown if summary.is_natted() == Some(false) => Mapping::EndpointIndependent,
             mapping => mapping,
         };
-        Self { mapping, filtering: summary.filtering(), arbitrary: summary.pooling() == Pooling::Arbitrary }
+        Self {
+            mapping,
+            filtering: summary.filtering(),
+            arbitrary: summary.pooling() == Pooling::Arbitrary,
+        }
     }
 
     fn is_independent(&self) -> bool {
@@ -165,23 +199,36 @@ impl Side {
 
     /// Every NAT this side can be.
     fn worlds(&self) -> impl Iterator<Item = (Mapping, Filtering)> + '_ {
-        const MAPPINGS: [Mapping; 3] =
-            [Mapping::EndpointIndependent, Mapping::AddressDependent, Mapping::AddressAndPortDependent];
-        const FILTERINGS: [Filtering; 3] =
-            [Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent];
+        const MAPPINGS: [Mapping; 3] = [
+            Mapping::EndpointIndependent,
+            Mapping::AddressDependent,
+            Mapping::AddressAndPortDependent,
+        ];
+        const FILTERINGS: [Filtering; 3] = [
+            Filtering::EndpointIndependent,
+            Filtering::AddressDependent,
+            Filtering::AddressAndPortDependent,
+        ];
         let possible = move |mapping: &Mapping| match self.mapping {
             Mapping::Unknown => true,
             Mapping::Dependent => mapping.is_dependent(),
             known => known == *mapping,
         };
         let filterings = move |mapping: Mapping| {
-            FILTERINGS.into_iter().filter(move |filtering| match self.filtering {
-                Filtering::Unknown if mapping.is_dependent() => *filtering == Filtering::AddressAndPortDependent,
-                Filtering::Unknown => true,
-                known => known == *filtering,
-            })
+            FILTERINGS
+                .into_iter()
+                .filter(move |filtering| match self.filtering {
+                    Filtering::Unknown if mapping.is_dependent() => {
+                        *filtering == Filtering::AddressAndPortDependent
+                    }
+                    Filtering::Unknown => true,
+                    known => known == *filtering,
+                })
         };
-        MAPPINGS.into_iter().filter(possible).flat_map(move |mapping| filterings(mapping).map(move |f| (mapping, f)))
+        MAPPINGS
+            .into_iter()
+            .filter(possible)
+            .flat_map(move |mapping| filterings(mapping).map(move |f| (mapping, f)))
     }
 }
 
@@ -202,7 +249,10 @@ fn worlds(a: &Side, b: &Side) -> Option<Path> {
 
 /// The outcome for two known NATs. `arbitrary`: one side may turn up with another address.
 fn punch(ours: (Mapping, Filtering), theirs: (Mapping, Filtering), arbitrary: bool) -> Path {
-    use Filtering::{AddressAndPortDependent as ByPort, AddressDependent as ByAddress, EndpointIndependent as Open};
+    use Filtering::{
+        AddressAndPortDependent as ByPort, AddressDependent as ByAddress,
+        EndpointIndependent as Open,
+    };
     let ((a, a_lets), (b, b_lets)) = (ours, theirs);
     match (a.is_dependent(), b.is_dependent()) {
         (false, false) => Path::Direct,
@@ -215,7 +265,8 @@ fn punch(ours: (Mapping, Filtering), theirs: (Mapping, Filtering), arbitrary: bo
         // an answer never comes back from where the check went
         (true, true) if a == Mapping::AddressAndPortDependent && b == a => Path::Relay,
         (true, true) if (a_lets == Open || b_lets == Open) && !arbitrary => Path::Direct,
-        // whether the contacts of one mapping count for another of the same socket is beyond RFC 4787's terms
+        // whether the contacts of one mapping count for another of the same socket is beyond RFC
+        // 4787's terms
         (true, true) => Path::Undecided,
     }
 }

@@ -1,4 +1,5 @@
-//! Addresses as integers, and sorted facts in a fixed number of places: what keeps the judge small and off the heap.
+//! Addresses as integers, and sorted facts in a fixed number of places: what keeps the judge small
+//! and off the heap.
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -6,8 +7,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// An IP address whose order is that of an integer, IPv4 before IPv6.
 ///
-/// IPv4 takes the numbers below 2³². A canonical address is never IPv4-mapped, so the few IPv6 addresses down there
-/// (`::/96`) move to that vacant block.
+/// IPv4 takes the numbers below 2³². A canonical address is never IPv4-mapped, so the few IPv6
+/// addresses down there (`::/96`) move to that vacant block.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ip(u128);
 
@@ -25,9 +26,14 @@ impl Ip {
         self.0 == 0 || self.0 == MAPPED_BLOCK
     }
 
-    /// Whether it is the address of one host as far as its form tells: no multicast, no broadcast, not unspecified.
+    /// Whether it is the address of one host as far as its form tells: no multicast, no broadcast,
+    /// not unspecified.
     pub(crate) const fn is_unicast(self) -> bool {
-        let multicast = if self.is_v4() { self.0 >> 28 == 0xe } else { self.0 >> 120 == 0xff };
+        let multicast = if self.is_v4() {
+            self.0 >> 28 == 0xe
+        } else {
+            self.0 >> 120 == 0xff
+        };
         !(multicast || self.is_unspecified() || self.0 == V4_END - 1)
     }
 
@@ -56,7 +62,10 @@ impl From<IpAddr> for Ip {
 }
 
 impl From<Ip> for IpAddr {
-    #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are the IPv4 address")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the low 32 bits are the IPv4 address"
+    )]
     fn from(ip: Ip) -> Self {
         if ip.is_v4() {
             Ipv4Addr::from_bits(ip.0 as u32).into()
@@ -84,7 +93,10 @@ pub(crate) struct Endpoint {
 impl From<SocketAddr> for Endpoint {
     #[inline]
     fn from(address: SocketAddr) -> Self {
-        Self { ip: address.ip().into(), port: address.port() }
+        Self {
+            ip: address.ip().into(),
+            port: address.port(),
+        }
     }
 }
 
@@ -95,10 +107,11 @@ impl From<Endpoint> for SocketAddr {
     }
 }
 
-/// Sorted facts in a fixed number of places. Beyond them the greatest keys go, so that what is kept does not depend on
-/// the order of arrival.
+/// Sorted facts in a fixed number of places. Beyond them the greatest keys go, so that what is kept
+/// does not depend on the order of arrival.
 ///
-/// Most gatherings have a few facts of a kind, and clearing room for many would cost more than judging them.
+/// Most gatherings have a few facts of a kind, and clearing room for many would cost more than
+/// judging them.
 #[derive(Clone, Copy)]
 pub(crate) struct Sorted<T, const FEW: usize, const MANY: usize> {
     places: Places<T, FEW, MANY>,
@@ -114,7 +127,10 @@ enum Places<T, const FEW: usize, const MANY: usize> {
 impl<T: Copy, const FEW: usize, const MANY: usize> Sorted<T, FEW, MANY> {
     #[inline(always)]
     pub(crate) const fn new(filler: T) -> Self {
-        Self { places: Places::Few([filler; FEW]), len: 0 }
+        Self {
+            places: Places::Few([filler; FEW]),
+            len: 0,
+        }
     }
 
     pub(crate) fn as_slice(&self) -> &[T] {
@@ -150,7 +166,8 @@ impl<T: Copy, const FEW: usize, const MANY: usize> Sorted<T, FEW, MANY> {
         known.get_mut(at).ok_or(at)
     }
 
-    /// Inserts at `at`, moving what is behind; true if something (`item` itself, perhaps) fell off the end.
+    /// Inserts at `at`, moving what is behind; true if something (`item` itself, perhaps) fell off
+    /// the end.
     #[inline]
     pub(crate) fn insert(&mut self, at: usize, item: T) -> bool {
         if self.len == FEW {
@@ -198,7 +215,9 @@ impl<T: Copy, const FEW: usize, const MANY: usize> Sorted<T, FEW, MANY> {
     }
 }
 
-impl<T: Copy + fmt::Debug, const FEW: usize, const MANY: usize> fmt::Debug for Sorted<T, FEW, MANY> {
+impl<T: Copy + fmt::Debug, const FEW: usize, const MANY: usize> fmt::Debug
+    for Sorted<T, FEW, MANY>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_slice().fmt(f)
     }
@@ -212,12 +231,24 @@ mod tests {
 
     #[test]
     fn an_address_comes_back_as_it_went_in_and_ipv4_sorts_first() {
-        let addresses = ["0.0.0.0", "10.0.0.1", "255.255.255.255", "::", "::1", "::a.b", "64:ff9b::1", "fe80::1"];
+        let addresses = [
+            "0.0.0.0",
+            "10.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::a.b",
+            "64:ff9b::1",
+            "fe80::1",
+        ];
         let ips: Vec<IpAddr> = addresses.iter().filter_map(|a| a.parse().ok()).collect();
         assert_eq!(ips.len(), addresses.len() - 1);
         let packed: Vec<Ip> = ips.iter().map(|ip| Ip::from(*ip)).collect();
         assert!(packed.is_sorted(), "{packed:?}");
-        assert!(packed.iter().map(|ip| IpAddr::from(*ip)).eq(ips), "{packed:?}");
+        assert!(
+            packed.iter().map(|ip| IpAddr::from(*ip)).eq(ips),
+            "{packed:?}"
+        );
     }
 
     #[test]
@@ -228,9 +259,16 @@ mod tests {
 
     #[test]
     fn unicast_is_what_the_standard_library_does_not_name_otherwise() {
-        for ip in
-            ["0.0.0.0", "224.0.0.1", "239.255.255.255", "255.255.255.255", "::", "ff02::1", "240.0.0.1", "10.0.0.1"]
-        {
+        for ip in [
+            "0.0.0.0",
+            "224.0.0.1",
+            "239.255.255.255",
+            "255.255.255.255",
+            "::",
+            "ff02::1",
+            "240.0.0.1",
+            "10.0.0.1",
+        ] {
             let ip: IpAddr = ip.parse().unwrap();
             let broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
             let expected = !(ip.is_unspecified() || ip.is_multicast() || broadcast);

@@ -8,7 +8,8 @@ use crate::candidate::{Address, Candidate, CandidateKind, Transport};
 /// Longest line read, in bytes. Real lines have under 300.
 const MAX_LINE: usize = 4096;
 
-/// What a candidate line should have had at the position of a [`ParseError`] (RFC 8839 section 5.1).
+/// What a candidate line should have had at the position of a [`ParseError`] (RFC 8839 section
+/// 5.1).
 ///
 /// ```
 /// use nat_summary::{Candidate, Expected};
@@ -76,15 +77,19 @@ impl fmt::Display for ParseError {
             Expected::OneLine => "no line break",
             Expected::FewerCandidates => "fewer candidates in one text",
         };
-        write!(f, "not a candidate line: expected {expected} at byte {}", self.position)
+        write!(
+            f,
+            "not a candidate line: expected {expected} at byte {}",
+            self.position
+        )
     }
 }
 
 impl core::error::Error for ParseError {}
 
 impl<'a> Candidate<'a> {
-    /// Reads one line: `candidate:…`, `a=candidate:…`, or the bare value behind the colon. White space around it is
-    /// ignored, unknown extensions are kept as written.
+    /// Reads one line: `candidate:…`, `a=candidate:…`, or the bare value behind the colon. White
+    /// space around it is ignored, unknown extensions are kept as written.
     ///
     /// # Errors
     /// [`ParseError`] with what was expected and the byte offset.
@@ -108,18 +113,27 @@ impl<'a> Candidate<'a> {
         rest.skip("a=");
         let prefixed = rest.skip("candidate:");
 
-        let foundation = rest.token(if prefixed { Expected::Foundation } else { Expected::Prefix }, |t| {
-            (t.len() <= 32 && t.bytes().all(is_foundation)).then_some(t)
-        })?;
+        let foundation = rest.token(
+            if prefixed {
+                Expected::Foundation
+            } else {
+                Expected::Prefix
+            },
+            |t| (t.len() <= 32 && t.bytes().all(is_foundation)).then_some(t),
+        )?;
         let component = rest.token(Expected::Component, |t| match number(t) {
             Some(n @ 1..=256) => u16::try_from(n).ok(),
             _ => None,
         })?;
         let (transport, unknown_transport) = rest.token(Expected::Transport, read_transport)?;
-        let priority = rest.token(Expected::Priority, |t| number(t).and_then(|n| u32::try_from(n).ok()))?;
+        let priority = rest.token(Expected::Priority, |t| {
+            number(t).and_then(|n| u32::try_from(n).ok())
+        })?;
         let address = rest.token(Expected::Address, read_address)?;
         let port = rest.token(Expected::Port, read_port)?;
-        rest.token(Expected::Type, |t| t.eq_ignore_ascii_case("typ").then_some(()))?;
+        rest.token(Expected::Type, |t| {
+            t.eq_ignore_ascii_case("typ").then_some(())
+        })?;
         let (kind, unknown_kind) = rest.token(Expected::Type, read_kind)?;
 
         let mut related = None;
@@ -127,7 +141,9 @@ impl<'a> Candidate<'a> {
         if rest.slice(start, end).eq_ignore_ascii_case("raddr") {
             rest.position = end;
             let related_address = rest.token(Expected::Related, read_address)?;
-            rest.token(Expected::Related, |t| t.eq_ignore_ascii_case("rport").then_some(()))?;
+            rest.token(Expected::Related, |t| {
+                t.eq_ignore_ascii_case("rport").then_some(())
+            })?;
             related = Some((related_address, rest.token(Expected::Related, read_port)?));
         }
         let extensions = rest.remainder()?;
@@ -155,7 +171,8 @@ struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// Where the next token begins and ends; both at the same place if there is none. No token has a control character.
+    /// Where the next token begins and ends; both at the same place if there is none. No token has
+    /// a control character.
     #[inline]
     fn next(&self) -> (usize, usize) {
         let bytes = self.line.as_bytes();
@@ -191,13 +208,20 @@ impl<'a> Tokens<'a> {
         found
     }
 
-    fn token<T>(&mut self, expected: Expected, read: impl FnOnce(&'a str) -> Option<T>) -> Result<T, ParseError> {
+    fn token<T>(
+        &mut self,
+        expected: Expected,
+        read: impl FnOnce(&'a str) -> Option<T>,
+    ) -> Result<T, ParseError> {
         let (start, end) = self.next();
         self.position = start;
         if start == end {
             return Err(self.error(expected));
         }
-        let value = read(self.slice(start, end)).ok_or(ParseError { position: start, expected })?;
+        let value = read(self.slice(start, end)).ok_or(ParseError {
+            position: start,
+            expected,
+        })?;
         self.position = end;
         Ok(value)
     }
@@ -205,16 +229,26 @@ impl<'a> Tokens<'a> {
     fn remainder(&mut self) -> Result<&'a str, ParseError> {
         self.position = self.next().0;
         let rest = self.slice(self.position, self.line.len()).trim_ascii_end();
-        // a fold without an early exit, which compiles to wide compares: no other pass touches these bytes
-        if rest.bytes().fold(false, |found, b| found | (b == b'\n') | (b == b'\r')) {
-            self.position += rest.bytes().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(0);
+        // a fold without an early exit, which compiles to wide compares: no other pass touches
+        // these bytes
+        if rest
+            .bytes()
+            .fold(false, |found, b| found | (b == b'\n') | (b == b'\r'))
+        {
+            self.position += rest
+                .bytes()
+                .position(|b| matches!(b, b'\n' | b'\r'))
+                .unwrap_or(0);
             return Err(self.error(Expected::OneLine));
         }
         Ok(rest)
     }
 
     fn error(&self, expected: Expected) -> ParseError {
-        ParseError { position: self.position, expected }
+        ParseError {
+            position: self.position,
+            expected,
+        }
     }
 }
 
@@ -222,7 +256,8 @@ impl<'a> Tokens<'a> {
 #[inline]
 const fn leading_visible(bytes: u64) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
-    // the high bit of each byte below 0x21; a borrow can only disturb bytes behind the first of them
+    // the high bit of each byte below 0x21; a borrow can only disturb bytes behind the first of
+    // them
     let found = bytes.wrapping_sub(ONES * 0x21) & !bytes & (ONES * 0x80);
     found.trailing_zeros() as usize / 8
 }
@@ -272,7 +307,10 @@ fn read_kind(token: &str) -> Option<(CandidateKind, &str)> {
     match token {
         "host" => Some((CandidateKind::Host, "")),
         "srflx" => Some((CandidateKind::ServerReflexive, "")),
-        _ => match known.into_iter().find(|(name, _)| token.eq_ignore_ascii_case(name)) {
+        _ => match known
+            .into_iter()
+            .find(|(name, _)| token.eq_ignore_ascii_case(name))
+        {
             Some((_, kind)) => Some((kind, "")),
             None => is_visible(token).then_some((CandidateKind::Unknown, token)),
         },
@@ -296,8 +334,8 @@ fn read_address(token: &str) -> Option<Address<'_>> {
     (token.len() <= 253 && token.bytes().all(name)).then_some(Address::Name(token))
 }
 
-/// Four numbers of one to three digits without leading zeros, as the standard library reads them, which takes twice as
-/// long.
+/// Four numbers of one to three digits without leading zeros, as the standard library reads them,
+/// which takes twice as long.
 fn read_v4(token: &str) -> Option<Ipv4Addr> {
     if token.len() > 15 {
         return None;
@@ -339,7 +377,11 @@ mod tests {
                     bytes[at] = first;
                     bytes[7 - at / 2] = second;
                     let expected = bytes.iter().take_while(|b| **b > b' ').count();
-                    assert_eq!(super::leading_visible(u64::from_le_bytes(bytes)), expected, "{bytes:?}");
+                    assert_eq!(
+                        super::leading_visible(u64::from_le_bytes(bytes)),
+                        expected,
+                        "{bytes:?}"
+                    );
                 }
             }
         }
@@ -347,13 +389,36 @@ mod tests {
 
     #[test]
     fn ipv4_is_read_as_the_standard_library_reads_it() {
-        let parts = ["", "0", "00", "01", "1", "9", "10", "099", "255", "256", "999", "1000", "4294967297", "x", "-1"];
+        let parts = [
+            "",
+            "0",
+            "00",
+            "01",
+            "1",
+            "9",
+            "10",
+            "099",
+            "255",
+            "256",
+            "999",
+            "1000",
+            "4294967297",
+            "x",
+            "-1",
+        ];
         for a in parts {
             for b in parts {
-                for text in
-                    [format!("{a}.{b}.1.2"), format!("1.2.{a}.{b}"), format!("{a}.{b}"), format!("{a}.1.1.{b}.")]
-                {
-                    assert_eq!(super::read_v4(&text), text.parse::<Ipv4Addr>().ok(), "{text}");
+                for text in [
+                    format!("{a}.{b}.1.2"),
+                    format!("1.2.{a}.{b}"),
+                    format!("{a}.{b}"),
+                    format!("{a}.1.1.{b}."),
+                ] {
+                    assert_eq!(
+                        super::read_v4(&text),
+                        text.parse::<Ipv4Addr>().ok(),
+                        "{text}"
+                    );
                 }
             }
         }

@@ -1,7 +1,8 @@
-//! The NAT as the peer sees it: what its connectivity checks proved, kept apart from what the servers said.
+//! The NAT as the peer sees it: what its connectivity checks proved, kept apart from what the
+//! servers said.
 //!
-//! All of it is authenticated, and all of it is still only the peer's word or the peer's packets: no verdict of the
-//! servers is ever changed by it.
+//! All of it is authenticated, and all of it is still only the peer's word or the peer's packets:
+//! no verdict of the servers is ever changed by it.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -31,17 +32,22 @@ const FEW_ARRIVALS: usize = 2;
 
 /// How the NAT mapped the base toward the peer, against the mapping that was advertised to it.
 ///
-/// The peer's Binding responses carry XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Some NATs keep a mapping toward every
-/// server and change it toward a peer whose packet came in first.
+/// The peer's Binding responses carry XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Some NATs keep a
+/// mapping toward every server and change it toward a peer whose packet came in first.
 ///
 /// ```
 /// assert_eq!(nat_summary::TowardPeer::Changed.as_str(), Some("changed"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum TowardPeer {
-    /// No response of the peer was read, or none that crossed a NAT, or there is nothing to compare it with.
+    /// No response of the peer was read, or none that crossed a NAT, or there is nothing to compare
+    /// it with.
     #[default]
     Unobserved,
     /// As advertised.
@@ -77,7 +83,8 @@ impl TowardPeer {
     }
 }
 
-/// What packets that came in proved of how the NAT filters (RFC 4787 section 5). Silence proves nothing.
+/// What packets that came in proved of how the NAT filters (RFC 4787 section 5). Silence proves
+/// nothing.
 ///
 /// ```
 /// use nat_summary::{Filtering, FilteringSeen};
@@ -85,14 +92,18 @@ impl TowardPeer {
 /// assert_eq!(FilteringSeen::AtMostAddressDependent.proven(), Filtering::Unknown);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum FilteringSeen {
     /// Nothing came in that proves anything.
     #[default]
     Unobserved,
-    /// An authenticated check came in from an address that had been sent to, but a port that had not: no stricter than
-    /// address-dependent.
+    /// An authenticated check came in from an address that had been sent to, but a port that had
+    /// not: no stricter than address-dependent.
     AtMostAddressDependent,
     /// One came in from an address that was never sent to: endpoint-independent.
     Independent,
@@ -106,7 +117,11 @@ impl FilteringSeen {
     /// assert!(FilteringSeen::ALL.is_sorted());
     /// assert_eq!(FilteringSeen::ALL.first(), Some(&FilteringSeen::default()));
     /// ```
-    pub const ALL: &'static [Self] = &[Self::Unobserved, Self::AtMostAddressDependent, Self::Independent];
+    pub const ALL: &'static [Self] = &[
+        Self::Unobserved,
+        Self::AtMostAddressDependent,
+        Self::Independent,
+    ];
 
     /// Its word; none where nothing was observed.
     ///
@@ -152,7 +167,11 @@ impl FilteringSeen {
 /// assert_eq!(PeerEvidence::new().summary(&Evidence::new()).word, Word::Nobody);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Word {
     /// It was not decided.
@@ -164,8 +183,8 @@ pub enum Word {
     Peer,
 }
 
-/// Who had been sent to when a packet came in: what a filter goes by (RFC 4787 section 5). The order is that of what it
-/// proves.
+/// Who had been sent to when a packet came in: what a filter goes by (RFC 4787 section 5). The
+/// order is that of what it proves.
 ///
 /// ```
 /// use nat_summary::{Admission, Arrival, Contact, PeerEvidence};
@@ -178,7 +197,11 @@ pub enum Word {
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Contact {
     /// Its address, on other ports only.
     OtherPort,
@@ -186,7 +209,8 @@ pub enum Contact {
     Nobody,
 }
 
-/// An authenticated Binding request of the peer (RFC 8445 section 7.3), from where nothing had been sent to.
+/// An authenticated Binding request of the peer (RFC 8445 section 7.3), from where nothing had been
+/// sent to.
 ///
 /// ```
 /// # use nat_summary::{Arrival, Contact, Evidence, FilteringSeen, Observation, PeerEvidence};
@@ -221,15 +245,19 @@ pub(crate) struct Arrived {
 
 impl From<Arrived> for Arrival {
     fn from(arrived: Arrived) -> Self {
-        Self { base: arrived.base.into(), source: arrived.source.into(), contact: arrived.contact }
+        Self {
+            base: arrived.base.into(),
+            source: arrived.source.into(),
+            contact: arrived.contact,
+        }
     }
 }
 
-/// What the peer's connectivity checks (RFC 8445 section 7) showed of the NAT: the mapping that its responses report,
-/// and its requests that came in uninvited.
+/// What the peer's connectivity checks (RFC 8445 section 7) showed of the NAT: the mapping that its
+/// responses report, and its requests that came in uninvited.
 ///
-/// Facts come in one at a time and in any order, and the size is fixed. Whoever hands them in has verified them: the
-/// transaction is one's own, the source is right, the integrity holds.
+/// Facts come in one at a time and in any order, and the size is fixed. Whoever hands them in has
+/// verified them: the transaction is one's own, the source is right, the integrity holds.
 ///
 /// ```
 /// use nat_summary::{Evidence, Observation, PeerEvidence, TowardPeer};
@@ -274,7 +302,8 @@ impl PartialEq for PeerEvidence {
 
 impl Eq for PeerEvidence {}
 
-/// What the peer showed of the NAT (RFC 4787 sections 4.1 and 5), beside what the servers said and never instead.
+/// What the peer showed of the NAT (RFC 4787 sections 4.1 and 5), beside what the servers said and
+/// never instead.
 ///
 /// ```
 /// # use nat_summary::{Evidence, Mapping, Observation, PeerEvidence, Word};
@@ -301,9 +330,11 @@ impl Eq for PeerEvidence {}
 pub struct PeerSummary {
     /// How the base was mapped toward the peer, by its own word.
     pub toward_peer: TowardPeer,
-    /// What came in uninvited through the NAT that the servers' verdict is about, in front of the base that speaks.
+    /// What came in uninvited through the NAT that the servers' verdict is about, in front of the
+    /// base that speaks.
     pub filtering: FilteringSeen,
-    /// How the NAT maps, if the peer is taken as one more vantage point where the servers leave it open.
+    /// How the NAT maps, if the peer is taken as one more vantage point where the servers leave it
+    /// open.
     pub mapping: Mapping,
     /// The rule that decided `mapping`, or why none could.
     pub rule: Rule,
@@ -325,14 +356,26 @@ impl PeerEvidence {
     /// ```
     #[must_use]
     pub const fn new() -> Self {
-        const ANY: Endpoint = Endpoint { ip: crate::packed::Ip::UNSPECIFIED, port: 0 };
-        let filler = Arrived { base: ANY, source: ANY, contact: Contact::OtherPort };
-        Self { answers: Evidence::new(), arrivals: Sorted::new(filler), overflow: 0 }
+        const ANY: Endpoint = Endpoint {
+            ip: crate::packed::Ip::UNSPECIFIED,
+            port: 0,
+        };
+        let filler = Arrived {
+            base: ANY,
+            source: ANY,
+            contact: Contact::OtherPort,
+        };
+        Self {
+            answers: Evidence::new(),
+            arrivals: Sorted::new(filler),
+            overflow: 0,
+        }
     }
 
-    /// The peer answered a Binding request (RFC 8445 section 7.2.5): [`Observation::server`] is the address it was
-    /// asked at and answered from, [`Observation::mapped`] the XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Of two
-    /// answers from one address the one to the later request stands.
+    /// The peer answered a Binding request (RFC 8445 section 7.2.5): [`Observation::server`] is the
+    /// address it was asked at and answered from, [`Observation::mapped`] the
+    /// XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Of two answers from one address the one to
+    /// the later request stands.
     ///
     /// ```
     /// # use nat_summary::{Admission, Observation, PeerEvidence};
@@ -369,7 +412,11 @@ impl PeerEvidence {
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
     pub fn arrived(&mut self, arrival: Arrival) -> Admission {
-        let arrived = Arrived { base: arrival.base.into(), source: arrival.source.into(), contact: arrival.contact };
+        let arrived = Arrived {
+            base: arrival.base.into(),
+            source: arrival.source.into(),
+            contact: arrival.contact,
+        };
         let key = |a: &Arrived| (a.base, a.source);
         match self.arrivals.find(|known| key(known).cmp(&key(&arrived))) {
             Ok(known) if known.contact < arrived.contact => {
@@ -380,7 +427,11 @@ impl PeerEvidence {
             Err(at) => {
                 let overflowed = self.arrivals.insert(at, arrived);
                 self.overflow = self.overflow.saturating_add(overflowed.into());
-                if overflowed { Admission::Overflow } else { Admission::Kept }
+                if overflowed {
+                    Admission::Overflow
+                } else {
+                    Admission::Kept
+                }
             }
         }
     }
@@ -443,11 +494,15 @@ impl PeerEvidence {
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
     pub fn arrivals(&self) -> impl ExactSizeIterator<Item = Arrival> + '_ {
-        self.arrivals.as_slice().iter().map(|arrived| (*arrived).into())
+        self.arrivals
+            .as_slice()
+            .iter()
+            .map(|arrived| (*arrived).into())
     }
 
-    /// Facts that had no room: answers beyond [`MAX_OBSERVATIONS`](crate::MAX_OBSERVATIONS), arrivals beyond
-    /// [`MAX_ARRIVALS`]. Once an answer is lost, nothing is called kept, or independent on the peer's word.
+    /// Facts that had no room: answers beyond [`MAX_OBSERVATIONS`](crate::MAX_OBSERVATIONS),
+    /// arrivals beyond [`MAX_ARRIVALS`]. Once an answer is lost, nothing is called kept, or
+    /// independent on the peer's word.
     ///
     /// ```
     /// use nat_summary::{MAX_OBSERVATIONS, Observation, PeerEvidence, ServerId};
@@ -462,10 +517,12 @@ impl PeerEvidence {
     /// ```
     #[must_use]
     pub const fn overflow(&self) -> u32 {
-        self.overflow.saturating_add(self.answers.discarded().overflow)
+        self.overflow
+            .saturating_add(self.answers.discarded().overflow)
     }
 
-    /// Reported addresses that no NAT can have mapped anything to; see [`Observation::is_possible`].
+    /// Reported addresses that no NAT can have mapped anything to; see
+    /// [`Observation::is_possible`].
     ///
     /// ```
     /// # use nat_summary::{Admission, Observation, PeerEvidence};
@@ -487,8 +544,8 @@ impl PeerEvidence {
         self.answers.discarded().impossible
     }
 
-    /// The verdict, beside that of the servers asked from the same bases (RFC 4787 section 4.1 for the mapping,
-    /// section 5 for the filtering).
+    /// The verdict, beside that of the servers asked from the same bases (RFC 4787 section 4.1 for
+    /// the mapping, section 5 for the filtering).
     ///
     /// ```
     /// # use nat_summary::{Evidence, Mapping, Observation, PeerEvidence, TowardPeer, Word};
@@ -521,7 +578,9 @@ impl PeerEvidence {
             toward_peer: toward_peer(servers, answers, crowded),
             filtering: by_servers
                 .speaking_base()
-                .map_or_else(FilteringSeen::default, |speaking| filtering(servers, speaking, answers, arrivals)),
+                .map_or_else(FilteringSeen::default, |speaking| {
+                    filtering(servers, speaking, answers, arrivals)
+                }),
             mapping,
             rule,
             word,
@@ -546,11 +605,12 @@ impl PeerEvidence {
 }
 
 impl TowardPeer {
-    /// One report of the peer against what `servers` saw of the same base, and so what was advertised (RFC 4787 section
-    /// 4.1).
+    /// One report of the peer against what `servers` saw of the same base, and so what was
+    /// advertised (RFC 4787 section 4.1).
     ///
-    /// Unobserved if it did not cross a NAT, or if no server answered that base from beyond the same NATs, by the scope of
-    /// what it saw. Of a wildcard base it is not known which way a packet left: there it can be kept, never changed.
+    /// Unobserved if it did not cross a NAT, or if no server answered that base from beyond the
+    /// same NATs, by the scope of what it saw. Of a wildcard base it is not known which way a
+    /// packet left: there it can be kept, never changed.
     ///
     /// ```
     /// # use nat_summary::{Evidence, Observation, TowardPeer};
@@ -586,7 +646,8 @@ fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
     let wildcard = report.base().ip.is_unspecified();
     let same_base = |seen: &&Seen| {
         if wildcard {
-            seen.base().port == report.base().port && seen.mapped().ip.is_v4() == report.mapped().ip.is_v4()
+            seen.base().port == report.base().port
+                && seen.mapped().ip.is_v4() == report.mapped().ip.is_v4()
         } else {
             seen.same_group(report)
         }
@@ -594,7 +655,12 @@ fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
     // what was seen from elsewhere is another NAT's
     let vantage = |seen: &Seen| Vantage::of(seen.mapped().ip, seen.base().ip, servers);
     let same_vantage = |seen: &&Seen| vantage(seen) == vantage(report);
-    let mut advertised = servers.observed().iter().filter(same_base).filter(same_vantage).peekable();
+    let mut advertised = servers
+        .observed()
+        .iter()
+        .filter(same_base)
+        .filter(same_vantage)
+        .peekable();
     let nothing = advertised.peek().is_none() || report.base().port == 0;
     if nothing {
         TowardPeer::Unobserved
@@ -607,8 +673,8 @@ fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
     }
 }
 
-/// Toward the peer (RFC 4787 section 4.1): changed if some address of the peer saw another mapping than was advertised.
-/// What had no room may have been the one: then nothing is called kept.
+/// Toward the peer (RFC 4787 section 4.1): changed if some address of the peer saw another mapping
+/// than was advertised. What had no room may have been the one: then nothing is called kept.
 fn toward_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> TowardPeer {
     let mut kept = false;
     for report in answers {
@@ -618,29 +684,43 @@ fn toward_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> TowardPee
             TowardPeer::Unobserved => {}
         }
     }
-    if kept && !crowded { TowardPeer::Kept } else { TowardPeer::Unobserved }
+    if kept && !crowded {
+        TowardPeer::Kept
+    } else {
+        TowardPeer::Unobserved
+    }
 }
 
-/// Whether a report went through a NAT: the reported address is none of the host's own, and the servers that answered
-/// this base do not all say that it has no NAT in front of it.
+/// Whether a report went through a NAT: the reported address is none of the host's own, and the
+/// servers that answered this base do not all say that it has no NAT in front of it.
 fn is_natted(servers: &Evidence, report: &Seen) -> bool {
     let (mapped, base) = (report.mapped().ip, report.base().ip);
-    let mut of_base = servers.observed().iter().filter(|seen| seen.same_group(report)).peekable();
+    let mut of_base = servers
+        .observed()
+        .iter()
+        .filter(|seen| seen.same_group(report))
+        .peekable();
     natted(mapped, base, servers) == Some(true)
-        && (of_base.peek().is_none() || of_base.any(|seen| natted(seen.mapped().ip, base, servers) != Some(false)))
+        && (of_base.peek().is_none()
+            || of_base.any(|seen| natted(seen.mapped().ip, base, servers) != Some(false)))
 }
 
-/// The mapping with the peer as one more vantage point (RFC 4787 section 4.1, by the rules for servers). Where the
-/// servers decide, they alone do. Where they do not, the peer's reports count like answers, except that none replaces
-/// a server's, and none counts that came by way of our own external address: how a NAT turns packets around is its own
-/// affair.
+/// The mapping with the peer as one more vantage point (RFC 4787 section 4.1, by the rules for
+/// servers). Where the servers decide, they alone do. Where they do not, the peer's reports count
+/// like answers, except that none replaces a server's, and none counts that came by way of our own
+/// external address: how a NAT turns packets around is its own affair.
 fn mapping_with_peer(
     servers: &Evidence,
     by_servers: &NatSummary,
     answers: &[Seen],
     crowded: bool,
 ) -> (Mapping, Rule, Word) {
-    let (mapping, rule) = (by_servers.mapping(), by_servers.speaking_base().map_or(by_servers.rule(), |b| b.rule));
+    let (mapping, rule) = (
+        by_servers.mapping(),
+        by_servers
+            .speaking_base()
+            .map_or(by_servers.rule(), |b| b.rule),
+    );
     if mapping != Mapping::Unknown {
         return (mapping, rule, Word::Servers);
     }
@@ -651,7 +731,11 @@ fn mapping_with_peer(
     for report in answers.iter().filter(|report| is_natted(servers, report)) {
         let is_taken = |seen: &Seen| seen.same_group(report) && seen.same_server(report);
         let turns_around = |seen: &Seen| report.is_of(seen.mapped().ip);
-        if !servers.observed().iter().any(|seen| is_taken(seen) || turns_around(seen)) {
+        if !servers
+            .observed()
+            .iter()
+            .any(|seen| is_taken(seen) || turns_around(seen))
+        {
             both.see(*report);
         }
     }
@@ -669,31 +753,56 @@ fn mapping_with_peer(
     }
 }
 
-/// Filtering (RFC 4787 section 5), by what came in: from an address never sent to, endpoint-independent; from another
-/// port of one that was, address-dependent at most. It has to have crossed the NAT that the servers' verdict is about, in
-/// front of the base that speaks: another base may have another one, as the two families of a host do. The peer's word
-/// that there is one does not do: it would make a proof out of a lie.
-fn filtering(servers: &Evidence, speaking: &BaseVerdict, answers: &[Seen], arrivals: &[Arrived]) -> FilteringSeen {
+/// Filtering (RFC 4787 section 5), by what came in: from an address never sent to,
+/// endpoint-independent; from another port of one that was, address-dependent at most. It has to
+/// have crossed the NAT that the servers' verdict is about, in front of the base that speaks:
+/// another base may have another one, as the two families of a host do. The peer's word that there
+/// is one does not do: it would make a proof out of a lie.
+fn filtering(
+    servers: &Evidence,
+    speaking: &BaseVerdict,
+    answers: &[Seen],
+    arrivals: &[Arrived],
+) -> FilteringSeen {
     let base = Endpoint::from(speaking.base);
     let of_base = |arrived: &&Arrived| {
-        arrived.base == base && base.port != 0 && arrived.source.ip.is_v4() == speaking.external.is_ipv4()
+        arrived.base == base
+            && base.port != 0
+            && arrived.source.ip.is_v4() == speaking.external.is_ipv4()
     };
-    let counts = |arrived: &&Arrived| speaking.natted == Some(true) && crossed(servers, answers, arrived);
+    let counts =
+        |arrived: &&Arrived| speaking.natted == Some(true) && crossed(servers, answers, arrived);
     let proof = |arrived: &Arrived| match arrived.contact {
         Contact::Nobody => FilteringSeen::Independent,
         Contact::OtherPort => FilteringSeen::AtMostAddressDependent,
     };
-    arrivals.iter().filter(of_base).filter(counts).map(proof).max().unwrap_or_default()
+    arrivals
+        .iter()
+        .filter(of_base)
+        .filter(counts)
+        .map(proof)
+        .max()
+        .unwrap_or_default()
 }
 
-/// Whether a packet from `arrived.source` came through the NAT. Not from the host itself, its subnet, its own external
-/// address or a neighbour of that, which may be the same NAT's; nor from where the peer sees the base as it is. Otherwise
-/// it did where the base's own address reaches less far than the source's.
+/// Whether a packet from `arrived.source` came through the NAT. Not from the host itself, its
+/// subnet, its own external address or a neighbour of that, which may be the same NAT's; nor from
+/// where the peer sees the base as it is. Otherwise it did where the base's own address reaches
+/// less far than the source's.
 fn crossed(servers: &Evidence, answers: &[Seen], arrived: &Arrived) -> bool {
-    let (source, base) = (IpAddr::from(arrived.source.ip), IpAddr::from(arrived.base.ip));
+    let (source, base) = (
+        IpAddr::from(arrived.source.ip),
+        IpAddr::from(arrived.base.ip),
+    );
     let near = |ip: IpAddr| is_near(ip, source);
-    let mut external = servers.observed().iter().chain(answers).map(|seen| IpAddr::from(seen.mapped().ip));
-    let mut reports = answers.iter().filter(|s| s.base() == arrived.base && s.is_of(arrived.source.ip));
+    let mut external = servers
+        .observed()
+        .iter()
+        .chain(answers)
+        .map(|seen| IpAddr::from(seen.mapped().ip));
+    let mut reports = answers
+        .iter()
+        .filter(|s| s.base() == arrived.base && s.is_of(arrived.source.ip));
     !near(base)
         && !servers.locals().iter().copied().any(near)
         && !external.any(near)

@@ -5,18 +5,21 @@ use core::hash::{Hash, Hasher};
 use crate::candidate::{Candidate, CandidateKind};
 use crate::parse::{Expected, ParseError};
 
-/// Distinct candidates remembered, so that a repeat is known as one: eight times what the evidence has room for.
+/// Distinct candidates remembered, so that a repeat is known as one: eight times what the evidence
+/// has room for.
 const REMEMBERED: usize = 512;
 
 impl<'a> Candidate<'a> {
-    /// Every candidate in `text`, in the order of their first appearance. Text around them is skipped; what begins like
-    /// a candidate line and is none comes as an error.
+    /// Every candidate in `text`, in the order of their first appearance. Text around them is
+    /// skipped; what begins like a candidate line and is none comes as an error.
     ///
-    /// A text such as a dump repeats a candidate in the description and as a trickled one. A repeat (the same in all
-    /// but priority and extensions) comes once: the judge takes each candidate of a list for an answer of its own, and
-    /// one answer told twice must not agree with itself. Behind the 512th distinct candidate a repeat is not known any
-    /// more: from there on a reflexive candidate comes as an error ([`Expected::FewerCandidates`]). A server URL on the
-    /// same line, as dumps have it behind a reflexive candidate, becomes [`url`](Self::url).
+    /// A text such as a dump repeats a candidate in the description and as a trickled one. A repeat
+    /// (the same in all but priority and extensions) comes once: the judge takes each candidate
+    /// of a list for an answer of its own, and one answer told twice must not agree with
+    /// itself. Behind the 512th distinct candidate a repeat is not known any more: from there
+    /// on a reflexive candidate comes as an error ([`Expected::FewerCandidates`]). A server URL on
+    /// the same line, as dumps have it behind a reflexive candidate, becomes
+    /// [`url`](Self::url).
     ///
     /// ```
     /// use nat_summary::Candidate;
@@ -28,7 +31,12 @@ impl<'a> Candidate<'a> {
     /// assert_eq!(found[1].unwrap().url, Some("stun:stun.example.org"));
     /// ```
     pub fn all_in(text: &'a str) -> impl Iterator<Item = Result<Self, ParseError>> + 'a {
-        Scan { text, position: 0, known: [0; REMEMBERED], len: 0 }
+        Scan {
+            text,
+            position: 0,
+            known: [0; REMEMBERED],
+            len: 0,
+        }
     }
 }
 
@@ -51,25 +59,44 @@ impl<'a> Iterator for Scan<'a> {
             let begin = self.text.len() - line.len();
             self.position = begin + MARK.len();
             // a dump's label: `candidate: candidate:…`
-            if line.get(MARK.len()..).is_some_and(|value| value.trim_ascii_start().starts_with(MARK)) {
+            if line
+                .get(MARK.len()..)
+                .is_some_and(|value| value.trim_ascii_start().starts_with(MARK))
+            {
                 continue;
             }
             // all that is this candidate's, and nothing is read twice
-            let next = line.get(MARK.len()..).and_then(|rest| rest.find(MARK)).map(|at| at + MARK.len());
+            let next = line
+                .get(MARK.len()..)
+                .and_then(|rest| rest.find(MARK))
+                .map(|at| at + MARK.len());
             let own = next.and_then(|next| line.get(..next)).unwrap_or(line);
-            let end = own.find(['\n', '\r', '"', '\'', '\\', ',', '<', '>']).unwrap_or(own.len());
+            let end = own
+                .find(['\n', '\r', '"', '\'', '\\', ',', '<', '>'])
+                .unwrap_or(own.len());
             let (line, tail) = own.split_at(end);
             match Candidate::parse(line) {
-                Err(error) => return Some(Err(ParseError { position: begin + error.position, ..error })),
+                Err(error) => {
+                    return Some(Err(ParseError {
+                        position: begin + error.position,
+                        ..error
+                    }));
+                }
                 Ok(candidate) => {
                     self.position = begin + end;
                     match self.remember(&candidate) {
                         Memory::Known => {}
                         Memory::Full if candidate.kind == CandidateKind::ServerReflexive => {
-                            return Some(Err(ParseError { position: begin, expected: Expected::FewerCandidates }));
+                            return Some(Err(ParseError {
+                                position: begin,
+                                expected: Expected::FewerCandidates,
+                            }));
                         }
                         Memory::New | Memory::Full => {
-                            return Some(Ok(Candidate { url: url(tail), ..candidate }));
+                            return Some(Ok(Candidate {
+                                url: url(tail),
+                                ..candidate
+                            }));
                         }
                     }
                 }
@@ -81,12 +108,20 @@ impl<'a> Iterator for Scan<'a> {
 impl Scan<'_> {
     fn remember(&mut self, candidate: &Candidate<'_>) -> Memory {
         let mut hash = Fnv::default();
-        Candidate { priority: 0, extensions: "", url: None, ..*candidate }.hash(&mut hash);
+        Candidate {
+            priority: 0,
+            extensions: "",
+            url: None,
+            ..*candidate
+        }
+        .hash(&mut hash);
         let hash = hash.finish();
         if self.known.iter().take(self.len).any(|known| *known == hash) {
             return Memory::Known;
         }
-        let Some(place) = self.known.get_mut(self.len) else { return Memory::Full };
+        let Some(place) = self.known.get_mut(self.len) else {
+            return Memory::Full;
+        };
         *place = hash;
         self.len += 1;
         Memory::New
@@ -106,11 +141,19 @@ fn url(tail: &str) -> Option<&str> {
     let line = tail.get(..tail.find(['\n', '}']).unwrap_or(tail.len()))?;
     let (_, value) = line.split_once("url")?;
     let value = value.trim_start_matches(['\\', '"', '\'', ':', ' ']);
-    let value = value.get(..value.find(['\\', '"', '\'', ',', ' ', '\r']).unwrap_or(value.len()))?;
-    ["stun", "turn"].iter().any(|scheme| value.starts_with(scheme)).then_some(value)
+    let value = value.get(
+        ..value
+            .find(['\\', '"', '\'', ',', ' ', '\r'])
+            .unwrap_or(value.len()),
+    )?;
+    ["stun", "turn"]
+        .iter()
+        .any(|scheme| value.starts_with(scheme))
+        .then_some(value)
 }
 
-/// FNV-1a, 64 bits: a fixed hash for short keys. A collision merges two things, which makes a verdict more careful.
+/// FNV-1a, 64 bits: a fixed hash for short keys. A collision merges two things, which makes a
+/// verdict more careful.
 pub(crate) struct Fnv(u64);
 
 impl Default for Fnv {

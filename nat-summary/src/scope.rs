@@ -2,8 +2,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// How far an address reaches (IANA special-purpose registries, RFC 6890). The order is from the outside in; what is
-/// reserved comes last.
+/// How far an address reaches (IANA special-purpose registries, RFC 6890). The order is from the
+/// outside in; what is reserved comes last.
 ///
 /// ```
 /// use nat_summary::Scope;
@@ -12,11 +12,15 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Scope {
-    /// Reachable from anywhere. Addresses reserved for documentation (RFC 5737, RFC 3849) count as global, so that
-    /// examples and labs behave like the field.
+    /// Reachable from anywhere. Addresses reserved for documentation (RFC 5737, RFC 3849) count as
+    /// global, so that examples and labs behave like the field.
     Global,
     /// Shared address space of carrier-grade NAT, 100.64.0.0/10 (RFC 6598).
     CarrierGrade,
@@ -24,7 +28,8 @@ pub enum Scope {
     Private,
     /// IPv6 unique local, fc00::/7 (RFC 4193).
     UniqueLocal,
-    /// An IPv4 address inside IPv6 made by a translator: 64:ff9b::/96 (RFC 6052), 64:ff9b:1::/48 (RFC 8215).
+    /// An IPv4 address inside IPv6 made by a translator: 64:ff9b::/96 (RFC 6052), 64:ff9b:1::/48
+    /// (RFC 8215).
     Nat64,
     /// Valid on one link: 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291).
     LinkLocal,
@@ -57,7 +62,8 @@ impl Scope {
             [10, ..] | [192, 168, ..] | [172, 16..=31, ..] => Self::Private,
             [100, 64..=127, ..] => Self::CarrierGrade,
             [169, 254, ..] => Self::LinkLocal,
-            // "this network", IETF protocol assignments, benchmarking, multicast, reserved, broadcast
+            // "this network", IETF protocol assignments, benchmarking, multicast, reserved,
+            // broadcast
             [0, ..] | [192, 0, 0, _] | [198, 18..=19, ..] | [224..=255, ..] => Self::Reserved,
             _ => Self::Global,
         }
@@ -74,8 +80,8 @@ impl Scope {
         }
     }
 
-    /// Whether an address of this scope reaches no further than its own link, so that no server out there can be asked
-    /// from it.
+    /// Whether an address of this scope reaches no further than its own link, so that no server out
+    /// there can be asked from it.
     #[must_use]
     pub(crate) const fn is_confined(self) -> bool {
         matches!(self, Self::LinkLocal | Self::Loopback)

@@ -26,7 +26,11 @@ pub const MAX_BASES: usize = 8;
 /// assert!(!Mapping::Unknown.is_dependent());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Mapping {
     /// The observations do not decide.
@@ -43,8 +47,8 @@ pub enum Mapping {
 }
 
 impl Mapping {
-    /// The value of `nat_mapping_behavior`. [`Dependent`](Self::Dependent) goes out under the older name
-    /// `address-port dependent`.
+    /// The value of `nat_mapping_behavior`. [`Dependent`](Self::Dependent) goes out under the older
+    /// name `address-port dependent`.
     ///
     /// ```
     /// use nat_summary::Mapping;
@@ -72,7 +76,10 @@ impl Mapping {
     /// ```
     #[must_use]
     pub const fn is_dependent(self) -> bool {
-        matches!(self, Self::AddressDependent | Self::AddressAndPortDependent | Self::Dependent)
+        matches!(
+            self,
+            Self::AddressDependent | Self::AddressAndPortDependent | Self::Dependent
+        )
     }
 }
 
@@ -82,7 +89,11 @@ impl Mapping {
 /// assert_eq!(nat_summary::Filtering::default().as_legacy(), "unspecified");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Filtering {
     /// The observations do not decide.
@@ -121,7 +132,11 @@ impl Filtering {
 /// assert_eq!(nat_summary::NatType::Symmetric.as_legacy(), "Symmetric NAT");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum NatType {
     /// The observations do not decide.
@@ -186,7 +201,11 @@ impl NatType {
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Pooling {
     /// The observations do not decide. A NAT with one external address stays here.
@@ -198,8 +217,8 @@ pub enum Pooling {
     Arbitrary,
 }
 
-/// How the ports of a dependent mapping follow each other (RFC 4787 section 4.2), from at least three new mappings in
-/// the order of sending.
+/// How the ports of a dependent mapping follow each other (RFC 4787 section 4.2), from at least
+/// three new mappings in the order of sending.
 ///
 /// ```
 /// use nat_summary::{Evidence, Observation, PortAllocation, ServerId};
@@ -217,7 +236,11 @@ pub enum Pooling {
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum PortAllocation {
     /// The observations do not decide.
@@ -243,7 +266,11 @@ pub enum PortAllocation {
 /// # Ok::<(), nat_summary::ParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -280,8 +307,8 @@ pub struct BaseVerdict {
     pub port_preserved: Option<bool>,
     /// How the ports of a dependent mapping follow each other.
     pub allocation: PortAllocation,
-    /// Whether some answer's MAPPED-ADDRESS differed from its XOR-MAPPED-ADDRESS, as where an ALG rewrites packets;
-    /// `None`: no answer had both.
+    /// Whether some answer's MAPPED-ADDRESS differed from its XOR-MAPPED-ADDRESS, as where an ALG
+    /// rewrites packets; `None`: no answer had both.
     pub rewritten: Option<bool>,
     /// Distinct server addresses that answered it.
     pub server_addresses: u16,
@@ -306,7 +333,11 @@ impl BaseVerdict {
     /// ```
     #[must_use]
     pub const fn family(&self) -> Family {
-        if self.external.is_ipv4() { Family::V4 } else { Family::V6 }
+        if self.external.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        }
     }
 
     /// How far the base's own address reaches (RFC 6890); `None` if it is a wildcard.
@@ -322,11 +353,15 @@ impl BaseVerdict {
     /// ```
     #[must_use]
     pub const fn base_scope(&self) -> Option<Scope> {
-        if self.base.ip().is_unspecified() { None } else { Some(Scope::of(self.base.ip())) }
+        if self.base.ip().is_unspecified() {
+            None
+        } else {
+            Some(Scope::of(self.base.ip()))
+        }
     }
 
-    /// How far the mapped address reaches (RFC 6890). [`Scope::CarrierGrade`] or [`Scope::Private`]: the servers sit
-    /// inside another NAT.
+    /// How far the mapped address reaches (RFC 6890). [`Scope::CarrierGrade`] or
+    /// [`Scope::Private`]: the servers sit inside another NAT.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, Scope};
@@ -370,7 +405,8 @@ pub struct Counts {
 
 /// What the evidence says of the NAT, and how much evidence there was.
 ///
-/// `Display` is one line for a person and holds no address; [`with_address`](Self::with_address) does.
+/// `Display` is one line for a person and holds no address; [`with_address`](Self::with_address)
+/// does.
 ///
 /// ```
 /// use nat_summary::{Candidate, Evidence, Family, Rule, Scope};
@@ -445,7 +481,8 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub fn mapping(&self) -> Mapping {
-        self.speaking_base().map_or(Mapping::Unknown, |base| base.mapping)
+        self.speaking_base()
+            .map_or(Mapping::Unknown, |base| base.mapping)
     }
 
     /// How the NAT filters (RFC 4787 section 5). Gathering alone never knows.
@@ -464,8 +501,8 @@ impl NatSummary {
         self.filtering
     }
 
-    /// The same summary with the filtering known from elsewhere, such as an RFC 5780 discovery or packets that came in.
-    /// A cone NAT gets its finer name.
+    /// The same summary with the filtering known from elsewhere, such as an RFC 5780 discovery or
+    /// packets that came in. A cone NAT gets its finer name.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, Filtering, NatType};
@@ -480,7 +517,10 @@ impl NatSummary {
     pub const fn with_filtering(mut self, filtering: Filtering) -> Self {
         use NatType::{AddressRestrictedCone, Cone, FullCone, PortRestrictedCone};
         self.filtering = filtering;
-        if matches!(self.nat_type, Cone | FullCone | AddressRestrictedCone | PortRestrictedCone) {
+        if matches!(
+            self.nat_type,
+            Cone | FullCone | AddressRestrictedCone | PortRestrictedCone
+        ) {
             self.nat_type = match filtering {
                 Filtering::Unknown => Cone,
                 Filtering::EndpointIndependent => FullCone,
@@ -520,7 +560,8 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub fn port_allocation(&self) -> PortAllocation {
-        self.speaking_base().map_or(PortAllocation::Unknown, |base| base.allocation)
+        self.speaking_base()
+            .map_or(PortAllocation::Unknown, |base| base.allocation)
     }
 
     /// Whether the local address keeps one external address (RFC 4787 section 4.1).
@@ -538,8 +579,9 @@ impl NatSummary {
         self.pooling
     }
 
-    /// Whether something between rewrites addresses inside packets, as an ALG does: MAPPED-ADDRESS and
-    /// XOR-MAPPED-ADDRESS of some answer differed (RFC 8489 section 14.2). `None`: no answer had both.
+    /// Whether something between rewrites addresses inside packets, as an ALG does: MAPPED-ADDRESS
+    /// and XOR-MAPPED-ADDRESS of some answer differed (RFC 8489 section 14.2). `None`: no
+    /// answer had both.
     ///
     /// ```
     /// use nat_summary::{Evidence, Observation, ServerId};
@@ -648,8 +690,8 @@ impl NatSummary {
         self.counts
     }
 
-    /// The base that speaks for the host: most distinct server addresses, then most observations, then IPv4, then the
-    /// lowest address and port.
+    /// The base that speaks for the host: most distinct server addresses, then most observations,
+    /// then IPv4, then the lowest address and port.
     ///
     /// ```
     /// use nat_summary::Evidence;
@@ -665,7 +707,8 @@ impl NatSummary {
         self.bases[0].as_ref()
     }
 
-    /// The verdict on every base, the speaking one first, the others by address and port; at most [`MAX_BASES`].
+    /// The verdict on every base, the speaking one first, the others by address and port; at most
+    /// [`MAX_BASES`].
     ///
     /// ```
     /// use nat_summary::Evidence;
@@ -720,7 +763,12 @@ impl NatSummary {
         if let Some(address) = address {
             write!(f, ", {address}")?;
         }
-        let Counts { asked, answered, observations, .. } = self.counts;
+        let Counts {
+            asked,
+            answered,
+            observations,
+            ..
+        } = self.counts;
         let say = match self.mapping() {
             Mapping::Unknown => None,
             Mapping::EndpointIndependent => Some("agree"),
@@ -748,7 +796,8 @@ impl fmt::Display for NatSummary {
     }
 }
 
-/// The one line of a [`NatSummary`] with the external address in it; see [`NatSummary::with_address`].
+/// The one line of a [`NatSummary`] with the external address in it; see
+/// [`NatSummary::with_address`].
 ///
 /// ```
 /// use nat_summary::{Candidate, Evidence};

@@ -8,7 +8,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Crowded, Discarded, Evidence, ListFacts, Observation, Outcome, Seen, ServerId};
+use crate::evidence::{
+    Crowded, Discarded, Evidence, ListFacts, Observation, Outcome, Seen, ServerId,
+};
 use crate::peer::PeerEvidence;
 
 /// `198.51.100.1:3478`, `name:0123456789abcdef:3478` or `anonymous:0`.
@@ -28,8 +30,14 @@ fn read_server(text: &str) -> Option<ServerId> {
     if let Some(number) = text.strip_prefix("anonymous:") {
         return number.parse().ok().map(ServerId::Anonymous);
     }
-    if let Some((hash, port)) = text.strip_prefix("name:").and_then(|rest| rest.split_once(':')) {
-        return Some(ServerId::Name(u64::from_str_radix(hash, 16).ok()?, port.parse().ok()?));
+    if let Some((hash, port)) = text
+        .strip_prefix("name:")
+        .and_then(|rest| rest.split_once(':'))
+    {
+        return Some(ServerId::Name(
+            u64::from_str_radix(hash, 16).ok()?,
+            port.parse().ok()?,
+        ));
     }
     text.parse::<SocketAddr>().ok().map(ServerId::from)
 }
@@ -51,7 +59,8 @@ impl<'de> Deserialize<'de> for ServerId {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<ServerId, E> {
-                read_server(text).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+                read_server(text)
+                    .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
             }
         }
         deserializer.deserialize_str(Text)
@@ -98,9 +107,15 @@ impl<T: Serialize, I: Iterator<Item = T>, F: Fn() -> I> Serialize for Each<F> {
 
 impl Serialize for Evidence {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let asked = |(server, outcome): &(ServerId, Outcome)| AskedForm { server: *server, outcome: *outcome };
+        let asked = |(server, outcome): &(ServerId, Outcome)| AskedForm {
+            server: *server,
+            outcome: *outcome,
+        };
         let mut form = serializer.serialize_struct("Evidence", FIELDS.len())?;
-        form.serialize_field("observations", &Each(|| self.observed().iter().map(SeenForm::from)))?;
+        form.serialize_field(
+            "observations",
+            &Each(|| self.observed().iter().map(SeenForm::from)),
+        )?;
         form.serialize_field("servers", &Each(|| self.servers().iter().map(asked)))?;
         form.serialize_field("locals", self.locals())?;
         form.serialize_field("list", &self.list())?;
@@ -110,7 +125,14 @@ impl Serialize for Evidence {
     }
 }
 
-const FIELDS: &[&str] = &["observations", "servers", "locals", "list", "crowded", "discarded"];
+const FIELDS: &[&str] = &[
+    "observations",
+    "servers",
+    "locals",
+    "list",
+    "crowded",
+    "discarded",
+];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -169,27 +191,50 @@ impl<'de> Deserialize<'de> for Evidence {
                 let mut evidence = Evidence::new();
                 while let Some(field) = map.next_key()? {
                     match field {
-                        Field::Observations => {
-                            map.next_value_seed(take(&mut evidence, |e: &mut Evidence, seen: SeenForm| {
-                                let SeenForm { base, server, mapped, sequence, rewritten } = seen;
-                                e.see(Seen::new(&Observation { base, server, mapped, sequence }, rewritten));
-                            }))?
-                        }
-                        Field::Servers => {
-                            map.next_value_seed(take(&mut evidence, |e: &mut Evidence, asked: AskedForm| {
+                        Field::Observations => map.next_value_seed(take(
+                            &mut evidence,
+                            |e: &mut Evidence, seen: SeenForm| {
+                                let SeenForm {
+                                    base,
+                                    server,
+                                    mapped,
+                                    sequence,
+                                    rewritten,
+                                } = seen;
+                                e.see(Seen::new(
+                                    &Observation {
+                                        base,
+                                        server,
+                                        mapped,
+                                        sequence,
+                                    },
+                                    rewritten,
+                                ));
+                            },
+                        ))?,
+                        Field::Servers => map.next_value_seed(take(
+                            &mut evidence,
+                            |e: &mut Evidence, asked: AskedForm| {
                                 e.asked(asked.server, asked.outcome);
-                            }))?
-                        }
-                        Field::Locals => map.next_value_seed(take(&mut evidence, |e: &mut Evidence, ip: IpAddr| {
-                            e.local(ip);
-                        }))?,
+                            },
+                        ))?,
+                        Field::Locals => map.next_value_seed(take(
+                            &mut evidence,
+                            |e: &mut Evidence, ip: IpAddr| {
+                                e.local(ip);
+                            },
+                        ))?,
                         Field::List => {
                             if let Some(list) = map.next_value::<Option<ListFacts>>()? {
                                 evidence.merge_list(list);
                             }
                         }
-                        Field::Crowded => evidence.merge_loss(map.next_value::<Crowded>()?, Discarded::default()),
-                        Field::Discarded => evidence.merge_loss(Crowded::default(), map.next_value()?),
+                        Field::Crowded => {
+                            evidence.merge_loss(map.next_value::<Crowded>()?, Discarded::default())
+                        }
+                        Field::Discarded => {
+                            evidence.merge_loss(Crowded::default(), map.next_value()?)
+                        }
                         Field::Other => {
                             map.next_value::<IgnoredAny>()?;
                         }
@@ -241,9 +286,12 @@ impl<'de> Deserialize<'de> for PeerEvidence {
                     match field {
                         PeerField::Answers => evidence.merge_answers(&map.next_value()?),
                         PeerField::Arrivals => {
-                            map.next_value_seed(take(&mut evidence, |e: &mut PeerEvidence, arrival| {
-                                e.arrived(arrival);
-                            }))?;
+                            map.next_value_seed(take(
+                                &mut evidence,
+                                |e: &mut PeerEvidence, arrival| {
+                                    e.arrived(arrival);
+                                },
+                            ))?;
                         }
                         PeerField::Overflow => evidence.lose(map.next_value()?),
                         PeerField::Other => {
@@ -265,11 +313,16 @@ pub(crate) mod bases {
 
     type Bases = [Option<BaseVerdict>; MAX_BASES];
 
-    pub(crate) fn serialize<S: Serializer>(bases: &Bases, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(
+        bases: &Bases,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(bases.iter().flatten())
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bases, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Bases, D::Error> {
         struct Verdicts;
         impl<'de> Visitor<'de> for Verdicts {
             type Value = Bases;
@@ -282,7 +335,9 @@ pub(crate) mod bases {
                 let mut bases = [None; MAX_BASES];
                 let mut len = 0;
                 while let Some(verdict) = verdicts.next_element()? {
-                    *bases.get_mut(len).ok_or_else(|| A::Error::invalid_length(len + 1, &self))? = Some(verdict);
+                    *bases
+                        .get_mut(len)
+                        .ok_or_else(|| A::Error::invalid_length(len + 1, &self))? = Some(verdict);
                     len += 1;
                 }
                 Ok(bases)

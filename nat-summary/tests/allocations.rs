@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use nat_summary::{
-    Arrival, Candidate, Checks, Contact, Evidence, FailureCause, Observation, Outcome, Outlook, PeerEvidence, Pooling,
-    ServerId, TowardPeer,
+    Arrival, Candidate, Checks, Contact, Evidence, FailureCause, Observation, Outcome, Outlook,
+    PeerEvidence, Pooling, ServerId, TowardPeer,
 };
 
 struct Counting;
@@ -62,11 +62,18 @@ fn sixteen_servers_on_four_bases_are_judged_without_the_heap() {
         for base in 0..4_u8 {
             evidence.local([192, 168, 1, base].into());
             for server in 0..16_u8 {
-                evidence.asked(ServerId::named("stun.example.org", server.into()), Outcome::TimedOut);
+                evidence.asked(
+                    ServerId::named("stun.example.org", server.into()),
+                    Outcome::TimedOut,
+                );
                 let observation = Observation {
                     base: ([192, 168, 1, 5], 50_000 + u16::from(base)).into(),
                     server: ServerId::Address([198, 51, 100, server].into(), 3478),
-                    mapped: ([203, 0, 113, 7], 40_000 + 16 * u16::from(base) + u16::from(server)).into(),
+                    mapped: (
+                        [203, 0, 113, 7],
+                        40_000 + 16 * u16::from(base) + u16::from(server),
+                    )
+                        .into(),
                     sequence: u32::from(base) * 16 + u32::from(server),
                 };
                 evidence.observe_both(observation, observation.mapped);
@@ -75,7 +82,10 @@ fn sixteen_servers_on_four_bases_are_judged_without_the_heap() {
         let mut whole = evidence.clone();
         whole.merge(&evidence);
         let summary = whole.summary();
-        assert_eq!((summary.counts().bases, summary.pooling()), (4, Pooling::Paired));
+        assert_eq!(
+            (summary.counts().bases, summary.pooling()),
+            (4, Pooling::Paired)
+        );
         assert_eq!(whole.observations().len(), 64);
         Outlook::between(&summary, &evidence.summary())
     });
@@ -90,13 +100,31 @@ fn what_a_peer_showed_is_judged_without_the_heap() {
         for n in 0..99_u8 {
             let source = ([192, 0, 2, n], 4000).into();
             let mapped = ([203, 0, 113, 7], 50_000).into();
-            peer.arrived(Arrival { base, source, contact: Contact::Nobody });
-            peer.answered(Observation { base, server: source.into(), mapped, sequence: n.into() });
-            servers.observe(Observation { base, server: source.into(), mapped, sequence: n.into() });
+            peer.arrived(Arrival {
+                base,
+                source,
+                contact: Contact::Nobody,
+            });
+            peer.answered(Observation {
+                base,
+                server: source.into(),
+                mapped,
+                sequence: n.into(),
+            });
+            servers.observe(Observation {
+                base,
+                server: source.into(),
+                mapped,
+                sequence: n.into(),
+            });
         }
         let mut whole = peer.clone();
         whole.merge(&peer);
-        assert_eq!(whole.summary(&servers).toward_peer, TowardPeer::Unobserved, "not all had room");
+        assert_eq!(
+            whole.summary(&servers).toward_peer,
+            TowardPeer::Unobserved,
+            "not all had room"
+        );
         FailureCause::of(&servers.summary(), Some(&servers), Checks::default(), false)
     });
     assert_eq!(judged, 0);
@@ -108,5 +136,8 @@ fn candidates_are_read_and_judged_without_the_heap() {
     assert_eq!(allocations(|| Evidence::from_text(text).summary()), 0);
     let line = "a=candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000 generation 0";
     assert_eq!(allocations(|| Candidate::parse(line).is_ok()), 0);
-    assert_eq!(allocations(|| Candidate::parse("candidate:x y").map_err(|error| error.position)), 0);
+    assert_eq!(
+        allocations(|| Candidate::parse("candidate:x y").map_err(|error| error.position)),
+        0
+    );
 }

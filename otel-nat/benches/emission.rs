@@ -1,7 +1,9 @@
-//! What one emission costs, in allocations and nanoseconds, beside `tracing-opentelemetry` saying the same.
+//! What one emission costs, in allocations and nanoseconds, beside `tracing-opentelemetry` saying
+//! the same.
 //!
-//! Both go to the same SDK, whose only processor throws spans away; or to no provider. Rounds take turns, so that a busy
-//! machine is busy for both. Allocations are counted and gate; of time, the ratio does.
+//! Both go to the same SDK, whose only processor throws spans away; or to no provider. Rounds take
+//! turns, so that a busy machine is busy for both. Allocations are counted and gate; of time, the
+//! ratio does.
 
 use std::alloc::System;
 use std::hint::black_box;
@@ -26,8 +28,8 @@ const EMISSIONS: u32 = 500;
 
 /// Most allocations of one emission: to the SDK; to no provider.
 const GATE: [usize; 2] = [2, 3];
-/// How many times cheaper an emission is than theirs, in allocations and in time: rounds take turns, and the best of each
-/// counts, so a busy machine does not change the ratio.
+/// How many times cheaper an emission is than theirs, in allocations and in time: rounds take
+/// turns, and the best of each counts, so a busy machine does not change the ratio.
 const CHEAPER: f64 = 2.0;
 
 #[derive(Debug)]
@@ -50,7 +52,9 @@ impl SpanProcessor for Discard {
 }
 
 fn sdk() -> SdkTracerProvider {
-    SdkTracerProvider::builder().with_span_processor(Discard).build()
+    SdkTracerProvider::builder()
+        .with_span_processor(Discard)
+        .build()
 }
 
 fn summary() -> NatSummary {
@@ -67,7 +71,9 @@ fn summary() -> NatSummary {
 }
 
 fn ours(telemetry: &Telemetry, summary: &NatSummary) {
-    telemetry.attempt().failed(black_box(summary), Reason::Timeout);
+    telemetry
+        .attempt()
+        .failed(black_box(summary), Reason::Timeout);
 }
 
 /// The same attributes, status and times, as one would write it with `tracing`.
@@ -116,7 +122,12 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn new(name: &'static str, emit: impl Fn() + 'a) -> Self {
-        Self { name, emit: Box::new(emit), rounds: Vec::with_capacity(ROUNDS), allocations: usize::MAX }
+        Self {
+            name,
+            emit: Box::new(emit),
+            rounds: Vec::with_capacity(ROUNDS),
+            allocations: usize::MAX,
+        }
     }
 
     fn round(&mut self) {
@@ -128,12 +139,16 @@ impl<'a> Case<'a> {
         let elapsed = begun.elapsed();
         let counted = region.change();
         self.rounds.push(elapsed);
-        self.allocations = self.allocations.min((counted.allocations + counted.reallocations) / EMISSIONS as usize);
+        self.allocations = self
+            .allocations
+            .min((counted.allocations + counted.reallocations) / EMISSIONS as usize);
     }
 
     /// Of one emission, round by round.
     fn nanoseconds(&self) -> impl Iterator<Item = f64> {
-        self.rounds.iter().map(|round| round.as_secs_f64() * 1e9 / f64::from(EMISSIONS))
+        self.rounds
+            .iter()
+            .map(|round| round.as_secs_f64() * 1e9 / f64::from(EMISSIONS))
     }
 
     fn best(&self) -> f64 {
@@ -157,8 +172,10 @@ where
 fn main() -> ExitCode {
     let summary = summary();
     let (own, global) = (Telemetry::new(sdk()), Telemetry::global());
-    let (to_sdk, to_nobody) =
-        (subscribed(sdk().tracer("broflake")), subscribed(NoopTracerProvider::new().tracer("broflake")));
+    let (to_sdk, to_nobody) = (
+        subscribed(sdk().tracer("broflake")),
+        subscribed(NoopTracerProvider::new().tracer("broflake")),
+    );
     let mut cases = [
         Case::new("otel-nat, to the SDK", || ours(&own, &summary)),
         Case::new("tracing-opentelemetry, to the SDK", || {
@@ -188,11 +205,19 @@ fn main() -> ExitCode {
                 })
             })
             .collect();
-        println!("{}", serde_json::json!({ "cheaper": CHEAPER, "cases": told }));
+        println!(
+            "{}",
+            serde_json::json!({ "cheaper": CHEAPER, "cases": told })
+        );
         return ExitCode::SUCCESS;
     }
     for case in &cases {
-        println!("{:36} {:7.0} ns {:3} allocations", case.name, case.best(), case.allocations);
+        println!(
+            "{:36} {:7.0} ns {:3} allocations",
+            case.name,
+            case.best(),
+            case.allocations
+        );
     }
     let mut verdict = ExitCode::SUCCESS;
     for (pair, gate) in cases.chunks(2).zip(GATE) {
@@ -208,7 +233,10 @@ fn main() -> ExitCode {
             verdict = ExitCode::FAILURE;
         }
         if ours.allocations > gate {
-            eprintln!("{}: {} allocations, {gate} allowed", ours.name, ours.allocations);
+            eprintln!(
+                "{}: {} allocations, {gate} allowed",
+                ours.name, ours.allocations
+            );
             verdict = ExitCode::FAILURE;
         }
     }

@@ -53,7 +53,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     cone.selected(CandidateKind::ServerReflexive, CandidateKind::Host);
     cone.toward_peer(TowardPeer::Kept);
     cone.succeeded(&summary);
-    telemetry.attempt().failed(&seen(["203.0.113.7:40001", "203.0.113.7:40002"])?, Reason::Timeout);
+    telemetry.attempt().failed(
+        &seen(["203.0.113.7:40001", "203.0.113.7:40002"])?,
+        Reason::Timeout,
+    );
     telemetry.attempt().failed(&blocked()?, Reason::UdpBlocked);
 
     let delivered = pipeline.shutdown(Duration::from_secs(5));

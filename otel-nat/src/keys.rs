@@ -1,6 +1,7 @@
 //! The names that go out. Dashboards group by them: they never change.
 
-/// Instrumentation scope, unless [`Telemetry::with_scope`](crate::Telemetry::with_scope) says otherwise.
+/// Instrumentation scope, unless [`Telemetry::with_scope`](crate::Telemetry::with_scope) says
+/// otherwise.
 pub const SCOPE: &str = "broflake";
 
 /// Name of the span of an attempt that connected.
@@ -16,17 +17,20 @@ pub const MAPPING_BEHAVIOR: &str = "nat_mapping_behavior";
 pub const FILTERING_BEHAVIOR: &str = "nat_filtering_behavior";
 /// String: the type of the NAT; `Unknown` where unknown.
 pub const NAT_TYPE: &str = "nat_type";
-/// String: the mapped address, as far as [`ExternalIp`](crate::ExternalIp) lets it out. Absent: unknown or not let out.
+/// String: the mapped address, as far as [`ExternalIp`](crate::ExternalIp) lets it out. Absent:
+/// unknown or not let out.
 pub const EXTERNAL_IP: &str = "nat_external_ip";
 /// Boolean: whether every mapping kept the base's port. Absent: unknown.
 pub const PORT_PRESERVATION: &str = "nat_port_preservation";
 
-/// String, on failure only: the [`Reason`](crate::Reason), under OpenTelemetry's stable name for it.
+/// String, on failure only: the [`Reason`](crate::Reason), under OpenTelemetry's stable name for
+/// it.
 pub const ERROR_TYPE: &str = "error.type";
 
 /// String: `udp`, the transport the verdict is about, under OpenTelemetry's stable name for it.
 pub const NETWORK_TRANSPORT: &str = "network.transport";
-/// String: family of the mapped address, under OpenTelemetry's stable name for it. Absent: no mapped address.
+/// String: family of the mapped address, under OpenTelemetry's stable name for it. Absent: no
+/// mapped address.
 pub const NETWORK_TYPE: &str = "network.type";
 
 /// String: the rule that decided the type, or why none could.
@@ -53,17 +57,21 @@ pub const PORT_ALLOCATION: &str = "nat_telemetry.port.allocation";
 pub const PORT_STEP: &str = "nat_telemetry.port.step";
 /// Boolean: whether something between rewrites addresses inside packets. Absent: unknown.
 pub const REWRITTEN: &str = "nat_telemetry.rewritten";
-/// Double, seconds: from the first server asked until gathering was told to have ended. Absent: never told.
+/// Double, seconds: from the first server asked until gathering was told to have ended. Absent:
+/// never told.
 pub const GATHER_DURATION: &str = "nat_telemetry.gather.duration";
-/// Double, seconds: from the first connectivity check until the attempt ended. Absent: never told of one.
+/// Double, seconds: from the first connectivity check until the attempt ended. Absent: never told
+/// of one.
 pub const CONNECT_DURATION: &str = "nat_telemetry.connect.duration";
 /// String: type of the local candidate of the selected pair. Absent: none selected.
 pub const PAIR_LOCAL: &str = "nat_telemetry.pair.local";
 /// String: type of the remote candidate of the selected pair. Absent: none selected.
 pub const PAIR_REMOTE: &str = "nat_telemetry.pair.remote";
-/// String: whether the NAT mapped the base toward the peer as it did toward the servers. Absent: unobserved.
+/// String: whether the NAT mapped the base toward the peer as it did toward the servers. Absent:
+/// unobserved.
 pub const PEER_MAPPING: &str = "nat_telemetry.peer_mapping";
-/// String: how the NAT maps with the peer as one more vantage point, on the peer's word. Absent: unknown.
+/// String: how the NAT maps with the peer as one more vantage point, on the peer's word. Absent:
+/// unknown.
 pub const MAPPING_WITH_PEER: &str = "nat_telemetry.mapping.with_peer";
 /// String: what packets that came in proved of the filtering. Absent: nothing.
 pub const FILTERING_SEEN: &str = "nat_telemetry.filtering";
@@ -73,7 +81,8 @@ pub const CHECKS_SENT: &str = "nat_telemetry.checks.sent";
 pub const CHECKS_ANSWERED: &str = "nat_telemetry.checks.answered";
 /// Integer: connectivity checks of the peer that came in.
 pub const CHECKS_RECEIVED: &str = "nat_telemetry.checks.received";
-/// String: the type of the peer's NAT, judged from the candidates it advertised. Absent: never told.
+/// String: the type of the peer's NAT, judged from the candidates it advertised. Absent: never
+/// told.
 pub const PEER_NAT_TYPE: &str = "nat_telemetry.peer.nat_type";
 /// String: whether hole punching is expected to work between the two. Absent: never told.
 pub const OUTLOOK: &str = "nat_telemetry.outlook";
@@ -81,14 +90,16 @@ pub const OUTLOOK: &str = "nat_telemetry.outlook";
 pub const OUTLOOK_REASON: &str = "nat_telemetry.outlook.reason";
 /// String, on failure only: what stood in the way, as far as it is proven. Absent: nobody judged.
 pub const FAILURE_CAUSE: &str = "nat_telemetry.failure.cause";
-/// Integer: how often the mapping toward the peer changed under the connection. Absent: never watched.
+/// Integer: how often the mapping toward the peer changed under the connection. Absent: never
+/// watched.
 pub const REBINDINGS: &str = "nat_telemetry.rebindings";
 /// Double, seconds: the longest quiet gap the mapping outlived. Absent: never watched.
 pub const MAPPING_SURVIVED: &str = "nat_telemetry.mapping.survived";
 
 /// Histogram, seconds: how long attempts last.
 pub const ATTEMPT_DURATION: &str = "nat_telemetry.attempt.duration";
-/// Histogram, seconds: the longest quiet gap that the mapping of a path outlived, a lower bound of its idle lifetime.
+/// Histogram, seconds: the longest quiet gap that the mapping of a path outlived, a lower bound of
+/// its idle lifetime.
 pub const PATH_SURVIVED: &str = "nat_telemetry.path.survived";
 /// Counter: how often the mapping of a path changed under it.
 pub const PATH_REBINDINGS: &str = "nat_telemetry.path.rebindings";

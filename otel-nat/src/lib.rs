@@ -1,8 +1,9 @@
 //! One OpenTelemetry span per connection attempt that says how the NAT in front of it behaves.
 //!
-//! Hand in what [`nat_summary`] judged, at the end of each attempt; a span named `nat_success` or `nat_failure` goes out
-//! through whatever tracer provider the program has. What leaves the process, and how much of an address, is decided in
-//! one function, by one argument: [`ExternalIp`].
+//! Hand in what [`nat_summary`] judged, at the end of each attempt; a span named `nat_success` or
+//! `nat_failure` goes out through whatever tracer provider the program has. What leaves the
+//! process, and how much of an address, is decided in one function, by one argument:
+//! [`ExternalIp`].
 //!
 //! ```
 //! use nat_summary::{Evidence, Observation};
@@ -47,7 +48,10 @@ mod record;
 #[cfg(all(feature = "metrics", not(target_arch = "wasm32")))]
 mod metrics;
 #[cfg(any(target_arch = "wasm32", test))]
-#[cfg_attr(not(target_arch = "wasm32"), expect(unreachable_pub, reason = "compiled here to be compared, not used"))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    expect(unreachable_pub, reason = "compiled here to be compared, not used")
+)]
 mod noop;
 #[cfg(all(feature = "pipelines", not(target_arch = "wasm32")))]
 pub mod pipeline;
@@ -87,7 +91,10 @@ mod tests {
             attempt.asked();
             attempt.gathered(&summary);
             attempt.connecting();
-            attempt.selected(nat_summary::CandidateKind::Host, nat_summary::CandidateKind::Relayed);
+            attempt.selected(
+                nat_summary::CandidateKind::Host,
+                nat_summary::CandidateKind::Relayed,
+            );
             attempt.toward_peer(crate::TowardPeer::Kept);
             attempt.mapping_with_peer(nat_summary::Mapping::Unknown);
             attempt.filtering(crate::FilteringSeen::Independent);

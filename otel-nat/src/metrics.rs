@@ -1,4 +1,5 @@
-//! How long attempts last and how mappings hold, through the global meter provider or one handed in.
+//! How long attempts last and how mappings hold, through the global meter provider or one handed
+//! in.
 
 use core::fmt;
 use core::time::Duration;
@@ -14,9 +15,14 @@ type Provider = Arc<dyn MeterProvider + Send + Sync>;
 type Made = (Provider, Instruments);
 
 /// Attempts are bounded by time-outs of a few seconds; most that connect do within one.
-const ATTEMPTS: [f64; 12] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0];
-/// A mapping shall live two minutes and may live on (RFC 4787 section 4.3); many die after half of one.
-const GAPS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0];
+const ATTEMPTS: [f64; 12] = [
+    0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0,
+];
+/// A mapping shall live two minutes and may live on (RFC 4787 section 4.3); many die after half of
+/// one.
+const GAPS: [f64; 12] = [
+    1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0,
+];
 
 #[derive(Clone)]
 pub(crate) struct Instruments {
@@ -30,7 +36,8 @@ pub(crate) struct Instruments {
 pub(crate) enum Metrics {
     #[default]
     Nowhere,
-    /// The instruments of the global provider that was set last: one made before it is set stays a no-op for ever.
+    /// The instruments of the global provider that was set last: one made before it is set stays a
+    /// no-op for ever.
     Global(Arc<Mutex<Option<Made>>>),
     Own {
         provider: Provider,
@@ -45,14 +52,20 @@ impl Metrics {
 
     pub(crate) fn own(provider: Provider, scope: InstrumentationScope) -> Self {
         let instruments = Instruments::of(&provider, scope);
-        Self::Own { provider, instruments }
+        Self::Own {
+            provider,
+            instruments,
+        }
     }
 
     pub(crate) fn rescope(&mut self, scope: InstrumentationScope) {
         match self {
             Self::Nowhere => {}
             Self::Global(_) => *self = Self::global(),
-            Self::Own { provider, instruments } => *instruments = Instruments::of(provider, scope),
+            Self::Own {
+                provider,
+                instruments,
+            } => *instruments = Instruments::of(provider, scope),
         }
     }
 
@@ -61,7 +74,12 @@ impl Metrics {
     }
 
     /// An attempt has ended.
-    pub(crate) fn lasted(&self, scope: impl FnOnce() -> InstrumentationScope, time: Duration, labels: &[KeyValue]) {
+    pub(crate) fn lasted(
+        &self,
+        scope: impl FnOnce() -> InstrumentationScope,
+        time: Duration,
+        labels: &[KeyValue],
+    ) {
         if let Some(Instruments { attempts, .. }) = self.instruments(scope) {
             attempts.record(time.as_secs_f64(), labels);
         }
@@ -71,7 +89,10 @@ impl Metrics {
     pub(crate) fn endured(
         &self,
         scope: impl FnOnce() -> InstrumentationScope,
-        Endurance { rebindings, survived }: Endurance,
+        Endurance {
+            rebindings,
+            survived,
+        }: Endurance,
         labels: &[KeyValue],
     ) {
         if let Some(instruments) = self.instruments(scope) {
@@ -117,7 +138,10 @@ impl Instruments {
     fn of(provider: &Provider, scope: InstrumentationScope) -> Self {
         let meter = provider.meter_with_scope(scope);
         let seconds = |name, boundaries: &[f64], description| {
-            let histogram = meter.f64_histogram(name).with_description(description).with_unit("s");
+            let histogram = meter
+                .f64_histogram(name)
+                .with_description(description)
+                .with_unit("s");
             histogram.with_boundaries(boundaries.to_vec()).build()
         };
         Self {
@@ -126,7 +150,11 @@ impl Instruments {
                 &ATTEMPTS,
                 "How long connection attempts last, by what the NAT does and how they end.",
             ),
-            survived: seconds(keys::PATH_SURVIVED, &GAPS, "The longest quiet gap that the mapping of a path outlived."),
+            survived: seconds(
+                keys::PATH_SURVIVED,
+                &GAPS,
+                "The longest quiet gap that the mapping of a path outlived.",
+            ),
             rebindings: meter
                 .u64_counter(keys::PATH_REBINDINGS)
                 .with_description("How often the mapping of a path changed under it.")

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use nat_summary::{CandidateKind, Mapping, NatSummary, Outlook};
 
-use crate::{Checks, Endurance, ExternalIp, FailureCause, FilteringSeen, Reason, Tally, TowardPeer};
+use crate::{
+    Checks, Endurance, ExternalIp, FailureCause, FilteringSeen, Reason, Tally, TowardPeer,
+};
 
 /// Where spans would go out. On wasm32 none does.
 #[derive(Debug, Clone, Default)]

@@ -8,8 +8,8 @@ pub enum Reason {
     Timeout,
     /// ICE ran out of candidate pairs.
     IceFailed,
-    /// The channel did not come up: over a candidate pair that worked, DTLS, SCTP or the certificate failed, or the peer
-    /// described no channel that could.
+    /// The channel did not come up: over a candidate pair that worked, DTLS, SCTP or the
+    /// certificate failed, or the peer described no channel that could.
     ChannelFailed,
     /// STUN servers were asked and every one stayed silent: UDP does not get out, or not back in.
     UdpBlocked,
@@ -43,7 +43,8 @@ impl Reason {
         Self::Unknown,
     ];
 
-    /// The value of `error.type`. [`Unknown`](Self::Unknown) is `_OTHER`, the value OpenTelemetry reserves for it.
+    /// The value of `error.type`. [`Unknown`](Self::Unknown) is `_OTHER`, the value OpenTelemetry
+    /// reserves for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

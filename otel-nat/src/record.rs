@@ -1,4 +1,5 @@
-//! What leaves the process: the one file that turns a summary into attributes, and an address into what may be told of it.
+//! What leaves the process: the one file that turns a summary into attributes, and an address into
+//! what may be told of it.
 
 /// How much of the mapped address goes out as `nat_external_ip`.
 ///
@@ -9,8 +10,9 @@ pub enum ExternalIp {
     /// The whole address, as dashboards have it today.
     #[default]
     Full,
-    /// The network only: `203.0.113.0/24`, `2001:db8:5::/48`. Of a 6to4 address, which carries an IPv4 address within its
-    /// first 48 bits, no more than that address's /24: `2002:cb00:7100::/40`.
+    /// The network only: `203.0.113.0/24`, `2001:db8:5::/48`. Of a 6to4 address, which carries an
+    /// IPv4 address within its first 48 bits, no more than that address's /24:
+    /// `2002:cb00:7100::/40`.
     Prefix,
     /// Nothing: the key is left out.
     Omit,
@@ -28,7 +30,8 @@ mod outgoing {
     use core::time::Duration;
 
     use nat_summary::{
-        CandidateKind, Family, Mapping, NatSummary, NatType, Outlook, Path, Pooling, PortAllocation, Scope,
+        CandidateKind, Family, Mapping, NatSummary, NatType, Outlook, Path, Pooling,
+        PortAllocation, Scope,
     };
     use opentelemetry::{KeyValue, Value};
 
@@ -55,8 +58,8 @@ mod outgoing {
     /// Most attributes of one span, so that their list is allocated once.
     const MOST: usize = 37;
 
-    /// Everything the span of one attempt says. What is unknown is left out, or has an unknown of its own; no key is
-    /// there twice.
+    /// Everything the span of one attempt says. What is unknown is left out, or has an unknown of
+    /// its own; no key is there twice.
     pub(crate) fn record(
         summary: &NatSummary,
         failure: Option<Reason>,
@@ -68,55 +71,133 @@ mod outgoing {
             out.extend(value.map(|value| KeyValue::new(key, value)));
         };
         say(keys::IS_NATTED, summary.is_natted().map(Value::from));
-        say(keys::MAPPING_BEHAVIOR, Some(summary.mapping().as_legacy().into()));
-        say(keys::FILTERING_BEHAVIOR, Some(summary.filtering().as_legacy().into()));
+        say(
+            keys::MAPPING_BEHAVIOR,
+            Some(summary.mapping().as_legacy().into()),
+        );
+        say(
+            keys::FILTERING_BEHAVIOR,
+            Some(summary.filtering().as_legacy().into()),
+        );
         say(keys::NAT_TYPE, Some(summary.nat_type().as_legacy().into()));
-        say(keys::EXTERNAL_IP, summary.external_ip().and_then(|ip| let_out(ip, external_ip)).map(Value::from));
-        say(keys::PORT_PRESERVATION, summary.port_preserved().map(Value::from));
-        say(keys::ERROR_TYPE, failure.map(|reason| reason.as_str().into()));
+        say(
+            keys::EXTERNAL_IP,
+            summary
+                .external_ip()
+                .and_then(|ip| let_out(ip, external_ip))
+                .map(Value::from),
+        );
+        say(
+            keys::PORT_PRESERVATION,
+            summary.port_preserved().map(Value::from),
+        );
+        say(
+            keys::ERROR_TYPE,
+            failure.map(|reason| reason.as_str().into()),
+        );
 
         say(keys::NETWORK_TRANSPORT, Some("udp".into()));
-        say(keys::NETWORK_TYPE, summary.family().map(|family| word(family).into()));
+        say(
+            keys::NETWORK_TYPE,
+            summary.family().map(|family| word(family).into()),
+        );
         say(keys::RULE, Some(summary.rule().as_str().into()));
         let counts = summary.counts();
         let asked = (counts.asked > 0).then_some(counts.asked);
         say(keys::SERVERS_ASKED, asked.map(count));
-        say(keys::SERVERS_ANSWERED, asked.map(|_| count(counts.answered)));
+        say(
+            keys::SERVERS_ANSWERED,
+            asked.map(|_| count(counts.answered)),
+        );
         say(keys::SERVERS_DISTINCT, Some(count(counts.server_addresses)));
         say(keys::BASES, Some(count(counts.bases)));
         say(keys::OBSERVATIONS, Some(count(counts.observations)));
-        say(keys::BASE_SCOPE, summary.base_scope().map(|reach| scope(reach).into()));
-        say(keys::EXTERNAL_SCOPE, summary.external_scope().map(|reach| scope(reach).into()));
+        say(
+            keys::BASE_SCOPE,
+            summary.base_scope().map(|reach| scope(reach).into()),
+        );
+        say(
+            keys::EXTERNAL_SCOPE,
+            summary.external_scope().map(|reach| scope(reach).into()),
+        );
         say(keys::POOLING, pooling(summary.pooling()));
         let (allocation, step) = allocation(summary.port_allocation());
         say(keys::PORT_ALLOCATION, allocation);
         say(keys::PORT_STEP, step);
         say(keys::REWRITTEN, summary.rewritten().map(Value::from));
-        say(keys::GATHER_DURATION, facts.gather.map(|time| time.as_secs_f64().into()));
-        say(keys::CONNECT_DURATION, facts.connect.map(|time| time.as_secs_f64().into()));
+        say(
+            keys::GATHER_DURATION,
+            facts.gather.map(|time| time.as_secs_f64().into()),
+        );
+        say(
+            keys::CONNECT_DURATION,
+            facts.connect.map(|time| time.as_secs_f64().into()),
+        );
         let (local, remote) = facts.selected.unzip();
         say(keys::PAIR_LOCAL, local.and_then(candidate));
         say(keys::PAIR_REMOTE, remote.and_then(candidate));
-        say(keys::PEER_MAPPING, facts.toward_peer.as_str().map(Value::from));
+        say(
+            keys::PEER_MAPPING,
+            facts.toward_peer.as_str().map(Value::from),
+        );
         say(keys::MAPPING_WITH_PEER, mapping(facts.mapping_with_peer));
-        say(keys::FILTERING_SEEN, facts.filtering.as_str().map(Value::from));
-        say(keys::CHECKS_SENT, facts.checks.map(|checks| i64::from(checks.sent).into()));
-        say(keys::CHECKS_ANSWERED, facts.checks.map(|checks| i64::from(checks.answered).into()));
-        say(keys::CHECKS_RECEIVED, facts.checks.map(|checks| i64::from(checks.received).into()));
-        say(keys::PEER_NAT_TYPE, facts.peer.map(|nat_type| nat_type.as_legacy().into()));
-        say(keys::OUTLOOK, facts.outlook.map(|outlook| path(outlook.path).into()));
-        say(keys::OUTLOOK_REASON, facts.outlook.map(|outlook| expectation(outlook.reason).into()));
-        say(keys::FAILURE_CAUSE, failure.and(facts.cause).map(|cause| cause.as_str().into()));
-        say(keys::REBINDINGS, facts.endurance.map(|held| i64::from(held.rebindings).into()));
+        say(
+            keys::FILTERING_SEEN,
+            facts.filtering.as_str().map(Value::from),
+        );
+        say(
+            keys::CHECKS_SENT,
+            facts.checks.map(|checks| i64::from(checks.sent).into()),
+        );
+        say(
+            keys::CHECKS_ANSWERED,
+            facts.checks.map(|checks| i64::from(checks.answered).into()),
+        );
+        say(
+            keys::CHECKS_RECEIVED,
+            facts.checks.map(|checks| i64::from(checks.received).into()),
+        );
+        say(
+            keys::PEER_NAT_TYPE,
+            facts.peer.map(|nat_type| nat_type.as_legacy().into()),
+        );
+        say(
+            keys::OUTLOOK,
+            facts.outlook.map(|outlook| path(outlook.path).into()),
+        );
+        say(
+            keys::OUTLOOK_REASON,
+            facts
+                .outlook
+                .map(|outlook| expectation(outlook.reason).into()),
+        );
+        say(
+            keys::FAILURE_CAUSE,
+            failure.and(facts.cause).map(|cause| cause.as_str().into()),
+        );
+        say(
+            keys::REBINDINGS,
+            facts
+                .endurance
+                .map(|held| i64::from(held.rebindings).into()),
+        );
         let survived = facts.endurance.and_then(|held| held.survived);
-        say(keys::MAPPING_SURVIVED, survived.map(|time| time.as_secs_f64().into()));
+        say(
+            keys::MAPPING_SURVIVED,
+            survived.map(|time| time.as_secs_f64().into()),
+        );
         out
     }
 
     /// Everything the metric of one attempt is grouped by: closed sets only, and never an address.
     #[cfg(feature = "metrics")]
     pub(crate) fn labels(summary: &NatSummary, failure: Option<Reason>) -> Vec<KeyValue> {
-        group(failure, summary.nat_type(), summary.mapping(), summary.family().map(word))
+        group(
+            failure,
+            summary.nat_type(),
+            summary.mapping(),
+            summary.family().map(word),
+        )
     }
 
     #[cfg(feature = "metrics")]
@@ -187,7 +268,9 @@ mod outgoing {
         match allocation {
             PortAllocation::Unknown => (None, None),
             PortAllocation::Preserving => (Some("preserving".into()), None),
-            PortAllocation::Sequential { step } => (Some("sequential".into()), Some(Value::I64(step.into()))),
+            PortAllocation::Sequential { step } => {
+                (Some("sequential".into()), Some(Value::I64(step.into())))
+            }
             PortAllocation::Random => (Some("random".into()), None),
             _ => (Some("_OTHER".into()), None),
         }
@@ -229,18 +312,27 @@ mod outgoing {
     }
 
     fn prefix_of_v4(ip: Ipv4Addr) -> String {
-        exactly(format_args!("{}/24", Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8))))
+        exactly(format_args!(
+            "{}/24",
+            Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8))
+        ))
     }
 
     fn prefix_of_v6(ip: Ipv6Addr) -> String {
         // 6to4, RFC 3056 section 2: 2002:V4ADDR::/48
         let length = if ip.segments()[0] == 0x2002 { 40 } else { 48 };
-        exactly(format_args!("{}/{length}", Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - length)))))
+        exactly(format_args!(
+            "{}/{length}",
+            Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - length)))
+        ))
     }
 
     /// One allocation of the right size, where a `String` that grows takes three.
     fn exactly(text: fmt::Arguments<'_>) -> String {
-        let mut longest = Longest { bytes: [0; LONGEST], length: 0 };
+        let mut longest = Longest {
+            bytes: [0; LONGEST],
+            length: 0,
+        };
         match longest.write_fmt(text) {
             Ok(()) => String::from_utf8_lossy(longest.written()).into_owned(),
             Err(fmt::Error) => text.to_string(),
@@ -264,7 +356,9 @@ mod outgoing {
     impl fmt::Write for Longest {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             let free = self.bytes.get_mut(self.length..).unwrap_or(&mut []);
-            free.get_mut(..text.len()).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+            free.get_mut(..text.len())
+                .ok_or(fmt::Error)?
+                .copy_from_slice(text.as_bytes());
             self.length += text.len();
             Ok(())
         }
@@ -283,7 +377,9 @@ mod outgoing {
 
             use crate::Reason;
 
-            let failures: Vec<_> = std::iter::once(None).chain(Reason::ALL.iter().copied().map(Some)).collect();
+            let failures: Vec<_> = std::iter::once(None)
+                .chain(Reason::ALL.iter().copied().map(Some))
+                .collect();
             let mut groups = HashSet::new();
             for failure in failures {
                 for nat_type in [
@@ -305,15 +401,24 @@ mod outgoing {
                     ] {
                         for family in [None, Some(super::Family::V4), Some(super::Family::V6)] {
                             let family = family.map(super::word);
-                            groups.insert(format!("{:?}", super::group(failure, nat_type, mapping, family)));
+                            groups.insert(format!(
+                                "{:?}",
+                                super::group(failure, nat_type, mapping, family)
+                            ));
                         }
                     }
                 }
             }
             assert_eq!(groups.len(), (Reason::ALL.len() + 1) * 8 * 4 * 3);
             let told = format!("{} groups", groups.len());
-            assert!(include_str!("../README.md").contains(&told), "README.md: say {told}");
-            assert!(groups.len() < 2_000, "the SDK folds what is beyond into one");
+            assert!(
+                include_str!("../README.md").contains(&told),
+                "README.md: say {told}"
+            );
+            assert!(
+                groups.len() < 2_000,
+                "the SDK folds what is beyond into one"
+            );
         }
 
         #[test]
@@ -323,8 +428,16 @@ mod outgoing {
                 ("0.0.0.1", "0.0.0.1", "0.0.0.0/24"),
                 ("255.255.255.255", "255.255.255.255", "255.255.255.0/24"),
                 ("::ffff:203.0.113.7", "203.0.113.7", "203.0.113.0/24"),
-                ("2001:db8:5:6:7:8:9:a", "2001:db8:5:6:7:8:9:a", "2001:db8:5::/48"),
-                ("2002:cb00:7107:1::7", "2002:cb00:7107:1::7", "2002:cb00:7100::/40"),
+                (
+                    "2001:db8:5:6:7:8:9:a",
+                    "2001:db8:5:6:7:8:9:a",
+                    "2001:db8:5::/48",
+                ),
+                (
+                    "2002:cb00:7107:1::7",
+                    "2002:cb00:7107:1::7",
+                    "2002:cb00:7100::/40",
+                ),
                 (
                     "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
                     "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",

@@ -10,12 +10,15 @@ use std::time::{Instant, SystemTime};
 
 use nat_summary::{CandidateKind, Evidence, Mapping, NatSummary, Outlook};
 use opentelemetry::trace::{
-    Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer, TracerProvider,
+    Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer,
+    TracerProvider,
 };
 use opentelemetry::{Context, InstrumentationScope, global};
 
 use crate::record::{Facts, record};
-use crate::{Checks, Endurance, ExternalIp, FailureCause, FilteringSeen, Reason, Tally, TowardPeer, keys};
+use crate::{
+    Checks, Endurance, ExternalIp, FailureCause, FilteringSeen, Reason, Tally, TowardPeer, keys,
+};
 
 /// Where spans go out, and what of an address goes with them. A clone is cheap, and the same thing.
 #[derive(Clone)]
@@ -64,7 +67,10 @@ impl Telemetry {
         P::Tracer: Send + Sync + 'static,
     {
         let tracer = provider.make_tracer(scope(Cow::Borrowed(keys::SCOPE)));
-        Self::from_source(Source::Own { provider: Arc::new(provider), tracer })
+        Self::from_source(Source::Own {
+            provider: Arc::new(provider),
+            tracer,
+        })
     }
 
     fn from_source(source: Source) -> Self {
@@ -76,10 +82,13 @@ impl Telemetry {
             metrics: crate::metrics::Metrics::default(),
             counters: Arc::default(),
         };
-        Self { settings: Arc::new(settings) }
+        Self {
+            settings: Arc::new(settings),
+        }
     }
 
-    /// The name of the instrumentation scope; [`keys::SCOPE`] unless set. Its version is that of this crate.
+    /// The name of the instrumentation scope; [`keys::SCOPE`] unless set. Its version is that of
+    /// this crate.
     #[must_use]
     pub fn with_scope(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         let settings = Arc::make_mut(&mut self.settings);
@@ -92,7 +101,8 @@ impl Telemetry {
         self
     }
 
-    /// Durations of attempts go to whatever is the global meter provider when an attempt ends. Not on wasm32.
+    /// Durations of attempts go to whatever is the global meter provider when an attempt ends. Not
+    /// on wasm32.
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn with_global_metrics(mut self) -> Self {
@@ -100,7 +110,8 @@ impl Telemetry {
         self
     }
 
-    /// Durations of attempts go to `provider`, as the histogram [`keys::ATTEMPT_DURATION`]. Not on wasm32.
+    /// Durations of attempts go to `provider`, as the histogram [`keys::ATTEMPT_DURATION`]. Not on
+    /// wasm32.
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn with_metrics<P>(mut self, provider: P) -> Self
@@ -108,7 +119,8 @@ impl Telemetry {
         P: opentelemetry::metrics::MeterProvider + Send + Sync + 'static,
     {
         let settings = Arc::make_mut(&mut self.settings);
-        settings.metrics = crate::metrics::Metrics::own(Arc::new(provider), scope(settings.scope.clone()));
+        settings.metrics =
+            crate::metrics::Metrics::own(Arc::new(provider), scope(settings.scope.clone()));
         self
     }
 
@@ -119,7 +131,8 @@ impl Telemetry {
         self
     }
 
-    /// An attempt begins now. Its span will link to the caller's, if there is one in the current context.
+    /// An attempt begins now. Its span will link to the caller's, if there is one in the current
+    /// context.
     #[must_use = "dropping the handle ends the attempt"]
     pub fn attempt(&self) -> Attempt {
         Attempt {
@@ -136,19 +149,27 @@ impl Telemetry {
         }
     }
 
-    /// A path has ended, long after the span of its attempt went out: how its mapping held goes into the metrics
-    /// [`keys::PATH_SURVIVED`] and [`keys::PATH_REBINDINGS`], by what `summary` said of the NAT. Without the feature
-    /// `metrics`, and without a meter provider, this does nothing.
+    /// A path has ended, long after the span of its attempt went out: how its mapping held goes
+    /// into the metrics [`keys::PATH_SURVIVED`] and [`keys::PATH_REBINDINGS`], by what
+    /// `summary` said of the NAT. Without the feature `metrics`, and without a meter provider,
+    /// this does nothing.
     pub fn endured(&self, summary: &NatSummary, endurance: Endurance) {
         #[cfg(feature = "metrics")]
         if self.settings.metrics.is_on() {
             let measure = || {
                 let labels = crate::record::labels(summary, None);
-                self.settings.metrics.endured(|| scope(self.settings.scope.clone()), endurance, &labels);
+                self.settings.metrics.endured(
+                    || scope(self.settings.scope.clone()),
+                    endurance,
+                    &labels,
+                );
             };
             // whoever panics in there is the provider, and no path shall fail of it
             if catch_unwind(AssertUnwindSafe(measure)).is_err() {
-                self.settings.counters.panicked.fetch_add(1, Ordering::Relaxed);
+                self.settings
+                    .counters
+                    .panicked
+                    .fetch_add(1, Ordering::Relaxed);
             }
         }
         #[cfg(not(feature = "metrics"))]
@@ -158,7 +179,11 @@ impl Telemetry {
     /// What became of the spans so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        let Counters { recorded, unrecorded, panicked } = &*self.settings.counters;
+        let Counters {
+            recorded,
+            unrecorded,
+            panicked,
+        } = &*self.settings.counters;
         Tally {
             recorded: recorded.load(Ordering::Relaxed),
             unrecorded: unrecorded.load(Ordering::Relaxed),
@@ -168,15 +193,15 @@ impl Telemetry {
 
     fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) -> bool {
         match &self.settings.source {
-            Source::Global => {
-                global::tracer_with_scope(scope(self.settings.scope.clone())).emit(builder, status, ended)
-            }
+            Source::Global => global::tracer_with_scope(scope(self.settings.scope.clone()))
+                .emit(builder, status, ended),
             Source::Own { tracer, .. } => tracer.emit(builder, status, ended),
         }
     }
 
-    /// Runs somebody else's code. Its panic is counted and ends here: no connection shall fail of its own telemetry, and a
-    /// second panic while a handle is dropped by a first would end the process.
+    /// Runs somebody else's code. Its panic is counted and ends here: no connection shall fail of
+    /// its own telemetry, and a second panic while a handle is dropped by a first would end the
+    /// process.
     fn contain(&self, emit: impl FnOnce() -> bool) {
         let counters = &self.settings.counters;
         let counter = match catch_unwind(AssertUnwindSafe(emit)) {
@@ -206,8 +231,9 @@ impl fmt::Debug for Telemetry {
 
 /// One connection attempt, from [`Telemetry::attempt`] until it is finished or dropped.
 ///
-/// Finished, it emits exactly one span. Dropped unfinished, it emits one with `error.type` `cancelled` if a STUN server
-/// had been asked, and none otherwise: then there is nothing to tell of any NAT.
+/// Finished, it emits exactly one span. Dropped unfinished, it emits one with `error.type`
+/// `cancelled` if a STUN server had been asked, and none otherwise: then there is nothing to tell
+/// of any NAT.
 pub struct Attempt {
     telemetry: Telemetry,
     started: SystemTime,
@@ -222,15 +248,15 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// A STUN server was asked: from here on this attempt emits a span, whatever becomes of it. The first call begins the
-    /// gathering, as far as its duration is told.
+    /// A STUN server was asked: from here on this attempt emits a span, whatever becomes of it. The
+    /// first call begins the gathering, as far as its duration is told.
     pub fn asked(&mut self) {
         self.asked = true;
         self.gathering.get_or_insert_with(Instant::now);
     }
 
-    /// Gathering has ended, and this is what it came to, in case the attempt is dropped. Implies [`asked`](Self::asked) if
-    /// the summary knows of a server that was.
+    /// Gathering has ended, and this is what it came to, in case the attempt is dropped. Implies
+    /// [`asked`](Self::asked) if the summary knows of a server that was.
     pub fn gathered(&mut self, summary: &NatSummary) {
         self.asked |= summary.counts().asked > 0;
         self.gathered = Some(*summary);
@@ -254,8 +280,8 @@ impl Attempt {
         self.facts.toward_peer = mapping;
     }
 
-    /// How the NAT maps if what the peer's responses said of the base is judged with what the servers said. It has a key
-    /// of its own: a peer may lie, and never overrules the servers.
+    /// How the NAT maps if what the peer's responses said of the base is judged with what the
+    /// servers said. It has a key of its own: a peer may lie, and never overrules the servers.
     pub fn mapping_with_peer(&mut self, mapping: Mapping) {
         self.facts.mapping_with_peer = mapping;
     }
@@ -270,7 +296,8 @@ impl Attempt {
         self.facts.checks = Some(checks);
     }
 
-    /// What the peer's own candidates say of the NAT in front of it. Only its type is told, and no address.
+    /// What the peer's own candidates say of the NAT in front of it. Only its type is told, and no
+    /// address.
     pub fn peer(&mut self, summary: &NatSummary) {
         self.facts.peer = Some(summary.nat_type());
     }
@@ -322,8 +349,16 @@ impl Attempt {
         let mut builder = SpanBuilder::from_name(name)
             .with_kind(SpanKind::Internal)
             .with_start_time(self.started)
-            .with_attributes(record(summary, failure, &self.facts, self.telemetry.settings.external_ip));
-        builder.links = self.caller.clone().map(|caller| vec![Link::with_context(caller)]);
+            .with_attributes(record(
+                summary,
+                failure,
+                &self.facts,
+                self.telemetry.settings.external_ip,
+            ));
+        builder.links = self
+            .caller
+            .clone()
+            .map(|caller| vec![Link::with_context(caller)]);
         self.telemetry.emit(builder, status, ended)
     }
 
@@ -332,7 +367,9 @@ impl Attempt {
         let settings = &self.telemetry.settings;
         if settings.metrics.is_on() {
             let labels = crate::record::labels(summary, failure);
-            settings.metrics.lasted(|| scope(settings.scope.clone()), lasted, &labels);
+            settings
+                .metrics
+                .lasted(|| scope(settings.scope.clone()), lasted, &labels);
         }
     }
 }
@@ -349,15 +386,20 @@ impl Drop for Attempt {
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // no summary: its Debug has addresses
-        f.debug_struct("Attempt").field("asked", &self.asked).finish_non_exhaustive()
+        f.debug_struct("Attempt")
+            .field("asked", &self.asked)
+            .finish_non_exhaustive()
     }
 }
 
 fn scope(name: Cow<'static, str>) -> InstrumentationScope {
-    InstrumentationScope::builder(name).with_version(env!("CARGO_PKG_VERSION")).build()
+    InstrumentationScope::builder(name)
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build()
 }
 
-/// Who the caller is, without its trace state: that is other people's data, and none of ours to pass on.
+/// Who the caller is, without its trace state: that is other people's data, and none of ours to
+/// pass on.
 fn identity(caller: &SpanContext) -> Option<SpanContext> {
     caller.is_valid().then(|| {
         SpanContext::new(
@@ -415,7 +457,9 @@ mod tests {
     #[test]
     fn a_wall_clock_set_meanwhile_changes_no_duration() {
         let spans = InMemorySpanExporter::default();
-        let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(spans.clone())
+            .build();
         let hour = Duration::from_secs(3_600);
         for begun in [SystemTime::now() - hour, SystemTime::now() + hour] {
             let mut attempt = Telemetry::new(provider.clone()).attempt();

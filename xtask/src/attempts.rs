@@ -1,4 +1,5 @@
-//! The attempts that `demo` shows and `collector` sends: on real sockets, then behind every kind of NAT.
+//! The attempts that `demo` shows and `collector` sends: on real sockets, then behind every kind of
+//! NAT.
 
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use consumer_fsm::{AttemptReport, Consumer, Datagrams, Ending, StunCache};
 use ice_gather::BindConfig;
 use nat_summary::NatType;
 use opentelemetry::Context;
-use opentelemetry::trace::{FutureExt, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    FutureExt, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState,
+};
 use otel_nat::{Reason, Telemetry};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -37,25 +40,56 @@ pub(crate) struct Attempted {
 }
 
 /// One attempt that connects and one whose peer stays silent; five STUN servers, one of them dead.
-pub(crate) async fn on_real_sockets(telemetry: &Telemetry, mut tell: impl FnMut(Attempted)) -> Result<(), Failure> {
+pub(crate) async fn on_real_sockets(
+    telemetry: &Telemetry,
+    mut tell: impl FnMut(Attempted),
+) -> Result<(), Failure> {
     let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
     let signalling = HttpSignalling::new(&service.url())?;
     let responders = peers::cohort(5, 1).await?;
     let loopback = Ice::new(Network::System(BindConfig::address([127, 0, 0, 1].into())));
     {
         let _producer = peers::echo(signalling.clone(), loopback.clone(), Duration::MAX);
-        let expected = Expected { nat: "loopback", verdict: NatType::Open, ending: Ending::Success };
-        tell(attempt(&signalling, loopback.clone(), peers::servers(&responders), telemetry, expected).await);
+        let expected = Expected {
+            nat: "loopback",
+            verdict: NatType::Open,
+            ending: Ending::Success,
+        };
+        tell(
+            attempt(
+                &signalling,
+                loopback.clone(),
+                peers::servers(&responders),
+                telemetry,
+                expected,
+            )
+            .await,
+        );
     }
     let _ghost = peers::ghost(signalling.clone()).await?;
-    let expected =
-        Expected { nat: "loopback, peer silent", verdict: NatType::Open, ending: Ending::Failure(Reason::Timeout) };
-    tell(attempt(&signalling, loopback, peers::servers(&responders), telemetry, expected).await);
+    let expected = Expected {
+        nat: "loopback, peer silent",
+        verdict: NatType::Open,
+        ending: Ending::Failure(Reason::Timeout),
+    };
+    tell(
+        attempt(
+            &signalling,
+            loopback,
+            peers::servers(&responders),
+            telemetry,
+            expected,
+        )
+        .await,
+    );
     Ok(())
 }
 
 /// One attempt behind each kind of NAT.
-pub(crate) async fn behind_nats(telemetry: &Telemetry, mut tell: impl FnMut(Attempted)) -> Result<(), Failure> {
+pub(crate) async fn behind_nats(
+    telemetry: &Telemetry,
+    mut tell: impl FnMut(Attempted),
+) -> Result<(), Failure> {
     let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
     let signalling = HttpSignalling::new(&service.url())?;
     for kind in Kind::ALL {
@@ -66,7 +100,11 @@ pub(crate) async fn behind_nats(telemetry: &Telemetry, mut tell: impl FnMut(Atte
                 Kind::Blocked => Ending::Failure(Reason::UdpBlocked),
                 _ => Ending::Success,
             };
-            let expected = Expected { nat: kind.name(), verdict: kind.truth(), ending };
+            let expected = Expected {
+                nat: kind.name(),
+                verdict: kind.truth(),
+                ending,
+            };
             let servers = peers::servers(&world.responders);
             tell(attempt(&signalling, world.consumer(), servers, telemetry, expected).await);
         }
@@ -91,19 +129,33 @@ async fn attempt<T: Transport>(
     let cancel = CancellationToken::new();
     let user = async {
         // ends without a path when the attempt does, for the sender goes with the consumer
-        let echoed = if path.wait_for(|up| *up).await.is_ok() { exchange(&to_path, from_path).await } else { 0 };
+        let echoed = if path.wait_for(|up| *up).await.is_ok() {
+            exchange(&to_path, from_path).await
+        } else {
+            0
+        };
         cancel.cancel();
         echoed
     };
-    let caller =
-        SpanContext::new(TraceId::from(0x5eed), SpanId::from(0x5eed), TraceFlags::SAMPLED, true, TraceState::default());
-    let beside = beside(consumer, &cancel, user).with_context(Context::new().with_remote_span_context(caller));
+    let caller = SpanContext::new(
+        TraceId::from(0x5eed),
+        SpanId::from(0x5eed),
+        TraceFlags::SAMPLED,
+        true,
+        TraceState::default(),
+    );
+    let beside = beside(consumer, &cancel, user)
+        .with_context(Context::new().with_remote_span_context(caller));
     let (report, echoed) = beside.await;
-    Attempted { expected, report, echoed }
+    Attempted {
+        expected,
+        report,
+        echoed,
+    }
 }
 
-/// One attempt, and beside it its user, who ends it by `cancel`. The consumer goes with the attempt, so that a user who
-/// waits for its path does not wait for ever.
+/// One attempt, and beside it its user, who ends it by `cancel`. The consumer goes with the
+/// attempt, so that a user who waits for its path does not wait for ever.
 pub(crate) async fn beside<S: Signalling, T: Transport, Used>(
     mut consumer: Consumer<S, T>,
     cancel: &CancellationToken,

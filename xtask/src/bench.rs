@@ -1,7 +1,8 @@
-//! `bench`: what everything costs, side by side with what one would use instead in one run, and the bounds on it.
+//! `bench`: what everything costs, side by side with what one would use instead in one run, and the
+//! bounds on it.
 //!
-//! Counts decide, for they are the same on every machine. Times do not: their ratios are told with their spread, and fail
-//! only beyond a gate that no busy machine explains.
+//! Counts decide, for they are the same on every machine. Times do not: their ratios are told with
+//! their spread, and fail only beyond a gate that no busy machine explains.
 
 mod baseline;
 mod counts;
@@ -38,7 +39,10 @@ const PARTS: [(&str, &str); 6] = [
         "peer",
         "What does it cost to read the peer's checks in passing? The same base with and without it, read in turns.",
     ),
-    ("scale", "What does one gathering take when many run at once in one process?"),
+    (
+        "scale",
+        "What does one gathering take when many run at once in one process?",
+    ),
     (
         "criterion",
         "How long does one verdict, one line, one emission take? The judge beside the same rules on hash maps, the telemetry \
@@ -65,7 +69,10 @@ struct Section {
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    let chosen: Vec<_> = PARTS.iter().filter(|(name, _)| options.part().is_none_or(|part| part == *name)).collect();
+    let chosen: Vec<_> = PARTS
+        .iter()
+        .filter(|(name, _)| options.part().is_none_or(|part| part == *name))
+        .collect();
     if chosen.is_empty() {
         let names: Vec<_> = PARTS.iter().map(|(name, _)| *name).collect();
         return Err(format!("nothing to measure has that name: {}", names.join(", ")).into());
@@ -87,11 +94,21 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         sections.push(section);
     }
     let passed = sections.iter().all(|section| pass(&section.targets));
-    let named: Vec<_> = chosen.iter().map(|(name, _)| *name).zip(&sections).collect();
+    let named: Vec<_> = chosen
+        .iter()
+        .map(|(name, _)| *name)
+        .zip(&sections)
+        .collect();
     let page = report::write(options.part(), &named, &baseline)?;
     if json {
-        let parts: serde_json::Map<_, _> = named.iter().map(|(name, s)| ((*name).to_owned(), s.json())).collect();
-        println!("{:#}", json!({ "passed": passed, "parts": parts, "baseline": baseline, "report": page }));
+        let parts: serde_json::Map<_, _> = named
+            .iter()
+            .map(|(name, s)| ((*name).to_owned(), s.json()))
+            .collect();
+        println!(
+            "{:#}",
+            json!({ "passed": passed, "parts": parts, "baseline": baseline, "report": page })
+        );
     } else {
         println!("report: {}", page.display());
     }
@@ -122,7 +139,9 @@ impl Section {
         if !self.targets.is_empty() {
             out += &table::render(&TARGET_HEADS, &target_rows(&self.targets, baseline));
         }
-        self.notes.iter().for_each(|note| out += &format!("{note}\n"));
+        self.notes
+            .iter()
+            .for_each(|note| out += &format!("{note}\n"));
         out
     }
 
@@ -145,19 +164,39 @@ impl Spread {
         figures.sort_by(f64::total_cmp);
         let at = |share: f64| {
             let last = figures.len().saturating_sub(1);
-            figures.get((share * last as f64).round() as usize).copied().unwrap_or(f64::NAN)
+            figures
+                .get((share * last as f64).round() as usize)
+                .copied()
+                .unwrap_or(f64::NAN)
         };
-        Self { p10: at(0.1), median: at(0.5), p90: at(0.9), max: at(1.0) }
+        Self {
+            p10: at(0.1),
+            median: at(0.5),
+            p90: at(0.9),
+            max: at(1.0),
+        }
     }
 
-    /// Of `these` that were measured in turns with `those`: whatever else the machine did fell on both.
+    /// Of `these` that were measured in turns with `those`: whatever else the machine did fell on
+    /// both.
     fn of_pairs(these: &[f64], those: &[f64]) -> Self {
-        Self::of(these.iter().zip(those).map(|(this, that)| this / that).collect())
+        Self::of(
+            these
+                .iter()
+                .zip(those)
+                .map(|(this, that)| this / that)
+                .collect(),
+        )
     }
 
     /// Where they were not: any of `these` against any of `those`.
     fn of_any(these: &[f64], those: &[f64]) -> Self {
-        Self::of(these.iter().flat_map(|this| those.iter().map(move |that| this / that)).collect())
+        Self::of(
+            these
+                .iter()
+                .flat_map(|this| those.iter().map(move |that| this / that))
+                .collect(),
+        )
     }
 
     /// As a ratio and its spread.
@@ -173,7 +212,11 @@ fn times(ratio: f64) -> String {
 }
 
 fn digits(figure: f64, of: f64) -> String {
-    if of < 10.0 { format!("{figure:.3}") } else { format!("{figure:.1}") }
+    if of < 10.0 {
+        format!("{figure:.3}")
+    } else {
+        format!("{figure:.1}")
+    }
 }
 
 /// A bound beside what was measured.
@@ -183,7 +226,8 @@ struct Target {
     target: String,
     measured: String,
     met: bool,
-    /// Whether the exit status says so too. Times of a machine that others use as well do not decide alone.
+    /// Whether the exit status says so too. Times of a machine that others use as well do not
+    /// decide alone.
     gates: bool,
     ratio: Option<Spread>,
 }
@@ -206,17 +250,37 @@ impl Good {
 
 impl Target {
     /// A count: the same on every machine.
-    fn count(what: impl Into<String>, target: impl ToString, measured: impl ToString, met: bool) -> Self {
+    fn count(
+        what: impl Into<String>,
+        target: impl ToString,
+        measured: impl ToString,
+        met: bool,
+    ) -> Self {
         let (target, measured) = (target.to_string(), measured.to_string());
-        Self { what: what.into(), target, measured, met, gates: true, ratio: None }
+        Self {
+            what: what.into(),
+            target,
+            measured,
+            met,
+            gates: true,
+            ratio: None,
+        }
     }
 
     /// A time: reported as met or not, and never a failure.
     fn time(what: impl Into<String>, target: String, measured: String, met: bool) -> Self {
-        Self { what: what.into(), target, measured, met, gates: false, ratio: None }
+        Self {
+            what: what.into(),
+            target,
+            measured,
+            met,
+            gates: false,
+            ratio: None,
+        }
     }
 
-    /// A ratio of times: reported as met or not, by its median, and a failure only where `gate` does not hold.
+    /// A ratio of times: reported as met or not, by its median, and a failure only where `gate`
+    /// does not hold.
     fn ratio(what: impl Into<String>, spread: Spread, good: Good, gate: Good) -> Self {
         Self {
             what: what.into(),
@@ -251,8 +315,17 @@ const TARGET_HEADS: [&str; 5] = ["bound", "target", "measured (p10 to p90)", "ba
 fn target_rows(targets: &[Target], baseline: &Baseline) -> Vec<Vec<String>> {
     let row = |t: &Target| {
         // one that has no ratio has nothing in the baseline either
-        let before = baseline.ratios.get(&t.what).map_or_else(|| "-".to_owned(), |median| times(*median));
-        vec![t.what.clone(), t.target.clone(), t.measured.clone(), before, t.verdict().to_owned()]
+        let before = baseline
+            .ratios
+            .get(&t.what)
+            .map_or_else(|| "-".to_owned(), |median| times(*median));
+        vec![
+            t.what.clone(),
+            t.target.clone(),
+            t.measured.clone(),
+            before,
+            t.verdict().to_owned(),
+        ]
     };
     targets.iter().map(row).collect()
 }
@@ -277,7 +350,10 @@ mod tests {
     #[test]
     fn a_spread_is_read_off_the_sorted_figures() {
         let spread = Spread::of((0..=100).rev().map(f64::from).collect());
-        assert_eq!((spread.p10, spread.median, spread.p90, spread.max), (10.0, 50.0, 90.0, 100.0));
+        assert_eq!(
+            (spread.p10, spread.median, spread.p90, spread.max),
+            (10.0, 50.0, 90.0, 100.0)
+        );
     }
 
     #[test]
@@ -291,9 +367,20 @@ mod tests {
     #[test]
     fn a_missed_count_fails_and_a_ratio_only_beyond_its_gate() {
         let count = |met| Target::count("packets", 5, 5, met);
-        let ratio =
-            |median: f64| Target::ratio("ratio", Spread::of(vec![median]), Good::AtMost(1.1), Good::AtMost(1.5));
-        assert!(pass(&[count(true), ratio(1.0), ratio(1.2), Target::time("ns", String::new(), String::new(), false)]));
+        let ratio = |median: f64| {
+            Target::ratio(
+                "ratio",
+                Spread::of(vec![median]),
+                Good::AtMost(1.1),
+                Good::AtMost(1.5),
+            )
+        };
+        assert!(pass(&[
+            count(true),
+            ratio(1.0),
+            ratio(1.2),
+            Target::time("ns", String::new(), String::new(), false)
+        ]));
         assert!(!pass(&[count(false)]));
         assert!(!pass(&[ratio(1.6)]));
         assert_eq!(ratio(1.2).verdict(), "unmet, within the gate");

@@ -1,16 +1,21 @@
-//! `channel`: what a data channel leaves behind on each way out, what it holds while it is open and how long it takes to
-//! open; `webrtc`'s peer connection on the same base beside it, and plain ICE.
+//! `channel`: what a data channel leaves behind on each way out, what it holds while it is open and
+//! how long it takes to open; `webrtc`'s peer connection on the same base beside it, and plain ICE.
 
 mod stock;
 
 #[path = "../../consumer-fsm/tests/it/faulty.rs"]
-#[allow(dead_code, reason = "the tests have more faults than there are leaks to look for")]
+#[allow(
+    dead_code,
+    reason = "the tests have more faults than there are leaks to look for"
+)]
 mod faulty;
 
 use std::time::{Duration, Instant};
 
 use consumer_fsm::SessionDescription;
-use consumer_fsm::transport::{DataChannel, Ice, Network, Path, Session, Transport, TransportError};
+use consumer_fsm::transport::{
+    DataChannel, Ice, Network, Path, Session, Transport, TransportError,
+};
 use ice_gather::{AgentConfig, BindConfig, Role};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -23,8 +28,8 @@ use faulty::Silence;
 
 /// Pairs held open to see what each holds.
 const HELD: usize = 40;
-/// A random moment falls within this, or half, a quarter, an eighth or a sixteenth of it: so on every layer, whether built
-/// for speed or not.
+/// A random moment falls within this, or half, a quarter, an eighth or a sixteenth of it: so on
+/// every layer, whether built for speed or not.
 const LONGEST_US: u64 = 25_000;
 /// Long enough for the layers below the one that stays silent.
 const SILENCE: Duration = Duration::from_millis(80);
@@ -74,7 +79,12 @@ const OURS: [Way; 9] = [
     Way::WrongFingerprint,
     Way::SctpSilent,
 ];
-const STOCK: [Way; 4] = [Way::Success, Way::ClosedAsItOpens, Way::DroppedConnected, Way::Dropped];
+const STOCK: [Way; 4] = [
+    Way::Success,
+    Way::ClosedAsItOpens,
+    Way::DroppedConnected,
+    Way::Dropped,
+];
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -94,7 +104,10 @@ struct Size {
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    let cycles = options.value("cycles")?.unwrap_or(bounds::CHANNEL_CYCLES).max(20);
+    let cycles = options
+        .value("cycles")?
+        .unwrap_or(bounds::CHANNEL_CYCLES)
+        .max(20);
     crate::runtime()?.block_on(measure(cycles, options.is("json")))
 }
 
@@ -103,22 +116,40 @@ async fn measure(cycles: u32, json: bool) -> Result<bool, Failure> {
     let ways = OURS.map(|way| (Carrier::DataChannel, way)).into_iter();
     for (carrier, way) in ways.chain(STOCK.map(|way| (Carrier::PeerConnection, way))) {
         // a leak of 400 KB a cycle shows early
-        let cycles = if carrier == Carrier::PeerConnection { (cycles / 5).max(20) } else { cycles };
+        let cycles = if carrier == Carrier::PeerConnection {
+            (cycles / 5).max(20)
+        } else {
+            cycles
+        };
         let row = leak(carrier, way, cycles).await?;
         if !json {
             println!(
                 "{:?} {:?}: {:.3} B, {} tasks, {} fds",
-                row.carrier, row.way, row.measured.bytes_per_cycle, row.measured.tasks, row.measured.descriptors
+                row.carrier,
+                row.way,
+                row.measured.bytes_per_cycle,
+                row.measured.tasks,
+                row.measured.descriptors
             );
         }
         rows.push(row);
     }
-    for carrier in [Carrier::PlainIce, Carrier::DataChannel, Carrier::PeerConnection] {
+    for carrier in [
+        Carrier::PlainIce,
+        Carrier::DataChannel,
+        Carrier::PeerConnection,
+    ] {
         sizes.push(size(carrier).await?);
     }
-    let clean = rows.iter().filter(|row| row.carrier == Carrier::DataChannel).all(|row| row.clean);
+    let clean = rows
+        .iter()
+        .filter(|row| row.carrier == Carrier::DataChannel)
+        .all(|row| row.clean);
     if json {
-        println!("{:#}", serde_json::json!({ "clean": clean, "ways": rows, "sizes": sizes }));
+        println!(
+            "{:#}",
+            serde_json::json!({ "clean": clean, "ways": rows, "sizes": sizes })
+        );
         return Ok(clean);
     }
     let cells = |row: &Row| {
@@ -131,11 +162,28 @@ async fn measure(cycles: u32, json: bool) -> Result<bool, Failure> {
             row.measured.tasks.to_string(),
             row.measured.descriptors.to_string(),
             format!("{} of {}", row.measured.as_intended, row.measured.walked),
-            if row.clean { "clean".into() } else { "LEAKS".into() },
+            if row.clean {
+                "clean".into()
+            } else {
+                "LEAKS".into()
+            },
         ]
     };
-    let heads = ["carrier", "way", "cycles", "s", "bytes/cycle", "tasks", "descriptors", "as intended", ""];
-    println!("\n{}", table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>()));
+    let heads = [
+        "carrier",
+        "way",
+        "cycles",
+        "s",
+        "bytes/cycle",
+        "tasks",
+        "descriptors",
+        "as intended",
+        "",
+    ];
+    println!(
+        "\n{}",
+        table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+    );
     let cells = |size: &Size| {
         vec![
             format!("{:?}", size.carrier),
@@ -145,14 +193,26 @@ async fn measure(cycles: u32, json: bool) -> Result<bool, Failure> {
         ]
     };
     let heads = ["carrier", "bytes held", "tasks", "ms to open"];
-    println!("{}", table::render(&heads, &sizes.iter().map(cells).collect::<Vec<_>>()));
+    println!(
+        "{}",
+        table::render(&heads, &sizes.iter().map(cells).collect::<Vec<_>>())
+    );
     Ok(clean)
 }
 
 async fn leak(carrier: Carrier, way: Way, cycles: u32) -> Result<Row, Failure> {
-    let meter = Meter { cycles, is_patient: carrier == Carrier::DataChannel, tell: |_| {} };
+    let meter = Meter {
+        cycles,
+        is_patient: carrier == Carrier::DataChannel,
+        tell: |_| {},
+    };
     let measured = walk(meter, carrier, way).await?;
-    Ok(Row { carrier, way, clean: measured.is_clean() && measured.faults.is_empty(), measured })
+    Ok(Row {
+        carrier,
+        way,
+        clean: measured.is_clean() && measured.faults.is_empty(),
+        measured,
+    })
 }
 
 /// Connection after connection that ends like this.
@@ -166,8 +226,15 @@ pub(crate) async fn walk(meter: Meter, carrier: Carrier, way: Way) -> Result<Mea
         }
     };
     // a random moment may also fall behind the end
-    let least = if way == Way::Dropped { bounds::INTENDED_BEFORE_THE_END } else { bounds::INTENDED };
-    Ok(meter.measure(1, async || Ok(()), cycle).await?.intended(least))
+    let least = if way == Way::Dropped {
+        bounds::INTENDED_BEFORE_THE_END
+    } else {
+        bounds::INTENDED
+    };
+    Ok(meter
+        .measure(1, async || Ok(()), cycle)
+        .await?
+        .intended(least))
 }
 
 /// Plain ICE with checks so frequent that what is measured is not their clock.
@@ -181,32 +248,48 @@ fn loopback() -> Ice {
     ice(Network::System(BindConfig::address([127, 0, 0, 1].into())))
 }
 
-/// A consumer's session and a producer's on two transports of one kind, each with its path or why there is none.
+/// A consumer's session and a producer's on two transports of one kind, each with its path or why
+/// there is none.
 async fn meet<T: Transport>(
     consumer: T,
     producer: T,
     deadline: Duration,
     answered: fn(String) -> String,
 ) -> Result<(Side<T>, Side<T>), TransportError> {
-    let (mut ours, mut theirs) = (consumer.open(Role::Controlling).await?, producer.open(Role::Controlled).await?);
+    let (mut ours, mut theirs) = (
+        consumer.open(Role::Controlling).await?,
+        producer.open(Role::Controlled).await?,
+    );
     let (our_side, their_side) = (ours.gather(&[]).await, theirs.gather(&[]).await);
     let read = |sdp: String| SessionDescription::parse(&sdp).map_err(|_| TransportError::Remote);
     let mut offer = read(ours.describe(None, &our_side.candidates))?;
-    let answer = read(answered(theirs.describe(Some(&offer), &their_side.candidates)))?;
+    let answer = read(answered(
+        theirs.describe(Some(&offer), &their_side.candidates),
+    ))?;
     if answer.candidates.is_empty() {
         offer.candidates.clear();
     }
-    let (our_path, their_path) = tokio::join!(ours.connect(answer, deadline), theirs.connect(offer, deadline));
+    let (our_path, their_path) = tokio::join!(
+        ours.connect(answer, deadline),
+        theirs.connect(offer, deadline)
+    );
     Ok(((ours, our_path), (theirs, their_path)))
 }
 
-type Side<T> = (<T as Transport>::Session, Result<<<T as Transport>::Session as Session>::Path, TransportError>);
+type Side<T> = (
+    <T as Transport>::Session,
+    Result<<<T as Transport>::Session as Session>::Path, TransportError>,
+);
 
 /// One connection; whether it went its way.
 async fn one(way: Way, moment: Duration, said: u32) -> bool {
     let consumer = DataChannel::new(loopback());
     let (producer, deadline, answered): (_, _, fn(String) -> String) = match way {
-        Way::DtlsHalfOpen => (faulty::network(Silence::DtlsAfter(said)), SILENCE, unchanged),
+        Way::DtlsHalfOpen => (
+            faulty::network(Silence::DtlsAfter(said)),
+            SILENCE,
+            unchanged,
+        ),
         Way::SctpSilent => (faulty::network(Silence::Sctp), SILENCE, unchanged),
         Way::IceSilent => (loopback(), Duration::from_millis(10), without_candidates),
         Way::WrongFingerprint => (loopback(), bounds::CHANNEL_WITHIN, forged),
@@ -216,7 +299,9 @@ async fn one(way: Way, moment: Duration, said: u32) -> bool {
     if way == Way::Dropped {
         return tokio::time::timeout(moment, meeting).await.is_err();
     }
-    let Ok(((ours, our_path), (theirs, their_path))) = meeting.await else { return false };
+    let Ok(((ours, our_path), (theirs, their_path))) = meeting.await else {
+        return false;
+    };
     let mut buffer = [0; 100];
     let intended = match (way, &our_path, &their_path) {
         (Way::Success, Ok(our_path), Ok(their_path)) => {
@@ -279,7 +364,8 @@ async fn size(carrier: Carrier) -> Result<Size, Failure> {
     })
 }
 
-/// Opens pairs with `open` and holds them: the time each took, what was alive before and while all are open.
+/// Opens pairs with `open` and holds them: the time each took, what was alive before and while all
+/// are open.
 async fn held<P, F: Future<Output = Result<(P, Duration), Failure>>>(
     open: impl Fn() -> F,
 ) -> Result<(Vec<Duration>, Alive, Alive), Failure> {
@@ -298,7 +384,9 @@ async fn held<P, F: Future<Output = Result<(P, Duration), Failure>>>(
 }
 
 /// A pair, and the time from both descriptions to both paths.
-async fn timed<T: Transport>(transport: impl Fn() -> T) -> Result<((Side<T>, Side<T>), Duration), Failure> {
+async fn timed<T: Transport>(
+    transport: impl Fn() -> T,
+) -> Result<((Side<T>, Side<T>), Duration), Failure> {
     let started = Instant::now();
     let pair = meet(transport(), transport(), bounds::CHANNEL_WITHIN, unchanged).await?;
     let took = started.elapsed();

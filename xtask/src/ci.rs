@@ -1,4 +1,5 @@
-//! `ci`: everything a change has to pass, one step after the other, with the time each took and what it skipped.
+//! `ci`: everything a change has to pass, one step after the other, with the time each took and
+//! what it skipped.
 
 mod alone;
 mod said;
@@ -25,14 +26,19 @@ struct Step {
 
 enum Does {
     Cargo(String),
-    /// Runs a program as the tests have it, with all features: cargo would build it again, with the features that it has
-    /// without the other crates.
+    /// Runs a program as the tests have it, with all features: cargo would build it again, with the
+    /// features that it has without the other crates.
     Built(&'static str, String),
     Ours(fn(&mut Said) -> Result<bool, Failure>),
 }
 
 const fn step(name: &'static str, does: Does) -> Step {
-    Step { name, does, environment: &[], skip: || None }
+    Step {
+        name,
+        does,
+        environment: &[],
+        skip: || None,
+    }
 }
 
 fn cargo(name: &'static str, line: impl Into<String>) -> Step {
@@ -47,8 +53,14 @@ fn steps() -> Vec<Step> {
     vec![
         step("tools", Does::Ours(tools)),
         cargo("fmt", "fmt --all --check"),
-        cargo("clippy", "clippy --workspace --all-targets --all-features -- -D warnings"),
-        cargo("clippy, default features", "clippy --workspace --all-targets -- -D warnings"),
+        cargo(
+            "clippy",
+            "clippy --workspace --all-targets --all-features -- -D warnings",
+        ),
+        cargo(
+            "clippy, default features",
+            "clippy --workspace --all-targets -- -D warnings",
+        ),
         step("each library alone", Does::Ours(alone::features)),
         cargo("tidy", "xtask tidy"),
         Step {
@@ -64,22 +76,58 @@ fn steps() -> Vec<Step> {
         built(
             "leak, data channel and pipeline",
             "xtask",
-            format!("leak --only channel,pipeline --no-stock --cycles {}", bounds::CHANNEL_CYCLES_CI),
+            format!(
+                "leak --only channel,pipeline --no-stock --cycles {}",
+                bounds::CHANNEL_CYCLES_CI
+            ),
         ),
-        Step { skip: lab::missing, ..built("interop", "xtask", "interop --quick") },
-        Step { skip: no_collector, ..built("collector", "xtask", "collector") },
-        Step { skip: no_duckdb, ..built("fleet", "xtask", "fleet --quick") },
+        Step {
+            skip: lab::missing,
+            ..built("interop", "xtask", "interop --quick")
+        },
+        Step {
+            skip: no_collector,
+            ..built("collector", "xtask", "collector")
+        },
+        Step {
+            skip: no_duckdb,
+            ..built("fleet", "xtask", "fleet --quick")
+        },
         cargo("bench, emission", "bench -q -p otel-nat"),
         cargo("bench, counts", "xtask bench counts --compare"),
         cargo("demo", "xtask demo"),
         // stock is there to compare with, and judges nothing
-        cargo("leak", format!("xtask leak --as-built --no-stock --cycles {}", bounds::LEAK_CYCLES_CI)),
+        cargo(
+            "leak",
+            format!(
+                "xtask leak --as-built --no-stock --cycles {}",
+                bounds::LEAK_CYCLES_CI
+            ),
+        ),
         cargo("slots", "xtask slots --quick"),
-        cargo("chaos", format!("xtask chaos --seed 1 --minutes {}", bounds::CHAOS_MINUTES_CI)),
-        Step { skip: lab::missing, ..cargo("lab", "xtask lab --quick") },
+        cargo(
+            "chaos",
+            format!(
+                "xtask chaos --seed 1 --minutes {}",
+                bounds::CHAOS_MINUTES_CI
+            ),
+        ),
+        Step {
+            skip: lab::missing,
+            ..cargo("lab", "xtask lab --quick")
+        },
         cargo("package", "xtask package --quick"),
-        Step { skip: wasm::missing, ..cargo("wasm", "xtask wasm") },
-        Step { skip: fuzz::missing, ..cargo("fuzz", format!("xtask fuzz --seconds {}", bounds::FUZZ_SECONDS)) },
+        Step {
+            skip: wasm::missing,
+            ..cargo("wasm", "xtask wasm")
+        },
+        Step {
+            skip: fuzz::missing,
+            ..cargo(
+                "fuzz",
+                format!("xtask fuzz --seconds {}", bounds::FUZZ_SECONDS),
+            )
+        },
         step("promised Rust", Does::Ours(alone::promised)),
     ]
 }
@@ -98,7 +146,8 @@ impl Step {
                 if !said.run(suites::build())? {
                     return Err("the workspace does not build".into());
                 }
-                let mut built = Command::new(workspace::build_folder(&root()).join("debug").join(program));
+                let mut built =
+                    Command::new(workspace::build_folder(&root()).join("debug").join(program));
                 built.args(line.split_whitespace());
                 built
             }
@@ -136,7 +185,9 @@ fn tools(said: &mut Said) -> Result<bool, Failure> {
     ] {
         // any answer will do: what counts is that the program starts
         if Command::new(program).arg(option).output().is_err() {
-            said.line(&format!("skipped: tests with {what}: there is no `{program}`"));
+            said.line(&format!(
+                "skipped: tests with {what}: there is no `{program}`"
+            ));
         }
     }
     Ok(true)
@@ -157,12 +208,15 @@ struct Row {
     failure: Option<String>,
 }
 
-/// `--tested` says that the README's test command has passed just now: then it is not run again. `--only` runs the steps
-/// with that in their name. `--began` is when all this began, in seconds since 1970, if that was before us.
+/// `--tested` says that the README's test command has passed just now: then it is not run again.
+/// `--only` runs the steps with that in their name. `--began` is when all this began, in seconds
+/// since 1970, if that was before us.
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let started = Instant::now();
     let before = match options.value("began")? {
-        Some(began) => SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(began)).unwrap_or_default(),
+        Some(began) => SystemTime::now()
+            .duration_since(UNIX_EPOCH + Duration::from_secs(began))
+            .unwrap_or_default(),
         None => Duration::ZERO,
     };
     let only: Option<String> = options.value("only")?;
@@ -194,7 +248,8 @@ fn row(step: &Step, options: &Options) -> Row {
     let mut said = Said::new(options.is("json"));
     said.line(&format!("\n== {}: {}", step.name, step.line()));
     let started = Instant::now();
-    let tested = (options.is("tested") && step.name == TESTS).then(|| "it has passed just now".to_owned());
+    let tested =
+        (options.is("tested") && step.name == TESTS).then(|| "it has passed just now".to_owned());
     let (verdict, failure) = if let Some(reason) = tested.or_else(step.skip) {
         said.line(&format!("skipped: {reason}"));
         (Verdict::Skipped, None)
@@ -208,12 +263,20 @@ fn row(step: &Step, options: &Options) -> Row {
         said.line(failure);
     }
     let seconds = started.elapsed().as_secs_f64();
-    Row { step: step.name, verdict, seconds, skipped: said.into_skipped(), failure }
+    Row {
+        step: step.name,
+        verdict,
+        seconds,
+        skipped: said.into_skipped(),
+        failure,
+    }
 }
 
 /// A line per step, and then all that was skipped.
 fn render(rows: &[Row], passed: bool, before: Duration, in_all: Duration) -> String {
-    let cells = |name: &str, seconds: f64, word: String| vec![name.to_owned(), format!("{seconds:.1}"), word];
+    let cells = |name: &str, seconds: f64, word: String| {
+        vec![name.to_owned(), format!("{seconds:.1}"), word]
+    };
     let of_step = |row: &Row| {
         let word = match (row.verdict, row.skipped.len()) {
             (Verdict::Skipped, _) | (_, 0) => row.verdict.word().to_owned(),
@@ -223,18 +286,31 @@ fn render(rows: &[Row], passed: bool, before: Duration, in_all: Duration) -> Str
     };
     let mut lines: Vec<_> = rows.iter().map(of_step).collect();
     if !before.is_zero() {
-        lines.insert(0, cells("before: what it needs, the README's tests", before.as_secs_f64(), String::new()));
+        lines.insert(
+            0,
+            cells(
+                "before: what it needs, the README's tests",
+                before.as_secs_f64(),
+                String::new(),
+            ),
+        );
     }
     let mut word = Verdict::of(passed).word().to_owned();
     if in_all > bounds::CI {
         let bound = bounds::CI.as_secs() / 60;
-        word += &format!("; over the {bound} minutes it should take, which may be the machine and fails nothing");
+        word += &format!(
+            "; over the {bound} minutes it should take, which may be the machine and fails nothing"
+        );
     }
     lines.push(cells("in all", in_all.as_secs_f64(), word));
     let mut out = table::render(&["step", "s", ""], &lines);
     for row in rows {
-        row.failure.iter().for_each(|failure| out += &format!("FAILED {}: {failure}\n", row.step));
-        row.skipped.iter().for_each(|reason| out += &format!("skipped in {}: {reason}\n", row.step));
+        row.failure
+            .iter()
+            .for_each(|failure| out += &format!("FAILED {}: {failure}\n", row.step));
+        row.skipped
+            .iter()
+            .for_each(|reason| out += &format!("skipped in {}: {reason}\n", row.step));
     }
     out
 }
@@ -258,7 +334,12 @@ mod tests {
             row("three", Verdict::Failed, &[], Some("no f")),
             row("four", Verdict::Passed, &[], None),
         ];
-        let table = render(&rows, false, Duration::from_secs(9), bounds::CI + Duration::from_secs(1));
+        let table = render(
+            &rows,
+            false,
+            Duration::from_secs(9),
+            bounds::CI + Duration::from_secs(1),
+        );
         for line in [
             "one                                        1.0     passed, 2 skipped",
             "two                                        1.0     skipped",
@@ -269,7 +350,10 @@ mod tests {
             "skipped in two: no e",
             "FAILED three: no f",
         ] {
-            assert!(table.lines().any(|written| written == line), "{line}\n{table}");
+            assert!(
+                table.lines().any(|written| written == line),
+                "{line}\n{table}"
+            );
         }
         assert!(table.contains("over the 25 minutes"), "{table}");
     }
@@ -278,6 +362,9 @@ mod tests {
     fn a_step_that_cannot_go_on_is_a_failed_row() {
         let json = Options::read("[--json]", ["--json".into()].into_iter()).unwrap();
         let row = row(&step("x", Does::Ours(|_| Err("no disk".into()))), &json);
-        assert_eq!((row.verdict, row.failure.as_deref()), (Verdict::Failed, Some("no disk")));
+        assert_eq!(
+            (row.verdict, row.failure.as_deref()),
+            (Verdict::Failed, Some("no disk"))
+        );
     }
 }

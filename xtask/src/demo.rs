@@ -42,7 +42,9 @@ async fn show(json: bool) -> Result<bool, Failure> {
     let telemetry = spans.telemetry();
     let mut rows = Vec::new();
 
-    say("On real sockets: five STUN servers on loopback addresses (one silent), signalling over HTTP\n");
+    say(
+        "On real sockets: five STUN servers on loopback addresses (one silent), signalling over HTTP\n",
+    );
     let in_full = |attempted| {
         let caught = spans.take();
         let row = row(&attempted, &caught);
@@ -69,7 +71,9 @@ async fn show(json: bool) -> Result<bool, Failure> {
     } else {
         println!("\n{}", render(&rows));
         for row in &rows {
-            row.faults.iter().for_each(|fault| println!("WRONG  {}: {fault}", row.nat));
+            row.faults
+                .iter()
+                .for_each(|fault| println!("WRONG  {}: {fault}", row.nat));
         }
         if !in_time {
             println!("WRONG  it took longer than {:?}", bounds::DEMO);
@@ -85,7 +89,14 @@ async fn show(json: bool) -> Result<bool, Failure> {
 }
 
 /// Checks everything about an attempt.
-fn row(Attempted { expected, report, echoed }: &Attempted, caught: &[SpanData]) -> Row {
+fn row(
+    Attempted {
+        expected,
+        report,
+        echoed,
+    }: &Attempted,
+    caught: &[SpanData],
+) -> Row {
     let echoed = *echoed;
     let ms = |duration: Duration| (duration.as_secs_f64() * 10_000.0).round() / 10.0;
     let summary = &report.summary;
@@ -99,27 +110,61 @@ fn row(Attempted { expected, report, echoed }: &Attempted, caught: &[SpanData]) 
     };
 
     let verdict = summary.nat_type().as_legacy();
-    check(summary.nat_type() == expected.verdict, format!("the verdict is {verdict}"));
-    check(report.ending == Some(expected.ending), format!("it ended in {:?}", report.ending));
+    check(
+        summary.nat_type() == expected.verdict,
+        format!("the verdict is {verdict}"),
+    );
+    check(
+        report.ending == Some(expected.ending),
+        format!("it ended in {:?}", report.ending),
+    );
     check(caught.len() == 1, format!("{} spans", caught.len()));
     for span in caught {
-        let name = if expected.ending == Ending::Success { keys::SPAN_SUCCESS } else { keys::SPAN_FAILURE };
-        check(span.name == name, format!("the span is called {}", span.name));
-        check(attribute(span, keys::NAT_TYPE).as_deref() == Some(verdict), "the span tells another verdict".into());
-        check(span.end_time > span.start_time, "the span has no duration".into());
-        check(span.links.len() == 1, "the span has no link to its caller".into());
+        let name = if expected.ending == Ending::Success {
+            keys::SPAN_SUCCESS
+        } else {
+            keys::SPAN_FAILURE
+        };
+        check(
+            span.name == name,
+            format!("the span is called {}", span.name),
+        );
+        check(
+            attribute(span, keys::NAT_TYPE).as_deref() == Some(verdict),
+            "the span tells another verdict".into(),
+        );
+        check(
+            span.end_time > span.start_time,
+            "the span has no duration".into(),
+        );
+        check(
+            span.links.len() == 1,
+            "the span has no link to its caller".into(),
+        );
         let error = match expected.ending {
             Ending::Success => None,
             Ending::Failure(reason) => Some(reason.as_str()),
         };
-        check(attribute(span, keys::ERROR_TYPE).as_deref() == error, "the span tells another reason".into());
+        check(
+            attribute(span, keys::ERROR_TYPE).as_deref() == error,
+            "the span tells another reason".into(),
+        );
     }
     if expected.ending == Ending::Success {
-        check(echoed == DATAGRAMS, format!("{echoed} of {DATAGRAMS} datagrams came back"));
-        let round_trips = gathering.iter().flat_map(|g| &g.servers).filter_map(|s| s.round_trip);
+        check(
+            echoed == DATAGRAMS,
+            format!("{echoed} of {DATAGRAMS} datagrams came back"),
+        );
+        let round_trips = gathering
+            .iter()
+            .flat_map(|g| &g.servers)
+            .filter_map(|s| s.round_trip);
         let bound = 3 * round_trips.max().unwrap_or_default() + bounds::SILENT_SERVER;
         let elapsed = gathering.map(|g| g.elapsed).unwrap_or_default();
-        check(elapsed < bound, format!("a silent server made gathering last {elapsed:?}, over {bound:?}"));
+        check(
+            elapsed < bound,
+            format!("a silent server made gathering last {elapsed:?}, over {bound:?}"),
+        );
     }
     Row {
         nat: expected.nat,
@@ -147,12 +192,25 @@ fn row(Attempted { expected, report, echoed }: &Attempted, caught: &[SpanData]) 
 }
 
 fn line(row: &Row) -> String {
-    format!("{:<24} {:<24} {}; {}; {:.1} ms", row.nat, row.verdict, row.evidence, row.outcome, row.ms)
+    format!(
+        "{:<24} {:<24} {}; {}; {:.1} ms",
+        row.nat, row.verdict, row.evidence, row.outcome, row.ms
+    )
 }
 
 fn render(rows: &[Row]) -> String {
-    let heads =
-        ["NAT simulated", "verdict", "evidence", "outcome", "gather ms", "connect ms", "ms", "echoed", "spans", ""];
+    let heads = [
+        "NAT simulated",
+        "verdict",
+        "evidence",
+        "outcome",
+        "gather ms",
+        "connect ms",
+        "ms",
+        "echoed",
+        "spans",
+        "",
+    ];
     let cells = |row: &Row| {
         vec![
             row.nat.into(),
@@ -160,11 +218,16 @@ fn render(rows: &[Row]) -> String {
             row.evidence.clone(),
             row.outcome.clone(),
             format!("{:.1}", row.gather_ms),
-            row.connect_ms.map_or_else(|| "-".into(), |ms| format!("{ms:.1}")),
+            row.connect_ms
+                .map_or_else(|| "-".into(), |ms| format!("{ms:.1}")),
             format!("{:.1}", row.ms),
             row.echoed.to_string(),
             row.spans.to_string(),
-            if row.faults.is_empty() { "right".into() } else { "WRONG".into() },
+            if row.faults.is_empty() {
+                "right".into()
+            } else {
+                "WRONG".into()
+            },
         ]
     };
     table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>())

@@ -52,8 +52,15 @@ impl SignalFault {
 
     fn reply(self) -> Result<Option<Envelope>, SignalError> {
         let answer = |sdp: &str| {
-            let payload = write(&Description { kind: "answer".into(), sdp: sdp.into() });
-            Ok(Some(Envelope { reply_to: "nowhere".into(), kind: Kind::Answer, payload }))
+            let payload = write(&Description {
+                kind: "answer".into(),
+                sdp: sdp.into(),
+            });
+            Ok(Some(Envelope {
+                reply_to: "nowhere".into(),
+                kind: Kind::Answer,
+                payload,
+            }))
         };
         match self {
             Self::Gone => Err(SignalError::Gone),
@@ -88,7 +95,10 @@ pub(crate) struct Faulty<S> {
 
 impl<S> Faulty<S> {
     pub(crate) fn new(inner: S) -> Self {
-        Self { inner, plan: Arc::default() }
+        Self {
+            inner,
+            plan: Arc::default(),
+        }
     }
 
     /// From now on the next `times` exchanges of this stage fail like this.
@@ -99,7 +109,10 @@ impl<S> Faulty<S> {
 
     /// How many of those are still to come: none, where each has met its exchange.
     pub(crate) fn left(&self) -> u32 {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).map_or(0, |(_, _, times)| times)
+        self.plan
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .map_or(0, |(_, _, times)| times)
     }
 
     fn take(&self, kind: Kind) -> Option<SignalFault> {
@@ -124,7 +137,12 @@ impl<S: Signalling> Signalling for Faulty<S> {
         self.inner.listen().await
     }
 
-    async fn exchange(&self, to: &str, kind: Kind, payload: &str) -> Result<Option<Envelope>, SignalError> {
+    async fn exchange(
+        &self,
+        to: &str,
+        kind: Kind,
+        payload: &str,
+    ) -> Result<Option<Envelope>, SignalError> {
         match self.take(kind) {
             None => self.inner.exchange(to, kind, payload).await,
             Some(SignalFault::Slow) => {

@@ -1,7 +1,9 @@
-//! `fleet`: many simulated consumers, what they emit, and the questions of `otel-nat/deploy` asked of it in DuckDB.
+//! `fleet`: many simulated consumers, what they emit, and the questions of `otel-nat/deploy` asked
+//! of it in DuckDB.
 //!
-//! Every attempt is made behind a simulated NAT, judged by `nat-summary` from what its servers answered, and emitted by
-//! `otel-nat` as OTLP/JSON lines. What the SQL comes to is compared with what was counted on the way.
+//! Every attempt is made behind a simulated NAT, judged by `nat-summary` from what its servers
+//! answered, and emitted by `otel-nat` as OTLP/JSON lines. What the SQL comes to is compared with
+//! what was counted on the way.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -34,21 +36,32 @@ const NEWER: f64 = 0.35;
 const FLUSH: u64 = 1_000;
 
 /// As `deploy/report.py` asks them.
-const QUESTIONS: [&str; 4] = ["success_by_nat_type", "mapping_by_outcome", "blocked_share", "rule_by_evidence"];
+const QUESTIONS: [&str; 4] = [
+    "success_by_nat_type",
+    "mapping_by_outcome",
+    "blocked_share",
+    "rule_by_evidence",
+];
 
 /// How often each kind of NAT was given each verdict.
 type Verdicts = BTreeMap<(String, &'static str), u64>;
 
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let started = Instant::now();
-    let few = if options.is("quick") { bounds::FLEET_QUICK } else { bounds::FLEET };
+    let few = if options.is("quick") {
+        bounds::FLEET_QUICK
+    } else {
+        bounds::FLEET
+    };
     let attempts = options.value("attempts")?.unwrap_or(few);
     let python = python::with(&root(), &[python::DUCKDB, python::MATPLOTLIB])?;
     let folder = workspace::build_folder(&root()).join("fleet");
     std::fs::create_dir_all(&folder)?;
     let kept = options.value::<PathBuf>("spans")?;
     let spans = kept.clone().unwrap_or_else(|| folder.join("spans.jsonl"));
-    let picture = options.value::<PathBuf>("picture")?.unwrap_or_else(|| folder.join("fleet.png"));
+    let picture = options
+        .value::<PathBuf>("picture")?
+        .unwrap_or_else(|| folder.join("fleet.png"));
 
     let (truth, verdicts) = emit(&spans, attempts)?;
     let emitted_after = started.elapsed().as_secs_f64();
@@ -79,13 +92,20 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
             println!("{}\n", question.replace('_', " "));
             println!("{}", answer(&told[question]));
         }
-        println!("what stands before the consumers, and the verdict\n\n{}", confusion(&verdicts));
+        println!(
+            "what stands before the consumers, and the verdict\n\n{}",
+            confusion(&verdicts)
+        );
         faults.iter().for_each(|fault| println!("WRONG  {fault}"));
         println!(
             "{} attempts through otel-nat in {emitted_after:.1} s, {} MB of OTLP/JSON; four answers {} in {seconds:.1} s",
             truth.attempts,
             bytes / 1_000_000,
-            if passed { "as counted" } else { "and something wrong" },
+            if passed {
+                "as counted"
+            } else {
+                "and something wrong"
+            },
         );
         println!("the picture is {}", picture.display());
     }
@@ -104,7 +124,9 @@ fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Failure> {
             .with_attribute(opentelemetry::KeyValue::new("service.name", "consumer"))
             .with_attribute(opentelemetry::KeyValue::new("service.version", release))
             .build();
-        let pipeline = Pipeline::builder().with_resource(resource).json_lines(append()?);
+        let pipeline = Pipeline::builder()
+            .with_resource(resource)
+            .json_lines(append()?);
         let telemetry = pipeline.telemetry().with_external_ip(ExternalIp::Prefix);
         pipelines.push((release, pipeline, telemetry));
     }
@@ -112,9 +134,13 @@ fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Failure> {
         let (release, _, telemetry) = &pipelines[usize::from(random.random_bool(NEWER))];
         let (kind, summary, failure) = attempt(telemetry, &mut random);
         truth.count(release, &summary, failure);
-        *verdicts.entry((format!("{kind:?}"), summary.nat_type().as_legacy())).or_default() += 1;
+        *verdicts
+            .entry((format!("{kind:?}"), summary.nat_type().as_legacy()))
+            .or_default() += 1;
         if n % FLUSH == FLUSH - 1 {
-            pipelines.iter().try_for_each(|(_, pipeline, _)| pipeline.flush())?;
+            pipelines
+                .iter()
+                .try_for_each(|(_, pipeline, _)| pipeline.flush())?;
         }
     }
     let mut exported = 0;
@@ -175,7 +201,12 @@ fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> (Kind, NatSummary, O
         attempt.succeeded(&summary);
         (kind, summary, None)
     } else {
-        attempt.explained(FailureCause::of(&summary, Some(&theirs), punched.checks, false));
+        attempt.explained(FailureCause::of(
+            &summary,
+            Some(&theirs),
+            punched.checks,
+            false,
+        ));
         attempt.failed(&summary, Reason::Timeout);
         (kind, summary, Some(Reason::Timeout))
     }
@@ -192,16 +223,23 @@ fn ask(python: &Path, spans: &Path, picture: &Path) -> Result<Value, Failure> {
         .stdin(Stdio::null())
         .output()?;
     if !output.status.success() {
-        return Err(format!("the report failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!(
+            "the report failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// Verdicts that say more than is true.
 fn wrong(verdicts: &Verdicts) -> impl Iterator<Item = String> + '_ {
-    let truths: Vec<_> = Kind::OF_CONSUMERS.map(|(kind, _)| (format!("{kind:?}"), kind.truth().as_legacy())).into();
+    let truths: Vec<_> = Kind::OF_CONSUMERS
+        .map(|(kind, _)| (format!("{kind:?}"), kind.truth().as_legacy()))
+        .into();
     verdicts.iter().filter_map(move |((nat, verdict), n)| {
-        let is_right = *verdict == NatType::Unknown.as_legacy() || truths.contains(&(nat.clone(), *verdict));
+        let is_right =
+            *verdict == NatType::Unknown.as_legacy() || truths.contains(&(nat.clone(), *verdict));
         (!is_right).then(|| format!("{n} times {nat} was called {verdict}"))
     })
 }
@@ -211,18 +249,28 @@ fn list(value: &Value) -> &[Value] {
 }
 
 fn answer(told: &Value) -> String {
-    let heads: Vec<&str> = list(&told["columns"]).iter().filter_map(Value::as_str).collect();
+    let heads: Vec<&str> = list(&told["columns"])
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     let cell = |value: &Value| match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
     let cells = |row: &Value| heads.iter().map(|head| cell(&row[head])).collect();
-    table::render(&heads, &list(&told["rows"]).iter().map(cells).collect::<Vec<_>>())
+    table::render(
+        &heads,
+        &list(&told["rows"]).iter().map(cells).collect::<Vec<_>>(),
+    )
 }
 
 fn confusion(verdicts: &Verdicts) -> String {
-    let row =
-        |((nat, verdict), n): (&(String, &'static str), &u64)| vec![nat.clone(), (*verdict).to_owned(), n.to_string()];
-    table::render(&["NAT", "verdict", "attempts"], &verdicts.iter().map(row).collect::<Vec<_>>())
+    let row = |((nat, verdict), n): (&(String, &'static str), &u64)| {
+        vec![nat.clone(), (*verdict).to_owned(), n.to_string()]
+    };
+    table::render(
+        &["NAT", "verdict", "attempts"],
+        &verdicts.iter().map(row).collect::<Vec<_>>(),
+    )
 }

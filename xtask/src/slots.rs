@@ -1,6 +1,8 @@
-//! `slots`: thousands of consumers in one process, each with a path to a peer embedded beside it, then a day of churn.
+//! `slots`: thousands of consumers in one process, each with a path to a peer embedded beside it,
+//! then a day of churn.
 //!
-//! One process holds both ends of each connection, so a rate is one of whole handshakes, and memory is told per end.
+//! One process holds both ends of each connection, so a rate is one of whole handshakes, and memory
+//! is told per end.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +23,9 @@ use crate::{Failure, Options, bounds, panics, peers, runtime, table};
 
 /// As stock webrtc-ice beside it.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// Of bare agents: no keepalive while memory is looked at. Slots and their producers have the usual times: a producer whose
-/// consumer gave up in state 4 believes in its path until the silence is too long, and has to come back while slots wait.
+/// Of bare agents: no keepalive while memory is looked at. Slots and their producers have the usual
+/// times: a producer whose consumer gave up in state 4 believes in its path until the silence is
+/// too long, and has to come back while slots wait.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How often to look whether they have.
 const LOOK: Duration = Duration::from_millis(5);
@@ -56,14 +59,26 @@ struct Row {
 
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let is_quick = options.is("quick");
-    let slots = options.value("slots")?.unwrap_or(if is_quick { bounds::SLOTS_QUICK } else { bounds::SLOTS });
+    let slots = options.value("slots")?.unwrap_or(if is_quick {
+        bounds::SLOTS_QUICK
+    } else {
+        bounds::SLOTS
+    });
     let attempts = options.value("attempts")?;
-    let attempts = attempts.unwrap_or(if is_quick { bounds::CHURN_ATTEMPTS_QUICK } else { bounds::CHURN_ATTEMPTS });
-    let at_once = AtOnce { wanted: slots, slots: descriptors_for(slots)? };
+    let attempts = attempts.unwrap_or(if is_quick {
+        bounds::CHURN_ATTEMPTS_QUICK
+    } else {
+        bounds::CHURN_ATTEMPTS
+    });
+    let at_once = AtOnce {
+        wanted: slots,
+        slots: descriptors_for(slots)?,
+    };
     runtime()?.block_on(measure(at_once, attempts, options.is("json")))
 }
 
-/// Slots that there are to be at once, and those that the descriptors of this process are enough for.
+/// Slots that there are to be at once, and those that the descriptors of this process are enough
+/// for.
 struct AtOnce {
     wanted: usize,
     slots: usize,
@@ -94,8 +109,17 @@ async fn measure(at_once: AtOnce, attempts: u32, json: bool) -> Result<bool, Fai
     if !json {
         eprintln!("churn: {attempts} attempts");
     }
-    let tell = if json { |_| {} } else { |done| eprint!("\r{done} ") };
-    let (churned, outcomes) = churn(Meter { cycles: attempts, is_patient: true, tell }).await?;
+    let tell = if json {
+        |_| {}
+    } else {
+        |done| eprint!("\r{done} ")
+    };
+    let (churned, outcomes) = churn(Meter {
+        cycles: attempts,
+        is_patient: true,
+        tell,
+    })
+    .await?;
     let bounds = judge(&at_once, &rows, &churned, attempts);
     let passed = bounds.iter().all(|bound| bound.is_met);
     if json {
@@ -110,7 +134,8 @@ async fn measure(at_once: AtOnce, attempts: u32, json: bool) -> Result<bool, Fai
     Ok(passed)
 }
 
-/// A consumer in each slot of a pool: STUN, signalling with its races, telemetry. Each asks two servers.
+/// A consumer in each slot of a pool: STUN, signalling with its races, telemetry. Each asks two
+/// servers.
 async fn pool(slots: usize) -> Result<Row, Failure> {
     let before = settled(None).await;
     let responders = peers::cohort(2, 0).await?;
@@ -122,8 +147,14 @@ async fn pool(slots: usize) -> Result<Row, Failure> {
     let mut timing = Timing::default();
     timing.patience = Duration::from_millis(20);
     timing.error_backoff = Duration::from_millis(100);
-    let pool = Pool::new(signalling.clone(), transport.clone(), spans.telemetry(), peers::servers(&responders), slots)
-        .with_timing(timing);
+    let pool = Pool::new(
+        signalling.clone(),
+        transport.clone(),
+        spans.telemetry(),
+        peers::servers(&responders),
+        slots,
+    )
+    .with_timing(timing);
     let cancel = CancellationToken::new();
     let running = tokio::spawn({
         let cancel = cancel.clone();
@@ -155,7 +186,10 @@ async fn pool(slots: usize) -> Result<Row, Failure> {
     until(|| {
         let told = spans.take();
         attempts += told.len();
-        connected += told.iter().filter(|span| attribute(span, "error.type").is_none()).count();
+        connected += told
+            .iter()
+            .filter(|span| attribute(span, "error.type").is_none())
+            .count();
         connected >= slots
     })
     .await?;
@@ -166,7 +200,16 @@ async fn pool(slots: usize) -> Result<Row, Failure> {
     while producers.join_next().await.is_some() {}
     drop((responders, spans, signalling, transport));
     let idle = (idle.bytes - before.bytes) as f64 / slots as f64;
-    Ok(Row::new("slots of a pool", slots, attempts, taken, Some(idle), open.bytes - before.bytes, before).await)
+    Ok(Row::new(
+        "slots of a pool",
+        slots,
+        attempts,
+        taken,
+        Some(idle),
+        open.bytes - before.bytes,
+        before,
+    )
+    .await)
 }
 
 /// Two of our agents for each connection, and nothing around them.
@@ -174,14 +217,22 @@ async fn our_pairs(pairs: usize) -> Result<Row, Failure> {
     let before = settled(None).await;
     let mut idle = Vec::with_capacity(pairs);
     for _ in 0..pairs {
-        idle.push((OurEnd::new(Role::Controlling).await?, OurEnd::new(Role::Controlled).await?));
+        idle.push((
+            OurEnd::new(Role::Controlling).await?,
+            OurEnd::new(Role::Controlled).await?,
+        ));
     }
     let unconnected = settled(None).await;
     let clock = Clock::start();
     let connect = |(mut a, mut b): (OurEnd, OurEnd)| async move {
-        let (to_a, to_b) = (peers::describe(&a.base, &a.agent), peers::describe(&b.base, &b.agent));
-        let both =
-            tokio::join!(a.agent.connect(to_b, bounds::SLOTS_WITHIN), b.agent.connect(to_a, bounds::SLOTS_WITHIN));
+        let (to_a, to_b) = (
+            peers::describe(&a.base, &a.agent),
+            peers::describe(&b.base, &b.agent),
+        );
+        let both = tokio::join!(
+            a.agent.connect(to_b, bounds::SLOTS_WITHIN),
+            b.agent.connect(to_a, bounds::SLOTS_WITHIN)
+        );
         Ok::<_, Failure>((both.0?, both.1?, a, b))
     };
     let open = each(idle, connect).await?;
@@ -192,7 +243,16 @@ async fn our_pairs(pairs: usize) -> Result<Row, Failure> {
         b.agent.close().await;
     }
     let idle = (unconnected.bytes - before.bytes) as f64 / (2 * pairs) as f64;
-    Ok(Row::new("bare ice-gather", pairs, pairs, taken, Some(idle), connected.bytes - before.bytes, before).await)
+    Ok(Row::new(
+        "bare ice-gather",
+        pairs,
+        pairs,
+        taken,
+        Some(idle),
+        connected.bytes - before.bytes,
+        before,
+    )
+    .await)
 }
 
 /// One end of a connection.
@@ -222,7 +282,16 @@ async fn stock_pairs(pairs: usize) -> Result<Row, Failure> {
     for pair in open {
         pair.close().await?;
     }
-    Ok(Row::new("stock webrtc-ice", pairs, pairs, taken, None, connected.bytes - before.bytes, before).await)
+    Ok(Row::new(
+        "stock webrtc-ice",
+        pairs,
+        pairs,
+        taken,
+        None,
+        connected.bytes - before.bytes,
+        before,
+    )
+    .await)
 }
 
 /// Does it to each, [`AT_ONCE`] at a time.
@@ -284,9 +353,15 @@ struct Bound {
 }
 
 fn judge(at_once: &AtOnce, rows: &[Row], churned: &Measured, attempts: u32) -> Vec<Bound> {
-    let [stock, agents, slots] = rows else { return Vec::new() };
-    let left =
-        |row: &Row| format!("{} tasks, {} descriptors, {} panics", row.left_tasks, row.left_descriptors, row.panics);
+    let [stock, agents, slots] = rows else {
+        return Vec::new();
+    };
+    let left = |row: &Row| {
+        format!(
+            "{} tasks, {} descriptors, {} panics",
+            row.left_tasks, row.left_descriptors, row.panics
+        )
+    };
     let is_clean = |row: &Row| row.left_tasks <= 0 && row.left_descriptors <= 0 && row.panics == 0;
     vec![
         Bound {
@@ -328,7 +403,10 @@ fn judge(at_once: &AtOnce, rows: &[Row], churned: &Measured, attempts: u32) -> V
         },
         Bound {
             what: "attempts of the churn, as intended",
-            target: format!("{:.0} %, each with its span", 100.0 * bounds::INTENDED_BUT_LATE),
+            target: format!(
+                "{:.0} %, each with its span",
+                100.0 * bounds::INTENDED_BUT_LATE
+            ),
             measured: [format!("{} of {}", churned.as_intended, churned.walked)]
                 .into_iter()
                 .chain(churned.faults.iter().cloned())
@@ -362,7 +440,8 @@ fn show(rows: &[Row], churned: &Measured, outcomes: &[(&str, u32)], bounds: &[Bo
             format!("{:.2}", row.seconds),
             format!("{:.0}", row.per_second),
             format!("{:.0}", row.per_core_second),
-            row.idle_kib.map_or_else(|| "-".to_owned(), |kib| format!("{kib:.1}")),
+            row.idle_kib
+                .map_or_else(|| "-".to_owned(), |kib| format!("{kib:.1}")),
             format!("{:.1}", row.connected_kib),
             row.left_bytes.to_string(),
             row.left_tasks.to_string(),
@@ -370,24 +449,58 @@ fn show(rows: &[Row], churned: &Measured, outcomes: &[(&str, u32)], bounds: &[Bo
             row.panics.to_string(),
         ]
     };
-    println!("{}", table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>()));
-    println!("Both ends of each connection are in this process. A slot asks two STUN servers and signals besides.\n");
-    let mut lines: Vec<Vec<String>> = outcomes.iter().map(|(way, n)| vec![(*way).to_owned(), n.to_string()]).collect();
-    lines.push(vec!["heap bytes per attempt".into(), format!("{:.3}", churned.bytes_per_cycle)]);
-    lines.push(vec!["resident bytes per attempt".into(), format!("{:.3}", churned.resident_per_cycle)]);
+    println!(
+        "{}",
+        table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+    );
+    println!(
+        "Both ends of each connection are in this process. A slot asks two STUN servers and signals besides.\n"
+    );
+    let mut lines: Vec<Vec<String>> = outcomes
+        .iter()
+        .map(|(way, n)| vec![(*way).to_owned(), n.to_string()])
+        .collect();
+    lines.push(vec![
+        "heap bytes per attempt".into(),
+        format!("{:.3}", churned.bytes_per_cycle),
+    ]);
+    lines.push(vec![
+        "resident bytes per attempt".into(),
+        format!("{:.3}", churned.resident_per_cycle),
+    ]);
     lines.push(vec!["seconds".into(), format!("{:.0}", churned.seconds)]);
     println!("{}", table::render(&["churn", ""], &lines));
     let looks: Vec<_> = churned
         .looks
         .iter()
-        .map(|look| vec![look.cycle.to_string(), look.alive.bytes.to_string(), look.alive.tasks.to_string()])
+        .map(|look| {
+            vec![
+                look.cycle.to_string(),
+                look.alive.bytes.to_string(),
+                look.alive.tasks.to_string(),
+            ]
+        })
         .collect();
-    println!("{}", table::render(&["after attempts", "live heap bytes", "tasks"], &looks));
+    println!(
+        "{}",
+        table::render(&["after attempts", "live heap bytes", "tasks"], &looks)
+    );
     let row = |bound: &Bound| {
         let verdict = if bound.is_met { "met" } else { "UNMET" };
-        vec![bound.what.to_owned(), bound.target.clone(), bound.measured.clone(), verdict.to_owned()]
+        vec![
+            bound.what.to_owned(),
+            bound.target.clone(),
+            bound.measured.clone(),
+            verdict.to_owned(),
+        ]
     };
-    println!("{}", table::render(&["bound", "target", "measured", ""], &bounds.iter().map(row).collect::<Vec<_>>()));
+    println!(
+        "{}",
+        table::render(
+            &["bound", "target", "measured", ""],
+            &bounds.iter().map(row).collect::<Vec<_>>()
+        )
+    );
 }
 
 fn loopback() -> Network {
@@ -398,7 +511,11 @@ async fn until(mut is_so: impl FnMut() -> bool) -> Result<(), Failure> {
     let started = Instant::now();
     while !is_so() {
         if started.elapsed() > bounds::SLOTS_WITHIN {
-            return Err(format!("not all of them were ready within {:?}", bounds::SLOTS_WITHIN).into());
+            return Err(format!(
+                "not all of them were ready within {:?}",
+                bounds::SLOTS_WITHIN
+            )
+            .into());
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -418,11 +535,17 @@ struct Taken {
 
 impl Clock {
     fn start() -> Self {
-        Self { started: Instant::now(), busy: busy() }
+        Self {
+            started: Instant::now(),
+            busy: busy(),
+        }
     }
 
     fn stop(&self) -> Taken {
-        Taken { seconds: self.started.elapsed().as_secs_f64(), busy: busy() - self.busy }
+        Taken {
+            seconds: self.started.elapsed().as_secs_f64(),
+            busy: busy() - self.busy,
+        }
     }
 }
 
@@ -431,8 +554,9 @@ impl Clock {
 fn busy() -> f64 {
     use nix::sys::resource::{UsageWho, getrusage};
     use nix::sys::time::TimeValLike;
-    getrusage(UsageWho::RUSAGE_SELF)
-        .map_or(f64::NAN, |usage| (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6)
+    getrusage(UsageWho::RUSAGE_SELF).map_or(f64::NAN, |usage| {
+        (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6
+    })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -440,7 +564,8 @@ fn busy() -> f64 {
     f64::NAN
 }
 
-/// Raises the soft limit of descriptors for so many slots; how many those are enough for, where the hard limit forbids.
+/// Raises the soft limit of descriptors for so many slots; how many those are enough for, where the
+/// hard limit forbids.
 #[cfg(target_os = "linux")]
 fn descriptors_for(slots: usize) -> Result<usize, Failure> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};

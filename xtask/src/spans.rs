@@ -17,7 +17,10 @@ pub(crate) struct Spans {
 
 impl SpanExporter for Spans {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.caught.lock().unwrap_or_else(PoisonError::into_inner).extend(batch);
+        self.caught
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(batch);
         Ok(())
     }
 }
@@ -25,7 +28,11 @@ impl SpanExporter for Spans {
 impl Spans {
     /// Telemetry that ends here.
     pub(crate) fn telemetry(&self) -> Telemetry {
-        Telemetry::new(SdkTracerProvider::builder().with_simple_exporter(self.clone()).build())
+        Telemetry::new(
+            SdkTracerProvider::builder()
+                .with_simple_exporter(self.clone())
+                .build(),
+        )
     }
 
     /// Every span since the last call.
@@ -36,10 +43,13 @@ impl Spans {
 
 /// The value of an attribute, as text.
 pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<String> {
-    span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| match &kv.value {
-        Value::String(text) => text.as_str().to_owned(),
-        other => other.to_string(),
-    })
+    span.attributes
+        .iter()
+        .find(|kv| kv.key.as_str() == key)
+        .map(|kv| match &kv.value {
+            Value::String(text) => text.as_str().to_owned(),
+            other => other.to_string(),
+        })
 }
 
 /// A value as a person reads it: text in quotes.
@@ -52,7 +62,11 @@ fn shown(value: &Value) -> String {
 
 /// A span in full, one field a line.
 pub(crate) fn describe(span: &SpanData) -> String {
-    let unix = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let unix = |time: SystemTime| {
+        time.duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs_f64()
+    };
     let scope = &span.instrumentation_scope;
     let mut out = String::new();
     let mut field = |name: &str, value: String| {
@@ -60,7 +74,10 @@ pub(crate) fn describe(span: &SpanData) -> String {
         let _ = writeln!(out, "    {name:<12} {value}");
     };
     field("span", span.name.to_string());
-    field("scope", format!("{} {}", scope.name(), scope.version().unwrap_or_default()));
+    field(
+        "scope",
+        format!("{} {}", scope.name(), scope.version().unwrap_or_default()),
+    );
     field("trace id", span.span_context.trace_id().to_string());
     field("span id", span.span_context.span_id().to_string());
     field(
@@ -72,13 +89,26 @@ pub(crate) fn describe(span: &SpanData) -> String {
         },
     );
     for link in span.links.iter() {
-        field("link to", format!("{} / {}", link.span_context.trace_id(), link.span_context.span_id()));
+        field(
+            "link to",
+            format!(
+                "{} / {}",
+                link.span_context.trace_id(),
+                link.span_context.span_id()
+            ),
+        );
     }
     field("kind", format!("{:?}", span.span_kind));
     field("start", format!("{:.6}", unix(span.start_time)));
     field("end", format!("{:.6}", unix(span.end_time)));
-    let duration = span.end_time.duration_since(span.start_time).unwrap_or_default();
-    field("duration", format!("{:.1} ms", duration.as_secs_f64() * 1000.0));
+    let duration = span
+        .end_time
+        .duration_since(span.start_time)
+        .unwrap_or_default();
+    field(
+        "duration",
+        format!("{:.1} ms", duration.as_secs_f64() * 1000.0),
+    );
     field("status", format!("{:?}", span.status));
     for kv in &span.attributes {
         field("attribute", format!("{} = {}", kv.key, shown(&kv.value)));

@@ -35,8 +35,8 @@ impl Gathered {
     }
 }
 
-/// Gathers from the loopback address until the library says that it is complete. Multicast DNS is off: it would cost
-/// it a socket and a task more.
+/// Gathers from the loopback address until the library says that it is complete. Multicast DNS is
+/// off: it would cost it a socket and a task more.
 pub(crate) async fn gather(servers: &[SocketAddr]) -> Result<Gathered, Failure> {
     let started = Instant::now();
     let types = vec![CandidateType::Host, CandidateType::ServerReflexive];
@@ -44,10 +44,17 @@ pub(crate) async fn gather(servers: &[SocketAddr]) -> Result<Gathered, Failure> 
     let mut found = candidates(&agent);
     agent.gather_candidates()?;
     let mut answered = 0;
-    while let Some(candidate) = tokio::time::timeout(PATIENCE, found.recv()).await?.ok_or("the agent fell silent")? {
+    while let Some(candidate) = tokio::time::timeout(PATIENCE, found.recv())
+        .await?
+        .ok_or("the agent fell silent")?
+    {
         answered += usize::from(candidate.candidate_type() == CandidateType::ServerReflexive);
     }
-    Ok(Gathered { agent, elapsed: started.elapsed(), answered })
+    Ok(Gathered {
+        agent,
+        elapsed: started.elapsed(),
+        answered,
+    })
 }
 
 /// Closes an agent that has just begun to gather.
@@ -69,7 +76,11 @@ pub(crate) async fn close_while_dialling() -> Result<(), Failure> {
     let dialling = Arc::clone(&agent);
     tokio::spawn(async move {
         let _keep = keep;
-        drop(dialling.dial(cancelled, "nobody".to_owned(), "x".repeat(32)).await);
+        drop(
+            dialling
+                .dial(cancelled, "nobody".to_owned(), "x".repeat(32))
+                .await,
+        );
     });
     tokio::time::sleep(Duration::from_millis(5)).await;
     Ok(agent.close().await?)
@@ -86,8 +97,16 @@ pub(crate) async fn on_base(base: &Base) -> Result<Gathered, Failure> {
     let agent = Agent::new(network).await?;
     let mut found = candidates(&agent);
     agent.gather_candidates()?;
-    while tokio::time::timeout(PATIENCE, found.recv()).await?.ok_or("the agent fell silent")?.is_some() {}
-    Ok(Gathered { agent, elapsed: started.elapsed(), answered: 0 })
+    while tokio::time::timeout(PATIENCE, found.recv())
+        .await?
+        .ok_or("the agent fell silent")?
+        .is_some()
+    {}
+    Ok(Gathered {
+        agent,
+        elapsed: started.elapsed(),
+        answered: 0,
+    })
 }
 
 fn config(servers: &[SocketAddr], candidate_types: Vec<CandidateType>) -> AgentConfig {
@@ -132,8 +151,12 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) async fn connect() -> Result<Self, Failure> {
-        let make =
-            |is_controlling| Agent::new(AgentConfig { is_controlling, ..config(&[], vec![CandidateType::Host]) });
+        let make = |is_controlling| {
+            Agent::new(AgentConfig {
+                is_controlling,
+                ..config(&[], vec![CandidateType::Host])
+            })
+        };
         let agents = [make(true).await?, make(false).await?];
         for (from, to) in [(0, 1), (1, 0)] {
             let mut found = candidates(&agents[from]);
@@ -144,16 +167,28 @@ impl Pair {
                 agents[to].add_remote_candidate(&(Arc::new(remote) as _))?;
             }
         }
-        let (a, b) = (agents[0].get_local_user_credentials().await, agents[1].get_local_user_credentials().await);
+        let (a, b) = (
+            agents[0].get_local_user_credentials().await,
+            agents[1].get_local_user_credentials().await,
+        );
         let ((_keep_a, cancel_a), (_keep_b, cancel_b)) = (mpsc::channel(1), mpsc::channel(1));
-        let (sender, receiver) =
-            tokio::try_join!(agents[0].dial(cancel_a, b.0, b.1), agents[1].accept(cancel_b, a.0, a.1))?;
-        Ok(Self { agents, sender, receiver })
+        let (sender, receiver) = tokio::try_join!(
+            agents[0].dial(cancel_a, b.0, b.1),
+            agents[1].accept(cancel_b, a.0, a.1)
+        )?;
+        Ok(Self {
+            agents,
+            sender,
+            receiver,
+        })
     }
 
     pub(crate) async fn close(self) -> Result<(), Failure> {
         for agent in &self.agents {
-            agent.close().await.map_err(Box::<dyn Error + Send + Sync>::from)?;
+            agent
+                .close()
+                .await
+                .map_err(Box::<dyn Error + Send + Sync>::from)?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! `tidy`: what the project says of itself is so. Each complaint names the mend; the tests run all of it too.
+//! `tidy`: what the project says of itself is so. Each complaint names the mend; the tests run all
+//! of it too.
 
 mod commands;
 mod dependencies;
@@ -17,7 +18,10 @@ type Check = (&'static str, fn(&Path) -> Result<Vec<String>, Failure>);
 
 const CHECKS: &[Check] = &[
     ("examples of the READMEs are compiled", text::examples),
-    ("every library has its README, changelog, licences", text::files),
+    (
+        "every library has its README, changelog, licences",
+        text::files,
+    ),
     ("commands in the documents exist", commands::check),
     ("files in the documents exist", text::paths),
     ("the promised Rust version is one", versions::rust),
@@ -25,7 +29,10 @@ const CHECKS: &[Check] = &[
     ("docs.rs features exist", versions::docs_rs),
     ("every public enum has an honest unknown", items::unknowns),
     ("no error holds an address", items::addresses),
-    ("every public item of nat-summary has an example", items::examples),
+    (
+        "every public item of nat-summary has an example",
+        items::examples,
+    ),
     ("dependencies are those allowed", dependencies::direct),
     ("dependencies have their reason", dependencies::reasons),
     ("dependency trees are small", dependencies::trees),
@@ -44,10 +51,20 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
         let row = |f: &Finding| {
-            let verdict = if f.mends.is_empty() { "tidy".to_owned() } else { format!("{} TO MEND", f.mends.len()) };
+            let verdict = if f.mends.is_empty() {
+                "tidy".to_owned()
+            } else {
+                format!("{} TO MEND", f.mends.len())
+            };
             vec![f.check.to_owned(), verdict]
         };
-        println!("{}", table::render(&["check", ""], &findings.iter().map(row).collect::<Vec<_>>()));
+        println!(
+            "{}",
+            table::render(
+                &["check", ""],
+                &findings.iter().map(row).collect::<Vec<_>>()
+            )
+        );
         for mend in findings.iter().flat_map(|finding| &finding.mends) {
             println!("{mend}");
         }
@@ -56,7 +73,15 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
 }
 
 fn findings(root: &Path) -> Result<Vec<Finding>, Failure> {
-    CHECKS.iter().map(|(check, mends)| Ok(Finding { check, mends: mends(root)? })).collect()
+    CHECKS
+        .iter()
+        .map(|(check, mends)| {
+            Ok(Finding {
+                check,
+                mends: mends(root)?,
+            })
+        })
+        .collect()
 }
 
 fn read(root: &Path, path: impl AsRef<Path>) -> Result<String, Failure> {

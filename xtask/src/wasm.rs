@@ -1,4 +1,5 @@
-//! `wasm`: builds the judge and the telemetry for `wasm32-unknown-unknown` and runs both under Node.
+//! `wasm`: builds the judge and the telemetry for `wasm32-unknown-unknown` and runs both under
+//! Node.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,9 +14,15 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The standard library's source in Debian, to build it from.
 const DISTRIBUTION: &str = "/usr/lib/rustlib/src/rust/library";
 
-/// Each crate's module, what runs it, and whether an older Rust than the crate promises may build it.
+/// Each crate's module, what runs it, and whether an older Rust than the crate promises may build
+/// it.
 const MODULES: [(&str, &str, &[&str], bool); 2] = [
-    ("nat-summary", "nat_summary_wasm.wasm", &["summarize.mjs", "--check"], false),
+    (
+        "nat-summary",
+        "nat_summary_wasm.wasm",
+        &["summarize.mjs", "--check"],
+        false,
+    ),
     ("otel-nat", "otel_nat_wasm.wasm", &["imports.mjs"], true),
 ];
 
@@ -45,7 +52,8 @@ pub(crate) fn missing() -> Option<String> {
     }
 }
 
-/// Builds with the target's own standard library if rustup has it, else with the one of the distribution's `rustc-web`.
+/// Builds with the target's own standard library if rustup has it, else with the one of the
+/// distribution's `rustc-web`.
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     if let Some(why) = missing() {
         return Err(why.into());
@@ -54,23 +62,36 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let rows: Vec<Row> = MODULES.iter().map(|module| row(&root, *module)).collect();
     let passed = rows.iter().all(|row| row.verdict == Verdict::Passed);
     if options.is("json") {
-        println!("{:#}", serde_json::json!({ "passed": passed, "modules": rows }));
+        println!(
+            "{:#}",
+            serde_json::json!({ "passed": passed, "modules": rows })
+        );
     } else {
         println!("{}", render(&rows));
     }
     Ok(passed)
 }
 
-fn row(root: &Path, (name, module, script, may_be_older): (&'static str, &str, &[&str], bool)) -> Row {
+fn row(
+    root: &Path,
+    (name, module, script, may_be_older): (&'static str, &str, &[&str], bool),
+) -> Row {
     eprintln!("{name}:");
     let started = Instant::now();
     let folder = root.join(name).join("wasm");
-    let module = folder.join("target").join(TARGET).join("release").join(module);
+    let module = folder
+        .join("target")
+        .join(TARGET)
+        .join("release")
+        .join(module);
     let outcome = build(&folder, may_be_older).and_then(|()| under_node(&folder, &module, script));
     Row {
         package: name,
         verdict: Verdict::of(outcome.is_ok()),
-        kb: outcome.is_ok().then(|| module.metadata().ok().map(|file| file.len() / 1024)).flatten(),
+        kb: outcome
+            .is_ok()
+            .then(|| module.metadata().ok().map(|file| file.len() / 1024))
+            .flatten(),
         seconds: started.elapsed().as_secs_f64(),
         detail: outcome.err().unwrap_or_default(),
     }
@@ -78,12 +99,23 @@ fn row(root: &Path, (name, module, script, may_be_older): (&'static str, &str, &
 
 fn build(folder: &Path, may_be_older: bool) -> Result<(), String> {
     let distribution = !has_target();
-    let mut build = if distribution { Command::new("/usr/bin/cargo") } else { workspace::cargo() };
-    build.current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
+    let mut build = if distribution {
+        Command::new("/usr/bin/cargo")
+    } else {
+        workspace::cargo()
+    };
+    build
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", folder.join("target"));
     build.args(["build", "--release", "--target", TARGET]);
     if distribution {
-        build.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Clinker=wasm-ld");
-        build.env_remove("RUSTUP_TOOLCHAIN").arg("-Zbuild-std=std,panic_abort");
+        build
+            .env("RUSTC", "/usr/bin/rustc")
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", "-Clinker=wasm-ld");
+        build
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .arg("-Zbuild-std=std,panic_abort");
         if may_be_older {
             // the promise is for what this target leaves out
             build.arg("--ignore-rust-version");
@@ -100,7 +132,9 @@ fn under_node(folder: &Path, module: &Path, script: &[&str]) -> Result<(), Strin
 }
 
 fn has_target() -> bool {
-    let output = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output();
     output.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
@@ -123,5 +157,8 @@ fn render(rows: &[Row]) -> String {
             row.detail.clone(),
         ]
     };
-    table::render(&["module of", "KB", "s", "", ""], &rows.iter().map(cells).collect::<Vec<_>>())
+    table::render(
+        &["module of", "KB", "s", "", ""],
+        &rows.iter().map(cells).collect::<Vec<_>>(),
+    )
 }

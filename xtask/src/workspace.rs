@@ -71,7 +71,9 @@ impl Crate {
     }
 
     pub(crate) fn is_published(&self) -> bool {
-        self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
+        self.publish
+            .as_ref()
+            .is_none_or(|registries| !registries.is_empty())
     }
 
     /// How docs.rs documents it, if its manifest says.
@@ -79,16 +81,22 @@ impl Crate {
         self.metadata.as_ref()?.docs.as_ref()?.rs.clone()
     }
 
-    /// The names of what whoever uses it builds with it, on whatever target, without the optional ones and with: normal
-    /// dependencies, and those of a build script, which runs on their machine.
+    /// The names of what whoever uses it builds with it, on whatever target, without the optional
+    /// ones and with: normal dependencies, and those of a build script, which runs on their
+    /// machine.
     pub(crate) fn brings(&self, optional: bool) -> BTreeSet<&str> {
-        let brought = |d: &&Dependency| d.kind.as_deref() != Some("dev") && (optional || !d.optional);
-        self.dependencies.iter().filter(brought).map(|d| d.name.as_str()).collect()
+        let brought =
+            |d: &&Dependency| d.kind.as_deref() != Some("dev") && (optional || !d.optional);
+        self.dependencies
+            .iter()
+            .filter(brought)
+            .map(|d| d.name.as_str())
+            .collect()
     }
 }
 
-/// `cargo` as a person runs it. What the cargo that started us told us of xtask stays here: `ring` is built anew whenever
-/// that differs, and so would be all that stands on it.
+/// `cargo` as a person runs it. What the cargo that started us told us of xtask stays here: `ring`
+/// is built anew whenever that differs, and so would be all that stands on it.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new("cargo");
     for (name, _) in std::env::vars_os() {
@@ -103,31 +111,49 @@ pub(crate) fn cargo() -> Command {
 /// `cargo` of another toolchain: the one that runs xtask must not decide for it.
 pub(crate) fn cargo_of(toolchain: &str) -> Command {
     let mut cargo = cargo();
-    cargo.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").arg(format!("+{toolchain}"));
+    cargo
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO")
+        .arg(format!("+{toolchain}"));
     cargo
 }
 
 /// The installed toolchains; none where there is no rustup.
 pub(crate) fn toolchains() -> Vec<String> {
-    let list = Command::new("rustup").args(["toolchain", "list", "--quiet"]).output();
-    let list = list.map(|list| String::from_utf8_lossy(&list.stdout).into_owned()).unwrap_or_default();
-    list.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    let list = Command::new("rustup")
+        .args(["toolchain", "list", "--quiet"])
+        .output();
+    let list = list
+        .map(|list| String::from_utf8_lossy(&list.stdout).into_owned())
+        .unwrap_or_default();
+    list.lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// An installed one of this release.
 pub(crate) fn toolchain(release: &str) -> Option<String> {
-    toolchains().into_iter().find(|toolchain| is_release(toolchain, release))
+    toolchains()
+        .into_iter()
+        .find(|toolchain| is_release(toolchain, release))
 }
 
 /// Whether `toolchain` is some patch of the release: `1.89.0-x86_64-…` of `1.89`.
 fn is_release(toolchain: &str, release: &str) -> bool {
     let version = toolchain.split('-').next().unwrap_or_default();
-    version == release || version.strip_prefix(release).is_some_and(|patch| patch.starts_with('.'))
+    version == release
+        || version
+            .strip_prefix(release)
+            .is_some_and(|patch| patch.starts_with('.'))
 }
 
 /// Whether a program is there and succeeds.
 pub(crate) fn runs(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 /// Every crate of the workspace at `root`, in the order of their names.
@@ -137,7 +163,10 @@ pub(crate) fn crates(root: &Path) -> Result<Vec<Crate>, Failure> {
 
 /// Those that are published.
 pub(crate) fn libraries(root: &Path) -> Result<Vec<Crate>, Failure> {
-    Ok(crates(root)?.into_iter().filter(Crate::is_published).collect())
+    Ok(crates(root)?
+        .into_iter()
+        .filter(Crate::is_published)
+        .collect())
 }
 
 /// Every package that `Cargo.lock` names, the workspace's own among them.
@@ -150,9 +179,17 @@ fn metadata(root: &Path, more: &[&str]) -> Result<Vec<Crate>, Failure> {
     struct Answer {
         packages: Vec<Crate>,
     }
-    let output = cargo().current_dir(root).args(["metadata", "--format-version", "1"]).args(more).output()?;
+    let output = cargo()
+        .current_dir(root)
+        .args(["metadata", "--format-version", "1"])
+        .args(more)
+        .output()?;
     if !output.status.success() {
-        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!(
+            "cargo metadata: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
     }
     let mut crates = serde_json::from_slice::<Answer>(&output.stdout)?.packages;
     crates.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,5 +1,5 @@
-//! Any packets of a peer, among any of ours, into what stands before SCTP: no panic, and nothing passes over which the
-//! library, as it reads, would panic or step without end.
+//! Any packets of a peer, among any of ours, into what stands before SCTP: no panic, and nothing
+//! passes over which the library, as it reads, would panic or step without end.
 
 #![no_main]
 
@@ -28,7 +28,11 @@ fn padded(length: usize) -> usize {
 
 /// A parameter as the library reads it, and for how long it takes it; `None` where it gives up.
 fn parameter(bytes: &[u8]) -> Option<usize> {
-    let length = if bytes.len() < 4 { return None } else { u16_at(bytes, 2) };
+    let length = if bytes.len() < 4 {
+        return None;
+    } else {
+        u16_at(bytes, 2)
+    };
     if length < 4 || length > bytes.len() {
         return None;
     }
@@ -43,8 +47,8 @@ fn parameter(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Reads a packet as the library does, at the lengths that it takes things for; panics where it would. What each chunk is,
-/// and its bytes, until it gives up.
+/// Reads a packet as the library does, at the lengths that it takes things for; panics where it
+/// would. What each chunk is, and its bytes, until it gives up.
 fn read(packet: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     let (mut chunks, mut at) = (Vec::new(), 12);
     while at != packet.len() {
@@ -66,7 +70,11 @@ fn read(packet: &[u8]) -> Option<Vec<(u8, &[u8])>> {
                 end
             }
             3 => {
-                let lists = if length < 16 { return None } else { 4 * (u16_at(raw, 12) + u16_at(raw, 14)) };
+                let lists = if length < 16 {
+                    return None;
+                } else {
+                    4 * (u16_at(raw, 12) + u16_at(raw, 14))
+                };
                 if length < 16 + lists {
                     return None;
                 }
@@ -92,10 +100,18 @@ fn read(packet: &[u8]) -> Option<Vec<(u8, &[u8])>> {
             8 | 11 | 14 => 4,
             130 => {
                 let first = 4 + parameter(&raw[4..length])?;
-                if length > padded(first) { padded(first) + parameter(&raw[padded(first)..length])? } else { first }
+                if length > padded(first) {
+                    padded(first) + parameter(&raw[padded(first)..length])?
+                } else {
+                    first
+                }
             }
             192 => {
-                let _ = if raw.len() < 8 { return None } else { u32_at(&raw[..length], 4) };
+                let _ = if raw.len() < 8 {
+                    return None;
+                } else {
+                    u32_at(&raw[..length], 4)
+                };
                 let mut end = 8;
                 while end < raw.len() {
                     if raw[end..length].len() < 4 {
@@ -133,7 +149,13 @@ fuzz_target!(|input: &[u8]| {
                 // an honest SACK of ours, from where the library is
                 let Some(reached) = reached else { continue };
                 is_established = true;
-                let sack = [&[3, 0, 0, 16], &reached.to_be_bytes()[..], &WINDOW.to_be_bytes(), &[0; 4]].concat();
+                let sack = [
+                    &[3, 0, 0, 16],
+                    &reached.to_be_bytes()[..],
+                    &WINDOW.to_be_bytes(),
+                    &[0; 4],
+                ]
+                .concat();
                 admission.sent(&[&packet[..12], &sack].concat());
             }
             _ => {
@@ -143,10 +165,15 @@ fuzz_target!(|input: &[u8]| {
                 }
                 let comes_twice = is_to_be_acknowledged(&packet);
                 for (kind, chunk) in read(&packet).unwrap_or_default() {
-                    assert!(!comes_twice || matches!(kind, 0 | 3 | 192), "{kind} would be answered twice");
+                    assert!(
+                        !comes_twice || matches!(kind, 0 | 3 | 192),
+                        "{kind} would be answered twice"
+                    );
                     match kind {
                         // it begins anew until the handshake is done
-                        1 | 2 if !is_established => reached = Some(u32_at(chunk, 16).wrapping_sub(1)),
+                        1 | 2 if !is_established => {
+                            reached = Some(u32_at(chunk, 16).wrapping_sub(1))
+                        }
                         192 => {
                             // it skips nothing before it knows that both sides can
                             let Some(at) = reached else { continue };

@@ -83,7 +83,11 @@ impl StunSource {
             }
             Self::Async(load) => bounded(load()).await?,
         };
-        if servers.is_empty() { Err(SourceError::Empty) } else { Ok(servers) }
+        if servers.is_empty() {
+            Err(SourceError::Empty)
+        } else {
+            Ok(servers)
+        }
     }
 }
 
@@ -97,8 +101,12 @@ impl fmt::Debug for StunSource {
     }
 }
 
-async fn bounded<T>(loading: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
-    tokio::time::timeout(TIMEOUT, loading).await.map_err(|_| SourceError::TimedOut)?
+async fn bounded<T>(
+    loading: impl Future<Output = Result<T, SourceError>>,
+) -> Result<T, SourceError> {
+    tokio::time::timeout(TIMEOUT, loading)
+        .await
+        .map_err(|_| SourceError::TimedOut)?
 }
 
 fn read(path: &Path) -> Result<Vec<StunServer>, SourceError> {
@@ -108,14 +116,24 @@ fn read(path: &Path) -> Result<Vec<StunServer>, SourceError> {
         return Err(SourceError::Unreadable);
     }
     let mut text = String::new();
-    File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text)).map_err(unreadable)?;
-    if text.len() as u64 > MAX_FILE { Err(SourceError::TooLong) } else { parse(&text) }
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text))
+        .map_err(unreadable)?;
+    if text.len() as u64 > MAX_FILE {
+        Err(SourceError::TooLong)
+    } else {
+        parse(&text)
+    }
 }
 
 fn parse(text: &str) -> Result<Vec<StunServer>, SourceError> {
-    let entries = (1..).zip(text.lines()).map(|(number, line)| (number, line.split('#').next().unwrap_or("").trim()));
+    let entries = (1..)
+        .zip(text.lines())
+        .map(|(number, line)| (number, line.split('#').next().unwrap_or("").trim()));
     let servers = entries.filter(|(_, entry)| !entry.is_empty());
-    servers.map(|(number, entry)| entry.parse().map_err(|_| SourceError::Line(number))).collect()
+    servers
+        .map(|(number, entry)| entry.parse().map_err(|_| SourceError::Line(number)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -130,7 +148,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_has_one_server_a_line_and_is_read_anew_each_time() {
-        let (file, path) = source("# ours\nstun:198.51.100.1  # one\n\nstun.example.org:19302\r\n", "anew");
+        let (file, path) = source(
+            "# ours\nstun:198.51.100.1  # one\n\nstun.example.org:19302\r\n",
+            "anew",
+        );
         assert_eq!(file.load().await.map(|servers| servers.len()), Ok(2));
         std::fs::write(&path, "198.51.100.1\nturn:198.51.100.1\n").unwrap();
         assert_eq!(file.load().await, Err(SourceError::Line(2)));
@@ -140,7 +161,10 @@ mod tests {
         assert_eq!(file.load().await, Err(SourceError::Unreadable));
         std::fs::remove_file(&path).unwrap();
         assert_eq!(file.load().await, Err(SourceError::Unreadable));
-        assert_eq!(StunSource::File("/dev/zero".into()).load().await, Err(SourceError::Unreadable));
+        assert_eq!(
+            StunSource::File("/dev/zero".into()).load().await,
+            Err(SourceError::Unreadable)
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -151,6 +175,9 @@ mod tests {
 
     #[test]
     fn no_error_shows_what_was_read() {
-        assert_eq!(SourceError::Line(3).to_string(), "line 3 of the file names no STUN server");
+        assert_eq!(
+            SourceError::Line(3).to_string(),
+            "line 3 of the file names no STUN server"
+        );
     }
 }

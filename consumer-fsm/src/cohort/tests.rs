@@ -25,21 +25,33 @@ async fn a_cohort_stays_until_it_is_dropped() {
     assert_eq!(cache.cohort(&mut rng).await.unwrap(), first);
     cache.drop_cohort(&first);
     let second = cache.cohort(&mut rng).await.unwrap();
-    assert!(second.servers.iter().all(|server| !first.servers.contains(server)));
+    assert!(
+        second
+            .servers
+            .iter()
+            .all(|server| !first.servers.contains(server))
+    );
 }
 
 #[tokio::test]
 async fn many_slots_drop_a_cohort_once() {
     let (cache, mut rng) = (cache(12), rng());
     let (one, other) = (cache.clone(), cache.clone());
-    let (first, same) = (one.cohort(&mut rng).await.unwrap(), other.cohort(&mut rng).await.unwrap());
+    let (first, same) = (
+        one.cohort(&mut rng).await.unwrap(),
+        other.cohort(&mut rng).await.unwrap(),
+    );
     assert_eq!(first, same);
     one.drop_cohort(&first);
     other.drop_cohort(&same);
     let second = cache.cohort(&mut rng).await.unwrap();
     cache.drop_cohort(&second);
     let third = cache.cohort(&mut rng).await.unwrap();
-    assert_eq!((second.servers.len(), third.servers.len()), (5, 2), "none was skipped");
+    assert_eq!(
+        (second.servers.len(), third.servers.len()),
+        (5, 2),
+        "none was skipped"
+    );
 }
 
 #[tokio::test]
@@ -54,12 +66,22 @@ async fn every_server_has_its_turn_before_any_comes_again() {
         seen.extend(cohort.servers);
     }
     assert_eq!((sizes, seen.len()), (vec![5, 5, 2], 12));
-    assert_eq!(cache.cohort(&mut rng).await.unwrap().servers.len(), 5, "refilled");
+    assert_eq!(
+        cache.cohort(&mut rng).await.unwrap().servers.len(),
+        5,
+        "refilled"
+    );
 }
 
 #[tokio::test]
 async fn the_seed_decides_the_draw() {
-    let draw = async |seed| cache(100).cohort(&mut StdRng::seed_from_u64(seed)).await.unwrap().servers;
+    let draw = async |seed| {
+        cache(100)
+            .cohort(&mut StdRng::seed_from_u64(seed))
+            .await
+            .unwrap()
+            .servers
+    };
     assert_eq!(draw(1).await, draw(1).await);
     assert_ne!(draw(1).await, draw(2).await);
 }
@@ -76,7 +98,13 @@ async fn a_source_that_fails_later_is_replaced_by_what_it_brought_before() {
     let counted = Arc::clone(&calls);
     let cache = StunCache::from_source(StunSource::from_fn(move || {
         let call = counted.fetch_add(1, Ordering::Relaxed);
-        async move { if call == 0 { Ok(vec![server(1), server(1)]) } else { Err(SourceError::Unreadable) } }
+        async move {
+            if call == 0 {
+                Ok(vec![server(1), server(1)])
+            } else {
+                Err(SourceError::Unreadable)
+            }
+        }
     }));
     let mut rng = rng();
     for _ in 0..3 {
@@ -94,12 +122,21 @@ async fn a_source_that_brings_none_later_has_failed_and_wipes_nothing() {
     let calls = AtomicUsize::new(0);
     let cache = StunCache::from_source(StunSource::from_fn(move || {
         let call = calls.fetch_add(1, Ordering::Relaxed);
-        async move { Ok(if call == 0 { vec![server(1)] } else { Vec::new() }) }
+        async move {
+            Ok(if call == 0 {
+                vec![server(1)]
+            } else {
+                Vec::new()
+            })
+        }
     }));
     let mut rng = rng();
     for _ in 0..3 {
         let cohort = cache.cohort(&mut rng).await;
-        assert_eq!(cohort.as_ref().map(|cohort| &cohort.servers[..]), Ok(&[server(1)][..]));
+        assert_eq!(
+            cohort.as_ref().map(|cohort| &cohort.servers[..]),
+            Ok(&[server(1)][..])
+        );
         cache.drop_cohort(&cohort.unwrap());
     }
     let none = StunSource::from_fn(async || Ok(Vec::new()));
@@ -115,7 +152,14 @@ fn silent_servers_come_last_until_they_answer() {
     for _ in 0..50 {
         rotation.shuffle(&mut rng);
         let tail: HashSet<&StunServer> = rotation.left[7..].iter().collect();
-        assert_eq!(tail, (1..6).map(server).collect::<Vec<_>>().iter().collect::<std::collections::HashSet<_>>());
+        assert_eq!(
+            tail,
+            (1..6)
+                .map(server)
+                .collect::<Vec<_>>()
+                .iter()
+                .collect::<std::collections::HashSet<_>>()
+        );
     }
 }
 

@@ -25,7 +25,8 @@ const MAX_TRANSITIONS: usize = 64;
 pub struct AttemptReport {
     /// How it ended; `None` if it ended before a STUN server was asked, and so without a span.
     pub ending: Option<Ending>,
-    /// The verdict, late answers included; finer where packets that came in proved how the NAT filters.
+    /// The verdict, late answers included; finer where packets that came in proved how the NAT
+    /// filters.
     pub summary: NatSummary,
     /// What the peer's connectivity checks showed, if the transport can see them.
     pub peer: Option<PeerReport>,
@@ -43,8 +44,8 @@ pub struct AttemptReport {
     pub elapsed: Duration,
     /// Datagrams sent and received over the path.
     pub moved: (u64, u64),
-    /// Datagrams dropped on the way out, for the path did not take them; and on the way in, for our user did not or they
-    /// were none, such as text.
+    /// Datagrams dropped on the way out, for the path did not take them; and on the way in, for
+    /// our user did not or they were none, such as text.
     pub dropped: (u64, u64),
 }
 
@@ -67,7 +68,10 @@ impl AttemptReport {
 
     /// The addresses of the sockets that were asked from.
     pub(super) fn sockets(&self) -> Vec<IpAddr> {
-        let candidates = self.gathering.iter().flat_map(|gathering| &gathering.candidates);
+        let candidates = self
+            .gathering
+            .iter()
+            .flat_map(|gathering| &gathering.candidates);
         candidates.map(|candidate| candidate.base.ip()).collect()
     }
 }
@@ -130,7 +134,9 @@ impl<T: Transport> Attempt<T> {
 
     /// The one span of this attempt, from everything observed up to now.
     pub(super) fn emit(&mut self, ending: Ending) {
-        let Some(mut span) = self.span.take() else { return };
+        let Some(mut span) = self.span.take() else {
+            return;
+        };
         let failure = match ending {
             Ending::Success => None,
             Ending::Failure(reason) => Some(reason),
@@ -156,7 +162,8 @@ impl<T: Transport> Attempt<T> {
     fn judge(&mut self, failure: Option<Reason>) {
         if let Some(session) = &self.session {
             let (their_summary, theirs) = (self.their_summary.as_ref(), self.theirs.as_deref());
-            (self.report.summary, self.report.peer) = peer::judge(session, their_summary, theirs, failure, self.paired);
+            (self.report.summary, self.report.peer) =
+                peer::judge(session, their_summary, theirs, failure, self.paired);
         }
     }
 

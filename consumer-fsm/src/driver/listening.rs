@@ -1,4 +1,5 @@
-//! State 1: genesis messages are collected for a while, and one of their producers is chosen at random.
+//! State 1: genesis messages are collected for a while, and one of their producers is chosen at
+//! random.
 
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -46,7 +47,11 @@ pub(super) async fn choose<S: Signalling>(
         };
         match next {
             None => break,
-            Some(Ok(Envelope { kind: Kind::Genesis, reply_to, .. })) if reply_to.len() <= MAX_ID => {
+            Some(Ok(Envelope {
+                kind: Kind::Genesis,
+                reply_to,
+                ..
+            })) if reply_to.len() <= MAX_ID => {
                 until.get_or_insert_with(|| Instant::now() + patience);
                 heard.push(reply_to);
             }

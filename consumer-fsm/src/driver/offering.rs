@@ -1,4 +1,5 @@
-//! State 2: the offer is out, and the cohort is asked meanwhile: gathering costs no time of its own.
+//! State 2: the offer is out, and the cohort is asked meanwhile: gathering costs no time of its
+//! own.
 
 use nat_summary::{Evidence, NatType, Outcome};
 use tokio::time::Instant;
@@ -14,11 +15,29 @@ use crate::transport::{Session, Transport};
 
 impl<S: Signalling, T: Transport> Consumer<S, T> {
     pub(super) async fn offer(&mut self, attempt: &mut Attempt<T>) -> Event {
-        let Some(partner) = attempt.partner.take() else { return Event::Broken };
-        let Some(session) = &attempt.session else { return Event::Broken };
+        let Some(partner) = attempt.partner.take() else {
+            return Event::Broken;
+        };
+        let Some(session) = &attempt.session else {
+            return Event::Broken;
+        };
         let sdp = session.describe(None, &[]);
-        let offer = write(&Offer { sdp: Description { kind: "offer".into(), sdp }, tag: String::new() });
-        let Self { signalling, servers, machine, teller, has_moved, gives_up, .. } = self;
+        let offer = write(&Offer {
+            sdp: Description {
+                kind: "offer".into(),
+                sdp,
+            },
+            tag: String::new(),
+        });
+        let Self {
+            signalling,
+            servers,
+            machine,
+            teller,
+            has_moved,
+            gives_up,
+            ..
+        } = self;
         let max_age = machine.timing().mapping_age;
         let expires = |mapped_at: Option<Instant>| mapped_at.map(|at| at + max_age);
 
@@ -28,11 +47,13 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         let (mut is_asking, mut is_last, mut reply) = (false, false, None);
         let reply = loop {
             if !is_asking {
-                // what is advertised next has to be what the NAT still knows; asked again while the answer is awaited, it
-                // costs no time
-                let is_old = expires(attempt.mapped_at).is_none_or(|expires| Instant::now() >= expires);
+                // what is advertised next has to be what the NAT still knows; asked again while the
+                // answer is awaited, it costs no time
+                let is_old =
+                    expires(attempt.mapped_at).is_none_or(|expires| Instant::now() >= expires);
                 if is_old && !is_last {
-                    // with the reply at hand, once: where asking takes as long as a mapping lasts, none is fresher
+                    // with the reply at hand, once: where asking takes as long as a mapping lasts,
+                    // none is fresher
                     is_last = reply.is_some();
                     if let Some(span) = &mut attempt.span {
                         span.asked();
@@ -80,7 +101,9 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             Ok(Some(envelope)) => envelope,
             Ok(None) => return Event::PeerDied,
             Err(SignalError::Gone) => return Event::LostRace,
-            Err(SignalError::Malformed | SignalError::TooLong) if !*gives_up => return Event::BadAnswer,
+            Err(SignalError::Malformed | SignalError::TooLong) if !*gives_up => {
+                return Event::BadAnswer;
+            }
             Err(error) => return refusal(error, *gives_up),
         };
         match read_answer(&envelope) {
@@ -98,7 +121,11 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
 
 /// The answer, and what the candidates in it say of the NAT in front of the peer.
 fn read_answer(envelope: &Envelope) -> Option<(SessionDescription, Box<Evidence>)> {
-    let answer = read::<Description>(&envelope.payload).ok().filter(|_| envelope.kind == Kind::Answer)?;
-    let remote = SessionDescription::parse(&answer.sdp).ok().filter(|_| answer.kind == "answer")?;
+    let answer = read::<Description>(&envelope.payload)
+        .ok()
+        .filter(|_| envelope.kind == Kind::Answer)?;
+    let remote = SessionDescription::parse(&answer.sdp)
+        .ok()
+        .filter(|_| answer.kind == "answer")?;
     Some((remote, Box::new(Evidence::from_text(&answer.sdp))))
 }

@@ -1,4 +1,5 @@
-//! What the peer's checks showed, and why an attempt failed: judged once, for the span and for the report.
+//! What the peer's checks showed, and why an attempt failed: judged once, for the span and for the
+//! report.
 
 use core::convert::Infallible;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use otel_nat::{Endurance, Reason};
 use crate::notice::{Teller, What};
 use crate::transport::Session;
 
-/// What the peer's connectivity checks showed of the NAT. The mapping is the peer's word, and changes no verdict of the
-/// servers.
+/// What the peer's connectivity checks showed of the NAT. The mapping is the peer's word, and
+/// changes no verdict of the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerReport {
@@ -28,8 +29,8 @@ pub struct PeerReport {
     pub cause: Option<FailureCause>,
 }
 
-/// The verdict so far, finer where packets that came in proved how the NAT filters; and what the peer showed, if the
-/// transport can see its checks.
+/// The verdict so far, finer where packets that came in proved how the NAT filters; and what the
+/// peer showed, if the transport can see its checks.
 pub(super) fn judge(
     session: &impl Session,
     their_summary: Option<&NatSummary>,
@@ -39,7 +40,9 @@ pub(super) fn judge(
 ) -> (NatSummary, Option<PeerReport>) {
     let evidence = session.evidence();
     let by_servers = evidence.summary();
-    let Some(view) = session.peer_view() else { return (by_servers, None) };
+    let Some(view) = session.peer_view() else {
+        return (by_servers, None);
+    };
     let peer = view.evidence.summary(&evidence);
     let summary = by_servers.with_filtering(peer.filtering.proven());
     let report = PeerReport {
@@ -76,7 +79,11 @@ fn explain(
 ) -> Option<FailureCause> {
     let is_of_the_path = matches!(
         reason,
-        Reason::Timeout | Reason::IceFailed | Reason::UdpBlocked | Reason::NoServerAnswered | Reason::ChannelFailed
+        Reason::Timeout
+            | Reason::IceFailed
+            | Reason::UdpBlocked
+            | Reason::NoServerAnswered
+            | Reason::ChannelFailed
     );
     is_of_the_path.then(|| FailureCause::of(ours, theirs, checks, paired))
 }
@@ -84,13 +91,26 @@ fn explain(
 impl PeerReport {
     /// How the mapping held, if the peer ever told of one: by way of a relay it does not.
     pub(super) fn endurance(&self) -> Option<Endurance> {
-        let Self { rebindings, survived, .. } = *self;
-        (self.checks.answered > 0).then_some(Endurance { rebindings, survived })
+        let Self {
+            rebindings,
+            survived,
+            ..
+        } = *self;
+        (self.checks.answered > 0).then_some(Endurance {
+            rebindings,
+            survived,
+        })
     }
 
     /// Puts it into the span.
     pub(super) fn tell(&self, span: &mut otel_nat::Attempt) {
-        let PeerSummary { toward_peer, filtering, mapping, word, .. } = self.summary;
+        let PeerSummary {
+            toward_peer,
+            filtering,
+            mapping,
+            word,
+            ..
+        } = self.summary;
         span.toward_peer(toward_peer);
         span.filtering(filtering);
         if word == Word::Peer {
@@ -151,7 +171,11 @@ mod tests {
             Box::default()
         }
 
-        async fn connect(&mut self, _: SessionDescription, _: Duration) -> Result<NoPath, TransportError> {
+        async fn connect(
+            &mut self,
+            _: SessionDescription,
+            _: Duration,
+        ) -> Result<NoPath, TransportError> {
             Err(TransportError::Failed)
         }
 
@@ -172,13 +196,24 @@ mod tests {
         let mut notices = teller.subscribe();
         let session = Rebinds(watch::Sender::new(None));
         let rebindings = [
-            Rebinding { number: 1, was: TowardPeer::Kept, is: TowardPeer::Changed },
-            Rebinding { number: 2, was: TowardPeer::Changed, is: TowardPeer::Kept },
+            Rebinding {
+                number: 1,
+                was: TowardPeer::Kept,
+                is: TowardPeer::Changed,
+            },
+            Rebinding {
+                number: 2,
+                was: TowardPeer::Changed,
+                is: TowardPeer::Kept,
+            },
         ];
         let told = async {
             for rebinding in rebindings {
                 session.0.send_replace(Some(rebinding));
-                assert_eq!(notices.next().await.map(|notice| notice.what), Some(What::Rebound(rebinding)));
+                assert_eq!(
+                    notices.next().await.map(|notice| notice.what),
+                    Some(What::Rebound(rebinding))
+                );
             }
         };
         tokio::select! {
@@ -199,13 +234,24 @@ mod tests {
     fn a_cause_is_sought_only_where_the_nats_may_have_one() {
         let nothing = Evidence::new().summary();
         for reason in Reason::ALL {
-            let checks = Checks { sent: 1, answered: 1, ..Checks::default() };
-            let cause = explain(*reason, &nothing, None, checks, *reason == Reason::ChannelFailed);
+            let checks = Checks {
+                sent: 1,
+                answered: 1,
+                ..Checks::default()
+            };
+            let cause = explain(
+                *reason,
+                &nothing,
+                None,
+                checks,
+                *reason == Reason::ChannelFailed,
+            );
             let expected = match reason {
                 Reason::ChannelFailed => Some(FailureCause::Dtls),
-                Reason::Timeout | Reason::IceFailed | Reason::UdpBlocked | Reason::NoServerAnswered => {
-                    Some(FailureCause::Unknown)
-                }
+                Reason::Timeout
+                | Reason::IceFailed
+                | Reason::UdpBlocked
+                | Reason::NoServerAnswered => Some(FailureCause::Unknown),
                 _ => None,
             };
             assert_eq!(cause, expected, "{reason:?}");

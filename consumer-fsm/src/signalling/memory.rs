@@ -30,14 +30,26 @@ impl Signalling for MemorySignalling {
     async fn listen(&self) -> Result<MemoryListener, SignalError> {
         let until = Instant::now() + self.switchboard.timing().listen;
         let (announced, genesis) = self.switchboard.subscribe();
-        Ok(MemoryListener { announced: announced.into(), genesis, until })
+        Ok(MemoryListener {
+            announced: announced.into(),
+            genesis,
+            until,
+        })
     }
 
-    async fn exchange(&self, to: &str, kind: Kind, payload: &str) -> Result<Option<Envelope>, SignalError> {
-        self.switchboard.post(to, kind, payload.to_owned()).await.map(|posted| match posted {
-            Posted::Reply(envelope) => Some(envelope),
-            Posted::Nothing => None,
-        })
+    async fn exchange(
+        &self,
+        to: &str,
+        kind: Kind,
+        payload: &str,
+    ) -> Result<Option<Envelope>, SignalError> {
+        self.switchboard
+            .post(to, kind, payload.to_owned())
+            .await
+            .map(|posted| match posted {
+                Posted::Reply(envelope) => Some(envelope),
+                Posted::Nothing => None,
+            })
     }
 }
 

@@ -67,7 +67,8 @@ pub trait Signalling: Send + Sync {
     /// Starts listening to genesis messages.
     fn listen(&self) -> impl Future<Output = Result<Self::Listener, SignalError>> + Send;
 
-    /// Sends one message to a reply-to id or to [`GENESIS`], and waits for the reply. `None`: nobody replied in time.
+    /// Sends one message to a reply-to id or to [`GENESIS`], and waits for the reply. `None`:
+    /// nobody replied in time.
     fn exchange(
         &self,
         to: &str,
@@ -78,6 +79,7 @@ pub trait Signalling: Send + Sync {
 
 /// A stream of envelopes.
 pub trait Listener: Send {
-    /// The next one; `None` at the end of the stream. A [`SignalError::Malformed`] line does not end it. Cancel safe.
+    /// The next one; `None` at the end of the stream. A [`SignalError::Malformed`] line does not
+    /// end it. Cancel safe.
     fn next(&mut self) -> impl Future<Output = Option<Result<Envelope, SignalError>>> + Send;
 }

@@ -11,8 +11,8 @@ use super::wire::{Envelope, Kind};
 use super::{GENESIS, SignalError};
 use crate::wait::bounded;
 
-/// Genesis messages kept for a slow listener, older ones are lost to it; and those that wait already that one who starts
-/// to listen hears. As many as a consumer chooses from.
+/// Genesis messages kept for a slow listener, older ones are lost to it; and those that wait
+/// already that one who starts to listen hears. As many as a consumer chooses from.
 const BACKLOG: usize = 256;
 /// Longest payload passed on, in bytes.
 pub(super) const MAX_PAYLOAD: usize = 128 * 1024;
@@ -33,13 +33,21 @@ pub struct SwitchboardTiming {
 
 impl Default for SwitchboardTiming {
     fn default() -> Self {
-        Self { listen: Duration::from_secs(20), genesis: Duration::from_secs(5), exchange: Duration::from_secs(15) }
+        Self {
+            listen: Duration::from_secs(20),
+            genesis: Duration::from_secs(5),
+            exchange: Duration::from_secs(15),
+        }
     }
 }
 
 impl SwitchboardTiming {
     pub(super) const fn bounded(self) -> Self {
-        Self { listen: bounded(self.listen), genesis: bounded(self.genesis), exchange: bounded(self.exchange) }
+        Self {
+            listen: bounded(self.listen),
+            genesis: bounded(self.genesis),
+            exchange: bounded(self.exchange),
+        }
     }
 }
 
@@ -79,8 +87,9 @@ struct Announced {
     /// In the order they came.
     by_number: BTreeMap<u64, Arc<Envelope>>,
     next: u64,
-    /// What the next listener hears first. Where more wait than one listener hears, each begins where the one before ended:
-    /// did all hear the same, they would all race for the same few.
+    /// What the next listener hears first. Where more wait than one listener hears, each begins
+    /// where the one before ended: did all hear the same, they would all race for the same
+    /// few.
     turn: u64,
 }
 
@@ -91,7 +100,10 @@ impl Announced {
     }
 
     fn hear(&mut self) -> Vec<Arc<Envelope>> {
-        let (heard, later) = (self.by_number.range(..self.turn), self.by_number.range(self.turn..));
+        let (heard, later) = (
+            self.by_number.range(..self.turn),
+            self.by_number.range(self.turn..),
+        );
         let mut last = self.turn;
         let from_turn = later.chain(heard).take(BACKLOG).map(|(number, envelope)| {
             last = *number;
@@ -115,7 +127,14 @@ impl Switchboard {
     pub fn new(timing: SwitchboardTiming) -> Self {
         let timing = timing.bounded();
         let (genesis, _) = broadcast::channel(BACKLOG);
-        Self { inner: Arc::new(Inner { timing, waiting: Mutex::default(), announced: Mutex::default(), genesis }) }
+        Self {
+            inner: Arc::new(Inner {
+                timing,
+                waiting: Mutex::default(),
+                announced: Mutex::default(),
+                genesis,
+            }),
+        }
     }
 
     /// The service's times.
@@ -124,7 +143,8 @@ impl Switchboard {
         self.inner.timing
     }
 
-    /// Genesis messages that still wait for a reply, the next [`BACKLOG`] of them in turn; and those from now on.
+    /// Genesis messages that still wait for a reply, the next [`BACKLOG`] of them in turn; and
+    /// those from now on.
     pub(super) fn subscribe(&self) -> (Vec<Arc<Envelope>>, broadcast::Receiver<Arc<Envelope>>) {
         // under one lock: a message is in the one or comes over the other
         let mut announced = self.inner.announced();
@@ -137,11 +157,12 @@ impl Switchboard {
         self.inner.waiting().len()
     }
 
-    /// Passes one message on and waits for the reply. Cancel safe: nobody can reply to a post that was given up.
+    /// Passes one message on and waits for the reply. Cancel safe: nobody can reply to a post that
+    /// was given up.
     ///
     /// # Errors
-    /// [`SignalError::Gone`] if the recipient is, [`SignalError::Rejected`] if the message is too long, of the wrong kind
-    /// for its recipient, or one too many.
+    /// [`SignalError::Gone`] if the recipient is, [`SignalError::Rejected`] if the message is too
+    /// long, of the wrong kind for its recipient, or one too many.
     pub async fn post(&self, to: &str, kind: Kind, payload: String) -> Result<Posted, SignalError> {
         let is_genesis = to == GENESIS;
         if payload.len() > MAX_PAYLOAD || is_genesis != (kind == Kind::Genesis) {
@@ -151,12 +172,25 @@ impl Switchboard {
         if waits && self.waiting() >= MAX_WAITING {
             return Err(SignalError::Rejected);
         }
-        let post = Post { inner: &self.inner, reply_to: Uuid::new_v4().to_string() };
-        let envelope = Envelope { reply_to: post.reply_to.clone(), kind, payload };
+        let post = Post {
+            inner: &self.inner,
+            reply_to: Uuid::new_v4().to_string(),
+        };
+        let envelope = Envelope {
+            reply_to: post.reply_to.clone(),
+            kind,
+            payload,
+        };
         let number = is_genesis.then(|| self.inner.announced().number());
         let reply = waits.then(|| {
             let (sender, reply) = oneshot::channel();
-            self.inner.waiting().insert(post.reply_to.clone(), Waiting { reply: sender, announced: number });
+            self.inner.waiting().insert(
+                post.reply_to.clone(),
+                Waiting {
+                    reply: sender,
+                    announced: number,
+                },
+            );
             reply
         });
         if let Some(number) = number {
@@ -169,8 +203,14 @@ impl Switchboard {
             let recipient = self.inner.take(to).ok_or(SignalError::Gone)?;
             recipient.send(envelope).map_err(|_| SignalError::Gone)?;
         }
-        let Some(reply) = reply else { return Ok(Posted::Nothing) };
-        let patience = if is_genesis { self.inner.timing.genesis } else { self.inner.timing.exchange };
+        let Some(reply) = reply else {
+            return Ok(Posted::Nothing);
+        };
+        let patience = if is_genesis {
+            self.inner.timing.genesis
+        } else {
+            self.inner.timing.exchange
+        };
         Ok(match tokio::time::timeout(patience, reply).await {
             Ok(Ok(reply)) => Posted::Reply(reply),
             _ => Posted::Nothing,
@@ -184,7 +224,9 @@ impl Inner {
     }
 
     fn announced(&self) -> MutexGuard<'_, Announced> {
-        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+        self.announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who waits under this id, and no longer does.
@@ -232,7 +274,12 @@ mod tests {
     #[test]
     fn for_ever_is_a_time_as_well() {
         let ever = Duration::MAX;
-        let timing = Switchboard::new(SwitchboardTiming { listen: ever, genesis: ever, exchange: ever }).timing();
+        let timing = Switchboard::new(SwitchboardTiming {
+            listen: ever,
+            genesis: ever,
+            exchange: ever,
+        })
+        .timing();
         for time in [timing.listen, timing.genesis, timing.exchange] {
             assert!(std::time::Instant::now().checked_add(time).is_some());
         }
@@ -261,9 +308,15 @@ mod tests {
             let (switchboard, to) = (switchboard.clone(), announced[0].reply_to.clone());
             async move { switchboard.post(&to, Kind::Offer, "{}".into()).await }
         });
-        assert!(matches!(posts.join_next().await, Some(Ok(Ok(Posted::Reply(_))))));
+        assert!(matches!(
+            posts.join_next().await,
+            Some(Ok(Ok(Posted::Reply(_))))
+        ));
         let (left, _) = switchboard.subscribe();
-        assert_eq!(left.iter().map(|e| &e.reply_to).collect::<Vec<_>>(), [&announced[1].reply_to]);
+        assert_eq!(
+            left.iter().map(|e| &e.reply_to).collect::<Vec<_>>(),
+            [&announced[1].reply_to]
+        );
         posts.shutdown().await;
         offer.abort();
         assert!(offer.await.is_err());

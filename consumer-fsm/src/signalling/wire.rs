@@ -87,8 +87,16 @@ impl Genesis {
     /// A producer that reaches every host directly.
     #[must_use]
     pub fn everywhere() -> Self {
-        let everywhere = Endpoint { host: "*".into(), distance: 1 };
-        Self { path_assertion: PathAssertion { allow: Some(vec![everywhere]), deny: None } }
+        let everywhere = Endpoint {
+            host: "*".into(),
+            distance: 1,
+        };
+        Self {
+            path_assertion: PathAssertion {
+                allow: Some(vec![everywhere]),
+                deny: None,
+            },
+        }
     }
 }
 
@@ -127,7 +135,10 @@ pub struct Ice {
 /// A candidate as the Go library writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[expect(missing_docs, reason = "the fields are those of `nat_summary::Candidate`, under the names of the Go library")]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of `nat_summary::Candidate`, under the names of the Go library"
+)]
 pub struct WireCandidate {
     pub foundation: String,
     pub priority: u32,
@@ -155,7 +166,9 @@ impl From<&GatheredCandidate> for WireCandidate {
             port: candidate.address.port(),
             kind: candidate.kind.to_string(),
             component: 1,
-            related_address: related.map(|base| base.ip().to_string()).unwrap_or_default(),
+            related_address: related
+                .map(|base| base.ip().to_string())
+                .unwrap_or_default(),
             related_port: related.map_or(0, |base| base.port()),
             tcp_type: String::new(),
         }
@@ -169,7 +182,11 @@ impl WireCandidate {
         RemoteCandidate::from_candidate(&Candidate {
             foundation: &self.foundation,
             component: self.component,
-            transport: if self.protocol == 1 { Transport::Udp } else { Transport::Tcp },
+            transport: if self.protocol == 1 {
+                Transport::Udp
+            } else {
+                Transport::Tcp
+            },
             priority: self.priority,
             address: Address::Ip(self.address.parse::<IpAddr>().ok()?.to_canonical()),
             port: self.port,
@@ -210,12 +227,31 @@ mod tests {
             write(&Genesis::everywhere()),
             r#"{"PathAssertion":{"Allow":[{"Host":"*","Distance":1}],"Deny":null}}"#
         );
-        let sdp = Description { kind: "offer".into(), sdp: "v=0\r\n".into() };
-        assert_eq!(write(&Offer { sdp, tag: String::new() }), r#"{"SDP":{"type":"offer","sdp":"v=0\r\n"},"Tag":""}"#);
-        let envelope = Envelope { reply_to: "id".into(), kind: Kind::Answer, payload: "{}".into() };
-        assert_eq!(write(&envelope), r#"{"ReplyTo":"id","Type":2,"Payload":"{}"}"#);
+        let sdp = Description {
+            kind: "offer".into(),
+            sdp: "v=0\r\n".into(),
+        };
         assert_eq!(
-            write(&Ice { candidates: vec![WireCandidate::default()], consumer_session_id: "s".into() }),
+            write(&Offer {
+                sdp,
+                tag: String::new()
+            }),
+            r#"{"SDP":{"type":"offer","sdp":"v=0\r\n"},"Tag":""}"#
+        );
+        let envelope = Envelope {
+            reply_to: "id".into(),
+            kind: Kind::Answer,
+            payload: "{}".into(),
+        };
+        assert_eq!(
+            write(&envelope),
+            r#"{"ReplyTo":"id","Type":2,"Payload":"{}"}"#
+        );
+        assert_eq!(
+            write(&Ice {
+                candidates: vec![WireCandidate::default()],
+                consumer_session_id: "s".into()
+            }),
             concat!(
                 r#"{"Candidates":[{"foundation":"","priority":0,"address":"","protocol":0,"port":0,"type":"","#,
                 r#""component":0,"relatedAddress":"","relatedPort":0,"tcpType":""}],"ConsumerSessionID":"s"}"#
@@ -237,8 +273,19 @@ mod tests {
 
     #[test]
     fn what_is_not_json_or_of_another_shape_is_malformed() {
-        for text in ["", "<html>", "[]", "{}", r#"{"ReplyTo":"x","Type":9,"Payload":""}"#, r#"{"ReplyTo":1}"#] {
-            assert_eq!(read::<Envelope>(text), Err(SignalError::Malformed), "{text}");
+        for text in [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            r#"{"ReplyTo":"x","Type":9,"Payload":""}"#,
+            r#"{"ReplyTo":1}"#,
+        ] {
+            assert_eq!(
+                read::<Envelope>(text),
+                Err(SignalError::Malformed),
+                "{text}"
+            );
         }
     }
 
@@ -254,10 +301,22 @@ mod tests {
         };
         assert!(good.to_remote().is_some());
         for bad in [
-            WireCandidate { address: "hidden.local".into(), ..good.clone() },
-            WireCandidate { kind: "magic".into(), ..good.clone() },
-            WireCandidate { component: 0, ..good.clone() },
-            WireCandidate { protocol: 2, ..good.clone() },
+            WireCandidate {
+                address: "hidden.local".into(),
+                ..good.clone()
+            },
+            WireCandidate {
+                kind: "magic".into(),
+                ..good.clone()
+            },
+            WireCandidate {
+                component: 0,
+                ..good.clone()
+            },
+            WireCandidate {
+                protocol: 2,
+                ..good.clone()
+            },
         ] {
             assert_eq!(bad.to_remote(), None, "{bad:?}");
         }

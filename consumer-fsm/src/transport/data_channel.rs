@@ -1,10 +1,13 @@
-//! The data channel of WebRTC: the channel `data` over SCTP over DTLS over ICE (RFC 8831), one message a datagram.
+//! The data channel of WebRTC: the channel `data` over SCTP over DTLS over ICE (RFC 8831), one
+//! message a datagram.
 //!
-//! The channel is unordered and never retransmits (RFC 8832 section 5.1, type 0x81 with parameter 0). The offerer opens
-//! it, so the consumer does; the answerer takes the first channel of that name.
+//! The channel is unordered and never retransmits (RFC 8832 section 5.1, type 0x81 with parameter
+//! 0). The offerer opens it, so the consumer does; the answerer takes the first channel of that
+//! name.
 //!
-//! All layers above ICE live in one task per connection (`data_channel/layers`), which builds them, watches them and takes
-//! them down in order. Whoever waits may be cancelled at any point; that task is not.
+//! All layers above ICE live in one task per connection (`data_channel/layers`), which builds them,
+//! watches them and takes them down in order. Whoever waits may be cancelled at any point; that
+//! task is not.
 
 mod admission;
 mod again;
@@ -17,7 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ice_gather::{Credentials, GatheredCandidate, Gathering, PeerView, Rebinding, Role, StunServer};
+use ice_gather::{
+    Credentials, GatheredCandidate, Gathering, PeerView, Rebinding, Role, StunServer,
+};
 use nat_summary::{CandidateKind, Evidence};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -32,8 +37,8 @@ use crate::sdp::{ChannelDescription, SessionDescription, Setup};
 
 /// Longest message taken, and announced as such (`a=max-message-size`, RFC 8841 section 6).
 const MAX_MESSAGE: u32 = 8192;
-/// Most bytes on their way to the peer, unacknowledged ones included: what is beyond is dropped. The library itself would
-/// make a sender wait at 128 KiB.
+/// Most bytes on their way to the peer, unacknowledged ones included: what is beyond is dropped.
+/// The library itself would make a sender wait at 128 KiB.
 const MAX_BUFFERED: usize = 64 * 1024;
 /// Longest wait in [`Session::close`]. The tear-down itself goes on.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -58,7 +63,13 @@ impl Transport for DataChannel {
     async fn open(&self, role: Role) -> Result<DataChannelSession, TransportError> {
         let identity = Identity::generate().ok_or(TransportError::Local)?;
         let ice = self.ice.open(role).await?;
-        Ok(DataChannelSession { ice: Some(ice), identity, role, layers: None, runtime: Handle::current() })
+        Ok(DataChannelSession {
+            ice: Some(ice),
+            identity,
+            role,
+            layers: None,
+            runtime: Handle::current(),
+        })
     }
 }
 
@@ -89,7 +100,8 @@ impl DataChannelSession {
         }
     }
 
-    /// The first step is ours only if the peer's description leaves it to us or asks for it (RFC 8842 section 5).
+    /// The first step is ours only if the peer's description leaves it to us or asks for it (RFC
+    /// 8842 section 5).
     fn is_dtls_client(&self, remote: Setup) -> Result<bool, TransportError> {
         match (self.role, remote) {
             // the answerer of `actpass` is the client, which saves half a round trip
@@ -128,8 +140,15 @@ impl Session for DataChannelSession {
         self.ice().credentials()
     }
 
-    fn describe(&self, offer: Option<&SessionDescription>, candidates: &[GatheredCandidate]) -> String {
-        let setup = match offer.and_then(|offer| offer.channel.as_ref()).map(|channel| channel.setup) {
+    fn describe(
+        &self,
+        offer: Option<&SessionDescription>,
+        candidates: &[GatheredCandidate],
+    ) -> String {
+        let setup = match offer
+            .and_then(|offer| offer.channel.as_ref())
+            .map(|channel| channel.setup)
+        {
             Some(Setup::Active) => Setup::Passive,
             Some(_) => Setup::Active,
             None => Setup::ActPass,
@@ -174,7 +193,13 @@ impl Session for DataChannelSession {
             until,
         };
         let ended = CancellationToken::new();
-        let task = self.runtime.spawn(layers::run(conn, opening, cancel.clone(), ended.clone(), opened_tx));
+        let task = self.runtime.spawn(layers::run(
+            conn,
+            opening,
+            cancel.clone(),
+            ended.clone(),
+            opened_tx,
+        ));
         self.layers = Some(Layers { cancel, task });
         let stream = opened.await.map_err(|_| TransportError::Failed)??;
         Ok(DataChannelPath {
@@ -211,11 +236,13 @@ impl Session for DataChannelSession {
 pub struct Discarded {
     /// Datagrams of ours while too many bytes were on their way.
     pub full: u64,
-    /// Datagrams of ours longer than the peer takes, and messages of the peer longer than the buffer they were read to.
+    /// Datagrams of ours longer than the peer takes, and messages of the peer longer than the
+    /// buffer they were read to.
     pub too_long: u64,
     /// Messages of the peer that were text, or of an unknown kind.
     pub not_binary: u64,
-    /// Packets of the peer that no honest stack sends, or for which there was no room: SCTP never saw them.
+    /// Packets of the peer that no honest stack sends, or for which there was no room: SCTP never
+    /// saw them.
     pub refused: u64,
 }
 
@@ -272,7 +299,8 @@ impl super::Path for DataChannelPath {
             self.discarded.full.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        !self.ended.is_cancelled() && layers::send(&self.stream, Bytes::copy_from_slice(datagram)).await
+        !self.ended.is_cancelled()
+            && layers::send(&self.stream, Bytes::copy_from_slice(datagram)).await
     }
 
     async fn recv(&self, buffer: &mut [u8]) -> Option<usize> {
@@ -292,7 +320,13 @@ impl super::Path for DataChannelPath {
     }
 
     fn dropped(&self) -> u64 {
-        let Counters { too_long_in, not_binary, .. } = &self.discarded;
-        too_long_in.load(Ordering::Relaxed) + not_binary.load(Ordering::Relaxed) + self.admission.refused()
+        let Counters {
+            too_long_in,
+            not_binary,
+            ..
+        } = &self.discarded;
+        too_long_in.load(Ordering::Relaxed)
+            + not_binary.load(Ordering::Relaxed)
+            + self.admission.refused()
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ice_gather::{
-    AgentConfig, Base, BindConfig, BindError, ConnectError, Credentials, GatherConfig, Gathering, IceAgent, IceConn,
-    PeerView, Rebinding, Role, StunServer,
+    AgentConfig, Base, BindConfig, BindError, ConnectError, Credentials, GatherConfig, Gathering,
+    IceAgent, IceConn, PeerView, Rebinding, Role, StunServer,
 };
 use nat_summary::{CandidateKind, Evidence};
 use tokio::sync::watch;
@@ -13,7 +13,9 @@ use tokio::sync::watch;
 use super::{Path, Session, Transport, TransportError};
 use crate::sdp::SessionDescription;
 
-type MakeBase = dyn Fn() -> core::pin::Pin<Box<dyn Future<Output = Result<Base, BindError>> + Send>> + Send + Sync;
+type MakeBase = dyn Fn() -> core::pin::Pin<Box<dyn Future<Output = Result<Base, BindError>> + Send>>
+    + Send
+    + Sync;
 
 /// Where the sockets come from.
 #[derive(Clone)]
@@ -63,7 +65,11 @@ impl Ice {
     /// On this network, with the defaults.
     #[must_use]
     pub fn new(network: Network) -> Self {
-        Self { network, gather: GatherConfig::default(), agent: AgentConfig::default() }
+        Self {
+            network,
+            gather: GatherConfig::default(),
+            agent: AgentConfig::default(),
+        }
     }
 
     /// Asks STUN servers like this.
@@ -85,9 +91,19 @@ impl Transport for Ice {
     type Session = IceSession;
 
     async fn open(&self, role: Role) -> Result<IceSession, TransportError> {
-        let base = self.network.base().await.map_err(|_| TransportError::Local)?;
-        let agent = IceAgent::new(&base, role, self.agent).await.map_err(|_| TransportError::Local)?;
-        Ok(IceSession { base, agent, gather: self.gather })
+        let base = self
+            .network
+            .base()
+            .await
+            .map_err(|_| TransportError::Local)?;
+        let agent = IceAgent::new(&base, role, self.agent)
+            .await
+            .map_err(|_| TransportError::Local)?;
+        Ok(IceSession {
+            base,
+            agent,
+            gather: self.gather,
+        })
     }
 }
 
@@ -114,12 +130,19 @@ impl Session for IceSession {
         self.base.evidence()
     }
 
-    async fn connect(&mut self, remote: SessionDescription, deadline: Duration) -> Result<IceConn, TransportError> {
-        self.agent.connect(remote.into(), deadline).await.map_err(|error| match error {
-            ConnectError::Remote(_) => TransportError::Remote,
-            ConnectError::TimedOut => TransportError::TimedOut,
-            _ => TransportError::Failed,
-        })
+    async fn connect(
+        &mut self,
+        remote: SessionDescription,
+        deadline: Duration,
+    ) -> Result<IceConn, TransportError> {
+        self.agent
+            .connect(remote.into(), deadline)
+            .await
+            .map_err(|error| match error {
+                ConnectError::Remote(_) => TransportError::Remote,
+                ConnectError::TimedOut => TransportError::TimedOut,
+                _ => TransportError::Failed,
+            })
     }
 
     fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)> {

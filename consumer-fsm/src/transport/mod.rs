@@ -4,7 +4,9 @@ use core::fmt;
 use core::future::Future;
 use std::time::Duration;
 
-use ice_gather::{Credentials, GatheredCandidate, Gathering, PeerView, Rebinding, Role, StunServer};
+use ice_gather::{
+    Credentials, GatheredCandidate, Gathering, PeerView, Rebinding, Role, StunServer,
+};
 use nat_summary::{CandidateKind, Evidence};
 use tokio::sync::watch;
 
@@ -26,7 +28,8 @@ pub enum TransportError {
     Local,
     /// The peer's description is unusable.
     Remote,
-    /// The peer's description allows no channel: it names no certificate, or leaves open who begins DTLS.
+    /// The peer's description allows no channel: it names no certificate, or leaves open who begins
+    /// DTLS.
     NoChannel,
     /// No pair of candidates worked in time.
     TimedOut,
@@ -34,7 +37,8 @@ pub enum TransportError {
     Failed,
     /// A pair works, but the DTLS handshake failed or did not end in time.
     Dtls,
-    /// The peer's certificate is not one that its description names: somebody else may be in between.
+    /// The peer's certificate is not one that its description names: somebody else may be in
+    /// between.
     Fingerprint,
     /// DTLS stands, but SCTP or the channel did not come up in time.
     Channel,
@@ -63,7 +67,10 @@ pub trait Transport: Send + Sync {
     type Session: Session;
 
     /// Builds one.
-    fn open(&self, role: Role) -> impl Future<Output = Result<Self::Session, TransportError>> + Send;
+    fn open(
+        &self,
+        role: Role,
+    ) -> impl Future<Output = Result<Self::Session, TransportError>> + Send;
 }
 
 /// One connection object: gathers, connects, closes. Dropping it anywhere leaves nothing behind.
@@ -75,12 +82,17 @@ pub trait Session: Send + Sync {
     fn credentials(&self) -> &Credentials;
 
     /// Our description, with these candidates or with none yet: an offer, or the answer to `offer`.
-    fn describe(&self, offer: Option<&SessionDescription>, candidates: &[GatheredCandidate]) -> String {
+    fn describe(
+        &self,
+        offer: Option<&SessionDescription>,
+        candidates: &[GatheredCandidate],
+    ) -> String {
         let _ = offer;
         SessionDescription::write(self.credentials(), None, candidates)
     }
 
-    /// Asks the cohort. What it observed so far stays in [`evidence`](Self::evidence) if it is cancelled.
+    /// Asks the cohort. What it observed so far stays in [`evidence`](Self::evidence) if it is
+    /// cancelled.
     fn gather(&self, cohort: &[StunServer]) -> impl Future<Output = Gathering> + Send;
 
     /// Everything observed so far, late answers included.
@@ -96,12 +108,14 @@ pub trait Session: Send + Sync {
     /// The kinds of the pair in use: ours, then the peer's.
     fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)>;
 
-    /// What the peer's connectivity checks have shown so far; `None` if this transport cannot see them.
+    /// What the peer's connectivity checks have shown so far; `None` if this transport cannot see
+    /// them.
     fn peer_view(&self) -> Option<PeerView> {
         None
     }
 
-    /// The latest rebinding of the mapping toward the peer, as long as this object is there; `None` as above.
+    /// The latest rebinding of the mapping toward the peer, as long as this object is there; `None`
+    /// as above.
     fn rebindings(&self) -> Option<watch::Receiver<Option<Rebinding>>> {
         None
     }
@@ -118,8 +132,8 @@ pub trait Path: Send + Sync {
     /// Receives one; `None` once the connection ended. Cancel safe.
     fn recv(&self, buffer: &mut [u8]) -> impl Future<Output = Option<usize>> + Send;
 
-    /// What the peer sent and [`recv`](Self::recv) dropped so far: messages that were no datagrams, and what no honest peer
-    /// sends.
+    /// What the peer sent and [`recv`](Self::recv) dropped so far: messages that were no datagrams,
+    /// and what no honest peer sends.
     fn dropped(&self) -> u64 {
         0
     }

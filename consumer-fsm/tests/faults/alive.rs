@@ -23,15 +23,23 @@ pub(crate) struct Alive {
 impl Alive {
     pub(crate) fn now() -> Self {
         let descriptors = std::fs::read_dir("/proc/self/fd").map_or(usize::MAX, Iterator::count);
-        Self { bytes: heap(), tasks: Handle::current().metrics().num_alive_tasks(), descriptors }
+        Self {
+            bytes: heap(),
+            tasks: Handle::current().metrics().num_alive_tasks(),
+            descriptors,
+        }
     }
 
-    /// Once no more than `first` is alive and nothing changes any more, or when it is time to give up.
+    /// Once no more than `first` is alive and nothing changes any more, or when it is time to give
+    /// up.
     pub(crate) async fn settled(first: Option<Self>) -> Self {
         let until = tokio::time::Instant::now() + LONGEST_TEAR_DOWN;
         let (mut now, mut calm) = (Self::now(), 0);
-        let is_back =
-            |now: &Self| first.is_none_or(|first| now.tasks <= first.tasks && now.descriptors <= first.descriptors);
+        let is_back = |now: &Self| {
+            first.is_none_or(|first| {
+                now.tasks <= first.tasks && now.descriptors <= first.descriptors
+            })
+        };
         while tokio::time::Instant::now() < until && (calm < 10 || !is_back(&now)) {
             tokio::time::sleep(Duration::from_millis(3)).await;
             let next = Self::now();

@@ -1,4 +1,5 @@
-//! An attempt, or a volunteer, given up at every await it has: the first, the second, … until it ends on its own.
+//! An attempt, or a volunteer, given up at every await it has: the first, the second, … until it
+//! ends on its own.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -16,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fault::Span;
 use crate::shared::cache;
-use crate::stage::{Peer, Running, Stage, patient_transport, responders, service_timing, timing, transport};
+use crate::stage::{
+    Peer, Running, Stage, patient_transport, responders, service_timing, timing, transport,
+};
 use crate::wire::{Script, serve, status};
 
 /// More awaits than any attempt has.
@@ -92,9 +95,13 @@ async fn at_every_await(how: How, world: impl AsyncFn() -> World + Clone + 'stat
 /// Whether an attempt has its end before so many awaits; it is given up then.
 async fn has_ended(how: How, world: &World, awaits: usize) -> bool {
     let stage = Stage::new(Span::Each("one if a server was asked"));
-    let mut consumer =
-        Consumer::new(world.signalling.clone(), world.transport.clone(), stage.telemetry.clone(), cache(&world.stun))
-            .with_timing(timing());
+    let mut consumer = Consumer::new(
+        world.signalling.clone(),
+        world.transport.clone(),
+        stage.telemetry.clone(),
+        cache(&world.stun),
+    )
+    .with_timing(timing());
     let mut path = consumer.path();
     let (cancel, up) = (CancellationToken::new(), CancellationToken::new());
     // a path is enough: then it ends on its own
@@ -125,9 +132,17 @@ async fn has_ended(how: How, world: &World, awaits: usize) -> bool {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let asked = has_asked();
-    assert_eq!(spans.len(), usize::from(asked), "after {awaits} awaits: {spans:?}");
+    assert_eq!(
+        spans.len(),
+        usize::from(asked),
+        "after {awaits} awaits: {spans:?}"
+    );
     let is_right = spans.iter().all(|(name, error)| {
-        name == "nat_success" || matches!(error.as_deref(), Some("cancelled" | "timeout" | "udp_blocked" | "peer_gone"))
+        name == "nat_success"
+            || matches!(
+                error.as_deref(),
+                Some("cancelled" | "timeout" | "udp_blocked" | "peer_gone")
+            )
     });
     assert!(is_right, "after {awaits} awaits: {spans:?}");
     ended
@@ -135,18 +150,30 @@ async fn has_ended(how: How, world: &World, awaits: usize) -> bool {
 
 /// Over HTTP, to a path.
 async fn to_a_path() -> World {
-    let service = SignallingService::bind("127.0.0.1:0", Switchboard::new(service_timing())).await.unwrap();
+    let service = SignallingService::bind("127.0.0.1:0", Switchboard::new(service_timing()))
+        .await
+        .unwrap();
     let signalling = HttpSignalling::new(&service.url()).unwrap();
     let peer = Peer::that_stays().start(signalling.clone());
     let stun = responders(2, Manner::Honest).await;
-    World { signalling, stun, transport: patient_transport(), _others: Box::new((peer, service)) }
+    World {
+        signalling,
+        stun,
+        transport: patient_transport(),
+        _others: Box::new((peer, service)),
+    }
 }
 
 /// Over HTTP, to an answer of somebody who never checks.
 async fn to_a_time_out() -> World {
     let (signalling, service) = serve(Script::default()).await;
     let stun = responders(2, Manner::Honest).await;
-    World { signalling, stun, transport: patient_transport(), _others: Box::new(service) }
+    World {
+        signalling,
+        stun,
+        transport: patient_transport(),
+        _others: Box::new(service),
+    }
 }
 
 pub(crate) async fn dropped_on_the_way_to_a_path(_: &Stage) {
@@ -170,7 +197,12 @@ pub(crate) async fn dropped_on_the_way_to_a_blocked_network(_: &Stage) {
     let world = async || {
         let (signalling, service) = serve(Script::default()).await;
         let stun = responders(2, Manner::Silent).await;
-        World { signalling, stun, transport: transport(), _others: Box::new(service) }
+        World {
+            signalling,
+            stun,
+            transport: transport(),
+            _others: Box::new(service),
+        }
     };
     at_every_await(How::Dropped, world).await;
 }
@@ -178,9 +210,18 @@ pub(crate) async fn dropped_on_the_way_to_a_blocked_network(_: &Stage) {
 /// Over HTTP, to a partner that hung up.
 pub(crate) async fn dropped_on_the_way_to_a_partner_gone(_: &Stage) {
     let world = async || {
-        let (signalling, service) = serve(Script { ice: status("404 Not Found"), ..Script::default() }).await;
+        let (signalling, service) = serve(Script {
+            ice: status("404 Not Found"),
+            ..Script::default()
+        })
+        .await;
         let stun = responders(2, Manner::Honest).await;
-        World { signalling, stun, transport: patient_transport(), _others: Box::new(service) }
+        World {
+            signalling,
+            stun,
+            transport: patient_transport(),
+            _others: Box::new(service),
+        }
     };
     at_every_await(How::Dropped, world).await;
 }
@@ -189,12 +230,25 @@ pub(crate) async fn dropped_on_the_way_to_a_partner_gone(_: &Stage) {
 pub(crate) async fn volunteer_dropped(stage: &Stage) {
     for awaits in 0..MOST_AWAITS {
         let stun = responders(1, Manner::Honest).await;
-        let service = SignallingService::bind("127.0.0.1:0", Switchboard::new(service_timing())).await.unwrap();
+        let service = SignallingService::bind("127.0.0.1:0", Switchboard::new(service_timing()))
+            .await
+            .unwrap();
         let signalling = HttpSignalling::new(&service.url()).unwrap();
-        let mut consumer =
-            Consumer::new(signalling.clone(), transport(), stage.telemetry.clone(), cache(&stun)).with_timing(timing());
-        let _consumer = Running(tokio::spawn(async move { consumer.run(&CancellationToken::new()).await }));
-        let producer = Producer::new(signalling, transport(), stun.iter().map(Responder::server).collect());
+        let mut consumer = Consumer::new(
+            signalling.clone(),
+            transport(),
+            stage.telemetry.clone(),
+            cache(&stun),
+        )
+        .with_timing(timing());
+        let _consumer = Running(tokio::spawn(async move {
+            consumer.run(&CancellationToken::new()).await
+        }));
+        let producer = Producer::new(
+            signalling,
+            transport(),
+            stun.iter().map(Responder::server).collect(),
+        );
         if let Some(served) = given_up(producer.serve(), awaits).await {
             served.unwrap_or_else(|error| panic!("after {awaits} awaits: {error}"));
             assert!(awaits > 5, "it ended after {awaits} awaits");

@@ -15,21 +15,30 @@ use crate::stage::{Leaves, Peer, Stage, Until, cache, lasting, memory, responder
 
 /// Chunks of a flood, about.
 const FLOOD: usize = 100_000;
-/// How soon a path carries again what honest peers send: 50 ms, on a machine that does nothing else.
+/// How soon a path carries again what honest peers send: 50 ms, on a machine that does nothing
+/// else.
 const SOON: Duration = Duration::from_secs(5);
 
 pub(crate) async fn no_certificate(stage: &Stage) {
-    says(stage, |sdp| sdp.replace("a=fingerprint:sha-256", "a=fingerprint:sha-1")).await;
+    says(stage, |sdp| {
+        sdp.replace("a=fingerprint:sha-256", "a=fingerprint:sha-1")
+    })
+    .await;
 }
 
 pub(crate) async fn undecided_role(stage: &Stage) {
-    says(stage, |sdp| sdp.replace("a=setup:active", "a=setup:actpass")).await;
+    says(stage, |sdp| {
+        sdp.replace("a=setup:active", "a=setup:actpass")
+    })
+    .await;
 }
 
 pub(crate) async fn another_certificate(stage: &Stage) {
     let other = consumer_fsm::Fingerprint([7; 32]);
     says(stage, move |sdp| {
-        let kept = sdp.split_inclusive('\n').filter(|line| !line.starts_with("a=fingerprint:"));
+        let kept = sdp
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with("a=fingerprint:"));
         kept.collect::<String>() + &format!("a=fingerprint:{other}\r\n")
     })
     .await;
@@ -57,8 +66,11 @@ pub(crate) async fn gone_as_the_channel_opens(stage: &Stage) {
 }
 
 pub(crate) async fn hides_its_addresses(stage: &Stage) {
-    let hidden = |sdp: String| sdp.replace("127.0.0.1", "0a1b2c3d-0000-4000-8000-000000000000.local");
-    let peer = Peer::that_stays().editing(hidden).over(DataChannel::new(lasting()));
+    let hidden =
+        |sdp: String| sdp.replace("127.0.0.1", "0a1b2c3d-0000-4000-8000-000000000000.local");
+    let peer = Peer::that_stays()
+        .editing(hidden)
+        .over(DataChannel::new(lasting()));
     stage.meets_over_a_channel(Until::Up, peer).await;
 }
 
@@ -75,17 +87,29 @@ pub(crate) async fn packets_that_break_sctp(stage: &Stage) {
 }
 
 pub(crate) async fn data_without_data(stage: &Stage) {
-    let report = survives(stage, |wire| Box::pin(flood(wire, FLOOD, 70, |tsn| data(WHOLE, tsn, STREAM + 2, b""))));
+    let report = survives(stage, |wire| {
+        Box::pin(flood(wire, FLOOD, 70, |tsn| {
+            data(WHOLE, tsn, STREAM + 2, b"")
+        }))
+    });
     assert!(report.await.dropped.1 > 500);
 }
 
 pub(crate) async fn stream_that_nobody_reads(stage: &Stage) {
-    let report = survives(stage, |wire| Box::pin(flood(wire, FLOOD, 58, |tsn| data(WHOLE, tsn, STREAM + 2, b"x"))));
+    let report = survives(stage, |wire| {
+        Box::pin(flood(wire, FLOOD, 58, |tsn| {
+            data(WHOLE, tsn, STREAM + 2, b"x")
+        }))
+    });
     assert!(report.await.dropped.1 > 500);
 }
 
 pub(crate) async fn fragments_without_end(stage: &Stage) {
-    let report = survives(stage, |wire| Box::pin(flood(wire, FLOOD, 58, |tsn| data(MIDDLE, tsn, STREAM, b"x"))));
+    let report = survives(stage, |wire| {
+        Box::pin(flood(wire, FLOOD, 58, |tsn| {
+            data(MIDDLE, tsn, STREAM, b"x")
+        }))
+    });
     assert!(report.await.dropped.1 > 500);
 }
 
@@ -95,7 +119,11 @@ pub(crate) async fn gaps_without_end(stage: &Stage) {
             let first = wire.next();
             let mut tsns = (0..).map(|number| first + 1 + 2 * (number % 30_000));
             for packet in 0..FLOOD / 58 {
-                let chunks: Vec<_> = tsns.by_ref().take(58).map(|tsn| data(WHOLE, tsn, STREAM, b"x")).collect();
+                let chunks: Vec<_> = tsns
+                    .by_ref()
+                    .take(58)
+                    .map(|tsn| data(WHOLE, tsn, STREAM, b"x"))
+                    .collect();
                 wire.says(&chunks).await;
                 if packet.is_multiple_of(8) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -108,7 +136,9 @@ pub(crate) async fn gaps_without_end(stage: &Stage) {
 
 pub(crate) async fn resets_without_end(stage: &Stage) {
     let report = survives(stage, |wire| {
-        Box::pin(flood(wire, FLOOD / 10, 8, |number| reset(number, FIRST + 40_000, STREAM + 2)))
+        Box::pin(flood(wire, FLOOD / 10, 8, |number| {
+            reset(number, FIRST + 40_000, STREAM + 2)
+        }))
     });
     assert!(report.await.dropped.1 > 500);
 }
@@ -125,7 +155,8 @@ pub(crate) async fn channels_without_end(stage: &Stage) {
     stage.meets_over_a_channel(Until::End, peer.0).await;
 }
 
-/// So many chunks, so many in a packet, each with a number: a TSN not far from what is acknowledged.
+/// So many chunks, so many in a packet, each with a number: a TSN not far from what is
+/// acknowledged.
 async fn flood(wire: &Wire, chunks: usize, in_a_packet: u32, chunk: fn(u32) -> Vec<u8>) {
     let mut next = wire.next();
     for packet in 0..chunks / in_a_packet as usize {
@@ -141,22 +172,41 @@ async fn flood(wire: &Wire, chunks: usize, in_a_packet: u32, chunk: fn(u32) -> V
 
 fn raw(script: Script) -> (Peer<Raw>, watch::Receiver<bool>) {
     let (told, said) = watch::channel(false);
-    (Peer::that_stays().over(Raw { ice: lasting(), script, said: told }), said)
+    (
+        Peer::that_stays().over(Raw {
+            ice: lasting(),
+            script,
+            said: told,
+        }),
+        said,
+    )
 }
 
-/// A peer that says this once the channel is open, and then what honest ones do: the channel carries it.
+/// A peer that says this once the channel is open, and then what honest ones do: the channel
+/// carries it.
 async fn survives(stage: &Stage, script: Script) -> AttemptReport {
     let stun = responders(2, Manner::Honest).await;
     let signalling = memory();
     let (peer, mut said) = raw(script);
     let _peer = peer.start(signalling.clone());
     let (datagrams, mut link) = Datagrams::bounded(4);
-    let mut consumer = Consumer::new(signalling, DataChannel::new(lasting()), stage.telemetry.clone(), cache(&stun))
-        .with_timing(stage.timing)
-        .with_datagrams(datagrams);
+    let mut consumer = Consumer::new(
+        signalling,
+        DataChannel::new(lasting()),
+        stage.telemetry.clone(),
+        cache(&stun),
+    )
+    .with_timing(stage.timing)
+    .with_datagrams(datagrams);
     let cancel = CancellationToken::new();
     let user = async {
-        let hears = async { while link.recv().await.is_some_and(|datagram| datagram != b"alive"[..]) {} };
+        let hears = async {
+            while link
+                .recv()
+                .await
+                .is_some_and(|datagram| datagram != b"alive"[..])
+            {}
+        };
         tokio::select! {
             () = hears => {}
             () = async {
@@ -178,11 +228,18 @@ async fn survives(stage: &Stage, script: Script) -> AttemptReport {
 
 /// A healthy peer whose description is changed on the way.
 async fn says(stage: &Stage, edit: impl Fn(String) -> String + Send + Sync + 'static) {
-    let peer = Peer::that_stays().editing(edit).over(DataChannel::new(lasting()));
+    let peer = Peer::that_stays()
+        .editing(edit)
+        .over(DataChannel::new(lasting()));
     stage.meets_over_a_channel(Until::End, peer).await;
 }
 
 /// A peer on such a network.
 async fn over(stage: &Stage, network: Ice) {
-    stage.meets_over_a_channel(Until::End, Peer::that_stays().over(DataChannel::new(network))).await;
+    stage
+        .meets_over_a_channel(
+            Until::End,
+            Peer::that_stays().over(DataChannel::new(network)),
+        )
+        .await;
 }

@@ -1,4 +1,5 @@
-//! One row of the list: what goes wrong, the transition and the span it leads to, and how it is staged.
+//! One row of the list: what goes wrong, the transition and the span it leads to, and how it is
+//! staged.
 
 use std::fmt;
 use std::future::Future;
@@ -38,7 +39,11 @@ impl fmt::Display for LeadsTo {
         match self {
             Self::Event(state, event) => {
                 let to = next(*state, *event).expect("a fault leads somewhere").state;
-                let number = |state: State| state.number().map_or_else(|| "stopped".to_owned(), |n| n.to_string());
+                let number = |state: State| {
+                    state
+                        .number()
+                        .map_or_else(|| "stopped".to_owned(), |n| n.to_string())
+                };
                 write!(f, "{} → `{event:?}` → {}", number(*state), number(to))
             }
             Self::Each(what) => f.write_str(what),

@@ -1,4 +1,5 @@
-//! A host that does strange things: no descriptors, steps of the clock, suspension, a runtime that ends, a NAT that rebinds.
+//! A host that does strange things: no descriptors, steps of the clock, suspension, a runtime that
+//! ends, a NAT that rebinds.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -19,33 +20,50 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shared::cache;
 use crate::stage::{
-    Leaves, Peer, Running, Stage, Until, host, memory, responders, service_timing, timing, transport_with,
+    Leaves, Peer, Running, Stage, Until, host, memory, responders, service_timing, timing,
+    transport_with,
 };
 
 pub(crate) async fn address_of_somebody_else(stage: &Stage) {
     let stun = responders(1, Manner::Honest).await;
     let elsewhere = Ice::new(Network::System(BindConfig::address([192, 0, 2, 1].into())));
-    let mut consumer = Consumer::new(memory(), elsewhere, stage.telemetry.clone(), cache(&stun)).with_timing(timing());
+    let mut consumer = Consumer::new(memory(), elsewhere, stage.telemetry.clone(), cache(&stun))
+        .with_timing(timing());
     stage.attempt(&mut consumer, Until::End).await;
 }
 
 pub(crate) async fn no_descriptor_for_the_base(stage: &Stage) {
     let stun = responders(1, Manner::Honest).await;
     let taken = every_descriptor();
-    stage.attempt(&mut stage.consumer(memory(), &stun), Until::End).await;
+    stage
+        .attempt(&mut stage.consumer(memory(), &stun), Until::End)
+        .await;
     drop(taken);
 }
 
 pub(crate) async fn no_descriptor_for_signalling(stage: &Stage) {
     let stun = responders(1, Manner::Honest).await;
-    let service = SignallingService::bind("127.0.0.1:0", Switchboard::new(service_timing())).await.unwrap();
-    let client = HttpSignalling::new(&service.url()).unwrap().with_slack(Duration::from_millis(100));
+    let service = SignallingService::bind("127.0.0.1:0", Switchboard::new(service_timing()))
+        .await
+        .unwrap();
+    let client = HttpSignalling::new(&service.url())
+        .unwrap()
+        .with_slack(Duration::from_millis(100));
     let mut taken = every_descriptor();
     // as many as it takes to have a base, and not one more
     for _ in 0..8 {
         taken.pop();
-        let report = stage.attempt(&mut stage.consumer(client.clone(), &stun), Until::Milliseconds(150)).await;
-        if report.transitions.iter().any(|(_, event, _)| *event == Event::Prepared) {
+        let report = stage
+            .attempt(
+                &mut stage.consumer(client.clone(), &stun),
+                Until::Milliseconds(150),
+            )
+            .await;
+        if report
+            .transitions
+            .iter()
+            .any(|(_, event, _)| *event == Event::Prepared)
+        {
             return;
         }
     }
@@ -71,10 +89,16 @@ pub(crate) fn with_few_descriptors() -> Result<Command, String> {
 
 /// Suspends this process, and wakes it again.
 fn suspend(seconds: u32) {
-    let script = format!("kill -STOP {0}; sleep {seconds}; kill -CONT {0}", std::process::id());
+    let script = format!(
+        "kill -STOP {0}; sleep {seconds}; kill -CONT {0}",
+        std::process::id()
+    );
     let before = Instant::now();
     Command::new("sh").args(["-c", &script]).status().unwrap();
-    assert!(before.elapsed() >= Duration::from_secs(seconds.into()), "it was not suspended");
+    assert!(
+        before.elapsed() >= Duration::from_secs(seconds.into()),
+        "it was not suspended"
+    );
 }
 
 pub(crate) async fn suspended_while_checks_run(stage: &Stage) {
@@ -85,7 +109,13 @@ pub(crate) async fn suspended_while_checks_run(stage: &Stage) {
     let mut notices = consumer.notices();
     let sleeper = async {
         while let Some(notice) = notices.next().await {
-            if matches!(notice.what, consumer_fsm::What::Moved { to: State::Opening, .. }) {
+            if matches!(
+                notice.what,
+                consumer_fsm::What::Moved {
+                    to: State::Opening,
+                    ..
+                }
+            ) {
                 suspend(10);
             }
         }
@@ -108,11 +138,15 @@ pub(crate) async fn suspended_on_a_path(stage: &Stage) {
 }
 
 pub(crate) async fn suspended_for_longer_than_consent(stage: &Stage) {
-    on_a_path(stage, Duration::from_millis(200), async |echo: &mut Echo| {
-        echo.works().await;
-        suspend(10);
-        std::future::pending::<()>().await;
-    })
+    on_a_path(
+        stage,
+        Duration::from_millis(200),
+        async |echo: &mut Echo| {
+            echo.works().await;
+            suspend(10);
+            std::future::pending::<()>().await;
+        },
+    )
     .await;
 }
 
@@ -136,7 +170,9 @@ impl Echo {
         self.count += 1;
         let datagram = Bytes::copy_from_slice(&[0x80, self.count]);
         self.to_path.send(datagram.clone()).await.unwrap();
-        while let Ok(Some(back)) = tokio::time::timeout(Duration::from_millis(100), self.from_path.recv()).await {
+        while let Ok(Some(back)) =
+            tokio::time::timeout(Duration::from_millis(100), self.from_path.recv()).await
+        {
             if back == datagram {
                 return true;
             }
@@ -145,10 +181,13 @@ impl Echo {
     }
 }
 
-/// An attempt that has a path, whose user does this with it, and cancels the attempt then if it still lasts.
+/// An attempt that has a path, whose user does this with it, and cancels the attempt then if it
+/// still lasts.
 async fn on_a_path(stage: &Stage, silence: Duration, user: impl AsyncFnOnce(&mut Echo)) {
     let signalling = memory();
-    let _peer = Peer::that_stays().over(transport_with(silence)).start(signalling.clone());
+    let _peer = Peer::that_stays()
+        .over(transport_with(silence))
+        .start(signalling.clone());
     with_echo(stage, signalling, silence, user).await;
 }
 
@@ -160,14 +199,24 @@ async fn with_echo(
 ) {
     let stun = responders(2, Manner::Honest).await;
     let ((to_path, outbound), (inbound, from_path)) = (mpsc::channel(8), mpsc::channel(8));
-    let mut consumer = Consumer::new(signalling, transport_with(silence), stage.telemetry.clone(), cache(&stun))
-        .with_timing(stage.timing)
-        .with_datagrams(Datagrams { outbound, inbound });
+    let mut consumer = Consumer::new(
+        signalling,
+        transport_with(silence),
+        stage.telemetry.clone(),
+        cache(&stun),
+    )
+    .with_timing(stage.timing)
+    .with_datagrams(Datagrams { outbound, inbound });
     let mut path = consumer.path();
     let used = CancellationToken::new();
     let user = async {
         let _ = path.wait_for(|up| *up).await;
-        user(&mut Echo { to_path, from_path, count: 0 }).await;
+        user(&mut Echo {
+            to_path,
+            from_path,
+            count: 0,
+        })
+        .await;
         used.cancel();
         std::future::pending::<()>().await;
     };
@@ -177,14 +226,17 @@ async fn with_echo(
     }
 }
 
-/// Starts the process that walks it under a wall clock that [`step_the_clock`] moves; the monotonic clock stays true.
+/// Starts the process that walks it under a wall clock that [`step_the_clock`] moves; the monotonic
+/// clock stays true.
 pub(crate) fn with_a_clock_that_steps() -> Result<Command, String> {
     const LIBRARIES: [&str; 3] = [
         "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
         "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
         "/usr/lib64/faketime/libfaketimeMT.so.1",
     ];
-    let library = LIBRARIES.into_iter().find(|library| std::fs::exists(library).unwrap_or(false));
+    let library = LIBRARIES
+        .into_iter()
+        .find(|library| std::fs::exists(library).unwrap_or(false));
     let library = library.ok_or("there is no libfaketime; `apt-get install faketime` brings it")?;
     let mut command = Command::new("sh");
     // named after the process it is for, which `exec` does not change
@@ -208,8 +260,14 @@ fn step_the_clock(seconds: i64) {
         Ok(forward) => forward.as_secs() as i64,
         Err(back) => -(back.duration().as_secs() as i64),
     };
-    assert!(stepped.abs() > 3_000 || seconds == 0, "the clock was not moved: {stepped}");
-    assert!(monotonic.elapsed() < Duration::from_secs(10), "the monotonic clock was moved");
+    assert!(
+        stepped.abs() > 3_000 || seconds == 0,
+        "the clock was not moved: {stepped}"
+    );
+    assert!(
+        monotonic.elapsed() < Duration::from_secs(10),
+        "the monotonic clock was moved"
+    );
 }
 
 /// The clock is true again, and nothing of it stays, whatever happens.
@@ -230,7 +288,13 @@ async fn steps_while_checks_run(stage: &Stage, seconds: i64) {
     let mut notices = consumer.notices();
     let stepper = async {
         while let Some(notice) = notices.next().await {
-            if matches!(notice.what, consumer_fsm::What::Moved { to: State::Opening, .. }) {
+            if matches!(
+                notice.what,
+                consumer_fsm::What::Moved {
+                    to: State::Opening,
+                    ..
+                }
+            ) {
                 step_the_clock(seconds);
             }
         }
@@ -241,7 +305,11 @@ async fn steps_while_checks_run(stage: &Stage, seconds: i64) {
         _ = stage.attempt(&mut consumer, Until::End) => {}
         () = stepper => {}
     }
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 pub(crate) async fn clock_forward_while_checks_run(stage: &Stage) {
@@ -254,15 +322,19 @@ pub(crate) async fn clock_back_while_checks_run(stage: &Stage) {
 
 async fn steps_on_a_path(stage: &Stage, seconds: i64) {
     let _clock = TrueClock;
-    on_a_path(stage, Duration::from_millis(500), async |echo: &mut Echo| {
-        echo.works().await;
-        step_the_clock(seconds);
-        // longer than the silence that ends a path
-        for _ in 0..15 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+    on_a_path(
+        stage,
+        Duration::from_millis(500),
+        async |echo: &mut Echo| {
             echo.works().await;
-        }
-    })
+            step_the_clock(seconds);
+            // longer than the silence that ends a path
+            for _ in 0..15 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                echo.works().await;
+            }
+        },
+    )
     .await;
 }
 
@@ -279,14 +351,23 @@ pub(crate) async fn clock_back_as_the_peer_vanishes(stage: &Stage) {
     let signalling = memory();
     let _peer = Peer::that_leaves(Leaves::OnceUp(200)).start(signalling.clone());
     let started = Instant::now();
-    with_echo(stage, signalling, Duration::from_millis(300), async |_: &mut Echo| {
-        // gone since a moment, and not noticed yet
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        step_the_clock(-3_600);
-        std::future::pending::<()>().await;
-    })
+    with_echo(
+        stage,
+        signalling,
+        Duration::from_millis(300),
+        async |_: &mut Echo| {
+            // gone since a moment, and not noticed yet
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            step_the_clock(-3_600);
+            std::future::pending::<()>().await;
+        },
+    )
     .await;
-    assert!(started.elapsed() < Duration::from_secs(5), "noticed after {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "noticed after {:?}",
+        started.elapsed()
+    );
 }
 
 /// The runtime that an attempt runs on ends in this state.
@@ -294,14 +375,22 @@ async fn runtime_ends(stage: &Stage, in_state: State, leaves: Option<Leaves>) {
     let telemetry = stage.telemetry.clone();
     let (done, ended) = oneshot::channel();
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let stun = responders(2, Manner::Honest).await;
             let signalling = memory();
             let peer = leaves.map(|leaves| Peer::that_leaves(leaves).start(signalling.clone()));
-            let mut consumer =
-                Consumer::new(signalling, transport_with(Duration::from_secs(5)), telemetry, cache(&stun))
-                    .with_timing(timing());
+            let mut consumer = Consumer::new(
+                signalling,
+                transport_with(Duration::from_secs(5)),
+                telemetry,
+                cache(&stun),
+            )
+            .with_timing(timing());
             let mut notices = consumer.notices();
             tokio::spawn(async move {
                 let _kept = (peer, stun);
@@ -370,7 +459,11 @@ impl Nat {
                 }
             }
         }));
-        Self { inside, _forwarding: forwarding, rebind }
+        Self {
+            inside,
+            _forwarding: forwarding,
+            rebind,
+        }
     }
 }
 
@@ -381,15 +474,23 @@ pub(crate) async fn nat_rebinds(stage: &Stage) {
     let signalling = memory();
     // reachable through the NAT alone, in both directions
     let peer = Peer::that_stays().deaf().editing(move |sdp| {
-        let own = consumer_fsm::SessionDescription::parse(&sdp).unwrap().candidates[0].address;
+        let own = consumer_fsm::SessionDescription::parse(&sdp)
+            .unwrap()
+            .candidates[0]
+            .address;
         let _ = tell.try_send(own);
         crate::stage::without_candidates(&sdp) + &host(inside)
     });
     let _peer = peer.start(signalling.clone());
-    with_echo(stage, signalling, Duration::from_millis(300), async |echo: &mut Echo| {
-        echo.works().await;
-        nat.rebind.send(()).await.unwrap();
-        std::future::pending::<()>().await;
-    })
+    with_echo(
+        stage,
+        signalling,
+        Duration::from_millis(300),
+        async |echo: &mut Echo| {
+            echo.works().await;
+            nat.rebind.send(()).await.unwrap();
+            std::future::pending::<()>().await;
+        },
+    )
     .await;
 }

@@ -1,4 +1,5 @@
-//! Faults, each walked in a process of its own: where it leads, what its span says, and that nothing stays.
+//! Faults, each walked in a process of its own: where it leads, what its span says, and that
+//! nothing stays.
 //!
 //! The list below is the list in `docs/faults.md`.
 

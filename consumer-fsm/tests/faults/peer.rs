@@ -13,27 +13,54 @@ use tokio::sync::mpsc;
 use crate::stage::{Peer, Running, Stage, Until, host, memory, responders};
 
 pub(crate) async fn wrong_ufrag(stage: &Stage) {
-    stage.meets(Until::End, Peer::that_stays().editing(|sdp| sdp.replace("a=ice-ufrag:", "a=ice-ufrag:wrong"))).await;
+    stage
+        .meets(
+            Until::End,
+            Peer::that_stays().editing(|sdp| sdp.replace("a=ice-ufrag:", "a=ice-ufrag:wrong")),
+        )
+        .await;
 }
 
 pub(crate) async fn wrong_password(stage: &Stage) {
-    stage.meets(Until::End, Peer::that_stays().editing(|sdp| sdp.replace("a=ice-pwd:", "a=ice-pwd:wrong"))).await;
+    stage
+        .meets(
+            Until::End,
+            Peer::that_stays().editing(|sdp| sdp.replace("a=ice-pwd:", "a=ice-pwd:wrong")),
+        )
+        .await;
 }
 
 pub(crate) async fn impossible_credentials(stage: &Stage) {
-    stage.meets(Until::End, Peer::that_stays().editing(|_| "a=ice-ufrag:a\r\na=ice-pwd:b\r\n".into())).await;
+    stage
+        .meets(
+            Until::End,
+            Peer::that_stays().editing(|_| "a=ice-ufrag:a\r\na=ice-pwd:b\r\n".into()),
+        )
+        .await;
 }
 
 pub(crate) async fn no_credentials(stage: &Stage) {
-    stage.meets(Until::Milliseconds(300), Peer::that_stays().editing(|_| "v=0\r\n".into())).await;
+    stage
+        .meets(
+            Until::Milliseconds(300),
+            Peer::that_stays().editing(|_| "v=0\r\n".into()),
+        )
+        .await;
 }
 
 pub(crate) async fn endless_description(stage: &Stage) {
-    stage.meets(Until::Milliseconds(300), Peer::that_stays().editing(|sdp| sdp + &"a=x\r\n".repeat(14_000))).await;
+    stage
+        .meets(
+            Until::Milliseconds(300),
+            Peer::that_stays().editing(|sdp| sdp + &"a=x\r\n".repeat(14_000)),
+        )
+        .await;
 }
 
 pub(crate) async fn same_role(stage: &Stage) {
-    stage.meets(Until::End, Peer::that_stays().in_role(Role::Controlling)).await;
+    stage
+        .meets(Until::End, Peer::that_stays().in_role(Role::Controlling))
+        .await;
 }
 
 pub(crate) async fn no_candidates(stage: &Stage) {
@@ -41,25 +68,48 @@ pub(crate) async fn no_candidates(stage: &Stage) {
 }
 
 pub(crate) async fn a_thousand_candidates(stage: &Stage) {
-    silent_at(stage, |_| (1..=1_000).map(|n| host(([127, 1, (n / 250) as u8, 1], 9).into())).collect()).await;
+    silent_at(stage, |_| {
+        (1..=1_000)
+            .map(|n| host(([127, 1, (n / 250) as u8, 1], 9).into()))
+            .collect()
+    })
+    .await;
 }
 
 pub(crate) async fn a_hundred_wrong_candidates_and_its_own(stage: &Stage) {
-    let wrong = || (1..=100).map(|n| host(([127, 1, 0, n], 9).into())).collect::<String>();
-    stage.meets(Until::Up, Peer::that_stays().editing(move |sdp| sdp + &wrong())).await;
+    let wrong = || {
+        (1..=100)
+            .map(|n| host(([127, 1, 0, n], 9).into()))
+            .collect::<String>()
+    };
+    stage
+        .meets(
+            Until::Up,
+            Peer::that_stays().editing(move |sdp| sdp + &wrong()),
+        )
+        .await;
 }
 
 pub(crate) async fn our_own_address(stage: &Stage) {
     let signalling = memory();
     let stun = responders(2, Manner::Honest).await;
-    // every loopback port of the consumer's that a responder saw is not to be known in advance: the peer mirrors the offer
+    // every loopback port of the consumer's that a responder saw is not to be known in advance: the
+    // peer mirrors the offer
     let peer = crate::wire::mirror(signalling.clone());
-    stage.attempt(&mut stage.consumer(signalling, &stun), Until::End).await;
+    stage
+        .attempt(&mut stage.consumer(signalling, &stun), Until::End)
+        .await;
     drop(peer);
 }
 
 pub(crate) async fn unroutable(stage: &Stage) {
-    silent_at(stage, |_| vec![host(([240, 0, 0, 1], 9).into()), host(([0, 0, 0, 1], 9).into())]).await;
+    silent_at(stage, |_| {
+        vec![
+            host(([240, 0, 0, 1], 9).into()),
+            host(([0, 0, 0, 1], 9).into()),
+        ]
+    })
+    .await;
 }
 
 pub(crate) async fn unspecified(stage: &Stage) {
@@ -79,7 +129,10 @@ pub(crate) async fn port_zero(stage: &Stage) {
 }
 
 pub(crate) async fn hidden_names(stage: &Stage) {
-    silent_at(stage, |_| vec!["a=candidate:1 1 udp 1 7e9a1c3b.local 5 typ host\r\n".into()]).await;
+    silent_at(stage, |_| {
+        vec!["a=candidate:1 1 udp 1 7e9a1c3b.local 5 typ host\r\n".into()]
+    })
+    .await;
 }
 
 pub(crate) async fn no_udp(stage: &Stage) {
@@ -88,7 +141,13 @@ pub(crate) async fn no_udp(stage: &Stage) {
 }
 
 pub(crate) async fn another_family(stage: &Stage) {
-    silent_at(stage, |_| vec![host("[::1]:9".parse().unwrap()), host("[2001:db8::1]:9".parse().unwrap())]).await;
+    silent_at(stage, |_| {
+        vec![
+            host("[::1]:9".parse().unwrap()),
+            host("[2001:db8::1]:9".parse().unwrap()),
+        ]
+    })
+    .await;
 }
 
 pub(crate) async fn candidates_that_are_no_lines(stage: &Stage) {
@@ -96,11 +155,16 @@ pub(crate) async fn candidates_that_are_no_lines(stage: &Stage) {
     silent_at(stage, move |_| (0..60).map(line).collect()).await;
 }
 
-/// A peer that never checks and is only reachable at these candidates, given the address of a silent socket.
-async fn silent_at(stage: &Stage, candidates: impl Fn(SocketAddr) -> Vec<String> + Send + Sync + 'static) {
+/// A peer that never checks and is only reachable at these candidates, given the address of a
+/// silent socket.
+async fn silent_at(
+    stage: &Stage,
+    candidates: impl Fn(SocketAddr) -> Vec<String> + Send + Sync + 'static,
+) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let peer = Peer::that_leaves(crate::stage::Leaves::AfterCandidates).with_candidates(move || candidates(address));
+    let peer = Peer::that_leaves(crate::stage::Leaves::AfterCandidates)
+        .with_candidates(move || candidates(address));
     stage.meets(Until::End, peer).await;
 }
 
@@ -163,7 +227,9 @@ pub(crate) async fn flood_that_nobody_takes(stage: &Stage) {
     let _peer = Peer::that_stays().start(signalling.clone());
     let (to_path, outbound) = mpsc::channel(8);
     let (inbound, _from_path) = mpsc::channel(1);
-    let mut consumer = stage.consumer(signalling, &stun).with_datagrams(Datagrams { outbound, inbound });
+    let mut consumer = stage
+        .consumer(signalling, &stun)
+        .with_datagrams(Datagrams { outbound, inbound });
     let mut path = consumer.path();
     // everything comes back, and nobody takes it
     let flood = async {
@@ -177,6 +243,17 @@ pub(crate) async fn flood_that_nobody_takes(stage: &Stage) {
         report = stage.attempt(&mut consumer, Until::Milliseconds(900)) => report,
         () = flood => unreachable!(),
     };
-    assert!(report.transitions.iter().any(|(from, ..)| *from == State::Established), "{:?}", report.transitions);
-    assert!(report.dropped.1 > 100, "dropped and counted: {:?}", report.dropped);
+    assert!(
+        report
+            .transitions
+            .iter()
+            .any(|(from, ..)| *from == State::Established),
+        "{:?}",
+        report.transitions
+    );
+    assert!(
+        report.dropped.1 > 100,
+        "dropped and counted: {:?}",
+        report.dropped
+    );
 }

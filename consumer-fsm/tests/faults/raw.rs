@@ -79,9 +79,14 @@ impl Wire {
         let mut buffer = vec![0; 8192];
         loop {
             let length = self.dtls.read(&mut buffer, None).await.ok()?;
-            let Some((kind, value)) = first(&buffer[..length]) else { continue };
+            let Some((kind, value)) = first(&buffer[..length]) else {
+                continue;
+            };
             if kind == sctp::SACK {
-                self.acknowledged.store(u32::from_be_bytes(value[..4].try_into().ok()?), Ordering::Relaxed);
+                self.acknowledged.store(
+                    u32::from_be_bytes(value[..4].try_into().ok()?),
+                    Ordering::Relaxed,
+                );
             }
             return Some((kind, value.to_vec()));
         }
@@ -114,15 +119,22 @@ impl Transport for Raw {
     type Session = RawSession;
 
     async fn open(&self, role: Role) -> Result<RawSession, TransportError> {
-        let certificate = Certificate::generate_self_signed(Vec::new()).map_err(|_| TransportError::Local)?;
+        let certificate =
+            Certificate::generate_self_signed(Vec::new()).map_err(|_| TransportError::Local)?;
         let ice = self.ice.open(role).await?;
-        Ok(RawSession { ice, certificate, script: self.script, said: self.said.clone() })
+        Ok(RawSession {
+            ice,
+            certificate,
+            script: self.script,
+            said: self.said.clone(),
+        })
     }
 }
 
 impl RawSession {
     fn fingerprint(&self) -> Fingerprint {
-        let told = RTCCertificate::from_existing(self.certificate.clone(), SystemTime::now()).get_fingerprints();
+        let told = RTCCertificate::from_existing(self.certificate.clone(), SystemTime::now())
+            .get_fingerprints();
         let mut digest = [0; 32];
         for (byte, hex) in digest.iter_mut().zip(told[0].value.split(':')) {
             *byte = u8::from_str_radix(hex, 16).expect("a digest");
@@ -138,7 +150,11 @@ impl Session for RawSession {
         self.ice.credentials()
     }
 
-    fn describe(&self, _offer: Option<&SessionDescription>, candidates: &[GatheredCandidate]) -> String {
+    fn describe(
+        &self,
+        _offer: Option<&SessionDescription>,
+        candidates: &[GatheredCandidate],
+    ) -> String {
         let channel = ChannelDescription::new(self.fingerprint(), Setup::Active, 8192);
         SessionDescription::write(self.credentials(), Some(&channel), candidates)
     }
@@ -151,7 +167,11 @@ impl Session for RawSession {
         self.ice.evidence()
     }
 
-    async fn connect(&mut self, remote: SessionDescription, deadline: Duration) -> Result<RawPath, TransportError> {
+    async fn connect(
+        &mut self,
+        remote: SessionDescription,
+        deadline: Duration,
+    ) -> Result<RawPath, TransportError> {
         let conn = self.ice.connect(remote, deadline).await?;
         let config = Config {
             certificates: vec![self.certificate.clone()],
@@ -162,12 +182,22 @@ impl Session for RawSession {
             ..Config::default()
         };
         let dtls = DTLSConn::new(Arc::new(UnderDtls(conn)), config, true, None);
-        let dtls = tokio::time::timeout(deadline, dtls).await.map_err(|_| TransportError::Dtls)?;
+        let dtls = tokio::time::timeout(deadline, dtls)
+            .await
+            .map_err(|_| TransportError::Dtls)?;
         let dtls = dtls.map_err(|_| TransportError::Dtls)?;
-        let mut wire = Wire { dtls, tag: 0, acknowledged: AtomicU32::new(FIRST) };
+        let mut wire = Wire {
+            dtls,
+            tag: 0,
+            acknowledged: AtomicU32::new(FIRST),
+        };
         let opened = tokio::time::timeout(deadline, wire.opens()).await;
         opened.ok().flatten().ok_or(TransportError::Channel)?;
-        Ok(RawPath { wire, script: self.script, said: self.said.clone() })
+        Ok(RawPath {
+            wire,
+            script: self.script,
+            said: self.said.clone(),
+        })
     }
 
     fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)> {
@@ -204,12 +234,15 @@ impl Path for RawPath {
     }
 }
 
-/// What an honest peer does next: it gives up what is not acknowledged, closes the other stream, and sends a datagram.
+/// What an honest peer does next: it gives up what is not acknowledged, closes the other stream,
+/// and sends a datagram.
 async fn alive(wire: &Wire, number: u32) {
     let given_up = wire.next() + 4_000;
     wire.says(&[sctp::forward_tsn(given_up)]).await;
-    wire.says(&[sctp::reset(1_000_000 + number, given_up, STREAM + 2)]).await;
-    wire.says(&[data(WHOLE, given_up + 1, STREAM, b"alive")]).await;
+    wire.says(&[sctp::reset(1_000_000 + number, given_up, STREAM + 2)])
+        .await;
+    wire.says(&[data(WHOLE, given_up + 1, STREAM, b"alive")])
+        .await;
 }
 
 /// ICE as DTLS sees it: no error, for the library would try again at once.

@@ -65,7 +65,11 @@ fn words(words: &[u32]) -> Vec<u8> {
 
 pub(crate) fn data(flags: u8, tsn: u32, stream: u16, user: &[u8]) -> Vec<u8> {
     // a binary message (RFC 8831 section 8)
-    chunk(DATA, flags, &[words(&[tsn, u32::from(stream) << 16, 53]), user.to_vec()].concat())
+    chunk(
+        DATA,
+        flags,
+        &[words(&[tsn, u32::from(stream) << 16, 53]), user.to_vec()].concat(),
+    )
 }
 
 /// An INIT or an INIT ACK, the latter with a cookie.
@@ -98,7 +102,11 @@ pub(crate) fn heartbeat() -> Vec<u8> {
 /// Acknowledges up to `tsn`, and these blocks beyond.
 pub(crate) fn sack(tsn: u32, blocks: &[(u16, u16)]) -> Vec<u8> {
     let mut value = words(&[tsn, 1 << 20, (blocks.len() as u32) << 16]);
-    value.extend(blocks.iter().flat_map(|(start, end)| [start.to_be_bytes(), end.to_be_bytes()].concat()));
+    value.extend(
+        blocks
+            .iter()
+            .flat_map(|(start, end)| [start.to_be_bytes(), end.to_be_bytes()].concat()),
+    );
     chunk(SACK, 0, &value)
 }
 
@@ -108,31 +116,75 @@ pub(crate) fn first(packet: &[u8]) -> Option<(u8, &[u8])> {
     Some((*packet.get(12)?, packet.get(16..12 + length)?))
 }
 
-/// What breaks, hangs or misleads the library, if it gets it: each a packet, for an association whose next TSN is [`FIRST`].
+/// What breaks, hangs or misleads the library, if it gets it: each a packet, for an association
+/// whose next TSN is [`FIRST`].
 pub(crate) fn hostile(tag: u32) -> Vec<(&'static str, Vec<u8>)> {
     let alone = |chunk: Vec<u8>| packet(tag, &[chunk]);
     let hidden = forward_tsn(FIRST + 1_000_000);
     vec![
-        ("FORWARD TSN without a TSN", packet(tag, &[chunk(FORWARD_TSN, 0, &[]), heartbeat()])),
-        ("FORWARD TSN with half a TSN", packet(tag, &[chunk(FORWARD_TSN, 0, &[1, 2]), heartbeat()])),
-        ("FORWARD TSN far ahead", alone(forward_tsn(FIRST + 1_000_000))),
-        ("FORWARD TSN as far as can be", alone(forward_tsn(FIRST.wrapping_add(i32::MAX as u32 - 9)))),
-        ("SHUTDOWN without a TSN", alone(chunk_of(SHUTDOWN, 0, 4, &[0; 4]))),
-        ("SHUTDOWN with half a TSN", alone(chunk_of(SHUTDOWN, 0, 6, &[0; 4]))),
+        (
+            "FORWARD TSN without a TSN",
+            packet(tag, &[chunk(FORWARD_TSN, 0, &[]), heartbeat()]),
+        ),
+        (
+            "FORWARD TSN with half a TSN",
+            packet(tag, &[chunk(FORWARD_TSN, 0, &[1, 2]), heartbeat()]),
+        ),
+        (
+            "FORWARD TSN far ahead",
+            alone(forward_tsn(FIRST + 1_000_000)),
+        ),
+        (
+            "FORWARD TSN as far as can be",
+            alone(forward_tsn(FIRST.wrapping_add(i32::MAX as u32 - 9))),
+        ),
+        (
+            "SHUTDOWN without a TSN",
+            alone(chunk_of(SHUTDOWN, 0, 4, &[0; 4])),
+        ),
+        (
+            "SHUTDOWN with half a TSN",
+            alone(chunk_of(SHUTDOWN, 0, 6, &[0; 4])),
+        ),
         ("INIT with another chunk behind its padding", {
             let mut padded = init(INIT, FIRST);
             padded.extend([0x80, 99, 0, 5, 1]);
             padded[3] += 5;
             packet(0, &[padded, heartbeat()])
         }),
-        ("INIT that begins anew", packet(0, &[init(INIT, FIRST + 500_000)])),
-        ("INIT ACK that begins anew", alone(init(INIT_ACK, FIRST.wrapping_sub(500_000)))),
+        (
+            "INIT that begins anew",
+            packet(0, &[init(INIT, FIRST + 500_000)]),
+        ),
+        (
+            "INIT ACK that begins anew",
+            alone(init(INIT_ACK, FIRST.wrapping_sub(500_000))),
+        ),
         ("DATA without data", alone(data(WHOLE, FIRST, 0, &[]))),
-        ("DATA far ahead", alone(data(WHOLE, FIRST + 100_000, 0, b"x"))),
-        ("DATA of a byte in a long packet", packet(tag, &[data(WHOLE, FIRST, 0, b"x"), chunk(0x84, 0, &[0; 4000])])),
-        ("a chunk within a COOKIE ACK", alone(chunk(COOKIE_ACK, 0, &hidden))),
+        (
+            "DATA far ahead",
+            alone(data(WHOLE, FIRST + 100_000, 0, b"x")),
+        ),
+        (
+            "DATA of a byte in a long packet",
+            packet(
+                tag,
+                &[data(WHOLE, FIRST, 0, b"x"), chunk(0x84, 0, &[0; 4000])],
+            ),
+        ),
+        (
+            "a chunk within a COOKIE ACK",
+            alone(chunk(COOKIE_ACK, 0, &hidden)),
+        ),
         ("a chunk within a SHUTDOWN ACK", alone(chunk(8, 0, &hidden))),
-        ("a chunk within a HEARTBEAT", alone(chunk(HEARTBEAT, 0, &[vec![0, 1, 0, 4], hidden.clone()].concat()))),
+        (
+            "a chunk within a HEARTBEAT",
+            alone(chunk(
+                HEARTBEAT,
+                0,
+                &[vec![0, 1, 0, 4], hidden.clone()].concat(),
+            )),
+        ),
         ("a chunk within a SACK", {
             let mut longer = sack(0, &[]);
             longer.extend(&hidden);
@@ -145,12 +197,27 @@ pub(crate) fn hostile(tag: u32) -> Vec<(&'static str, Vec<u8>)> {
             longer[3] += 12 + hidden.len() as u8;
             alone(longer)
         }),
-        ("SACK that names each TSN again and again", alone(sack(0, &[(1, u16::MAX); 400]))),
-        ("reset that waits for ever", alone(reset(1, FIRST + 2_000_000_000, 0))),
+        (
+            "SACK that names each TSN again and again",
+            alone(sack(0, &[(1, u16::MAX); 400])),
+        ),
+        (
+            "reset that waits for ever",
+            alone(reset(1, FIRST + 2_000_000_000, 0)),
+        ),
         ("a hundred HEARTBEATs", packet(tag, &vec![heartbeat(); 100])),
-        ("a hundred unknown chunks that want a report", packet(tag, &vec![chunk(0x7f, 0, &[]); 100])),
-        ("a chunk shorter than its header", alone(chunk_of(HEARTBEAT, 0, 3, &[]))),
-        ("a chunk longer than the packet", alone(chunk_of(HEARTBEAT, 0, 999, &[0, 1, 0, 4]))),
+        (
+            "a hundred unknown chunks that want a report",
+            packet(tag, &vec![chunk(0x7f, 0, &[]); 100]),
+        ),
+        (
+            "a chunk shorter than its header",
+            alone(chunk_of(HEARTBEAT, 0, 3, &[])),
+        ),
+        (
+            "a chunk longer than the packet",
+            alone(chunk_of(HEARTBEAT, 0, 999, &[0, 1, 0, 4])),
+        ),
         ("half a header", vec![0x13, 0x88]),
     ]
 }

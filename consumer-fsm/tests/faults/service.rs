@@ -14,25 +14,61 @@ use crate::wire::{Reply, Script, answer, genesis, ok, response, serve, status};
 const WHILE: Until = Until::Milliseconds(550);
 
 async fn listening(stage: &Stage, listen: Reply) {
-    meet(stage, Script { listen, ..Script::default() }, WHILE).await;
+    meet(
+        stage,
+        Script {
+            listen,
+            ..Script::default()
+        },
+        WHILE,
+    )
+    .await;
 }
 
 async fn offering(stage: &Stage, offer: Reply) {
-    meet(stage, Script { offer, ..Script::default() }, WHILE).await;
+    meet(
+        stage,
+        Script {
+            offer,
+            ..Script::default()
+        },
+        WHILE,
+    )
+    .await;
 }
 
 async fn trickling(stage: &Stage, ice: Reply) {
-    meet(stage, Script { ice, ..Script::default() }, Until::End).await;
+    meet(
+        stage,
+        Script {
+            ice,
+            ..Script::default()
+        },
+        Until::End,
+    )
+    .await;
 }
 
 async fn meet(stage: &Stage, script: Script, until: Until) {
     let stun = responders(2, Manner::Honest).await;
     let (client, service) = serve(script).await;
-    let report = stage.attempt(&mut stage.patient_consumer(client, cache(&stun)), until).await;
+    let report = stage
+        .attempt(&mut stage.patient_consumer(client, cache(&stun)), until)
+        .await;
     // each try waits for more genesis messages, or longer after a refusal
     let most = 2 * report.elapsed.as_millis() / timing().patience.as_millis() + 2;
-    assert!(service.requests() as u128 <= most, "{} requests in {:?}", service.requests(), report.elapsed);
-    assert!(report.gathering.is_none_or(|gathering| gathering.packets_sent <= 2), "asked once, however many offers");
+    assert!(
+        service.requests() as u128 <= most,
+        "{} requests in {:?}",
+        service.requests(),
+        report.elapsed
+    );
+    assert!(
+        report
+            .gathering
+            .is_none_or(|gathering| gathering.packets_sent <= 2),
+        "asked once, however many offers"
+    );
     drop(service);
 }
 
@@ -42,11 +78,18 @@ fn garbage() -> Reply {
 }
 
 fn endless_header() -> Reply {
-    Reply::Endless(b"HTTP/1.1 200 OK\r\n".to_vec(), b"X-More: of the same\r\n".repeat(100))
+    Reply::Endless(
+        b"HTTP/1.1 200 OK\r\n".to_vec(),
+        b"X-More: of the same\r\n".repeat(100),
+    )
 }
 
 fn redirect() -> Reply {
-    response("302 Found", "Location: http://127.0.0.1:9/v1/signal\r\n", b"")
+    response(
+        "302 Found",
+        "Location: http://127.0.0.1:9/v1/signal\r\n",
+        b"",
+    )
 }
 
 /// A body that ends with the connection.
@@ -56,14 +99,26 @@ fn until_closed(again: &[u8]) -> Reply {
 
 /// Promises more than it keeps.
 fn cut(body: &str) -> Reply {
-    Reply::Bytes(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len() + 100).into_bytes())
+    Reply::Bytes(
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len() + 100
+        )
+        .into_bytes(),
+    )
 }
 
 pub(crate) async fn not_there(stage: &Stage) {
     let stun = responders(1, Manner::Honest).await;
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let client = HttpSignalling::new(&format!("http://{closed}/")).unwrap();
-    stage.attempt(&mut stage.consumer(client, &stun), WHILE).await;
+    stage
+        .attempt(&mut stage.consumer(client, &stun), WHILE)
+        .await;
 }
 
 pub(crate) async fn tls(_: &Stage) {
@@ -123,18 +178,42 @@ pub(crate) async fn stream_that_breaks(stage: &Stage) {
 
 pub(crate) async fn broken_line_first(stage: &Stage) {
     let lines = format!("{{\"half\":\n{}\n{{\"half\":", genesis());
-    meet(stage, Script { listen: cut(&lines), ..Script::default() }, Until::End).await;
+    meet(
+        stage,
+        Script {
+            listen: cut(&lines),
+            ..Script::default()
+        },
+        Until::End,
+    )
+    .await;
 }
 
 pub(crate) async fn flood_of_genesis(stage: &Stage) {
     let listen = until_closed((genesis() + "\n").repeat(500).as_bytes());
-    meet(stage, Script { listen, ..Script::default() }, Until::End).await;
+    meet(
+        stage,
+        Script {
+            listen,
+            ..Script::default()
+        },
+        Until::End,
+    )
+    .await;
 }
 
 pub(crate) async fn flood_of_broken_lines(stage: &Stage) {
     let first = format!("HTTP/1.1 200 OK\r\n\r\n{}\n", genesis());
     let listen = Reply::Endless(first.into_bytes(), b"x\n".repeat(32 * 1024));
-    meet(stage, Script { listen, ..Script::default() }, Until::End).await;
+    meet(
+        stage,
+        Script {
+            listen,
+            ..Script::default()
+        },
+        Until::End,
+    )
+    .await;
 }
 
 pub(crate) async fn nothing_but_broken_lines(stage: &Stage) {
@@ -149,17 +228,34 @@ pub(crate) async fn head_with_its_end(stage: &Stage) {
     late(stage, "", WHILE).await;
 }
 
-/// Says nothing to a listener for longer than a connection may take, and for less than a listener waits.
+/// Says nothing to a listener for longer than a connection may take, and for less than a listener
+/// waits.
 async fn late(stage: &Stage, body: &str, until: Until) {
-    let Reply::Bytes(bytes) = ok(body) else { unreachable!() };
+    let Reply::Bytes(bytes) = ok(body) else {
+        unreachable!()
+    };
     let listen = Reply::Late(Duration::from_millis(250), bytes);
     let stun = responders(2, Manner::Honest).await;
-    let (client, service) = serve(Script { listen, ..Script::default() }).await;
+    let (client, service) = serve(Script {
+        listen,
+        ..Script::default()
+    })
+    .await;
     let mut timing = service_timing();
     timing.listen = Duration::from_millis(400);
-    let client = client.with_timing(timing).with_slack(Duration::from_millis(100));
-    let report = stage.attempt(&mut stage.patient_consumer(client, cache(&stun)), until).await;
-    assert!(report.transitions.iter().all(|(_, event, _)| *event != Event::ExchangeFailed), "it is well");
+    let client = client
+        .with_timing(timing)
+        .with_slack(Duration::from_millis(100));
+    let report = stage
+        .attempt(&mut stage.patient_consumer(client, cache(&stun)), until)
+        .await;
+    assert!(
+        report
+            .transitions
+            .iter()
+            .all(|(_, event, _)| *event != Event::ExchangeFailed),
+        "it is well"
+    );
     drop(service);
 }
 
@@ -180,7 +276,11 @@ pub(crate) async fn takes_no_offer(stage: &Stage) {
 }
 
 pub(crate) async fn fails_an_offer(stage: &Stage) {
-    offering(stage, response("500 Internal Server Error", "", &[b'x'; 10_000])).await;
+    offering(
+        stage,
+        response("500 Internal Server Error", "", &[b'x'; 10_000]),
+    )
+    .await;
 }
 
 pub(crate) async fn redirects_an_offer(stage: &Stage) {
@@ -192,11 +292,19 @@ pub(crate) async fn reply_that_is_no_json(stage: &Stage) {
 }
 
 pub(crate) async fn reply_of_another_shape(stage: &Stage) {
-    offering(stage, ok("{\"ReplyTo\":\"a\",\"Type\":2,\"Payload\":{\"type\":\"answer\",\"sdp\":\"\"}}")).await;
+    offering(
+        stage,
+        ok("{\"ReplyTo\":\"a\",\"Type\":2,\"Payload\":{\"type\":\"answer\",\"sdp\":\"\"}}"),
+    )
+    .await;
 }
 
 pub(crate) async fn reply_of_another_kind(stage: &Stage) {
-    offering(stage, ok(&answer(&ghost()).replace("\"Type\":2", "\"Type\":1"))).await;
+    offering(
+        stage,
+        ok(&answer(&ghost()).replace("\"Type\":2", "\"Type\":1")),
+    )
+    .await;
 }
 
 pub(crate) async fn reply_that_is_no_text(stage: &Stage) {
@@ -214,7 +322,11 @@ pub(crate) async fn reply_without_end(stage: &Stage) {
 }
 
 pub(crate) async fn drips_its_reply(stage: &Stage) {
-    offering(stage, Reply::Drip(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{".repeat(100))).await;
+    offering(
+        stage,
+        Reply::Drip(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{".repeat(100)),
+    )
+    .await;
 }
 
 pub(crate) async fn never_answers_an_offer(stage: &Stage) {
@@ -222,7 +334,11 @@ pub(crate) async fn never_answers_an_offer(stage: &Stage) {
 }
 
 pub(crate) async fn never_ends_its_reply(stage: &Stage) {
-    offering(stage, Reply::Hang(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec())).await;
+    offering(
+        stage,
+        Reply::Hang(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec()),
+    )
+    .await;
 }
 
 pub(crate) async fn shorter_than_it_says(stage: &Stage) {
@@ -230,12 +346,19 @@ pub(crate) async fn shorter_than_it_says(stage: &Stage) {
 }
 
 pub(crate) async fn length_that_is_none(stage: &Stage) {
-    offering(stage, Reply::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello".to_vec())).await;
+    offering(
+        stage,
+        Reply::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello".to_vec()),
+    )
+    .await;
 }
 
 pub(crate) async fn longer_than_it_says(stage: &Stage) {
     let reply = answer(&ghost());
-    let short = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{reply}", reply.len() - 10);
+    let short = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{reply}",
+        reply.len() - 10
+    );
     offering(stage, Reply::Bytes(short.into_bytes())).await;
 }
 

@@ -1,11 +1,16 @@
-//! What the faults share: a consumer with short times, the spans and reports it leaves, a peer that goes as far as it is told.
+//! What the faults share: a consumer with short times, the spans and reports it leaves, a peer that
+//! goes as far as it is told.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use consumer_fsm::signalling::wire::{Description, Genesis, Ice as IceMessage, Kind, Offer, read, write};
-use consumer_fsm::signalling::{GENESIS, MemorySignalling, Signalling, Switchboard, SwitchboardTiming};
+use consumer_fsm::signalling::wire::{
+    Description, Genesis, Ice as IceMessage, Kind, Offer, read, write,
+};
+use consumer_fsm::signalling::{
+    GENESIS, MemorySignalling, Signalling, Switchboard, SwitchboardTiming,
+};
 use consumer_fsm::transport::{DataChannel, Ice, Network, Path, Session, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Event, SessionDescription, StunCache, Timing, What};
 use ice_gather::responder::Responder;
@@ -47,24 +52,48 @@ impl Stage {
             // nobody waits for its end, however busy the machine is
             timing.nat_fail_timeout = Timing::default().nat_fail_timeout;
         }
-        Self { spans, telemetry, timing, reports: RefCell::default() }
+        Self {
+            spans,
+            telemetry,
+            timing,
+            reports: RefCell::default(),
+        }
     }
 
     pub(crate) fn reports(&self) -> Vec<AttemptReport> {
         self.reports.borrow().clone()
     }
 
-    pub(crate) fn consumer<S: Signalling>(&self, signalling: S, stun: &[Responder]) -> Consumer<S, Ice> {
+    pub(crate) fn consumer<S: Signalling>(
+        &self,
+        signalling: S,
+        stun: &[Responder],
+    ) -> Consumer<S, Ice> {
         self.consumer_of(signalling, cache(stun))
     }
 
-    pub(crate) fn consumer_of<S: Signalling>(&self, signalling: S, servers: StunCache) -> Consumer<S, Ice> {
-        Consumer::new(signalling, transport(), self.telemetry.clone(), servers).with_timing(self.timing)
+    pub(crate) fn consumer_of<S: Signalling>(
+        &self,
+        signalling: S,
+        servers: StunCache,
+    ) -> Consumer<S, Ice> {
+        Consumer::new(signalling, transport(), self.telemetry.clone(), servers)
+            .with_timing(self.timing)
     }
 
     /// One whose servers answer.
-    pub(crate) fn patient_consumer<S: Signalling>(&self, signalling: S, servers: StunCache) -> Consumer<S, Ice> {
-        Consumer::new(signalling, patient_transport(), self.telemetry.clone(), servers).with_timing(self.timing)
+    pub(crate) fn patient_consumer<S: Signalling>(
+        &self,
+        signalling: S,
+        servers: StunCache,
+    ) -> Consumer<S, Ice> {
+        Consumer::new(
+            signalling,
+            patient_transport(),
+            self.telemetry.clone(),
+            servers,
+        )
+        .with_timing(self.timing)
     }
 
     /// One attempt of the consumer, and its report.
@@ -78,13 +107,20 @@ impl Stage {
         let user = async {
             match until {
                 Until::Happened(awaited) => {
-                    let is_awaited = |what| matches!(what, What::Moved { event, .. } if event == awaited);
-                    while !notices.next().await.is_some_and(|notice| is_awaited(notice.what)) {}
+                    let is_awaited =
+                        |what| matches!(what, What::Moved { event, .. } if event == awaited);
+                    while !notices
+                        .next()
+                        .await
+                        .is_some_and(|notice| is_awaited(notice.what))
+                    {}
                 }
                 Until::Cancelled(token) => token.cancelled().await,
                 Until::Up => drop(path.wait_for(|up| *up).await),
                 Until::End => std::future::pending().await,
-                Until::Milliseconds(patience) => tokio::time::sleep(Duration::from_millis(patience)).await,
+                Until::Milliseconds(patience) => {
+                    tokio::time::sleep(Duration::from_millis(patience)).await
+                }
             }
             cancel.cancel();
         };
@@ -103,7 +139,8 @@ impl Stage {
         let stun = responders(2, ice_gather::responder::Manner::Honest).await;
         let signalling = memory();
         let _peer = peer.start(signalling.clone());
-        self.attempt(&mut self.consumer(signalling, &stun), until).await
+        self.attempt(&mut self.consumer(signalling, &stun), until)
+            .await
     }
 
     /// The same over the data channel.
@@ -120,7 +157,8 @@ impl Stage {
         timing.nat_fail_timeout = timing.nat_fail_timeout.max(Duration::from_secs(1));
         let transport = DataChannel::new(lasting());
         let mut consumer =
-            Consumer::new(signalling, transport, self.telemetry.clone(), cache(&stun)).with_timing(timing);
+            Consumer::new(signalling, transport, self.telemetry.clone(), cache(&stun))
+                .with_timing(timing);
         self.attempt(&mut consumer, until).await
     }
 }
@@ -138,7 +176,8 @@ pub(crate) fn transport() -> Ice {
     transport_with(Duration::from_millis(200))
 }
 
-/// The same where every server answers, however busy the machine is: asks once, and waits as long as the product does.
+/// The same where every server answers, however busy the machine is: asks once, and waits as long
+/// as the product does.
 pub(crate) fn patient_transport() -> Ice {
     let mut gather = GatherConfig::default();
     gather.initial_rto = Duration::from_secs(2);
@@ -160,7 +199,9 @@ pub(crate) fn transport_with(silence: Duration) -> Ice {
     agent.keepalive_interval = Duration::from_millis(40);
     agent.disconnected_timeout = silence;
     agent.failed_timeout = silence;
-    Ice::new(loopback()).with_gather_config(gather).with_agent_config(agent)
+    Ice::new(loopback())
+        .with_gather_config(gather)
+        .with_agent_config(agent)
 }
 
 pub(crate) fn loopback() -> Network {
@@ -214,7 +255,13 @@ pub(crate) struct Peer<T = Ice> {
 
 impl Peer {
     pub(crate) fn that_leaves(leaves: Leaves) -> Self {
-        Self { leaves, role: Role::Controlled, edit: Box::new(|sdp| sdp), is_deaf: false, transport: transport() }
+        Self {
+            leaves,
+            role: Role::Controlled,
+            edit: Box::new(|sdp| sdp),
+            is_deaf: false,
+            transport: transport(),
+        }
     }
 
     pub(crate) fn that_stays() -> Self {
@@ -227,13 +274,19 @@ where
     T::Session: 'static,
 {
     /// Its description is changed like this before it is sent.
-    pub(crate) fn editing(mut self, edit: impl Fn(String) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn editing(
+        mut self,
+        edit: impl Fn(String) -> String + Send + Sync + 'static,
+    ) -> Self {
         self.edit = Box::new(edit);
         self
     }
 
     /// These candidates take the place of its own.
-    pub(crate) fn with_candidates(self, candidates: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
+    pub(crate) fn with_candidates(
+        self,
+        candidates: impl Fn() -> Vec<String> + Send + Sync + 'static,
+    ) -> Self {
         self.editing(move |sdp| without_candidates(&sdp) + &candidates().concat())
     }
 
@@ -248,8 +301,20 @@ where
     }
 
     pub(crate) fn over<U>(self, transport: U) -> Peer<U> {
-        let Self { leaves, role, edit, is_deaf, transport: _ } = self;
-        Peer { leaves, role, edit, is_deaf, transport }
+        let Self {
+            leaves,
+            role,
+            edit,
+            is_deaf,
+            transport: _,
+        } = self;
+        Peer {
+            leaves,
+            role,
+            edit,
+            is_deaf,
+            transport,
+        }
     }
 
     pub(crate) fn start<S: Signalling + 'static>(self, signalling: S) -> Running {
@@ -275,10 +340,14 @@ where
             return None;
         }
         let mut session = self.transport.open(self.role).await.ok()?;
-        let mut remote = SessionDescription::parse(&read::<Offer>(&offer.payload).ok()?.sdp.sdp).ok()?;
+        let mut remote =
+            SessionDescription::parse(&read::<Offer>(&offer.payload).ok()?.sdp.sdp).ok()?;
         let gathering = session.gather(&[]).await;
         let sdp = (self.edit)(session.describe(Some(&remote), &gathering.candidates));
-        let answer = write(&Description { kind: "answer".into(), sdp });
+        let answer = write(&Description {
+            kind: "answer".into(),
+            sdp,
+        });
         let exchange = signalling.exchange(&offer.reply_to, Kind::Answer, &answer);
         if self.leaves == Leaves::AfterAnswer {
             // sent, and not waited for
@@ -293,7 +362,9 @@ where
         let ice = exchange.await.ok()??;
         let ice: IceMessage = read(&ice.payload).ok()?;
         if !self.is_deaf {
-            remote.candidates.extend(ice.candidates.iter().filter_map(|c| c.to_remote()));
+            remote
+                .candidates
+                .extend(ice.candidates.iter().filter_map(|c| c.to_remote()));
         }
         match self.leaves {
             Leaves::AfterCandidates => tokio::time::sleep(Duration::from_secs(1)).await,
@@ -319,14 +390,23 @@ where
 
 /// A candidate line of a session description.
 pub(crate) fn host(address: SocketAddr) -> String {
-    format!("a=candidate:1 1 udp 2130706431 {} {} typ host\r\n", address.ip(), address.port())
+    format!(
+        "a=candidate:1 1 udp 2130706431 {} {} typ host\r\n",
+        address.ip(),
+        address.port()
+    )
 }
 
 pub(crate) fn without_candidates(sdp: &str) -> String {
-    sdp.split_inclusive('\n').filter(|line| !line.starts_with("a=candidate:")).collect()
+    sdp.split_inclusive('\n')
+        .filter(|line| !line.starts_with("a=candidate:"))
+        .collect()
 }
 
 /// A description with credentials of a permitted length, and no more.
 pub(crate) fn ghost() -> String {
-    format!("v=0\r\na=ice-ufrag:ghost\r\na=ice-pwd:{}\r\n", "g".repeat(32))
+    format!(
+        "v=0\r\na=ice-ufrag:ghost\r\na=ice-pwd:{}\r\n",
+        "g".repeat(32)
+    )
 }

@@ -20,17 +20,19 @@ const NAME: &str = "CONSUMER_FSM_FAULT";
 const LONGEST_ROUND: Duration = Duration::from_secs(60);
 /// Most rounds looked at: what leaks grows with each, what merely warms up does not.
 const MOST_ROUNDS: usize = 12;
-/// Most heap bytes alive during a round, beyond those before: a fault must not grow memory while it lasts either.
+/// Most heap bytes alive during a round, beyond those before: a fault must not grow memory while it
+/// lasts either.
 const MOST_BYTES: i64 = 4 << 20;
 
-/// Faults walked at once where all of them are: they wait nearly all the time, and there are fewer cores, and so tests at
-/// once, than that.
+/// Faults walked at once where all of them are: they wait nearly all the time, and there are fewer
+/// cores, and so tests at once, than that.
 const AT_ONCE: usize = 12;
 
 /// What the process that walked it said if it failed; why there could be none.
 type Walked = Result<Result<(), String>, String>;
 
-/// Walks the fault in a process of its own, so that none hides what another left, and none stops another.
+/// Walks the fault in a process of its own, so that none hides what another left, and none stops
+/// another.
 pub(crate) fn apart(name: &str) {
     match outcome(name) {
         Ok(Ok(())) => {}
@@ -39,12 +41,17 @@ pub(crate) fn apart(name: &str) {
     }
 }
 
-/// Walks it now, or waits for the walk that has begun already where every test of this program runs.
+/// Walks it now, or waits for the walk that has begun already where every test of this program
+/// runs.
 fn outcome(name: &str) -> Walked {
     static AHEAD: LazyLock<HashMap<&str, Mutex<Receiver<Walked>>>> = LazyLock::new(walk_all);
-    let runs_all = std::env::args().skip(1).all(|argument| matches!(&*argument, "--quiet" | "-q" | "--nocapture"));
+    let runs_all = std::env::args()
+        .skip(1)
+        .all(|argument| matches!(&*argument, "--quiet" | "-q" | "--nocapture"));
     if runs_all {
-        let ahead = AHEAD[name].lock().unwrap_or_else(|broken| broken.into_inner());
+        let ahead = AHEAD[name]
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner());
         ahead.recv().expect("walked, and asked for once")
     } else {
         walked(name)
@@ -77,9 +84,16 @@ fn walked(name: &str) -> Walked {
     let started = Instant::now();
     let output = command(name)?.output().expect("this program runs");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    let rounds = told.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    let rounds = told
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .unwrap_or_default();
     eprintln!("{name}: {:.1} s{rounds}", started.elapsed().as_secs_f32());
-    Ok(if output.status.success() { Ok(()) } else { Err(told) })
+    Ok(if output.status.success() {
+        Ok(())
+    } else {
+        Err(told)
+    })
 }
 
 /// How this program walks one fault.
@@ -95,7 +109,13 @@ fn command(name: &str) -> Result<Command, String> {
         }
     };
     command
-        .args(["--exact", "walks_the_fault_it_is_told", "--ignored", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "walks_the_fault_it_is_told",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env(NAME, name)
         .stdin(Stdio::null());
     Ok(command)
@@ -103,9 +123,14 @@ fn command(name: &str) -> Result<Command, String> {
 
 /// The other end of [`apart`]; does nothing if nobody told it a fault.
 pub(crate) fn told() {
-    let Ok(name) = std::env::var(NAME) else { return };
+    let Ok(name) = std::env::var(NAME) else {
+        return;
+    };
     let fault = crate::find(&name);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(walk(fault));
 }
 
@@ -113,26 +138,42 @@ async fn walk(fault: &Fault) {
     // what is made once and kept, such as tables of the runtime
     once(fault).await;
     let first = Alive::settled(None).await;
-    assert_eq!(first.tasks, 0, "{}: tasks left behind after the first time", fault.name);
+    assert_eq!(
+        first.tasks, 0,
+        "{}: tasks left behind after the first time",
+        fault.name
+    );
     let mut seen: Vec<i64> = Vec::with_capacity(MOST_ROUNDS);
     loop {
         once(fault).await;
         let alive = Alive::settled(Some(first)).await;
         assert_eq!(alive.tasks, 0, "{}: tasks left behind", fault.name);
-        assert!(alive.descriptors <= first.descriptors, "{}: descriptors left behind: {first:?} {alive:?}", fault.name);
+        assert!(
+            alive.descriptors <= first.descriptors,
+            "{}: descriptors left behind: {first:?} {alive:?}",
+            fault.name
+        );
         seen.push(alive.bytes - first.bytes);
         if seen.len().is_multiple_of(2) && !grows(&seen) {
             break;
         }
-        assert!(seen.len() < MOST_ROUNDS, "{}: heap bytes left behind, after each time: {seen:?}", fault.name);
+        assert!(
+            seen.len() < MOST_ROUNDS,
+            "{}: heap bytes left behind, after each time: {seen:?}",
+            fault.name
+        );
     }
     eprintln!("{}: heap bytes beyond the first time: {seen:?}", fault.name);
 }
 
-/// The later half never comes down to the earlier one. The first round warms up what the one before did not need; what
-/// leaks shows in all the others.
+/// The later half never comes down to the earlier one. The first round warms up what the one before
+/// did not need; what leaks shows in all the others.
 fn grows(seen: &[i64]) -> bool {
-    let seen = if seen.len() > MOST_ROUNDS / 2 { &seen[1..] } else { seen };
+    let seen = if seen.len() > MOST_ROUNDS / 2 {
+        &seen[1..]
+    } else {
+        seen
+    };
     let (earlier, later) = seen.split_at(seen.len() / 2);
     later.iter().min() > earlier.iter().min()
 }
@@ -154,14 +195,25 @@ async fn once(fault: &Fault) {
             () = watch => {}
         }
     };
-    timeout(LONGEST_ROUND, walked).await.unwrap_or_else(|_| panic!("{}: no end within {LONGEST_ROUND:?}", fault.name));
+    timeout(LONGEST_ROUND, walked)
+        .await
+        .unwrap_or_else(|_| panic!("{}: no end within {LONGEST_ROUND:?}", fault.name));
     let reports = stage.reports();
     if let LeadsTo::Event(state, event) = fault.leads_to {
-        let happened = reports.iter().flat_map(|report| &report.transitions).any(|(from, what, to)| {
-            (*from, *what) == (state, event) && consumer_fsm::next(state, event).is_some_and(|step| step.state == *to)
-        });
+        let happened =
+            reports
+                .iter()
+                .flat_map(|report| &report.transitions)
+                .any(|(from, what, to)| {
+                    (*from, *what) == (state, event)
+                        && consumer_fsm::next(state, event).is_some_and(|step| step.state == *to)
+                });
         let all: Vec<_> = reports.iter().map(|report| &report.transitions).collect();
-        assert!(happened, "{}: {event:?} never happened in {state:?}: {all:?}", fault.name);
+        assert!(
+            happened,
+            "{}: {event:?} never happened in {state:?}: {all:?}",
+            fault.name
+        );
     }
     let told = stage.spans.told();
     let expected = match fault.span {
@@ -170,12 +222,22 @@ async fn once(fault: &Fault) {
         Span::Failure(reason) => vec![("nat_failure".to_owned(), Some(reason.to_owned()))],
         Span::Each(_) => told.clone(),
     };
-    assert_eq!(told, expected, "{}: {:?}", fault.name, reports.iter().map(|r| &r.transitions).collect::<Vec<_>>());
+    assert_eq!(
+        told,
+        expected,
+        "{}: {:?}",
+        fault.name,
+        reports.iter().map(|r| &r.transitions).collect::<Vec<_>>()
+    );
 }
 
 #[test]
 fn what_leaks_now_and_then_grows_and_what_is_made_once_does_not() {
-    let leaks = |every: usize| (0..MOST_ROUNDS).map(|round| (round / every) as i64).collect::<Vec<_>>();
+    let leaks = |every: usize| {
+        (0..MOST_ROUNDS)
+            .map(|round| (round / every) as i64)
+            .collect::<Vec<_>>()
+    };
     assert!((1..=4).all(|every| grows(&leaks(every))));
     let mut made_once = vec![247; MOST_ROUNDS];
     made_once[0] = 96;

@@ -1,11 +1,14 @@
-//! A signalling service that misbehaves on real sockets, as it is told for each of its three requests.
+//! A signalling service that misbehaves on real sockets, as it is told for each of its three
+//! requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use consumer_fsm::signalling::http::HttpSignalling;
-use consumer_fsm::signalling::wire::{Description, Envelope, Genesis, Ice, Kind, Offer, read, write};
+use consumer_fsm::signalling::wire::{
+    Description, Envelope, Genesis, Ice, Kind, Offer, read, write,
+};
 use consumer_fsm::signalling::{GENESIS, MemorySignalling, Signalling};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,13 +43,21 @@ pub(crate) struct Script {
 impl Default for Script {
     /// One producer that answers, and takes candidates; there is nobody at its address.
     fn default() -> Self {
-        Self { listen: ok(&(genesis() + "\n")), offer: ok(&answer(&ghost())), ice: ok("") }
+        Self {
+            listen: ok(&(genesis() + "\n")),
+            offer: ok(&answer(&ghost())),
+            ice: ok(""),
+        }
     }
 }
 
 /// A response with these headers and this body.
 pub(crate) fn response(status: &str, headers: &str, body: &[u8]) -> Reply {
-    let mut bytes = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n", body.len()).into_bytes();
+    let mut bytes = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n",
+        body.len()
+    )
+    .into_bytes();
     bytes.extend_from_slice(body);
     Reply::Bytes(bytes)
 }
@@ -61,13 +72,24 @@ pub(crate) fn ok(body: &str) -> Reply {
 
 /// A genesis message as it stands in the stream, without its end.
 pub(crate) fn genesis() -> String {
-    write(&Envelope { reply_to: "p".into(), kind: Kind::Genesis, payload: write(&Genesis::everywhere()) })
+    write(&Envelope {
+        reply_to: "p".into(),
+        kind: Kind::Genesis,
+        payload: write(&Genesis::everywhere()),
+    })
 }
 
 /// The envelope of an answer with this description.
 pub(crate) fn answer(sdp: &str) -> String {
-    let payload = write(&Description { kind: "answer".into(), sdp: sdp.into() });
-    write(&Envelope { reply_to: "a".into(), kind: Kind::Answer, payload })
+    let payload = write(&Description {
+        kind: "answer".into(),
+        sdp: sdp.into(),
+    });
+    write(&Envelope {
+        reply_to: "a".into(),
+        kind: Kind::Answer,
+        payload,
+    })
 }
 
 /// A service that runs, and ends with this.
@@ -88,7 +110,9 @@ pub(crate) async fn serve(script: Script) -> (HttpSignalling, Service) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/signal", listener.local_addr().unwrap());
     let client = HttpSignalling::new(&url).unwrap();
-    let client = client.with_timing(service_timing()).with_slack(Duration::from_millis(200));
+    let client = client
+        .with_timing(service_timing())
+        .with_slack(Duration::from_millis(200));
     let requests = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&requests);
     let serve = async move {
@@ -104,7 +128,13 @@ pub(crate) async fn serve(script: Script) -> (HttpSignalling, Service) {
             });
         }
     };
-    (client, Service { requests, _serving: Running(tokio::spawn(serve)) })
+    (
+        client,
+        Service {
+            requests,
+            _serving: Running(tokio::spawn(serve)),
+        },
+    )
 }
 
 async fn respond(mut stream: TcpStream, script: &Script) -> std::io::Result<()> {
@@ -163,26 +193,52 @@ fn reset(stream: TcpStream) -> std::io::Result<()> {
 /// Whether header and body are there.
 fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request);
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length =
-        head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(str::to_owned));
-    length.and_then(|length| length.trim().parse::<usize>().ok()).is_none_or(|length| body.len() >= length)
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head.lines().find_map(|line| {
+        line.to_ascii_lowercase()
+            .strip_prefix("content-length:")
+            .map(str::to_owned)
+    });
+    length
+        .and_then(|length| length.trim().parse::<usize>().ok())
+        .is_none_or(|length| body.len() >= length)
 }
 
-/// A peer that answers each offer with the offer's own credentials and the consumer's own candidates.
+/// A peer that answers each offer with the offer's own credentials and the consumer's own
+/// candidates.
 pub(crate) fn mirror(signalling: MemorySignalling) -> Running {
     Running(tokio::spawn(async move {
         let genesis = write(&Genesis::everywhere());
         loop {
-            let Ok(Some(offer)) = signalling.exchange(GENESIS, Kind::Genesis, &genesis).await else { continue };
-            let Ok(Offer { sdp, .. }) = read(&offer.payload) else { continue };
+            let Ok(Some(offer)) = signalling.exchange(GENESIS, Kind::Genesis, &genesis).await
+            else {
+                continue;
+            };
+            let Ok(Offer { sdp, .. }) = read(&offer.payload) else {
+                continue;
+            };
             let ports = crate::peer::udp_ports();
-            let own: String = ports.into_iter().map(|port| host(([127, 0, 0, 1], port).into())).collect();
-            let answer = write(&Description { kind: "answer".into(), sdp: sdp.sdp + &own });
-            let ice = signalling.exchange(&offer.reply_to, Kind::Answer, &answer).await;
+            let own: String = ports
+                .into_iter()
+                .map(|port| host(([127, 0, 0, 1], port).into()))
+                .collect();
+            let answer = write(&Description {
+                kind: "answer".into(),
+                sdp: sdp.sdp + &own,
+            });
+            let ice = signalling
+                .exchange(&offer.reply_to, Kind::Answer, &answer)
+                .await;
             let Ok(Some(ice)) = ice else { continue };
             let ice: Ice = read(&ice.payload).unwrap();
-            assert!(ice.candidates.iter().any(|own_one| own.contains(&own_one.port.to_string())), "it is its own");
+            assert!(
+                ice.candidates
+                    .iter()
+                    .any(|own_one| own.contains(&own_one.port.to_string())),
+                "it is its own"
+            );
         }
     }))
 }

@@ -16,7 +16,9 @@ use rand::SeedableRng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Measured, Spans, attempt, cache, failure, producer, responders, timing, transport};
+use crate::stage::{
+    Measured, Spans, attempt, cache, failure, producer, responders, timing, transport,
+};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -29,12 +31,26 @@ async fn an_attempt_goes_through_the_six_states_and_ends_in_one_span() {
     let report = attempt(signalling, cache(&stun), telemetry, PATIENCE).await;
 
     assert_eq!(report.ending, Some(Ending::Success));
-    assert_eq!(report.summary.nat_type(), NatType::Open, "a public host is no failure though it has no srflx");
+    assert_eq!(
+        report.summary.nat_type(),
+        NatType::Open,
+        "a public host is no failure though it has no srflx"
+    );
     let states: Vec<State> = report.transitions.iter().map(|(from, ..)| *from).collect();
     let mut once = states.clone();
     once.dedup();
     use State::{Established, Listening, Offering, Opening, Preparing, Trickling};
-    assert_eq!(once, [Preparing, Listening, Offering, Trickling, Opening, Established]);
+    assert_eq!(
+        once,
+        [
+            Preparing,
+            Listening,
+            Offering,
+            Trickling,
+            Opening,
+            Established
+        ]
+    );
     assert_eq!(spans.told(), [("nat_success".to_owned(), None)]);
 }
 
@@ -45,11 +61,18 @@ async fn how_the_mapping_held_is_measured_once_the_path_has_ended_and_only_then(
     let (measured, telemetry) = Measured::by(telemetry);
     let held = || measured.has(otel_nat::keys::PATH_REBINDINGS);
     let nobody = MemorySignalling::new(Switchboard::default());
-    attempt(nobody, cache(&stun), telemetry.clone(), Duration::from_millis(100)).await;
+    attempt(
+        nobody,
+        cache(&stun),
+        telemetry.clone(),
+        Duration::from_millis(100),
+    )
+    .await;
     assert!(!held(), "there was no path");
     let signalling = MemorySignalling::new(Switchboard::default());
     let _producer = producer(signalling.clone());
-    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing());
+    let mut consumer =
+        Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing());
     let (mut notices, cancel) = (consumer.notices(), CancellationToken::new());
     let user = async {
         let up = async { while notices.next().await.unwrap().what != What::PathUp {} };
@@ -70,7 +93,8 @@ async fn how_the_mapping_held_is_measured_of_a_path_that_is_dropped_too() {
     let held = || measured.has(otel_nat::keys::PATH_REBINDINGS);
     let signalling = MemorySignalling::new(Switchboard::default());
     let _producer = producer(signalling.clone());
-    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing());
+    let mut consumer =
+        Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing());
     let (mut path, cancel) = (consumer.path(), CancellationToken::new());
     tokio::select! {
         _ = consumer.attempt(&cancel) => unreachable!("it has a path"),
@@ -127,15 +151,23 @@ async fn a_blocked_network_is_reported_and_its_cohort_dropped() {
     // a producer waits long for a consumer that vanished: each attempt has its own
     let _producers = [producer(signalling.clone()), producer(signalling.clone())];
     let (spans, telemetry) = Spans::new();
-    let mut consumer =
-        Consumer::new(signalling, transport(), telemetry, cache(&silent).with_cohort_size(1)).with_timing(timing());
+    let mut consumer = Consumer::new(
+        signalling,
+        transport(),
+        telemetry,
+        cache(&silent).with_cohort_size(1),
+    )
+    .with_timing(timing());
     let cancel = CancellationToken::new();
     let first = consumer.attempt(&cancel).await;
     assert_eq!(first.ending, Some(Ending::Failure(Reason::UdpBlocked)));
     assert_eq!(first.summary.nat_type(), NatType::UdpBlocked);
     assert_eq!(spans.told(), failure("udp_blocked"));
     consumer.attempt(&cancel).await;
-    assert!(silent.iter().all(|server| server.requests() > 0), "the second attempt asked the other cohort");
+    assert!(
+        silent.iter().all(|server| server.requests() > 0),
+        "the second attempt asked the other cohort"
+    );
 }
 
 #[tokio::test]
@@ -143,7 +175,10 @@ async fn without_a_stun_server_nothing_is_asked_and_nothing_reported() {
     let (spans, telemetry) = Spans::new();
     let signalling = MemorySignalling::new(Switchboard::default());
     let report = attempt(signalling, StunCache::new(Vec::new()), telemetry, PATIENCE).await;
-    assert_eq!((report.ending, report.last_event), (None, Some(Event::NotPrepared)));
+    assert_eq!(
+        (report.ending, report.last_event),
+        (None, Some(Event::NotPrepared))
+    );
     assert!(spans.all().is_empty());
 }
 
@@ -152,7 +187,13 @@ async fn nobody_there_is_waited_for_without_a_span() {
     let stun = responders(2, Manner::Honest).await;
     let (spans, telemetry) = Spans::new();
     let signalling = MemorySignalling::new(Switchboard::default());
-    let report = attempt(signalling, cache(&stun), telemetry, Duration::from_millis(50)).await;
+    let report = attempt(
+        signalling,
+        cache(&stun),
+        telemetry,
+        Duration::from_millis(50),
+    )
+    .await;
     assert_eq!(report.last_event, Some(Event::Cancelled));
     assert!(spans.all().is_empty());
     assert_eq!(stun.iter().map(Responder::requests).sum::<u64>(), 0);
@@ -164,36 +205,58 @@ async fn a_dropped_attempt_that_asked_says_cancelled_once() {
     let signalling = MemorySignalling::new(Switchboard::default());
     let _producers = [producer(signalling.clone()), producer(signalling.clone())];
     let (spans, telemetry) = Spans::new();
-    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&silent)).with_timing(timing());
+    let mut consumer =
+        Consumer::new(signalling, transport(), telemetry, cache(&silent)).with_timing(timing());
     let cancel = CancellationToken::new();
     let attempt = consumer.attempt(&cancel);
-    assert!(tokio::time::timeout(Duration::from_millis(150), attempt).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(150), attempt)
+            .await
+            .is_err()
+    );
     assert_eq!(silent[0].requests(), 1);
     assert_eq!(spans.told(), failure("cancelled"));
     // and the consumer is as good as new
-    assert_eq!(consumer.attempt(&cancel).await.ending, Some(Ending::Failure(Reason::UdpBlocked)));
+    assert_eq!(
+        consumer.attempt(&cancel).await.ending,
+        Some(Ending::Failure(Reason::UdpBlocked))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_consumers_race_for_two_producers_and_both_get_a_path() {
     let stun = responders(2, Manner::Honest).await;
-    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await.unwrap();
+    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default())
+        .await
+        .unwrap();
     let signalling = HttpSignalling::new(&service.url()).unwrap();
     // both outlive both attempts: either consumer may choose either
     let _producers = [producer(signalling.clone()), producer(signalling.clone())];
     let (spans, telemetry) = Spans::new();
     let patience = Duration::from_secs(20);
-    let one = attempt(signalling.clone(), cache(&stun), telemetry.clone(), patience);
+    let one = attempt(
+        signalling.clone(),
+        cache(&stun),
+        telemetry.clone(),
+        patience,
+    );
     let other = attempt(signalling.clone(), cache(&stun), telemetry, patience);
     let (one, other) = tokio::join!(one, other);
-    assert_eq!((one.ending, other.ending), (Some(Ending::Success), Some(Ending::Success)));
+    assert_eq!(
+        (one.ending, other.ending),
+        (Some(Ending::Success), Some(Ending::Success))
+    );
     assert_eq!(spans.all().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cohort_with_a_dead_server_is_kept_and_the_dead_one_comes_last_in_the_next_draw() {
     let mut servers: Vec<_> = responders(2, Manner::Honest).await;
-    servers.push(Responder::bind_with("127.0.0.39:0", Manner::Silent).await.unwrap());
+    servers.push(
+        Responder::bind_with("127.0.0.39:0", Manner::Silent)
+            .await
+            .unwrap(),
+    );
     let dead = servers[2].server();
     let signalling = MemorySignalling::new(Switchboard::default());
     let _producer = producer(signalling.clone());
@@ -207,7 +270,10 @@ async fn a_cohort_with_a_dead_server_is_kept_and_the_dead_one_comes_last_in_the_
     for _ in 0..20 {
         let used = known.cohort(&mut rng).await.unwrap();
         known.drop_cohort(&used);
-        assert_eq!(known.cohort(&mut rng).await.unwrap().servers.last(), Some(&dead));
+        assert_eq!(
+            known.cohort(&mut rng).await.unwrap().servers.last(),
+            Some(&dead)
+        );
     }
 }
 
@@ -218,8 +284,12 @@ async fn a_server_that_is_known_by_name_is_remembered_by_it() {
     let (_spans, telemetry) = Spans::new();
     let honest = Responder::bind("127.0.0.1:0").await.unwrap();
     // the name resolves, and nobody is at that port
-    let silent = Responder::bind_with("127.0.0.1:0", Manner::Silent).await.unwrap();
-    let name = |server: &Responder| ice_gather::StunServer::Name("localhost".into(), server.address().port());
+    let silent = Responder::bind_with("127.0.0.1:0", Manner::Silent)
+        .await
+        .unwrap();
+    let name = |server: &Responder| {
+        ice_gather::StunServer::Name("localhost".into(), server.address().port())
+    };
     let known = StunCache::new(vec![name(&silent), name(&honest)]);
     let report = attempt(signalling, known.clone(), telemetry, PATIENCE).await;
     assert_eq!(report.ending, Some(Ending::Success));
@@ -227,7 +297,10 @@ async fn a_server_that_is_known_by_name_is_remembered_by_it() {
     for _ in 0..20 {
         let used = known.cohort(&mut rng).await.unwrap();
         known.drop_cohort(&used);
-        assert_eq!(known.cohort(&mut rng).await.unwrap().servers, [name(&honest), name(&silent)]);
+        assert_eq!(
+            known.cohort(&mut rng).await.unwrap().servers,
+            [name(&honest), name(&silent)]
+        );
     }
 }
 
@@ -245,7 +318,12 @@ impl Signalling for FailsOnce {
         self.service.listen().await
     }
 
-    async fn exchange(&self, to: &str, kind: Kind, payload: &str) -> Result<Option<Envelope>, SignalError> {
+    async fn exchange(
+        &self,
+        to: &str,
+        kind: Kind,
+        payload: &str,
+    ) -> Result<Option<Envelope>, SignalError> {
         if kind == Kind::Ice && !self.has_failed.swap(true, Ordering::Relaxed) {
             return Err(SignalError::Rejected);
         }
@@ -259,18 +337,31 @@ async fn a_back_off_is_no_part_of_the_attempt_after_it_and_is_kept_if_that_is_gi
     let stun = responders(2, Manner::Honest).await;
     let signalling = FailsOnce::default();
     // one waits long for the candidates that never came
-    let _producers = [producer(signalling.service.clone()), producer(signalling.service.clone())];
+    let _producers = [
+        producer(signalling.service.clone()),
+        producer(signalling.service.clone()),
+    ];
     let (spans, telemetry) = Spans::new();
     let mut timing = timing();
     timing.error_backoff = BACK_OFF;
-    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
+    let mut consumer =
+        Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
     let (mut path, cancel) = (consumer.path(), CancellationToken::new());
     let first = consumer.attempt(&cancel).await;
     assert_eq!(first.ending, Some(Ending::Failure(Reason::Signalling)));
     let failed = Instant::now();
     let mut notices = consumer.notices();
-    assert!(tokio::time::timeout(Duration::from_millis(50), consumer.attempt(&cancel)).await.is_err());
-    assert!(tokio::time::timeout(Duration::from_millis(50), notices.next()).await.is_err(), "nothing has begun");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), consumer.attempt(&cancel))
+            .await
+            .is_err()
+    );
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), notices.next())
+            .await
+            .is_err(),
+        "nothing has begun"
+    );
     let user = async {
         let started = async { while notices.next().await.unwrap().what != What::AttemptStarted {} };
         tokio::time::timeout(PATIENCE, started).await.unwrap();
@@ -281,12 +372,20 @@ async fn a_back_off_is_no_part_of_the_attempt_after_it_and_is_kept_if_that_is_gi
     };
     let (second, started) = tokio::join!(consumer.attempt(&cancel), user);
     assert_eq!(second.ending, Some(Ending::Success));
-    // it counts from the refusal on, which was a moment before the first attempt had closed what it had
+    // it counts from the refusal on, which was a moment before the first attempt had closed what it
+    // had
     assert!(started > BACK_OFF / 2, "{started:?}");
-    assert!(second.connected_after.is_some_and(|after| after < BACK_OFF), "{:?}", second.connected_after);
+    assert!(
+        second.connected_after.is_some_and(|after| after < BACK_OFF),
+        "{:?}",
+        second.connected_after
+    );
     assert!(second.elapsed < BACK_OFF, "{:?}", second.elapsed);
     let spans = spans.all();
-    let took = spans[1].end_time.duration_since(spans[1].start_time).unwrap();
+    let took = spans[1]
+        .end_time
+        .duration_since(spans[1].start_time)
+        .unwrap();
     assert!(spans.len() == 2 && took < BACK_OFF, "{took:?}");
 }
 
@@ -294,14 +393,27 @@ async fn a_back_off_is_no_part_of_the_attempt_after_it_and_is_kept_if_that_is_gi
 async fn a_back_off_ends_with_the_consumer() {
     let (_spans, telemetry) = Spans::new();
     let signalling = MemorySignalling::default();
-    let mut consumer = Consumer::new(signalling, transport(), telemetry, StunCache::new(Vec::new()));
+    let mut consumer = Consumer::new(
+        signalling,
+        transport(),
+        telemetry,
+        StunCache::new(Vec::new()),
+    );
     let cancel = CancellationToken::new();
-    assert_eq!(consumer.attempt(&cancel).await.last_event, Some(Event::NotPrepared));
+    assert_eq!(
+        consumer.attempt(&cancel).await.last_event,
+        Some(Event::NotPrepared)
+    );
     let user = async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         cancel.cancel();
     };
     let both = async { tokio::join!(consumer.attempt(&cancel), user).0 };
-    let report = tokio::time::timeout(Duration::from_secs(1), both).await.expect("cancelled");
-    assert_eq!(report.transitions, [(State::Preparing, Event::Cancelled, State::Stopped)]);
+    let report = tokio::time::timeout(Duration::from_secs(1), both)
+        .await
+        .expect("cancelled");
+    assert_eq!(
+        report.transitions,
+        [(State::Preparing, Event::Cancelled, State::Stopped)]
+    );
 }

@@ -1,9 +1,12 @@
-//! The data channel with both sides ours: what it carries, what it refuses, and what a broken peer comes to.
+//! The data channel with both sides ours: what it carries, what it refuses, and what a broken peer
+//! comes to.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use consumer_fsm::transport::{DataChannel, DataChannelPath, DataChannelSession, Ice, Path, Session, Transport};
+use consumer_fsm::transport::{
+    DataChannel, DataChannelPath, DataChannelSession, Ice, Path, Session, Transport,
+};
 use consumer_fsm::transport::{Discarded, TransportError};
 use consumer_fsm::{ChannelDescription, Fingerprint, SessionDescription, Setup};
 use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, Role};
@@ -21,19 +24,39 @@ struct Side {
     path: Result<DataChannelPath, TransportError>,
 }
 
-/// A consumer's session and a producer's, each with what the other one says; `answered` may change the answer.
-async fn meet(consumer: Ice, producer: Ice, deadline: Duration, answered: impl Fn(String) -> String) -> (Side, Side) {
+/// A consumer's session and a producer's, each with what the other one says; `answered` may change
+/// the answer.
+async fn meet(
+    consumer: Ice,
+    producer: Ice,
+    deadline: Duration,
+    answered: impl Fn(String) -> String,
+) -> (Side, Side) {
     let (ours, theirs) = (DataChannel::new(consumer), DataChannel::new(producer));
-    let (mut ours, mut theirs) =
-        (ours.open(Role::Controlling).await.unwrap(), theirs.open(Role::Controlled).await.unwrap());
+    let (mut ours, mut theirs) = (
+        ours.open(Role::Controlling).await.unwrap(),
+        theirs.open(Role::Controlled).await.unwrap(),
+    );
     let (our_side, their_side) = (ours.gather(&[]).await, theirs.gather(&[]).await);
     let offer = ours.describe(None, &our_side.candidates);
     assert!(offer.contains("a=setup:actpass\r\n"), "{offer}");
     let offer = SessionDescription::parse(&offer).unwrap();
     let answer = theirs.describe(Some(&offer), &their_side.candidates);
     let answer = SessionDescription::parse(&answered(answer)).unwrap();
-    let (our_path, their_path) = tokio::join!(ours.connect(answer, deadline), theirs.connect(offer, deadline));
-    (Side { session: ours, path: our_path }, Side { session: theirs, path: their_path })
+    let (our_path, their_path) = tokio::join!(
+        ours.connect(answer, deadline),
+        theirs.connect(offer, deadline)
+    );
+    (
+        Side {
+            session: ours,
+            path: our_path,
+        },
+        Side {
+            session: theirs,
+            path: their_path,
+        },
+    )
 }
 
 async fn connected() -> (Side, Side) {
@@ -61,11 +84,19 @@ async fn datagrams_go_both_ways() {
     assert_eq!(our_path.discarded(), Discarded::default());
     let started = Instant::now();
     ours.session.close().await;
-    assert_eq!(their_path.recv(&mut buffer).await, None, "the peer learns of the end");
+    assert_eq!(
+        their_path.recv(&mut buffer).await,
+        None,
+        "the peer learns of the end"
+    );
     assert_eq!(our_path.recv(&mut buffer).await, None);
     assert!(!our_path.send(b"late").await);
     theirs.session.close().await;
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,10 +110,14 @@ async fn datagrams_that_come_alone_wait_for_no_acknowledgement() {
         assert!(our_path.send(&vec![7; length]).await);
         assert_eq!(their_path.recv(&mut buffer).await, Some(length));
         took.push(sent.elapsed());
-        // what is not acknowledged within a second makes the window fall to one packet, and the longer ones are three
+        // what is not acknowledged within a second makes the window fall to one packet, and the
+        // longer ones are three
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
-    assert!(took.iter().all(|took| *took < Duration::from_millis(180)), "{took:?}");
+    assert!(
+        took.iter().all(|took| *took < Duration::from_millis(180)),
+        "{took:?}"
+    );
     ours.session.close().await;
     theirs.session.close().await;
 }
@@ -93,8 +128,16 @@ async fn a_dropped_session_ends_the_path_on_both_sides() {
     let (our_path, their_path) = (ours.path.unwrap(), theirs.path.unwrap());
     drop(theirs.session);
     let mut buffer = [0; 10];
-    let ends = async { (our_path.recv(&mut buffer).await, their_path.recv(&mut [0; 10]).await) };
-    assert_eq!(tokio::time::timeout(PATIENCE, ends).await.unwrap(), (None, None));
+    let ends = async {
+        (
+            our_path.recv(&mut buffer).await,
+            their_path.recv(&mut [0; 10]).await,
+        )
+    };
+    assert_eq!(
+        tokio::time::timeout(PATIENCE, ends).await.unwrap(),
+        (None, None)
+    );
     ours.session.close().await;
 }
 
@@ -102,20 +145,44 @@ async fn a_dropped_session_ends_the_path_on_both_sides() {
 async fn whichever_side_the_description_names_opens_dtls() {
     // a consumer whose producer wants to be the server
     let passive = |sdp: String| sdp.replace("a=setup:active", "a=setup:passive");
-    let (ours, _theirs) = meet(transport(), faulty::network(Silence::DtlsAfter(0)), SHORT, passive).await;
-    assert_eq!(ours.path.unwrap_err(), TransportError::Dtls, "nobody there to answer the first flight");
+    let (ours, _theirs) = meet(
+        transport(),
+        faulty::network(Silence::DtlsAfter(0)),
+        SHORT,
+        passive,
+    )
+    .await;
+    assert_eq!(
+        ours.path.unwrap_err(),
+        TransportError::Dtls,
+        "nobody there to answer the first flight"
+    );
 
     let undecided = |sdp: String| sdp.replace("a=setup:active", "a=setup:actpass");
     let (ours, _theirs) = meet(transport(), transport(), SHORT, undecided).await;
-    assert_eq!(ours.path.unwrap_err(), TransportError::NoChannel, "an answer has to choose");
+    assert_eq!(
+        ours.path.unwrap_err(),
+        TransportError::NoChannel,
+        "an answer has to choose"
+    );
 
     // a producer whose consumer wants to be the client, and then the server
-    let theirs = DataChannel::new(transport()).open(Role::Controlled).await.unwrap();
-    for (offered, answered) in [(Setup::Active, "passive"), (Setup::Passive, "active"), (Setup::ActPass, "active")] {
+    let theirs = DataChannel::new(transport())
+        .open(Role::Controlled)
+        .await
+        .unwrap();
+    for (offered, answered) in [
+        (Setup::Active, "passive"),
+        (Setup::Passive, "active"),
+        (Setup::ActPass, "active"),
+    ] {
         let channel = ChannelDescription::new(Fingerprint([0; 32]), offered, 0);
         let offer = SessionDescription::write(theirs.credentials(), Some(&channel), &[]);
         let answer = theirs.describe(SessionDescription::parse(&offer).ok().as_ref(), &[]);
-        assert!(answer.contains(&format!("a=setup:{answered}\r\n")), "{answer}");
+        assert!(
+            answer.contains(&format!("a=setup:{answered}\r\n")),
+            "{answer}"
+        );
     }
 }
 
@@ -123,26 +190,44 @@ async fn whichever_side_the_description_names_opens_dtls() {
 async fn another_certificate_than_the_announced_one_is_refused() {
     let forged = |sdp: String| {
         let at = sdp.find("a=fingerprint:sha-256 ").unwrap() + "a=fingerprint:sha-256 ".len();
-        let other = if sdp[at..].starts_with("00") { "01" } else { "00" };
+        let other = if sdp[at..].starts_with("00") {
+            "01"
+        } else {
+            "00"
+        };
         format!("{}{other}{}", &sdp[..at], &sdp[at + 2..])
     };
     let started = Instant::now();
     let (ours, theirs) = meet(transport(), transport(), PATIENCE, forged).await;
     assert_eq!(ours.path.unwrap_err(), TransportError::Fingerprint);
-    assert_eq!(theirs.path.unwrap_err(), TransportError::Dtls, "told by an alert");
-    assert!(started.elapsed() < Duration::from_secs(5), "at once, and not at the deadline: {:?}", started.elapsed());
+    assert_eq!(
+        theirs.path.unwrap_err(),
+        TransportError::Dtls,
+        "told by an alert"
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "at once, and not at the deadline: {:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_offer_is_refused_by_the_dtls_client_as_well() {
     let (ours, theirs) = (DataChannel::new(transport()), DataChannel::new(transport()));
-    let (mut ours, mut theirs) =
-        (ours.open(Role::Controlling).await.unwrap(), theirs.open(Role::Controlled).await.unwrap());
+    let (mut ours, mut theirs) = (
+        ours.open(Role::Controlling).await.unwrap(),
+        theirs.open(Role::Controlled).await.unwrap(),
+    );
     let (our_side, their_side) = (ours.gather(&[]).await, theirs.gather(&[]).await);
     let mut offer = SessionDescription::parse(&ours.describe(None, &our_side.candidates)).unwrap();
-    let answer = SessionDescription::parse(&theirs.describe(Some(&offer), &their_side.candidates)).unwrap();
+    let answer =
+        SessionDescription::parse(&theirs.describe(Some(&offer), &their_side.candidates)).unwrap();
     offer.channel.as_mut().unwrap().fingerprints = vec![Fingerprint([1; 32]), Fingerprint([2; 32])];
-    let (our_path, their_path) = tokio::join!(ours.connect(answer, PATIENCE), theirs.connect(offer, PATIENCE));
+    let (our_path, their_path) = tokio::join!(
+        ours.connect(answer, PATIENCE),
+        theirs.connect(offer, PATIENCE)
+    );
     assert_eq!(their_path.unwrap_err(), TransportError::Fingerprint);
     assert_eq!(our_path.unwrap_err(), TransportError::Dtls);
 }
@@ -158,24 +243,56 @@ async fn a_description_without_a_certificate_is_unusable() {
 async fn a_handshake_that_stops_half_way_ends_at_the_deadline_wherever_it_stops() {
     for said in 0..3 {
         let started = Instant::now();
-        let (ours, theirs) = meet(transport(), faulty::network(Silence::DtlsAfter(said)), SHORT, unchanged).await;
-        assert_eq!(ours.path.unwrap_err(), TransportError::Dtls, "after {said} datagrams");
+        let (ours, theirs) = meet(
+            transport(),
+            faulty::network(Silence::DtlsAfter(said)),
+            SHORT,
+            unchanged,
+        )
+        .await;
+        assert_eq!(
+            ours.path.unwrap_err(),
+            TransportError::Dtls,
+            "after {said} datagrams"
+        );
         assert!(theirs.path.is_err());
-        assert!((SHORT..SHORT * 3).contains(&started.elapsed()), "{:?}", started.elapsed());
+        assert!(
+            (SHORT..SHORT * 3).contains(&started.elapsed()),
+            "{:?}",
+            started.elapsed()
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_sctp_that_never_comes_is_no_channel() {
-    let (ours, _theirs) = meet(transport(), faulty::network(Silence::Sctp), SHORT, unchanged).await;
+    let (ours, _theirs) = meet(
+        transport(),
+        faulty::network(Silence::Sctp),
+        SHORT,
+        unchanged,
+    )
+    .await;
     assert_eq!(ours.path.unwrap_err(), TransportError::Channel);
-    let (_ours, theirs) = meet(faulty::network(Silence::Sctp), transport(), SHORT, unchanged).await;
+    let (_ours, theirs) = meet(
+        faulty::network(Silence::Sctp),
+        transport(),
+        SHORT,
+        unchanged,
+    )
+    .await;
     assert_eq!(theirs.path.unwrap_err(), TransportError::Channel);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_outlives_lost_flights() {
-    let (ours, theirs) = meet(transport(), faulty::network(Silence::OneIn(3)), PATIENCE, unchanged).await;
+    let (ours, theirs) = meet(
+        transport(),
+        faulty::network(Silence::OneIn(3)),
+        PATIENCE,
+        unchanged,
+    )
+    .await;
     let (our_path, _their_path) = (ours.path.unwrap(), theirs.path.unwrap());
     assert!(our_path.send(b"through").await);
 }
@@ -183,36 +300,65 @@ async fn a_handshake_outlives_lost_flights() {
 #[tokio::test(flavor = "multi_thread")]
 async fn losses_lose_datagrams_and_neither_order_nor_room() {
     const DATAGRAMS: u32 = 600;
-    let (ours, theirs) = meet(transport(), faulty::network(Silence::OneIn(5)), PATIENCE, unchanged).await;
+    let (ours, theirs) = meet(
+        transport(),
+        faulty::network(Silence::OneIn(5)),
+        PATIENCE,
+        unchanged,
+    )
+    .await;
     let (our_path, their_path) = (ours.path.unwrap(), theirs.path.unwrap());
     let mut buffer = [0; 1500];
-    // the producer's acknowledgement of the channel has to be in, before it neither orders nor retransmits
+    // the producer's acknowledgement of the channel has to be in, before it neither orders nor
+    // retransmits
     their_path.send(b"first").await;
     let _ = tokio::time::timeout(SHORT, our_path.recv(&mut buffer)).await;
     let mut heard = 0;
     for _ in 0..DATAGRAMS {
-        assert!(their_path.send(&[0x55; 1000]).await, "no room after {heard}: {their_path:?}");
-        // its acknowledgements are lost as well: what is not acknowledged has to be given up, or the room fills
-        while let Ok(Some(_)) = tokio::time::timeout(Duration::from_millis(3), our_path.recv(&mut buffer)).await {
+        assert!(
+            their_path.send(&[0x55; 1000]).await,
+            "no room after {heard}: {their_path:?}"
+        );
+        // its acknowledgements are lost as well: what is not acknowledged has to be given up, or
+        // the room fills
+        while let Ok(Some(_)) =
+            tokio::time::timeout(Duration::from_millis(3), our_path.recv(&mut buffer)).await
+        {
             heard += 1;
         }
     }
     while let Ok(Some(_)) = tokio::time::timeout(SHORT, our_path.recv(&mut buffer)).await {
         heard += 1;
     }
-    assert!((DATAGRAMS / 2..DATAGRAMS).contains(&heard), "{heard} of {DATAGRAMS}");
+    assert!(
+        (DATAGRAMS / 2..DATAGRAMS).contains(&heard),
+        "{heard} of {DATAGRAMS}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_is_dropped_and_counted_and_the_channel_lives() {
     let (ours, theirs) = connected().await;
     let (our_path, their_path) = (ours.path.unwrap(), theirs.path.unwrap());
-    assert!(!our_path.send(&[1; 8193]).await, "longer than the peer takes");
+    assert!(
+        !our_path.send(&[1; 8193]).await,
+        "longer than the peer takes"
+    );
     assert!(our_path.send(&[2; 100]).await);
     assert!(our_path.send(&[3; 10]).await);
     let mut small = [0; 50];
-    assert_eq!(their_path.recv(&mut small).await, Some(10), "the long one is passed over");
-    assert_eq!((our_path.discarded().too_long, their_path.discarded().too_long), (1, 1));
+    assert_eq!(
+        their_path.recv(&mut small).await,
+        Some(10),
+        "the long one is passed over"
+    );
+    assert_eq!(
+        (
+            our_path.discarded().too_long,
+            their_path.discarded().too_long
+        ),
+        (1, 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,13 +370,22 @@ async fn a_sender_never_waits_for_a_peer_that_does_not_read() {
     for _ in 0..4000 {
         taken += u64::from(our_path.send(&[4; 1000]).await);
     }
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
     let full = our_path.discarded().full;
     assert_eq!(taken + full, 4000);
     assert!(full > 0, "the peer takes a megabyte at most");
     // and it can still be read
     let mut buffer = [0; 1500];
-    assert_eq!(tokio::time::timeout(PATIENCE, their_path.recv(&mut buffer)).await.unwrap(), Some(1000));
+    assert_eq!(
+        tokio::time::timeout(PATIENCE, their_path.recv(&mut buffer))
+            .await
+            .unwrap(),
+        Some(1000)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,10 +424,17 @@ async fn waiting_may_be_given_up_at_any_moment() {
 async fn a_second_connect_is_refused() {
     let (mut ours, _theirs) = connected().await;
     let channel = ChannelDescription::new(Fingerprint([0; 32]), Setup::Active, 0);
-    let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await.unwrap();
-    let agent = IceAgent::new(&base, Role::Controlled, AgentConfig::default()).await.unwrap();
+    let base = Base::bind(BindConfig::address([127, 0, 0, 1].into()))
+        .await
+        .unwrap();
+    let agent = IceAgent::new(&base, Role::Controlled, AgentConfig::default())
+        .await
+        .unwrap();
     let sdp = SessionDescription::write(agent.credentials(), Some(&channel), &[]);
-    let again = ours.session.connect(SessionDescription::parse(&sdp).unwrap(), SHORT).await;
+    let again = ours
+        .session
+        .connect(SessionDescription::parse(&sdp).unwrap(), SHORT)
+        .await;
     assert_eq!(again.unwrap_err(), TransportError::Failed);
     let path = ours.path.unwrap();
     assert!(path.send(b"the first one lives on").await);

@@ -1,4 +1,5 @@
-//! Signalling that goes wrong, below the list of faults: the attempt that goes on, and the client's errors.
+//! Signalling that goes wrong, below the list of faults: the attempt that goes on, and the client's
+//! errors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,7 +37,11 @@ impl Signalling for Scripted {
     type Listener = OneGenesis;
 
     async fn listen(&self) -> Result<OneGenesis, SignalError> {
-        Ok(OneGenesis(Some(Envelope { reply_to: "p".into(), kind: Kind::Genesis, payload: "{}".into() })))
+        Ok(OneGenesis(Some(Envelope {
+            reply_to: "p".into(),
+            kind: Kind::Genesis,
+            payload: "{}".into(),
+        })))
     }
 
     async fn exchange(&self, _to: &str, _kind: Kind, _payload: &str) -> Reply {
@@ -48,14 +53,26 @@ impl Signalling for Scripted {
 async fn run(offer: Reply) -> (AttemptReport, Spans, usize) {
     let stun = responders(2, Manner::Honest).await;
     let (spans, telemetry) = Spans::new();
-    let scripted = Scripted { offer, offers: Arc::default() };
+    let scripted = Scripted {
+        offer,
+        offers: Arc::default(),
+    };
     let offers = Arc::clone(&scripted.offers);
-    let report = attempt(scripted, cache(&stun), telemetry, Duration::from_millis(200)).await;
+    let report = attempt(
+        scripted,
+        cache(&stun),
+        telemetry,
+        Duration::from_millis(200),
+    )
+    .await;
     (report, spans, offers.load(Ordering::Relaxed))
 }
 
 fn happened(report: &AttemptReport, state: State, event: Event) -> bool {
-    report.transitions.iter().any(|(from, e, _)| (*from, *e) == (state, event))
+    report
+        .transitions
+        .iter()
+        .any(|(from, e, _)| (*from, *e) == (state, event))
 }
 
 #[tokio::test]
@@ -68,10 +85,24 @@ async fn every_useless_reply_to_an_offer_leads_back_to_listening_and_keeps_the_a
         (Err(SignalError::Unreachable), Event::ExchangeFailed),
     ] {
         let (report, spans, offers) = run(offer.clone()).await;
-        assert!(happened(&report, State::Offering, event), "{offer:?}: {:?}", report.transitions);
-        assert!((2..=40).contains(&offers), "{offer:?}: tried {offers} times");
-        assert_eq!(spans.told(), failure("cancelled"), "one attempt, however many races it lost");
-        assert!(report.gathering.unwrap().packets_sent <= 2, "asked once, however many offers");
+        assert!(
+            happened(&report, State::Offering, event),
+            "{offer:?}: {:?}",
+            report.transitions
+        );
+        assert!(
+            (2..=40).contains(&offers),
+            "{offer:?}: tried {offers} times"
+        );
+        assert_eq!(
+            spans.told(),
+            failure("cancelled"),
+            "one attempt, however many races it lost"
+        );
+        assert!(
+            report.gathering.unwrap().packets_sent <= 2,
+            "asked once, however many offers"
+        );
     }
 }
 
@@ -103,11 +134,25 @@ impl Signalling for Rubbish {
 async fn where_attempts_are_counted_a_stream_of_rubbish_ends_one_and_is_silence_otherwise() {
     let (_spans, telemetry) = Spans::new();
     let stun = responders(1, Manner::Honest).await;
-    let report = attempt(Rubbish, cache(&stun), telemetry.clone(), Duration::from_millis(100)).await;
-    assert!(happened(&report, State::Listening, Event::NothingHeard), "{:?}", report.transitions);
-    let mut pool = Pool::new(Rubbish, transport(), telemetry, cache(&stun), 1).with_timing(timing()).with_attempts(2);
+    let report = attempt(
+        Rubbish,
+        cache(&stun),
+        telemetry.clone(),
+        Duration::from_millis(100),
+    )
+    .await;
+    assert!(
+        happened(&report, State::Listening, Event::NothingHeard),
+        "{:?}",
+        report.transitions
+    );
+    let mut pool = Pool::new(Rubbish, transport(), telemetry, cache(&stun), 1)
+        .with_timing(timing())
+        .with_attempts(2);
     let mut notices = pool.notices();
-    tokio::time::timeout(Duration::from_secs(10), pool.run(&CancellationToken::new())).await.expect("it ends");
+    tokio::time::timeout(Duration::from_secs(10), pool.run(&CancellationToken::new()))
+        .await
+        .expect("it ends");
     let mut events = Vec::new();
     while let Some(notice) = notices.next().await {
         if let What::Moved { event, .. } = notice.what {
@@ -130,8 +175,13 @@ async fn where_attempts_are_counted_a_service_that_fails_ends_one_and_a_peer_tha
     ] {
         let stun = responders(2, Manner::Honest).await;
         let (spans, telemetry) = Spans::new();
-        let scripted = Scripted { offer: offer.clone(), offers: Arc::default() };
-        let pool = Pool::new(scripted, transport(), telemetry, cache(&stun), 1).with_timing(timing()).with_attempts(2);
+        let scripted = Scripted {
+            offer: offer.clone(),
+            offers: Arc::default(),
+        };
+        let pool = Pool::new(scripted, transport(), telemetry, cache(&stun), 1)
+            .with_timing(timing())
+            .with_attempts(2);
         let cancel = CancellationToken::new();
         let running = pool.run(&cancel);
         tokio::pin!(running);
@@ -142,8 +192,11 @@ async fn where_attempts_are_counted_a_service_that_fails_ends_one_and_a_peer_tha
             cancel.cancel();
             running.await;
         }
-        let expected =
-            if ends { [failure("signalling"), failure("signalling")].concat() } else { failure("cancelled") };
+        let expected = if ends {
+            [failure("signalling"), failure("signalling")].concat()
+        } else {
+            failure("cancelled")
+        };
         assert_eq!(spans.told(), expected, "{offer:?}");
     }
 }
@@ -170,11 +223,18 @@ async fn raw_service(reply: Vec<u8>, drip: Option<Duration>) -> (HttpSignalling,
             });
         }
     };
-    (HttpSignalling::new(&url).unwrap(), Running(tokio::spawn(serve)))
+    (
+        HttpSignalling::new(&url).unwrap(),
+        Running(tokio::spawn(serve)),
+    )
 }
 
 fn ok(body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 #[tokio::test]
@@ -185,17 +245,39 @@ async fn replies_off_the_wire_become_typed_errors() {
         (ok("\u{0}"), Err(SignalError::Malformed)),
         (ok(""), Ok(None)),
         (ok(&"x".repeat(10_000_000)), Err(SignalError::TooLong)),
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(), Err(SignalError::Gone)),
-        (b"HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n".to_vec(), Err(SignalError::Version)),
-        (b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".to_vec(), Err(SignalError::Rejected)),
-        (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec(), Err(SignalError::Rejected)),
-        (b"SMTP ready\r\n\r\n".to_vec(), Err(SignalError::Unreachable)),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf".to_vec(), Err(SignalError::Unreachable)),
+        (
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            Err(SignalError::Gone),
+        ),
+        (
+            b"HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            Err(SignalError::Version),
+        ),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            Err(SignalError::Rejected),
+        ),
+        (
+            b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            Err(SignalError::Rejected),
+        ),
+        (
+            b"SMTP ready\r\n\r\n".to_vec(),
+            Err(SignalError::Unreachable),
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf".to_vec(),
+            Err(SignalError::Unreachable),
+        ),
         (Vec::new(), Err(SignalError::Unreachable)),
     ] {
         let (client, _service) = raw_service(reply.clone(), None).await;
         let head = String::from_utf8_lossy(&reply[..reply.len().min(60)]).into_owned();
-        assert_eq!(client.exchange("x", Kind::Offer, "{}").await, expected, "{head}");
+        assert_eq!(
+            client.exchange("x", Kind::Offer, "{}").await,
+            expected,
+            "{head}"
+        );
     }
 }
 
@@ -205,23 +287,41 @@ async fn a_service_that_is_not_there_is_unreachable() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
     let client = HttpSignalling::new(&url).unwrap();
-    assert_eq!(client.exchange("x", Kind::Offer, "{}").await, Err(SignalError::Unreachable));
+    assert_eq!(
+        client.exchange("x", Kind::Offer, "{}").await,
+        Err(SignalError::Unreachable)
+    );
     assert!(client.listen().await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_drips_is_given_up_in_bounded_time() {
-    let (client, _service) = raw_service(ok(&"x".repeat(100_000)), Some(Duration::from_secs(1))).await;
+    let (client, _service) =
+        raw_service(ok(&"x".repeat(100_000)), Some(Duration::from_secs(1))).await;
     let started = tokio::time::Instant::now();
-    assert_eq!(client.exchange("x", Kind::Offer, "{}").await, Err(SignalError::TimedOut));
-    assert!(started.elapsed() <= Duration::from_secs(21), "{:?}", started.elapsed());
+    assert_eq!(
+        client.exchange("x", Kind::Offer, "{}").await,
+        Err(SignalError::TimedOut)
+    );
+    assert!(
+        started.elapsed() <= Duration::from_secs(21),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test]
 async fn a_broken_stream_of_genesis_messages_ends_without_a_message() {
-    let good = write(&Envelope { reply_to: "p".into(), kind: Kind::Genesis, payload: "{}".into() });
+    let good = write(&Envelope {
+        reply_to: "p".into(),
+        kind: Kind::Genesis,
+        payload: "{}".into(),
+    });
     let body = format!("nonsense\n\n{good}\n{{\"half\":");
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len() + 100);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+        body.len() + 100
+    );
     let (client, _service) = raw_service((head + &body).into_bytes(), None).await;
     let started = Instant::now();
     let mut listener = client.listen().await.unwrap();
@@ -234,49 +334,90 @@ async fn a_broken_stream_of_genesis_messages_ends_without_a_message() {
 /// A service that thinks for so long before it says a word.
 async fn late_service(after: Duration, reply: Vec<u8>) -> (HttpSignalling, Running) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = HttpSignalling::new(&format!("http://{}/v1/signal", listener.local_addr().unwrap())).unwrap();
+    let client = HttpSignalling::new(&format!(
+        "http://{}/v1/signal",
+        listener.local_addr().unwrap()
+    ))
+    .unwrap();
     let serve = async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
         tokio::time::sleep(after).await;
         stream.write_all(&reply).await.unwrap();
         // until the client hangs up
-        while stream.read(&mut [0; 64]).await.is_ok_and(|length| length > 0) {}
+        while stream
+            .read(&mut [0; 64])
+            .await
+            .is_ok_and(|length| length > 0)
+        {}
     };
     (client, Running(tokio::spawn(serve)))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_keeps_even_its_head_back_until_a_producer_comes_is_listened_to() {
-    let good = write(&Envelope { reply_to: "p".into(), kind: Kind::Genesis, payload: "{}".into() });
-    for (after, body, heard) in [(6, &*good, Some("p")), (19, &*good, Some("p")), (20, "", None)] {
-        let body = if body.is_empty() { String::new() } else { format!("{body}\n") };
+    let good = write(&Envelope {
+        reply_to: "p".into(),
+        kind: Kind::Genesis,
+        payload: "{}".into(),
+    });
+    for (after, body, heard) in [
+        (6, &*good, Some("p")),
+        (19, &*good, Some("p")),
+        (20, "", None),
+    ] {
+        let body = if body.is_empty() {
+            String::new()
+        } else {
+            format!("{body}\n")
+        };
         let (client, _service) = late_service(Duration::from_secs(after), ok(&body)).await;
         let mut listener = client.listen().await.expect("a service that is well");
-        assert_eq!(listener.next().await.map(|genesis| genesis.unwrap().reply_to).as_deref(), heard, "{after} s");
+        assert_eq!(
+            listener
+                .next()
+                .await
+                .map(|genesis| genesis.unwrap().reply_to)
+                .as_deref(),
+            heard,
+            "{after} s"
+        );
     }
     let (client, _service) = late_service(Duration::from_secs(60), ok("")).await;
     let started = tokio::time::Instant::now();
     assert_eq!(client.listen().await.err(), Some(SignalError::TimedOut));
-    assert!(started.elapsed() <= Duration::from_secs(26), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() <= Duration::from_secs(26),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
-/// Runs it within `block_on` of a runtime of its own, on a thread of its own: what never yields would stop any clock of
-/// the runtime's.
+/// Runs it within `block_on` of a runtime of its own, on a thread of its own: what never yields
+/// would stop any clock of the runtime's.
 fn blocked_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     let (done, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let _ = done.send(runtime.block_on(work));
     });
-    told.recv_timeout(Duration::from_secs(10)).expect("neither timed out nor cancelled")
+    told.recv_timeout(Duration::from_secs(10))
+        .expect("neither timed out nor cancelled")
 }
 
 /// One attempt that is cancelled after so long. Its report, and when it chose a producer first.
-async fn attempt_of(signalling: impl Signalling, after: Duration) -> (AttemptReport, Option<Duration>) {
+async fn attempt_of(
+    signalling: impl Signalling,
+    after: Duration,
+) -> (AttemptReport, Option<Duration>) {
     let stun = responders(1, Manner::Honest).await;
     let (_spans, telemetry) = Spans::new();
-    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing());
+    let mut consumer =
+        Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing());
     let mut notices = consumer.notices();
     let cancel = CancellationToken::new();
     let token = cancel.clone();
@@ -287,7 +428,13 @@ async fn attempt_of(signalling: impl Signalling, after: Duration) -> (AttemptRep
     let started = Instant::now();
     let chosen = tokio::spawn(async move {
         while let Some(notice) = notices.next().await {
-            if matches!(notice.what, What::Moved { event: Event::Chosen, .. }) {
+            if matches!(
+                notice.what,
+                What::Moved {
+                    event: Event::Chosen,
+                    ..
+                }
+            ) {
                 return Some(started.elapsed());
             }
         }
@@ -298,11 +445,15 @@ async fn attempt_of(signalling: impl Signalling, after: Duration) -> (AttemptRep
     (report, chosen.await.unwrap())
 }
 
-/// A service that sends this to a listener, and then broken lines without end, as fast as they are taken; to an offer it
-/// says that the producer is gone.
+/// A service that sends this to a listener, and then broken lines without end, as fast as they are
+/// taken; to an offer it says that the producer is gone.
 async fn flood(first: String) -> (HttpSignalling, Running) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = HttpSignalling::new(&format!("http://{}/v1/signal", listener.local_addr().unwrap())).unwrap();
+    let client = HttpSignalling::new(&format!(
+        "http://{}/v1/signal",
+        listener.local_addr().unwrap()
+    ))
+    .unwrap();
     let serve = async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -311,10 +462,14 @@ async fn flood(first: String) -> (HttpSignalling, Running) {
                 let mut request = [0; 4096];
                 let length = stream.read(&mut request).await.unwrap();
                 if request[..length].starts_with(b"POST") {
-                    let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+                    let _ = stream
+                        .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                        .await;
                     return;
                 }
-                let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{first}").as_bytes()).await;
+                let _ = stream
+                    .write_all(format!("HTTP/1.1 200 OK\r\n\r\n{first}").as_bytes())
+                    .await;
                 let lines = b"x\n".repeat(32 * 1024);
                 while stream.write_all(&lines).await.is_ok() {}
             });
@@ -347,7 +502,11 @@ impl Signalling for Flood {
 
 #[test]
 fn broken_lines_without_end_keep_nobody_from_choosing_nor_from_being_cancelled() {
-    let good = Envelope { reply_to: "p".into(), kind: Kind::Genesis, payload: "{}".into() };
+    let good = Envelope {
+        reply_to: "p".into(),
+        kind: Kind::Genesis,
+        payload: "{}".into(),
+    };
     let line = write(&good) + "\n";
     let while_chosen = Duration::from_secs(1);
     for (report, chosen) in [
@@ -357,7 +516,11 @@ fn broken_lines_without_end_keep_nobody_from_choosing_nor_from_being_cancelled()
             attempt_of(client, while_chosen).await
         }),
     ] {
-        assert!(chosen.is_some_and(|after| after < while_chosen / 2), "{chosen:?}: {:?}", report.transitions);
+        assert!(
+            chosen.is_some_and(|after| after < while_chosen / 2),
+            "{chosen:?}: {:?}",
+            report.transitions
+        );
         assert!(report.elapsed < 2 * while_chosen, "{:?}", report.elapsed);
     }
     let a_while = Duration::from_millis(300);
@@ -368,7 +531,16 @@ fn broken_lines_without_end_keep_nobody_from_choosing_nor_from_being_cancelled()
             attempt_of(client, a_while).await
         }),
     ] {
-        assert_eq!((report.last_event, chosen), (Some(Event::Cancelled), None), "{:?}", report.transitions);
-        assert!(report.elapsed < Duration::from_secs(1), "{:?}", report.elapsed);
+        assert_eq!(
+            (report.last_event, chosen),
+            (Some(Event::Cancelled), None),
+            "{:?}",
+            report.transitions
+        );
+        assert!(
+            report.elapsed < Duration::from_secs(1),
+            "{:?}",
+            report.elapsed
+        );
     }
 }

@@ -26,7 +26,11 @@ pub(crate) fn network(silence: Silence) -> Ice {
     Ice::new(Network::custom(move || async move {
         let refused = |error: std::io::Error| ice_gather::BindError::Socket(error.kind());
         let socket = UdpSocket::bind("127.0.0.1:0").await.map_err(refused)?;
-        Base::from_conn(Arc::new(Faulty { socket, silence, sent: AtomicU32::new(0) }))
+        Base::from_conn(Arc::new(Faulty {
+            socket,
+            silence,
+            sent: AtomicU32::new(0),
+        }))
     }))
 }
 
@@ -68,7 +72,11 @@ impl Conn for Faulty {
     }
 
     async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> Result<usize, Error> {
-        if self.says(buffer) { Ok(self.socket.send_to(buffer, target).await?) } else { Ok(buffer.len()) }
+        if self.says(buffer) {
+            Ok(self.socket.send_to(buffer, target).await?)
+        } else {
+            Ok(buffer.len())
+        }
     }
 
     fn local_addr(&self) -> Result<SocketAddr, Error> {

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-/// Compares `fresh` with the committed file, byte by byte. With `UPDATE=1` in the environment it writes the file instead.
+/// Compares `fresh` with the committed file, byte by byte. With `UPDATE=1` in the environment it
+/// writes the file instead.
 pub(crate) fn compare(file: &str, fresh: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("UPDATE").is_some() {
@@ -11,7 +12,10 @@ pub(crate) fn compare(file: &str, fresh: &str) {
         return;
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    let differs = committed.lines().zip(fresh.lines()).find(|(old, new)| old != new);
+    let differs = committed
+        .lines()
+        .zip(fresh.lines())
+        .find(|(old, new)| old != new);
     assert!(
         committed == fresh,
         "consumer-fsm/{file} is not what the code says now, first here:\n{differs:#?}\n\

@@ -1,4 +1,5 @@
-//! Integration tests: whole attempts on loopback sockets, and the signalling service as it stands on the wire.
+//! Integration tests: whole attempts on loopback sockets, and the signalling service as it stands
+//! on the wire.
 
 mod attempts;
 mod data_channel;

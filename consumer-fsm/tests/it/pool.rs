@@ -23,10 +23,13 @@ const LONG: Duration = Duration::from_secs(20);
 async fn every_slot_of_a_pool_gets_a_path_moves_datagrams_and_closes() {
     let stun = responders(2, Manner::Honest).await;
     let signalling = MemorySignalling::new(Switchboard::default());
-    let _producers: Vec<Running> = (0..2 * SLOTS).map(|_| producer(signalling.clone())).collect();
+    let _producers: Vec<Running> = (0..2 * SLOTS)
+        .map(|_| producer(signalling.clone()))
+        .collect();
     let (spans, telemetry) = Spans::new();
-    let mut pool =
-        Pool::new(signalling, transport(), telemetry, cache(&stun), SLOTS).with_timing(timing()).with_seed(1);
+    let mut pool = Pool::new(signalling, transport(), telemetry, cache(&stun), SLOTS)
+        .with_timing(timing())
+        .with_seed(1);
     let mut notices = pool.notices();
     let links = pool.links(8);
     let cancel = CancellationToken::new();
@@ -36,14 +39,22 @@ async fn every_slot_of_a_pool_gets_a_path_moves_datagrams_and_closes() {
             // until it comes back: what is sent before there is a path may be dropped
             loop {
                 link.send(Bytes::from(vec![0x80, slot as u8]));
-                if let Ok(back) = tokio::time::timeout(Duration::from_millis(50), link.recv()).await {
+                if let Ok(back) = tokio::time::timeout(Duration::from_millis(50), link.recv()).await
+                {
                     return back.unwrap();
                 }
             }
         };
         let mut echoes = tokio::task::JoinSet::new();
-        links.into_iter().enumerate().for_each(|each| drop(echoes.spawn(echo(each))));
-        let back: BTreeSet<Bytes> = tokio::time::timeout(LONG, echoes.join_all()).await.unwrap().into_iter().collect();
+        links
+            .into_iter()
+            .enumerate()
+            .for_each(|each| drop(echoes.spawn(echo(each))));
+        let back: BTreeSet<Bytes> = tokio::time::timeout(LONG, echoes.join_all())
+            .await
+            .unwrap()
+            .into_iter()
+            .collect();
         assert_eq!(back.len(), SLOTS, "each its own: {back:?}");
         cancel.cancel();
     };
@@ -57,11 +68,33 @@ async fn every_slot_of_a_pool_gets_a_path_moves_datagrams_and_closes() {
     assert_eq!(told.len(), SLOTS);
     for (slot, told) in told {
         let has = |wanted: fn(&What) -> bool| told.iter().filter(|what| wanted(what)).count();
-        assert!(has(|what| *what == What::AttemptStarted) >= 1, "{slot}: {told:?}");
-        assert!(has(|what| matches!(what, What::Gathered(_))) >= 1, "{slot}: {told:?}");
-        assert!(has(|what| matches!(what, What::Connected(_))) >= 1, "{slot}: {told:?}");
-        assert_eq!(has(|what| *what == What::PathUp), has(|what| *what == What::PathDown), "{slot}: {told:?}");
-        assert!(has(|what| matches!(what, What::Carried { moved: (1.., 1..), .. })) >= 1, "{slot}: {told:?}");
+        assert!(
+            has(|what| *what == What::AttemptStarted) >= 1,
+            "{slot}: {told:?}"
+        );
+        assert!(
+            has(|what| matches!(what, What::Gathered(_))) >= 1,
+            "{slot}: {told:?}"
+        );
+        assert!(
+            has(|what| matches!(what, What::Connected(_))) >= 1,
+            "{slot}: {told:?}"
+        );
+        assert_eq!(
+            has(|what| *what == What::PathUp),
+            has(|what| *what == What::PathDown),
+            "{slot}: {told:?}"
+        );
+        assert!(
+            has(|what| matches!(
+                what,
+                What::Carried {
+                    moved: (1.., 1..),
+                    ..
+                }
+            )) >= 1,
+            "{slot}: {told:?}"
+        );
         assert_eq!(told.last(), Some(&What::Stopped), "{slot}");
     }
     assert!(spans.all().len() >= SLOTS);
@@ -72,11 +105,20 @@ async fn a_dropped_pool_leaves_no_task() {
     let stun = responders(1, Manner::Honest).await;
     let (_spans, telemetry) = Spans::new();
     let signalling = MemorySignalling::new(Switchboard::default());
-    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let alive = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
     let before = alive();
-    let pool = Pool::new(signalling, transport(), telemetry, cache(&stun), 16).with_timing(timing());
+    let pool =
+        Pool::new(signalling, transport(), telemetry, cache(&stun), 16).with_timing(timing());
     let cancel = CancellationToken::new();
-    assert!(tokio::time::timeout(Duration::from_millis(100), pool.run(&cancel)).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), pool.run(&cancel))
+            .await
+            .is_err()
+    );
     for _ in 0..200 {
         if alive() <= before {
             return;
@@ -108,7 +150,9 @@ impl Host {
 
     fn roaming(&self) -> Option<Roaming> {
         let host = self.clone();
-        Some(Roaming::new(Duration::from_millis(20), move || host.0.lock().unwrap().clone()))
+        Some(Roaming::new(Duration::from_millis(20), move || {
+            host.0.lock().unwrap().clone()
+        }))
     }
 
     /// Binds where the default route is now.
@@ -142,7 +186,9 @@ async fn a_host_that_roams_asks_again_and_tells_the_new_verdict() {
                 }
             }
         };
-        tokio::time::timeout(LONG, found).await.expect("told in time")
+        tokio::time::timeout(LONG, found)
+            .await
+            .expect("told in time")
     };
     let external = |what: &What| match what {
         What::Roamed(summary) => summary.external_ip(),
@@ -152,14 +198,25 @@ async fn a_host_that_roams_asks_again_and_tells_the_new_verdict() {
         wait_for(&|what| *what == What::PathUp).await;
         let asked = || stun.iter().map(Responder::requests).sum::<u64>();
         let before = asked();
-        // a second network, and the default route leads there; the path's own address stays: so does the path
+        // a second network, and the default route leads there; the path's own address stays: so
+        // does the path
         host.goes_to(&[[127, 0, 0, 71], [127, 0, 0, 72]]);
         let roamed = wait_for(&|what| matches!(what, What::Roamed(_) | What::PathDown)).await;
         assert_eq!(external(&roamed), Some([127, 0, 0, 72].into()));
         assert!(asked() > before);
         // the first network goes, and the path with it
         host.goes_to(&[[127, 0, 0, 72]]);
-        wait_for(&|what| matches!(what, What::Moved { from: State::Established, event: Event::Moved, .. })).await;
+        wait_for(&|what| {
+            matches!(
+                what,
+                What::Moved {
+                    from: State::Established,
+                    event: Event::Moved,
+                    ..
+                }
+            )
+        })
+        .await;
         wait_for(&|what| *what == What::PathDown).await;
         let roamed = wait_for(&|what| matches!(what, What::Roamed(_))).await;
         assert_eq!(external(&roamed), Some([127, 0, 0, 72].into()));
@@ -176,8 +233,8 @@ async fn a_host_that_roams_while_nobody_is_there_binds_anew_without_a_span() {
     let (spans, telemetry) = Spans::new();
     let host = Host::at([127, 0, 0, 73]);
     let signalling = MemorySignalling::new(Switchboard::default());
-    let mut consumer =
-        Consumer::new(signalling, host.transport(), telemetry, cache(&stun)).with_roaming(host.roaming());
+    let mut consumer = Consumer::new(signalling, host.transport(), telemetry, cache(&stun))
+        .with_roaming(host.roaming());
     let mut notices = consumer.notices();
     let cancel = CancellationToken::new();
     let user = async {
@@ -190,7 +247,10 @@ async fn a_host_that_roams_while_nobody_is_there_binds_anew_without_a_span() {
             }
             panic!("ended");
         };
-        assert_eq!(tokio::time::timeout(LONG, failed).await.unwrap(), Reason::Local);
+        assert_eq!(
+            tokio::time::timeout(LONG, failed).await.unwrap(),
+            Reason::Local
+        );
         cancel.cancel();
     };
     tokio::join!(consumer.run(&cancel), async {
@@ -210,21 +270,41 @@ async fn a_mapping_that_ages_while_the_answer_is_awaited_is_asked_again_at_no_co
     let _slow = Running(tokio::spawn(async move {
         use consumer_fsm::signalling::wire::{Description, Genesis, Kind, write};
         use consumer_fsm::signalling::{GENESIS, Signalling};
-        let offer = slow.exchange(GENESIS, Kind::Genesis, &write(&Genesis::everywhere())).await.unwrap().unwrap();
+        let offer = slow
+            .exchange(GENESIS, Kind::Genesis, &write(&Genesis::everywhere()))
+            .await
+            .unwrap()
+            .unwrap();
         tokio::time::sleep(Duration::from_millis(500)).await;
         let sdp = format!("a=ice-ufrag:abcd\r\na=ice-pwd:{}\r\n", "x".repeat(24));
-        let answer = write(&Description { kind: "answer".into(), sdp });
+        let answer = write(&Description {
+            kind: "answer".into(),
+            sdp,
+        });
         let _ = slow.exchange(&offer.reply_to, Kind::Answer, &answer).await;
     }));
     let mut timing = timing();
     timing.mapping_age = Duration::from_millis(200);
     timing.nat_fail_timeout = Duration::from_millis(100);
-    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
+    let mut consumer =
+        Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
     let report = consumer.attempt(&CancellationToken::new()).await;
-    assert_eq!(report.last_event, Some(Event::TimedOut), "{:?}", report.transitions);
+    assert_eq!(
+        report.last_event,
+        Some(Event::TimedOut),
+        "{:?}",
+        report.transitions
+    );
     let requests: Vec<u64> = stun.iter().map(Responder::requests).collect();
-    assert!(requests.iter().all(|n| (2..=4).contains(n)), "at 0, 200 and 400 ms: {requests:?}");
-    assert!(report.elapsed < Duration::from_millis(1_500), "{:?}", report.elapsed);
+    assert!(
+        requests.iter().all(|n| (2..=4).contains(n)),
+        "at 0, 200 and 400 ms: {requests:?}"
+    );
+    assert!(
+        report.elapsed < Duration::from_millis(1_500),
+        "{:?}",
+        report.elapsed
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,15 +315,22 @@ async fn a_mapping_that_is_old_as_soon_as_it_is_known_keeps_nobody_from_a_path()
     let _producer = producer(signalling.clone());
     let mut timing = timing();
     timing.mapping_age = Duration::ZERO;
-    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
+    let mut consumer =
+        Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
     let (mut path, cancel) = (consumer.path(), CancellationToken::new());
     let user = async {
         let _ = tokio::time::timeout(LONG, path.wait_for(|up| *up)).await;
         cancel.cancel();
     };
     let (report, ()) = tokio::join!(consumer.attempt(&cancel), user);
-    let opened = report.transitions.iter().any(|(_, event, _)| *event == Event::Opened);
+    let opened = report
+        .transitions
+        .iter()
+        .any(|(_, event, _)| *event == Event::Opened);
     assert!(opened, "{:?}", report.transitions);
     let requests: Vec<u64> = stun.iter().map(Responder::requests).collect();
-    assert!(requests.iter().all(|n| (2..=50).contains(n)), "{requests:?}");
+    assert!(
+        requests.iter().all(|n| (2..=50).contains(n)),
+        "{requests:?}"
+    );
 }

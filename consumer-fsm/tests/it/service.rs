@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
-use consumer_fsm::signalling::{GENESIS, Kind, Listener, SignalError, Signalling, Switchboard, SwitchboardTiming};
+use consumer_fsm::signalling::{
+    GENESIS, Kind, Listener, SignalError, Signalling, Switchboard, SwitchboardTiming,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -13,7 +15,9 @@ async fn service() -> SignallingService {
     timing.genesis = Duration::from_millis(300);
     timing.exchange = Duration::from_millis(300);
     timing.listen = Duration::from_millis(600);
-    SignallingService::bind("127.0.0.1:0", Switchboard::new(timing)).await.unwrap()
+    SignallingService::bind("127.0.0.1:0", Switchboard::new(timing))
+        .await
+        .unwrap()
 }
 
 /// Sends a request as it stands and reads the whole response.
@@ -43,21 +47,39 @@ async fn the_version_is_checked_by_its_major_and_every_reply_is_open_to_browsers
         ("X-BF-Version: nonsense\r\n", "418"),
         ("", "418"),
     ] {
-        let request = post("data=%7B%7D&send-to=nobody&type=1").replace("X-BF-Version: v2.3.1\r\n", version);
+        let request =
+            post("data=%7B%7D&send-to=nobody&type=1").replace("X-BF-Version: v2.3.1\r\n", version);
         let response = raw(service.address(), &request).await;
-        assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{version}{response}");
-        assert!(response.to_lowercase().contains("access-control-allow-origin: *"), "{response}");
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status}")),
+            "{version}{response}"
+        );
+        assert!(
+            response
+                .to_lowercase()
+                .contains("access-control-allow-origin: *"),
+            "{response}"
+        );
     }
     let options = "OPTIONS /v1/signal HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let response = raw(service.address(), options).await.to_lowercase();
     assert!(response.starts_with("http/1.1 200"), "{response}");
-    assert!(response.contains("access-control-allow-headers: x-bf-version, content-type"), "{response}");
+    assert!(
+        response.contains("access-control-allow-headers: x-bf-version, content-type"),
+        "{response}"
+    );
 }
 
 #[tokio::test]
 async fn malformed_posts_are_400() {
     let service = service().await;
-    for form in ["", "data=x", "data=x&send-to=y", "data=x&send-to=y&type=9", "data=x&send-to=genesis&type=1"] {
+    for form in [
+        "",
+        "data=x",
+        "data=x&send-to=y",
+        "data=x&send-to=y&type=9",
+        "data=x&send-to=genesis&type=1",
+    ] {
         let response = raw(service.address(), &post(form)).await;
         assert!(response.starts_with("HTTP/1.1 400"), "{form}: {response}");
     }
@@ -69,23 +91,54 @@ async fn the_whole_exchange_stands_on_the_wire_as_it_should() {
     let client = HttpSignalling::new(&service.url()).unwrap();
     let address = service.address();
     let producer = async {
-        let offer = client.exchange(GENESIS, Kind::Genesis, "{\"g\":1}").await.unwrap().unwrap();
-        assert_eq!((offer.kind, offer.payload.as_str()), (Kind::Offer, "{\"o\":2}"));
-        let ice = client.exchange(&offer.reply_to, Kind::Answer, "{\"a\":3}").await.unwrap().unwrap();
+        let offer = client
+            .exchange(GENESIS, Kind::Genesis, "{\"g\":1}")
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (offer.kind, offer.payload.as_str()),
+            (Kind::Offer, "{\"o\":2}")
+        );
+        let ice = client
+            .exchange(&offer.reply_to, Kind::Answer, "{\"a\":3}")
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((ice.kind, ice.payload.as_str()), (Kind::Ice, "{\"i\":4}"));
     };
     let consumer = async {
         let mut listener = client.listen().await.unwrap();
         let genesis = listener.next().await.unwrap().unwrap();
-        assert_eq!((genesis.kind, genesis.payload.as_str()), (Kind::Genesis, "{\"g\":1}"));
-        let response =
-            raw(address, &post(&format!("data=%7B%22o%22%3A2%7D&send-to={}&type=1", genesis.reply_to))).await;
+        assert_eq!(
+            (genesis.kind, genesis.payload.as_str()),
+            (Kind::Genesis, "{\"g\":1}")
+        );
+        let response = raw(
+            address,
+            &post(&format!(
+                "data=%7B%22o%22%3A2%7D&send-to={}&type=1",
+                genesis.reply_to
+            )),
+        )
+        .await;
         let body = response.split("\r\n\r\n").nth(1).unwrap();
         assert!(body.starts_with("{\"ReplyTo\":\""), "{body}");
-        assert!(body.ends_with("\",\"Type\":2,\"Payload\":\"{\\\"a\\\":3}\"}"), "{body}");
+        assert!(
+            body.ends_with("\",\"Type\":2,\"Payload\":\"{\\\"a\\\":3}\"}"),
+            "{body}"
+        );
         let reply_to = &body["{\"ReplyTo\":\"".len()..][..36];
-        assert_eq!(client.exchange(reply_to, Kind::Ice, "{\"i\":4}").await, Ok(None), "candidates end at once");
-        assert_eq!(client.exchange(reply_to, Kind::Ice, "{}").await, Err(SignalError::Gone), "one message each");
+        assert_eq!(
+            client.exchange(reply_to, Kind::Ice, "{\"i\":4}").await,
+            Ok(None),
+            "candidates end at once"
+        );
+        assert_eq!(
+            client.exchange(reply_to, Kind::Ice, "{}").await,
+            Err(SignalError::Gone),
+            "one message each"
+        );
         let late = client.exchange(&genesis.reply_to, Kind::Offer, "{}").await;
         assert_eq!(late, Err(SignalError::Gone), "the race is lost");
     };
@@ -98,10 +151,20 @@ async fn nobody_answers_in_time_is_200_with_an_empty_body_and_then_nobody_can() 
     let service = service().await;
     let client = HttpSignalling::new(&service.url()).unwrap();
     let mut listener = client.listen().await.unwrap();
-    assert_eq!(client.exchange(GENESIS, Kind::Genesis, "{}").await, Ok(None));
+    assert_eq!(
+        client.exchange(GENESIS, Kind::Genesis, "{}").await,
+        Ok(None)
+    );
     let genesis = listener.next().await.unwrap().unwrap();
-    assert_eq!(client.exchange(&genesis.reply_to, Kind::Offer, "{}").await, Err(SignalError::Gone));
-    assert_eq!(listener.next().await, None, "the stream is held for a while, not for ever");
+    assert_eq!(
+        client.exchange(&genesis.reply_to, Kind::Offer, "{}").await,
+        Err(SignalError::Gone)
+    );
+    assert_eq!(
+        listener.next().await,
+        None,
+        "the stream is held for a while, not for ever"
+    );
 }
 
 #[tokio::test]
@@ -124,7 +187,11 @@ async fn a_client_that_breaks_off_leaves_nobody_waiting() {
     let service = service().await;
     let client = HttpSignalling::new(&service.url()).unwrap();
     let announce = client.exchange(GENESIS, Kind::Genesis, "{}");
-    assert!(tokio::time::timeout(Duration::from_millis(50), announce).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), announce)
+            .await
+            .is_err()
+    );
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(service.switchboard().waiting(), 0);
 }
@@ -132,20 +199,32 @@ async fn a_client_that_breaks_off_leaves_nobody_waiting() {
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_never_reads_has_its_time_and_no_more() {
     let switchboard = Switchboard::default();
-    let service = SignallingService::bind("127.0.0.1:0", switchboard.clone()).await.unwrap();
-    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let service = SignallingService::bind("127.0.0.1:0", switchboard.clone())
+        .await
+        .unwrap();
+    let alive = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
     let before = alive();
     // more than the kernel takes for somebody who does not read
     let mut posts = tokio::task::JoinSet::new();
     for _ in 0..200 {
         let switchboard = switchboard.clone();
-        posts.spawn(async move { switchboard.post(GENESIS, Kind::Genesis, "x".repeat(100_000)).await });
+        posts.spawn(async move {
+            switchboard
+                .post(GENESIS, Kind::Genesis, "x".repeat(100_000))
+                .await
+        });
     }
     while switchboard.waiting() < 200 {
         tokio::task::yield_now().await;
     }
     let mut deaf = TcpStream::connect(service.address()).await.unwrap();
-    deaf.write_all(b"GET /v1/signal HTTP/1.1\r\nHost: x\r\nX-BF-Version: v2.3.1\r\n\r\n").await.unwrap();
+    deaf.write_all(b"GET /v1/signal HTTP/1.1\r\nHost: x\r\nX-BF-Version: v2.3.1\r\n\r\n")
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_secs(35)).await;
     while posts.join_next().await.is_some() {}
     assert!(alive() > before, "it is believed in for a while");

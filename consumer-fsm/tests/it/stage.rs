@@ -32,7 +32,11 @@ pub(crate) fn transport() -> Ice {
 pub(crate) async fn responders(count: u8, manner: Manner) -> Vec<Responder> {
     let mut responders = Vec::new();
     for n in 0..count {
-        responders.push(Responder::bind_with((IpAddr::from([127, 0, 0, 31 + n]), 0), manner).await.unwrap());
+        responders.push(
+            Responder::bind_with((IpAddr::from([127, 0, 0, 31 + n]), 0), manner)
+                .await
+                .unwrap(),
+        );
     }
     responders
 }
@@ -57,8 +61,16 @@ pub(crate) struct Spans {
 impl Spans {
     pub(crate) fn new() -> (Self, Telemetry) {
         let exporter = InMemorySpanExporter::default();
-        let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
-        (Self { exporter, _provider: provider.clone() }, Telemetry::new(provider))
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(exporter.clone())
+            .build();
+        (
+            Self {
+                exporter,
+                _provider: provider.clone(),
+            },
+            Telemetry::new(provider),
+        )
     }
 
     pub(crate) fn all(&self) -> Vec<SpanData> {
@@ -68,9 +80,15 @@ impl Spans {
     /// Name and `error.type` of each.
     pub(crate) fn told(&self) -> Vec<(String, Option<String>)> {
         let error = |span: &SpanData| {
-            span.attributes.iter().find(|kv| kv.key.as_str() == "error.type").map(|kv| kv.value.to_string())
+            span.attributes
+                .iter()
+                .find(|kv| kv.key.as_str() == "error.type")
+                .map(|kv| kv.value.to_string())
         };
-        self.all().iter().map(|span| (span.name.to_string(), error(span))).collect()
+        self.all()
+            .iter()
+            .map(|span| (span.name.to_string(), error(span)))
+            .collect()
     }
 }
 
@@ -83,16 +101,28 @@ pub(crate) struct Measured {
 impl Measured {
     pub(crate) fn by(telemetry: Telemetry) -> (Self, Telemetry) {
         let exporter = InMemoryMetricExporter::default();
-        let provider =
-            SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
-        (Self { exporter, provider: provider.clone() }, telemetry.with_metrics(provider))
+        let provider = SdkMeterProvider::builder()
+            .with_reader(PeriodicReader::builder(exporter.clone()).build())
+            .build();
+        (
+            Self {
+                exporter,
+                provider: provider.clone(),
+            },
+            telemetry.with_metrics(provider),
+        )
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
         self.provider.force_flush().unwrap();
         let seen = self.exporter.get_finished_metrics().unwrap();
-        let scopes = seen.last().into_iter().flat_map(|seen| seen.scope_metrics());
-        scopes.flat_map(|scope| scope.metrics()).any(|metric| metric.name() == name)
+        let scopes = seen
+            .last()
+            .into_iter()
+            .flat_map(|seen| seen.scope_metrics());
+        scopes
+            .flat_map(|scope| scope.metrics())
+            .any(|metric| metric.name() == name)
     }
 }
 
@@ -113,7 +143,8 @@ pub(crate) fn producer<S: Signalling + 'static>(signalling: S) -> Running {
     }))
 }
 
-/// One attempt that is cancelled as soon as it has a path, or after `patience`; its channel may take half of that.
+/// One attempt that is cancelled as soon as it has a path, or after `patience`; its channel may
+/// take half of that.
 pub(crate) async fn attempt<S: Signalling>(
     signalling: S,
     servers: StunCache,

@@ -1,4 +1,5 @@
-//! The machine, driven by any sequence of events for as long as one likes: what it promises holds at every step.
+//! The machine, driven by any sequence of events for as long as one likes: what it promises holds
+//! at every step.
 //!
 //! `MACHINE_STEPS=1000000` in the environment asks for the long form.
 
@@ -29,7 +30,8 @@ enum Stimulus {
     Restart,
 }
 
-/// The plain words of the specification, without the table's actions: where an attempt is, and what it owes.
+/// The plain words of the specification, without the table's actions: where an attempt is, and what
+/// it owes.
 #[derive(Debug, Clone)]
 struct Specification {
     state: State,
@@ -41,13 +43,19 @@ impl ReferenceStateMachine for Specification {
     type Transition = Stimulus;
 
     fn init_state() -> BoxedStrategy<Self> {
-        Just(Self { state: State::Preparing, asked: false }).boxed()
+        Just(Self {
+            state: State::Preparing,
+            asked: false,
+        })
+        .boxed()
     }
 
     fn transitions(state: &Self) -> BoxedStrategy<Stimulus> {
         let from = state.state;
-        let legal: Vec<Event> =
-            Event::ALL.into_iter().filter(|e| *e != Event::Cancelled && next(from, *e).is_some()).collect();
+        let legal: Vec<Event> = Event::ALL
+            .into_iter()
+            .filter(|e| *e != Event::Cancelled && next(from, *e).is_some())
+            .collect();
         let any = select(Event::ALL.to_vec()).prop_map(Stimulus::Happens);
         if legal.is_empty() {
             return prop_oneof![1 => any, 3 => Just(Stimulus::Restart)].boxed();
@@ -79,7 +87,8 @@ impl ReferenceStateMachine for Specification {
                     state.state = step.state;
                 }
             }
-            // only the wait for the channel has a deadline; whether it is over, the machine has to say
+            // only the wait for the channel has a deadline; whether it is over, the machine has to
+            // say
             Stimulus::Wait(_) => {}
             Stimulus::Restart if state.state == State::Stopped => state.state = State::Preparing,
             Stimulus::Restart => {}
@@ -113,7 +122,11 @@ impl Driven {
             Err(illegal) => {
                 assert_eq!(illegal, Illegal { state: from, event });
                 assert_eq!(next(from, event), None);
-                assert_eq!(format!("{:?}", self.machine), format!("{before:?}"), "nothing changes");
+                assert_eq!(
+                    format!("{:?}", self.machine),
+                    format!("{before:?}"),
+                    "nothing changes"
+                );
                 return;
             }
         };
@@ -135,17 +148,39 @@ impl Driven {
             }
         }
         let to = self.machine.state();
-        assert!(self.reports <= u32::from(self.asked), "one span at most, and none where nobody was asked");
-        assert_eq!(self.has_path, to == State::Established, "a path is announced exactly while there is one");
+        assert!(
+            self.reports <= u32::from(self.asked),
+            "one span at most, and none where nobody was asked"
+        );
+        assert_eq!(
+            self.has_path,
+            to == State::Established,
+            "a path is announced exactly while there is one"
+        );
         if matches!(to, State::Preparing | State::Stopped) {
-            assert_eq!(self.reports, u32::from(self.asked), "an attempt that asked has its one span when it ends");
+            assert_eq!(
+                self.reports,
+                u32::from(self.asked),
+                "an attempt that asked has its one span when it ends"
+            );
             assert!(!self.has_session, "everything opened is closed");
             (self.asked, self.reports) = (false, 0);
         }
-        let longest = Timing::default().error_backoff.max(Timing::default().patience);
-        assert!(self.machine.ready_at().is_none_or(|ready| ready <= self.now + longest), "back-off is bounded");
+        let longest = Timing::default()
+            .error_backoff
+            .max(Timing::default().patience);
+        assert!(
+            self.machine
+                .ready_at()
+                .is_none_or(|ready| ready <= self.now + longest),
+            "back-off is bounded"
+        );
         let deadline = self.machine.poll_timeout();
-        assert_eq!(deadline.is_some(), to == State::Opening, "only the channel has a deadline, and always");
+        assert_eq!(
+            deadline.is_some(),
+            to == State::Opening,
+            "only the channel has a deadline, and always"
+        );
     }
 }
 
@@ -170,8 +205,14 @@ impl StateMachineTest for Driven {
             Stimulus::Wait(time) => {
                 TAKEN.set(TAKEN.get() + 1);
                 driven.now += time;
-                let is_due = driven.machine.poll_timeout().is_some_and(|deadline| deadline <= driven.now);
-                assert_eq!(driven.machine.handle_timeout(driven.now), is_due.then_some(Event::TimedOut));
+                let is_due = driven
+                    .machine
+                    .poll_timeout()
+                    .is_some_and(|deadline| deadline <= driven.now);
+                assert_eq!(
+                    driven.machine.handle_timeout(driven.now),
+                    is_due.then_some(Event::TimedOut)
+                );
             }
             Stimulus::Restart if driven.machine.state() == State::Stopped => {
                 driven.machine = Machine::new(driven.machine.timing());
@@ -194,7 +235,9 @@ prop_state_machine! {
 
 #[test]
 fn no_sequence_of_events_breaks_what_the_machine_promises() {
-    let wanted = std::env::var("MACHINE_STEPS").ok().map_or(STEPS, |steps| steps.parse().expect("a number of steps"));
+    let wanted = std::env::var("MACHINE_STEPS")
+        .ok()
+        .map_or(STEPS, |steps| steps.parse().expect("a number of steps"));
     while TAKEN.get() < wanted {
         drive();
     }
@@ -218,7 +261,11 @@ fn from_every_state_there_is_a_way_to_a_path_and_to_the_end() {
         loop {
             let more: BTreeSet<State> = seen
                 .iter()
-                .flat_map(|state| Event::ALL.into_iter().filter_map(|event| next(*state, event)))
+                .flat_map(|state| {
+                    Event::ALL
+                        .into_iter()
+                        .filter_map(|event| next(*state, event))
+                })
                 .map(|step| step.state)
                 .collect();
             let before = seen.len();
@@ -229,9 +276,16 @@ fn from_every_state_there_is_a_way_to_a_path_and_to_the_end() {
         }
         reachable.insert(from, seen);
     }
-    assert_eq!(reachable[&State::Preparing], State::ALL.into_iter().collect(), "no state is unreachable");
+    assert_eq!(
+        reachable[&State::Preparing],
+        State::ALL.into_iter().collect(),
+        "no state is unreachable"
+    );
     for (from, seen) in reachable {
         assert!(seen.contains(&State::Stopped), "{from:?} stalls");
-        assert!(from == State::Stopped || seen.contains(&State::Established), "{from:?} never gets a path");
+        assert!(
+            from == State::Stopped || seen.contains(&State::Established),
+            "{from:?} never gets a path"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The machine as a committed table and as a graph: every pair of state and event, and nothing stale.
+//! The machine as a committed table and as a graph: every pair of state and event, and nothing
+//! stale.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,7 +9,10 @@ use consumer_fsm::{Action, Ending, Event, State, next};
 use crate::golden;
 
 fn name(state: State) -> String {
-    state.number().map_or_else(|| format!("{state:?}"), |number| format!("{number} {state:?}"))
+    state.number().map_or_else(
+        || format!("{state:?}"),
+        |number| format!("{number} {state:?}"),
+    )
 }
 
 fn action(action: Action) -> String {
@@ -47,7 +51,8 @@ fn every_pair_of_state_and_event_is_the_one_that_is_committed() {
     golden::compare("docs/machine.txt", &table);
 }
 
-/// Where each state's box is: the way to a path goes down, the ways back are arcs on the left, to the end on the right.
+/// Where each state's box is: the way to a path goes down, the ways back are arcs on the left, to
+/// the end on the right.
 const TOP: i32 = 30;
 const STEP: i32 = 118;
 const CENTRE: i32 = 430;
@@ -115,21 +120,50 @@ fn edge(svg: &mut String, from: State, to: State, events: &[Event], arcs_on_the_
         text(svg, 812, start - 6, "end", &names);
     } else if from == to {
         let x = CENTRE + HALF_WIDTH;
-        writeln!(svg, "<path d=\"M{x} {}c50 -14 50 28 0 16\" {stroke}/>", start + 2).unwrap();
+        writeln!(
+            svg,
+            "<path d=\"M{x} {}c50 -14 50 28 0 16\" {stroke}/>",
+            start + 2
+        )
+        .unwrap();
         text(svg, x + 44, start + 16, "start", &names);
     } else if end > start {
-        writeln!(svg, "<path d=\"M{CENTRE} {}V{}\" {stroke}/>", start + HALF_HEIGHT, end - HALF_HEIGHT).unwrap();
-        text(svg, CENTRE - 8, i32::midpoint(start, end) + 4, "end", &names);
+        writeln!(
+            svg,
+            "<path d=\"M{CENTRE} {}V{}\" {stroke}/>",
+            start + HALF_HEIGHT,
+            end - HALF_HEIGHT
+        )
+        .unwrap();
+        text(
+            svg,
+            CENTRE - 8,
+            i32::midpoint(start, end) + 4,
+            "end",
+            &names,
+        );
     } else if start - end == STEP {
         let x = CENTRE + 50;
-        writeln!(svg, "<path d=\"M{x} {}V{}\" {stroke}/>", start - HALF_HEIGHT, end + HALF_HEIGHT).unwrap();
+        writeln!(
+            svg,
+            "<path d=\"M{x} {}V{}\" {stroke}/>",
+            start - HALF_HEIGHT,
+            end + HALF_HEIGHT
+        )
+        .unwrap();
         text(svg, x + 8, i32::midpoint(start, end) + 2, "start", &names);
     } else {
         *arcs_on_the_left += 1;
         let x = CENTRE - HALF_WIDTH;
         let out = 60 + 34 * *arcs_on_the_left;
         let (start, end) = (start - 8, end + 12 - 4 * *arcs_on_the_left);
-        writeln!(svg, "<path d=\"M{x} {start}C{} {start} {} {end} {x} {end}\" {stroke}/>", x - out, x - out).unwrap();
+        writeln!(
+            svg,
+            "<path d=\"M{x} {start}C{} {start} {} {end} {x} {end}\" {stroke}/>",
+            x - out,
+            x - out
+        )
+        .unwrap();
         text(svg, x - 10, start + 14, "end", &names);
     }
 }

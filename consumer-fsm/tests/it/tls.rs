@@ -1,4 +1,5 @@
-//! The service behind TLS: who it is, is checked; whatever goes wrong there is an error of its own, in bounded time.
+//! The service behind TLS: who it is, is checked; whatever goes wrong there is an error of its own,
+//! in bounded time.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::stage::{Running, Spans, attempt, cache, producer, responders};
 
-/// TLS in front of a service, with a certificate for `localhost` that only those trust who are told to.
+/// TLS in front of a service, with a certificate for `localhost` that only those trust who are told
+/// to.
 struct Front {
     address: SocketAddr,
     trusting: Arc<ClientConfig>,
@@ -51,7 +53,11 @@ async fn front(service: SocketAddr) -> Front {
     });
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
-    Front { address, trusting: trusting(roots), _task: Running(task) }
+    Front {
+        address,
+        trusting: trusting(roots),
+        _task: Running(task),
+    }
 }
 
 fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
@@ -62,7 +68,9 @@ fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_attempt_goes_through_over_tls() {
-    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await.unwrap();
+    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default())
+        .await
+        .unwrap();
     let front = front(service.address()).await;
     let url = format!("https://localhost:{}/v1/signal", front.address.port());
     let signalling = HttpSignalling::secure(&url, Arc::clone(&front.trusting)).unwrap();
@@ -70,37 +78,79 @@ async fn an_attempt_goes_through_over_tls() {
     let stun = responders(2, Manner::Honest).await;
     let (spans, telemetry) = Spans::new();
     let report = attempt(signalling, cache(&stun), telemetry, Duration::from_secs(10)).await;
-    assert_eq!(report.ending, Some(Ending::Success), "{:?}", report.transitions);
+    assert_eq!(
+        report.ending,
+        Some(Ending::Success),
+        "{:?}",
+        report.transitions
+    );
     assert_eq!(spans.all().len(), 1);
 }
 
 #[tokio::test]
 async fn who_cannot_show_that_it_is_the_service_hears_nothing() {
-    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await.unwrap();
+    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default())
+        .await
+        .unwrap();
     let front = front(service.address()).await;
     let port = front.address.port();
     for (url, config, why) in [
-        (format!("https://localhost:{port}/"), trusting(RootCertStore::empty()), "nobody is trusted"),
-        (format!("https://127.0.0.1:{port}/"), Arc::clone(&front.trusting), "the name is another"),
+        (
+            format!("https://localhost:{port}/"),
+            trusting(RootCertStore::empty()),
+            "nobody is trusted",
+        ),
+        (
+            format!("https://127.0.0.1:{port}/"),
+            Arc::clone(&front.trusting),
+            "the name is another",
+        ),
     ] {
         let client = HttpSignalling::secure(&url, config).unwrap();
-        assert_eq!(client.exchange("x", Kind::Offer, "{}").await, Err(SignalError::Untrusted), "{why}");
-        assert_eq!(client.listen().await.err(), Some(SignalError::Untrusted), "{why}");
+        assert_eq!(
+            client.exchange("x", Kind::Offer, "{}").await,
+            Err(SignalError::Untrusted),
+            "{why}"
+        );
+        assert_eq!(
+            client.listen().await.err(),
+            Some(SignalError::Untrusted),
+            "{why}"
+        );
     }
-    let client = HttpSignalling::secure(&format!("https://localhost:{port}/"), trusting(RootCertStore::empty()));
+    let client = HttpSignalling::secure(
+        &format!("https://localhost:{port}/"),
+        trusting(RootCertStore::empty()),
+    );
     let stun = responders(1, Manner::Honest).await;
     let (spans, telemetry) = Spans::new();
-    let report = attempt(client.unwrap(), cache(&stun), telemetry, Duration::from_millis(300)).await;
-    assert!(report.transitions.contains(&(State::Listening, Event::ExchangeFailed, State::Listening)));
+    let report = attempt(
+        client.unwrap(),
+        cache(&stun),
+        telemetry,
+        Duration::from_millis(300),
+    )
+    .await;
+    assert!(report.transitions.contains(&(
+        State::Listening,
+        Event::ExchangeFailed,
+        State::Listening
+    )));
     assert!(spans.all().is_empty(), "nobody was asked");
 }
 
 #[tokio::test]
 async fn a_service_without_tls_or_that_never_shakes_hands_is_given_up() {
-    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await.unwrap();
+    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default())
+        .await
+        .unwrap();
     let url = format!("https://localhost:{}/", service.address().port());
     let client = HttpSignalling::secure(&url, trusting(RootCertStore::empty())).unwrap();
-    assert_eq!(client.listen().await.err(), Some(SignalError::Unreachable), "it speaks plain HTTP");
+    assert_eq!(
+        client.listen().await.err(),
+        Some(SignalError::Unreachable),
+        "it speaks plain HTTP"
+    );
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}/", silent.local_addr().unwrap().port());
@@ -115,7 +165,14 @@ async fn only_https_urls_with_a_host_are_secure() {
         let client = HttpSignalling::secure(url, trusting(RootCertStore::empty()));
         assert_eq!(client.err(), Some(SignalError::Url), "{url}");
     }
-    for url in ["https://localhost/", "https://[::1]:4433/v1/signal", "https://203.0.113.7"] {
-        assert!(HttpSignalling::secure(url, trusting(RootCertStore::empty())).is_ok(), "{url}");
+    for url in [
+        "https://localhost/",
+        "https://[::1]:4433/v1/signal",
+        "https://203.0.113.7",
+    ] {
+        assert!(
+            HttpSignalling::secure(url, trusting(RootCertStore::empty())).is_ok(),
+            "{url}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Any checks, at any moment, from anybody, into the reader of the peer: no panic, no evidence without a signature, and
-//! everything bounded and counted.
+//! Any checks, at any moment, from anybody, into the reader of the peer: no panic, no evidence
+//! without a signature, and everything bounded and counted.
 
 #![no_main]
 
@@ -13,12 +13,19 @@ use stun::integrity::MessageIntegrity;
 use stun::message::{Message, Setter};
 
 const BASES: [&str; 2] = ["192.168.1.5:50000", "[2001:db8::5]:50000"];
-const PEERS: [&str; 4] = ["192.0.2.9:4000", "192.0.2.9:4001", "192.0.2.10:4000", "[2001:db8::9]:4000"];
+const PEERS: [&str; 4] = [
+    "192.0.2.9:4000",
+    "192.0.2.9:4001",
+    "192.0.2.10:4000",
+    "[2001:db8::9]:4000",
+];
 const OURS: &str = "our-password-of-22-letters";
 const THEIRS: &str = "their-password-of-22-letters";
 
 fn at(addresses: &[&str], number: u8) -> SocketAddr {
-    addresses[usize::from(number) % addresses.len()].parse().expect("an address")
+    addresses[usize::from(number) % addresses.len()]
+        .parse()
+        .expect("an address")
 }
 
 /// The same message, signed as its sender would: a mutation cannot find a keyed hash by itself.
@@ -26,7 +33,9 @@ fn sign(datagram: &[u8], password: &str) -> Option<Vec<u8>> {
     let mut message = Message::new();
     message.unmarshal_binary(datagram).ok()?;
     message.raw.truncate(20 + message.length as usize);
-    MessageIntegrity(password.as_bytes().to_vec()).add_to(&mut message).ok()?;
+    MessageIntegrity(password.as_bytes().to_vec())
+        .add_to(&mut message)
+        .ok()?;
     Some(message.raw)
 }
 
@@ -57,7 +66,9 @@ fuzz_target!(|input: &[u8]| {
             }
         };
         signed += u32::from(what >> 3 & 3 != 0 && !datagram.is_empty());
-        let Some(header) = Header::peek(datagram) else { continue };
+        let Some(header) = Header::peek(datagram) else {
+            continue;
+        };
         match what >> 5 & 3 {
             0 => {
                 reader.on_sent(base, peer, header, now);
@@ -65,13 +76,19 @@ fuzz_target!(|input: &[u8]| {
             }
             1 => {
                 if let Some(remapped) = reader.on_response(base, peer, datagram, now) {
-                    assert_eq!((remapped.was.base, remapped.was.server), (base, peer.into()));
+                    assert_eq!(
+                        (remapped.was.base, remapped.was.server),
+                        (base, peer.into())
+                    );
                     assert_ne!(remapped.was.mapped, remapped.is.mapped);
                 }
             }
             2 => {
                 let is_authentic = reader.on_request(base, peer, datagram, what & 0x80 == 0, now);
-                assert!(!is_authentic || signed > 0, "nobody can sign but who has the password");
+                assert!(
+                    !is_authentic || signed > 0,
+                    "nobody can sign but who has the password"
+                );
             }
             _ if what & 0x80 == 0 => reader.beat(now, Duration::from_secs(1)),
             _ => reader.contact(peer, now),
@@ -86,7 +103,14 @@ fuzz_target!(|input: &[u8]| {
     let view = reader.view();
     assert!(view.evidence.answers().len() <= MAX_OBSERVATIONS);
     assert!(view.evidence.arrivals().len() <= MAX_ARRIVALS);
-    assert!(view.evidence.arrivals().all(|arrival| matches!(arrival.contact, Contact::Nobody | Contact::OtherPort)));
+    assert!(
+        view.evidence
+            .arrivals()
+            .all(|arrival| matches!(arrival.contact, Contact::Nobody | Contact::OtherPort))
+    );
     let dropped = view.dropped;
-    assert!(dropped.unknown_id + dropped.wrong_source + dropped.unauthenticated + dropped.replayed <= steps);
+    assert!(
+        dropped.unknown_id + dropped.wrong_source + dropped.unauthenticated + dropped.replayed
+            <= steps
+    );
 });

@@ -18,7 +18,8 @@ pub enum IceState {
     Connected,
     /// The peer has been silent for a while.
     Disconnected,
-    /// The agent gave up. Nothing leaves toward the peer any more, and the server of a relay is told to free it.
+    /// The agent gave up. Nothing leaves toward the peer any more, and the server of a relay is
+    /// told to free it.
     Failed,
     /// Torn down.
     Closed,
@@ -32,14 +33,17 @@ pub enum IceEvent {
     State(IceState),
     /// Another pair is in use: the kind of our candidate, then the peer's (RFC 8445 section 8).
     Pair(CandidateKind, CandidateKind),
-    /// A candidate to signal that gathering had not found when it ended: by a late answer, or from a relay.
+    /// A candidate to signal that gathering had not found when it ended: by a late answer, or from
+    /// a relay.
     Candidate(GatheredCandidate),
 }
 
 pub(super) fn kind(candidate: &(dyn LibraryCandidate + Send + Sync)) -> CandidateKind {
     match candidate.candidate_type() {
         #[cfg(feature = "relay")]
-        CandidateType::Host if candidate.addr().ip() == crate::relay::PLACEHOLDER => CandidateKind::Relayed,
+        CandidateType::Host if candidate.addr().ip() == crate::relay::PLACEHOLDER => {
+            CandidateKind::Relayed
+        }
         CandidateType::Host => CandidateKind::Host,
         CandidateType::ServerReflexive => CandidateKind::ServerReflexive,
         CandidateType::PeerReflexive => CandidateKind::PeerReflexive,

@@ -1,9 +1,10 @@
-//! How the ICE library gets at the sockets of a base: its `UDPMux`, one connection per socket, closed for good.
+//! How the ICE library gets at the sockets of a base: its `UDPMux`, one connection per socket,
+//! closed for good.
 //!
-//! The library asks a mux for one connection per gathering of host candidates and gives it to every local address it
-//! found. Two addresses on one connection would steal each other's datagrams, so there is one gathering per socket:
-//! each runs in a task of its own, which first filters the addresses and then asks for the connection. The task is what
-//! ties the two together.
+//! The library asks a mux for one connection per gathering of host candidates and gives it to every
+//! local address it found. Two addresses on one connection would steal each other's datagrams, so
+//! there is one gathering per socket: each runs in a task of its own, which first filters the
+//! addresses and then asks for the connection. The task is what ties the two together.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,21 +28,32 @@ pub(crate) struct Mux {
 
 impl Mux {
     pub(crate) fn new(base: Arc<Inner>) -> Arc<Self> {
-        Arc::new(Self { base, tasks: Mutex::default(), closed: AtomicBool::new(false) })
+        Arc::new(Self {
+            base,
+            tasks: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
     }
 
     /// Whether `ip` is the address of the socket that the current gathering task stands for.
     pub(super) fn is_mine(&self, ip: IpAddr) -> bool {
-        self.base.line(self.my_line()).is_some_and(|line| line.local.ip() == ip)
+        self.base
+            .line(self.my_line())
+            .is_some_and(|line| line.local.ip() == ip)
     }
 
     fn my_line(&self) -> usize {
         let mut tasks = lock(&self.tasks);
-        let Some(me) = tokio::task::try_id() else { return 0 };
-        tasks.iter().position(|task| *task == me).unwrap_or_else(|| {
-            tasks.push(me);
-            tasks.len() - 1
-        })
+        let Some(me) = tokio::task::try_id() else {
+            return 0;
+        };
+        tasks
+            .iter()
+            .position(|task| *task == me)
+            .unwrap_or_else(|| {
+                tasks.push(me);
+                tasks.len() - 1
+            })
     }
 
     /// The last event of all.
@@ -76,7 +88,10 @@ impl UDPMux for Mux {
         if self.closed.load(Ordering::Acquire) || self.base.line(line).is_none() {
             return Err(Error::ErrAlreadyClosed);
         }
-        Ok(Arc::new(MuxConn::<true> { base: Arc::clone(&self.base), line }))
+        Ok(Arc::new(MuxConn::<true> {
+            base: Arc::clone(&self.base),
+            line,
+        }))
     }
 
     async fn remove_conn_by_ufrag(&self, _ufrag: &str) {
@@ -89,7 +104,10 @@ impl crate::Base {
     /// Receives on the first socket what an agent would receive, to measure it without one.
     #[doc(hidden)]
     pub async fn recv_as_agent(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
-        let line = self.inner().line(0).ok_or(std::io::ErrorKind::NotConnected)?;
+        let line = self
+            .inner()
+            .line(0)
+            .ok_or(std::io::ErrorKind::NotConnected)?;
         self.inner().recv_for_agent::<true>(line, buffer).await
     }
 
@@ -98,7 +116,10 @@ impl crate::Base {
     #[must_use]
     pub fn agent_end(&self) -> Option<Arc<dyn Conn + Send + Sync>> {
         self.inner().line(0)?;
-        Some(Arc::new(MuxConn::<true> { base: Arc::clone(self.inner()), line: 0 }))
+        Some(Arc::new(MuxConn::<true> {
+            base: Arc::clone(self.inner()),
+            line: 0,
+        }))
     }
 
     /// The same without reading what the checks of the peer show; it has to be known already.
@@ -106,12 +127,15 @@ impl crate::Base {
     #[must_use]
     pub fn agent_end_without_peer(&self) -> Option<Arc<dyn Conn + Send + Sync>> {
         self.inner().line(0)?;
-        Some(Arc::new(MuxConn::<false> { base: Arc::clone(self.inner()), line: 0 }))
+        Some(Arc::new(MuxConn::<false> {
+            base: Arc::clone(self.inner()),
+            line: 0,
+        }))
     }
 }
 
-/// One socket of the base, as the agent sees it. `READS`: what the peer's checks show is read in passing; without, only to
-/// measure what that costs.
+/// One socket of the base, as the agent sees it. `READS`: what the peer's checks show is read in
+/// passing; without, only to measure what that costs.
 struct MuxConn<const READS: bool = true> {
     base: Arc<Inner>,
     line: usize,
@@ -134,7 +158,10 @@ impl<const READS: bool> Conn for MuxConn<READS> {
     }
 
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        Ok(self.base.recv_for_agent::<READS>(self.line()?, buffer).await?)
+        Ok(self
+            .base
+            .recv_for_agent::<READS>(self.line()?, buffer)
+            .await?)
     }
 
     async fn send(&self, _buffer: &[u8]) -> Result<usize, Error> {

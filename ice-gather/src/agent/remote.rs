@@ -33,8 +33,17 @@ impl core::fmt::Debug for Credentials {
 impl Credentials {
     /// 48 and 190 random bits, more than the 24 and 128 of RFC 8445 section 5.3.
     pub(super) fn random() -> Self {
-        let text = |length| rand::rng().sample_iter(Alphanumeric).take(length).map(char::from).collect();
-        Self { ufrag: text(8), pwd: text(32) }
+        let text = |length| {
+            rand::rng()
+                .sample_iter(Alphanumeric)
+                .take(length)
+                .map(char::from)
+                .collect()
+        };
+        Self {
+            ufrag: text(8),
+            pwd: text(32),
+        }
     }
 
     /// 4 to 256 and 22 to 256 characters (RFC 8839 section 5.4).
@@ -56,17 +65,24 @@ pub struct RemoteCandidate {
 }
 
 impl RemoteCandidate {
-    /// A signalled candidate, if checks can be sent to it: component 1, UDP, an IP address and a port, a known type.
+    /// A signalled candidate, if checks can be sent to it: component 1, UDP, an IP address and a
+    /// port, a known type.
     #[must_use]
     pub fn from_candidate(candidate: &nat_summary::Candidate<'_>) -> Option<Self> {
-        let remote = Self { address: candidate.socket_addr()?, kind: candidate.kind, priority: candidate.priority };
+        let remote = Self {
+            address: candidate.socket_addr()?,
+            kind: candidate.kind,
+            priority: candidate.priority,
+        };
         let fits = candidate.component == 1 && candidate.transport == Transport::Udp;
         (fits && remote.is_usable()).then_some(remote)
     }
 
     fn is_usable(self) -> bool {
         let ip = self.address.ip();
-        self.address.port() != 0 && !(ip.is_unspecified() || ip.is_multicast()) && self.kind != CandidateKind::Unknown
+        self.address.port() != 0
+            && !(ip.is_unspecified() || ip.is_multicast())
+            && self.kind != CandidateKind::Unknown
     }
 
     /// Nothing, for one that no check can be sent to.
@@ -83,23 +99,31 @@ impl RemoteCandidate {
             ..CandidateBaseConfig::default()
         };
         let candidate = match self.kind {
-            CandidateKind::Host => {
-                CandidateHostConfig { base_config, ..CandidateHostConfig::default() }.new_candidate_host()
+            CandidateKind::Host => CandidateHostConfig {
+                base_config,
+                ..CandidateHostConfig::default()
             }
-            CandidateKind::ServerReflexive => {
-                CandidateServerReflexiveConfig { base_config, ..CandidateServerReflexiveConfig::default() }
-                    .new_candidate_server_reflexive()
+            .new_candidate_host(),
+            CandidateKind::ServerReflexive => CandidateServerReflexiveConfig {
+                base_config,
+                ..CandidateServerReflexiveConfig::default()
             }
-            CandidateKind::PeerReflexive => {
-                CandidatePeerReflexiveConfig { base_config, ..CandidatePeerReflexiveConfig::default() }
-                    .new_candidate_peer_reflexive()
+            .new_candidate_server_reflexive(),
+            CandidateKind::PeerReflexive => CandidatePeerReflexiveConfig {
+                base_config,
+                ..CandidatePeerReflexiveConfig::default()
             }
-            CandidateKind::Relayed => {
-                CandidateRelayConfig { base_config, ..CandidateRelayConfig::default() }.new_candidate_relay()
+            .new_candidate_peer_reflexive(),
+            CandidateKind::Relayed => CandidateRelayConfig {
+                base_config,
+                ..CandidateRelayConfig::default()
             }
+            .new_candidate_relay(),
             _ => return None,
         };
-        candidate.ok().map(|candidate| Arc::new(candidate) as Arc<dyn LibraryCandidate + Send + Sync>)
+        candidate
+            .ok()
+            .map(|candidate| Arc::new(candidate) as Arc<dyn LibraryCandidate + Send + Sync>)
     }
 }
 

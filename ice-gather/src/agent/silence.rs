@@ -1,4 +1,5 @@
-//! When a silent peer counts as disconnected, and when the path has failed. Pure but for [`now`]: time is an argument.
+//! When a silent peer counts as disconnected, and when the path has failed. Pure but for [`now`]:
+//! time is an argument.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -6,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::IceState;
 use crate::peer::Consent;
 
-/// How long nothing was heard of the peer, and how long it has not consented to be sent to. Anybody can send what looks
-/// like a sign of life; consent is signed (RFC 7675 section 5.1). Signs of life hold the path only while nobody asks for
-/// consent, as after a step back of the wall clock.
+/// How long nothing was heard of the peer, and how long it has not consented to be sent to. Anybody
+/// can send what looks like a sign of life; consent is signed (RFC 7675 section 5.1). Signs of life
+/// hold the path only while nobody asks for consent, as after a step back of the wall clock.
 pub(super) struct Silence<S> {
     disconnected: Duration,
     longest: Duration,
@@ -41,19 +42,34 @@ impl<S: PartialEq> Last<S> {
 
 impl<S: PartialEq> Silence<S> {
     /// A peer that is heard, and consents, now.
-    pub(super) fn new(disconnected: Duration, failed: Duration, (heard, consent): (S, Consent), now: Duration) -> Self {
+    pub(super) fn new(
+        disconnected: Duration,
+        failed: Duration,
+        (heard, consent): (S, Consent),
+        now: Duration,
+    ) -> Self {
         Self {
             disconnected,
             longest: disconnected.saturating_add(failed),
-            heard: Last { stamp: heard, at: now },
-            consent: Last { stamp: consent.times, at: now },
+            heard: Last {
+                stamp: heard,
+                at: now,
+            },
+            consent: Last {
+                stamp: consent.times,
+                at: now,
+            },
             asked_at: None,
             looked_at: now,
         }
     }
 
     /// What the connection has become; `None`: nothing says that it is another.
-    pub(super) fn look(&mut self, (heard, consent): (S, Consent), now: Duration) -> Option<IceState> {
+    pub(super) fn look(
+        &mut self,
+        (heard, consent): (S, Consent),
+        now: Duration,
+    ) -> Option<IceState> {
         let paused = now.saturating_sub(core::mem::replace(&mut self.looked_at, now));
         // whoever was suspended for so long has lost the peer's consent, whenever it was last heard
         if paused > self.longest {
@@ -67,8 +83,12 @@ impl<S: PartialEq> Silence<S> {
         }
         let is_heard = self.heard.renew(heard, now);
         // the first check in a long time may be answered any moment
-        let is_refused = self.asked_at.is_some_and(|at| now.saturating_sub(at) > self.longest / 2);
-        if (is_refused || self.heard.is_older(self.longest, now)) && self.consent.is_older(self.longest, now) {
+        let is_refused = self
+            .asked_at
+            .is_some_and(|at| now.saturating_sub(at) > self.longest / 2);
+        if (is_refused || self.heard.is_older(self.longest, now))
+            && self.consent.is_older(self.longest, now)
+        {
             Some(IceState::Failed)
         } else if is_heard {
             Some(IceState::Connected)
@@ -80,13 +100,14 @@ impl<S: PartialEq> Silence<S> {
     }
 }
 
-/// A time that goes on while the host sleeps, where the system tells one cheaply (Linux), and no matter how the wall clock
-/// is set.
+/// A time that goes on while the host sleeps, where the system tells one cheaply (Linux), and no
+/// matter how the wall clock is set.
 pub(super) fn now() -> Duration {
     static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
     let monotonic = || FIRST.elapsed();
     #[cfg(target_os = "linux")]
-    return nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or_else(|_| monotonic(), Duration::from);
+    return nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+        .map_or_else(|_| monotonic(), Duration::from);
     #[cfg(not(target_os = "linux"))]
     monotonic()
 }
@@ -147,16 +168,31 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_heard_and_answers_no_longer_is_gone_and_one_that_only_answers_is_not_connected_by_it() {
+    fn a_peer_that_is_heard_and_answers_no_longer_is_gone_and_one_that_only_answers_is_not_connected_by_it()
+     {
         let mut silence = heard();
         for second in 1..=30 {
-            assert_eq!(silence.look(sign(second, 0, true), s(100 + u64::from(second))), Some(IceState::Connected));
+            assert_eq!(
+                silence.look(sign(second, 0, true), s(100 + u64::from(second))),
+                Some(IceState::Connected)
+            );
         }
-        assert_eq!(silence.look(sign(31, 0, true), s(131)), Some(IceState::Failed));
+        assert_eq!(
+            silence.look(sign(31, 0, true), s(131)),
+            Some(IceState::Failed)
+        );
         let mut silence = heard();
         for second in 1..=9 {
-            let expected = if second < 6 { None } else { Some(IceState::Disconnected) };
-            assert_eq!(silence.look(sign(0, second, true), s(100 + u64::from(second))), expected, "nor can it be");
+            let expected = if second < 6 {
+                None
+            } else {
+                Some(IceState::Disconnected)
+            };
+            assert_eq!(
+                silence.look(sign(0, second, true), s(100 + u64::from(second))),
+                expected,
+                "nor can it be"
+            );
         }
     }
 
@@ -164,15 +200,31 @@ mod tests {
     fn where_nobody_asks_for_consent_a_sign_of_life_is_all_there_is() {
         let mut silence = heard();
         for second in 1..=100 {
-            assert_eq!(silence.look(sign(second, 0, false), s(100 + u64::from(second))), Some(IceState::Connected));
+            assert_eq!(
+                silence.look(sign(second, 0, false), s(100 + u64::from(second))),
+                Some(IceState::Connected)
+            );
         }
         for second in 101..=116 {
-            assert_eq!(silence.look(sign(second, 0, true), s(100 + u64::from(second))), Some(IceState::Connected));
+            assert_eq!(
+                silence.look(sign(second, 0, true), s(100 + u64::from(second))),
+                Some(IceState::Connected)
+            );
         }
-        assert_eq!(silence.look(sign(117, 0, true), s(217)), Some(IceState::Failed), "asked at last, and no answer");
+        assert_eq!(
+            silence.look(sign(117, 0, true), s(217)),
+            Some(IceState::Failed),
+            "asked at last, and no answer"
+        );
         let mut silence = heard();
-        assert_eq!(silence.look(sign(0, 0, false), s(130)), Some(IceState::Disconnected));
-        assert_eq!(silence.look(sign(0, 0, false), s(131)), Some(IceState::Failed));
+        assert_eq!(
+            silence.look(sign(0, 0, false), s(130)),
+            Some(IceState::Disconnected)
+        );
+        assert_eq!(
+            silence.look(sign(0, 0, false), s(131)),
+            Some(IceState::Failed)
+        );
     }
 
     #[test]

@@ -13,13 +13,15 @@ use super::{AgentOf, ERROR_PAUSE, Inner, lock};
 use crate::peer::{Rebinding, Remapped, bump, canonical};
 use crate::transaction::{Header, Reject};
 
-/// Datagrams sorted at once of those that wait: an answer of every server that evidence has room for.
+/// Datagrams sorted at once of those that wait: an answer of every server that evidence has room
+/// for.
 const MAX_WAITING: usize = nat_summary::MAX_OBSERVATIONS;
 
 impl Inner {
-    /// The agent's reading end: whatever is not ours, straight from the socket into the agent's buffer. Fails once the
-    /// line is closed, and only then: the agent's loop ends for ever on the first error. `READS`: what the peer's checks
-    /// show is read in passing; without it, only to measure what that costs.
+    /// The agent's reading end: whatever is not ours, straight from the socket into the agent's
+    /// buffer. Fails once the line is closed, and only then: the agent's loop ends for ever on
+    /// the first error. `READS`: what the peer's checks show is read in passing; without it,
+    /// only to measure what that costs.
     pub(crate) async fn recv_for_agent<const READS: bool>(
         &self,
         line: &Line,
@@ -33,7 +35,9 @@ impl Inner {
         line.take();
         // under load a datagram waits already: taking it needs no waker
         match line.take_waiting(buffer) {
-            Some(Ok((length, source))) if self.is_for_agent::<READS>(line, source, &buffer[..length]) => {
+            Some(Ok((length, source)))
+                if self.is_for_agent::<READS>(line, source, &buffer[..length]) =>
+            {
                 return Ok((length, source));
             }
             Some(Err(_)) => bump(&mut self.heard().dropped.socket_errors),
@@ -74,7 +78,12 @@ impl Inner {
     }
 
     #[inline]
-    fn is_for_agent<const READS: bool>(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+    fn is_for_agent<const READS: bool>(
+        &self,
+        line: &Line,
+        source: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
         if Header::is_claimed(datagram) {
             return self.is_stun_for_agent::<READS>(line, source, datagram);
         }
@@ -87,7 +96,12 @@ impl Inner {
     /// Apart, so that what is not STUN has the shorter way.
     #[cold]
     #[inline(never)]
-    fn is_stun_for_agent<const READS: bool>(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
+    fn is_stun_for_agent<const READS: bool>(
+        &self,
+        line: &Line,
+        source: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
         // the library would mask the first bits out and read a check that nobody here has seen
         let Some(header) = Header::peek(datagram) else {
             bump(&mut self.heard().dropped.malformed);
@@ -105,7 +119,8 @@ impl Inner {
             if READS {
                 lock(&self.peer).touch(Instant::now());
             }
-            matches!(self.agent.get(), Some(AgentOf::Others)) || lock(&line.peers).addresses.contains(&source)
+            matches!(self.agent.get(), Some(AgentOf::Others))
+                || lock(&line.peers).addresses.contains(&source)
         }
     }
 
@@ -124,7 +139,11 @@ impl Inner {
         if let Some(Remapped { was, is }) = remapped {
             let evidence = self.heard().evidence();
             let verdict = |report| TowardPeer::against(&evidence, report);
-            self.rebinding.send_replace(Some(Rebinding { number, was: verdict(&was), is: verdict(&is) }));
+            self.rebinding.send_replace(Some(Rebinding {
+                number,
+                was: verdict(&was),
+                is: verdict(&is),
+            }));
         }
     }
 
@@ -147,7 +166,8 @@ impl Inner {
         }
     }
 
-    /// The agent reads from now on. What waits in the kernel before its first check leaves is read here: it came uninvited.
+    /// The agent reads from now on. What waits in the kernel before its first check leaves is read
+    /// here: it came uninvited.
     pub(crate) fn hand_over(&self) {
         for line in &self.lines {
             line.take();
@@ -155,10 +175,12 @@ impl Inner {
         }
     }
 
-    /// Sorts what the kernel is known to hold, but not without end: a flood brings more meanwhile. Whether an error was
-    /// among it. A carrier of another kind never knows.
+    /// Sorts what the kernel is known to hold, but not without end: a flood brings more meanwhile.
+    /// Whether an error was among it. A carrier of another kind never knows.
     pub(super) fn sort_waiting(&self, line: &Line) -> bool {
-        let Socket::Udp(socket) = &line.socket else { return false };
+        let Socket::Udp(socket) = &line.socket else {
+            return false;
+        };
         let (mut buffer, mut has_failed) = ([0; GATHER_MTU], false);
         for _ in 0..MAX_WAITING {
             match socket.try_recv_from(&mut buffer) {
@@ -170,10 +192,18 @@ impl Inner {
         has_failed
     }
 
-    /// Files a response, if it is ours or claims to be; false if it belongs to a transaction of somebody else.
+    /// Files a response, if it is ours or claims to be; false if it belongs to a transaction of
+    /// somebody else.
     fn file_answer(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         let mut heard = self.heard();
-        let Heard { plan: Some(plan), dropped, .. } = &mut *heard else { return false };
+        let Heard {
+            plan: Some(plan),
+            dropped,
+            ..
+        } = &mut *heard
+        else {
+            return false;
+        };
         match plan.handle_datagram(Instant::now(), line.bound, canonical(source), datagram) {
             Ok(_) => {
                 drop(heard);
@@ -183,13 +213,15 @@ impl Inner {
             Err(Reject::UnknownId) => return false,
             Err(Reject::WrongSource) => bump(&mut dropped.wrong_source),
             Err(Reject::NotABindingResponse) => bump(&mut dropped.unexpected),
-            Err(Reject::NotStun | Reject::TooLong | Reject::Malformed) => bump(&mut dropped.malformed),
+            Err(Reject::NotStun | Reject::TooLong | Reject::Malformed) => {
+                bump(&mut dropped.malformed)
+            }
         }
         true
     }
 
-    /// Whether a Binding request may go on to the agent. Each new source has to authenticate once, and a peer has only
-    /// so many addresses: the agent remembers every one for ever.
+    /// Whether a Binding request may go on to the agent. Each new source has to authenticate once,
+    /// and a peer has only so many addresses: the agent remembers every one for ever.
     fn admits<const READS: bool>(&self, line: &Line, source: SocketAddr, datagram: &[u8]) -> bool {
         let is_authentic = match self.agent.get() {
             Some(AgentOf::Others) => return true,
@@ -199,7 +231,13 @@ impl Inner {
             }
             Some(AgentOf::Us) => {
                 let is_quiet = !line.has_moved.swap(false, Ordering::Relaxed);
-                lock(&self.peer).on_request(line.bound, canonical(source), datagram, is_quiet, Instant::now())
+                lock(&self.peer).on_request(
+                    line.bound,
+                    canonical(source),
+                    datagram,
+                    is_quiet,
+                    Instant::now(),
+                )
             }
             None => false,
         };
@@ -213,7 +251,11 @@ impl Inner {
         } else {
             drop(peers);
             let dropped = &mut self.heard().dropped;
-            bump(if is_authentic { &mut dropped.too_many_peers } else { &mut dropped.unauthenticated });
+            bump(if is_authentic {
+                &mut dropped.too_many_peers
+            } else {
+                &mut dropped.unauthenticated
+            });
         }
         admitted
     }

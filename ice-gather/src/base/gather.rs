@@ -39,10 +39,11 @@ impl Base {
     /// Asks every server from the base of its family, in parallel, until it is enough: see
     /// [`GatherConfig`]. May be repeated, to ask again for mappings that may have expired.
     ///
-    /// While an agent checks or is connected on this base, it reads the sockets and files the answers, and gathering only
-    /// asks. Servers that cannot be reached are silent ones then.
+    /// While an agent checks or is connected on this base, it reads the sockets and files the
+    /// answers, and gathering only asks. Servers that cannot be reached are silent ones then.
     ///
-    /// Cancel safe: a dropped gathering sends nothing more, what it observed stays in [`evidence`](Self::evidence).
+    /// Cancel safe: a dropped gathering sends nothing more, what it observed stays in
+    /// [`evidence`](Self::evidence).
     pub async fn gather(&self, servers: &[StunServer], config: &GatherConfig) -> Gathering {
         self.gather_with(servers, config, |_| ()).await
     }
@@ -166,23 +167,43 @@ impl Inner {
 
     fn ask(&self, plan: &mut Plan, server: SocketAddr, now: Instant) {
         let server = canonical(server);
-        let wildcard = |line: &&Line| line.bound.ip().is_unspecified() && line.bound.is_ipv4() == server.is_ipv4();
-        let leaves_from = self.lines.iter().find(wildcard).and_then(|_| local::toward(server));
+        let wildcard = |line: &&Line| {
+            line.bound.ip().is_unspecified() && line.bound.is_ipv4() == server.is_ipv4()
+        };
+        let leaves_from = self
+            .lines
+            .iter()
+            .find(wildcard)
+            .and_then(|_| local::toward(server));
         plan.ask(server, leaves_from, rand::random(), now);
     }
 
-    /// A name resolved, or its lookup died. Each address is a server of its own to the evidence; two of each family are
-    /// asked, for a third cannot prove what two do not.
+    /// A name resolved, or its lookup died. Each address is a server of its own to the evidence;
+    /// two of each family are asked, for a third cannot prove what two do not.
     fn resolved(&self, lookup: Option<Lookup>) {
         let mut heard = self.heard();
-        let Heard { plan: Some(plan), names, found_by, .. } = &mut *heard else { return };
+        let Heard {
+            plan: Some(plan),
+            names,
+            found_by,
+            ..
+        } = &mut *heard
+        else {
+            return;
+        };
         plan.name_ended();
-        let Some((server, addresses)) = lookup else { return };
+        let Some((server, addresses)) = lookup else {
+            return;
+        };
         let mut asked: Vec<SocketAddr> = Vec::new();
         for address in addresses.iter().map(|address| canonical(*address)) {
             let is_of_family = |other: SocketAddr| other.is_ipv4() == address.is_ipv4();
-            let room = asked.iter().filter(|other| is_of_family(**other)).count() < ADDRESSES_OF_A_NAME;
-            if room && !asked.contains(&address) && self.lines.iter().any(|line| is_of_family(line.local)) {
+            let room =
+                asked.iter().filter(|other| is_of_family(**other)).count() < ADDRESSES_OF_A_NAME;
+            if room
+                && !asked.contains(&address)
+                && self.lines.iter().any(|line| is_of_family(line.local))
+            {
                 asked.push(address);
             }
         }
@@ -192,7 +213,11 @@ impl Inner {
         }
         for address in asked {
             // merged with one that was given by its address, or that another name led to
-            if !plan.requests().iter().any(|request| request.server == address) {
+            if !plan
+                .requests()
+                .iter()
+                .any(|request| request.server == address)
+            {
                 found_by.push((address, server.clone()));
             }
             self.ask(plan, address, Instant::now());
@@ -207,7 +232,10 @@ impl Inner {
     }
 
     fn is_gathered(&self) -> bool {
-        self.heard().plan.as_mut().is_none_or(|plan| plan.is_complete(Instant::now()))
+        self.heard()
+            .plan
+            .as_mut()
+            .is_none_or(|plan| plan.is_complete(Instant::now()))
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -216,9 +244,15 @@ impl Inner {
 
     async fn send_due(&self, watches: &[Watch<'_>]) {
         loop {
-            let due = self.heard().plan.as_mut().and_then(|plan| plan.poll_transmit(Instant::now()));
+            let due = self
+                .heard()
+                .plan
+                .as_mut()
+                .and_then(|plan| plan.poll_transmit(Instant::now()));
             let Some(transmit) = due else { return };
-            let Some(line) = self.lines.iter().find(|line| line.bound == transmit.socket) else { return };
+            let Some(line) = self.lines.iter().find(|line| line.bound == transmit.socket) else {
+                return;
+            };
             let send = || line.socket.send_to(&transmit.bytes, transmit.server);
             lock(&self.peer).contact(transmit.server, Instant::now());
             let mut sent = send().await;
@@ -227,7 +261,9 @@ impl Inner {
                 sent = send().await;
             }
             let Err(error) = sent else { continue };
-            let Some(plan) = &mut self.heard().plan else { continue };
+            let Some(plan) = &mut self.heard().plan else {
+                continue;
+            };
             if passes(&error) {
                 plan.handle_send_lost(transmit.request);
             } else {
@@ -240,13 +276,21 @@ impl Inner {
     fn file_unreachable(&self, watches: &[Watch<'_>]) -> bool {
         let unreachable: Vec<_> = watches.iter().flat_map(Watch::take).collect();
         if let Some(plan) = &mut self.heard().plan {
-            unreachable.iter().for_each(|(server, error)| plan.handle_unreachable(canonical(*server), *error));
+            unreachable
+                .iter()
+                .for_each(|(server, error)| plan.handle_unreachable(canonical(*server), *error));
         }
         !unreachable.is_empty()
     }
 
-    /// Sorts what came in while gathering: our answers are filed, the peer's checks kept, the rest dropped and counted.
-    async fn sort(&self, line: &Line, received: io::Result<(&[u8], SocketAddr)>, watches: &[Watch<'_>]) {
+    /// Sorts what came in while gathering: our answers are filed, the peer's checks kept, the rest
+    /// dropped and counted.
+    async fn sort(
+        &self,
+        line: &Line,
+        received: io::Result<(&[u8], SocketAddr)>,
+        watches: &[Watch<'_>],
+    ) {
         let Ok((datagram, source)) = received else {
             if self.file_unreachable(watches) {
                 return;
@@ -258,8 +302,8 @@ impl Inner {
         self.sort_datagram(line, source, datagram);
     }
 
-    /// Before anybody is called silent, what came in meanwhile is read: this process may have stood still for longer than
-    /// the servers.
+    /// Before anybody is called silent, what came in meanwhile is read: this process may have stood
+    /// still for longer than the servers.
     fn read_before_silence(&self, watches: &[Watch<'_>]) {
         let mut has_failed = false;
         for line in self.lines.iter().filter(|line| !line.is_taken()) {
@@ -273,7 +317,11 @@ impl Inner {
     /// A name that is still being looked up at the deadline counts as unresolved.
     fn give_up_names(&self) {
         let mut heard = self.heard();
-        if heard.plan.as_ref().is_some_and(|plan| plan.is_past_deadline(Instant::now())) {
+        if heard
+            .plan
+            .as_ref()
+            .is_some_and(|plan| plan.is_past_deadline(Instant::now()))
+        {
             for (_, outcome) in &mut heard.names {
                 *outcome = Outcome::Unresolved;
             }
@@ -287,12 +335,21 @@ impl Inner {
         let mut reports: Vec<ServerReport> = heard.reports().collect();
         reports.sort_by_cached_key(|report| {
             let given = report.name.as_ref().unwrap_or(&report.server);
-            servers.iter().position(|server| server == given).unwrap_or(usize::MAX)
+            servers
+                .iter()
+                .position(|server| server == given)
+                .unwrap_or(usize::MAX)
         });
 
         let candidates = self.candidates(&heard);
         let packets_sent = heard.plan.as_ref().map_or(0, Plan::packets_sent);
-        Gathering { candidates, evidence: heard.evidence(), servers: reports, packets_sent, elapsed }
+        Gathering {
+            candidates,
+            evidence: heard.evidence(),
+            servers: reports,
+            packets_sent,
+            elapsed,
+        }
     }
 }
 
@@ -300,12 +357,21 @@ impl Heard {
     /// One report per server asked, and per name that led to none.
     fn reports(&self) -> impl Iterator<Item = ServerReport> {
         let requests = self.plan.as_ref().map_or(&[][..], Plan::requests);
-        let names = self.names.iter().map(|(name, outcome)| ServerReport::of_name(name, *outcome));
-        requests.iter().map(|request| self.report(request)).chain(names)
+        let names = self
+            .names
+            .iter()
+            .map(|(name, outcome)| ServerReport::of_name(name, *outcome));
+        requests
+            .iter()
+            .map(|request| self.report(request))
+            .chain(names)
     }
 
     pub(super) fn report(&self, request: &Request) -> ServerReport {
-        let found = self.found_by.iter().find(|(address, _)| *address == request.server);
+        let found = self
+            .found_by
+            .iter()
+            .find(|(address, _)| *address == request.server);
         ServerReport {
             server: StunServer::Address(request.server),
             name: found.map(|(_, name)| name.clone()),

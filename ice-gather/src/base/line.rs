@@ -1,4 +1,5 @@
-//! One socket, and what stands between it and its readers: checks that wait for the agent, who may send some, its end.
+//! One socket, and what stands between it and its readers: checks that wait for the agent, who may
+//! send some, its end.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,7 +26,8 @@ pub(crate) struct Line {
     pub(super) socket: Socket,
     /// Where it is bound.
     pub(super) bound: SocketAddr,
-    /// What it is to the agent: where it is bound, or one of the host's addresses if that is the wildcard address.
+    /// What it is to the agent: where it is bound, or one of the host's addresses if that is the
+    /// wildcard address.
     pub(crate) local: SocketAddr,
     /// The transport addresses it can be reached at.
     pub(super) hosts: Vec<SocketAddr>,
@@ -55,26 +57,45 @@ pub(super) enum Socket {
     Conn(Arc<dyn Conn + Send + Sync>),
 }
 
-/// As [`bind_in`], on a port that no socket of this process had a short while ago, if a few tries find one.
-pub(super) async fn bind_unused(ip: IpAddr, range: Option<(u16, u16)>) -> Result<(UdpSocket, SocketAddr), BindError> {
+/// As [`bind_in`], on a port that no socket of this process had a short while ago, if a few tries
+/// find one.
+pub(super) async fn bind_unused(
+    ip: IpAddr,
+    range: Option<(u16, u16)>,
+) -> Result<(UdpSocket, SocketAddr), BindError> {
     let mut found = bind_in(ip, range).await?;
     for _ in 1..TRIES {
         if !ports::is_used(found.1.port()) {
             break;
         }
         // the one before closes once there is another: there may be none
-        let Ok(another) = bind_in(ip, range).await else { break };
+        let Ok(another) = bind_in(ip, range).await else {
+            break;
+        };
         found = another;
     }
     Ok(found)
 }
 
 /// Binds a socket on `ip`, on any port or on a random one of a range.
-pub(super) async fn bind_in(ip: IpAddr, range: Option<(u16, u16)>) -> Result<(UdpSocket, SocketAddr), BindError> {
+pub(super) async fn bind_in(
+    ip: IpAddr,
+    range: Option<(u16, u16)>,
+) -> Result<(UdpSocket, SocketAddr), BindError> {
     let refused = |error: io::Error| BindError::Socket(error.kind());
-    let with_address = |socket: UdpSocket| socket.local_addr().map(|address| (socket, address)).map_err(refused);
-    let Some((first, last)) = range else { return with_address(UdpSocket::bind((ip, 0)).await.map_err(refused)?) };
-    let count = u32::from(last).checked_sub(u32::from(first)).ok_or(BindError::NoAddress)? + 1;
+    let with_address = |socket: UdpSocket| {
+        socket
+            .local_addr()
+            .map(|address| (socket, address))
+            .map_err(refused)
+    };
+    let Some((first, last)) = range else {
+        return with_address(UdpSocket::bind((ip, 0)).await.map_err(refused)?);
+    };
+    let count = u32::from(last)
+        .checked_sub(u32::from(first))
+        .ok_or(BindError::NoAddress)?
+        + 1;
     let start = rand::random_range(0..count);
     let mut result = Err(BindError::NoAddress);
     for n in 0..count {
@@ -99,14 +120,20 @@ impl Socket {
     pub(super) async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
         match self {
             Self::Udp(socket) => socket.send_to(datagram, target).await,
-            Self::Conn(conn) => conn.send_to(datagram, target).await.map_err(io::Error::other),
+            Self::Conn(conn) => conn
+                .send_to(datagram, target)
+                .await
+                .map_err(io::Error::other),
         }
     }
 }
 
 impl Line {
     pub(super) fn new(socket: Socket, bound: SocketAddr, hosts: Vec<IpAddr>) -> Self {
-        let hosts: Vec<SocketAddr> = hosts.into_iter().map(|ip| SocketAddr::new(ip, bound.port())).collect();
+        let hosts: Vec<SocketAddr> = hosts
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, bound.port()))
+            .collect();
         Self {
             socket,
             bound,
@@ -123,7 +150,8 @@ impl Line {
         }
     }
 
-    /// Whether it leads through a TURN server. What comes that way did not cross the NAT by itself and says nothing of it.
+    /// Whether it leads through a TURN server. What comes that way did not cross the NAT by itself
+    /// and says nothing of it.
     pub(super) const fn is_relay(&self) -> bool {
         self.hosts.is_empty()
     }
@@ -156,7 +184,10 @@ impl Line {
     }
 
     /// Receives for whoever gathers, as long as nobody else reads; `None` once that is another.
-    pub(super) async fn recv_for_base(&self, buffer: &mut [u8]) -> Option<io::Result<(usize, SocketAddr)>> {
+    pub(super) async fn recv_for_base(
+        &self,
+        buffer: &mut [u8],
+    ) -> Option<io::Result<(usize, SocketAddr)>> {
         // before the look: none that comes after it is missed
         let turned = self.turned.notified();
         if self.is_taken() {
@@ -194,10 +225,16 @@ impl Line {
         Some((datagram.len(), source))
     }
 
-    /// What the kernel is known to hold, unless something else comes first. A carrier of another kind never knows.
+    /// What the kernel is known to hold, unless something else comes first. A carrier of another
+    /// kind never knows.
     #[inline]
-    pub(super) fn take_waiting(&self, buffer: &mut [u8]) -> Option<io::Result<(usize, SocketAddr)>> {
-        let Socket::Udp(socket) = &self.socket else { return None };
+    pub(super) fn take_waiting(
+        &self,
+        buffer: &mut [u8],
+    ) -> Option<io::Result<(usize, SocketAddr)>> {
+        let Socket::Udp(socket) = &self.socket else {
+            return None;
+        };
         if self.is_closed() || self.early_len.load(Ordering::Acquire) > 0 {
             return None;
         }
@@ -207,7 +244,8 @@ impl Line {
         }
     }
 
-    /// Something that is not STUN goes out or came in. It has the cost of a byte that is in the cache already.
+    /// Something that is not STUN goes out or came in. It has the cost of a byte that is in the
+    /// cache already.
     #[inline]
     pub(crate) fn note_moved(&self) {
         if !self.has_moved.load(Ordering::Relaxed) {
@@ -246,17 +284,23 @@ mod tests {
     #[tokio::test]
     async fn among_used_ports_one_that_is_not_used_is_found() {
         let (first, last) = (27_000, 30_999);
-        (first..=last).filter(|port| port % 2 == 0).for_each(ports::note);
+        (first..=last)
+            .filter(|port| port % 2 == 0)
+            .for_each(ports::note);
         let mut unused = 0;
         for _ in 0..200 {
-            let (_socket, bound) = bind_unused([127, 0, 0, 1].into(), Some((first, last))).await.unwrap();
+            let (_socket, bound) = bind_unused([127, 0, 0, 1].into(), Some((first, last)))
+                .await
+                .unwrap();
             assert!((first..=last).contains(&bound.port()));
             unused += u32::from(!ports::is_used(bound.port()));
         }
         assert!(unused > 180, "{unused}: by chance 100, with the tries 199");
         (first..=last).for_each(ports::note);
         assert!(
-            bind_unused([127, 0, 0, 1].into(), Some((first, last))).await.is_ok(),
+            bind_unused([127, 0, 0, 1].into(), Some((first, last)))
+                .await
+                .is_ok(),
             "a used one is better than none"
         );
     }
@@ -265,6 +309,13 @@ mod tests {
     async fn the_last_port_there_is_stays_bound() {
         let ip = [127, 0, 0, 1].into();
         ports::note(31_000);
-        assert_eq!(bind_unused(ip, Some((31_000, 31_000))).await.unwrap().1.port(), 31_000);
+        assert_eq!(
+            bind_unused(ip, Some((31_000, 31_000)))
+                .await
+                .unwrap()
+                .1
+                .port(),
+            31_000
+        );
     }
 }

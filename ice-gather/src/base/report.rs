@@ -13,8 +13,8 @@ use crate::uri::StunServer;
 pub struct Dropped {
     /// Datagrams that are not STUN, before any peer could be connected.
     pub garbage: u32,
-    /// STUN that does not decode, is longer than any Binding answer, or begins as no STUN does (RFC 7983 section 7): the ICE
-    /// library goes by the magic cookie alone.
+    /// STUN that does not decode, is longer than any Binding answer, or begins as no STUN does
+    /// (RFC 7983 section 7): the ICE library goes by the magic cookie alone.
     pub malformed: u32,
     /// Responses to no request of ours, before the agent sent any.
     pub unknown_id: u32,
@@ -30,7 +30,8 @@ pub struct Dropped {
     pub early: u32,
     /// Datagrams of the peer that were longer than the buffer to read them into.
     pub overlong: u32,
-    /// What came from the TURN server of a relay and makes no sense to its client, such as data on a channel never bound.
+    /// What came from the TURN server of a relay and makes no sense to its client, such as data on
+    /// a channel never bound.
     pub relay: u32,
     /// Servers beyond [`GatherConfig::max_servers`](crate::GatherConfig::max_servers).
     pub servers: u32,
@@ -72,7 +73,8 @@ impl GatheredCandidate {
             address: nat_summary::Address::Ip(self.address.ip()),
             port: self.address.port(),
             kind: self.kind,
-            related: related.map(|related| (nat_summary::Address::Ip(related.ip()), related.port())),
+            related: related
+                .map(|related| (nat_summary::Address::Ip(related.ip()), related.port())),
             ..nat_summary::Candidate::default()
         }
     }
@@ -86,14 +88,16 @@ pub struct ServerReport {
     pub server: StunServer,
     /// The name it was found by, if it was given by name.
     pub name: Option<StunServer>,
-    /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer, or not long enough.
+    /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer, or not long
+    /// enough.
     pub outcome: Outcome,
     /// The socket the request left from.
     pub base: Option<SocketAddr>,
     /// XOR-MAPPED-ADDRESS of the answer.
     pub mapped: Option<SocketAddr>,
-    /// The code of an error response (RFC 8489 section 14.8), such as 300 for Try Alternate, which is not followed: the
-    /// mapping toward a server nobody named is no mapping that was asked for. 0 if none could be read.
+    /// The code of an error response (RFC 8489 section 14.8), such as 300 for Try Alternate, which
+    /// is not followed: the mapping toward a server nobody named is no mapping that was asked
+    /// for. 0 if none could be read.
     pub error_code: Option<u16>,
     /// Time from request to answer; unknown if the request was sent more than once.
     pub round_trip: Option<Duration>,
@@ -128,7 +132,8 @@ impl From<&ServerReport> for ServerId {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Progress {
-    /// A candidate to signal: the host candidates at once, reflexive ones as they are found, each once.
+    /// A candidate to signal: the host candidates at once, reflexive ones as they are found, each
+    /// once.
     Candidate(GatheredCandidate),
     /// A request to a server ended.
     Server(ServerReport),
@@ -140,7 +145,8 @@ pub enum Progress {
 pub struct Gathering {
     /// To be signalled: host candidates, then reflexive ones, each once.
     pub candidates: Vec<GatheredCandidate>,
-    /// Everything observed on this base so far, as [`Base::evidence`](crate::Base::evidence) has it.
+    /// Everything observed on this base so far, as [`Base::evidence`](crate::Base::evidence) has
+    /// it.
     pub evidence: Box<Evidence>,
     /// One entry per server asked, in the order given.
     pub servers: Vec<ServerReport>,
@@ -150,8 +156,8 @@ pub struct Gathering {
     pub elapsed: Duration,
 }
 
-/// Priority with the recommended preferences (RFC 8445 section 5.1.2.2): IPv6 before IPv4 costs nothing here, so both
-/// get the same local preference, as the ICE library gives them.
+/// Priority with the recommended preferences (RFC 8445 section 5.1.2.2): IPv6 before IPv4 costs
+/// nothing here, so both get the same local preference, as the ICE library gives them.
 pub(crate) fn candidate(
     kind: CandidateKind,
     address: SocketAddr,
@@ -164,5 +170,11 @@ pub(crate) fn candidate(
         _ => 100,
     };
     let priority = (preference << 24) + (0xffff << 8) + 255;
-    GatheredCandidate { kind, address, base, priority, foundation: foundation.to_string() }
+    GatheredCandidate {
+        kind,
+        address,
+        base,
+        priority,
+        foundation: foundation.to_string(),
+    }
 }

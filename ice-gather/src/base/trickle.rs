@@ -1,4 +1,5 @@
-//! What is told while it is found (trickle ICE, RFC 8838), each thing once: to whoever gathers, and to the agent's owner.
+//! What is told while it is found (trickle ICE, RFC 8838), each thing once: to whoever gathers, and
+//! to the agent's owner.
 
 use std::net::SocketAddr;
 
@@ -38,7 +39,12 @@ impl Inner {
         for (number, observation) in (100..).zip(reflexive) {
             let Observation { base, mapped, .. } = observation;
             if !candidates.iter().any(|c| c.address == mapped) {
-                candidates.push(candidate(CandidateKind::ServerReflexive, mapped, base, number));
+                candidates.push(candidate(
+                    CandidateKind::ServerReflexive,
+                    mapped,
+                    base,
+                    number,
+                ));
             }
         }
         #[cfg(feature = "relay")]
@@ -50,8 +56,18 @@ impl Inner {
     pub(crate) fn listen(&self, events: mpsc::Sender<IceEvent>) {
         // first, for what is filed meanwhile waits to be told
         let mut listener = lock(&self.listener);
-        let candidates = self.candidates(&self.heard()).iter().map(|candidate| candidate.address).collect();
-        *listener = Some(Listener { events, told: Told { candidates, ..Told::default() } });
+        let candidates = self
+            .candidates(&self.heard())
+            .iter()
+            .map(|candidate| candidate.address)
+            .collect();
+        *listener = Some(Listener {
+            events,
+            told: Told {
+                candidates,
+                ..Told::default()
+            },
+        });
     }
 
     /// No event goes anywhere any longer.
@@ -69,11 +85,15 @@ impl Inner {
     /// Tells of candidates that came after gathering had ended, or from the relay.
     pub(super) fn tell_candidates(&self) {
         let mut listener = lock(&self.listener);
-        let Some(Listener { events, told }) = &mut *listener else { return };
+        let Some(Listener { events, told }) = &mut *listener else {
+            return;
+        };
         for candidate in self.candidates(&self.heard()) {
             let address = candidate.address;
             // one that does not fit is told with the next
-            if !told.candidates.contains(&address) && events.try_send(IceEvent::Candidate(candidate)).is_ok() {
+            if !told.candidates.contains(&address)
+                && events.try_send(IceEvent::Candidate(candidate)).is_ok()
+            {
                 told.candidates.push(address);
             }
         }
@@ -128,12 +148,20 @@ mod tests {
     async fn a_candidate_that_is_filed_as_somebody_begins_to_listen_is_not_lost_between() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
-        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await.unwrap();
-        let config = GatherConfig { deadline: Duration::from_millis(1), ..GatherConfig::default() };
+        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into()))
+            .await
+            .unwrap();
+        let config = GatherConfig {
+            deadline: Duration::from_millis(1),
+            ..GatherConfig::default()
+        };
         base.gather(&[address.into()], &config).await;
         let mut buffer = [0; 1500];
         let (length, _) = server.recv_from(&mut buffer).await.unwrap();
-        let answer = success(Header::peek(&buffer[..length]).unwrap().id, [203, 0, 113, 7]);
+        let answer = success(
+            Header::peek(&buffer[..length]).unwrap().id,
+            [203, 0, 113, 7],
+        );
         let inner = base.inner();
         std::thread::scope(|scope| {
             // the one who files it told nobody, for nobody listened yet
@@ -142,10 +170,16 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
             let mut heard = inner.heard();
             let plan = heard.plan.as_mut().unwrap();
-            plan.handle_datagram(Instant::now(), inner.lines[0].bound, address, &answer).unwrap();
+            plan.handle_datagram(Instant::now(), inner.lines[0].bound, address, &answer)
+                .unwrap();
             drop((heard, listener));
         });
-        let known = lock(&inner.listener).as_ref().unwrap().told.candidates.len();
+        let known = lock(&inner.listener)
+            .as_ref()
+            .unwrap()
+            .told
+            .candidates
+            .len();
         assert_eq!(known, 2, "host and reflexive");
     }
 }

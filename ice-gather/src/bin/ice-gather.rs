@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ice_gather::{
-    Base, Bind, BindConfig, Finding, GatherConfig, Gathering, Policy, Progress, ServerReport, StunServer,
-    discover_filtering,
+    Base, Bind, BindConfig, Finding, GatherConfig, Gathering, Policy, Progress, ServerReport,
+    StunServer, discover_filtering,
 };
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use nat_summary::{Filtering, Mapping, NatSummary, NatType, Outcome, Rule};
@@ -33,7 +33,8 @@ While it works, a terminal shows a line per server as its answer comes. Exit sta
 could be had, 2 if the arguments are wrong.
 ";
 
-/// Asked where none are named. Run by different operators, so that one of them cannot decide the verdict.
+/// Asked where none are named. Run by different operators, so that one of them cannot decide the
+/// verdict.
 const PUBLIC: [&str; 5] = [
     "stun:stun.l.google.com:19302",
     "stun:stun.cloudflare.com:3478",
@@ -64,7 +65,9 @@ fn main() -> ExitCode {
         }
     };
     let run = || -> Result<(), Box<dyn std::error::Error>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(run(options))?;
         // a name still being looked up must not keep us
         runtime.shutdown_background();
@@ -113,7 +116,9 @@ fn options() -> Result<Option<Options>, String> {
                 }
             }
             Long("timeout") => {
-                let seconds: f64 = value(&mut arguments)?.parse().map_err(|_| "--timeout takes a number of seconds")?;
+                let seconds: f64 = value(&mut arguments)?
+                    .parse()
+                    .map_err(|_| "--timeout takes a number of seconds")?;
                 options.gather.deadline = Duration::try_from_secs_f64(seconds)
                     .ok()
                     .filter(|timeout| !timeout.is_zero() && *timeout <= Duration::from_secs(3600))
@@ -121,18 +126,25 @@ fn options() -> Result<Option<Options>, String> {
             }
             Long("from-file") => {
                 let path = value(&mut arguments)?;
-                let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+                let text =
+                    std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
                 for (number, line) in (1..).zip(text.lines()) {
                     let entry = line.split('#').next().unwrap_or_default().trim();
                     if !entry.is_empty() {
-                        let server = entry.parse().map_err(|error| format!("{path}, line {number}: {error}"))?;
+                        let server = entry
+                            .parse()
+                            .map_err(|error| format!("{path}, line {number}: {error}"))?;
                         options.servers.push(server);
                     }
                 }
             }
             Value(server) => {
                 let server = server.string().map_err(|error| error.to_string())?;
-                options.servers.push(server.parse().map_err(|error| format!("{server}: {error}"))?);
+                options.servers.push(
+                    server
+                        .parse()
+                        .map_err(|error| format!("{server}: {error}"))?,
+                );
             }
             other => return Err(other.unexpected().to_string()),
         }
@@ -141,7 +153,10 @@ fn options() -> Result<Option<Options>, String> {
         return Err("-4 and -6 leave nothing to ask from".into());
     }
     if options.servers.is_empty() {
-        options.servers = PUBLIC.iter().filter_map(|server| server.parse().ok()).collect();
+        options.servers = PUBLIC
+            .iter()
+            .filter_map(|server| server.parse().ok())
+            .collect();
     }
     Ok(Some(options))
 }
@@ -152,13 +167,18 @@ fn print(text: &str) {
 }
 
 fn value(arguments: &mut lexopt::Parser) -> Result<String, String> {
-    arguments.value().and_then(|value| value.string()).map_err(|error| error.to_string())
+    arguments
+        .value()
+        .and_then(|value| value.string())
+        .map_err(|error| error.to_string())
 }
 
 async fn run(options: Options) -> Result<(), ice_gather::BindError> {
     // servers on this host are reached from its loopback address only
-    let loopback =
-        options.servers.iter().all(|server| matches!(server, StunServer::Address(a) if a.ip().is_loopback()));
+    let loopback = options
+        .servers
+        .iter()
+        .all(|server| matches!(server, StunServer::Address(a) if a.ip().is_loopback()));
     let mut bind = options.bind;
     if loopback {
         for (bind, ip) in [
@@ -180,7 +200,12 @@ async fn run(options: Options) -> Result<(), ice_gather::BindError> {
     };
     let live = !options.json && std::io::stderr().is_terminal();
     // names and addresses of what was given; a resolved name only gets longer
-    let widest = options.servers.iter().map(|server| place(server).chars().count()).max().unwrap_or(0);
+    let widest = options
+        .servers
+        .iter()
+        .map(|server| place(server).chars().count())
+        .max()
+        .unwrap_or(0);
     let gathering = base
         .gather_with(&options.servers, &options.gather, |news| {
             if let (true, Progress::Server(report)) = (live, news) {
@@ -191,8 +216,15 @@ async fn run(options: Options) -> Result<(), ice_gather::BindError> {
     if live {
         eprintln!();
     }
-    let filtering = if options.filtering { Some(filtering(&gathering).await) } else { None };
-    let summary = gathering.evidence.summary().with_filtering(filtering.unwrap_or_default());
+    let filtering = if options.filtering {
+        Some(filtering(&gathering).await)
+    } else {
+        None
+    };
+    let summary = gathering
+        .evidence
+        .summary()
+        .with_filtering(filtering.unwrap_or_default());
     let text = if options.json {
         format!("{:#}\n", to_json(&gathering, &summary))
     } else {
@@ -205,7 +237,11 @@ async fn run(options: Options) -> Result<(), ice_gather::BindError> {
 /// Asks a few of the servers that answered for help, each from a fresh socket beside the base.
 async fn filtering(gathering: &Gathering) -> Filtering {
     let mut discoveries = tokio::task::JoinSet::new();
-    for report in gathering.servers.iter().filter(|report| report.outcome == Outcome::Answered) {
+    for report in gathering
+        .servers
+        .iter()
+        .filter(|report| report.outcome == Outcome::Answered)
+    {
         if let (StunServer::Address(server), Some(base)) = (&report.server, report.base)
             && discoveries.len() < MAX_FILTERING_SERVERS
             && let Ok(extra) = Base::bind(BindConfig::address(base.ip())).await
@@ -217,7 +253,10 @@ async fn filtering(gathering: &Gathering) -> Filtering {
 }
 
 fn line(report: &ServerReport, width: usize) -> String {
-    let round_trip = report.round_trip.map(|rtt| format!(" in {:.1} ms", millis(rtt))).unwrap_or_default();
+    let round_trip = report
+        .round_trip
+        .map(|rtt| format!(" in {:.1} ms", millis(rtt)))
+        .unwrap_or_default();
     format!("{:<width$}  {}{round_trip}", name(report), ending(report))
 }
 
@@ -239,7 +278,9 @@ fn place(server: &StunServer) -> String {
 /// How it ended, with the code of an error response.
 fn ending(report: &ServerReport) -> String {
     let ended = outcome(report.outcome);
-    report.error_code.map_or_else(|| ended.to_owned(), |code| format!("{ended} ({code})"))
+    report
+        .error_code
+        .map_or_else(|| ended.to_owned(), |code| format!("{ended} ({code})"))
 }
 
 const fn outcome(outcome: Outcome) -> &'static str {
@@ -266,24 +307,41 @@ fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filter
         rows.push([
             name(report),
             ending(report),
-            report.round_trip.map_or_else(dash, |rtt| format!("{:.1} ms", millis(rtt))),
+            report
+                .round_trip
+                .map_or_else(dash, |rtt| format!("{:.1} ms", millis(rtt))),
             report.mapped.map_or_else(dash, |mapped| mapped.to_string()),
             report.sends.to_string(),
         ]);
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: [usize; 5] = core::array::from_fn(width);
     let mut text = String::new();
     for row in &rows {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         text += cells.join("  ").trim_end();
         text.push('\n');
     }
-    text += &format!("\nVerdict: {}.\n{}\n", summary.with_address(), meaning(gathering, summary));
+    text += &format!(
+        "\nVerdict: {}.\n{}\n",
+        summary.with_address(),
+        meaning(gathering, summary)
+    );
     if let Some(filtering) = filtering {
         text += match filtering {
             Filtering::EndpointIndependent => "It lets in packets from anywhere.\n",
-            Filtering::AddressDependent => "It lets in packets from addresses that were sent to before.\n",
+            Filtering::AddressDependent => {
+                "It lets in packets from addresses that were sent to before.\n"
+            }
             Filtering::AddressAndPortDependent => {
                 "It lets in packets from addresses and ports that were sent to before.\n"
             }
@@ -292,29 +350,54 @@ fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filter
     }
     let packets = gathering.packets_sent;
     let noun = if packets == 1 { "packet" } else { "packets" };
-    text + &format!("{}. {} ms, {packets} {noun}.\n", reason(summary.rule()), whole_millis(gathering.elapsed))
+    text + &format!(
+        "{}. {} ms, {packets} {noun}.\n",
+        reason(summary.rule()),
+        whole_millis(gathering.elapsed)
+    )
 }
 
 /// Whole milliseconds, or tenths where whole ones say nothing.
 fn whole_millis(duration: Duration) -> String {
     let millis = millis(duration);
-    if millis < 10.0 { format!("{millis:.1}") } else { format!("{millis:.0}") }
+    if millis < 10.0 {
+        format!("{millis:.1}")
+    } else {
+        format!("{millis:.0}")
+    }
 }
 
 /// What the verdict means for direct connections (RFC 5128 section 3.3).
 fn meaning(gathering: &Gathering, summary: &NatSummary) -> &'static str {
-    let all = |outcome| gathering.servers.iter().all(|report| report.outcome == outcome);
+    let all = |outcome| {
+        gathering
+            .servers
+            .iter()
+            .all(|report| report.outcome == outcome)
+    };
     match (summary.nat_type(), summary.mapping()) {
         (NatType::Open, _) => "Peers can reach this host directly, as far as a firewall lets them.",
-        (NatType::Cone | NatType::FullCone | NatType::AddressRestrictedCone | NatType::PortRestrictedCone, _) => {
+        (
+            NatType::Cone
+            | NatType::FullCone
+            | NatType::AddressRestrictedCone
+            | NatType::PortRestrictedCone,
+            _,
+        ) => {
             "Direct connections work with most peers: the address other servers see is the one peers can use."
         }
         (NatType::Symmetric, _) => {
             "Direct connections work only with peers whose NAT lets strangers in, or who have none; others need a relay."
         }
-        (NatType::UdpBlocked, _) => "No direct connection over UDP: something between here and the servers drops it.",
-        _ if all(Outcome::Unresolved) => "No server's name could be resolved: look at the network and its DNS first.",
-        _ if all(Outcome::Unreachable) => "No server can be reached: look at the network and its routes first.",
+        (NatType::UdpBlocked, _) => {
+            "No direct connection over UDP: something between here and the servers drops it."
+        }
+        _ if all(Outcome::Unresolved) => {
+            "No server's name could be resolved: look at the network and its DNS first."
+        }
+        _ if all(Outcome::Unreachable) => {
+            "No server can be reached: look at the network and its routes first."
+        }
         (NatType::Unknown, Mapping::Unknown) if summary.counts().answered == 1 => {
             "One server cannot tell whether others are shown the same address: name a second one, on another address."
         }
@@ -325,18 +408,26 @@ fn meaning(gathering: &Gathering, summary: &NatSummary) -> &'static str {
 
 const fn reason(rule: Rule) -> &'static str {
     match rule {
-        Rule::PortsOfOneServerDiffer => "Decided by: two ports of one server saw different mappings",
-        Rule::ServersAgree => "Decided by: servers at different addresses saw one and the same mapping",
+        Rule::PortsOfOneServerDiffer => {
+            "Decided by: two ports of one server saw different mappings"
+        }
+        Rule::ServersAgree => {
+            "Decided by: servers at different addresses saw one and the same mapping"
+        }
         Rule::ServersDifferPortsAgree => {
             "Decided by: servers at different addresses saw different mappings, ports of one agreed"
         }
         Rule::ServersDiffer => "Decided by: servers saw different mappings",
         Rule::MappedIsLocal => "Decided by: the mapped address is one of this host's own",
-        Rule::AskedNoneAnswered => "Decided by: servers were asked, none was heard of, and at least one timed out",
+        Rule::AskedNoneAnswered => {
+            "Decided by: servers were asked, none was heard of, and at least one timed out"
+        }
         Rule::NoReflexiveCandidate => "Decided by: no reflexive candidate",
         Rule::TooFewServers => "Not decided: only one server address answered",
         Rule::Crowded => "Not decided: more servers answered than can be compared",
-        Rule::SeveralWays => "Not decided: servers saw different mappings, perhaps of different ways out of this host",
+        Rule::SeveralWays => {
+            "Not decided: servers saw different mappings, perhaps of different ways out of this host"
+        }
         Rule::LocalsUnknown => "Not decided: not every local address is known",
         Rule::NothingObserved => "Not decided: there was nothing to observe",
         _ => "Decided by a rule this program does not know",

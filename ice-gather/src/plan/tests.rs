@@ -34,7 +34,11 @@ impl World {
     fn new(servers: &[&str]) -> Self {
         let start = Instant::now();
         let plan = plan(GatherConfig::default(), servers, start);
-        let mut world = Self { plan, start, asked: Vec::new() };
+        let mut world = Self {
+            plan,
+            start,
+            asked: Vec::new(),
+        };
         world.advance(0);
         world
     }
@@ -51,7 +55,8 @@ impl World {
     fn answer(&mut self, after: u64, server: &str, mapped: &str) -> Result<Answered, Reject> {
         let request = self.asked.iter().find(|t| t.server == at(server)).unwrap();
         let datagram = answer_to(request, mapped);
-        self.plan.handle_datagram(self.start + ms(after), at(BASE), at(server), &datagram)
+        self.plan
+            .handle_datagram(self.start + ms(after), at(BASE), at(server), &datagram)
     }
 
     fn done(&mut self, after: u64) -> bool {
@@ -70,12 +75,22 @@ fn answer_to(request: &Transmit, mapped: &str) -> Vec<u8> {
     let mut message = Message::new();
     message.unmarshal_binary(&request.bytes).unwrap();
     message.set_type(stun::message::BINDING_SUCCESS);
-    XorMappedAddress { ip: mapped.ip(), port: mapped.port() }.add_to(&mut message).unwrap();
+    XorMappedAddress {
+        ip: mapped.ip(),
+        port: mapped.port(),
+    }
+    .add_to(&mut message)
+    .unwrap();
     message.raw
 }
 
-const FIVE: [&str; 5] =
-    ["198.51.100.1:3478", "198.51.100.2:3478", "198.51.100.3:3478", "198.51.100.4:3478", "198.51.100.5:3478"];
+const FIVE: [&str; 5] = [
+    "198.51.100.1:3478",
+    "198.51.100.2:3478",
+    "198.51.100.3:3478",
+    "198.51.100.4:3478",
+    "198.51.100.5:3478",
+];
 
 #[test]
 fn without_loss_each_server_is_sent_one_packet_and_all_answers_end_it() {
@@ -83,7 +98,9 @@ fn without_loss_each_server_is_sent_one_packet_and_all_answers_end_it() {
     assert_eq!(world.asked.len(), 5);
     for (n, server) in FIVE.iter().enumerate() {
         assert!(!world.done(20 + n as u64));
-        world.answer(20 + n as u64, server, "203.0.113.7:50000").unwrap();
+        world
+            .answer(20 + n as u64, server, "203.0.113.7:50000")
+            .unwrap();
     }
     assert!(world.done(25));
     assert_eq!(world.advance(10_000), 0);
@@ -97,12 +114,24 @@ fn a_silent_server_costs_one_grace_period_and_is_not_called_timed_out() {
         world.answer(20, server, "203.0.113.7:50000").unwrap();
     }
     assert!(!world.done(59));
-    assert_eq!(world.plan.poll_timeout(), Some(world.start + ms(60)), "one grace of 40 ms past the quorum");
+    assert_eq!(
+        world.plan.poll_timeout(),
+        Some(world.start + ms(60)),
+        "one grace of 40 ms past the quorum"
+    );
     assert!(world.done(60));
     let servers = world.evidence().servers().to_vec();
-    assert_eq!(servers[4].1, Outcome::Pending, "nobody waited long enough to say more");
+    assert_eq!(
+        servers[4].1,
+        Outcome::Pending,
+        "nobody waited long enough to say more"
+    );
     world.answer(900, FIVE[4], "203.0.113.7:50000").unwrap();
-    assert_eq!(world.evidence().summary().counts().answered, 5, "a late answer is evidence");
+    assert_eq!(
+        world.evidence().summary().counts().answered,
+        5,
+        "a late answer is evidence"
+    );
 }
 
 #[test]
@@ -148,7 +177,11 @@ fn a_dependent_mapping_ends_it_at_once() {
 #[test]
 fn a_dependent_mapping_ends_it_only_on_the_base_that_speaks_for_the_host() {
     const BASE6: &str = "[2001:db8:18::2]:50000";
-    const SIX: [&str; 3] = ["[2001:db8::1]:3478", "[2001:db8::2]:3478", "[2001:db8::3]:3478"];
+    const SIX: [&str; 3] = [
+        "[2001:db8::1]:3478",
+        "[2001:db8::2]:3478",
+        "[2001:db8::3]:3478",
+    ];
     let start = Instant::now();
     let mut plan = Plan::new(GatherConfig::default(), vec![at(BASE), at(BASE6)], start);
     for (id, server) in (1..).zip(SIX.iter().chain(&FIVE[..4])) {
@@ -157,12 +190,14 @@ fn a_dependent_mapping_ends_it_only_on_the_base_that_speaks_for_the_host() {
     let asked: Vec<Transmit> = std::iter::from_fn(|| plan.poll_transmit(start)).collect();
     let mut answer = |n: usize, mapped: &str| {
         let Transmit { socket, server, .. } = asked[n];
-        plan.handle_datagram(start, socket, server, &answer_to(&asked[n], mapped)).unwrap();
+        plan.handle_datagram(start, socket, server, &answer_to(&asked[n], mapped))
+            .unwrap();
         plan.is_complete(start)
     };
     // no NAT in front of IPv6, heard first
     assert!(!answer(0, BASE6) && !answer(1, BASE6) && !answer(2, BASE6));
-    // a symmetric one in front of IPv4: two answers prove it, but three of the four are needed to speak
+    // a symmetric one in front of IPv4: two answers prove it, but three of the four are needed to
+    // speak
     assert!(!answer(3, "203.0.113.7:41000") && !answer(4, "203.0.113.7:41007"));
     assert!(answer(5, "203.0.113.7:41003"));
     let mut evidence = Evidence::new();
@@ -172,13 +207,26 @@ fn a_dependent_mapping_ends_it_only_on_the_base_that_speaks_for_the_host() {
 
 #[test]
 fn a_second_port_still_missing_keeps_the_kind_of_dependence_open() {
-    let mut world = World::new(&["198.51.100.1:3478", "198.51.100.1:3479", "198.51.100.2:3478"]);
-    world.answer(20, "198.51.100.1:3478", "203.0.113.7:41000").unwrap();
-    world.answer(21, "198.51.100.2:3478", "203.0.113.7:41007").unwrap();
+    let mut world = World::new(&[
+        "198.51.100.1:3478",
+        "198.51.100.1:3479",
+        "198.51.100.2:3478",
+    ]);
+    world
+        .answer(20, "198.51.100.1:3478", "203.0.113.7:41000")
+        .unwrap();
+    world
+        .answer(21, "198.51.100.2:3478", "203.0.113.7:41007")
+        .unwrap();
     assert!(!world.done(22));
-    world.answer(23, "198.51.100.1:3479", "203.0.113.7:41000").unwrap();
+    world
+        .answer(23, "198.51.100.1:3479", "203.0.113.7:41000")
+        .unwrap();
     assert!(world.done(23));
-    assert_eq!(world.evidence().summary().mapping(), nat_summary::Mapping::AddressDependent);
+    assert_eq!(
+        world.evidence().summary().mapping(),
+        nat_summary::Mapping::AddressDependent
+    );
 }
 
 #[test]
@@ -192,14 +240,31 @@ fn an_answer_must_come_from_the_address_the_port_and_the_base_asked() {
         (BASE, "203.0.113.99:3478"),
         ("192.168.1.5:50001", FIVE[0]),
     ] {
-        assert_eq!(world.plan.handle_datagram(now, at(base), at(source), &datagram), Err(Reject::WrongSource));
+        assert_eq!(
+            world
+                .plan
+                .handle_datagram(now, at(base), at(source), &datagram),
+            Err(Reject::WrongSource)
+        );
     }
     let mut wrong_id = datagram.clone();
     wrong_id[19] ^= 0xff;
-    assert_eq!(world.plan.handle_datagram(now, at(BASE), at(FIVE[0]), &wrong_id), Err(Reject::UnknownId));
+    assert_eq!(
+        world
+            .plan
+            .handle_datagram(now, at(BASE), at(FIVE[0]), &wrong_id),
+        Err(Reject::UnknownId)
+    );
     assert_eq!(world.evidence().observations().len(), 0);
-    assert!(world.answer(20, FIVE[0], "203.0.113.7:50000").is_ok(), "the request goes on");
-    assert_eq!(world.answer(21, FIVE[0], "203.0.113.7:666"), Err(Reject::UnknownId), "the first answer stands");
+    assert!(
+        world.answer(20, FIVE[0], "203.0.113.7:50000").is_ok(),
+        "the request goes on"
+    );
+    assert_eq!(
+        world.answer(21, FIVE[0], "203.0.113.7:666"),
+        Err(Reject::UnknownId),
+        "the first answer stands"
+    );
 }
 
 #[test]
@@ -207,20 +272,35 @@ fn an_answer_to_a_request_never_sent_is_not_ours() {
     let start = Instant::now();
     let mut plan = plan(GatherConfig::default(), &FIVE[..1], start);
     let forged = answer_to(
-        &Transmit { request: 0, socket: at(BASE), server: at(FIVE[0]), bytes: write_request([1; 12]) },
+        &Transmit {
+            request: 0,
+            socket: at(BASE),
+            server: at(FIVE[0]),
+            bytes: write_request([1; 12]),
+        },
         "203.0.113.7:50000",
     );
-    assert_eq!(plan.handle_datagram(start, at(BASE), at(FIVE[0]), &forged), Err(Reject::UnknownId));
+    assert_eq!(
+        plan.handle_datagram(start, at(BASE), at(FIVE[0]), &forged),
+        Err(Reject::UnknownId)
+    );
 }
 
 #[test]
 fn servers_are_merged_capped_and_asked_from_the_base_of_their_family() {
     let start = Instant::now();
     let servers = [FIVE[0], FIVE[0], "[2001:db8::1]:3478", FIVE[1], FIVE[2]];
-    let config = GatherConfig { max_servers: 3, ..GatherConfig::default() };
+    let config = GatherConfig {
+        max_servers: 3,
+        ..GatherConfig::default()
+    };
     let plan = plan(config, &servers, start);
     assert_eq!(plan.over_cap(), 1);
-    let outcomes: Vec<_> = plan.requests().iter().map(|r| (r.server, r.outcome)).collect();
+    let outcomes: Vec<_> = plan
+        .requests()
+        .iter()
+        .map(|r| (r.server, r.outcome))
+        .collect();
     assert_eq!(
         outcomes,
         [
@@ -246,11 +326,17 @@ fn what_was_asked_shortly_before_the_deadline_is_not_timed_out() {
     let config = GatherConfig::default();
     world.plan.name_started();
     let late = ms(2_950);
-    world.plan.ask(at(FIVE[0]), None, [1; 12], world.start + late);
+    world
+        .plan
+        .ask(at(FIVE[0]), None, [1; 12], world.start + late);
     world.plan.name_ended();
     assert_eq!(world.advance(2_950), 1);
     assert!(world.done(3_000));
-    assert_eq!(world.plan.requests()[0].outcome, Outcome::Pending, "50 ms are no wait");
+    assert_eq!(
+        world.plan.requests()[0].outcome,
+        Outcome::Pending,
+        "50 ms are no wait"
+    );
     assert_eq!(world.evidence().summary().nat_type(), NatType::Unknown);
     world.answer(3_050, FIVE[0], "203.0.113.7:50000").unwrap();
 
@@ -258,11 +344,19 @@ fn what_was_asked_shortly_before_the_deadline_is_not_timed_out() {
     for (deadline, rto, fair) in [(3_000, 250, 750), (600, 250, 250), (400, 100, 100)] {
         for (wait, outcome) in [(fair - 1, Outcome::Pending), (fair, Outcome::TimedOut)] {
             let start = Instant::now();
-            let config = GatherConfig { deadline: ms(deadline), initial_rto: ms(rto), ..config };
+            let config = GatherConfig {
+                deadline: ms(deadline),
+                initial_rto: ms(rto),
+                ..config
+            };
             let mut plan = plan(config, &FIVE[..1], start);
             plan.poll_transmit(start + ms(deadline - wait)).unwrap();
             assert!(plan.is_complete(start + ms(deadline)));
-            assert_eq!(plan.requests()[0].outcome, outcome, "{wait} of {deadline} ms");
+            assert_eq!(
+                plan.requests()[0].outcome,
+                outcome,
+                "{wait} of {deadline} ms"
+            );
         }
     }
 }
@@ -270,9 +364,15 @@ fn what_was_asked_shortly_before_the_deadline_is_not_timed_out() {
 #[test]
 fn what_was_never_sent_is_not_timed_out() {
     let start = Instant::now();
-    let config = GatherConfig { pacing: ms(1_400), ..GatherConfig::default() };
+    let config = GatherConfig {
+        pacing: ms(1_400),
+        ..GatherConfig::default()
+    };
     let mut plan = plan(config, &FIVE, start);
-    let sent: Vec<usize> = (0..3_000).filter_map(|t| plan.poll_transmit(start + ms(t))).map(|t| t.request).collect();
+    let sent: Vec<usize> = (0..3_000)
+        .filter_map(|t| plan.poll_transmit(start + ms(t)))
+        .map(|t| t.request)
+        .collect();
     assert_eq!(sent, [0, 1, 2], "first requests go before retransmissions");
     assert!(plan.is_complete(start + ms(3_000)));
     use Outcome::{Pending, TimedOut};
@@ -280,7 +380,11 @@ fn what_was_never_sent_is_not_timed_out() {
     assert_eq!(outcomes, [TimedOut, TimedOut, Pending, Pending, Pending]);
     let mut evidence = Evidence::new();
     plan.record(&mut evidence);
-    assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "three may still answer");
+    assert_eq!(
+        evidence.summary().nat_type(),
+        NatType::Unknown,
+        "three may still answer"
+    );
 }
 
 #[test]
@@ -292,7 +396,11 @@ fn a_copy_that_never_left_asked_nobody() {
     assert_eq!(world.advance(250), 2, "the next copies");
     assert_eq!(world.plan.packets_sent(), 2);
     world.answer(270, FIVE[0], "203.0.113.7:50000").unwrap();
-    assert_eq!(world.plan.requests()[0].round_trip, Some(ms(20)), "of the one that left");
+    assert_eq!(
+        world.plan.requests()[0].round_trip,
+        Some(ms(20)),
+        "of the one that left"
+    );
     // no copy to the other leaves
     world.plan.handle_send_lost(1);
     for t in 251..3_000 {
@@ -301,7 +409,13 @@ fn a_copy_that_never_left_asked_nobody() {
         }
     }
     assert!(world.done(3_000));
-    assert_eq!((world.plan.requests()[1].outcome, world.plan.requests()[1].sends), (Outcome::Pending, 0));
+    assert_eq!(
+        (
+            world.plan.requests()[1].outcome,
+            world.plan.requests()[1].sends
+        ),
+        (Outcome::Pending, 0)
+    );
 }
 
 #[test]
@@ -310,7 +424,14 @@ fn a_hard_error_ends_a_request_and_a_soft_one_only_keeps_its_silence_from_being_
     world.plan.handle_unreachable(at(FIVE[0]), IcmpError::Hard);
     world.plan.handle_unreachable(at(FIVE[1]), IcmpError::Soft);
     world.plan.handle_unreachable(at(FIVE[2]), IcmpError::Soft);
-    let outcomes = |world: &World| world.plan.requests().iter().map(|r| r.outcome).collect::<Vec<_>>();
+    let outcomes = |world: &World| {
+        world
+            .plan
+            .requests()
+            .iter()
+            .map(|r| r.outcome)
+            .collect::<Vec<_>>()
+    };
     use Outcome::{Answered, Pending, Unreachable};
     assert_eq!(outcomes(&world), [Unreachable, Pending, Pending]);
     assert_eq!(world.advance(250), 2);
@@ -330,7 +451,10 @@ fn a_mapping_of_the_other_family_ends_nothing_early() {
     let mut world = World::new(&FIVE[..3]);
     world.answer(20, FIVE[0], "[2001:db8::7]:50000").unwrap();
     world.answer(21, FIVE[1], "203.0.113.7:50000").unwrap();
-    assert!(!world.done(100), "the two are of two families: neither a difference nor a quorum");
+    assert!(
+        !world.done(100),
+        "the two are of two families: neither a difference nor a quorum"
+    );
     world.answer(101, FIVE[2], "203.0.113.7:50000").unwrap();
     assert!(world.done(101));
     assert_eq!(world.evidence().summary().nat_type(), NatType::Cone);
@@ -339,15 +463,34 @@ fn a_mapping_of_the_other_family_ends_nothing_early() {
 #[test]
 fn times_without_an_end_are_as_good_as_never() {
     const MAX: Duration = Duration::MAX;
-    let config = GatherConfig { deadline: MAX, initial_rto: MAX, grace: MAX, ..GatherConfig::default() };
-    let config = GatherConfig { server_deadline: Some(MAX), pacing: MAX, policy: Policy::Decisive, ..config };
+    let config = GatherConfig {
+        deadline: MAX,
+        initial_rto: MAX,
+        grace: MAX,
+        ..GatherConfig::default()
+    };
+    let config = GatherConfig {
+        server_deadline: Some(MAX),
+        pacing: MAX,
+        policy: Policy::Decisive,
+        ..config
+    };
     let start = Instant::now();
     let mut plan = plan(config, &FIVE[..2], start);
-    assert!(plan.poll_transmit(start).is_some() && plan.poll_transmit(start + ms(1_000_000)).is_none());
+    assert!(
+        plan.poll_transmit(start).is_some() && plan.poll_transmit(start + ms(1_000_000)).is_none()
+    );
     assert!(!plan.is_complete(start + ms(1_000_000)) && plan.poll_timeout().is_some());
-    let paced = GatherConfig { pacing: Duration::ZERO, ..config };
+    let paced = GatherConfig {
+        pacing: Duration::ZERO,
+        ..config
+    };
     let start = Instant::now();
-    let mut world = World { plan: super::tests::plan(paced, &FIVE[..3], start), start, asked: Vec::new() };
+    let mut world = World {
+        plan: super::tests::plan(paced, &FIVE[..3], start),
+        start,
+        asked: Vec::new(),
+    };
     world.advance(0);
     for server in &FIVE[..2] {
         world.answer(20, server, "203.0.113.7:50000").unwrap();
@@ -363,14 +506,18 @@ struct Epochs {
 
 impl Epochs {
     fn new() -> Self {
-        Self { evidence: Evidence::new(), sequence: 0 }
+        Self {
+            evidence: Evidence::new(),
+            sequence: 0,
+        }
     }
 
     /// A gathering in which these servers answer, in that order; the verdict after each answer.
     fn gather(&mut self, answers: &[(&str, &str)]) -> Vec<NatType> {
         self.evidence.local(at(BASE).ip());
         let start = Instant::now();
-        let mut plan = Plan::new(GatherConfig::default(), vec![at(BASE)], start).with_first_sequence(self.sequence);
+        let mut plan = Plan::new(GatherConfig::default(), vec![at(BASE)], start)
+            .with_first_sequence(self.sequence);
         for (id, server) in (1..).zip(FIVE) {
             plan.ask(at(server), None, [id; 12], start);
         }
@@ -383,12 +530,16 @@ impl Epochs {
         let mut verdicts = vec![known(&plan, &self.evidence).summary().nat_type()];
         for (server, mapped) in answers {
             let request = asked.iter().find(|t| t.server == at(server)).unwrap();
-            plan.handle_datagram(start, at(BASE), at(server), &answer_to(request, mapped)).unwrap();
+            plan.handle_datagram(start, at(BASE), at(server), &answer_to(request, mapped))
+                .unwrap();
             verdicts.push(known(&plan, &self.evidence).summary().nat_type());
         }
         self.evidence = known(&plan, &self.evidence);
         let again = known(&plan, &self.evidence);
-        assert!(again.observations().eq(self.evidence.observations()), "once recorded, nothing changes");
+        assert!(
+            again.observations().eq(self.evidence.observations()),
+            "once recorded, nothing changes"
+        );
         self.sequence = plan.next_sequence();
         verdicts
     }
@@ -407,11 +558,21 @@ fn a_mapping_that_expired_is_not_compared_with_its_successor() {
     use NatType::{Cone, Unknown};
     for other in [Y, MOVED] {
         let mut epochs = Epochs::new();
-        assert_eq!(epochs.gather(&[(FIVE[0], X), (FIVE[1], X), (FIVE[2], X)]), [Unknown, Unknown, Cone, Cone]);
+        assert_eq!(
+            epochs.gather(&[(FIVE[0], X), (FIVE[1], X), (FIVE[2], X)]),
+            [Unknown, Unknown, Cone, Cone]
+        );
         // the third one is too late
-        assert_eq!(epochs.gather(&[(FIVE[0], other), (FIVE[1], other)]), [Cone, Unknown, Cone]);
+        assert_eq!(
+            epochs.gather(&[(FIVE[0], other), (FIVE[1], other)]),
+            [Cone, Unknown, Cone]
+        );
         let counts = epochs.evidence.summary().counts();
-        assert_eq!((counts.observations, counts.answered), (2, 3), "who answered is not forgotten");
+        assert_eq!(
+            (counts.observations, counts.answered),
+            (2, 3),
+            "who answered is not forgotten"
+        );
     }
 }
 
@@ -425,7 +586,10 @@ fn without_a_server_heard_again_nothing_says_that_the_mapping_is_the_same() {
     // not even if it looks the same
     let mut epochs = Epochs::new();
     epochs.gather(&[(FIVE[0], X), (FIVE[1], X)]);
-    assert_eq!(epochs.gather(&[(FIVE[2], X), (FIVE[3], X)]), [Cone, Unknown, Cone]);
+    assert_eq!(
+        epochs.gather(&[(FIVE[2], X), (FIVE[3], X)]),
+        [Cone, Unknown, Cone]
+    );
     assert_eq!(epochs.seen(), 2);
 }
 
@@ -435,11 +599,22 @@ fn what_was_observed_of_the_same_mapping_stays() {
     let mut epochs = Epochs::new();
     epochs.gather(&[(FIVE[0], X), (FIVE[1], X), (FIVE[2], X)]);
     // a new server first: whether it is the same mapping is known with the next answer
-    assert_eq!(epochs.gather(&[(FIVE[3], X), (FIVE[0], X)]), [Cone, Unknown, Cone]);
+    assert_eq!(
+        epochs.gather(&[(FIVE[3], X), (FIVE[0], X)]),
+        [Cone, Unknown, Cone]
+    );
     assert_eq!(epochs.seen(), 4);
-    assert_eq!(epochs.gather(&[]), [Cone], "nobody answers, and nothing says otherwise");
+    assert_eq!(
+        epochs.gather(&[]),
+        [Cone],
+        "nobody answers, and nothing says otherwise"
+    );
     // one that saw another mapping outweighs those that saw the same
-    assert_eq!(epochs.gather(&[(FIVE[0], X), (FIVE[1], Y)]), [Cone, Cone, Symmetric], "by what is heard now");
+    assert_eq!(
+        epochs.gather(&[(FIVE[0], X), (FIVE[1], Y)]),
+        [Cone, Cone, Symmetric],
+        "by what is heard now"
+    );
     assert_eq!(epochs.seen(), 2);
     // a symmetric one whose mappings are still there
     let mut epochs = Epochs::new();
@@ -451,7 +626,12 @@ fn what_was_observed_of_the_same_mapping_stays() {
 fn another_base_and_the_other_family_are_no_reason_to_forget() {
     let base = "192.168.1.6:50000";
     let observe = |evidence: &mut Evidence, base: &str, server: &str, mapped: &str| {
-        evidence.observe(Observation { base: at(base), server: at(server).into(), mapped: at(mapped), sequence: 0 });
+        evidence.observe(Observation {
+            base: at(base),
+            server: at(server).into(),
+            mapped: at(mapped),
+            sequence: 0,
+        });
     };
     let mut epochs = Epochs::new();
     observe(&mut epochs.evidence, base, FIVE[0], X);
@@ -484,7 +664,10 @@ proptest::proptest! {
 #[test]
 fn pacing_spreads_the_first_requests() {
     let start = Instant::now();
-    let config = GatherConfig { pacing: ms(50), ..GatherConfig::default() };
+    let config = GatherConfig {
+        pacing: ms(50),
+        ..GatherConfig::default()
+    };
     let mut plan = plan(config, &FIVE, start);
     assert!(plan.poll_transmit(start).is_some());
     assert!(plan.poll_transmit(start + ms(49)).is_none());
@@ -516,19 +699,35 @@ fn an_impossible_mapped_address_counts_neither_for_the_quorum_nor_against_it() {
 #[test]
 fn the_policy_says_when_it_is_enough() {
     let run = |policy| {
-        let config = GatherConfig { policy, ..GatherConfig::default() };
+        let config = GatherConfig {
+            policy,
+            ..GatherConfig::default()
+        };
         let start = Instant::now();
-        let mut world = World { plan: plan(config, &FIVE, start), start, asked: Vec::new() };
+        let mut world = World {
+            plan: plan(config, &FIVE, start),
+            start,
+            asked: Vec::new(),
+        };
         world.advance(0);
         let mut done = Vec::new();
         for (n, server) in FIVE.iter().enumerate() {
             // two answers differ: decisive for a verdict
-            world.answer(20, server, &format!("203.0.113.7:{}", 50_000 + n)).unwrap();
+            world
+                .answer(20, server, &format!("203.0.113.7:{}", 50_000 + n))
+                .unwrap();
             done.push(world.done(20));
         }
         done.iter().position(|done| *done).unwrap() + 1
     };
-    assert_eq!([run(Policy::FirstAnswer), run(Policy::Decisive), run(Policy::All)], [1, 2, 5]);
+    assert_eq!(
+        [
+            run(Policy::FirstAnswer),
+            run(Policy::Decisive),
+            run(Policy::All)
+        ],
+        [1, 2, 5]
+    );
 }
 
 #[test]
@@ -536,24 +735,33 @@ fn a_wildcard_socket_is_a_base_of_its_own_on_every_route() {
     let start = Instant::now();
     let socket = at("0.0.0.0:50000");
     let mut plan = Plan::new(GatherConfig::default(), vec![socket], start);
-    for (id, (server, uplink)) in (1..).zip([(FIVE[0], "192.168.1.5"), (FIVE[1], "10.8.0.2"), (FIVE[2], "192.168.1.5")])
-    {
+    for (id, (server, uplink)) in (1..).zip([
+        (FIVE[0], "192.168.1.5"),
+        (FIVE[1], "10.8.0.2"),
+        (FIVE[2], "192.168.1.5"),
+    ]) {
         plan.ask(at(server), Some(uplink.parse().unwrap()), [id; 12], start);
     }
     let mut mapped = ["203.0.113.7:50000", "198.18.0.9:61000", "203.0.113.7:50000"].into_iter();
     while let Some(transmit) = plan.poll_transmit(start) {
         assert_eq!(transmit.socket, socket);
         let answer = answer_to(&transmit, mapped.next().unwrap());
-        plan.handle_datagram(start + ms(20), socket, transmit.server, &answer).unwrap();
+        plan.handle_datagram(start + ms(20), socket, transmit.server, &answer)
+            .unwrap();
     }
     let mut evidence = Evidence::new();
     plan.record(&mut evidence);
     let summary = evidence.summary();
-    assert_eq!(summary.nat_type(), NatType::Cone, "two uplinks through two NATs are no symmetric NAT");
+    assert_eq!(
+        summary.nat_type(),
+        NatType::Cone,
+        "two uplinks through two NATs are no symmetric NAT"
+    );
     assert_eq!(summary.counts().bases, 2);
 }
 
-/// When the verdict stood, over a path of 20 ms that loses 30 % of the packets each way. `None`: not by the deadline.
+/// When the verdict stood, over a path of 20 ms that loses 30 % of the packets each way. `None`:
+/// not by the deadline.
 fn decided_after(servers: &[&str], seed: u64) -> Option<u64> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut world = World::new(servers);
@@ -562,9 +770,17 @@ fn decided_after(servers: &[&str], seed: u64) -> Option<u64> {
     for now in 0..=3_000 {
         world.advance(now);
         let arrives = |_: &&Transmit| rng.random_bool(0.7 * 0.7);
-        under_way.extend(world.asked[sent..].iter().filter(arrives).map(|t| (now + 20, t.server)));
+        under_way.extend(
+            world.asked[sent..]
+                .iter()
+                .filter(arrives)
+                .map(|t| (now + 20, t.server)),
+        );
         sent = world.asked.len();
-        for (_, server) in under_way.extract_if(.., |(due, _)| *due <= now).collect::<Vec<_>>() {
+        for (_, server) in under_way
+            .extract_if(.., |(due, _)| *due <= now)
+            .collect::<Vec<_>>()
+        {
             let _ = world.answer(now, &server.to_string(), "203.0.113.7:50000");
         }
         if world.done(now) {
@@ -577,10 +793,12 @@ fn decided_after(servers: &[&str], seed: u64) -> Option<u64> {
 #[test]
 fn with_a_third_lost_each_way_a_verdict_stands_within_a_second_in_99_of_100_gatherings() {
     const GATHERINGS: usize = 1_000;
-    // a server stays unheard of in the first second with q = (1 - 0.7 * 0.7)^3, for three requests fit in it:
-    // fewer than two of n are heard of with q^n + n * (1 - q) * q^(n - 1)
+    // a server stays unheard of in the first second with q = (1 - 0.7 * 0.7)^3, for three requests
+    // fit in it: fewer than two of n are heard of with q^n + n * (1 - q) * q^(n - 1)
     for (servers, promised) in [(5, 0.99), (4, 0.98), (3, 0.93), (2, 0.72)] {
-        let in_time = |seed: &usize| decided_after(&FIVE[..servers], *seed as u64).is_some_and(|ms| ms <= 1_000);
+        let in_time = |seed: &usize| {
+            decided_after(&FIVE[..servers], *seed as u64).is_some_and(|ms| ms <= 1_000)
+        };
         let share = (0..GATHERINGS).filter(in_time).count() as f64 / GATHERINGS as f64;
         assert!(share >= promised, "{servers} servers: {share}");
     }
@@ -607,21 +825,46 @@ fn a_server_has_its_own_deadline_within_that_of_the_whole() {
         assert!(next > now, "no busy loop");
         now = next;
     }
-    let first: Vec<_> = [(0, 0), (100, 1), (200, 2), (300, 1), (400, 2)].map(|(at, request)| (ms(at), request)).into();
-    assert_eq!(sends.iter().filter(|(_, request)| *request > 0).count(), 4, "{sends:?}");
-    assert!(sends.iter().all(|send| first.contains(send) || send.1 == 0 || send.0 < ms(500)), "{sends:?}");
-    assert_eq!(now - start, ms(500), "the last one was first asked at 200 ms");
-    assert!(plan.requests().iter().all(|request| request.outcome == Outcome::TimedOut));
+    let first: Vec<_> = [(0, 0), (100, 1), (200, 2), (300, 1), (400, 2)]
+        .map(|(at, request)| (ms(at), request))
+        .into();
+    assert_eq!(
+        sends.iter().filter(|(_, request)| *request > 0).count(),
+        4,
+        "{sends:?}"
+    );
+    assert!(
+        sends
+            .iter()
+            .all(|send| first.contains(send) || send.1 == 0 || send.0 < ms(500)),
+        "{sends:?}"
+    );
+    assert_eq!(
+        now - start,
+        ms(500),
+        "the last one was first asked at 200 ms"
+    );
+    assert!(
+        plan.requests()
+            .iter()
+            .all(|request| request.outcome == Outcome::TimedOut)
+    );
 }
 
 #[test]
 fn an_answer_after_a_servers_own_deadline_still_counts() {
     let start = Instant::now();
-    let config = GatherConfig { server_deadline: Some(ms(50)), ..GatherConfig::default() };
+    let config = GatherConfig {
+        server_deadline: Some(ms(50)),
+        ..GatherConfig::default()
+    };
     let mut plan = plan(config, &FIVE[..1], start);
     let request = plan.poll_transmit(start).unwrap();
     assert!(plan.is_complete(start + ms(50)));
     let datagram = answer_to(&request, BASE);
-    assert!(plan.handle_datagram(start + ms(60), at(BASE), at(FIVE[0]), &datagram).is_ok());
+    assert!(
+        plan.handle_datagram(start + ms(60), at(BASE), at(FIVE[0]), &datagram)
+            .is_ok()
+    );
     assert_eq!(plan.requests()[0].outcome, Outcome::Answered);
 }

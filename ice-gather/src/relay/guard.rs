@@ -1,9 +1,11 @@
-//! What stands between the TURN client of the library and its server: only what the client can take passes.
+//! What stands between the TURN client of the library and its server: only what the client can take
+//! passes.
 //!
-//! The client panics on an error response whose reason is not UTF-8, its reading loop ends for ever on the first message
-//! it cannot use (channel data of a channel that it never bound included), a lifetime of zero has it refresh without a
-//! pause, and dropped it goes on reading. So each message is read here first; error responses go on without their reason;
-//! and once this is closed, every loop of the client ends.
+//! The client panics on an error response whose reason is not UTF-8, its reading loop ends for ever
+//! on the first message it cannot use (channel data of a channel that it never bound included), a
+//! lifetime of zero has it refresh without a pause, and dropped it goes on reading. So each message
+//! is read here first; error responses go on without their reason; and once this is closed, every
+//! loop of the client ends.
 
 use std::any::Any;
 use std::io;
@@ -14,8 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stun::attributes::{
-    ATTR_CHANNEL_NUMBER, ATTR_DATA, ATTR_ERROR_CODE, ATTR_LIFETIME, ATTR_NONCE, ATTR_REALM, ATTR_USERNAME,
-    ATTR_XOR_PEER_ADDRESS, ATTR_XOR_RELAYED_ADDRESS,
+    ATTR_CHANNEL_NUMBER, ATTR_DATA, ATTR_ERROR_CODE, ATTR_LIFETIME, ATTR_NONCE, ATTR_REALM,
+    ATTR_USERNAME, ATTR_XOR_PEER_ADDRESS, ATTR_XOR_RELAYED_ADDRESS,
 };
 use stun::message::{
     CLASS_ERROR_RESPONSE, CLASS_INDICATION, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, METHOD_ALLOCATE,
@@ -44,7 +46,8 @@ pub(super) struct Guard {
     server: SocketAddr,
     asked: Mutex<Asked>,
     seen: watch::Sender<Seen>,
-    /// The highest channel that the client asked to bind: it numbers them upward, and forgets none. Zero: none yet.
+    /// The highest channel that the client asked to bind: it numbers them upward, and forgets
+    /// none. Zero: none yet.
     last_channel: AtomicU16,
     closed: CancellationToken,
     /// Counts what is dropped.
@@ -117,17 +120,26 @@ impl Guard {
             CLASS_INDICATION => {
                 let is_usable = method == METHOD_DATA
                     && message.get(ATTR_DATA).is_ok()
-                    && message.get(ATTR_XOR_PEER_ADDRESS).is_ok_and(|value| is_address(&value));
+                    && message
+                        .get(ATTR_XOR_PEER_ADDRESS)
+                        .is_ok_and(|value| is_address(&value));
                 is_usable.then(|| datagram.to_vec())
             }
-            CLASS_SUCCESS_RESPONSE if method == METHOD_ALLOCATE => self.pass_allocation(&message, datagram),
+            CLASS_SUCCESS_RESPONSE if method == METHOD_ALLOCATE => {
+                self.pass_allocation(&message, datagram)
+            }
             CLASS_ERROR_RESPONSE if method == METHOD_ALLOCATE => self.pass_refusal(&message),
             CLASS_SUCCESS_RESPONSE | CLASS_ERROR_RESPONSE => {
                 if method == METHOD_REFRESH {
-                    self.seen.send_modify(|seen| seen.refreshes = seen.refreshes.saturating_add(1));
+                    self.seen
+                        .send_modify(|seen| seen.refreshes = seen.refreshes.saturating_add(1));
                 }
                 let is_error = message.typ.class == CLASS_ERROR_RESPONSE;
-                if is_error { Some(without_reason(&message)) } else { Some(datagram.to_vec()) }
+                if is_error {
+                    Some(without_reason(&message))
+                } else {
+                    Some(datagram.to_vec())
+                }
             }
             // nobody sends requests to a client
             _ => None,
@@ -136,21 +148,30 @@ impl Guard {
 
     /// An allocation has a relayed address, by IPv4 as asked for, and lasts a while.
     fn pass_allocation(&self, message: &Message, datagram: &[u8]) -> Option<Vec<u8>> {
-        if self.asked().is_none_or(|(id, _)| id != message.transaction_id.0) {
+        if self
+            .asked()
+            .is_none_or(|(id, _)| id != message.transaction_id.0)
+        {
             return None;
         }
         let relayed = message
             .get(ATTR_XOR_RELAYED_ADDRESS)
             .is_ok_and(|value| matches!(value.as_slice(), [_, 1, ..] if is_address(&value)));
-        let lifetime = message.get(ATTR_LIFETIME).ok().and_then(|value| <[u8; 4]>::try_from(value).ok());
-        if relayed && lifetime.is_some_and(|seconds| u32::from_be_bytes(seconds) >= SHORTEST_LIFETIME) {
+        let lifetime = message
+            .get(ATTR_LIFETIME)
+            .ok()
+            .and_then(|value| <[u8; 4]>::try_from(value).ok());
+        if relayed
+            && lifetime.is_some_and(|seconds| u32::from_be_bytes(seconds) >= SHORTEST_LIFETIME)
+        {
             return Some(datagram.to_vec());
         }
         self.refuse(RelayError::Unusable);
         None
     }
 
-    /// The first error response asks for credentials; every other one is the end, and the client need not see it.
+    /// The first error response asks for credentials; every other one is the end, and the client
+    /// need not see it.
     fn pass_refusal(&self, message: &Message) -> Option<Vec<u8>> {
         let (id, with_credentials) = self.asked()?;
         if id != message.transaction_id.0 {
@@ -172,17 +193,24 @@ impl Guard {
     /// Remembers which Allocate request is the latest, and which channels were asked for.
     fn note(&self, datagram: &[u8]) {
         let mut message = Message::new();
-        if !is_message(datagram) || message.unmarshal_binary(datagram).is_err() || message.typ.class != CLASS_REQUEST {
+        if !is_message(datagram)
+            || message.unmarshal_binary(datagram).is_err()
+            || message.typ.class != CLASS_REQUEST
+        {
             return;
         }
         match message.typ.method {
             METHOD_ALLOCATE => {
                 let with_credentials = message.contains(ATTR_USERNAME);
-                *lock(&self.asked) = Asked { id: message.transaction_id.0, with_credentials };
+                *lock(&self.asked) = Asked {
+                    id: message.transaction_id.0,
+                    with_credentials,
+                };
             }
             METHOD_CHANNEL_BIND => {
                 if let Ok([high, low, ..]) = message.get(ATTR_CHANNEL_NUMBER).as_deref() {
-                    self.last_channel.fetch_max(u16::from_be_bytes([*high, *low]), Ordering::Relaxed);
+                    self.last_channel
+                        .fetch_max(u16::from_be_bytes([*high, *low]), Ordering::Relaxed);
                 }
             }
             _ => {}
@@ -230,19 +258,25 @@ const fn is_address(value: &[u8]) -> bool {
 
 fn error_code(message: &Message) -> Option<u16> {
     match message.get(ATTR_ERROR_CODE).as_deref() {
-        Ok([_, _, class @ 3..=6, number @ 0..=99, ..]) => Some(u16::from(*class) * 100 + u16::from(*number)),
+        Ok([_, _, class @ 3..=6, number @ 0..=99, ..]) => {
+            Some(u16::from(*class) * 100 + u16::from(*number))
+        }
         _ => None,
     }
 }
 
-/// The same error response with its code, realm and nonce, and no reason. The client checks no integrity of responses.
+/// The same error response with its code, realm and nonce, and no reason. The client checks no
+/// integrity of responses.
 fn without_reason(message: &Message) -> Vec<u8> {
     let mut short = Message::new();
     short.typ = message.typ;
     short.transaction_id = message.transaction_id;
     short.write_header();
     if let Some(code) = error_code(message) {
-        short.add(ATTR_ERROR_CODE, &[0, 0, (code / 100) as u8, (code % 100) as u8]);
+        short.add(
+            ATTR_ERROR_CODE,
+            &[0, 0, (code / 100) as u8, (code % 100) as u8],
+        );
     }
     for attribute in [ATTR_REALM, ATTR_NONCE] {
         if let Ok(value) = message.get(attribute) {
@@ -279,7 +313,8 @@ impl Conn for Guard {
                     }
                 }
                 Err(error) => {
-                    // nobody listens there; later on it may be a forgery, and the connection tells by itself
+                    // nobody listens there; later on it may be a forgery, and the connection tells
+                    // by itself
                     if error.kind() == io::ErrorKind::ConnectionRefused {
                         self.refuse(RelayError::Unreachable);
                     }
@@ -298,7 +333,8 @@ impl Conn for Guard {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         }
         self.note(datagram);
-        // a lost datagram is sent again, and an error here would end a transaction of the client for good
+        // a lost datagram is sent again, and an error here would end a transaction of the client
+        // for good
         let _ = self.socket.send(datagram).await;
         Ok(datagram.len())
     }
@@ -343,18 +379,27 @@ mod tests {
     /// A channel that was never bound ends the client's reading for ever.
     #[tokio::test]
     async fn channel_data_passes_on_channels_that_were_asked_for_and_the_rest_is_counted() {
-        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await.unwrap();
-        let (server, socket) =
-            (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into()))
+            .await
+            .unwrap();
+        let (server, socket) = (
+            UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+            UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+        );
         server.connect(socket.local_addr().unwrap()).await.unwrap();
         socket.connect(server.local_addr().unwrap()).await.unwrap();
-        let guard = Guard::new(socket, server.local_addr().unwrap(), Arc::downgrade(base.inner()));
+        let guard = Guard::new(
+            socket,
+            server.local_addr().unwrap(),
+            Arc::downgrade(base.inner()),
+        );
         let on = |number: u8| [0x40, number, 0, 1, number];
         let mut buffer = [0; 1500];
         for bound in 0..3 {
             server.send(&on(bound)).await.unwrap();
             server.send(&on(bound + 1)).await.unwrap();
-            let early = tokio::time::timeout(Duration::from_millis(20), guard.recv_from(&mut buffer)).await;
+            let early =
+                tokio::time::timeout(Duration::from_millis(20), guard.recv_from(&mut buffer)).await;
             assert!(early.is_err(), "{bound}");
             let mut bind = Message::new();
             bind.typ = MessageType::new(METHOD_CHANNEL_BIND, CLASS_REQUEST);

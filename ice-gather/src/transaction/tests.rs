@@ -13,7 +13,12 @@ fn success(mapped: &str) -> Vec<u8> {
     message.transaction_id.0 = ID;
     message.set_type(MessageType::new(METHOD_BINDING, CLASS_SUCCESS_RESPONSE));
     message.write_header();
-    XorMappedAddress { ip: mapped.ip(), port: mapped.port() }.add_to(&mut message).unwrap();
+    XorMappedAddress {
+        ip: mapped.ip(),
+        port: mapped.port(),
+    }
+    .add_to(&mut message)
+    .unwrap();
     message.raw
 }
 
@@ -35,13 +40,23 @@ fn a_request_is_a_bare_header_the_library_reads() {
     message.unmarshal_binary(&write_request(ID)).unwrap();
     assert_eq!(message.typ, stun::message::BINDING_REQUEST);
     assert_eq!(message.transaction_id.0, ID);
-    assert_eq!(Header::peek(&write_request(ID)), Some(Header { is_response: false, is_binding_request: true, id: ID }));
+    assert_eq!(
+        Header::peek(&write_request(ID)),
+        Some(Header {
+            is_response: false,
+            is_binding_request: true,
+            id: ID
+        })
+    );
 }
 
 #[test]
 fn a_mapped_address_of_either_family_is_read() {
     for mapped in ["203.0.113.7:50000", "[2001:db8::7]:50000"] {
-        assert_eq!(read_answer(&success(mapped)), Ok((ID, Answer::Mapped(mapped.parse().unwrap()))));
+        assert_eq!(
+            read_answer(&success(mapped)),
+            Ok((ID, Answer::Mapped(mapped.parse().unwrap())))
+        );
     }
 }
 
@@ -55,8 +70,15 @@ fn a_mapped_address_of_every_other_length_or_family_is_unreadable() {
             }
             let fits = matches!((length, family), (8, 1) | (20, 2));
             let answer = read_answer(&with_attribute(0x0101, 0x0020, &value));
-            assert_eq!(matches!(answer, Ok((_, Answer::Mapped(_)))), fits, "family {family}, {length} bytes");
-            assert!(fits || answer == Ok((ID, Answer::Unreadable)), "family {family}, {length} bytes: {answer:?}");
+            assert_eq!(
+                matches!(answer, Ok((_, Answer::Mapped(_)))),
+                fits,
+                "family {family}, {length} bytes"
+            );
+            assert!(
+                fits || answer == Ok((ID, Answer::Unreadable)),
+                "family {family}, {length} bytes: {answer:?}"
+            );
         }
     }
 }
@@ -66,12 +88,20 @@ fn the_first_byte_of_a_mapped_address_is_ignored() {
     let good = success("203.0.113.7:50000");
     let mut odd = good.clone();
     odd[24] = 0xff;
-    assert_eq!(read_answer(&odd), read_answer(&good), "RFC 8489 section 14.1");
+    assert_eq!(
+        read_answer(&odd),
+        read_answer(&good),
+        "RFC 8489 section 14.1"
+    );
 }
 
 #[test]
 fn a_plain_mapped_address_alone_is_no_evidence() {
-    let answer = read_answer(&with_attribute(0x0101, 0x0001, &[0, 1, 0x12, 0x34, 203, 0, 113, 7]));
+    let answer = read_answer(&with_attribute(
+        0x0101,
+        0x0001,
+        &[0, 1, 0x12, 0x34, 203, 0, 113, 7],
+    ));
     assert_eq!(answer, Ok((ID, Answer::Unreadable)));
 }
 
@@ -85,7 +115,10 @@ fn an_error_code_is_read_even_with_a_broken_reason() {
         (&[0, 0, 4], 0),
         (&[], 0),
     ] {
-        assert_eq!(read_answer(&with_attribute(0x0111, 0x0009, value)), Ok((ID, Answer::Refused(code))));
+        assert_eq!(
+            read_answer(&with_attribute(0x0111, 0x0009, value)),
+            Ok((ID, Answer::Refused(code)))
+        );
     }
 }
 
@@ -94,15 +127,37 @@ fn what_is_no_binding_response_is_rejected() {
     let good = success("203.0.113.7:50000");
     assert_eq!(read_answer(b""), Err(Reject::NotStun));
     assert_eq!(read_answer(&good[..19]), Err(Reject::NotStun));
-    assert_eq!(read_answer(&write_request(ID)), Err(Reject::NotABindingResponse));
-    assert_eq!(read_answer(&with_attribute(0x0103, 0x0020, &[0; 8])), Err(Reject::NotABindingResponse), "Allocate");
-    assert_eq!(read_answer(&with_attribute(0x0011, 0x0020, &[0; 8])), Err(Reject::NotABindingResponse), "indication");
-    assert_eq!(read_answer(&good[..good.len() - 1]), Err(Reject::Malformed), "truncated");
-    assert_eq!(read_answer(&[&good[..], &[0; 4]].concat()), Err(Reject::Malformed), "longer than announced");
+    assert_eq!(
+        read_answer(&write_request(ID)),
+        Err(Reject::NotABindingResponse)
+    );
+    assert_eq!(
+        read_answer(&with_attribute(0x0103, 0x0020, &[0; 8])),
+        Err(Reject::NotABindingResponse),
+        "Allocate"
+    );
+    assert_eq!(
+        read_answer(&with_attribute(0x0011, 0x0020, &[0; 8])),
+        Err(Reject::NotABindingResponse),
+        "indication"
+    );
+    assert_eq!(
+        read_answer(&good[..good.len() - 1]),
+        Err(Reject::Malformed),
+        "truncated"
+    );
+    assert_eq!(
+        read_answer(&[&good[..], &[0; 4]].concat()),
+        Err(Reject::Malformed),
+        "longer than announced"
+    );
     let mut wrong_cookie = good.clone();
     wrong_cookie[4] ^= 1;
     assert_eq!(read_answer(&wrong_cookie), Err(Reject::NotStun));
-    assert_eq!(read_answer(&with_attribute(0x0101, 0x8022, &[0; 2000])), Err(Reject::TooLong));
+    assert_eq!(
+        read_answer(&with_attribute(0x0101, 0x8022, &[0; 2000])),
+        Err(Reject::TooLong)
+    );
 }
 
 proptest::proptest! {

@@ -1,4 +1,5 @@
-//! Active discovery of filtering, on real sockets and behind NATs of a virtual network written by others.
+//! Active discovery of filtering, on real sockets and behind NATs of a virtual network written by
+//! others.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,36 +20,59 @@ type Carrier = Arc<dyn Conn + Send + Sync>;
 
 async fn host(router: &Arc<Mutex<Router>>, ips: &[&str]) -> Arc<Net> {
     let static_ips = ips.iter().map(ToString::to_string).collect();
-    let net = Arc::new(Net::new(Some(NetConfig { static_ips, ..NetConfig::default() })));
+    let net = Arc::new(Net::new(Some(NetConfig {
+        static_ips,
+        ..NetConfig::default()
+    })));
     let nic = net.get_nic().unwrap();
     router.lock().await.add_net(Arc::clone(&nic)).await.unwrap();
-    nic.lock().await.set_router(Arc::clone(router)).await.unwrap();
+    nic.lock()
+        .await
+        .set_router(Arc::clone(router))
+        .await
+        .unwrap();
     net
 }
 
-fn router(cidr: &str, nat: Option<(EndpointDependencyType, EndpointDependencyType)>) -> Arc<Mutex<Router>> {
+fn router(
+    cidr: &str,
+    nat: Option<(EndpointDependencyType, EndpointDependencyType)>,
+) -> Arc<Mutex<Router>> {
     let nat_type = nat.map(|(mapping_behavior, filtering_behavior)| NatType {
         mapping_behavior,
         filtering_behavior,
         ..NatType::default()
     });
     let static_ips = nat.map(|_| "203.0.113.7".to_owned()).into_iter().collect();
-    let config = RouterConfig { cidr: cidr.into(), static_ips, nat_type, ..RouterConfig::default() };
+    let config = RouterConfig {
+        cidr: cidr.into(),
+        static_ips,
+        nat_type,
+        ..RouterConfig::default()
+    };
     Arc::new(Mutex::new(Router::new(config).unwrap()))
 }
 
-/// What is found behind a NAT that filters like this, on a port that may have been another socket's or not; every `lost`-th
-/// packet toward the host is dropped, if not zero.
+/// What is found behind a NAT that filters like this, on a port that may have been another socket's
+/// or not; every `lost`-th packet toward the host is dropped, if not zero.
 async fn behind(filtering: EndpointDependencyType, is_port_old: bool, lost: usize) -> Finding {
     let wan = router("203.0.113.0/24", None);
     let server = host(&wan, &["203.0.113.11", "203.0.113.12"]).await;
     let mut conns: Vec<Carrier> = Vec::new();
-    for address in ["203.0.113.11:3478", "203.0.113.11:3479", "203.0.113.12:3478", "203.0.113.12:3479"] {
+    for address in [
+        "203.0.113.11:3478",
+        "203.0.113.11:3479",
+        "203.0.113.12:3478",
+        "203.0.113.12:3479",
+    ] {
         conns.push(server.bind(address.parse().unwrap()).await.unwrap());
     }
     let [a, b, c, d] = <[Carrier; 4]>::try_from(conns).ok().unwrap();
     let server = TwoAddresses::on_conns([[a, b], [c, d]]).unwrap();
-    let lan = router("192.168.1.0/24", Some((EndpointDependencyType::EndpointIndependent, filtering)));
+    let lan = router(
+        "192.168.1.0/24",
+        Some((EndpointDependencyType::EndpointIndependent, filtering)),
+    );
     let client = host(&lan, &["192.168.1.5"]).await;
     if lost > 0 {
         let count = std::sync::atomic::AtomicUsize::new(0);
@@ -73,26 +97,40 @@ async fn behind(filtering: EndpointDependencyType, is_port_old: bool, lost: usiz
 
 #[tokio::test]
 async fn each_kind_of_filter_is_told_apart_in_time() {
-    use EndpointDependencyType::{EndpointAddrDependent, EndpointAddrPortDependent, EndpointIndependent};
+    use EndpointDependencyType::{
+        EndpointAddrDependent, EndpointAddrPortDependent, EndpointIndependent,
+    };
     for (nat, filtering) in [
         (EndpointIndependent, Filtering::EndpointIndependent),
         (EndpointAddrDependent, Filtering::AddressDependent),
-        (EndpointAddrPortDependent, Filtering::AddressAndPortDependent),
+        (
+            EndpointAddrPortDependent,
+            Filtering::AddressAndPortDependent,
+        ),
     ] {
         let started = Instant::now();
         assert_eq!(behind(nat, false, 0).await, Finding::Known(filtering));
-        assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_millis(1500),
+            "{:?}",
+            started.elapsed()
+        );
     }
 }
 
 /// Only what stayed out although nobody had opened the filter proves anything there.
 #[tokio::test]
 async fn on_a_port_that_may_have_been_another_sockets_only_silence_proves() {
-    use EndpointDependencyType::{EndpointAddrDependent, EndpointAddrPortDependent, EndpointIndependent};
+    use EndpointDependencyType::{
+        EndpointAddrDependent, EndpointAddrPortDependent, EndpointIndependent,
+    };
     for (nat, finding) in [
         (EndpointIndependent, Finding::Inconclusive),
         (EndpointAddrDependent, Finding::Inconclusive),
-        (EndpointAddrPortDependent, Finding::Known(Filtering::AddressAndPortDependent)),
+        (
+            EndpointAddrPortDependent,
+            Finding::Known(Filtering::AddressAndPortDependent),
+        ),
     ] {
         assert_eq!(behind(nat, true, 0).await, finding, "{nat:?}");
     }
@@ -101,8 +139,16 @@ async fn on_a_port_that_may_have_been_another_sockets_only_silence_proves() {
 #[tokio::test]
 async fn with_loss_silence_proves_nothing() {
     for lost in [2, 3] {
-        let finding = behind(EndpointDependencyType::EndpointAddrPortDependent, false, lost).await;
-        assert!(matches!(finding, Finding::Inconclusive | Finding::Silent), "every {lost}th lost: {finding:?}");
+        let finding = behind(
+            EndpointDependencyType::EndpointAddrPortDependent,
+            false,
+            lost,
+        )
+        .await;
+        assert!(
+            matches!(finding, Finding::Inconclusive | Finding::Silent),
+            "every {lost}th lost: {finding:?}"
+        );
     }
 }
 
@@ -136,9 +182,17 @@ async fn on_a_port_that_comes_round_again_what_is_let_in_proves_nothing() {
 #[tokio::test]
 async fn a_server_that_cannot_help_proves_nothing() {
     let plain = Responder::bind("127.0.0.1:0").await.unwrap();
-    assert_eq!(discover_filtering(base().await, plain.address()).await, Finding::NoOtherAddress);
-    let silent = Responder::bind_with("127.0.0.1:0", Manner::Silent).await.unwrap();
-    assert_eq!(discover_filtering(base().await, silent.address()).await, Finding::Silent);
+    assert_eq!(
+        discover_filtering(base().await, plain.address()).await,
+        Finding::NoOtherAddress
+    );
+    let silent = Responder::bind_with("127.0.0.1:0", Manner::Silent)
+        .await
+        .unwrap();
+    assert_eq!(
+        discover_filtering(base().await, silent.address()).await,
+        Finding::Silent
+    );
 }
 
 /// Claims a second address, and answers every request from the first one.
@@ -157,5 +211,8 @@ async fn a_server_that_ignores_the_request_is_seen_through() {
             liar.send_to(&answer, source).await.unwrap();
         }
     });
-    assert_eq!(discover_filtering(base().await, address).await, Finding::Inconclusive);
+    assert_eq!(
+        discover_filtering(base().await, address).await,
+        Finding::Inconclusive
+    );
 }

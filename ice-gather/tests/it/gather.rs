@@ -7,14 +7,24 @@ use ice_gather::{Base, Bind, BindConfig, BindError, GatherConfig, Header, Progre
 use nat_summary::{CandidateKind, NatType, Outcome, Rule};
 
 pub(crate) async fn base() -> Base {
-    Base::bind(BindConfig::address([127, 0, 0, 1].into())).await.unwrap()
+    Base::bind(BindConfig::address([127, 0, 0, 1].into()))
+        .await
+        .unwrap()
 }
 
 async fn cohort(silent: usize) -> (Vec<Responder>, Vec<StunServer>) {
     let mut responders = Vec::new();
     for n in 0..5_usize {
-        let manner = if n < silent { Manner::Silent } else { Manner::Honest };
-        responders.push(Responder::bind_with((format!("127.0.0.{}", 11 + n), 0), manner).await.unwrap());
+        let manner = if n < silent {
+            Manner::Silent
+        } else {
+            Manner::Honest
+        };
+        responders.push(
+            Responder::bind_with((format!("127.0.0.{}", 11 + n), 0), manner)
+                .await
+                .unwrap(),
+        );
     }
     let servers = responders.iter().map(Responder::server).collect();
     (responders, servers)
@@ -31,8 +41,19 @@ async fn five_servers_answer_one_base_with_one_packet_each() {
     assert_eq!(summary.counts().bases, 1);
     assert_eq!(gathering.packets_sent, 5);
     assert!(responders.iter().all(|r| r.requests() == 1));
-    assert_eq!(gathering.candidates.len(), 1, "a reflexive candidate equal to the host candidate is no other");
-    assert_eq!(gathering.servers.iter().map(|s| s.server.clone()).collect::<Vec<_>>(), servers);
+    assert_eq!(
+        gathering.candidates.len(),
+        1,
+        "a reflexive candidate equal to the host candidate is no other"
+    );
+    assert_eq!(
+        gathering
+            .servers
+            .iter()
+            .map(|s| s.server.clone())
+            .collect::<Vec<_>>(),
+        servers
+    );
 }
 
 #[tokio::test]
@@ -40,7 +61,11 @@ async fn a_dead_server_does_not_cost_five_seconds() {
     let (_responders, servers) = cohort(1).await;
     let base = base().await;
     let gathering = base.gather(&servers, &GatherConfig::default()).await;
-    assert!(gathering.elapsed < Duration::from_millis(300), "{:?}", gathering.elapsed);
+    assert!(
+        gathering.elapsed < Duration::from_millis(300),
+        "{:?}",
+        gathering.elapsed
+    );
     assert_eq!(gathering.evidence.summary().counts().answered, 4);
     assert_eq!(gathering.packets_sent, 5);
 }
@@ -54,19 +79,32 @@ async fn a_blocked_network_is_told_at_the_deadline() {
     let gathering = base.gather(&servers, &config).await;
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::UdpBlocked);
     assert_eq!(gathering.packets_sent, 10, "at 0 and 250 ms");
-    assert!(gathering.servers.iter().all(|s| s.outcome == Outcome::TimedOut && s.sends == 2));
+    assert!(
+        gathering
+            .servers
+            .iter()
+            .all(|s| s.outcome == Outcome::TimedOut && s.sends == 2)
+    );
 }
 
 #[tokio::test]
-async fn an_answer_that_came_while_the_process_stood_still_is_read_before_anybody_is_called_silent() {
+async fn an_answer_that_came_while_the_process_stood_still_is_read_before_anybody_is_called_silent()
+{
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let server = StunServer::Address(socket.local_addr().unwrap());
     let answering = std::thread::spawn(move || {
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
         let mut buffer = [0; 1500];
         let (n, source) = socket.recv_from(&mut buffer).unwrap();
         std::thread::sleep(Duration::from_millis(150));
-        socket.send_to(&success(Header::peek(&buffer[..n]).unwrap().id, source), source).unwrap();
+        socket
+            .send_to(
+                &success(Header::peek(&buffer[..n]).unwrap().id, source),
+                source,
+            )
+            .unwrap();
     });
     let base = base().await;
     let mut config = GatherConfig::default();
@@ -79,7 +117,11 @@ async fn an_answer_that_came_while_the_process_stood_still_is_read_before_anybod
     let (gathering, ()) = tokio::join!(base.gather(&servers, &config), standing_still);
     answering.join().unwrap();
     assert_eq!(gathering.servers[0].outcome, Outcome::Answered);
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open, "and not blocked");
+    assert_eq!(
+        gathering.evidence.summary().nat_type(),
+        NatType::Open,
+        "and not blocked"
+    );
 }
 
 #[tokio::test]
@@ -95,12 +137,28 @@ async fn a_name_is_resolved_and_a_bad_one_is_unresolved() {
     let gathering = base.gather(&servers, &config).await;
     assert_eq!(responders[0].requests(), 1);
     assert_eq!(gathering.evidence.summary().counts().answered, 1);
-    let invalid = gathering.servers.iter().find(|s| s.server == servers[1]).unwrap();
+    let invalid = gathering
+        .servers
+        .iter()
+        .find(|s| s.server == servers[1])
+        .unwrap();
     assert_eq!(invalid.outcome, Outcome::Unresolved);
-    let resolved = gathering.servers.iter().find(|s| s.server == "127.0.0.1:9".parse().unwrap()).unwrap();
+    let resolved = gathering
+        .servers
+        .iter()
+        .find(|s| s.server == "127.0.0.1:9".parse().unwrap())
+        .unwrap();
     // nobody listens there: where the system says so, once is enough
-    let (sends, outcome) = if cfg!(target_os = "linux") { (1, Outcome::Unreachable) } else { (2, Outcome::TimedOut) };
-    assert_eq!((resolved.sends, resolved.outcome), (sends, outcome), "localhost was asked by its address");
+    let (sends, outcome) = if cfg!(target_os = "linux") {
+        (1, Outcome::Unreachable)
+    } else {
+        (2, Outcome::TimedOut)
+    };
+    assert_eq!(
+        (resolved.sends, resolved.outcome),
+        (sends, outcome),
+        "localhost was asked by its address"
+    );
 }
 
 #[tokio::test]
@@ -110,14 +168,27 @@ async fn both_families_are_asked_each_from_its_own_socket() {
         return;
     };
     let v4 = Responder::bind("127.0.0.1:0").await.unwrap();
-    let config = BindConfig::address([127, 0, 0, 1].into()).and(std::net::Ipv6Addr::LOCALHOST.into());
+    let config =
+        BindConfig::address([127, 0, 0, 1].into()).and(std::net::Ipv6Addr::LOCALHOST.into());
     let base = Base::bind(config).await.unwrap();
     assert_eq!(base.local_addrs().count(), 2);
-    let gathering = base.gather(&[v4.server(), v6.server()], &GatherConfig::default()).await;
+    let gathering = base
+        .gather(&[v4.server(), v6.server()], &GatherConfig::default())
+        .await;
     let summary = gathering.evidence.summary();
     assert_eq!(summary.counts().bases, 2);
-    assert_eq!(summary.bases().filter(|b| b.natted == Some(false)).count(), 2);
-    assert_eq!(gathering.candidates.iter().filter(|c| c.kind == CandidateKind::Host).count(), 2);
+    assert_eq!(
+        summary.bases().filter(|b| b.natted == Some(false)).count(),
+        2
+    );
+    assert_eq!(
+        gathering
+            .candidates
+            .iter()
+            .filter(|c| c.kind == CandidateKind::Host)
+            .count(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -136,14 +207,20 @@ async fn a_port_range_and_a_family_are_kept_to() {
         ports.extend(base.local_addrs().map(|local| local.port()));
         bases.push(base);
     }
-    assert_eq!(ports.into_iter().collect::<Vec<_>>(), (41_000..=41_009).collect::<Vec<u16>>());
+    assert_eq!(
+        ports.into_iter().collect::<Vec<_>>(),
+        (41_000..=41_009).collect::<Vec<u16>>()
+    );
     assert_eq!(
         Base::bind(config.clone()).await.unwrap_err(),
         BindError::Socket(std::io::ErrorKind::AddrInUse),
         "all ten are taken"
     );
     let reversed = BindConfig::address([127, 0, 0, 1].into()).with_ports(9, 8);
-    assert_eq!(Base::bind(reversed).await.unwrap_err(), BindError::NoAddress);
+    assert_eq!(
+        Base::bind(reversed).await.unwrap_err(),
+        BindError::NoAddress
+    );
     let mut wrong = BindConfig::address([127, 0, 0, 1].into());
     wrong.ipv4 = Bind::Address(std::net::Ipv6Addr::LOCALHOST.into());
     assert_eq!(Base::bind(wrong).await.unwrap_err(), BindError::Family);
@@ -171,9 +248,17 @@ async fn a_wildcard_socket_learns_its_address_from_the_route() {
     let gathering = base.gather(&servers, &GatherConfig::default()).await;
     // the kernel picks 127.0.0.1 toward other loopback addresses
     let learnt: Vec<_> = gathering.servers.iter().filter_map(|s| s.base).collect();
-    assert!(learnt.iter().all(|base| base.ip() == std::net::Ipv4Addr::LOCALHOST), "{learnt:?}");
+    assert!(
+        learnt
+            .iter()
+            .all(|base| base.ip() == std::net::Ipv4Addr::LOCALHOST),
+        "{learnt:?}"
+    );
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
-    assert!(base.local_addrs().all(|local| !local.ip().is_unspecified()), "the agent is told a real address");
+    assert!(
+        base.local_addrs().all(|local| !local.ip().is_unspecified()),
+        "the agent is told a real address"
+    );
 }
 
 #[tokio::test]
@@ -181,12 +266,28 @@ async fn candidates_and_answers_are_told_as_they_come_each_once() {
     let (_responders, servers) = cohort(1).await;
     let base = base().await;
     let mut told = Vec::new();
-    let gathering = base.gather_with(&servers, &GatherConfig::default(), |news| told.push(news)).await;
-    assert!(matches!(&told[0], Progress::Candidate(c) if c.kind == CandidateKind::Host), "the host candidate is first");
-    let candidates: Vec<_> =
-        told.iter().filter_map(|p| if let Progress::Candidate(c) = p { Some(c.clone()) } else { None }).collect();
+    let gathering = base
+        .gather_with(&servers, &GatherConfig::default(), |news| told.push(news))
+        .await;
+    assert!(
+        matches!(&told[0], Progress::Candidate(c) if c.kind == CandidateKind::Host),
+        "the host candidate is first"
+    );
+    let candidates: Vec<_> = told
+        .iter()
+        .filter_map(|p| {
+            if let Progress::Candidate(c) = p {
+                Some(c.clone())
+            } else {
+                None
+            }
+        })
+        .collect();
     assert_eq!(candidates, gathering.candidates);
-    let answered = told.iter().filter(|p| matches!(p, Progress::Server(s) if s.outcome == Outcome::Answered)).count();
+    let answered = told
+        .iter()
+        .filter(|p| matches!(p, Progress::Server(s) if s.outcome == Outcome::Answered))
+        .count();
     assert_eq!(answered, 4);
 }
 
@@ -196,10 +297,17 @@ async fn a_cancelled_gathering_keeps_what_it_saw_and_sends_no_more() {
     let base = base().await;
     let config = GatherConfig::default();
     let gather = base.gather(&servers, &config);
-    assert!(tokio::time::timeout(Duration::from_millis(60), gather).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(60), gather)
+            .await
+            .is_err()
+    );
     let before: u64 = responders.iter().map(Responder::requests).sum();
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(before, responders.iter().map(Responder::requests).sum::<u64>());
+    assert_eq!(
+        before,
+        responders.iter().map(Responder::requests).sum::<u64>()
+    );
     assert!(base.has_asked());
     assert_eq!(base.summary().counts().answered, 1);
     assert_eq!(base.summary().nat_type(), NatType::Open);
@@ -213,7 +321,12 @@ async fn asking_again_supersedes_the_older_answers() {
     let second = base.gather(&servers, &GatherConfig::default()).await;
     assert_eq!((first.packets_sent, second.packets_sent), (5, 5));
     assert_eq!(second.evidence.observations().len(), 5);
-    let oldest = second.evidence.observations().map(|o| o.sequence).min().unwrap();
+    let oldest = second
+        .evidence
+        .observations()
+        .map(|o| o.sequence)
+        .min()
+        .unwrap();
     assert!(oldest >= 5, "{oldest}");
 }
 
@@ -233,6 +346,11 @@ async fn time_without_answers_is_spent_waiting_not_polling() {
 /// Time this thread ran, in ticks of 10 ms.
 fn cpu_ticks() -> u64 {
     let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }

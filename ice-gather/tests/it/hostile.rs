@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use ice_gather::responder::{Manner, Responder, success};
 use ice_gather::{
-    AgentConfig, Base, Credentials, Dropped, GatherConfig, Gathering, Header, IceAgent, RemoteDescription, Role,
-    ServerReport, StunServer, write_request,
+    AgentConfig, Base, Credentials, Dropped, GatherConfig, Gathering, Header, IceAgent,
+    RemoteDescription, Role, ServerReport, StunServer, write_request,
 };
 use nat_summary::{MAX_OBSERVATIONS, Mapping, NatType, Outcome};
 use tokio::net::UdpSocket;
@@ -23,8 +23,11 @@ use crate::gather::base;
 
 type Replies = Vec<(Option<SocketAddr>, Vec<u8>)>;
 
-/// A server that sends whatever `reply` says, each datagram from its own socket or from a second one (`Some`).
-async fn liar(reply: impl Fn([u8; 12], SocketAddr) -> Replies + Send + 'static) -> (StunServer, JoinHandle<()>) {
+/// A server that sends whatever `reply` says, each datagram from its own socket or from a second
+/// one (`Some`).
+async fn liar(
+    reply: impl Fn([u8; 12], SocketAddr) -> Replies + Send + 'static,
+) -> (StunServer, JoinHandle<()>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let server = StunServer::Address(socket.local_addr().unwrap());
@@ -32,7 +35,9 @@ async fn liar(reply: impl Fn([u8; 12], SocketAddr) -> Replies + Send + 'static) 
         let mut buffer = [0; 1500];
         loop {
             let (n, source) = socket.recv_from(&mut buffer).await.unwrap();
-            let Some(header) = Header::peek(&buffer[..n]) else { continue };
+            let Some(header) = Header::peek(&buffer[..n]) else {
+                continue;
+            };
             for (elsewhere, datagram) in reply(header.id, source) {
                 let from = if elsewhere.is_some() { &other } else { &socket };
                 from.send_to(&datagram, source).await.unwrap();
@@ -69,8 +74,13 @@ async fn a_wrong_id_is_dropped_and_counted() {
 
 #[tokio::test]
 async fn a_wrong_source_is_dropped_counted_and_the_true_answer_still_taken() {
-    let (server, _task) =
-        liar(|id, source| vec![(Some(source), success(id, lie())), (None, success(id, source))]).await;
+    let (server, _task) = liar(|id, source| {
+        vec![
+            (Some(source), success(id, lie())),
+            (None, success(id, source)),
+        ]
+    })
+    .await;
     let (base, gathering) = ask(server).await;
     assert_eq!(base.dropped().wrong_source, 1);
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
@@ -106,12 +116,17 @@ async fn a_mapped_address_of_a_wrong_length_is_an_answer_without_evidence() {
     .await;
     let (_base, gathering) = ask(server).await;
     assert_eq!(gathering.servers[0].outcome, Outcome::Refused);
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Unknown, "UDP is not blocked: something came back");
+    assert_eq!(
+        gathering.evidence.summary().nat_type(),
+        NatType::Unknown,
+        "UDP is not blocked: something came back"
+    );
 }
 
 #[tokio::test]
 async fn an_impossible_mapped_address_is_dropped_and_counted() {
-    let (server, _task) = liar(|id, _| vec![(None, success(id, "0.0.0.0:9".parse().unwrap()))]).await;
+    let (server, _task) =
+        liar(|id, _| vec![(None, success(id, "0.0.0.0:9".parse().unwrap()))]).await;
     let (_base, gathering) = ask(server).await;
     assert_eq!(gathering.evidence.discarded().impossible, 1);
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::Unknown);
@@ -134,22 +149,35 @@ async fn a_flood_while_gathering_neither_blinds_nor_delays() {
     assert_eq!(gathering.servers.len(), 1);
     assert_ne!(gathering.evidence.summary().nat_type(), NatType::Cone);
     assert!(base.dropped().unknown_id > 0);
-    assert!(gathering.elapsed < Duration::from_millis(400), "{:?}", gathering.elapsed);
+    assert!(
+        gathering.elapsed < Duration::from_millis(400),
+        "{:?}",
+        gathering.elapsed
+    );
 }
 
 #[tokio::test]
 async fn checks_of_strangers_never_reach_the_agent() {
     let base = base().await;
-    let agent = IceAgent::new(&base, Role::Controlled, AgentConfig::default()).await.unwrap();
+    let agent = IceAgent::new(&base, Role::Controlled, AgentConfig::default())
+        .await
+        .unwrap();
     let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let target = base.local_addrs().next().unwrap();
     for n in 0..50 {
-        stranger.send_to(&write_request([n; 12]), target).await.unwrap();
+        stranger
+            .send_to(&write_request([n; 12]), target)
+            .await
+            .unwrap();
     }
     let mut config = GatherConfig::default();
     config.deadline = Duration::from_millis(100);
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    base.gather(&[StunServer::Address(silent.local_addr().unwrap())], &config).await;
+    base.gather(
+        &[StunServer::Address(silent.local_addr().unwrap())],
+        &config,
+    )
+    .await;
     assert_eq!(base.dropped().unauthenticated, 50);
     agent.close().await;
 }
@@ -157,44 +185,70 @@ async fn checks_of_strangers_never_reach_the_agent() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn an_unreachable_server_is_told_apart_from_a_silent_one() {
-    let closed = UdpSocket::bind("127.0.0.71:0").await.unwrap().local_addr().unwrap();
+    let closed = UdpSocket::bind("127.0.0.71:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let silent = UdpSocket::bind("127.0.0.72:0").await.unwrap();
-    let honest = ice_gather::responder::Responder::bind("127.0.0.73:0").await.unwrap();
+    let honest = ice_gather::responder::Responder::bind("127.0.0.73:0")
+        .await
+        .unwrap();
     let base = base().await;
     let mut config = GatherConfig::default();
     config.deadline = Duration::from_millis(400);
     let servers = [closed, silent.local_addr().unwrap(), honest.address()].map(StunServer::Address);
     let gathering = base.gather(&servers, &config).await;
     let outcomes: Vec<_> = gathering.servers.iter().map(|s| s.outcome).collect();
-    assert_eq!(outcomes, [Outcome::Unreachable, Outcome::TimedOut, Outcome::Answered]);
+    assert_eq!(
+        outcomes,
+        [Outcome::Unreachable, Outcome::TimedOut, Outcome::Answered]
+    );
 
     // nobody home anywhere: no wait, and no word of a firewall
     let gathering = base.gather(&servers[..1], &config).await;
-    assert_eq!(gathering.evidence.servers().len(), 3, "evidence of earlier gatherings stays");
-    assert!(gathering.elapsed < Duration::from_millis(200), "{:?}", gathering.elapsed);
+    assert_eq!(
+        gathering.evidence.servers().len(),
+        3,
+        "evidence of earlier gatherings stays"
+    );
+    assert!(
+        gathering.elapsed < Duration::from_millis(200),
+        "{:?}",
+        gathering.elapsed
+    );
     let fresh = crate::gather::base().await;
     let gathering = fresh.gather(&servers[..1], &config).await;
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::Unknown);
 }
 
-/// What a socket heard of an unreachable server while gathering must not break the connection later.
+/// What a socket heard of an unreachable server while gathering must not break the connection
+/// later.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn an_unreachable_server_is_forgotten_once_gathering_ends() {
-    let closed = UdpSocket::bind("127.0.0.74:0").await.unwrap().local_addr().unwrap();
+    let closed = UdpSocket::bind("127.0.0.74:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let base = base().await;
     let mut config = GatherConfig::default();
     config.deadline = Duration::from_millis(100);
     base.gather(&[StunServer::Address(closed)], &config).await;
-    let agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
     assert_eq!(base.dropped().socket_errors, 0);
     agent.close().await;
 }
 
 /// A datagram, or an error, that the next read gets.
 type Inbound = Result<(Vec<u8>, SocketAddr), io::ErrorKind>;
-/// What becomes of a request, by its number and server: the result of the send, and what it brings about.
-type Script = dyn Fn(usize, [u8; 12], SocketAddr) -> (Result<(), io::ErrorKind>, Vec<Inbound>) + Send + Sync;
+/// What becomes of a request, by its number and server: the result of the send, and what it brings
+/// about.
+type Script =
+    dyn Fn(usize, [u8; 12], SocketAddr) -> (Result<(), io::ErrorKind>, Vec<Inbound>) + Send + Sync;
 
 /// A socket that does what the test says. Once the script brings about nothing more, reading waits.
 struct Scripted {
@@ -209,11 +263,20 @@ struct Scripted {
 const LOCAL: &str = "192.168.1.5:50000";
 
 fn scripted(
-    script: impl Fn(usize, [u8; 12], SocketAddr) -> (Result<(), io::ErrorKind>, Vec<Inbound>) + Send + Sync + 'static,
+    script: impl Fn(usize, [u8; 12], SocketAddr) -> (Result<(), io::ErrorKind>, Vec<Inbound>)
+    + Send
+    + Sync
+    + 'static,
 ) -> Scripted {
     let (inbox, outbox) = mpsc::unbounded_channel();
     let script = Box::new(script);
-    Scripted { script, sends: AtomicUsize::new(0), inbox, outbox: Mutex::new(outbox), is_broken: false }
+    Scripted {
+        script,
+        sends: AtomicUsize::new(0),
+        inbox,
+        outbox: Mutex::new(outbox),
+        is_broken: false,
+    }
 }
 
 fn answer(id: [u8; 12], server: SocketAddr) -> Inbound {
@@ -222,7 +285,9 @@ fn answer(id: [u8; 12], server: SocketAddr) -> Inbound {
 
 fn servers(count: u16) -> Vec<StunServer> {
     let address = |n: u16| SocketAddr::from(([198, 51, (n >> 8) as u8, n as u8], 3478));
-    (1..=count).map(|n| StunServer::Address(address(n))).collect()
+    (1..=count)
+        .map(|n| StunServer::Address(address(n)))
+        .collect()
 }
 
 #[async_trait]
@@ -239,7 +304,14 @@ impl Conn for Scripted {
         if self.is_broken {
             return Err(io::Error::from(io::ErrorKind::NetworkDown).into());
         }
-        let (datagram, source) = self.outbox.lock().await.recv().await.unwrap().map_err(io::Error::from)?;
+        let (datagram, source) = self
+            .outbox
+            .lock()
+            .await
+            .recv()
+            .await
+            .unwrap()
+            .map_err(io::Error::from)?;
         buffer[..datagram.len()].copy_from_slice(&datagram);
         Ok((datagram.len(), source))
     }
@@ -251,7 +323,9 @@ impl Conn for Scripted {
     async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> Result<usize, Error> {
         let number = self.sends.fetch_add(1, Ordering::Relaxed);
         let (sent, inbound) = (self.script)(number, Header::peek(buffer).unwrap().id, target);
-        inbound.into_iter().for_each(|inbound| self.inbox.send(inbound).unwrap());
+        inbound
+            .into_iter()
+            .for_each(|inbound| self.inbox.send(inbound).unwrap());
         sent.map_err(io::Error::from)?;
         Ok(buffer.len())
     }
@@ -289,10 +363,17 @@ fn response(typ: u16, id: [u8; 12], attribute: u16, value: &[u8]) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spoofed_flood_of_50_000_datagrams_a_second_changes_nothing() {
     const PER_MILLISECOND: u16 = 50;
-    let honest = [Responder::bind("127.0.0.31:0").await.unwrap(), Responder::bind("127.0.0.32:0").await.unwrap()];
-    let silent = Responder::bind_with("127.0.0.33:0", Manner::Silent).await.unwrap();
+    let honest = [
+        Responder::bind("127.0.0.31:0").await.unwrap(),
+        Responder::bind("127.0.0.32:0").await.unwrap(),
+    ];
+    let silent = Responder::bind_with("127.0.0.33:0", Manner::Silent)
+        .await
+        .unwrap();
     let base = base().await;
-    let agent = IceAgent::new(&base, Role::Controlled, AgentConfig::default()).await.unwrap();
+    let agent = IceAgent::new(&base, Role::Controlled, AgentConfig::default())
+        .await
+        .unwrap();
     let target = base.local_addrs().next().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let flood = std::thread::spawn({
@@ -321,21 +402,49 @@ async fn a_spoofed_flood_of_50_000_datagrams_a_second_changes_nothing() {
     // the silent server holds it open: half a second of flood
     let mut config = GatherConfig::default();
     config.grace = Duration::from_millis(500);
-    let gathering = base.gather(&[honest[0].server(), honest[1].server(), silent.server()], &config).await;
+    let gathering = base
+        .gather(
+            &[honest[0].server(), honest[1].server(), silent.server()],
+            &config,
+        )
+        .await;
     stop.store(true, Ordering::Relaxed);
     let (sent, flooded) = flood.join().unwrap();
 
     let rate = sent as f64 / flooded.as_secs_f64();
-    assert!(rate > 25_000.0, "a flood of {rate:.0} a second proves little");
+    assert!(
+        rate > 25_000.0,
+        "a flood of {rate:.0} a second proves little"
+    );
     let summary = gathering.evidence.summary();
-    assert_eq!((summary.nat_type(), summary.mapping()), (NatType::Open, Mapping::EndpointIndependent));
-    assert_eq!(gathering.evidence.observations().len(), 2, "not one of them is evidence");
-    assert!(gathering.elapsed < Duration::from_secs(2), "{:?}", gathering.elapsed);
+    assert_eq!(
+        (summary.nat_type(), summary.mapping()),
+        (NatType::Open, Mapping::EndpointIndependent)
+    );
+    assert_eq!(
+        gathering.evidence.observations().len(),
+        2,
+        "not one of them is evidence"
+    );
+    assert!(
+        gathering.elapsed < Duration::from_secs(2),
+        "{:?}",
+        gathering.elapsed
+    );
     let dropped = base.dropped();
-    assert!(dropped.unknown_id > 0 && dropped.unauthenticated > 0 && dropped.garbage > 0, "{dropped:?}");
-    let counted = u64::from(dropped.unknown_id) + u64::from(dropped.unauthenticated) + u64::from(dropped.garbage);
+    assert!(
+        dropped.unknown_id > 0 && dropped.unauthenticated > 0 && dropped.garbage > 0,
+        "{dropped:?}"
+    );
+    let counted = u64::from(dropped.unknown_id)
+        + u64::from(dropped.unauthenticated)
+        + u64::from(dropped.garbage);
     assert!(counted <= sent);
-    assert_eq!((dropped.wrong_source, dropped.early, dropped.too_many_peers), (0, 0, 0), "{dropped:?}");
+    assert_eq!(
+        (dropped.wrong_source, dropped.early, dropped.too_many_peers),
+        (0, 0, 0),
+        "{dropped:?}"
+    );
     agent.close().await;
 }
 
@@ -352,7 +461,10 @@ async fn oversize_datagrams_are_dropped_and_counted_and_the_longest_answer_is_re
     };
     let (server, _task) = liar(move |id, source| {
         let lengths = [1_504, 9_000, 65_504, 1_500];
-        lengths.into_iter().map(|length| (None, padded(id, source, length))).collect()
+        lengths
+            .into_iter()
+            .map(|length| (None, padded(id, source, length)))
+            .collect()
     })
     .await;
     let (base, gathering) = ask(server).await;
@@ -369,15 +481,42 @@ async fn a_mapped_address_is_taken_at_the_one_right_length_of_its_family() {
             if let Some(byte) = value.get_mut(1) {
                 *byte = family;
             }
-            (Ok(()), vec![Ok((response(0x0101, id, 0x0020, &value), server))])
+            (
+                Ok(()),
+                vec![Ok((response(0x0101, id, 0x0020, &value), server))],
+            )
         });
         let base = Base::from_conn(Arc::new(conn)).unwrap();
-        let gathering = base.gather(&servers(LENGTHS), &GatherConfig::default()).await;
+        let gathering = base
+            .gather(&servers(LENGTHS), &GatherConfig::default())
+            .await;
         let answered = |(_, report): &(usize, &ServerReport)| report.outcome == Outcome::Answered;
-        let taken: Vec<_> = gathering.servers.iter().enumerate().filter(answered).map(|(length, _)| length).collect();
-        assert_eq!(taken, if fits > 0 { vec![fits] } else { vec![] }, "family {family}");
-        assert_eq!(gathering.servers.iter().filter(|s| s.outcome == Outcome::Refused).count() + taken.len(), 40);
-        assert_eq!(gathering.packets_sent, u32::from(LENGTHS), "each was an answer: nobody is asked again");
+        let taken: Vec<_> = gathering
+            .servers
+            .iter()
+            .enumerate()
+            .filter(answered)
+            .map(|(length, _)| length)
+            .collect();
+        assert_eq!(
+            taken,
+            if fits > 0 { vec![fits] } else { vec![] },
+            "family {family}"
+        );
+        assert_eq!(
+            gathering
+                .servers
+                .iter()
+                .filter(|s| s.outcome == Outcome::Refused)
+                .count()
+                + taken.len(),
+            40
+        );
+        assert_eq!(
+            gathering.packets_sent,
+            u32::from(LENGTHS),
+            "each was an answer: nobody is asked again"
+        );
     }
 }
 
@@ -391,7 +530,10 @@ async fn an_attribute_longer_than_its_message_is_malformed_and_the_true_answer_s
             (None, message)
         });
         // 9 to 12 still end with the message, by the padding or one byte short of it
-        lies.filter(|(_, message)| message[23] > 12).take(40).chain([(None, good.clone())]).collect()
+        lies.filter(|(_, message)| message[23] > 12)
+            .take(40)
+            .chain([(None, good.clone())])
+            .collect()
     })
     .await;
     let (base, gathering) = ask(server).await;
@@ -413,7 +555,8 @@ async fn error_responses_with_broken_reasons_are_answers_and_no_alternate_server
     for reason in reasons {
         let (server, _task) = liar(move |id, _| {
             let mut message = response(0x0111, id, 0x0009, reason);
-            // ALTERNATE-SERVER (RFC 8489 section 14.15): 127.0.0.1 and the port of a server that would answer
+            // ALTERNATE-SERVER (RFC 8489 section 14.15): 127.0.0.1 and the port of a server that
+            // would answer
             let [high, low] = port.to_be_bytes();
             message.extend_from_slice(&[0x80, 0x23, 0, 8, 0, 1, high, low, 127, 0, 0, 1]);
             let length = u16::try_from(message.len() - 20).unwrap();
@@ -424,9 +567,19 @@ async fn error_responses_with_broken_reasons_are_answers_and_no_alternate_server
         let (base, gathering) = ask(server).await;
         assert_eq!(gathering.servers[0].outcome, Outcome::Refused, "{reason:?}");
         let code = u16::from(reason[2]) * 100 + u16::from(reason[3]);
-        assert_eq!(gathering.servers[0].error_code, Some(if code < 700 { code } else { 0 }));
-        assert_eq!((gathering.packets_sent, base.dropped()), (1, Dropped::default()));
-        assert_eq!(gathering.evidence.summary().nat_type(), NatType::Unknown, "UDP passes, the mapping stays unknown");
+        assert_eq!(
+            gathering.servers[0].error_code,
+            Some(if code < 700 { code } else { 0 })
+        );
+        assert_eq!(
+            (gathering.packets_sent, base.dropped()),
+            (1, Dropped::default())
+        );
+        assert_eq!(
+            gathering.evidence.summary().nat_type(),
+            NatType::Unknown,
+            "UDP passes, the mapping stays unknown"
+        );
     }
     assert_eq!(alternate.requests(), 0);
 }
@@ -444,12 +597,24 @@ async fn an_answer_after_the_deadline_becomes_evidence_once_checks_run() {
     let id = Header::peek(&buffer[..n]).unwrap().id;
     late.send_to(&success(id, source), source).await.unwrap();
     late.send_to(&success(id, lie()), source).await.unwrap();
-    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
-    let nobody = Credentials { ufrag: "nobody".into(), pwd: "x".repeat(32) };
-    let remote = RemoteDescription { credentials: nobody, candidates: vec![] };
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
+    let nobody = Credentials {
+        ufrag: "nobody".into(),
+        pwd: "x".repeat(32),
+    };
+    let remote = RemoteDescription {
+        credentials: nobody,
+        candidates: vec![],
+    };
     let _ = agent.connect(remote, Duration::from_millis(200)).await;
     let summary = base.summary();
-    assert_eq!((summary.nat_type(), summary.counts().answered), (NatType::Open, 1), "the first answer, and only it");
+    assert_eq!(
+        (summary.nat_type(), summary.counts().answered),
+        (NatType::Open, 1),
+        "the first answer, and only it"
+    );
     agent.close().await;
 }
 
@@ -466,12 +631,28 @@ async fn of_a_thousand_servers_as_many_are_asked_as_the_cap_says() {
         (config.grace, config.initial_rto) = (config.deadline, config.deadline);
         let gathering = base.gather(&servers(1_000), &config).await;
         assert_eq!(conn.sends.load(Ordering::Relaxed), asked);
-        assert_eq!((gathering.packets_sent as usize, gathering.servers.len()), (asked, asked));
+        assert_eq!(
+            (gathering.packets_sent as usize, gathering.servers.len()),
+            (asked, asked)
+        );
         assert_eq!(base.dropped().servers as usize, 1_000 - asked);
-        assert!(gathering.servers.iter().all(|server| server.outcome == Outcome::Answered));
+        assert!(
+            gathering
+                .servers
+                .iter()
+                .all(|server| server.outcome == Outcome::Answered)
+        );
         assert_eq!(gathering.evidence.summary().nat_type(), verdict);
-        assert_eq!(gathering.evidence.observations().len(), MAX_OBSERVATIONS, "evidence is bounded, whatever the cap");
-        assert!(gathering.elapsed < Duration::from_secs(10), "{:?}", gathering.elapsed);
+        assert_eq!(
+            gathering.evidence.observations().len(),
+            MAX_OBSERVATIONS,
+            "evidence is bounded, whatever the cap"
+        );
+        assert!(
+            gathering.elapsed < Duration::from_secs(10),
+            "{:?}",
+            gathering.elapsed
+        );
     }
 }
 
@@ -483,8 +664,15 @@ async fn a_server_the_socket_cannot_send_to_is_unreachable_and_the_others_decide
     });
     let base = Base::from_conn(Arc::new(conn)).unwrap();
     let gathering = base.gather(&servers(3), &GatherConfig::default()).await;
-    let outcomes: Vec<_> = gathering.servers.iter().map(|server| server.outcome).collect();
-    assert_eq!(outcomes, [Outcome::Unreachable, Outcome::Answered, Outcome::Answered]);
+    let outcomes: Vec<_> = gathering
+        .servers
+        .iter()
+        .map(|server| server.outcome)
+        .collect();
+    assert_eq!(
+        outcomes,
+        [Outcome::Unreachable, Outcome::Answered, Outcome::Answered]
+    );
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::Cone);
 }
 
@@ -493,9 +681,18 @@ async fn a_socket_that_cannot_send_at_all_ends_it_at_once_and_proves_no_firewall
     let conn = scripted(|_, _, _| (Err(io::ErrorKind::PermissionDenied), vec![]));
     let base = Base::from_conn(Arc::new(conn)).unwrap();
     let gathering = base.gather(&servers(5), &GatherConfig::default()).await;
-    assert!(gathering.servers.iter().all(|server| server.outcome == Outcome::Unreachable));
+    assert!(
+        gathering
+            .servers
+            .iter()
+            .all(|server| server.outcome == Outcome::Unreachable)
+    );
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::Unknown);
-    assert!(gathering.elapsed < Duration::from_millis(200), "{:?}", gathering.elapsed);
+    assert!(
+        gathering.elapsed < Duration::from_millis(200),
+        "{:?}",
+        gathering.elapsed
+    );
 }
 
 #[tokio::test]
@@ -521,18 +718,34 @@ async fn a_socket_that_fails_every_read_neither_spins_nor_outlasts_the_deadline(
     let mut config = GatherConfig::default();
     config.deadline = Duration::from_millis(300);
     let gathering = base.gather(&servers(3), &config).await;
-    assert!(gathering.elapsed < Duration::from_millis(600), "{:?}", gathering.elapsed);
+    assert!(
+        gathering.elapsed < Duration::from_millis(600),
+        "{:?}",
+        gathering.elapsed
+    );
     let errors = base.dropped().socket_errors;
     assert!((1..=31).contains(&errors), "one in 10 ms at most: {errors}");
 
     // the agent's reader is as patient, and its end does not depend on the socket
-    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
-    let nobody = Credentials { ufrag: "nobody".into(), pwd: "x".repeat(32) };
-    let remote = RemoteDescription { credentials: nobody, candidates: vec![] };
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
+    let nobody = Credentials {
+        ufrag: "nobody".into(),
+        pwd: "x".repeat(32),
+    };
+    let remote = RemoteDescription {
+        credentials: nobody,
+        candidates: vec![],
+    };
     let started = Instant::now();
     let _ = agent.connect(remote, Duration::from_millis(200)).await;
     agent.close().await;
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
     let errors = base.dropped().socket_errors - errors;
     assert!(errors <= 201, "{errors}");
 }
@@ -544,18 +757,45 @@ async fn a_cone_whose_mapping_expired_between_two_gatherings_is_no_symmetric_nat
         0..3 => (Ok(()), vec![answer(id, server)]),
         // asked again: another mapping, and one server that is too late
         _ if server == silent => (Ok(()), vec![]),
-        _ => (Ok(()), vec![Ok((success(id, "203.0.113.7:61000".parse().unwrap()), server))]),
+        _ => (
+            Ok(()),
+            vec![Ok((
+                success(id, "203.0.113.7:61000".parse().unwrap()),
+                server,
+            ))],
+        ),
     });
     let base = Base::from_conn(Arc::new(conn)).unwrap();
-    assert_eq!(base.gather(&servers(3), &GatherConfig::default()).await.evidence.summary().nat_type(), NatType::Cone);
+    assert_eq!(
+        base.gather(&servers(3), &GatherConfig::default())
+            .await
+            .evidence
+            .summary()
+            .nat_type(),
+        NatType::Cone
+    );
     let mut told = Vec::new();
-    let gathering =
-        base.gather_with(&servers(3), &GatherConfig::default(), |_| told.push(base.summary().nat_type())).await;
+    let gathering = base
+        .gather_with(&servers(3), &GatherConfig::default(), |_| {
+            told.push(base.summary().nat_type())
+        })
+        .await;
     let summary = gathering.evidence.summary();
-    assert_eq!((summary.nat_type(), summary.counts().observations), (NatType::Cone, 2));
-    assert!(told.iter().all(|told| [NatType::Cone, NatType::Unknown].contains(told)), "{told:?}");
+    assert_eq!(
+        (summary.nat_type(), summary.counts().observations),
+        (NatType::Cone, 2)
+    );
+    assert!(
+        told.iter()
+            .all(|told| [NatType::Cone, NatType::Unknown].contains(told)),
+        "{told:?}"
+    );
     assert_eq!(base.summary(), summary);
-    let mapped: Vec<u16> = gathering.candidates.iter().map(|candidate| candidate.address.port()).collect();
+    let mapped: Vec<u16> = gathering
+        .candidates
+        .iter()
+        .map(|candidate| candidate.address.port())
+        .collect();
     assert_eq!(mapped, [50_000, 61_000], "host and reflexive");
 }
 
@@ -571,9 +811,19 @@ async fn servers_of_another_gathering_speak_for_a_mapping_that_is_known_to_be_th
     let mut config = GatherConfig::default();
     config.deadline = Duration::from_millis(100);
     let gathering = base.gather(&servers(3), &config).await;
-    assert_eq!(gathering.servers.iter().filter(|server| server.outcome == Outcome::Answered).count(), 1);
+    assert_eq!(
+        gathering
+            .servers
+            .iter()
+            .filter(|server| server.outcome == Outcome::Answered)
+            .count(),
+        1
+    );
     let summary = gathering.evidence.summary();
-    assert_eq!((summary.nat_type(), summary.counts().observations), (NatType::Cone, 3));
+    assert_eq!(
+        (summary.nat_type(), summary.counts().observations),
+        (NatType::Cone, 3)
+    );
     // nobody answers, and nothing says that it is another
     let gathering = base.gather(&servers(3), &config).await;
     assert_eq!(gathering.evidence.summary(), summary);
@@ -584,14 +834,26 @@ async fn an_interface_that_goes_down_mid_gather_ends_it_and_proves_no_firewall()
     // the first round leaves, and the interface is gone before anything comes back or is sent again
     let conn = Arc::new(scripted(|number, _, _| match number {
         0..4 => (Ok(()), vec![]),
-        _ => (Err(io::ErrorKind::NetworkDown), vec![Err(io::ErrorKind::NetworkDown)]),
+        _ => (
+            Err(io::ErrorKind::NetworkDown),
+            vec![Err(io::ErrorKind::NetworkDown)],
+        ),
     }));
     let base = Base::from_conn(Arc::clone(&conn) as _).unwrap();
     let gathering = base.gather(&servers(4), &GatherConfig::default()).await;
-    assert!(gathering.servers.iter().all(|server| server.outcome == Outcome::Unreachable && server.sends == 2));
+    assert!(
+        gathering
+            .servers
+            .iter()
+            .all(|server| server.outcome == Outcome::Unreachable && server.sends == 2)
+    );
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::Unknown);
     assert_eq!(conn.sends.load(Ordering::Relaxed), 8);
-    assert!(gathering.elapsed < Duration::from_secs(1), "{:?}", gathering.elapsed);
+    assert!(
+        gathering.elapsed < Duration::from_secs(1),
+        "{:?}",
+        gathering.elapsed
+    );
 }
 
 #[tokio::test]
@@ -604,7 +866,13 @@ async fn what_was_heard_before_the_interface_went_down_stays_evidence() {
     let base = Base::from_conn(Arc::new(conn)).unwrap();
     let gathering = base.gather(&servers(3), &GatherConfig::default()).await;
     let summary = gathering.evidence.summary();
-    assert_eq!((summary.counts().answered, summary.is_natted()), (1, Some(true)));
-    assert_eq!((summary.nat_type(), summary.mapping()), (NatType::Unknown, Mapping::Unknown));
+    assert_eq!(
+        (summary.counts().answered, summary.is_natted()),
+        (1, Some(true))
+    );
+    assert_eq!(
+        (summary.nat_type(), summary.mapping()),
+        (NatType::Unknown, Mapping::Unknown)
+    );
     assert_eq!(gathering.candidates.len(), 2, "host and reflexive");
 }

@@ -5,15 +5,19 @@ use std::time::{Duration, Instant};
 
 use ice_gather::responder::Responder;
 use ice_gather::{
-    AgentConfig, Base, BindConfig, Credentials, GatherConfig, Header, IceAgent, PeerDropped, PeerReader, Remapped,
-    RemoteCandidate, RemoteDescription, Role, TransactionId,
+    AgentConfig, Base, BindConfig, Credentials, GatherConfig, Header, IceAgent, PeerDropped,
+    PeerReader, Remapped, RemoteCandidate, RemoteDescription, Role, TransactionId,
 };
-use nat_summary::{CandidateKind, Checks, Contact, MAX_ARRIVALS, MAX_OBSERVATIONS, NatType, TowardPeer};
+use nat_summary::{
+    CandidateKind, Checks, Contact, MAX_ARRIVALS, MAX_OBSERVATIONS, NatType, TowardPeer,
+};
 use proptest::prelude::*;
 use stun::agent::TransactionId as StunId;
 use stun::attributes::{ATTR_USERNAME, ATTR_XORMAPPED_ADDRESS, RawAttribute};
 use stun::integrity::MessageIntegrity;
-use stun::message::{BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Message, MessageType, Setter};
+use stun::message::{
+    BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Message, MessageType, Setter,
+};
 use stun::xoraddr::XorMappedAddress;
 use tokio::net::UdpSocket;
 
@@ -36,12 +40,23 @@ fn id(number: u32) -> TransactionId {
 }
 
 /// A message with these attributes, signed with `password`.
-fn signed(typ: MessageType, id: TransactionId, attributes: &[&dyn Setter], password: &str) -> Vec<u8> {
+fn signed(
+    typ: MessageType,
+    id: TransactionId,
+    attributes: &[&dyn Setter],
+    password: &str,
+) -> Vec<u8> {
     signed_behind(0, typ, id, attributes, password)
 }
 
 /// The same with these bits in its first byte.
-fn signed_behind(bits: u8, typ: MessageType, id: TransactionId, attributes: &[&dyn Setter], password: &str) -> Vec<u8> {
+fn signed_behind(
+    bits: u8,
+    typ: MessageType,
+    id: TransactionId,
+    attributes: &[&dyn Setter],
+    password: &str,
+) -> Vec<u8> {
     let mut message = Message::new();
     message.typ = typ;
     message.transaction_id = StunId(id);
@@ -50,17 +65,27 @@ fn signed_behind(bits: u8, typ: MessageType, id: TransactionId, attributes: &[&d
     for attribute in attributes {
         attribute.add_to(&mut message).unwrap();
     }
-    MessageIntegrity::new_short_term_integrity(password.to_owned()).add_to(&mut message).unwrap();
+    MessageIntegrity::new_short_term_integrity(password.to_owned())
+        .add_to(&mut message)
+        .unwrap();
     stun::fingerprint::FINGERPRINT.add_to(&mut message).unwrap();
     message.raw
 }
 
 fn mapped_to(mapped: SocketAddr) -> XorMappedAddress {
-    XorMappedAddress { ip: mapped.ip(), port: mapped.port() }
+    XorMappedAddress {
+        ip: mapped.ip(),
+        port: mapped.port(),
+    }
 }
 
 fn success(number: u32, mapped: &str) -> Vec<u8> {
-    signed(BINDING_SUCCESS, id(number), &[&mapped_to(at(mapped))], THEIRS)
+    signed(
+        BINDING_SUCCESS,
+        id(number),
+        &[&mapped_to(at(mapped))],
+        THEIRS,
+    )
 }
 
 fn request(number: u32) -> Vec<u8> {
@@ -78,10 +103,14 @@ impl World {
         let mut reader = PeerReader::new();
         reader.serve(OURS);
         reader.expect(THEIRS);
-        Self { reader, now: Instant::now() }
+        Self {
+            reader,
+            now: Instant::now(),
+        }
     }
 
-    /// In a process that runs: its clockwork goes on as finely as it can be told from standing still.
+    /// In a process that runs: its clockwork goes on as finely as it can be told from standing
+    /// still.
     fn wait(&mut self, milliseconds: u64) -> &mut Self {
         let until = self.now + Duration::from_millis(milliseconds);
         while self.now < until {
@@ -97,11 +126,13 @@ impl World {
     }
 
     fn answer(&mut self, source: &str, datagram: &[u8]) -> Option<Remapped> {
-        self.reader.on_response(at(BASE), at(source), datagram, self.now)
+        self.reader
+            .on_response(at(BASE), at(source), datagram, self.now)
     }
 
     fn hear(&mut self, source: &str, datagram: &[u8]) -> bool {
-        self.reader.on_request(at(BASE), at(source), datagram, true, self.now)
+        self.reader
+            .on_request(at(BASE), at(source), datagram, true, self.now)
     }
 
     fn dropped(&self) -> PeerDropped {
@@ -109,11 +140,21 @@ impl World {
     }
 
     fn mappings(&self) -> Vec<String> {
-        self.reader.view().evidence.answers().map(|o| o.mapped.to_string()).collect()
+        self.reader
+            .view()
+            .evidence
+            .answers()
+            .map(|o| o.mapped.to_string())
+            .collect()
     }
 
     fn counts(&self) -> (u32, u32, u32) {
-        let Checks { sent, answered, received, .. } = self.reader.view().checks;
+        let Checks {
+            sent,
+            answered,
+            received,
+            ..
+        } = self.reader.view().checks;
         (sent, answered, received)
     }
 }
@@ -123,7 +164,10 @@ fn an_authenticated_answer_to_a_check_that_was_sent_says_how_the_base_is_mapped(
     let mut world = World::new();
     world.check(1, PEER);
     assert_eq!(world.answer(PEER, &success(1, MAPPED)), None);
-    assert_eq!((world.mappings(), world.counts()), (vec![MAPPED.to_owned()], (1, 1, 0)));
+    assert_eq!(
+        (world.mappings(), world.counts()),
+        (vec![MAPPED.to_owned()], (1, 1, 0))
+    );
     world.check(2, PEER);
     let ipv6 = "[2001:db8::7]:50000";
     world.answer(PEER, &success(2, ipv6));
@@ -150,8 +194,16 @@ fn an_answer_to_no_check_or_from_elsewhere_is_none() {
     for elsewhere in ["192.0.2.9:4001", "192.0.2.10:4000"] {
         world.answer(elsewhere, &success(1, MAPPED));
     }
-    world.reader.on_response(at("192.168.1.5:50001"), at(PEER), &success(1, MAPPED), world.now);
-    assert_eq!((world.dropped().wrong_source, world.mappings().len()), (3, 0));
+    world.reader.on_response(
+        at("192.168.1.5:50001"),
+        at(PEER),
+        &success(1, MAPPED),
+        world.now,
+    );
+    assert_eq!(
+        (world.dropped().wrong_source, world.mappings().len()),
+        (3, 0)
+    );
     world.answer(PEER, &success(1, MAPPED));
     assert_eq!(world.mappings(), [MAPPED], "the true one is still taken");
 }
@@ -175,11 +227,22 @@ fn a_spoofed_answer_proves_nothing_and_the_true_one_is_still_taken() {
     let mut longer = success(1, MAPPED);
     longer.extend_from_slice(&[0; 4]);
     let truncated = success(1, MAPPED)[..40].to_vec();
-    let spoofed = [with("a-guess"), with(OURS), with(""), tampered, unsigned, longer, truncated];
+    let spoofed = [
+        with("a-guess"),
+        with(OURS),
+        with(""),
+        tampered,
+        unsigned,
+        longer,
+        truncated,
+    ];
     for datagram in &spoofed {
         assert_eq!(world.answer(PEER, datagram), None);
     }
-    assert_eq!((world.dropped().unauthenticated as usize, world.counts()), (spoofed.len(), (1, 0, 0)));
+    assert_eq!(
+        (world.dropped().unauthenticated as usize, world.counts()),
+        (spoofed.len(), (1, 0, 0))
+    );
     world.answer(PEER, &success(1, MAPPED));
     assert_eq!(world.mappings(), [MAPPED]);
 }
@@ -190,13 +253,25 @@ fn our_own_checks_and_answers_reflected_prove_nothing() {
     // what we send is signed with the peer's password, and our answers with ours
     world.check(1, PEER);
     assert!(!world.hear(PEER, &signed(BINDING_REQUEST, id(1), &[], THEIRS)));
-    world.answer(PEER, &signed(BINDING_SUCCESS, id(1), &[&mapped_to(at(PEER))], OURS));
+    world.answer(
+        PEER,
+        &signed(BINDING_SUCCESS, id(1), &[&mapped_to(at(PEER))], OURS),
+    );
     // as a response to it, with the request's own signature
     let mut turned = signed(BINDING_REQUEST, id(1), &[], THEIRS);
     turned[0] = 1;
     world.answer(PEER, &turned);
-    assert_eq!((world.counts(), world.dropped().unauthenticated), ((1, 0, 0), 3));
-    assert_eq!((world.mappings().len(), world.reader.view().evidence.arrivals().len()), (0, 0));
+    assert_eq!(
+        (world.counts(), world.dropped().unauthenticated),
+        ((1, 0, 0), 3)
+    );
+    assert_eq!(
+        (
+            world.mappings().len(),
+            world.reader.view().evidence.arrivals().len()
+        ),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -204,10 +279,21 @@ fn an_address_behind_the_signature_is_not_read() {
     let mut world = World::new();
     world.check(1, PEER);
     let mut message = Message::new();
-    message.unmarshal_binary(&signed(BINDING_SUCCESS, id(1), &[], THEIRS)).unwrap();
-    mapped_to(at("203.0.113.66:666")).add_to(&mut message).unwrap();
+    message
+        .unmarshal_binary(&signed(BINDING_SUCCESS, id(1), &[], THEIRS))
+        .unwrap();
+    mapped_to(at("203.0.113.66:666"))
+        .add_to(&mut message)
+        .unwrap();
     world.answer(PEER, &message.raw);
-    assert_eq!((world.mappings().len(), world.dropped().unreadable, world.counts()), (0, 1, (1, 1, 0)));
+    assert_eq!(
+        (
+            world.mappings().len(),
+            world.dropped().unreadable,
+            world.counts()
+        ),
+        (0, 1, (1, 1, 0))
+    );
 }
 
 #[test]
@@ -225,34 +311,71 @@ fn answers_without_a_usable_address_are_answers_and_no_more() {
         }
     }
     let mut world = World::new();
-    for (number, value) in (1..).zip([&[][..], &[0, 1, 2, 3, 4], &[0, 3, 0, 1, 2, 3, 4, 5], &[0; 20]]) {
+    for (number, value) in (1..).zip([
+        &[][..],
+        &[0, 1, 2, 3, 4],
+        &[0, 3, 0, 1, 2, 3, 4, 5],
+        &[0; 20],
+    ]) {
         world.check(number, PEER);
-        world.answer(PEER, &signed(BINDING_SUCCESS, id(number), &[&Raw(attribute(value))], THEIRS));
+        world.answer(
+            PEER,
+            &signed(
+                BINDING_SUCCESS,
+                id(number),
+                &[&Raw(attribute(value))],
+                THEIRS,
+            ),
+        );
     }
     world.check(9, PEER);
-    world.answer(PEER, &signed(BINDING_ERROR, id(9), &[&mapped_to(at(MAPPED))], THEIRS));
+    world.answer(
+        PEER,
+        &signed(BINDING_ERROR, id(9), &[&mapped_to(at(MAPPED))], THEIRS),
+    );
     // nothing of these is a response of the Binding method
-    for class in [stun::message::CLASS_INDICATION, stun::message::CLASS_REQUEST] {
+    for class in [
+        stun::message::CLASS_INDICATION,
+        stun::message::CLASS_REQUEST,
+    ] {
         world.check(10, PEER);
         let typ = MessageType::new(stun::message::METHOD_BINDING, class);
-        world.answer(PEER, &signed(typ, id(10), &[&mapped_to(at(MAPPED))], THEIRS));
+        world.answer(
+            PEER,
+            &signed(typ, id(10), &[&mapped_to(at(MAPPED))], THEIRS),
+        );
     }
-    assert_eq!((world.mappings().len(), world.dropped().unreadable, world.dropped().unauthenticated), (0, 5, 2));
+    assert_eq!(
+        (
+            world.mappings().len(),
+            world.dropped().unreadable,
+            world.dropped().unauthenticated
+        ),
+        (0, 5, 2)
+    );
     assert_eq!(world.counts().1, 5);
 }
 
 #[test]
 fn a_mapping_that_changes_is_told_with_the_old_one_and_counted() {
     let mut world = World::new();
-    let (moved, port) = ("203.0.113.7:61000", |r: Remapped| (r.was.mapped.port(), r.is.mapped.port()));
+    let (moved, port) = ("203.0.113.7:61000", |r: Remapped| {
+        (r.was.mapped.port(), r.is.mapped.port())
+    });
     for number in 1..4 {
         world.check(number, PEER);
         assert_eq!(world.answer(PEER, &success(number, MAPPED)), None);
     }
     world.check(4, PEER);
-    assert_eq!(world.answer(PEER, &success(4, moved)).map(port), Some((50_000, 61_000)));
+    assert_eq!(
+        world.answer(PEER, &success(4, moved)).map(port),
+        Some((50_000, 61_000))
+    );
     world.check(5, PEER);
-    assert_eq!(world.answer(PEER, &success(5, MAPPED)).map(port), Some((61_000, 50_000)));
+    assert_eq!(
+        world.answer(PEER, &success(5, MAPPED)).map(port),
+        Some((61_000, 50_000))
+    );
     // another address of the peer has a mapping of its own
     world.check(6, "192.0.2.10:4000");
     assert_eq!(world.answer("192.0.2.10:4000", &success(6, moved)), None);
@@ -268,7 +391,14 @@ fn an_answer_that_was_overtaken_changes_nothing_back() {
     assert!(rebound.is_some());
     assert_eq!(world.answer(PEER, &success(2, MAPPED)), None);
     assert_eq!(world.mappings(), ["203.0.113.7:61000"]);
-    assert_eq!((world.reader.view().rebindings, world.dropped().reordered, world.counts()), (1, 1, (3, 3, 0)));
+    assert_eq!(
+        (
+            world.reader.view().rebindings,
+            world.dropped().reordered,
+            world.counts()
+        ),
+        (1, 1, (3, 3, 0))
+    );
 }
 
 #[test]
@@ -276,13 +406,31 @@ fn what_comes_in_uninvited_is_told_from_what_was_sent_to_first() {
     let mut world = World::new();
     world.reader.contact(at("198.51.100.1:3478"), world.now);
     world.check(1, "192.0.2.20:1");
-    for (number, source) in (1..).zip(["192.0.2.20:1", "192.0.2.20:2", PEER, "198.51.100.1:3478", "198.51.100.1:9"]) {
+    for (number, source) in (1..).zip([
+        "192.0.2.20:1",
+        "192.0.2.20:2",
+        PEER,
+        "198.51.100.1:3478",
+        "198.51.100.1:9",
+    ]) {
         assert!(world.hear(source, &request(number)));
     }
-    let found: Vec<_> = world.reader.view().evidence.arrivals().map(|a| (a.source.to_string(), a.contact)).collect();
-    let expected =
-        [(PEER, Contact::Nobody), ("192.0.2.20:2", Contact::OtherPort), ("198.51.100.1:9", Contact::OtherPort)];
-    assert_eq!(found, expected.map(|(source, contact)| (source.to_owned(), contact)));
+    let found: Vec<_> = world
+        .reader
+        .view()
+        .evidence
+        .arrivals()
+        .map(|a| (a.source.to_string(), a.contact))
+        .collect();
+    let expected = [
+        (PEER, Contact::Nobody),
+        ("192.0.2.20:2", Contact::OtherPort),
+        ("198.51.100.1:9", Contact::OtherPort),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(source, contact)| (source.to_owned(), contact))
+    );
     // once sent to, it is invited
     world.check(2, "192.0.2.30:5");
     world.hear("192.0.2.30:5", &request(99));
@@ -294,13 +442,23 @@ fn requests_that_are_forged_or_replayed_prove_nothing() {
     let mut world = World::new();
     assert!(!world.hear(PEER, &signed(BINDING_REQUEST, id(1), &[], "a-guess")));
     assert!(!world.hear(PEER, &ice_gather::write_request(id(2))));
-    assert_eq!((world.dropped().unauthenticated, world.counts()), (2, (0, 0, 0)));
+    assert_eq!(
+        (world.dropped().unauthenticated, world.counts()),
+        (2, (0, 0, 0))
+    );
     assert!(world.hear(PEER, &request(3)));
     // the same packet, sent again by whoever saw it, from where it likes
     world.hear("192.0.2.66:6", &request(3));
     world.hear(PEER, &request(3));
     let view = world.reader.view();
-    assert_eq!((view.dropped.replayed, view.checks.received, view.evidence.arrivals().len()), (2, 1, 1));
+    assert_eq!(
+        (
+            view.dropped.replayed,
+            view.checks.received,
+            view.evidence.arrivals().len()
+        ),
+        (2, 1, 1)
+    );
 }
 
 #[test]
@@ -316,11 +474,25 @@ fn ten_thousand_source_ports_are_bounded_and_counted() {
     assert_eq!(world.counts(), (10_000, 10_000, 10_000));
     assert_eq!(view.evidence.answers().len(), MAX_OBSERVATIONS);
     assert!(view.evidence.arrivals().len() <= MAX_ARRIVALS);
-    assert_eq!(view.dropped.contacts, 10_000 - 192, "counted, and from then on nothing is called uninvited");
+    assert_eq!(
+        view.dropped.contacts,
+        10_000 - 192,
+        "counted, and from then on nothing is called uninvited"
+    );
     // the 193rd came in before there was no room to remember it
-    assert_eq!(view.evidence.overflow() as usize, 193 + 10_000 - MAX_ARRIVALS - MAX_OBSERVATIONS);
+    assert_eq!(
+        view.evidence.overflow() as usize,
+        193 + 10_000 - MAX_ARRIVALS - MAX_OBSERVATIONS
+    );
     world.hear("192.0.2.200:1", &request(77_777));
-    assert!(!world.reader.view().evidence.arrivals().any(|a| a.source == at("192.0.2.200:1")));
+    assert!(
+        !world
+            .reader
+            .view()
+            .evidence
+            .arrivals()
+            .any(|a| a.source == at("192.0.2.200:1"))
+    );
 }
 
 #[test]
@@ -329,10 +501,18 @@ fn a_check_that_comes_in_after_a_quiet_gap_shows_how_long_the_mapping_lasts() {
     let survived = |world: &World| world.reader.view().survived.map(|time| time.as_millis());
     world.check(1, PEER);
     world.hear(PEER, &request(1));
-    assert_eq!(survived(&world), None, "whether there is a NAT between is not known yet");
+    assert_eq!(
+        survived(&world),
+        None,
+        "whether there is a NAT between is not known yet"
+    );
     world.answer(PEER, &success(1, MAPPED));
     world.wait(20_000).hear(PEER, &request(2));
-    assert_eq!(survived(&world), Some(19_750), "less what a datagram may wait to be read");
+    assert_eq!(
+        survived(&world),
+        Some(19_750),
+        "less what a datagram may wait to be read"
+    );
     // a mapping that was refreshed, or made anew by a packet of ours, proves nothing
     world.wait(60_000).check(3, PEER);
     world.answer(PEER, &success(3, MAPPED));
@@ -344,12 +524,16 @@ fn a_check_that_comes_in_after_a_quiet_gap_shows_how_long_the_mapping_lasts() {
     assert_eq!(survived(&world), Some(19_750));
     // datagrams that are not STUN refresh it as well
     world.wait(60_000);
-    world.reader.on_request(at(BASE), at(PEER), &request(5), false, world.now);
+    world
+        .reader
+        .on_request(at(BASE), at(PEER), &request(5), false, world.now);
     assert_eq!(survived(&world), Some(19_750));
     // nor does a stranger, a forger or a replay
     world.wait(60_000).hear("192.0.2.77:7", &request(6));
     world.wait(60_000).hear(PEER, &request(5));
-    world.wait(60_000).hear(PEER, &signed(BINDING_REQUEST, id(7), &[], "a-guess"));
+    world
+        .wait(60_000)
+        .hear(PEER, &signed(BINDING_REQUEST, id(7), &[], "a-guess"));
     assert_eq!(survived(&world), Some(19_750));
     world.wait(30_000).hear(PEER, &request(8));
     assert_eq!(survived(&world), Some(29_750));
@@ -373,7 +557,11 @@ fn what_waited_while_the_process_stood_still_shows_no_gap() {
         world.hear(PEER, &request(1));
         assert_eq!(survived(&world), None);
         world.wait(5_000).hear(PEER, &request(2));
-        assert_eq!(survived(&world), Some(4_750), "and from then on it counts again");
+        assert_eq!(
+            survived(&world),
+            Some(4_750),
+            "and from then on it counts again"
+        );
     }
 }
 
@@ -394,9 +582,13 @@ fn whether_a_wildcard_base_crosses_a_nat_is_not_known() {
     let header = Header::peek(&signed(BINDING_REQUEST, id(1), &[], THEIRS)).unwrap();
     world.reader.on_sent(any, at(PEER), header, world.now);
     // a neighbour, who sees the address that packets toward it have
-    world.reader.on_response(any, at(PEER), &success(1, "192.168.1.5:50000"), world.now);
+    world
+        .reader
+        .on_response(any, at(PEER), &success(1, "192.168.1.5:50000"), world.now);
     world.wait(20_000);
-    world.reader.on_request(any, at(PEER), &request(1), true, world.now);
+    world
+        .reader
+        .on_request(any, at(PEER), &request(1), true, world.now);
     assert_eq!(world.reader.view().survived, None);
 }
 
@@ -449,11 +641,17 @@ proptest! {
 
 #[test]
 fn without_credentials_nothing_is_read() {
-    let mut world = World { reader: PeerReader::new(), now: Instant::now() };
+    let mut world = World {
+        reader: PeerReader::new(),
+        now: Instant::now(),
+    };
     world.check(1, PEER);
     world.answer(PEER, &success(1, MAPPED));
     assert!(!world.hear(PEER, &request(1)));
-    assert_eq!((world.counts(), world.dropped()), ((0, 0, 0), PeerDropped::default()));
+    assert_eq!(
+        (world.counts(), world.dropped()),
+        ((0, 0, 0), PeerDropped::default())
+    );
 }
 
 #[test]
@@ -475,7 +673,10 @@ fn the_signature_is_the_one_that_the_library_makes() {
             let mut changed = datagram.clone();
             changed[at] ^= 0x10;
             let header_is_stun = Header::peek(&changed).is_some();
-            assert!(!header_is_stun || !world.hear(PEER, &changed), "{length}: byte {at}");
+            assert!(
+                !header_is_stun || !world.hear(PEER, &changed),
+                "{length}: byte {at}"
+            );
         }
     }
 }
@@ -487,37 +688,71 @@ async fn by_hand(socket: &UdpSocket, pwd: &str, lie: Option<SocketAddr>) {
     let mut buffer = [0; 1500];
     loop {
         let (length, source) = socket.recv_from(&mut buffer).await.unwrap();
-        let Some(header) = Header::peek(&buffer[..length]).filter(|header| header.is_binding_request) else { continue };
+        let Some(header) =
+            Header::peek(&buffer[..length]).filter(|header| header.is_binding_request)
+        else {
+            continue;
+        };
         let mapped = mapped_to(lie.unwrap_or(source));
-        socket.send_to(&signed(BINDING_SUCCESS, header.id, &[&mapped], pwd), source).await.unwrap();
+        socket
+            .send_to(&signed(BINDING_SUCCESS, header.id, &[&mapped], pwd), source)
+            .await
+            .unwrap();
     }
 }
 
 fn remote(pwd: &str, address: SocketAddr) -> RemoteDescription {
     RemoteDescription {
-        credentials: Credentials { ufrag: "hand".into(), pwd: pwd.into() },
-        candidates: vec![RemoteCandidate { address, kind: CandidateKind::Host, priority: 1 }],
+        credentials: Credentials {
+            ufrag: "hand".into(),
+            pwd: pwd.into(),
+        },
+        candidates: vec![RemoteCandidate {
+            address,
+            kind: CandidateKind::Host,
+            priority: 1,
+        }],
     }
 }
 
 #[tokio::test]
 async fn a_peer_that_lies_about_our_mapping_is_quoted_and_changes_no_verdict() {
-    let servers = [Responder::bind("127.0.0.1:0").await.unwrap(), Responder::bind("127.0.0.2:0").await.unwrap()];
+    let servers = [
+        Responder::bind("127.0.0.1:0").await.unwrap(),
+        Responder::bind("127.0.0.2:0").await.unwrap(),
+    ];
     let base = base().await;
-    base.gather(&[servers[0].server(), servers[1].server()], &GatherConfig::default()).await;
+    base.gather(
+        &[servers[0].server(), servers[1].server()],
+        &GatherConfig::default(),
+    )
+    .await;
     let before = base.summary();
     assert_eq!(before.nat_type(), NatType::Open);
 
     let pwd = "p".repeat(32);
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
     let answering = by_hand(&socket, &pwd, Some(at("203.0.113.66:666")));
-    let connecting = agent.connect(remote(&pwd, socket.local_addr().unwrap()), Duration::from_millis(400));
+    let connecting = agent.connect(
+        remote(&pwd, socket.local_addr().unwrap()),
+        Duration::from_millis(400),
+    );
     tokio::select! { () = answering => {}, _ = connecting => {} }
     let view = base.peer_view();
     assert!(view.checks.answered > 0);
-    assert!(view.evidence.answers().all(|o| o.mapped == at("203.0.113.66:666")));
-    assert_eq!(view.evidence.summary(&base.evidence()).toward_peer, TowardPeer::Unobserved, "there is no NAT");
+    assert!(
+        view.evidence
+            .answers()
+            .all(|o| o.mapped == at("203.0.113.66:666"))
+    );
+    assert_eq!(
+        view.evidence.summary(&base.evidence()).toward_peer,
+        TowardPeer::Unobserved,
+        "there is no NAT"
+    );
     assert_eq!(base.summary(), before);
     agent.close().await;
 }
@@ -528,15 +763,20 @@ async fn a_rebinding_is_an_event_with_the_old_and_the_new_verdict() {
     let mut rebindings = base.rebindings();
     let pwd = "p".repeat(32);
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
     let answering = async {
         // the truth for a while, then a lie
-        let _ = tokio::time::timeout(Duration::from_millis(500), by_hand(&socket, &pwd, None)).await;
+        let _ =
+            tokio::time::timeout(Duration::from_millis(500), by_hand(&socket, &pwd, None)).await;
         by_hand(&socket, &pwd, Some(at("203.0.113.66:666"))).await;
     };
     let address = socket.local_addr().unwrap();
     let connected = async {
-        let _path = agent.connect(remote(&pwd, address), Duration::from_secs(5)).await;
+        let _path = agent
+            .connect(remote(&pwd, address), Duration::from_secs(5))
+            .await;
         rebindings.changed().await.unwrap();
         *rebindings.borrow_and_update()
     };
@@ -545,7 +785,10 @@ async fn a_rebinding_is_an_event_with_the_old_and_the_new_verdict() {
         rebinding = tokio::time::timeout(Duration::from_secs(9), connected) => rebinding.unwrap(),
     };
     let rebinding = rebinding.unwrap();
-    assert_eq!((rebinding.number, rebinding.was, rebinding.is), (1, TowardPeer::Unobserved, TowardPeer::Unobserved));
+    assert_eq!(
+        (rebinding.number, rebinding.was, rebinding.is),
+        (1, TowardPeer::Unobserved, TowardPeer::Unobserved)
+    );
     assert_eq!(base.peer_view().rebindings, 1);
     agent.close().await;
 }
@@ -553,8 +796,12 @@ async fn a_rebinding_is_an_event_with_the_old_and_the_new_verdict() {
 #[tokio::test]
 async fn two_agents_read_each_others_checks_and_drop_none() {
     let (left, right) = (base().await, base().await);
-    let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default()).await.unwrap();
-    let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default()).await.unwrap();
+    let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
+    let mut b = IceAgent::new(&right, Role::Controlled, AgentConfig::default())
+        .await
+        .unwrap();
     let describe = |base: &Base, agent: &IceAgent| RemoteDescription {
         credentials: agent.credentials().clone(),
         ..remote("x", base.local_addrs().next().unwrap())
@@ -565,7 +812,11 @@ async fn two_agents_read_each_others_checks_and_drop_none() {
     assert!(paths.0.is_ok() && paths.1.is_ok());
     for base in [&left, &right] {
         let view = base.peer_view();
-        assert!(view.checks.sent >= view.checks.answered && view.checks.answered > 0, "{:?}", view.checks);
+        assert!(
+            view.checks.sent >= view.checks.answered && view.checks.answered > 0,
+            "{:?}",
+            view.checks
+        );
         assert!(view.checks.received > 0);
         assert_eq!((view.dropped, view.rebindings), (PeerDropped::default(), 0));
     }
@@ -577,29 +828,44 @@ async fn two_agents_read_each_others_checks_and_drop_none() {
 async fn what_waits_before_the_first_check_came_uninvited() {
     let base = base().await;
     let address = base.local_addrs().next().unwrap();
-    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
     let pwd = "p".repeat(32);
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let check = signed(BINDING_REQUEST, id(1), &[], &agent.credentials().pwd);
     socket.send_to(&check, address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     // checks go to the very address that it came from
-    let _ = agent.connect(remote(&pwd, socket.local_addr().unwrap()), Duration::from_millis(50)).await;
+    let _ = agent
+        .connect(
+            remote(&pwd, socket.local_addr().unwrap()),
+            Duration::from_millis(50),
+        )
+        .await;
     let arrivals: Vec<_> = base.peer_view().evidence.arrivals().collect();
     assert_eq!(arrivals.len(), 1);
-    assert_eq!((arrivals[0].source, arrivals[0].contact), (socket.local_addr().unwrap(), Contact::Nobody));
+    assert_eq!(
+        (arrivals[0].source, arrivals[0].contact),
+        (socket.local_addr().unwrap(), Contact::Nobody)
+    );
     agent.close().await;
 }
 
-/// On a base of these ports, which has sent nothing yet: how much of a check of the peer counts as uninvited, and how much
-/// as perhaps invited by an earlier socket.
+/// On a base of these ports, which has sent nothing yet: how much of a check of the peer counts as
+/// uninvited, and how much as perhaps invited by an earlier socket.
 async fn uninvited_on(ports: (u16, u16)) -> (usize, u32) {
     let config = BindConfig::address([127, 0, 0, 1].into()).with_ports(ports.0, ports.1);
     let base = Base::bind(config).await.unwrap();
-    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let check = signed(BINDING_REQUEST, id(1), &[], &agent.credentials().pwd);
-    socket.send_to(&check, base.local_addrs().next().unwrap()).await.unwrap();
+    socket
+        .send_to(&check, base.local_addrs().next().unwrap())
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     let nobody = remote(&"p".repeat(32), at("127.0.0.1:9"));
     let _ = agent.connect(nobody, Duration::from_millis(50)).await;
@@ -632,12 +898,17 @@ async fn on_a_port_that_comes_round_again_nothing_counts_as_uninvited() {
 async fn a_thousand_authenticated_ports_are_let_in_no_further_than_a_peer_can_have() {
     let base = base().await;
     let address = base.local_addrs().next().unwrap();
-    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
     let pwd = agent.credentials().pwd.clone();
     let flood = async {
         for number in 0..1_000 {
             let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            socket.send_to(&signed(BINDING_REQUEST, id(number), &[], &pwd), address).await.unwrap();
+            socket
+                .send_to(&signed(BINDING_REQUEST, id(number), &[], &pwd), address)
+                .await
+                .unwrap();
             tokio::task::yield_now().await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -658,7 +929,9 @@ async fn a_thousand_authenticated_ports_are_let_in_no_further_than_a_peer_can_ha
 async fn checks_of_a_thousand_ports_behind_a_first_byte_that_is_not_stuns_never_reach_the_agent() {
     let base = base().await;
     let address = base.local_addrs().next().unwrap();
-    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.unwrap();
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
     let Credentials { ufrag, pwd } = agent.credentials().clone();
     let flood = async {
         let mut heard = 0;
@@ -685,8 +958,12 @@ async fn checks_of_a_thousand_ports_behind_a_first_byte_that_is_not_stuns_never_
         }
         heard
     };
-    let connecting = agent.connect(remote(&"x".repeat(32), at("127.0.0.1:9")), Duration::from_secs(9));
-    let heard = tokio::select! { heard = flood => heard, _ = connecting => panic!("nobody is there") };
+    let connecting = agent.connect(
+        remote(&"x".repeat(32), at("127.0.0.1:9")),
+        Duration::from_secs(9),
+    );
+    let heard =
+        tokio::select! { heard = flood => heard, _ = connecting => panic!("nobody is there") };
     assert_eq!(heard, 0, "ports that the agent answered or checks");
     assert!(base.dropped().malformed > 900, "{:?}", base.dropped());
     agent.close().await;
@@ -698,17 +975,37 @@ async fn an_agent_that_is_refused_leaves_the_limit_of_the_first_as_it_is() {
     let address = base.local_addrs().next().unwrap();
     let mut config = AgentConfig::default();
     config.max_remote_candidates = 1;
-    let mut agent = IceAgent::new(&base, Role::Controlling, config).await.unwrap();
-    assert!(IceAgent::new(&base, Role::Controlling, AgentConfig::default()).await.is_err());
+    let mut agent = IceAgent::new(&base, Role::Controlling, config)
+        .await
+        .unwrap();
+    assert!(
+        IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+            .await
+            .is_err()
+    );
     let pwd = agent.credentials().pwd.clone();
     // open all at once, so that no two have the same port
     let mut sockets = Vec::new();
     for number in 0..5 {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        socket.send_to(&signed(BINDING_REQUEST, id(number), &[], &pwd), address).await.unwrap();
+        socket
+            .send_to(&signed(BINDING_REQUEST, id(number), &[], &pwd), address)
+            .await
+            .unwrap();
         sockets.push(socket);
     }
-    let _ = agent.connect(remote(&"x".repeat(32), at("127.0.0.1:9")), Duration::from_millis(100)).await;
-    assert_eq!((base.peer_view().checks.received, base.dropped().too_many_peers), (5, 4));
+    let _ = agent
+        .connect(
+            remote(&"x".repeat(32), at("127.0.0.1:9")),
+            Duration::from_millis(100),
+        )
+        .await;
+    assert_eq!(
+        (
+            base.peer_view().checks.received,
+            base.dropped().too_many_peers
+        ),
+        (5, 4)
+    );
     agent.close().await;
 }

@@ -17,7 +17,8 @@ use crate::gather::base;
 const KEEPALIVE: Duration = Duration::from_millis(20);
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// A socket that hears nothing while it is deaf, says nothing while it is mute, and counts what leaves.
+/// A socket that hears nothing while it is deaf, says nothing while it is mute, and counts what
+/// leaves.
 struct Ear {
     socket: UdpSocket,
     is_deaf: AtomicBool,
@@ -95,20 +96,35 @@ impl Conn for Ear {
 
 async fn next_state(events: &mut mpsc::Receiver<IceEvent>) -> IceState {
     loop {
-        if let IceEvent::State(state) = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap().unwrap() {
+        if let IceEvent::State(state) = tokio::time::timeout(DEADLINE, events.recv())
+            .await
+            .unwrap()
+            .unwrap()
+        {
             return state;
         }
     }
 }
 
 /// Two agents with a path, and what the first, which is quick to give it up, tells from now on.
-async fn connected(left: &Base, right: &Base) -> ((IceAgent, IceConn), (IceAgent, IceConn), mpsc::Receiver<IceEvent>) {
+async fn connected(
+    left: &Base,
+    right: &Base,
+) -> (
+    (IceAgent, IceConn),
+    (IceAgent, IceConn),
+    mpsc::Receiver<IceEvent>,
+) {
     let mut config = AgentConfig::default();
     config.keepalive_interval = KEEPALIVE;
     // the peer believes in the path all the while, so it goes on to check it
-    let mut b = IceAgent::new(right, Role::Controlled, config).await.unwrap();
+    let mut b = IceAgent::new(right, Role::Controlled, config)
+        .await
+        .unwrap();
     (config.disconnected_timeout, config.failed_timeout) = (SILENCE, SILENCE);
-    let mut a = IceAgent::new(left, Role::Controlling, config).await.unwrap();
+    let mut a = IceAgent::new(left, Role::Controlling, config)
+        .await
+        .unwrap();
     let mut events = a.events();
     let (to_a, to_b) = (description(left, &a), description(right, &b));
     let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), b.connect(to_a, DEADLINE));
@@ -120,7 +136,10 @@ async fn connected(left: &Base, right: &Base) -> ((IceAgent, IceConn), (IceAgent
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_it_has_failed() {
     let ear = Ear::new().await;
-    let (left, right) = (Base::from_conn(Arc::clone(&ear) as _).unwrap(), base().await);
+    let (left, right) = (
+        Base::from_conn(Arc::clone(&ear) as _).unwrap(),
+        base().await,
+    );
     let ((a, conn_a), (b, conn_b), mut events) = connected(&left, &right).await;
 
     ear.set_deaf(true);
@@ -142,7 +161,11 @@ async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_
     conn_b.send(b"back too late").await.unwrap();
     tokio::time::sleep(10 * KEEPALIVE).await;
     assert_eq!(ear.sent(), sent, "no keepalive, no answer, no datagram");
-    assert_eq!(left.peer_view().checks.sent, checks, "what did not leave is not counted");
+    assert_eq!(
+        left.peer_view().checks.sent,
+        checks,
+        "what did not leave is not counted"
+    );
     assert_eq!(conn_a.recv(&mut [0; 1500]).await, None);
     assert_eq!(*conn_a.state().borrow(), IceState::Failed);
     a.close().await;
@@ -150,11 +173,15 @@ async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_
     b.close().await;
 }
 
-/// Consent to send is what the peer signs (RFC 7675 section 5.1): anybody can send from its address.
+/// Consent to send is what the peer signs (RFC 7675 section 5.1): anybody can send from its
+/// address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn datagrams_from_the_address_of_a_peer_that_answers_no_longer_keep_no_path_alive() {
     let ear = Ear::new().await;
-    let (left, right) = (base().await, Base::from_conn(Arc::clone(&ear) as _).unwrap());
+    let (left, right) = (
+        base().await,
+        Base::from_conn(Arc::clone(&ear) as _).unwrap(),
+    );
     let ((a, conn_a), (b, _conn_b), mut events) = connected(&left, &right).await;
     // as long as it consents, the path lives, whoever has nothing to say
     tokio::time::sleep(4 * SILENCE).await;
@@ -170,7 +197,11 @@ async fn datagrams_from_the_address_of_a_peer_that_answers_no_longer_keep_no_pat
     };
     let failed = tokio::time::timeout(4 * SILENCE, next_state(&mut events));
     let failed = tokio::select! { () = noise => unreachable!(), failed = failed => failed };
-    assert_eq!(failed.expect("the path is given up in time"), IceState::Failed, "it was heard all the while");
+    assert_eq!(
+        failed.expect("the path is given up in time"),
+        IceState::Failed,
+        "it was heard all the while"
+    );
     assert_eq!(conn_a.send(b"late").await, Err(SendError::Closed));
     a.close().await;
     b.close().await;

@@ -4,18 +4,22 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use nat_summary::{
-    Candidate, CandidateKind, Evidence, Mapping, NatSummary, NatType, Observation, Outcome, Scope, ServerId,
+    Candidate, CandidateKind, Evidence, Mapping, NatSummary, NatType, Observation, Outcome, Scope,
+    ServerId,
 };
 
 const HOSTS: [&str; 2] = [
     "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host generation 0",
     "candidate:2 1 udp 2130706431 2001:db8::5 50000 typ host generation 0",
 ];
-pub(crate) const REFLEXIVE: &str =
-    "a=candidate:3 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000 generation 0";
+pub(crate) const REFLEXIVE: &str = "a=candidate:3 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000 generation 0";
 
 pub(crate) fn six_candidates() -> Vec<Candidate<'static>> {
-    HOSTS.iter().chain([&REFLEXIVE; 4]).map(|line| Candidate::parse(line).unwrap()).collect()
+    HOSTS
+        .iter()
+        .chain([&REFLEXIVE; 4])
+        .map(|line| Candidate::parse(line).unwrap())
+        .collect()
 }
 
 pub(crate) fn five_servers() -> Vec<Observation> {
@@ -73,7 +77,12 @@ impl Baseline {
             return;
         }
         let seen = (observation.sequence, mapped);
-        let place = self.bases.entry(base).or_default().entry(observation.server).or_insert(seen);
+        let place = self
+            .bases
+            .entry(base)
+            .or_default()
+            .entry(observation.server)
+            .or_insert(seen);
         *place = seen.max(*place);
     }
 
@@ -91,8 +100,15 @@ impl Baseline {
                 }
                 (CandidateKind::ServerReflexive, Some(mapped), Some(base)) => {
                     baseline.anonymous += 1;
-                    let server = candidate.server().unwrap_or(ServerId::Anonymous(baseline.anonymous));
-                    baseline.see(Observation { base, server, mapped, sequence: 0 });
+                    let server = candidate
+                        .server()
+                        .unwrap_or(ServerId::Anonymous(baseline.anonymous));
+                    baseline.see(Observation {
+                        base,
+                        server,
+                        mapped,
+                        sequence: 0,
+                    });
                 }
                 _ => baseline.other += 1,
             }
@@ -103,7 +119,13 @@ impl Baseline {
     pub(crate) fn judge(&self) -> BaselineVerdict {
         let mut groups: Vec<(SocketAddr, Vec<(ServerId, SocketAddr)>)> = Vec::new();
         for (base, servers) in &self.bases {
-            groups.push((*base, servers.iter().map(|(server, (_, mapped))| (*server, *mapped)).collect()));
+            groups.push((
+                *base,
+                servers
+                    .iter()
+                    .map(|(server, (_, mapped))| (*server, *mapped))
+                    .collect(),
+            ));
         }
         for (base, mapped) in &self.hidden {
             groups.push((*base, vec![(ServerId::Anonymous(0), *mapped)]));
@@ -120,7 +142,9 @@ impl Baseline {
                 by_address.entry(address(server)).or_default().push(*mapped);
             }
             let distinct: HashSet<SocketAddr> = seen.iter().map(|(_, mapped)| *mapped).collect();
-            let ports_differ = by_address.values().any(|m| m.iter().collect::<HashSet<_>>().len() > 1);
+            let ports_differ = by_address
+                .values()
+                .any(|m| m.iter().collect::<HashSet<_>>().len() > 1);
             let mapping = if ports_differ {
                 Mapping::AddressAndPortDependent
             } else if by_address.len() < 2 {
@@ -133,21 +157,32 @@ impl Baseline {
                 Mapping::Dependent
             };
             let mut votes: HashMap<IpAddr, (usize, ServerId)> = HashMap::new();
-            for (server, mapped) in by_address.iter().flat_map(|(s, m)| m.iter().map(move |m| (s, m))) {
+            for (server, mapped) in by_address
+                .iter()
+                .flat_map(|(s, m)| m.iter().map(move |m| (s, m)))
+            {
                 let vote = votes.entry(mapped.ip()).or_insert((0, *server));
                 *vote = (vote.0 + 1, vote.1.min(*server));
             }
-            let external =
-                votes.iter().max_by_key(|(_, (count, lowest))| (*count, std::cmp::Reverse(*lowest))).map(|(ip, _)| *ip);
+            let external = votes
+                .iter()
+                .max_by_key(|(_, (count, lowest))| (*count, std::cmp::Reverse(*lowest)))
+                .map(|(ip, _)| *ip);
             let local = external.is_some_and(|ip| ip == base.ip() || self.locals.contains(&ip));
-            let family = |ip: &IpAddr| external.is_some_and(|external| external.is_ipv4() == ip.is_ipv4());
+            let family =
+                |ip: &IpAddr| external.is_some_and(|external| external.is_ipv4() == ip.is_ipv4());
             let known = !base.ip().is_unspecified() || self.locals.iter().any(family);
-            let natted = if local { Some(false) } else { known.then_some(true) };
+            let natted = if local {
+                Some(false)
+            } else {
+                known.then_some(true)
+            };
             let verdict = BaselineVerdict {
                 natted,
                 external,
                 mapping,
-                port_preserved: (base.port() != 0).then(|| seen.iter().all(|(_, m)| m.port() == base.port())),
+                port_preserved: (base.port() != 0)
+                    .then(|| seen.iter().all(|(_, m)| m.port() == base.port())),
                 nat_type: match (natted, mapping) {
                     (Some(false), _) => NatType::Open,
                     (_, Mapping::Unknown) | (None, _) => NatType::Unknown,
@@ -155,31 +190,45 @@ impl Baseline {
                     _ => NatType::Symmetric,
                 },
                 asked: self.servers.len(),
-                answered: self.servers.values().filter(|outcome| **outcome == Outcome::Answered).count(),
+                answered: self
+                    .servers
+                    .values()
+                    .filter(|outcome| **outcome == Outcome::Answered)
+                    .count(),
             };
-            let weight = |(addresses, all, base, _): &(usize, usize, SocketAddr, BaselineVerdict)| {
-                (*addresses, *all, std::cmp::Reverse(*base))
-            };
+            let weight =
+                |(addresses, all, base, _): &(usize, usize, SocketAddr, BaselineVerdict)| {
+                    (*addresses, *all, std::cmp::Reverse(*base))
+                };
             let candidate = (by_address.len(), seen.len(), *base, verdict);
-            if best.as_ref().is_none_or(|best| weight(&candidate) > weight(best)) {
+            if best
+                .as_ref()
+                .is_none_or(|best| weight(&candidate) > weight(best))
+            {
                 best = Some(candidate);
             }
         }
         if let Some((_, _, _, verdict)) = best {
             return verdict;
         }
-        let alive = |o: &Outcome| matches!(o, Outcome::Answered | Outcome::Refused | Outcome::Pending);
+        let alive =
+            |o: &Outcome| matches!(o, Outcome::Answered | Outcome::Refused | Outcome::Pending);
         let blocked = if self.servers.is_empty() {
             self.local_hosts > 0 && self.other == 0
         } else {
-            !self.servers.values().any(alive) && self.servers.values().any(|o| *o == Outcome::TimedOut)
+            !self.servers.values().any(alive)
+                && self.servers.values().any(|o| *o == Outcome::TimedOut)
         };
         BaselineVerdict {
             natted: None,
             external: None,
             mapping: Mapping::Unknown,
             port_preserved: None,
-            nat_type: if blocked { NatType::UdpBlocked } else { NatType::Unknown },
+            nat_type: if blocked {
+                NatType::UdpBlocked
+            } else {
+                NatType::Unknown
+            },
             asked: self.servers.len(),
             answered: 0,
         }

@@ -5,8 +5,8 @@ use core::cmp::Ordering;
 use super::{Observation, ServerId};
 use crate::packed::{Endpoint, Ip};
 
-/// An observation as it is kept, ordered by base and mapped family, then server. Its fields lie flat, so that it fills
-/// one cache line.
+/// An observation as it is kept, ordered by base and mapped family, then server. Its fields lie
+/// flat, so that it fills one cache line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
     base_ip: Ip,
@@ -41,15 +41,30 @@ impl From<ServerId> for Server {
     #[inline]
     fn from(id: ServerId) -> Self {
         match id {
-            ServerId::Address(ip, port) => Self { kind: ServerKind::Address, bits: Ip::from(ip).bits(), port },
-            ServerId::Name(hash, port) => Self { kind: ServerKind::Name, bits: hash.into(), port },
-            ServerId::Anonymous(n) => Self { kind: ServerKind::Anonymous, bits: n.into(), port: 0 },
+            ServerId::Address(ip, port) => Self {
+                kind: ServerKind::Address,
+                bits: Ip::from(ip).bits(),
+                port,
+            },
+            ServerId::Name(hash, port) => Self {
+                kind: ServerKind::Name,
+                bits: hash.into(),
+                port,
+            },
+            ServerId::Anonymous(n) => Self {
+                kind: ServerKind::Anonymous,
+                bits: n.into(),
+                port: 0,
+            },
         }
     }
 }
 
 impl From<Server> for ServerId {
-    #[expect(clippy::cast_possible_truncation, reason = "they were widened from as many bits")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "they were widened from as many bits"
+    )]
     fn from(server: Server) -> Self {
         match server.kind {
             ServerKind::Address => Self::Address(Ip::from_bits(server.bits).into(), server.port),
@@ -70,8 +85,8 @@ impl From<&Seen> for Observation {
     }
 }
 
-/// A base, and whether it is mapped in IPv6: a wildcard IPv6 socket has both families, and only mappings of one can be
-/// compared.
+/// A base, and whether it is mapped in IPv6: a wildcard IPv6 socket has both families, and only
+/// mappings of one can be compared.
 pub(crate) type Group = (Endpoint, bool);
 
 impl Seen {
@@ -90,7 +105,10 @@ impl Seen {
 
     #[inline]
     pub(crate) fn new(observation: &Observation, rewritten: Option<bool>) -> Self {
-        let (base, mapped) = (Endpoint::from(observation.base), Endpoint::from(observation.mapped));
+        let (base, mapped) = (
+            Endpoint::from(observation.base),
+            Endpoint::from(observation.mapped),
+        );
         let server = Server::from(observation.server);
         Self {
             base_ip: base.ip,
@@ -107,17 +125,27 @@ impl Seen {
 
     #[inline]
     pub(crate) const fn base(&self) -> Endpoint {
-        Endpoint { ip: self.base_ip, port: self.base_port }
+        Endpoint {
+            ip: self.base_ip,
+            port: self.base_port,
+        }
     }
 
     #[inline]
     pub(crate) const fn mapped(&self) -> Endpoint {
-        Endpoint { ip: self.mapped_ip, port: self.mapped_port }
+        Endpoint {
+            ip: self.mapped_ip,
+            port: self.mapped_port,
+        }
     }
 
     #[inline]
     const fn server(&self) -> Server {
-        Server { kind: self.server_kind, bits: self.server_bits, port: self.server_port }
+        Server {
+            kind: self.server_kind,
+            bits: self.server_bits,
+            port: self.server_port,
+        }
     }
 
     #[inline]
@@ -154,13 +182,14 @@ impl Seen {
         self.mapped_port == other.mapped_port && self.mapped_ip == other.mapped_ip
     }
 
-    /// Whether the server is known by address, so that two ports of it are two ports of one address. A name may have
-    /// resolved to several.
+    /// Whether the server is known by address, so that two ports of it are two ports of one
+    /// address. A name may have resolved to several.
     pub(crate) fn is_by_address(&self) -> bool {
         self.server_kind == ServerKind::Address
     }
 
-    /// Whether the request went out in IPv6, as far as it is known: over a translator, the mapping is IPv4 all the same.
+    /// Whether the request went out in IPv6, as far as it is known: over a translator, the mapping
+    /// is IPv4 all the same.
     pub(crate) fn is_sent_in_v6(&self) -> bool {
         !self.mapped_ip.is_v4() || self.is_by_address() && !Ip::from_bits(self.server_bits).is_v4()
     }
@@ -169,8 +198,8 @@ impl Seen {
         self.server_kind == ServerKind::Anonymous
     }
 
-    /// Where this one, which is kept, stands to a new one: by group, then server. Anonymous servers come last, by what
-    /// they saw, and none is the same as another.
+    /// Where this one, which is kept, stands to a new one: by group, then server. Anonymous servers
+    /// come last, by what they saw, and none is the same as another.
     #[inline]
     pub(super) fn order(&self, new: &Self) -> Ordering {
         if !self.same_group(new) {
@@ -190,7 +219,9 @@ impl Seen {
     /// Gives an anonymous server its number, from the observation before.
     pub(super) fn number_after(&mut self, before: Option<&Self>) {
         self.server_bits = match before {
-            Some(before) if before.is_anonymous() && before.same_group(self) => before.server_bits + 1,
+            Some(before) if before.is_anonymous() && before.same_group(self) => {
+                before.server_bits + 1
+            }
             _ => 0,
         };
     }

@@ -17,16 +17,17 @@ use crate::scan::Fnv;
 pub enum ServerId {
     /// A server at this address and port.
     Address(IpAddr, u16),
-    /// A server known by name only, such as one that never resolved: a hash of its name, and its port.
+    /// A server known by name only, such as one that never resolved: a hash of its name, and its
+    /// port.
     Name(u64, u16),
-    /// A server nobody named: each observation of one counts as a server of its own, and the number is given by
-    /// [`Evidence`](crate::Evidence).
+    /// A server nobody named: each observation of one counts as a server of its own, and the number
+    /// is given by [`Evidence`](crate::Evidence).
     Anonymous(u16),
 }
 
 impl ServerId {
-    /// The server `host` on `port`: by address if `host` is one, else by name. Neither case (RFC 4343) nor a dot at the
-    /// end (RFC 1034 section 3.1) matters.
+    /// The server `host` on `port`: by address if `host` is one, else by name. Neither case (RFC
+    /// 4343) nor a dot at the end (RFC 1034 section 3.1) matters.
     ///
     /// ```
     /// use nat_summary::ServerId;
@@ -49,8 +50,9 @@ impl ServerId {
         )
     }
 
-    /// Whether `self` and `other` are one server *address*, whatever the port. That several addresses see one mapping
-    /// proves it independent; that several ports of one address do proves nothing (RFC 4787 section 4.1).
+    /// Whether `self` and `other` are one server *address*, whatever the port. That several
+    /// addresses see one mapping proves it independent; that several ports of one address do
+    /// proves nothing (RFC 4787 section 4.1).
     ///
     /// ```
     /// use nat_summary::ServerId;
@@ -68,8 +70,9 @@ impl ServerId {
         }
     }
 
-    /// The server of a STUN or TURN URI (RFC 7064 section 3, RFC 7065 section 3), on its scheme's own port if it names
-    /// none; the transport is not looked at. `None` for any other scheme, and where host or port cannot be read.
+    /// The server of a STUN or TURN URI (RFC 7064 section 3, RFC 7065 section 3), on its scheme's
+    /// own port if it names none; the transport is not looked at. `None` for any other scheme,
+    /// and where host or port cannot be read.
     ///
     /// ```
     /// use nat_summary::ServerId;
@@ -83,13 +86,22 @@ impl ServerId {
         let (scheme, rest) = url.split_once(':')?;
         let default_port = match scheme {
             _ if scheme.eq_ignore_ascii_case("stun") || scheme.eq_ignore_ascii_case("turn") => 3478,
-            _ if scheme.eq_ignore_ascii_case("stuns") || scheme.eq_ignore_ascii_case("turns") => 5349,
+            _ if scheme.eq_ignore_ascii_case("stuns") || scheme.eq_ignore_ascii_case("turns") => {
+                5349
+            }
             _ => return None,
         };
-        let authority = rest.split_once('?').map_or(rest, |(authority, _)| authority);
-        let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let authority = rest
+            .split_once('?')
+            .map_or(rest, |(authority, _)| authority);
+        let (host, port) = match authority
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once(']'))
+        {
             Some((host, port)) => (host, port.strip_prefix(':')),
-            None => authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+            None => authority
+                .rsplit_once(':')
+                .map_or((authority, None), |(host, port)| (host, Some(port))),
         };
         let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
         (!host.is_empty()).then(|| Self::named(host, port))

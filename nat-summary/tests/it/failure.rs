@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use nat_summary::{
-    Candidate, Checks, Evidence, FailureCause, Filtering, Mapping, NatSummary, NatType, Observation, Outcome, Outlook,
-    Path, Reason, ServerId,
+    Candidate, Checks, Evidence, FailureCause, Filtering, Mapping, NatSummary, NatType,
+    Observation, Outcome, Outlook, Path, Reason, ServerId,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,15 @@ enum Host {
     Symmetric,
 }
 
-const HOSTS: [Host; 7] =
-    [Host::Nothing, Host::Blocked, Host::Open, Host::Loopback, Host::Cone, Host::OneServer, Host::Symmetric];
+const HOSTS: [Host; 7] = [
+    Host::Nothing,
+    Host::Blocked,
+    Host::Open,
+    Host::Loopback,
+    Host::Cone,
+    Host::OneServer,
+    Host::Symmetric,
+];
 const FILTERINGS: [Filtering; 4] = [
     Filtering::Unknown,
     Filtering::EndpointIndependent,
@@ -42,12 +49,23 @@ fn ours(host: Host, filtering: Filtering) -> NatSummary {
     };
     for (n, port) in (1..).zip(mapped) {
         let (base, mapped): (SocketAddr, SocketAddr) = match host {
-            Host::Open => (([203, 0, 113, 7], 50_000).into(), ([203, 0, 113, 7], *port).into()),
-            Host::Loopback => (([127, 0, 0, 1], 50_000).into(), ([127, 0, 0, 1], *port).into()),
+            Host::Open => (
+                ([203, 0, 113, 7], 50_000).into(),
+                ([203, 0, 113, 7], *port).into(),
+            ),
+            Host::Loopback => (
+                ([127, 0, 0, 1], 50_000).into(),
+                ([127, 0, 0, 1], *port).into(),
+            ),
             _ => (base.parse().unwrap(), ([203, 0, 113, 7], *port).into()),
         };
         let server = ServerId::Address([198, 51, 100, n].into(), 3478);
-        evidence.observe(Observation { base, server, mapped, sequence: n.into() });
+        evidence.observe(Observation {
+            base,
+            server,
+            mapped,
+            sequence: n.into(),
+        });
     }
     evidence.summary().with_filtering(filtering)
 }
@@ -75,7 +93,13 @@ const THEIRS: [(&str, &[&str]); 11] = [
             "192.0.2.9 40001 typ srflx raddr 10.0.0.9 rport 40000",
         ],
     ),
-    ("public, relay", &["192.0.2.9 40000 typ host", "192.0.2.50 40000 typ relay raddr 192.0.2.9 rport 40000"]),
+    (
+        "public, relay",
+        &[
+            "192.0.2.9 40000 typ host",
+            "192.0.2.50 40000 typ relay raddr 192.0.2.9 rport 40000",
+        ],
+    ),
     (
         "symmetric, relay",
         &[
@@ -84,12 +108,21 @@ const THEIRS: [(&str, &[&str]); 11] = [
             "192.0.2.50 40000 typ relay raddr 192.0.2.9 rport 40001",
         ],
     ),
-    ("behind the same NAT", &["203.0.113.7 40000 typ srflx raddr 192.168.1.9 rport 40000"]),
-    ("of the other family", &["2001:db8::9 40000 typ srflx raddr fd00::9 rport 40000"]),
+    (
+        "behind the same NAT",
+        &["203.0.113.7 40000 typ srflx raddr 192.168.1.9 rport 40000"],
+    ),
+    (
+        "of the other family",
+        &["2001:db8::9 40000 typ srflx raddr fd00::9 rport 40000"],
+    ),
 ];
 
 fn theirs(candidates: &[&str]) -> Evidence {
-    let lines: Vec<String> = candidates.iter().map(|rest| format!("candidate:1 1 udp 1 {rest}")).collect();
+    let lines: Vec<String> = candidates
+        .iter()
+        .map(|rest| format!("candidate:1 1 udp 1 {rest}"))
+        .collect();
     Evidence::from_candidates(lines.iter().map(|line| Candidate::parse(line).unwrap()))
 }
 
@@ -101,18 +134,30 @@ fn checks(sent: u32, answered: u32, received: u32, sent_since_received: u32) -> 
 }
 
 /// The rules, in the words of the issue rather than the order of the code.
-fn expected(host: Host, filtering: Filtering, peer: Option<&str>, checks: Checks, paired: bool) -> FailureCause {
+fn expected(
+    host: Host,
+    filtering: Filtering,
+    peer: Option<&str>,
+    checks: Checks,
+    paired: bool,
+) -> FailureCause {
     let nothing_came = checks.answered == 0 && checks.received == 0;
     let tried = nothing_came && checks.sent >= 5;
     let dependent = host == Host::Symmetric;
-    let lets_in =
-        filtering == Filtering::EndpointIndependent && matches!(host, Host::Open | Host::Loopback | Host::Cone);
+    let lets_in = filtering == Filtering::EndpointIndependent
+        && matches!(host, Host::Open | Host::Loopback | Host::Cone);
     let is_beside = match peer {
-        Some("behind the same NAT") => matches!(host, Host::Open | Host::Cone | Host::OneServer | Host::Symmetric),
+        Some("behind the same NAT") => matches!(
+            host,
+            Host::Open | Host::Cone | Host::OneServer | Host::Symmetric
+        ),
         Some("of the other family") => !matches!(host, Host::Nothing | Host::Blocked),
         _ => false,
     };
-    let no_nat_between = matches!((host, peer), (Host::Open, Some("public")) | (Host::Loopback, Some("loopback")));
+    let no_nat_between = matches!(
+        (host, peer),
+        (Host::Open, Some("public")) | (Host::Loopback, Some("loopback"))
+    );
     if paired {
         FailureCause::Dtls
     } else if checks.answered == 0 && checks.received > 0 && checks.sent_since_received >= 5 {
@@ -149,9 +194,15 @@ fn every_cause_is_named_where_it_is_proven_and_nowhere_else() {
             for peer in std::iter::once(None).chain(THEIRS.iter().map(Some)) {
                 let evidence = peer.map(|(_, candidates)| theirs(candidates));
                 for sent in counts {
-                    for (answered, received, since) in
-                        [(0, 0, 0), (1, 0, 0), (1, 1, 9), (0, 1, 0), (0, 1, 4), (0, 1, 5), (0, 9, 99)]
-                    {
+                    for (answered, received, since) in [
+                        (0, 0, 0),
+                        (1, 0, 0),
+                        (1, 1, 9),
+                        (0, 1, 0),
+                        (0, 1, 4),
+                        (0, 1, 5),
+                        (0, 9, 99),
+                    ] {
                         for paired in [false, true] {
                             let checks = checks(sent, answered, received, since);
                             let cause = FailureCause::of(&ours, evidence.as_ref(), checks, paired);
@@ -168,7 +219,11 @@ fn every_cause_is_named_where_it_is_proven_and_nowhere_else() {
             }
         }
     }
-    assert_eq!(named.len(), FailureCause::ALL.len(), "each of them somewhere: {named:?}");
+    assert_eq!(
+        named.len(),
+        FailureCause::ALL.len(),
+        "each of them somewhere: {named:?}"
+    );
 }
 
 #[test]
@@ -178,25 +233,42 @@ fn a_peer_that_was_heard_by_way_of_a_relay_is_neither_silent_nor_kept_out() {
             for (_, candidates) in THEIRS {
                 let mut checks = checks(50, 0, 0, 0);
                 checks.relayed = 1;
-                let cause = FailureCause::of(&ours(host, filtering), Some(&theirs(candidates)), checks, false);
+                let cause = FailureCause::of(
+                    &ours(host, filtering),
+                    Some(&theirs(candidates)),
+                    checks,
+                    false,
+                );
                 assert_eq!(cause, FailureCause::Unknown, "{host:?}");
             }
         }
     }
 }
 
-/// pion and webrtc-rs write every candidate of a description once for component 1 and once for component 2.
+/// pion and webrtc-rs write every candidate of a description once for component 1 and once for
+/// component 2.
 #[test]
 fn what_may_be_a_relays_takes_a_cause_away_and_a_second_component_does_not() {
     let mapped = |component, port| {
-        format!("candidate:2 {component} udp 1 192.0.2.9 {port} typ srflx raddr 10.0.0.9 rport 40000\n")
+        format!(
+            "candidate:2 {component} udp 1 192.0.2.9 {port} typ srflx raddr 10.0.0.9 rport 40000\n"
+        )
     };
     let symmetric = mapped(1, 40_000) + &mapped(1, 40_001);
     for (more, expected) in [
         (mapped(2, 40_000), FailureCause::BothSymmetric),
-        ("candidate:4 1 udp 1 192.0.2.9 40002 typ prflx raddr 10.0.0.9 rport 1\n".into(), FailureCause::BothSymmetric),
-        ("candidate:4 1 udp 1 192.0.2.9 40002 typ later\n".into(), FailureCause::Unknown),
-        ("candidate:4 1 udp 1 192.0.2.9 typ relay\n".into(), FailureCause::Unknown),
+        (
+            "candidate:4 1 udp 1 192.0.2.9 40002 typ prflx raddr 10.0.0.9 rport 1\n".into(),
+            FailureCause::BothSymmetric,
+        ),
+        (
+            "candidate:4 1 udp 1 192.0.2.9 40002 typ later\n".into(),
+            FailureCause::Unknown,
+        ),
+        (
+            "candidate:4 1 udp 1 192.0.2.9 typ relay\n".into(),
+            FailureCause::Unknown,
+        ),
     ] {
         let mut theirs = theirs(&[]);
         for line in (symmetric.clone() + &more).lines() {
@@ -206,33 +278,63 @@ fn what_may_be_a_relays_takes_a_cause_away_and_a_second_component_does_not() {
             };
         }
         let ours = ours(Host::Symmetric, Filtering::Unknown);
-        assert_eq!(FailureCause::of(&ours, Some(&theirs), checks(50, 0, 0, 0), false), expected, "{more}");
+        assert_eq!(
+            FailureCause::of(&ours, Some(&theirs), checks(50, 0, 0, 0), false),
+            expected,
+            "{more}"
+        );
     }
 }
 
 #[test]
 fn an_outlook_that_counts_on_a_cone_to_stay_one_blames_no_peer() {
-    // a kernel's masquerade reads like a cone, and changes the port toward a peer whose packet came in first
+    // a kernel's masquerade reads like a cone, and changes the port toward a peer whose packet came
+    // in first
     let (ours, theirs) = (ours(Host::Cone, Filtering::Unknown), theirs(THEIRS[5].1));
     let outlook = Outlook::between(&ours, &theirs.summary());
-    assert_eq!((outlook.path, outlook.reason), (Path::Direct, Reason::BothIndependent));
-    assert_eq!(FailureCause::of(&ours, Some(&theirs), checks(50, 0, 0, 0), false), FailureCause::Unknown);
+    assert_eq!(
+        (outlook.path, outlook.reason),
+        (Path::Direct, Reason::BothIndependent)
+    );
+    assert_eq!(
+        FailureCause::of(&ours, Some(&theirs), checks(50, 0, 0, 0), false),
+        FailureCause::Unknown
+    );
 }
 
 #[test]
 fn a_peer_that_asked_no_server_is_not_called_blocked() {
     let theirs = theirs(THEIRS[3].1);
-    assert_eq!(theirs.summary().nat_type(), NatType::UdpBlocked, "all that a bare list can say");
+    assert_eq!(
+        theirs.summary().nat_type(),
+        NatType::UdpBlocked,
+        "all that a bare list can say"
+    );
     for host in HOSTS {
-        let cause = FailureCause::of(&ours(host, Filtering::Unknown), Some(&theirs), checks(50, 0, 0, 0), false);
-        assert_eq!(cause == FailureCause::UdpBlocked, host == Host::Blocked, "{host:?}");
+        let cause = FailureCause::of(
+            &ours(host, Filtering::Unknown),
+            Some(&theirs),
+            checks(50, 0, 0, 0),
+            false,
+        );
+        assert_eq!(
+            cause == FailureCause::UdpBlocked,
+            host == Host::Blocked,
+            "{host:?}"
+        );
     }
 }
 
 #[test]
 fn every_cause_has_a_word_of_its_own() {
-    let words: std::collections::BTreeSet<_> = FailureCause::ALL.iter().map(|cause| cause.as_str()).collect();
+    let words: std::collections::BTreeSet<_> = FailureCause::ALL
+        .iter()
+        .map(|cause| cause.as_str())
+        .collect();
     assert_eq!(words.len(), FailureCause::ALL.len());
     assert_eq!(FailureCause::default().to_string(), "unknown");
-    assert_ne!(ours(Host::Symmetric, Filtering::Unknown).mapping(), Mapping::Unknown);
+    assert_ne!(
+        ours(Host::Symmetric, Filtering::Unknown).mapping(),
+        Mapping::Unknown
+    );
 }

@@ -1,12 +1,12 @@
-//! RFC 4787 NATs, one behind the other or one beside it, asked in random worlds: the verdict is never wrong, and given
-//! whenever the evidence can decide it.
+//! RFC 4787 NATs, one behind the other or one beside it, asked in random worlds: the verdict is
+//! never wrong, and given whenever the evidence can decide it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use nat_summary::{
-    Address, Candidate, CandidateKind, Evidence, Mapping, NatSummary, NatType, Observation, Outcome, Pooling,
-    PortAllocation, Scope,
+    Address, Candidate, CandidateKind, Evidence, Mapping, NatSummary, NatType, Observation,
+    Outcome, Pooling, PortAllocation, Scope,
 };
 
 const WORLDS: u64 = 100_000;
@@ -74,14 +74,20 @@ impl Nat {
             IpAddr::V4(ip) => usize::from(ip.octets()[3]),
             IpAddr::V6(ip) => usize::from(ip.segments()[7]),
         };
-        let address = if self.paired { self.pool[pair % self.pool.len()] } else { random.one_of(&self.pool) };
+        let address = if self.paired {
+            self.pool[pair % self.pool.len()]
+        } else {
+            random.one_of(&self.pool)
+        };
         let taken = |mapped: SocketAddr| self.mappings.values().any(|m| *m == mapped);
         let mut mapped = SocketAddr::new(address, base.port());
         let mut first = true;
         loop {
             match self.allocation {
                 Allocation::Preserving if first => {}
-                Allocation::Preserving | Allocation::Random => mapped.set_port(1024 + random.below(64_512) as u16),
+                Allocation::Preserving | Allocation::Random => {
+                    mapped.set_port(1024 + random.below(64_512) as u16)
+                }
                 Allocation::Sequential { step, traffic } => {
                     let others = random.below(traffic + 1) as u16;
                     self.last = self.last.checked_add(step * (1 + others)).unwrap_or(1024);
@@ -114,7 +120,9 @@ impl Base {
             IpAddr::V4(ip) => u16::from(ip.octets()[3]),
             IpAddr::V6(ip) => ip.segments()[7],
         };
-        self.other.filter(|_| last % 2 == 1).map_or((self.socket, false), |other| (other, true))
+        self.other
+            .filter(|_| last % 2 == 1)
+            .map_or((self.socket, false), |other| (other, true))
     }
 }
 
@@ -139,7 +147,11 @@ fn world(random: &mut Random) -> World {
     let v6 = random.chance(20);
     let ip = |group: u16, host: u16| -> IpAddr {
         let [a, b, c] = [[198_u8, 51, 100], [192, 168, 1], [203, 0, 113]][usize::from(group)];
-        if v6 { [0x2001, 0xdb8, group, 0, 0, 0, 0, host].into() } else { [a, b, c, host as u8].into() }
+        if v6 {
+            [0x2001, 0xdb8, group, 0, 0, 0, 0, host].into()
+        } else {
+            [a, b, c, host as u8].into()
+        }
     };
     let natted = random.chance(85);
     let in_carrier = natted && !v6 && random.chance(25);
@@ -153,7 +165,11 @@ fn world(random: &mut Random) -> World {
         let from = |n: u16| SocketAddr::new(ip(group, 5 + n % 2), 50_000);
         let mut socket = from(n % interfaces);
         socket.set_port(50_000 + n);
-        let wildcard: IpAddr = if v6 { [0_u16; 8].into() } else { [0_u8; 4].into() };
+        let wildcard: IpAddr = if v6 {
+            [0_u16; 8].into()
+        } else {
+            [0_u8; 4].into()
+        };
         let reported = match random.below(10) {
             0 => SocketAddr::new(wildcard, 0),
             1 | 2 => SocketAddr::new(wildcard, socket.port()),
@@ -163,7 +179,11 @@ fn world(random: &mut Random) -> World {
         let is_wildcard = reported.ip() == wildcard && reported.port() != 0;
         let other = (is_wildcard && locals_known && random.chance(50))
             .then(|| SocketAddr::new(from(1 + n % interfaces).ip(), socket.port()));
-        bases.push(Base { socket, other, reported });
+        bases.push(Base {
+            socket,
+            other,
+            reported,
+        });
     }
     let mut servers = Vec::new();
     for host in 0..=random.below(8) as u16 {
@@ -176,12 +196,19 @@ fn world(random: &mut Random) -> World {
             servers.push(SocketAddr::new(address, 3478 + port));
         }
     }
-    let mappings = [Mapping::EndpointIndependent, Mapping::AddressDependent, Mapping::AddressAndPortDependent];
+    let mappings = [
+        Mapping::EndpointIndependent,
+        Mapping::AddressDependent,
+        Mapping::AddressAndPortDependent,
+    ];
     let mut nat_of = |mapping: Option<Mapping>, address: &dyn Fn(u16) -> IpAddr| {
         let pool = (0..random.one_of(&[1, 1, 2, 4])).map(address).collect();
         let allocation = match random.below(3) {
             0 => Allocation::Preserving,
-            1 => Allocation::Sequential { step: random.one_of(&[1, 1, 2, 4]), traffic: random.one_of(&[0, 0, 1, 3]) },
+            1 => Allocation::Sequential {
+                step: random.one_of(&[1, 1, 2, 4]),
+                traffic: random.one_of(&[0, 0, 1, 3]),
+            },
             _ => Allocation::Random,
         };
         Nat {
@@ -197,8 +224,17 @@ fn world(random: &mut Random) -> World {
     let between = |n: u16| [100, 64, 3, 7 + n as u8].into();
     let nat = natted.then(|| nat_of(None, if in_carrier { &between } else { &outside }));
     let carrier = in_carrier.then(|| nat_of(None, &outside));
-    let sockets = || bases.iter().flat_map(|base| [Some(base.socket), base.other]).flatten();
-    let locals: Vec<_> = if locals_known { sockets().map(|socket| socket.ip()).collect() } else { Vec::new() };
+    let sockets = || {
+        bases
+            .iter()
+            .flat_map(|base| [Some(base.socket), base.other])
+            .flatten()
+    };
+    let locals: Vec<_> = if locals_known {
+        sockets().map(|socket| socket.ip()).collect()
+    } else {
+        Vec::new()
+    };
     let mut world = World {
         nat,
         carrier,
@@ -212,7 +248,9 @@ fn world(random: &mut Random) -> World {
     };
     // as both map, so that one truth holds for the host
     let truth = world.truth(outside(0));
-    world.second = natted.then(|| nat_of(Some(truth), &|n| ip(2, 107 + n))).filter(|nat| nat.last % 2 == 0);
+    world.second = natted
+        .then(|| nat_of(Some(truth), &|n| ip(2, 107 + n)))
+        .filter(|nat| nat.last % 2 == 0);
     let blocked = random.chance(10);
     let loss = random.one_of(&[0, 10, 50]);
     for base in world.bases.clone() {
@@ -255,26 +293,45 @@ impl World {
     /// The same as a list: with server URLs, or as the stacks that drop equal candidates have it.
     fn list(&self, urls: bool) -> Evidence {
         let url = |server: &SocketAddr| format!("stun:{server}");
-        let urls: Vec<_> = self.heard.iter().map(|(_, server, _)| urls.then(|| url(server))).collect();
+        let urls: Vec<_> = self
+            .heard
+            .iter()
+            .map(|(_, server, _)| urls.then(|| url(server)))
+            .collect();
         let at = |address: SocketAddr| (Address::Ip(address.ip()), address.port());
         let candidate = |kind, own, base: Option<SocketAddr>| {
             let (address, port) = at(own);
-            Candidate { kind, address, port, related: base.map(at), ..Candidate::default() }
+            Candidate {
+                kind,
+                address,
+                port,
+                related: base.map(at),
+                ..Candidate::default()
+            }
         };
-        let mut list: Vec<_> = self.sockets().map(|socket| candidate(CandidateKind::Host, socket, None)).collect();
+        let mut list: Vec<_> = self
+            .sockets()
+            .map(|socket| candidate(CandidateKind::Host, socket, None))
+            .collect();
         for ((base, server, mapped), url) in self.heard.iter().zip(&urls) {
             let reflexive = candidate(CandidateKind::ServerReflexive, *mapped, Some(base.reported));
             // RFC 8445 section 5.1.3: redundant if address and base are another's
             let redundant = *mapped == base.way(*server).0 || list.contains(&reflexive);
             if url.is_some() || !redundant {
-                list.push(Candidate { url: url.as_deref(), ..reflexive });
+                list.push(Candidate {
+                    url: url.as_deref(),
+                    ..reflexive
+                });
             }
         }
         Evidence::from_candidates(list)
     }
 
     fn sockets(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.bases.iter().flat_map(|base| [Some(base.socket), base.other]).flatten()
+        self.bases
+            .iter()
+            .flat_map(|base| [Some(base.socket), base.other])
+            .flatten()
     }
 
     fn is_own(&self, ip: IpAddr) -> bool {
@@ -285,12 +342,18 @@ impl World {
     fn send(&mut self, base: &Base, to: SocketAddr, random: &mut Random) -> SocketAddr {
         let (socket, is_other) = base.way(to);
         let scope = Scope::of(to.ip());
-        let Some(nat) = self.nat.as_mut().filter(|_| scope != Scope::Private) else { return socket };
+        let Some(nat) = self.nat.as_mut().filter(|_| scope != Scope::Private) else {
+            return socket;
+        };
         if let Some(second) = self.second.as_mut().filter(|_| is_other) {
             return second.map(socket, to, random);
         }
         let mapped = nat.map(socket, to, random);
-        match self.carrier.as_mut().filter(|_| scope != Scope::CarrierGrade) {
+        match self
+            .carrier
+            .as_mut()
+            .filter(|_| scope != Scope::CarrierGrade)
+        {
             Some(carrier) => carrier.map(mapped, to, random),
             None => mapped,
         }
@@ -304,26 +367,38 @@ impl World {
             _ => 2,
         };
         let crossed = self.crossed(external).map(|nat| nat.mapping);
-        crossed.max_by_key(strictness).unwrap_or(Mapping::EndpointIndependent)
+        crossed
+            .max_by_key(strictness)
+            .unwrap_or(Mapping::EndpointIndependent)
     }
 
     /// The NATs between the host and where it is seen as `external`.
     fn crossed(&self, external: IpAddr) -> impl Iterator<Item = &Nat> {
         let is_between = Scope::of(external) == Scope::CarrierGrade;
         let is_own = self.is_own(external);
-        self.nat.iter().filter(move |_| !is_own).chain(self.carrier.iter().filter(move |_| !is_between && !is_own))
+        self.nat
+            .iter()
+            .filter(move |_| !is_own)
+            .chain(self.carrier.iter().filter(move |_| !is_between && !is_own))
     }
 
-    /// From where `base` was seen, as far as the evidence can tell: none where it has its own address.
+    /// From where `base` was seen, as far as the evidence can tell: none where it has its own
+    /// address.
     fn vantage(&self, base: SocketAddr, mapped: IpAddr) -> Option<Scope> {
         (mapped != base.ip() && !self.locals.contains(&mapped)).then(|| Scope::of(mapped))
     }
 
     /// What was heard of a base from as far out as `mapped` is from.
-    fn heard_beside(&self, base: SocketAddr, mapped: IpAddr) -> impl Iterator<Item = (SocketAddr, SocketAddr)> + '_ {
+    fn heard_beside(
+        &self,
+        base: SocketAddr,
+        mapped: IpAddr,
+    ) -> impl Iterator<Item = (SocketAddr, SocketAddr)> + '_ {
         let vantage = self.vantage(base, mapped);
         let of_base = self.heard.iter().filter(move |(b, ..)| b.reported == base);
-        of_base.filter(move |(.., m)| self.vantage(base, m.ip()) == vantage).map(|(_, server, m)| (*server, *m))
+        of_base
+            .filter(move |(.., m)| self.vantage(base, m.ip()) == vantage)
+            .map(|(_, server, m)| (*server, *m))
     }
 
     /// Everything the summary says that is not so.
@@ -340,17 +415,27 @@ impl World {
             }
             // hidden ones are told apart by what was seen
             let of_verdict = |(base, _, mapped): &&(Base, SocketAddr, SocketAddr)| {
-                base.reported == verdict.base && (verdict.base.port() != 0 || mapped.ip() == verdict.external)
+                base.reported == verdict.base
+                    && (verdict.base.port() != 0 || mapped.ip() == verdict.external)
             };
-            let crossed = self.heard.iter().filter(of_verdict).any(|(.., mapped)| !self.is_own(mapped.ip()));
+            let crossed = self
+                .heard
+                .iter()
+                .filter(of_verdict)
+                .any(|(.., mapped)| !self.is_own(mapped.ip()));
             if verdict.natted.is_some_and(|natted| natted != crossed) {
                 return Some(format!("natted {:?}", verdict.natted));
             }
             let explains = |nat: &Nat| match (verdict.allocation, nat.allocation) {
                 (PortAllocation::Preserving, Allocation::Preserving)
                 | (PortAllocation::Random, Allocation::Random | Allocation::Preserving) => true,
-                (PortAllocation::Sequential { step: seen }, Allocation::Sequential { step, traffic }) => {
-                    seen > 0 && seen as u16 % step == 0 && seen as u64 <= u64::from(step) * (1 + traffic)
+                (
+                    PortAllocation::Sequential { step: seen },
+                    Allocation::Sequential { step, traffic },
+                ) => {
+                    seen > 0
+                        && seen as u16 % step == 0
+                        && seen as u64 <= u64::from(step) * (1 + traffic)
                 }
                 _ => false,
             };
@@ -364,11 +449,16 @@ impl World {
             }
         }
         let external = summary.external_ip();
-        let crossed = || external.into_iter().flat_map(|external| self.crossed(external));
+        let crossed = || {
+            external
+                .into_iter()
+                .flat_map(|external| self.crossed(external))
+        };
         let draws = |nat: &Nat| nat.pool.len() > 1 && !nat.paired;
         let right = match summary.pooling() {
             Pooling::Unknown => true,
-            // an outer NAT that pairs shows one address as long as the inner one happened to keep one
+            // an outer NAT that pairs shows one address as long as the inner one happened to keep
+            // one
             Pooling::Paired => !crossed().last().is_some_and(draws),
             // and with a pool it shows several where the inner one drew several
             _ => crossed().any(draws) && crossed().last().is_some_and(|nat| nat.pool.len() > 1),
@@ -379,11 +469,17 @@ impl World {
         let right = match summary.nat_type() {
             NatType::Unknown => true,
             NatType::Open => external.is_some_and(|external| self.is_own(external)),
-            NatType::Cone => external.is_some_and(|ip| !self.is_own(ip) && !self.truth(ip).is_dependent()),
+            NatType::Cone => {
+                external.is_some_and(|ip| !self.is_own(ip) && !self.truth(ip).is_dependent())
+            }
             NatType::Symmetric => external.is_some_and(|ip| self.truth(ip).is_dependent()),
-            // where nothing came through, nobody can tell a dead network from a blocked one; nor can a list tell that a
-            // server on the host's own network answered, for RFC 8445 section 5.1.3 drops what it saw
-            NatType::UdpBlocked => self.heard.iter().all(|(.., mapped)| self.nat.is_some() && self.is_own(mapped.ip())),
+            // where nothing came through, nobody can tell a dead network from a blocked one; nor
+            // can a list tell that a server on the host's own network answered, for RFC
+            // 8445 section 5.1.3 drops what it saw
+            NatType::UdpBlocked => self
+                .heard
+                .iter()
+                .all(|(.., mapped)| self.nat.is_some() && self.is_own(mapped.ip())),
             _ => false,
         };
         (!right).then(|| format!("type {:?}", summary.nat_type()))
@@ -392,15 +488,24 @@ impl World {
     /// What the observations of one base can decide at most, worked out from the truth.
     fn decidable(&self, base: &Base) -> Mapping {
         let reported = base.reported;
-        let of_base = || self.heard.iter().filter(|(b, ..)| b.reported == reported).map(|(.., mapped)| mapped.ip());
-        let Some(outermost) = of_base().min_by_key(|ip| (self.vantage(reported, *ip).is_none(), Scope::of(*ip))) else {
+        let of_base = || {
+            self.heard
+                .iter()
+                .filter(|(b, ..)| b.reported == reported)
+                .map(|(.., mapped)| mapped.ip())
+        };
+        let Some(outermost) =
+            of_base().min_by_key(|ip| (self.vantage(reported, *ip).is_none(), Scope::of(*ip)))
+        else {
             return Mapping::Unknown;
         };
         let heard = || self.heard_beside(reported, outermost);
         let several = heard().any(|(a, _)| heard().any(|(b, _)| a.ip() != b.ip()));
-        let ports = heard().any(|(a, _)| heard().any(|(b, _)| a.ip() == b.ip() && a.port() != b.port()));
+        let ports =
+            heard().any(|(a, _)| heard().any(|(b, _)| a.ip() == b.ip() && a.port() != b.port()));
         let agree = heard().all(|(_, a)| heard().all(|(_, b)| a == b));
-        let ways = reported.ip().is_unspecified() && self.locals.iter().any(|ip| *ip != self.locals[0]);
+        let ways =
+            reported.ip().is_unspecified() && self.locals.iter().any(|ip| *ip != self.locals[0]);
         match self.truth(outermost) {
             _ if reported.port() == 0 => Mapping::Unknown,
             Mapping::AddressAndPortDependent if ports => Mapping::AddressAndPortDependent,
@@ -408,7 +513,9 @@ impl World {
             _ if ways && !agree => Mapping::Unknown,
             Mapping::AddressDependent if several && ports => Mapping::AddressDependent,
             Mapping::EndpointIndependent if several => Mapping::EndpointIndependent,
-            Mapping::AddressDependent | Mapping::AddressAndPortDependent if several => Mapping::Dependent,
+            Mapping::AddressDependent | Mapping::AddressAndPortDependent if several => {
+                Mapping::Dependent
+            }
             _ => Mapping::Unknown,
         }
     }
@@ -432,33 +539,59 @@ impl Score {
 #[test]
 fn no_verdict_is_wrong_and_none_is_missing_in_a_hundred_thousand_worlds() {
     let mut wrong = Vec::new();
-    let [mut mapping, mut natted, mut kind, mut allocation, mut pooling] = [(); 5].map(|()| Score::default());
+    let [
+        mut mapping,
+        mut natted,
+        mut kind,
+        mut allocation,
+        mut pooling,
+    ] = [(); 5].map(|()| Score::default());
     for seed in 0..WORLDS {
         let world = world(&mut Random(seed));
         let summary = world.evidence().summary();
-        wrong.extend(world.wrong(&summary).map(|what| format!("world {seed}: {what}")));
+        wrong.extend(
+            world
+                .wrong(&summary)
+                .map(|what| format!("world {seed}: {what}")),
+        );
         for urls in [true, false] {
             let what = world.wrong(&world.list(urls).summary());
             wrong.extend(what.map(|what| format!("world {seed} as a list, URLs {urls}: {what}")));
         }
 
         for base in &world.bases {
-            let Some(verdict) = summary.bases().find(|v| v.base == base.reported) else { continue };
+            let Some(verdict) = summary.bases().find(|v| v.base == base.reported) else {
+                continue;
+            };
             let expected = world.decidable(base);
             assert_eq!(verdict.mapping, expected, "world {seed}: {world:#?}");
-            mapping.count(verdict.mapping != Mapping::Unknown, expected != Mapping::Unknown);
+            mapping.count(
+                verdict.mapping != Mapping::Unknown,
+                expected != Mapping::Unknown,
+            );
             let known = !verdict.base.ip().is_unspecified() || !world.locals.is_empty();
             natted.count(verdict.natted.is_some(), known);
             assert_eq!(verdict.natted.is_some(), known, "world {seed}: {world:#?}");
         }
-        let blocked = world.heard.is_empty() && world.asked.iter().any(|(_, outcome)| *outcome == Outcome::TimedOut);
+        let blocked = world.heard.is_empty()
+            && world
+                .asked
+                .iter()
+                .any(|(_, outcome)| *outcome == Outcome::TimedOut);
         let speaks = summary.is_natted().is_some()
             && (summary.mapping() != Mapping::Unknown || summary.is_natted() == Some(false));
         kind.count(summary.nat_type() != NatType::Unknown, blocked || speaks);
-        assert_eq!(summary.nat_type() != NatType::Unknown, blocked || speaks, "world {seed}: {world:#?}");
-        let outermost = summary.speaking_base().and_then(|base| Some((base, world.crossed(base.external).last()?)));
+        assert_eq!(
+            summary.nat_type() != NatType::Unknown,
+            blocked || speaks,
+            "world {seed}: {world:#?}"
+        );
+        let outermost = summary
+            .speaking_base()
+            .and_then(|base| Some((base, world.crossed(base.external).last()?)));
         if let Some((base, nat)) = outermost {
-            // three ports one step apart, in one address; what traffic and chance may blur is not asked for
+            // three ports one step apart, in one address; what traffic and chance may blur is not
+            // asked for
             let orderly = matches!(nat.allocation, Allocation::Sequential { traffic: 0, .. });
             let new: Vec<_> = {
                 let mut seen: Vec<SocketAddr> = Vec::new();
@@ -469,37 +602,78 @@ fn no_verdict_is_wrong_and_none_is_missing_in_a_hundred_thousand_worlds() {
                 }
                 seen
             };
-            let whole = !world.asked.iter().any(|(_, outcome)| *outcome != Outcome::Answered);
+            let whole = !world
+                .asked
+                .iter()
+                .any(|(_, outcome)| *outcome != Outcome::Answered);
             let wrapped = new.windows(2).any(|pair| pair[0].port() > pair[1].port());
             let one_pool = new.iter().all(|mapped| mapped.ip() == base.external);
-            let must = orderly && whole && !wrapped && one_pool && base.mapping.is_dependent() && new.len() > 2;
+            let must = orderly
+                && whole
+                && !wrapped
+                && one_pool
+                && base.mapping.is_dependent()
+                && new.len() > 2;
             let mut same = world.bases.iter().filter(|b| b.reported == base.base);
-            let must = must && same.next().is_some_and(|base| base.other.is_none()) && same.next().is_none();
+            let must = must
+                && same.next().is_some_and(|base| base.other.is_none())
+                && same.next().is_none();
             // what went to servers further in took no port of this one, and nobody knows
             let beside = world.heard_beside(base.base, base.external).count();
-            let must = must && beside == world.heard.iter().filter(|(b, ..)| b.reported == base.base).count();
+            let must = must
+                && beside
+                    == world
+                        .heard
+                        .iter()
+                        .filter(|(b, ..)| b.reported == base.base)
+                        .count();
             allocation.count(base.allocation != PortAllocation::Unknown, must);
-            assert!(!must || base.allocation != PortAllocation::Unknown, "world {seed}: {world:#?}");
+            assert!(
+                !must || base.allocation != PortAllocation::Unknown,
+                "world {seed}: {world:#?}"
+            );
             let differ = world.heard.iter().any(|(b, _, mapped)| {
                 b.reported.ip() == base.base.ip()
                     && !b.reported.ip().is_unspecified()
                     && mapped.ip() != base.external
-                    && world.vantage(b.reported, mapped.ip()) == world.vantage(base.base, base.external)
+                    && world.vantage(b.reported, mapped.ip())
+                        == world.vantage(base.base, base.external)
             });
             pooling.count(summary.pooling() != Pooling::Unknown, differ);
-            assert!(!differ || summary.pooling() == Pooling::Arbitrary, "world {seed}: {world:#?}");
+            assert!(
+                !differ || summary.pooling() == Pooling::Arbitrary,
+                "world {seed}: {world:#?}"
+            );
         }
     }
     let rate = |part: u64, of: u64| 100.0 * part as f64 / of as f64;
     let wrong_rate = rate(wrong.len() as u64, 3 * WORLDS);
-    println!("{WORLDS} worlds, each as evidence and as two lists: {} wrong ({wrong_rate} %)", wrong.len());
-    for (what, score) in
-        [("mapping", mapping), ("natted", natted), ("type", kind), ("allocation", allocation), ("pooling", pooling)]
-    {
-        let Score { worlds, decided, decidable } = score;
+    println!(
+        "{WORLDS} worlds, each as evidence and as two lists: {} wrong ({wrong_rate} %)",
+        wrong.len()
+    );
+    for (what, score) in [
+        ("mapping", mapping),
+        ("natted", natted),
+        ("type", kind),
+        ("allocation", allocation),
+        ("pooling", pooling),
+    ] {
+        let Score {
+            worlds,
+            decided,
+            decidable,
+        } = score;
         let decided_rate = rate(decided, worlds);
-        println!("{what}: {decided} of {worlds} decided ({decided_rate:.1} %), all of the {decidable} that can be");
+        println!(
+            "{what}: {decided} of {worlds} decided ({decided_rate:.1} %), all of the {decidable} that can be"
+        );
         assert!(decided > worlds / 100, "{what} is hardly ever decided");
     }
-    assert!(wrong.is_empty(), "{} wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(10)]);
+    assert!(
+        wrong.is_empty(),
+        "{} wrong: {:#?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(10)]
+    );
 }

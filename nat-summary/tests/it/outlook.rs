@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nat_summary::{
-    Candidate, Evidence, Filtering, Mapping, NatSummary, Observation, Outcome, Outlook, Path, Pooling, Reason, ServerId,
+    Candidate, Evidence, Filtering, Mapping, NatSummary, Observation, Outcome, Outlook, Path,
+    Pooling, Reason, ServerId,
 };
 
 const FILTERINGS: [Filtering; 4] = [
@@ -40,13 +41,17 @@ fn summary(mapping: Mapping, filtering: Filtering, host: u8) -> NatSummary {
         });
     }
     let summary = evidence.summary().with_filtering(filtering);
-    assert_eq!((summary.mapping(), summary.filtering()), (mapping, filtering));
+    assert_eq!(
+        (summary.mapping(), summary.filtering()),
+        (mapping, filtering)
+    );
     summary
 }
 
 type Endpoint = (u8, u16);
 
-/// An RFC 4787 NAT with one host behind it. `per_mapping`: what one mapping let out does not open another.
+/// An RFC 4787 NAT with one host behind it. `per_mapping`: what one mapping let out does not open
+/// another.
 struct Nat {
     address: u8,
     mapping: Mapping,
@@ -72,7 +77,11 @@ impl Nat {
     }
 
     fn lets_in(&self, from: Endpoint, port: u16) -> bool {
-        let mut contacts = self.contacts.iter().filter(|(p, _)| !self.per_mapping || *p == port).map(|(_, to)| to);
+        let mut contacts = self
+            .contacts
+            .iter()
+            .filter(|(p, _)| !self.per_mapping || *p == port)
+            .map(|(_, to)| to);
         match self.filtering {
             Filtering::EndpointIndependent => true,
             Filtering::AddressDependent => contacts.any(|to| to.0 == from.0),
@@ -81,19 +90,21 @@ impl Nat {
     }
 }
 
-/// Whether two ICE agents behind these NATs connect: both check what they know, and learn every source they hear from
-/// (RFC 8445 section 7.3.1.3); a check succeeds if its answer comes from where it went (section 7.2.5.2.1).
+/// Whether two ICE agents behind these NATs connect: both check what they know, and learn every
+/// source they hear from (RFC 8445 section 7.3.1.3); a check succeeds if its answer comes from
+/// where it went (section 7.2.5.2.1).
 fn connects(ours: (Mapping, Filtering, bool), theirs: (Mapping, Filtering, bool)) -> bool {
-    let mut nats = [(1, ours), (2, theirs)].map(|(address, (mapping, filtering, per_mapping))| Nat {
-        address,
-        mapping,
-        filtering,
-        per_mapping,
-        mappings: BTreeMap::new(),
-        contacts: BTreeSet::new(),
-        targets: Vec::new(),
-        connected: false,
-    });
+    let mut nats =
+        [(1, ours), (2, theirs)].map(|(address, (mapping, filtering, per_mapping))| Nat {
+            address,
+            mapping,
+            filtering,
+            per_mapping,
+            mappings: BTreeMap::new(),
+            contacts: BTreeSet::new(),
+            targets: Vec::new(),
+            connected: false,
+        });
     let advertised = [nats[0].send((9, 9)), nats[1].send((9, 9))];
     nats[0].targets.push(advertised[1]);
     nats[1].targets.push(advertised[0]);
@@ -108,7 +119,8 @@ fn connects(ours: (Mapping, Filtering, bool), theirs: (Mapping, Filtering, bool)
                 nats[peer].targets.push(from);
             }
             let answered_from = nats[peer].send(from);
-            nats[me].connected |= nats[me].lets_in(answered_from, from.1) && answered_from == target;
+            nats[me].connected |=
+                nats[me].lets_in(answered_from, from.1) && answered_from == target;
         }
     }
     nats.iter().all(|nat| nat.connected)
@@ -127,22 +139,37 @@ fn simulated(ours: (Mapping, Filtering), theirs: (Mapping, Filtering)) -> Path {
 #[test]
 fn every_known_pair_comes_out_as_the_simulation_does() {
     let known = || {
-        MAPPINGS[1..4].iter().flat_map(|mapping| FILTERINGS[1..].iter().map(move |filtering| (*mapping, *filtering)))
+        MAPPINGS[1..4].iter().flat_map(|mapping| {
+            FILTERINGS[1..]
+                .iter()
+                .map(move |filtering| (*mapping, *filtering))
+        })
     };
     for ours in known() {
         for theirs in known() {
-            let outlook = Outlook::between(&summary(ours.0, ours.1, 7), &summary(theirs.0, theirs.1, 8));
-            assert_eq!(outlook.path, simulated(ours, theirs), "{ours:?} and {theirs:?}");
+            let outlook =
+                Outlook::between(&summary(ours.0, ours.1, 7), &summary(theirs.0, theirs.1, 8));
+            assert_eq!(
+                outlook.path,
+                simulated(ours, theirs),
+                "{ours:?} and {theirs:?}"
+            );
         }
     }
 }
 
 /// One letter per pair: direct, relay, or `?`.
 fn table() -> String {
-    let sides = || MAPPINGS.into_iter().flat_map(|mapping| FILTERINGS.into_iter().map(move |f| (mapping, f)));
+    let sides = || {
+        MAPPINGS
+            .into_iter()
+            .flat_map(|mapping| FILTERINGS.into_iter().map(move |f| (mapping, f)))
+    };
     let name = |(mapping, filtering): (Mapping, Filtering)| {
-        let mapping = ["?", "I", "A", "P", "D"][MAPPINGS.iter().position(|m| *m == mapping).unwrap()];
-        let filtering = ["?", "i", "a", "p"][FILTERINGS.iter().position(|f| *f == filtering).unwrap()];
+        let mapping =
+            ["?", "I", "A", "P", "D"][MAPPINGS.iter().position(|m| *m == mapping).unwrap()];
+        let filtering =
+            ["?", "i", "a", "p"][FILTERINGS.iter().position(|f| *f == filtering).unwrap()];
         format!("{mapping}{filtering}")
     };
     let mut table = format!("   {}\n", sides().map(name).collect::<Vec<_>>().join(" "));
@@ -151,7 +178,11 @@ fn table() -> String {
             .map(|theirs| {
                 let (us, them) = (summary(ours.0, ours.1, 7), summary(theirs.0, theirs.1, 8));
                 let outlook = Outlook::between(&us, &them);
-                assert_eq!(outlook, Outlook::between(&them, &us), "the two sides disagree");
+                assert_eq!(
+                    outlook,
+                    Outlook::between(&them, &us),
+                    "the two sides disagree"
+                );
                 let because = match outlook.reason {
                     Reason::BothIndependent => "i",
                     Reason::LetIn => "l",
@@ -175,8 +206,8 @@ fn table() -> String {
     table
 }
 
-/// Mapping (`I`ndependent, `A`ddress, `P`ort or otherwise `D`ependent) and filtering of both sides; the path (`D`irect,
-/// `R`elay) and the first letter of the reason.
+/// Mapping (`I`ndependent, `A`ddress, `P`ort or otherwise `D`ependent) and filtering of both sides;
+/// the path (`D`irect, `R`elay) and the first letter of the reason.
 const TABLE: &str = "   ?? ?i ?a ?p I? Ii Ia Ip A? Ai Aa Ap P? Pi Pa Pp D? Di Da Dp
 ?? ?m ?m ?m ?m ?m Dl Dl ?m ?m ?m ?m ?m ?m ?m ?m ?m ?m ?m ?m ?m
 ?i ?m ?m ?m ?m ?m Dl Dl ?m ?m Dl Dl ?m ?m ?m ?m ?m ?m ?m ?m ?m
@@ -217,21 +248,45 @@ fn what_is_beyond_mapping_and_filtering_is_named() {
     let mut evidence = Evidence::new();
     let nothing = evidence.summary();
     evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
-    assert_eq!(outlook(&cone(7), &evidence.summary()), (Path::Relay, Reason::UdpBlocked));
-    assert_eq!(outlook(&nothing, &evidence.summary()), (Path::Relay, Reason::UdpBlocked));
-    let open = summary(Mapping::EndpointIndependent, Filtering::EndpointIndependent, 7);
+    assert_eq!(
+        outlook(&cone(7), &evidence.summary()),
+        (Path::Relay, Reason::UdpBlocked)
+    );
+    assert_eq!(
+        outlook(&nothing, &evidence.summary()),
+        (Path::Relay, Reason::UdpBlocked)
+    );
+    let open = summary(
+        Mapping::EndpointIndependent,
+        Filtering::EndpointIndependent,
+        7,
+    );
     for theirs in [cone(7), open] {
         let told = outlook(&theirs, &nothing);
-        assert_eq!(told, (Path::Undecided, Reason::MappingUnknown), "nothing shows that UDP leaves there");
+        assert_eq!(
+            told,
+            (Path::Undecided, Reason::MappingUnknown),
+            "nothing shows that UDP leaves there"
+        );
     }
-    assert_eq!(outlook(&cone(7), &cone(7)), (Path::Undecided, Reason::SameExternalAddress));
+    assert_eq!(
+        outlook(&cone(7), &cone(7)),
+        (Path::Undecided, Reason::SameExternalAddress)
+    );
     let line = "candidate:2 1 udp 1 2001:db8::5 50000 typ srflx raddr 2001:db8::5 rport 50000";
     let open = Evidence::from_candidates([Candidate::parse(line).unwrap()]).summary();
-    assert_eq!(outlook(&cone(7), &open), (Path::Undecided, Reason::FamiliesDiffer));
+    assert_eq!(
+        outlook(&cone(7), &open),
+        (Path::Undecided, Reason::FamiliesDiffer)
+    );
     let line = "candidate:2 1 udp 1 203.0.113.9 50000 typ srflx raddr 203.0.113.9 rport 50000";
     let open = Evidence::from_candidates([Candidate::parse(line).unwrap()]).summary();
     assert_eq!(open.mapping(), Mapping::Unknown);
-    assert_eq!(outlook(&cone(7), &open), (Path::Direct, Reason::BothIndependent), "nothing there that could map");
+    assert_eq!(
+        outlook(&cone(7), &open),
+        (Path::Direct, Reason::BothIndependent),
+        "nothing there that could map"
+    );
 }
 
 #[test]
@@ -248,7 +303,10 @@ fn a_side_that_turns_up_with_another_address_passes_no_filter_by_address() {
     }
     let arbitrary = evidence.summary();
     assert_eq!(arbitrary.pooling(), Pooling::Arbitrary);
-    assert_eq!(Outlook::between(&by_address, &arbitrary).path, Path::Undecided);
+    assert_eq!(
+        Outlook::between(&by_address, &arbitrary).path,
+        Path::Undecided
+    );
     let dependent = summary(Mapping::Dependent, Filtering::Unknown, 8);
     assert_eq!(Outlook::between(&by_address, &dependent).path, Path::Direct);
 }

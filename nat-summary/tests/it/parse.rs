@@ -22,7 +22,11 @@ fn prefixes_case_and_spaces_do_not_matter() {
     let plain = format!("candidate:{bare}");
     let expected = Candidate::parse(&plain).unwrap();
     assert_eq!(expected.transport, Transport::Udp);
-    for line in [bare.to_owned(), format!("a=candidate:{bare}\r\n"), format!("  a=CANDIDATE: {bare}  ")] {
+    for line in [
+        bare.to_owned(),
+        format!("a=candidate:{bare}\r\n"),
+        format!("  a=CANDIDATE: {bare}  "),
+    ] {
         assert_eq!(Candidate::parse(&line).unwrap(), expected, "{line}");
     }
 }
@@ -30,45 +34,128 @@ fn prefixes_case_and_spaces_do_not_matter() {
 #[test]
 fn names_zones_and_unknown_types_are_taken() {
     let parse = |address: &str, kind: &str| {
-        Candidate::parse(Box::leak(format!("candidate:1 1 udp 1 {address} 5 typ {kind}").into_boxed_str())).unwrap()
+        Candidate::parse(Box::leak(
+            format!("candidate:1 1 udp 1 {address} 5 typ {kind}").into_boxed_str(),
+        ))
+        .unwrap()
     };
     assert_eq!(parse("x.local", "host").address, Address::Name("x.local"));
-    assert_eq!(parse("fe80::1%eth0", "host").address, Address::Ip("fe80::1".parse().unwrap()));
-    assert_eq!(parse("::ffff:10.0.0.1", "host").address, Address::Ip("10.0.0.1".parse().unwrap()));
+    assert_eq!(
+        parse("fe80::1%eth0", "host").address,
+        Address::Ip("fe80::1".parse().unwrap())
+    );
+    assert_eq!(
+        parse("::ffff:10.0.0.1", "host").address,
+        Address::Ip("10.0.0.1".parse().unwrap())
+    );
     assert_eq!(parse("10.0.0.1", "magic").kind, CandidateKind::Unknown);
 }
 
 #[test]
 fn what_is_no_candidate_is_refused_with_its_place() {
-    let long = format!("candidate:1 1 udp 1 10.0.0.1 5 typ host x {}", "y".repeat(5_000));
+    let long = format!(
+        "candidate:1 1 udp 1 10.0.0.1 5 typ host x {}",
+        "y".repeat(5_000)
+    );
     for (line, expected, position) in [
         ("", Expected::Prefix, 0),
         ("a=", Expected::Prefix, 2),
         ("candidate:", Expected::Foundation, 10),
-        ("candidate:§ 1 udp 1 10.0.0.1 5 typ host", Expected::Foundation, 10),
+        (
+            "candidate:§ 1 udp 1 10.0.0.1 5 typ host",
+            Expected::Foundation,
+            10,
+        ),
         ("a=mid:0", Expected::Prefix, 2),
-        ("candidate:1 0 udp 1 10.0.0.1 5 typ host", Expected::Component, 12),
-        ("candidate:1 257 udp 1 10.0.0.1 5 typ host", Expected::Component, 12),
-        ("candidate:1 -1 udp 1 10.0.0.1 5 typ host", Expected::Component, 12),
+        (
+            "candidate:1 0 udp 1 10.0.0.1 5 typ host",
+            Expected::Component,
+            12,
+        ),
+        (
+            "candidate:1 257 udp 1 10.0.0.1 5 typ host",
+            Expected::Component,
+            12,
+        ),
+        (
+            "candidate:1 -1 udp 1 10.0.0.1 5 typ host",
+            Expected::Component,
+            12,
+        ),
         ("candidate:1 1", Expected::Transport, 13),
-        ("candidate:1 1 udp 4294967296 10.0.0.1 5 typ host", Expected::Priority, 18),
-        ("candidate:1 1 udp +1 10.0.0.1 5 typ host", Expected::Priority, 18),
-        ("candidate:1 1 udp 1 10.0.0.1;rm 5 typ host", Expected::Address, 20),
-        ("candidate:1 1 udp 1 10.0.0.1 65536 typ host", Expected::Port, 29),
-        ("candidate:1 1 udp 1 10.0.0.1 5 tip host", Expected::Type, 31),
+        (
+            "candidate:1 1 udp 4294967296 10.0.0.1 5 typ host",
+            Expected::Priority,
+            18,
+        ),
+        (
+            "candidate:1 1 udp +1 10.0.0.1 5 typ host",
+            Expected::Priority,
+            18,
+        ),
+        (
+            "candidate:1 1 udp 1 10.0.0.1;rm 5 typ host",
+            Expected::Address,
+            20,
+        ),
+        (
+            "candidate:1 1 udp 1 10.0.0.1 65536 typ host",
+            Expected::Port,
+            29,
+        ),
+        (
+            "candidate:1 1 udp 1 10.0.0.1 5 tip host",
+            Expected::Type,
+            31,
+        ),
         ("candidate:1 1 udp 1 10.0.0.1 5 typ", Expected::Type, 34),
-        ("candidate:1 1 udp 1 10.0.0.1 5 typ srflx raddr", Expected::Related, 46),
-        ("candidate:1 1 udp 1 10.0.0.1 5 typ srflx raddr 10.0.0.2 port 5", Expected::Related, 56),
-        ("candidate:1 1 udp 1 10.0.0.1 5 typ host\r\na=mid:0", Expected::OneLine, 39),
-        ("candidate:1 1 udp 1 10.0.0.1 5 typ host x 1\na=mid:0", Expected::OneLine, 43),
-        ("candidate:1 1 udp\n1 10.0.0.1 5 typ host", Expected::Priority, 17),
-        ("candidate:1 1 üdp 1 10.0.0.1 5 typ host", Expected::Transport, 14),
-        ("candidate:1 1 udp 1 10.0.0.1 5 typ höst", Expected::Type, 35),
+        (
+            "candidate:1 1 udp 1 10.0.0.1 5 typ srflx raddr",
+            Expected::Related,
+            46,
+        ),
+        (
+            "candidate:1 1 udp 1 10.0.0.1 5 typ srflx raddr 10.0.0.2 port 5",
+            Expected::Related,
+            56,
+        ),
+        (
+            "candidate:1 1 udp 1 10.0.0.1 5 typ host\r\na=mid:0",
+            Expected::OneLine,
+            39,
+        ),
+        (
+            "candidate:1 1 udp 1 10.0.0.1 5 typ host x 1\na=mid:0",
+            Expected::OneLine,
+            43,
+        ),
+        (
+            "candidate:1 1 udp\n1 10.0.0.1 5 typ host",
+            Expected::Priority,
+            17,
+        ),
+        (
+            "candidate:1 1 üdp 1 10.0.0.1 5 typ host",
+            Expected::Transport,
+            14,
+        ),
+        (
+            "candidate:1 1 udp 1 10.0.0.1 5 typ höst",
+            Expected::Type,
+            35,
+        ),
         (&long, Expected::ShorterLine, 0),
     ] {
         let error = Candidate::parse(line).unwrap_err();
-        assert_eq!((error.expected, error.position), (expected, position), "{line}");
-        assert!(!error.to_string().contains("10.0.0"), "an address in {error}");
+        assert_eq!(
+            (error.expected, error.position),
+            (expected, position),
+            "{line}"
+        );
+        assert!(
+            !error.to_string().contains("10.0.0"),
+            "an address in {error}"
+        );
     }
 }
 
@@ -86,7 +173,11 @@ fn candidates_are_found_in_any_text_once_each_and_with_their_server() {
         "\nthe candidate: nobody\ncandidate:",
     );
     let found: Vec<_> = Candidate::all_in(text).collect();
-    let read: Vec<_> = found.iter().flatten().map(|c| (c.foundation, c.url)).collect();
+    let read: Vec<_> = found
+        .iter()
+        .flatten()
+        .map(|c| (c.foundation, c.url))
+        .collect();
     assert_eq!(
         read,
         [
@@ -108,23 +199,42 @@ fn candidates_are_found_in_any_text_once_each_and_with_their_server() {
 
 #[test]
 fn a_text_of_many_candidates_is_read_to_its_end() {
-    let text: String = (1..1_000).map(|n| format!("a=candidate:{n} 1 udp 1 10.0.0.1 {n} typ host\n")).collect();
+    let text: String = (1..1_000)
+        .map(|n| format!("a=candidate:{n} 1 udp 1 10.0.0.1 {n} typ host\n"))
+        .collect();
     assert_eq!(Candidate::all_in(&text).count(), 999);
     let twice = text.repeat(2);
-    assert_eq!(Candidate::all_in(&twice).count(), 2 * 999 - 512, "as many as are remembered come once");
+    assert_eq!(
+        Candidate::all_in(&twice).count(),
+        2 * 999 - 512,
+        "as many as are remembered come once"
+    );
 }
 
-/// A dump has each candidate at least twice. Beyond what is remembered, one told twice would agree with itself.
+/// A dump has each candidate at least twice. Beyond what is remembered, one told twice would agree
+/// with itself.
 #[test]
 fn a_reflexive_candidate_that_may_be_a_repeat_is_an_error_and_no_second_answer() {
-    let hosts: String = (1..=600).map(|n| format!("a=candidate:{n} 1 udp 1 10.0.0.1 {n} typ host\n")).collect();
+    let hosts: String = (1..=600)
+        .map(|n| format!("a=candidate:{n} 1 udp 1 10.0.0.1 {n} typ host\n"))
+        .collect();
     let reflexive = "a=candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 10.0.0.1 rport 5\n";
     let text = format!("{hosts}{reflexive}{reflexive}");
     let errors: Vec<_> = Candidate::all_in(&text).filter_map(Result::err).collect();
-    assert_eq!(errors.iter().map(|error| error.expected).collect::<Vec<_>>(), [Expected::FewerCandidates; 2]);
+    assert_eq!(
+        errors
+            .iter()
+            .map(|error| error.expected)
+            .collect::<Vec<_>>(),
+        [Expected::FewerCandidates; 2]
+    );
     assert!(text[errors[0].position..].starts_with("candidate:2 "));
     let summary = Evidence::from_text(&text).summary();
-    assert_ne!(summary.nat_type(), NatType::Cone, "one answer agreed with itself");
+    assert_ne!(
+        summary.nat_type(),
+        NatType::Cone,
+        "one answer agreed with itself"
+    );
 }
 
 #[test]
@@ -133,7 +243,8 @@ fn candidates_on_one_line_are_all_found() {
     assert_eq!(Candidate::all_in(text).filter(Result::is_ok).count(), 3);
 }
 
-/// A megabyte and no end of line: read once, not once per candidate. The bound is a hundred times what it takes.
+/// A megabyte and no end of line: read once, not once per candidate. The bound is a hundred times
+/// what it takes.
 #[test]
 fn a_hostile_text_costs_no_more_than_its_length() {
     let started = std::time::Instant::now();
@@ -144,6 +255,10 @@ fn a_hostile_text_costs_no_more_than_its_length() {
     ] {
         let text = part.repeat((1 << 20) / part.len());
         assert!(Candidate::all_in(&text).count() > 0);
-        assert!(started.elapsed().as_secs() < 20, "{part:?} takes {:?}", started.elapsed());
+        assert!(
+            started.elapsed().as_secs() < 20,
+            "{part:?} takes {:?}",
+            started.elapsed()
+        );
     }
 }

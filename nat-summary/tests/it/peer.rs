@@ -1,10 +1,11 @@
-//! What the peer's checks prove, what they do not, and that they never change what the servers said.
+//! What the peer's checks prove, what they do not, and that they never change what the servers
+//! said.
 
 use std::net::SocketAddr;
 
 use nat_summary::{
-    Admission, Arrival, Contact, Evidence, Filtering, FilteringSeen, MAX_ARRIVALS, Mapping, Observation, Outcome,
-    PeerEvidence, Rule, TowardPeer, Word,
+    Admission, Arrival, Contact, Evidence, Filtering, FilteringSeen, MAX_ARRIVALS, Mapping,
+    Observation, Outcome, PeerEvidence, Rule, TowardPeer, Word,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -18,7 +19,12 @@ fn at(text: &str) -> SocketAddr {
 }
 
 fn seen(base: &str, server: &str, mapped: &str, sequence: u32) -> Observation {
-    Observation { base: at(base), server: at(server).into(), mapped: at(mapped), sequence }
+    Observation {
+        base: at(base),
+        server: at(server).into(),
+        mapped: at(mapped),
+        sequence,
+    }
 }
 
 /// Servers of these addresses that all saw [`MAPPED`].
@@ -44,7 +50,11 @@ fn reported(reports: &[(&str, &str)]) -> PeerEvidence {
 fn came_in(arrivals: &[(&str, Contact)]) -> PeerEvidence {
     let mut peer = PeerEvidence::new();
     for (source, contact) in arrivals {
-        peer.arrived(Arrival { base: at(BASE), source: at(source), contact: *contact });
+        peer.arrived(Arrival {
+            base: at(BASE),
+            source: at(source),
+            contact: *contact,
+        });
     }
     peer
 }
@@ -55,35 +65,76 @@ fn toward_the_peer_a_mapping_is_kept_or_changed_against_what_servers_saw() {
     for (reports, expected) in [
         (&[][..], TowardPeer::Unobserved),
         (&[("192.0.2.9:4000", MAPPED)][..], TowardPeer::Kept),
-        (&[("192.0.2.9:4000", "203.0.113.7:61000")], TowardPeer::Changed),
-        (&[("192.0.2.9:4000", "203.0.113.8:50000")], TowardPeer::Changed),
-        (&[("192.0.2.9:4000", MAPPED), ("192.0.2.9:4001", "203.0.113.7:61000")], TowardPeer::Changed),
+        (
+            &[("192.0.2.9:4000", "203.0.113.7:61000")],
+            TowardPeer::Changed,
+        ),
+        (
+            &[("192.0.2.9:4000", "203.0.113.8:50000")],
+            TowardPeer::Changed,
+        ),
+        (
+            &[
+                ("192.0.2.9:4000", MAPPED),
+                ("192.0.2.9:4001", "203.0.113.7:61000"),
+            ],
+            TowardPeer::Changed,
+        ),
         // on the same link there is no NAT between
         (&[("192.168.1.9:4000", BASE)], TowardPeer::Unobserved),
-        (&[("192.168.1.9:4000", BASE), ("192.0.2.9:4000", MAPPED)], TowardPeer::Kept),
+        (
+            &[("192.168.1.9:4000", BASE), ("192.0.2.9:4000", MAPPED)],
+            TowardPeer::Kept,
+        ),
         (&[("192.0.2.9:4000", "0.0.0.0:5")], TowardPeer::Unobserved),
         // the latest report of one address stands
-        (&[("192.0.2.9:4000", "203.0.113.7:61000"), ("192.0.2.9:4000", MAPPED)], TowardPeer::Kept),
-        (&[("192.0.2.9:4000", MAPPED), ("192.0.2.9:4000", "203.0.113.7:61000")], TowardPeer::Changed),
+        (
+            &[
+                ("192.0.2.9:4000", "203.0.113.7:61000"),
+                ("192.0.2.9:4000", MAPPED),
+            ],
+            TowardPeer::Kept,
+        ),
+        (
+            &[
+                ("192.0.2.9:4000", MAPPED),
+                ("192.0.2.9:4000", "203.0.113.7:61000"),
+            ],
+            TowardPeer::Changed,
+        ),
     ] {
-        assert_eq!(reported(reports).summary(&cohort).toward_peer, expected, "{reports:?}");
+        assert_eq!(
+            reported(reports).summary(&cohort).toward_peer,
+            expected,
+            "{reports:?}"
+        );
     }
 }
 
 #[test]
 fn a_mapping_that_was_advertised_to_nobody_is_neither_kept_nor_changed() {
     let peer = reported(&[("192.0.2.9:4000", MAPPED)]);
-    assert_eq!(peer.summary(&servers(&[])).toward_peer, TowardPeer::Unobserved);
+    assert_eq!(
+        peer.summary(&servers(&[])).toward_peer,
+        TowardPeer::Unobserved
+    );
     let mut of_another_base = Evidence::new();
     of_another_base.observe(seen("192.168.1.5:50001", TWO[0], MAPPED, 0));
-    assert_eq!(peer.summary(&of_another_base).toward_peer, TowardPeer::Unobserved);
+    assert_eq!(
+        peer.summary(&of_another_base).toward_peer,
+        TowardPeer::Unobserved
+    );
 }
 
 #[test]
 fn a_symmetric_nat_keeps_a_mapping_only_if_it_is_one_of_those_advertised() {
     let mut cohort = servers(&TWO[..1]);
     cohort.observe(seen(BASE, TWO[1], "203.0.113.7:50009", 1));
-    let toward = |mapped| reported(&[("192.0.2.9:4000", mapped)]).summary(&cohort).toward_peer;
+    let toward = |mapped| {
+        reported(&[("192.0.2.9:4000", mapped)])
+            .summary(&cohort)
+            .toward_peer
+    };
     assert_eq!(toward("203.0.113.7:50009"), TowardPeer::Kept);
     assert_eq!(toward("203.0.113.7:50010"), TowardPeer::Changed);
 }
@@ -104,13 +155,31 @@ fn of_a_wildcard_base_nothing_is_called_changed() {
 fn a_host_without_a_nat_has_no_mapping_to_keep() {
     let mut cohort = Evidence::new();
     for server in TWO {
-        cohort.observe(seen("198.51.100.77:50000", server, "198.51.100.77:50000", 0));
+        cohort.observe(seen(
+            "198.51.100.77:50000",
+            server,
+            "198.51.100.77:50000",
+            0,
+        ));
     }
     let mut peer = PeerEvidence::new();
-    peer.answered(seen("198.51.100.77:50000", "192.0.2.9:4000", "198.51.100.77:50000", 0));
-    peer.answered(seen("198.51.100.77:50000", "192.0.2.10:4000", "203.0.113.1:9", 1));
+    peer.answered(seen(
+        "198.51.100.77:50000",
+        "192.0.2.9:4000",
+        "198.51.100.77:50000",
+        0,
+    ));
+    peer.answered(seen(
+        "198.51.100.77:50000",
+        "192.0.2.10:4000",
+        "203.0.113.1:9",
+        1,
+    ));
     let summary = peer.summary(&cohort);
-    assert_eq!((summary.toward_peer, summary.word), (TowardPeer::Unobserved, Word::Servers));
+    assert_eq!(
+        (summary.toward_peer, summary.word),
+        (TowardPeer::Unobserved, Word::Servers)
+    );
 }
 
 #[test]
@@ -125,19 +194,33 @@ fn with_one_server_or_none_the_peer_is_the_second_vantage_point_and_it_is_said_s
     assert_eq!(verdict(&one, &[]), undecided);
     let agree = (Mapping::EndpointIndependent, Rule::ServersAgree, Word::Peer);
     assert_eq!(verdict(&one, &[(peer, MAPPED)]), agree);
-    assert_eq!(verdict(&one, &[(peer, moved)]), (Mapping::Dependent, Rule::ServersDiffer, Word::Peer));
+    assert_eq!(
+        verdict(&one, &[(peer, moved)]),
+        (Mapping::Dependent, Rule::ServersDiffer, Word::Peer)
+    );
     // without a server two addresses of the peer can do it, and one cannot
-    assert_eq!(verdict(&servers(&[]), &[(peer, MAPPED)]), (Mapping::Unknown, Rule::NothingObserved, Word::Nobody));
-    assert_eq!(verdict(&servers(&[]), &[(peer, MAPPED), (other, MAPPED)]), agree);
+    assert_eq!(
+        verdict(&servers(&[]), &[(peer, MAPPED)]),
+        (Mapping::Unknown, Rule::NothingObserved, Word::Nobody)
+    );
+    assert_eq!(
+        verdict(&servers(&[]), &[(peer, MAPPED), (other, MAPPED)]),
+        agree
+    );
     // two ports of one address never prove independence, whoever has the other port
     assert_eq!(verdict(&one, &[("198.51.100.1:9", MAPPED)]), undecided);
     assert_eq!(
         verdict(&one, &[("198.51.100.1:9", moved)]),
-        (Mapping::AddressAndPortDependent, Rule::PortsOfOneServerDiffer, Word::Peer)
+        (
+            Mapping::AddressAndPortDependent,
+            Rule::PortsOfOneServerDiffer,
+            Word::Peer
+        )
     );
     // what a peer says by way of a server's own address and port replaces nothing
     assert_eq!(verdict(&one, &[(TWO[0], moved)]), undecided);
-    // nor does it say anything of the way out by way of our own external address, or of no NAT at all
+    // nor does it say anything of the way out by way of our own external address, or of no NAT at
+    // all
     assert_eq!(verdict(&one, &[("203.0.113.7:4000", moved)]), undecided);
     assert_eq!(verdict(&one, &[("192.168.1.9:4000", BASE)]), undecided);
 }
@@ -146,10 +229,16 @@ fn with_one_server_or_none_the_peer_is_the_second_vantage_point_and_it_is_said_s
 fn a_peer_that_lies_never_overrules_the_servers() {
     let cohort = servers(&TWO);
     let before = cohort.summary();
-    let mut peer = reported(&[("192.0.2.9:4000", "203.0.113.7:1"), ("192.0.2.10:4000", "8.8.8.8:2")]);
+    let mut peer = reported(&[
+        ("192.0.2.9:4000", "203.0.113.7:1"),
+        ("192.0.2.10:4000", "8.8.8.8:2"),
+    ]);
     peer.answered(seen(BASE, TWO[0], "203.0.113.7:666", 99));
     let summary = peer.summary(&cohort);
-    assert_eq!((summary.mapping, summary.rule, summary.word), (before.mapping(), before.rule(), Word::Servers));
+    assert_eq!(
+        (summary.mapping, summary.rule, summary.word),
+        (before.mapping(), before.rule(), Word::Servers)
+    );
     assert_eq!(cohort.summary(), before);
 }
 
@@ -159,33 +248,69 @@ fn a_packet_from_where_nobody_was_sent_to_proves_the_filter_open() {
     let filtering = |arrivals: &[(&str, Contact)]| came_in(arrivals).summary(&cohort).filtering;
     use Contact::{Nobody, OtherPort};
     assert_eq!(filtering(&[]), FilteringSeen::Unobserved);
-    assert_eq!(filtering(&[("192.0.2.9:4000", OtherPort)]), FilteringSeen::AtMostAddressDependent);
-    assert_eq!(filtering(&[("192.0.2.9:4000", Nobody)]), FilteringSeen::Independent);
-    assert_eq!(filtering(&[("192.0.2.9:4000", OtherPort), ("192.0.2.8:1", Nobody)]), FilteringSeen::Independent);
-    for not_through_it in ["192.168.1.9:4000", "192.168.1.5:9", "203.0.113.7:9", "203.0.113.200:9", "10.0.0.1:9"] {
-        assert_eq!(filtering(&[(not_through_it, Nobody)]), FilteringSeen::Unobserved, "{not_through_it}");
+    assert_eq!(
+        filtering(&[("192.0.2.9:4000", OtherPort)]),
+        FilteringSeen::AtMostAddressDependent
+    );
+    assert_eq!(
+        filtering(&[("192.0.2.9:4000", Nobody)]),
+        FilteringSeen::Independent
+    );
+    assert_eq!(
+        filtering(&[("192.0.2.9:4000", OtherPort), ("192.0.2.8:1", Nobody)]),
+        FilteringSeen::Independent
+    );
+    for not_through_it in [
+        "192.168.1.9:4000",
+        "192.168.1.5:9",
+        "203.0.113.7:9",
+        "203.0.113.200:9",
+        "10.0.0.1:9",
+    ] {
+        assert_eq!(
+            filtering(&[(not_through_it, Nobody)]),
+            FilteringSeen::Unobserved,
+            "{not_through_it}"
+        );
     }
-    assert_eq!(FilteringSeen::AtMostAddressDependent.proven(), Filtering::Unknown);
+    assert_eq!(
+        FilteringSeen::AtMostAddressDependent.proven(),
+        Filtering::Unknown
+    );
 }
 
 #[test]
 fn where_no_server_says_that_there_is_a_nat_nothing_is_proven_of_its_filter() {
     let arrived = came_in(&[("192.0.2.9:4000", Contact::Nobody)]);
-    assert_eq!(arrived.summary(&servers(&[])).filtering, FilteringSeen::Unobserved);
+    assert_eq!(
+        arrived.summary(&servers(&[])).filtering,
+        FilteringSeen::Unobserved
+    );
     // the peer's word does not make one
     let mut with_word = reported(&[("192.0.2.10:4000", MAPPED)]);
     with_word.merge(&arrived);
-    assert_eq!(with_word.summary(&servers(&[])).filtering, FilteringSeen::Unobserved);
+    assert_eq!(
+        with_word.summary(&servers(&[])).filtering,
+        FilteringSeen::Unobserved
+    );
     // and a base without one proves nothing either
     let mut open = servers(&TWO);
     open.local(at(MAPPED).ip());
     assert_eq!(arrived.summary(&open).filtering, FilteringSeen::Unobserved);
-    let global_base = Arrival { base: at("9.1.2.3:50000"), source: at("192.0.2.9:4000"), contact: Contact::Nobody };
+    let global_base = Arrival {
+        base: at("9.1.2.3:50000"),
+        source: at("192.0.2.9:4000"),
+        contact: Contact::Nobody,
+    };
     let mut campus = Evidence::new();
     campus.observe(seen("9.1.2.3:50000", TWO[0], MAPPED, 0));
     let mut peer = PeerEvidence::new();
     peer.arrived(global_base);
-    assert_eq!(peer.summary(&campus).filtering, FilteringSeen::Unobserved, "it may have come by a way without a NAT");
+    assert_eq!(
+        peer.summary(&campus).filtering,
+        FilteringSeen::Unobserved,
+        "it may have come by a way without a NAT"
+    );
 }
 
 #[test]
@@ -202,7 +327,11 @@ fn a_peer_that_sees_the_base_as_it_is_did_not_come_through_the_nat() {
 fn a_flood_of_sources_is_bounded_counted_and_argued_from_no_further() {
     let mut peer = PeerEvidence::new();
     for port in 1..=10_000 {
-        peer.arrived(Arrival { base: at(BASE), source: ([192, 0, 2, 9], port).into(), contact: Contact::OtherPort });
+        peer.arrived(Arrival {
+            base: at(BASE),
+            source: ([192, 0, 2, 9], port).into(),
+            contact: Contact::OtherPort,
+        });
         peer.answered(Observation {
             base: at(BASE),
             server: SocketAddr::from(([192, 0, 2, 9], port)).into(),
@@ -210,22 +339,43 @@ fn a_flood_of_sources_is_bounded_counted_and_argued_from_no_further() {
             sequence: port.into(),
         });
     }
-    assert_eq!((peer.arrivals().len(), peer.answers().len()), (MAX_ARRIVALS, nat_summary::MAX_OBSERVATIONS));
-    assert_eq!(peer.overflow() as usize, 20_000 - MAX_ARRIVALS - nat_summary::MAX_OBSERVATIONS);
+    assert_eq!(
+        (peer.arrivals().len(), peer.answers().len()),
+        (MAX_ARRIVALS, nat_summary::MAX_OBSERVATIONS)
+    );
+    assert_eq!(
+        peer.overflow() as usize,
+        20_000 - MAX_ARRIVALS - nat_summary::MAX_OBSERVATIONS
+    );
     let summary = peer.summary(&servers(&TWO));
     assert_eq!(summary.filtering, FilteringSeen::AtMostAddressDependent);
-    assert_eq!(summary.toward_peer, TowardPeer::Unobserved, "what had no room may have seen a change");
+    assert_eq!(
+        summary.toward_peer,
+        TowardPeer::Unobserved,
+        "what had no room may have seen a change"
+    );
     let summary = peer.summary(&servers(&TWO[..1]));
-    assert_eq!((summary.mapping, summary.word), (Mapping::Unknown, Word::Nobody), "or another mapping");
+    assert_eq!(
+        (summary.mapping, summary.word),
+        (Mapping::Unknown, Word::Nobody),
+        "or another mapping"
+    );
 }
 
 #[test]
 fn of_one_source_the_stronger_fact_stands() {
     let mut peer = PeerEvidence::new();
-    let arrival = |contact| Arrival { base: at(BASE), source: at("192.0.2.9:4000"), contact };
+    let arrival = |contact| Arrival {
+        base: at(BASE),
+        source: at("192.0.2.9:4000"),
+        contact,
+    };
     assert_eq!(peer.arrived(arrival(Contact::OtherPort)), Admission::Kept);
     assert_eq!(peer.arrived(arrival(Contact::Nobody)), Admission::Kept);
-    assert_eq!(peer.arrived(arrival(Contact::OtherPort)), Admission::Superseded);
+    assert_eq!(
+        peer.arrived(arrival(Contact::OtherPort)),
+        Admission::Superseded
+    );
     assert_eq!(peer.arrivals().next().unwrap().contact, Contact::Nobody);
 }
 
@@ -239,7 +389,13 @@ fn a_peer_inside_the_carriers_net_and_servers_outside_do_not_see_the_same_nats()
     };
     let undecided = (Mapping::Unknown, Word::Nobody, TowardPeer::Unobserved);
     assert_eq!(verdict(&outside, &[(peer, "100.64.3.7:50000")]), undecided);
-    assert_eq!(verdict(&outside, &[(peer, "100.64.3.7:50000"), (other, "100.64.3.7:50001")]), undecided);
+    assert_eq!(
+        verdict(
+            &outside,
+            &[(peer, "100.64.3.7:50000"), (other, "100.64.3.7:50001")]
+        ),
+        undecided
+    );
     let mut inside = Evidence::new();
     inside.observe(seen(BASE, "100.64.0.1:3478", "100.64.3.7:50000", 0));
     assert_eq!(verdict(&inside, &[("192.0.2.9:4000", MAPPED)]), undecided);
@@ -251,7 +407,11 @@ fn a_peer_inside_the_carriers_net_and_servers_outside_do_not_see_the_same_nats()
     assert_eq!(verdict(&with_lan, &[("192.0.2.9:4000", MAPPED)]), kept);
     let mut lan = Evidence::new();
     lan.observe(seen(BASE, "192.168.1.2:3478", BASE, 1));
-    assert_eq!(verdict(&lan, &[("192.0.2.9:4000", MAPPED)]), undecided, "nothing was advertised to compare it with");
+    assert_eq!(
+        verdict(&lan, &[("192.0.2.9:4000", MAPPED)]),
+        undecided,
+        "nothing was advertised to compare it with"
+    );
 }
 
 #[test]
@@ -263,12 +423,25 @@ fn a_filter_in_front_of_another_base_says_nothing_of_the_one_that_speaks() {
     assert_eq!(cohort.summary().speaking_base().unwrap().base, at(BASE));
     let arrived = |base: &str, source: &str| {
         let mut peer = PeerEvidence::new();
-        peer.arrived(Arrival { base: at(base), source: at(source), contact: Contact::Nobody });
+        peer.arrived(Arrival {
+            base: at(base),
+            source: at(source),
+            contact: Contact::Nobody,
+        });
         peer.summary(&cohort).filtering
     };
-    assert_eq!(arrived(v6, "[2001:db8:9::9]:4000"), FilteringSeen::Unobserved);
-    assert_eq!(arrived("192.168.7.5:50000", "198.51.100.9:4000"), FilteringSeen::Unobserved);
-    assert_eq!(arrived(BASE, "198.51.100.9:4000"), FilteringSeen::Independent);
+    assert_eq!(
+        arrived(v6, "[2001:db8:9::9]:4000"),
+        FilteringSeen::Unobserved
+    );
+    assert_eq!(
+        arrived("192.168.7.5:50000", "198.51.100.9:4000"),
+        FilteringSeen::Unobserved
+    );
+    assert_eq!(
+        arrived(BASE, "198.51.100.9:4000"),
+        FilteringSeen::Independent
+    );
 }
 
 #[derive(Debug, Clone)]
@@ -289,39 +462,73 @@ fn peer_of<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> PeerEvidence {
 }
 
 fn a_base() -> impl Strategy<Value = SocketAddr> {
-    select(&[BASE, BASE, "192.168.1.5:50001", "0.0.0.0:50000", "203.0.113.7:50000", "[2001:db8::5]:1"]).prop_map(at)
+    select(&[
+        BASE,
+        BASE,
+        "192.168.1.5:50001",
+        "0.0.0.0:50000",
+        "203.0.113.7:50000",
+        "[2001:db8::5]:1",
+    ])
+    .prop_map(at)
 }
 
 fn a_place() -> impl Strategy<Value = SocketAddr> {
-    let ip =
-        select(&["192.0.2.9", "192.0.2.10", "198.51.100.1", "192.168.1.9", "203.0.113.7", "10.0.0.1", "2001:db8::9"]);
-    (ip, select(&[4000_u16, 4001, 3478])).prop_map(|(ip, port)| SocketAddr::new(ip.parse().unwrap(), port))
+    let ip = select(&[
+        "192.0.2.9",
+        "192.0.2.10",
+        "198.51.100.1",
+        "192.168.1.9",
+        "203.0.113.7",
+        "10.0.0.1",
+        "2001:db8::9",
+    ]);
+    (ip, select(&[4000_u16, 4001, 3478]))
+        .prop_map(|(ip, port)| SocketAddr::new(ip.parse().unwrap(), port))
 }
 
 fn a_mapped() -> impl Strategy<Value = SocketAddr> {
-    select(&[MAPPED, MAPPED, "203.0.113.7:61000", "203.0.113.8:50000", BASE, "0.0.0.0:0", "[2001:db8::5]:1"])
-        .prop_map(at)
+    select(&[
+        MAPPED,
+        MAPPED,
+        "203.0.113.7:61000",
+        "203.0.113.8:50000",
+        BASE,
+        "0.0.0.0:0",
+        "[2001:db8::5]:1",
+    ])
+    .prop_map(at)
 }
 
 fn an_observation() -> impl Strategy<Value = Observation> {
-    (a_base(), a_place(), a_mapped(), 0..4_u32).prop_map(|(base, server, mapped, sequence)| Observation {
-        base,
-        server: server.into(),
-        mapped,
-        sequence,
+    (a_base(), a_place(), a_mapped(), 0..4_u32).prop_map(|(base, server, mapped, sequence)| {
+        Observation {
+            base,
+            server: server.into(),
+            mapped,
+            sequence,
+        }
     })
 }
 
 fn an_arrival() -> impl Strategy<Value = Arrival> {
-    (a_base(), a_place(), select(&[Contact::Nobody, Contact::OtherPort])).prop_map(|(base, source, contact)| Arrival {
-        base,
-        source,
-        contact,
-    })
+    (
+        a_base(),
+        a_place(),
+        select(&[Contact::Nobody, Contact::OtherPort]),
+    )
+        .prop_map(|(base, source, contact)| Arrival {
+            base,
+            source,
+            contact,
+        })
 }
 
 fn a_fact() -> impl Strategy<Value = Fact> {
-    prop_oneof![an_observation().prop_map(Fact::Answered), an_arrival().prop_map(Fact::Arrived)]
+    prop_oneof![
+        an_observation().prop_map(Fact::Answered),
+        an_arrival().prop_map(Fact::Arrived)
+    ]
 }
 
 fn a_cohort() -> impl Strategy<Value = Evidence> {

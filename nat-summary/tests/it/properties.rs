@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nat_summary::{
-    Address, BaseVerdict, Candidate, CandidateKind, Evidence, Mapping, NatType, Observation, Outcome, Rule, Scope,
-    ServerId, Transport,
+    Address, BaseVerdict, Candidate, CandidateKind, Evidence, Mapping, NatType, Observation,
+    Outcome, Rule, Scope, ServerId, Transport,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -60,7 +60,13 @@ fn an_address() -> impl Strategy<Value = SocketAddr> {
 }
 
 fn a_server() -> impl Strategy<Value = ServerId> {
-    let ip = (0..4_u8).prop_map(|n| if n == 0 { Ipv6Addr::LOCALHOST.into() } else { [198, 51, 100, n].into() });
+    let ip = (0..4_u8).prop_map(|n| {
+        if n == 0 {
+            Ipv6Addr::LOCALHOST.into()
+        } else {
+            [198, 51, 100, n].into()
+        }
+    });
     (ip, select(&[3478_u16, 3479]), 0..8).prop_map(|(ip, port, kind): (IpAddr, _, _)| match kind {
         0 => ServerId::Anonymous(port),
         1 => ServerId::named("stun.example.org", port),
@@ -69,25 +75,56 @@ fn a_server() -> impl Strategy<Value = ServerId> {
 }
 
 fn an_observation() -> impl Strategy<Value = Observation> {
-    (an_address(), a_server(), an_address(), 0..4_u32).prop_map(|(base, server, mapped, sequence)| Observation {
-        base,
-        server,
-        mapped,
-        sequence,
-    })
+    (an_address(), a_server(), an_address(), 0..4_u32).prop_map(
+        |(base, server, mapped, sequence)| Observation {
+            base,
+            server,
+            mapped,
+            sequence,
+        },
+    )
 }
 
 fn an_outcome() -> impl Strategy<Value = Outcome> {
     use Outcome::{Answered, Pending, Refused, TimedOut, Unreachable, Unresolved};
-    select(&[Pending, Unresolved, Unreachable, TimedOut, TimedOut, TimedOut, Refused, Answered])
+    select(&[
+        Pending,
+        Unresolved,
+        Unreachable,
+        TimedOut,
+        TimedOut,
+        TimedOut,
+        Refused,
+        Answered,
+    ])
 }
 
 fn a_candidate() -> impl Strategy<Value = Candidate<'static>> {
     use CandidateKind::{Host, PeerReflexive, Relayed, ServerReflexive, Unknown};
-    let kind = select(&[Host, ServerReflexive, ServerReflexive, ServerReflexive, PeerReflexive, Relayed, Unknown]);
-    let url = select(&[None, None, Some("stun:a.example.org"), Some("stun:198.51.100.1:3478"), Some("nonsense")]);
-    (kind, an_address(), proptest::option::of(an_address()), url, any::<bool>()).prop_map(
-        |(kind, own, base, url, tcp)| Candidate {
+    let kind = select(&[
+        Host,
+        ServerReflexive,
+        ServerReflexive,
+        ServerReflexive,
+        PeerReflexive,
+        Relayed,
+        Unknown,
+    ]);
+    let url = select(&[
+        None,
+        None,
+        Some("stun:a.example.org"),
+        Some("stun:198.51.100.1:3478"),
+        Some("nonsense"),
+    ]);
+    (
+        kind,
+        an_address(),
+        proptest::option::of(an_address()),
+        url,
+        any::<bool>(),
+    )
+        .prop_map(|(kind, own, base, url, tcp)| Candidate {
             kind,
             transport: if tcp { Transport::Tcp } else { Transport::Udp },
             address: Address::Ip(own.ip()),
@@ -95,8 +132,7 @@ fn a_candidate() -> impl Strategy<Value = Candidate<'static>> {
             related: base.map(|base| (Address::Ip(base.ip()), base.port())),
             url,
             ..Candidate::default()
-        },
-    )
+        })
 }
 
 fn a_fact() -> impl Strategy<Value = Fact> {
@@ -111,11 +147,16 @@ fn a_fact() -> impl Strategy<Value = Fact> {
 
 /// What `verdict` says of the mapping, from nothing but the observations it names.
 fn is_proven(verdict: &BaseVerdict, observations: &[Observation]) -> bool {
-    let pairs = || observations.iter().flat_map(|a| observations.iter().map(move |b| (a, b)));
+    let pairs = || {
+        observations
+            .iter()
+            .flat_map(|a| observations.iter().map(move |b| (a, b)))
+    };
     let is_named = |o: &Observation| !matches!(o.server, ServerId::Anonymous(_));
     let is_by_address = |o: &Observation| matches!(o.server, ServerId::Address(..));
-    let told_of_one_nat =
-        pairs().all(|(a, b)| verdict.natted == Some(false) || Scope::of(a.mapped.ip()) == Scope::of(b.mapped.ip()));
+    let told_of_one_nat = pairs().all(|(a, b)| {
+        verdict.natted == Some(false) || Scope::of(a.mapped.ip()) == Scope::of(b.mapped.ip())
+    });
     // where somebody is named, an answer without a name may be one of theirs
     let some_are_named = observations.iter().any(is_named);
     let counts = |o: &Observation| is_named(o) || !some_are_named;
@@ -125,18 +166,26 @@ fn is_proven(verdict: &BaseVerdict, observations: &[Observation]) -> bool {
         ServerId::Anonymous(n) => (None, 0, n + 1),
     };
     let same_address = |a: &Observation, b: &Observation| address(a.server) == address(b.server);
-    let agree = pairs().any(|(a, b)| counts(a) && counts(b) && !same_address(a, b) && a.mapped == b.mapped);
+    let agree =
+        pairs().any(|(a, b)| counts(a) && counts(b) && !same_address(a, b) && a.mapped == b.mapped);
     let differ = pairs().any(|(a, b)| a.mapped != b.mapped);
-    let ports_of_one = || pairs().filter(|(a, b)| is_by_address(a) && same_address(a, b) && a.server != b.server);
+    let ports_of_one =
+        || pairs().filter(|(a, b)| is_by_address(a) && same_address(a, b) && a.server != b.server);
     let ports_differ = ports_of_one().any(|(a, b)| a.mapped != b.mapped);
     let ports_agree = ports_of_one().any(|(a, b)| a.mapped == b.mapped);
     told_of_one_nat
         && match verdict.mapping {
-            Mapping::Unknown if verdict.rule == Rule::SeveralWays => differ && verdict.base.ip().is_unspecified(),
+            Mapping::Unknown if verdict.rule == Rule::SeveralWays => {
+                differ && verdict.base.ip().is_unspecified()
+            }
             Mapping::Unknown => verdict.rule == Rule::TooFewServers,
             Mapping::EndpointIndependent => agree && !differ && verdict.rule == Rule::ServersAgree,
-            Mapping::AddressDependent => differ && ports_agree && verdict.rule == Rule::ServersDifferPortsAgree,
-            Mapping::AddressAndPortDependent => ports_differ && verdict.rule == Rule::PortsOfOneServerDiffer,
+            Mapping::AddressDependent => {
+                differ && ports_agree && verdict.rule == Rule::ServersDifferPortsAgree
+            }
+            Mapping::AddressAndPortDependent => {
+                ports_differ && verdict.rule == Rule::PortsOfOneServerDiffer
+            }
             Mapping::Dependent => differ && verdict.rule == Rule::ServersDiffer,
             _ => false,
         }

@@ -1,8 +1,8 @@
 //! What is written down: stable names, and nothing lost.
 
 use nat_summary::{
-    Arrival, Candidate, Contact, Evidence, FailureCause, Filtering, NatSummary, NatType, Observation, Outcome, Outlook,
-    PeerEvidence, PeerSummary, PortAllocation, Rule, ServerId,
+    Arrival, Candidate, Contact, Evidence, FailureCause, Filtering, NatSummary, NatType,
+    Observation, Outcome, Outlook, PeerEvidence, PeerSummary, PortAllocation, Rule, ServerId,
 };
 
 fn evidence() -> Evidence {
@@ -39,10 +39,18 @@ fn evidence_and_summary_come_back_as_they_went() {
     }
     for evidence in [Evidence::new(), evidence(), crowded] {
         let written = serde_json::to_string(&evidence).unwrap();
-        assert_eq!(serde_json::from_str::<Evidence>(&written).unwrap(), evidence, "{written}");
+        assert_eq!(
+            serde_json::from_str::<Evidence>(&written).unwrap(),
+            evidence,
+            "{written}"
+        );
         let summary = evidence.summary();
         let written = serde_json::to_string(&summary).unwrap();
-        assert_eq!(serde_json::from_str::<NatSummary>(&written).unwrap(), summary, "{written}");
+        assert_eq!(
+            serde_json::from_str::<NatSummary>(&written).unwrap(),
+            summary,
+            "{written}"
+        );
     }
 }
 
@@ -80,13 +88,26 @@ fn the_names_stay() {
         )
     );
     let outlook = Outlook::between(&summary, &Evidence::new().summary());
-    assert_eq!(serde_json::to_string(&outlook).unwrap(), r#"{"path":"undecided","reason":"mapping_unknown"}"#);
-    assert_eq!(serde_json::to_string(&PortAllocation::Random).unwrap(), r#""random""#);
-    assert_eq!(serde_json::to_string(&NatType::UdpBlocked).unwrap(), r#""udp_blocked""#);
-    assert_eq!(serde_json::to_string(&Filtering::AddressAndPortDependent).unwrap(), r#""address_and_port_dependent""#);
+    assert_eq!(
+        serde_json::to_string(&outlook).unwrap(),
+        r#"{"path":"undecided","reason":"mapping_unknown"}"#
+    );
+    assert_eq!(
+        serde_json::to_string(&PortAllocation::Random).unwrap(),
+        r#""random""#
+    );
+    assert_eq!(
+        serde_json::to_string(&NatType::UdpBlocked).unwrap(),
+        r#""udp_blocked""#
+    );
+    assert_eq!(
+        serde_json::to_string(&Filtering::AddressAndPortDependent).unwrap(),
+        r#""address_and_port_dependent""#
+    );
 }
 
-/// An answer that said something impossible, of a server nobody named, leaves nothing but its count.
+/// An answer that said something impossible, of a server nobody named, leaves nothing but its
+/// count.
 #[test]
 fn what_was_dropped_and_written_down_proves_no_blocking_either() {
     for written in [
@@ -94,7 +115,13 @@ fn what_was_dropped_and_written_down_proves_no_blocking_either() {
         r#"{"servers":[{"server":"1.2.3.4:5","outcome":"timed_out"}],
             "observations":[{"base":"10.0.0.1:5","server":"1.2.3.5:5","mapped":"0.0.0.0:5","sequence":0}]}"#,
     ] {
-        assert_eq!(serde_json::from_str::<Evidence>(written).unwrap().summary().nat_type(), NatType::Unknown);
+        assert_eq!(
+            serde_json::from_str::<Evidence>(written)
+                .unwrap()
+                .summary()
+                .nat_type(),
+            NatType::Unknown
+        );
     }
 }
 
@@ -108,11 +135,17 @@ fn what_is_no_evidence_is_refused_and_what_is_not_known_is_passed_over() {
     ] {
         assert!(serde_json::from_str::<Evidence>(text).is_err(), "{text}");
     }
-    assert_eq!(serde_json::from_str::<Evidence>(r#"{"later":[1],"list":null}"#).unwrap(), Evidence::new());
+    assert_eq!(
+        serde_json::from_str::<Evidence>(r#"{"later":[1],"list":null}"#).unwrap(),
+        Evidence::new()
+    );
     let mut summary = serde_json::to_value(evidence().summary()).unwrap();
     let base = summary["bases"][0].clone();
     summary["bases"] = vec![base; 9].into();
-    assert!(serde_json::from_value::<NatSummary>(summary).is_err(), "nine bases have no room");
+    assert!(
+        serde_json::from_value::<NatSummary>(summary).is_err(),
+        "nine bases have no room"
+    );
 }
 
 #[test]
@@ -120,7 +153,10 @@ fn what_the_peer_showed_comes_back_as_it_went_under_names_that_stay() {
     let mut peer = PeerEvidence::new();
     peer.answered(Observation {
         base: "192.168.1.5:50000".parse().unwrap(),
-        server: "192.0.2.9:4000".parse::<std::net::SocketAddr>().unwrap().into(),
+        server: "192.0.2.9:4000"
+            .parse::<std::net::SocketAddr>()
+            .unwrap()
+            .into(),
         mapped: "203.0.113.7:61000".parse().unwrap(),
         sequence: 3,
     });
@@ -136,12 +172,22 @@ fn what_the_peer_showed_comes_back_as_it_went_under_names_that_stay() {
     );
     for port in 0..99 {
         let mut crowded = peer.clone();
-        crowded.arrived(Arrival { source: ([192, 0, 2, 9], port).into(), ..arrival });
+        crowded.arrived(Arrival {
+            source: ([192, 0, 2, 9], port).into(),
+            ..arrival
+        });
         let written = serde_json::to_string(&crowded).unwrap();
-        assert_eq!(serde_json::from_str::<PeerEvidence>(&written).unwrap(), crowded, "{written}");
+        assert_eq!(
+            serde_json::from_str::<PeerEvidence>(&written).unwrap(),
+            crowded,
+            "{written}"
+        );
     }
     let mut servers = Evidence::new();
-    servers.observe(Observation { server: ServerId::named("198.51.100.1", 1), ..peer.answers().next().unwrap() });
+    servers.observe(Observation {
+        server: ServerId::named("198.51.100.1", 1),
+        ..peer.answers().next().unwrap()
+    });
     let written = serde_json::to_string(&peer.summary(&servers)).unwrap();
     assert_eq!(
         written,
@@ -150,13 +196,27 @@ fn what_the_peer_showed_comes_back_as_it_went_under_names_that_stay() {
             r#""rule":"servers_agree","word":"peer","answers":1}"#,
         )
     );
-    assert_eq!(serde_json::from_str::<PeerSummary>(&written).unwrap(), peer.summary(&servers));
-    assert_eq!(serde_json::from_str::<PeerEvidence>(r#"{"later":1}"#).unwrap(), PeerEvidence::new());
+    assert_eq!(
+        serde_json::from_str::<PeerSummary>(&written).unwrap(),
+        peer.summary(&servers)
+    );
+    assert_eq!(
+        serde_json::from_str::<PeerEvidence>(r#"{"later":1}"#).unwrap(),
+        PeerEvidence::new()
+    );
     assert!(serde_json::from_str::<PeerEvidence>(r#"{"arrivals":[{"base":"x"}]}"#).is_err());
     for rule in Rule::ALL {
-        assert_eq!(serde_json::to_string(rule).unwrap(), format!("{:?}", rule.as_str()), "one word everywhere");
+        assert_eq!(
+            serde_json::to_string(rule).unwrap(),
+            format!("{:?}", rule.as_str()),
+            "one word everywhere"
+        );
     }
     for cause in FailureCause::ALL {
-        assert_eq!(serde_json::to_string(cause).unwrap(), format!("{:?}", cause.as_str()), "one word everywhere");
+        assert_eq!(
+            serde_json::to_string(cause).unwrap(),
+            format!("{:?}", cause.as_str()),
+            "one word everywhere"
+        );
     }
 }

@@ -8,7 +8,15 @@ use serde_json::Value;
 /// Exit code, standard output, standard error.
 fn summarize(arguments: &[&str], input: &str) -> (i32, String, String) {
     let mut child = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--features", "serde", "--example", "summarize", "--manifest-path"])
+        .args([
+            "run",
+            "--quiet",
+            "--features",
+            "serde",
+            "--example",
+            "summarize",
+            "--manifest-path",
+        ])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .arg("--")
         .args(arguments)
@@ -17,10 +25,19 @@ fn summarize(arguments: &[&str], input: &str) -> (i32, String, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 #[test]
@@ -47,7 +64,13 @@ const SDP: &str = "v=0\r\n\
 #[test]
 fn text_is_answered_by_a_line_or_by_json() {
     let (code, out, _) = summarize(&[], SDP);
-    assert_eq!((code, out.as_str()), (0, "cone NAT, port kept, 203.0.113.7, 2 reflexive candidates agree\n"));
+    assert_eq!(
+        (code, out.as_str()),
+        (
+            0,
+            "cone NAT, port kept, 203.0.113.7, 2 reflexive candidates agree\n"
+        )
+    );
     // the description once more, as a dump has it, changes nothing
     let (_, again, _) = summarize(&[], &SDP.repeat(2));
     assert_eq!(again, out);
@@ -56,11 +79,20 @@ fn text_is_answered_by_a_line_or_by_json() {
     assert_eq!((code, &verdict["nat_type"]), (0, &"Cone NAT".into()));
     let values = r#"[{"candidate":"candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 10.0.0.1 rport 5","sdpMid":"0"}]"#;
     let (code, out, _) = summarize(&[], values);
-    assert_eq!((code, out.as_str()), (0, "NAT of unknown type, port kept, 203.0.113.7, 1 reflexive candidate\n"));
+    assert_eq!(
+        (code, out.as_str()),
+        (
+            0,
+            "NAT of unknown type, port kept, 203.0.113.7, 1 reflexive candidate\n"
+        )
+    );
     let dump = r#"{"type":"addIceCandidate","value":"candidate:9 1 udp 1 203.0.113.99 6 typ srflx raddr 10.0.0.9 rport 5"},
         {"type":"icecandidate","value":"candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 0.0.0.0 rport 5"}"#;
     let (_, out, _) = summarize(&[], dump);
-    assert_eq!(out, "unknown, 203.0.113.7, 1 reflexive candidate\n", "the peer's candidates say nothing of this host");
+    assert_eq!(
+        out, "unknown, 203.0.113.7, 1 reflexive candidate\n",
+        "the peer's candidates say nothing of this host"
+    );
 }
 
 #[test]
@@ -68,8 +100,16 @@ fn bad_input_is_told_on_standard_error_with_exit_code_2() {
     for (arguments, input, message) in [
         (&[][..], "[{", "bad JSON"),
         (&[], "[{}]", "case 0: either `candidates` or `evidence`"),
-        (&[], r#"[{"evidence":{"servers":[{"server":"x","outcome":"answered"}]}}]"#, "`x` is no server"),
-        (&[], r#"[{"evidence":{"servers":[{"server":"x:1","outcome":"bored"}]}}]"#, "unknown variant `bored`"),
+        (
+            &[],
+            r#"[{"evidence":{"servers":[{"server":"x","outcome":"answered"}]}}]"#,
+            "`x` is no server",
+        ),
+        (
+            &[],
+            r#"[{"evidence":{"servers":[{"server":"x:1","outcome":"bored"}]}}]"#,
+            "unknown variant `bored`",
+        ),
         (&[], "", "no candidate"),
         (&[], "[12:00] nothing here", "no candidate"),
         (&["--yaml"], SDP, "unknown argument"),

@@ -78,7 +78,11 @@ fn server(text: &str) -> ServerId {
 }
 
 fn from_candidates<'a>(lines: impl IntoIterator<Item = &'a String>) -> Evidence {
-    Evidence::from_candidates(lines.into_iter().map(|line| Candidate::parse(line).unwrap()))
+    Evidence::from_candidates(
+        lines
+            .into_iter()
+            .map(|line| Candidate::parse(line).unwrap()),
+    )
 }
 
 fn from_parts(parts: &CaseEvidence, reversed: bool) -> Evidence {
@@ -96,7 +100,12 @@ fn from_parts(parts: &CaseEvidence, reversed: bool) -> Evidence {
     }
     for (sequence, o) in (0..).zip(&parts.observations) {
         steps.push(Box::new(move |e| {
-            e.observe(Observation { base: o.base, server: o.server.into(), mapped: o.mapped, sequence });
+            e.observe(Observation {
+                base: o.base,
+                server: o.server.into(),
+                mapped: o.mapped,
+                sequence,
+            });
         }));
     }
     if reversed {
@@ -118,10 +127,18 @@ fn every_vector_is_judged_as_written_whatever_the_order() {
             (None, Some(parts)) => (from_parts(parts, false), from_parts(parts, true)),
             _ => panic!("{}: one input, please", case.name),
         };
-        assert_eq!(forward.summary(), backward.summary(), "{}: order matters", case.name);
+        assert_eq!(
+            forward.summary(),
+            backward.summary(),
+            "{}: order matters",
+            case.name
+        );
         let got = Expect::from(forward.summary());
         if got != case.expect {
-            wrong.push(format!("{}:\n  want {:?}\n  got  {got:?}", case.name, case.expect));
+            wrong.push(format!(
+                "{}:\n  want {:?}\n  got  {got:?}",
+                case.name, case.expect
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

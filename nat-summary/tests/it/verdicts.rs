@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use nat_summary::{
-    Admission, Candidate, Evidence, Family, Filtering, MAX_BASES, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Mapping,
-    NatType, Observation, Outcome, Outlook, Path, Pooling, PortAllocation, Rule, Scope, ServerId,
+    Admission, Candidate, Evidence, Family, Filtering, MAX_BASES, MAX_LOCALS, MAX_OBSERVATIONS,
+    MAX_SERVERS, Mapping, NatType, Observation, Outcome, Outlook, Path, Pooling, PortAllocation,
+    Rule, Scope, ServerId,
 };
 
 fn at(text: &str) -> SocketAddr {
@@ -14,7 +15,12 @@ fn at(text: &str) -> SocketAddr {
 fn observed(list: &[(&str, &str, &str)]) -> Evidence {
     let mut evidence = Evidence::new();
     for (sequence, (base, server, mapped)) in (0..).zip(list) {
-        evidence.observe(Observation { base: at(base), server: at(server).into(), mapped: at(mapped), sequence });
+        evidence.observe(Observation {
+            base: at(base),
+            server: at(server).into(),
+            mapped: at(mapped),
+            sequence,
+        });
     }
     evidence
 }
@@ -26,9 +32,21 @@ fn list(lines: &[&str]) -> Evidence {
 #[test]
 fn two_ports_of_one_address_never_prove_independence() {
     let evidence = observed(&[
-        ("192.168.1.5:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
-        ("192.168.1.5:50000", "198.51.100.1:3479", "203.0.113.7:50000"),
-        ("192.168.1.5:50000", "198.51.100.1:3480", "203.0.113.7:50000"),
+        (
+            "192.168.1.5:50000",
+            "198.51.100.1:3478",
+            "203.0.113.7:50000",
+        ),
+        (
+            "192.168.1.5:50000",
+            "198.51.100.1:3479",
+            "203.0.113.7:50000",
+        ),
+        (
+            "192.168.1.5:50000",
+            "198.51.100.1:3480",
+            "203.0.113.7:50000",
+        ),
     ]);
     assert_eq!(evidence.summary().mapping(), Mapping::Unknown);
     assert_eq!(evidence.summary().rule(), Rule::TooFewServers);
@@ -37,8 +55,16 @@ fn two_ports_of_one_address_never_prove_independence() {
 #[test]
 fn an_ipv4_mapped_base_is_the_ipv4_base() {
     let evidence = observed(&[
-        ("[::ffff:192.168.1.5]:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
-        ("192.168.1.5:50000", "[::ffff:198.51.100.2]:3478", "[::ffff:203.0.113.7]:50000"),
+        (
+            "[::ffff:192.168.1.5]:50000",
+            "198.51.100.1:3478",
+            "203.0.113.7:50000",
+        ),
+        (
+            "192.168.1.5:50000",
+            "[::ffff:198.51.100.2]:3478",
+            "[::ffff:203.0.113.7]:50000",
+        ),
     ]);
     assert_eq!(evidence.summary().nat_type(), NatType::Cone);
     assert_eq!(evidence.summary().counts().bases, 1);
@@ -52,9 +78,21 @@ fn the_latest_answer_of_a_server_stands_whatever_the_order() {
         mapped: at("203.0.113.7:41000"),
         sequence: 3,
     };
-    let newer = Observation { mapped: at("203.0.113.7:50000"), sequence: 9, ..older };
-    let other = Observation { server: at("198.51.100.2:3478").into(), sequence: 4, ..newer };
-    for order in [[older, newer, other], [newer, other, older], [other, older, newer]] {
+    let newer = Observation {
+        mapped: at("203.0.113.7:50000"),
+        sequence: 9,
+        ..older
+    };
+    let other = Observation {
+        server: at("198.51.100.2:3478").into(),
+        sequence: 4,
+        ..newer
+    };
+    for order in [
+        [older, newer, other],
+        [newer, other, older],
+        [other, older, newer],
+    ] {
         let mut evidence = Evidence::new();
         for o in order {
             evidence.observe(o);
@@ -76,7 +114,11 @@ fn impossible_mapped_addresses_are_counted_and_prove_no_blocking() {
     assert_eq!(evidence.discarded().impossible, 5);
     let mut evidence = evidence;
     evidence.asked(at("198.51.100.9:3478").into(), Outcome::TimedOut);
-    assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "five servers did answer");
+    assert_eq!(
+        evidence.summary().nat_type(),
+        NatType::Unknown,
+        "five servers did answer"
+    );
     assert_eq!(evidence.summary().counts().answered, 5);
 }
 
@@ -86,7 +128,11 @@ fn an_error_answer_or_a_pending_one_is_not_blocked() {
         let mut evidence = Evidence::new();
         evidence.asked(at("198.51.100.1:3478").into(), Outcome::TimedOut);
         evidence.asked(at("198.51.100.2:3478").into(), outcome);
-        assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "{outcome:?}");
+        assert_eq!(
+            evidence.summary().nat_type(),
+            NatType::Unknown,
+            "{outcome:?}"
+        );
     }
 }
 
@@ -97,7 +143,10 @@ fn a_stronger_outcome_replaces_a_weaker_one_only() {
     let mut evidence = Evidence::new();
     assert_eq!(evidence.asked(server, Outcome::TimedOut), Admission::Kept);
     assert_eq!(evidence.asked(server, Outcome::Answered), Admission::Kept);
-    assert_eq!(evidence.asked(server, Outcome::Unreachable), Admission::Superseded);
+    assert_eq!(
+        evidence.asked(server, Outcome::Unreachable),
+        Admission::Superseded
+    );
     assert_eq!(evidence.servers(), [(server, Outcome::Answered)]);
 }
 
@@ -117,20 +166,40 @@ fn a_wildcard_base_with_only_the_other_familys_addresses_known_is_not_called_nat
 
 #[test]
 fn a_hidden_host_candidate_may_be_global_so_its_list_is_not_called_blocked() {
-    let mdns = "candidate:1 1 udp 2113937151 5f9a7c0e-1b2d-4c3e-8f4a-000000000000.local 50000 typ host";
+    let mdns =
+        "candidate:1 1 udp 2113937151 5f9a7c0e-1b2d-4c3e-8f4a-000000000000.local 50000 typ host";
     let private = "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host";
     let tcp = "candidate:3 1 tcp 1518280447 192.168.1.5 9 typ host tcptype active";
-    let relay = "candidate:4 1 udp 41885439 198.51.100.9 61000 typ relay raddr 192.168.1.5 rport 50000";
+    let relay =
+        "candidate:4 1 udp 41885439 198.51.100.9 61000 typ relay raddr 192.168.1.5 rport 50000";
     assert_eq!(list(&[mdns]).summary().nat_type(), NatType::Unknown);
-    assert_eq!(list(&[tcp]).summary().nat_type(), NatType::Unknown, "only UDP counts");
-    assert_eq!(list(&[private, relay]).summary().nat_type(), NatType::Unknown, "something came through");
-    assert_eq!(list(&[private, tcp]).summary().nat_type(), NatType::UdpBlocked);
+    assert_eq!(
+        list(&[tcp]).summary().nat_type(),
+        NatType::Unknown,
+        "only UDP counts"
+    );
+    assert_eq!(
+        list(&[private, relay]).summary().nat_type(),
+        NatType::Unknown,
+        "something came through"
+    );
+    assert_eq!(
+        list(&[private, tcp]).summary().nat_type(),
+        NatType::UdpBlocked
+    );
 }
 
 #[test]
 fn a_host_candidate_that_reaches_no_further_than_its_link_tells_nothing() {
-    let local = ["candidate:1 1 udp 1 fe80::1 50000 typ host", "candidate:2 1 udp 1 127.0.0.1 50000 typ host"];
-    assert_eq!(list(&local).summary().nat_type(), NatType::Unknown, "no server can be asked from there");
+    let local = [
+        "candidate:1 1 udp 1 fe80::1 50000 typ host",
+        "candidate:2 1 udp 1 127.0.0.1 50000 typ host",
+    ];
+    assert_eq!(
+        list(&local).summary().nat_type(),
+        NatType::Unknown,
+        "no server can be asked from there"
+    );
     let answers = [
         ("[::]:50000", "[2001:db8:1::1]:3478", "[2001:db8::5]:50000"),
         ("[::]:50000", "[2001:db8:1::2]:3478", "[2001:db8::5]:50000"),
@@ -138,7 +207,11 @@ fn a_host_candidate_that_reaches_no_further_than_its_link_tells_nothing() {
     let mut evidence = observed(&answers);
     evidence.local("fe80::1".parse().unwrap());
     evidence.local("::1".parse().unwrap());
-    assert_eq!(evidence.summary().is_natted(), None, "the address it left from is not among them");
+    assert_eq!(
+        evidence.summary().is_natted(),
+        None,
+        "the address it left from is not among them"
+    );
     assert_eq!(evidence.summary().rule(), Rule::LocalsUnknown);
     evidence.local("2001:db8::5".parse().unwrap());
     assert_eq!(evidence.summary().nat_type(), NatType::Open);
@@ -148,30 +221,59 @@ fn a_host_candidate_that_reaches_no_further_than_its_link_tells_nothing() {
 #[test]
 fn a_base_hidden_as_port_9_of_no_address_is_comparable_with_nothing() {
     for hidden in ["0.0.0.0 rport 9", ":: rport 9", "0.0.0.0 rport 0"] {
-        let line = |n: u16| format!("candidate:{n} 1 udp 1 203.0.113.7 {} typ srflx raddr {hidden}", 50_000 + n);
+        let line = |n: u16| {
+            format!(
+                "candidate:{n} 1 udp 1 203.0.113.7 {} typ srflx raddr {hidden}",
+                50_000 + n
+            )
+        };
         let lines = [line(1), line(2)];
-        let evidence = Evidence::from_candidates(lines.iter().map(|line| Candidate::parse(line).unwrap()));
+        let evidence =
+            Evidence::from_candidates(lines.iter().map(|line| Candidate::parse(line).unwrap()));
         let summary = evidence.summary();
-        assert_eq!((summary.mapping(), summary.nat_type()), (Mapping::Unknown, NatType::Unknown), "{hidden}");
-        assert_eq!((summary.port_preserved(), summary.counts().bases), (None, 2), "{hidden}");
+        assert_eq!(
+            (summary.mapping(), summary.nat_type()),
+            (Mapping::Unknown, NatType::Unknown),
+            "{hidden}"
+        );
+        assert_eq!(
+            (summary.port_preserved(), summary.counts().bases),
+            (None, 2),
+            "{hidden}"
+        );
     }
     let at_nine = list(&["candidate:2 1 udp 1 203.0.113.7 9 typ srflx raddr 192.168.1.5 rport 9"]);
-    assert_eq!(at_nine.summary().port_preserved(), Some(true), "a known address has a port 9 of its own");
+    assert_eq!(
+        at_nine.summary().port_preserved(),
+        Some(true),
+        "a known address has a port 9 of its own"
+    );
 }
 
-/// pion and webrtc-rs write every candidate of a description once for component 1 and once for component 2.
+/// pion and webrtc-rs write every candidate of a description once for component 1 and once for
+/// component 2.
 #[test]
 fn one_answer_listed_for_two_components_does_not_agree_with_itself() {
-    let line = |n: u8| format!("candidate:2 {n} udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000");
+    let line = |n: u8| {
+        format!("candidate:2 {n} udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000")
+    };
     let lines = [line(1), line(2)];
     for order in [[0, 1], [1, 0]] {
-        let evidence = Evidence::from_candidates(order.map(|n: usize| Candidate::parse(&lines[n]).unwrap()));
+        let evidence =
+            Evidence::from_candidates(order.map(|n: usize| Candidate::parse(&lines[n]).unwrap()));
         let summary = evidence.summary();
-        assert_eq!((summary.mapping(), summary.rule()), (Mapping::Unknown, Rule::TooFewServers));
+        assert_eq!(
+            (summary.mapping(), summary.rule()),
+            (Mapping::Unknown, Rule::TooFewServers)
+        );
         assert_eq!(evidence.discarded().other_component, 1);
     }
     let second = Evidence::from_candidates([Candidate::parse(&lines[1]).unwrap()]);
-    assert_eq!(second.summary().nat_type(), NatType::Unknown, "it came over UDP, so nothing is blocked");
+    assert_eq!(
+        second.summary().nat_type(),
+        NatType::Unknown,
+        "it came over UDP, so nothing is blocked"
+    );
 }
 
 #[test]
@@ -182,15 +284,32 @@ fn the_external_address_is_the_one_most_servers_saw() {
         (a, "198.51.100.2:3478", "203.0.113.7:50000"),
         (a, "198.51.100.2:3479", "203.0.113.7:50000"),
     ]);
-    assert_eq!(evidence.summary().external_ip(), Some([203, 0, 113, 7].into()), "two of three");
-    let tie = observed(&[(a, "198.51.100.2:3478", "203.0.113.7:50000"), (a, "198.51.100.1:3479", "203.0.113.8:50000")]);
-    assert_eq!(tie.summary().external_ip(), Some([203, 0, 113, 8].into()), "the lowest server's");
+    assert_eq!(
+        evidence.summary().external_ip(),
+        Some([203, 0, 113, 7].into()),
+        "two of three"
+    );
+    let tie = observed(&[
+        (a, "198.51.100.2:3478", "203.0.113.7:50000"),
+        (a, "198.51.100.1:3479", "203.0.113.8:50000"),
+    ]);
+    assert_eq!(
+        tie.summary().external_ip(),
+        Some([203, 0, 113, 8].into()),
+        "the lowest server's"
+    );
 }
 
 #[test]
 fn a_name_with_a_dot_at_its_end_is_the_same_name() {
-    assert_eq!(ServerId::named("stun.example.org.", 3478), ServerId::named("stun.example.org", 3478));
-    assert_eq!(ServerId::from_url("stun:stun.example.org.:3478"), ServerId::from_url("stun:stun.example.org"));
+    assert_eq!(
+        ServerId::named("stun.example.org.", 3478),
+        ServerId::named("stun.example.org", 3478)
+    );
+    assert_eq!(
+        ServerId::from_url("stun:stun.example.org.:3478"),
+        ServerId::from_url("stun:stun.example.org")
+    );
 }
 
 #[test]
@@ -222,10 +341,20 @@ fn a_flood_is_bounded_counted_and_the_same_in_any_order() {
     assert_eq!(up.observations().len(), MAX_OBSERVATIONS);
     assert_eq!(up.servers().len(), MAX_SERVERS);
     assert!(up.discarded().overflow >= 10_000 - MAX_OBSERVATIONS as u32);
-    assert!(up.observations().eq(down.observations()), "what is kept depends on the order");
+    assert!(
+        up.observations().eq(down.observations()),
+        "what is kept depends on the order"
+    );
     let summary = up.summary();
-    assert_eq!((summary.mapping(), summary.rule()), (Mapping::Unknown, Rule::Crowded), "one without room may differ");
-    assert_eq!((summary.port_preserved(), summary.pooling()), (None, Pooling::Unknown));
+    assert_eq!(
+        (summary.mapping(), summary.rule()),
+        (Mapping::Unknown, Rule::Crowded),
+        "one without room may differ"
+    );
+    assert_eq!(
+        (summary.port_preserved(), summary.pooling()),
+        (None, Pooling::Unknown)
+    );
     assert_eq!(summary, down.summary());
 }
 
@@ -250,20 +379,47 @@ fn what_had_no_room_takes_no_difference_back_and_harms_no_other_base() {
         let verdict = *summary.bases().find(|b| b.base.port() == port).unwrap();
         (verdict.mapping, verdict.rule)
     };
-    assert_eq!(of(&evidence, 50_009), (Mapping::Dependent, Rule::ServersDiffer));
+    assert_eq!(
+        of(&evidence, 50_009),
+        (Mapping::Dependent, Rule::ServersDiffer)
+    );
     evidence.observe(seen(50_000, 60, 50_000));
-    assert_eq!(of(&evidence, 50_009), (Mapping::Unknown, Rule::Crowded), "what differed had no room");
-    assert_eq!(of(&evidence, 50_000), (Mapping::EndpointIndependent, Rule::ServersAgree), "this base is whole");
+    assert_eq!(
+        of(&evidence, 50_009),
+        (Mapping::Unknown, Rule::Crowded),
+        "what differed had no room"
+    );
+    assert_eq!(
+        of(&evidence, 50_000),
+        (Mapping::EndpointIndependent, Rule::ServersAgree),
+        "this base is whole"
+    );
 }
 
 #[test]
 fn the_base_with_most_evidence_speaks_and_the_others_stay_readable() {
     let evidence = observed(&[
         ("10.7.0.4:51000", "198.51.100.1:3478", "198.18.0.4:61000"),
-        ("192.168.1.5:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
-        ("192.168.1.5:50000", "198.51.100.2:3478", "203.0.113.7:50000"),
-        ("[2001:db8::5]:50000", "[2001:db8:1::1]:3478", "[2001:db8::5]:50000"),
-        ("[2001:db8::5]:50000", "[2001:db8:1::2]:3478", "[2001:db8::5]:50000"),
+        (
+            "192.168.1.5:50000",
+            "198.51.100.1:3478",
+            "203.0.113.7:50000",
+        ),
+        (
+            "192.168.1.5:50000",
+            "198.51.100.2:3478",
+            "203.0.113.7:50000",
+        ),
+        (
+            "[2001:db8::5]:50000",
+            "[2001:db8:1::1]:3478",
+            "[2001:db8::5]:50000",
+        ),
+        (
+            "[2001:db8::5]:50000",
+            "[2001:db8:1::2]:3478",
+            "[2001:db8::5]:50000",
+        ),
     ]);
     let summary = evidence.summary();
     let bases: Vec<_> = summary.bases().map(|b| (b.base, b.natted)).collect();
@@ -308,26 +464,52 @@ fn a_wildcard_base_of_two_families_is_compared_within_each() {
     let summary = evidence.summary();
     let verdicts: Vec<_> = summary.bases().map(|b| (b.family(), b.mapping)).collect();
     let independent = Mapping::EndpointIndependent;
-    assert_eq!(verdicts, [(Family::V4, independent), (Family::V6, independent)]);
+    assert_eq!(
+        verdicts,
+        [(Family::V4, independent), (Family::V6, independent)]
+    );
 }
 
 #[test]
 fn a_flood_of_servers_proves_no_blocking_and_a_flood_of_addresses_no_nat() {
     let mut evidence = Evidence::new();
     for n in 0..=MAX_SERVERS as u16 {
-        evidence.asked(ServerId::Address([198, 51, 100, 1].into(), 3000 + n), Outcome::TimedOut);
+        evidence.asked(
+            ServerId::Address([198, 51, 100, 1].into(), 3000 + n),
+            Outcome::TimedOut,
+        );
         let full = usize::from(n) == MAX_SERVERS;
-        let expected = if full { NatType::Unknown } else { NatType::UdpBlocked };
-        assert_eq!(evidence.summary().nat_type(), expected, "the server without room may have answered");
+        let expected = if full {
+            NatType::Unknown
+        } else {
+            NatType::UdpBlocked
+        };
+        assert_eq!(
+            evidence.summary().nat_type(),
+            expected,
+            "the server without room may have answered"
+        );
     }
     let mut evidence = observed(&[
-        ("192.168.1.5:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
-        ("192.168.1.5:50000", "198.51.100.2:3478", "203.0.113.7:50000"),
+        (
+            "192.168.1.5:50000",
+            "198.51.100.1:3478",
+            "203.0.113.7:50000",
+        ),
+        (
+            "192.168.1.5:50000",
+            "198.51.100.2:3478",
+            "203.0.113.7:50000",
+        ),
     ]);
     for n in 0..=MAX_LOCALS as u8 {
         evidence.local([10, 0, 0, n].into());
     }
-    assert_eq!(evidence.summary().is_natted(), None, "the address without room may be the mapped one");
+    assert_eq!(
+        evidence.summary().is_natted(),
+        None,
+        "the address without room may be the mapped one"
+    );
 }
 
 #[test]
@@ -336,25 +518,58 @@ fn a_server_url_tells_servers_apart_and_one_server_from_itself() {
     let line = format!("candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx {base}");
     let candidate = Candidate::parse(&line).unwrap();
     let judge = |urls: &[&'static str]| {
-        Evidence::from_candidates(urls.iter().map(|url| candidate.with_url(url))).summary().mapping()
+        Evidence::from_candidates(urls.iter().map(|url| candidate.with_url(url)))
+            .summary()
+            .mapping()
     };
-    assert_eq!(judge(&["stun:a.example.org", "stun:b.example.org"]), Mapping::EndpointIndependent);
-    assert_eq!(judge(&["stun:a.example.org", "STUN:A.example.org:3478"]), Mapping::Unknown, "one server, told twice");
-    assert_eq!(judge(&["stun:a.example.org", "stun:a.example.org:3479"]), Mapping::Unknown, "two ports of one name");
-    assert_eq!(judge(&["stun:198.51.100.1", "turn:198.51.100.1:443?transport=udp"]), Mapping::Unknown);
-    assert_eq!(judge(&["stun:[2001:db8::1]", "stun:198.51.100.1"]), Mapping::EndpointIndependent);
-    assert_eq!(judge(&["http://a.example.org", "stun:"]), Mapping::EndpointIndependent, "no server URLs: each its own");
+    assert_eq!(
+        judge(&["stun:a.example.org", "stun:b.example.org"]),
+        Mapping::EndpointIndependent
+    );
+    assert_eq!(
+        judge(&["stun:a.example.org", "STUN:A.example.org:3478"]),
+        Mapping::Unknown,
+        "one server, told twice"
+    );
+    assert_eq!(
+        judge(&["stun:a.example.org", "stun:a.example.org:3479"]),
+        Mapping::Unknown,
+        "two ports of one name"
+    );
+    assert_eq!(
+        judge(&["stun:198.51.100.1", "turn:198.51.100.1:443?transport=udp"]),
+        Mapping::Unknown
+    );
+    assert_eq!(
+        judge(&["stun:[2001:db8::1]", "stun:198.51.100.1"]),
+        Mapping::EndpointIndependent
+    );
+    assert_eq!(
+        judge(&["http://a.example.org", "stun:"]),
+        Mapping::EndpointIndependent,
+        "no server URLs: each its own"
+    );
 }
 
 #[test]
 fn two_ports_of_one_name_that_differ_prove_dependence_but_not_on_the_port() {
-    let mapped = |port| format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000");
+    let mapped = |port| {
+        format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000")
+    };
     let (one, two) = (mapped(50_001), mapped(50_002));
     let evidence = Evidence::from_candidates([
-        Candidate::parse(&one).unwrap().with_url("stun:a.example.org:3478"),
-        Candidate::parse(&two).unwrap().with_url("stun:a.example.org:3479"),
+        Candidate::parse(&one)
+            .unwrap()
+            .with_url("stun:a.example.org:3478"),
+        Candidate::parse(&two)
+            .unwrap()
+            .with_url("stun:a.example.org:3479"),
     ]);
-    assert_eq!(evidence.summary().mapping(), Mapping::Dependent, "the name may have two addresses");
+    assert_eq!(
+        evidence.summary().mapping(),
+        Mapping::Dependent,
+        "the name may have two addresses"
+    );
     assert_eq!(evidence.summary().rule(), Rule::ServersDiffer);
 }
 
@@ -387,80 +602,183 @@ fn made(base: &str, mapped: &[&str]) -> Evidence {
     let mut evidence = Evidence::new();
     for (sequence, mapped) in (0_u8..).zip(mapped) {
         let server = ServerId::Address([198, 51, 100, sequence].into(), 3478);
-        evidence.observe(Observation { base: at(base), server, mapped: at(mapped), sequence: sequence.into() });
+        evidence.observe(Observation {
+            base: at(base),
+            server,
+            mapped: at(mapped),
+            sequence: sequence.into(),
+        });
     }
     evidence
 }
 
 fn ports(base: u16, mapped: &[u16]) -> PortAllocation {
-    let mapped: Vec<String> = mapped.iter().map(|port| format!("203.0.113.7:{port}")).collect();
+    let mapped: Vec<String> = mapped
+        .iter()
+        .map(|port| format!("203.0.113.7:{port}"))
+        .collect();
     let mapped: Vec<&str> = mapped.iter().map(String::as_str).collect();
-    made(&format!("192.168.1.5:{base}"), &mapped).summary().port_allocation()
+    made(&format!("192.168.1.5:{base}"), &mapped)
+        .summary()
+        .port_allocation()
 }
 
 #[test]
 fn port_allocation_follows_the_order_of_sending() {
     for (mapped, expected) in [
         (&[40_000, 40_001][..], PortAllocation::Unknown),
-        (&[40_000, 40_001, 40_002], PortAllocation::Sequential { step: 1 }),
-        (&[40_004, 40_002, 40_000], PortAllocation::Sequential { step: -2 }),
-        (&[50_000, 50_001, 50_002], PortAllocation::Sequential { step: 1 }),
+        (
+            &[40_000, 40_001, 40_002],
+            PortAllocation::Sequential { step: 1 },
+        ),
+        (
+            &[40_004, 40_002, 40_000],
+            PortAllocation::Sequential { step: -2 },
+        ),
+        (
+            &[50_000, 50_001, 50_002],
+            PortAllocation::Sequential { step: 1 },
+        ),
         (&[40_000, 40_001, 40_003], PortAllocation::Unknown),
         (&[40_000, 40_100, 40_200], PortAllocation::Unknown),
         (&[65_534, 65_535, 1024], PortAllocation::Unknown),
         (&[1024, 61_000, 33_333], PortAllocation::Random),
         (&[40_000, 40_000, 40_000], PortAllocation::Unknown),
-        (&[40_000, 40_000, 40_001, 40_002], PortAllocation::Sequential { step: 1 }),
-        (&[0, 40_000, 40_001, 0, 40_003], PortAllocation::Sequential { step: 1 }),
+        (
+            &[40_000, 40_000, 40_001, 40_002],
+            PortAllocation::Sequential { step: 1 },
+        ),
+        (
+            &[0, 40_000, 40_001, 0, 40_003],
+            PortAllocation::Sequential { step: 1 },
+        ),
         (&[40_000, 0, 40_002, 0, 40_004], PortAllocation::Unknown),
         (&[40_000, 40_001, 0, 40_002], PortAllocation::Unknown),
     ] {
         assert_eq!(ports(50_000, mapped), expected, "{mapped:?}");
     }
-    let preserving = made("192.168.1.5:50000", &["203.0.113.7:50000", "203.0.113.8:50000", "203.0.113.9:50000"]);
-    assert_eq!(preserving.summary().port_allocation(), PortAllocation::Preserving);
-    let pool = made("192.168.1.5:50000", &["203.0.113.7:50001", "203.0.113.8:50002", "203.0.113.9:50003"]);
-    assert_eq!(pool.summary().port_allocation(), PortAllocation::Unknown, "each address has its own ports");
+    let preserving = made(
+        "192.168.1.5:50000",
+        &[
+            "203.0.113.7:50000",
+            "203.0.113.8:50000",
+            "203.0.113.9:50000",
+        ],
+    );
+    assert_eq!(
+        preserving.summary().port_allocation(),
+        PortAllocation::Preserving
+    );
+    let pool = made(
+        "192.168.1.5:50000",
+        &[
+            "203.0.113.7:50001",
+            "203.0.113.8:50002",
+            "203.0.113.9:50003",
+        ],
+    );
+    assert_eq!(
+        pool.summary().port_allocation(),
+        PortAllocation::Unknown,
+        "each address has its own ports"
+    );
     let unordered = list(&[
         "candidate:1 1 udp 1 203.0.113.7 40000 typ srflx raddr 192.168.1.5 rport 50000",
         "candidate:2 1 udp 1 203.0.113.7 40001 typ srflx raddr 192.168.1.5 rport 50000",
         "candidate:3 1 udp 1 203.0.113.7 40002 typ srflx raddr 192.168.1.5 rport 50000",
     ]);
-    assert_eq!(unordered.summary().port_allocation(), PortAllocation::Unknown, "a list has no order of sending");
+    assert_eq!(
+        unordered.summary().port_allocation(),
+        PortAllocation::Unknown,
+        "a list has no order of sending"
+    );
 }
 
 #[test]
 fn pooling_is_arbitrary_at_the_second_address_and_paired_after_many_mappings() {
-    let differ = made("192.168.1.5:50000", &["203.0.113.7:50000", "203.0.113.8:50000"]);
+    let differ = made(
+        "192.168.1.5:50000",
+        &["203.0.113.7:50000", "203.0.113.8:50000"],
+    );
     assert_eq!(differ.summary().pooling(), Pooling::Arbitrary);
     let wildcard = made("0.0.0.0:50000", &["203.0.113.7:50000", "203.0.113.8:50000"]);
-    assert_eq!(wildcard.summary().pooling(), Pooling::Unknown, "it may have left by two interfaces");
-    let inner = made("192.168.1.5:50000", &["203.0.113.7:50000", "203.0.113.7:50000", "100.64.0.9:50000"]);
-    assert_eq!(inner.summary().pooling(), Pooling::Unknown, "one server sits inside the carrier's NAT");
-    let open = made("203.0.113.7:50000", &["203.0.113.7:50000", "203.0.113.7:50000"]);
-    assert_eq!(open.summary().pooling(), Pooling::Unknown, "no NAT, no pool");
+    assert_eq!(
+        wildcard.summary().pooling(),
+        Pooling::Unknown,
+        "it may have left by two interfaces"
+    );
+    let inner = made(
+        "192.168.1.5:50000",
+        &["203.0.113.7:50000", "203.0.113.7:50000", "100.64.0.9:50000"],
+    );
+    assert_eq!(
+        inner.summary().pooling(),
+        Pooling::Unknown,
+        "one server sits inside the carrier's NAT"
+    );
+    let open = made(
+        "203.0.113.7:50000",
+        &["203.0.113.7:50000", "203.0.113.7:50000"],
+    );
+    assert_eq!(
+        open.summary().pooling(),
+        Pooling::Unknown,
+        "no NAT, no pool"
+    );
 
-    let mapped: Vec<String> = (0..17).map(|n| format!("203.0.113.7:{}", 40_000 + n)).collect();
+    let mapped: Vec<String> = (0..17)
+        .map(|n| format!("203.0.113.7:{}", 40_000 + n))
+        .collect();
     let mapped: Vec<&str> = mapped.iter().map(String::as_str).collect();
-    assert_eq!(made("192.168.1.5:50000", &mapped[..16]).summary().pooling(), Pooling::Unknown);
-    assert_eq!(made("192.168.1.5:50000", &mapped).summary().pooling(), Pooling::Paired);
+    assert_eq!(
+        made("192.168.1.5:50000", &mapped[..16]).summary().pooling(),
+        Pooling::Unknown
+    );
+    assert_eq!(
+        made("192.168.1.5:50000", &mapped).summary().pooling(),
+        Pooling::Paired
+    );
     let repeated = vec!["203.0.113.7:40000"; 17];
-    assert_eq!(made("192.168.1.5:50000", &repeated).summary().pooling(), Pooling::Unknown, "one mapping");
+    assert_eq!(
+        made("192.168.1.5:50000", &repeated).summary().pooling(),
+        Pooling::Unknown,
+        "one mapping"
+    );
 }
 
 #[test]
 fn pooling_compares_all_ports_of_one_local_address() {
     let evidence = observed(&[
-        ("192.168.1.5:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
-        ("192.168.1.5:50001", "198.51.100.1:3478", "203.0.113.8:50001"),
-        ("192.168.2.5:50000", "198.51.100.1:3478", "203.0.113.9:50000"),
+        (
+            "192.168.1.5:50000",
+            "198.51.100.1:3478",
+            "203.0.113.7:50000",
+        ),
+        (
+            "192.168.1.5:50001",
+            "198.51.100.1:3478",
+            "203.0.113.8:50001",
+        ),
+        (
+            "192.168.2.5:50000",
+            "198.51.100.1:3478",
+            "203.0.113.9:50000",
+        ),
     ]);
     assert_eq!(evidence.summary().pooling(), Pooling::Arbitrary);
     let evidence = observed(&[
-        ("192.168.1.5:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
+        (
+            "192.168.1.5:50000",
+            "198.51.100.1:3478",
+            "203.0.113.7:50000",
+        ),
         ("10.7.0.4:50000", "198.51.100.1:3478", "203.0.113.9:50000"),
     ]);
-    assert_eq!(evidence.summary().pooling(), Pooling::Unknown, "two local addresses may sit behind two NATs");
+    assert_eq!(
+        evidence.summary().pooling(),
+        Pooling::Unknown,
+        "two local addresses may sit behind two NATs"
+    );
 }
 
 #[test]
@@ -474,22 +792,42 @@ fn a_plain_mapped_address_that_differs_was_rewritten_on_the_way() {
     let mut evidence = Evidence::new();
     evidence.observe(answer("198.51.100.1:3478", 0));
     assert_eq!(evidence.summary().rewritten(), None);
-    evidence.observe_both(answer("198.51.100.2:3478", 1), at("[::ffff:203.0.113.7]:50000"));
+    evidence.observe_both(
+        answer("198.51.100.2:3478", 1),
+        at("[::ffff:203.0.113.7]:50000"),
+    );
     assert_eq!(evidence.summary().rewritten(), Some(false));
     evidence.observe_both(answer("198.51.100.3:3478", 2), at("192.168.1.5:50000"));
     assert_eq!(evidence.summary().rewritten(), Some(true));
-    assert_eq!(evidence.summary().nat_type(), NatType::Cone, "the verdict goes by XOR-MAPPED-ADDRESS");
+    assert_eq!(
+        evidence.summary().nat_type(),
+        NatType::Cone,
+        "the verdict goes by XOR-MAPPED-ADDRESS"
+    );
 }
 
 #[test]
 fn scopes_tell_a_carriers_nat_from_the_open_internet() {
-    let summary = observed(&[("192.168.1.5:50000", "100.64.0.1:3478", "100.64.3.7:50000")]).summary();
+    let summary =
+        observed(&[("192.168.1.5:50000", "100.64.0.1:3478", "100.64.3.7:50000")]).summary();
     assert_eq!(summary.base_scope(), Some(Scope::Private));
     assert_eq!(summary.external_scope(), Some(Scope::CarrierGrade));
-    let wildcard = observed(&[("0.0.0.0:50000", "198.51.100.1:3478", "203.0.113.7:50000")]).summary();
-    assert_eq!((wildcard.base_scope(), wildcard.external_scope()), (None, Some(Scope::Global)));
-    let translated = observed(&[("[64:ff9b::a00:5]:5", "198.51.100.1:3478", "203.0.113.7:50000")]).summary();
-    assert_eq!((translated.base_scope(), translated.family()), (Some(Scope::Nat64), Some(Family::V4)));
+    let wildcard =
+        observed(&[("0.0.0.0:50000", "198.51.100.1:3478", "203.0.113.7:50000")]).summary();
+    assert_eq!(
+        (wildcard.base_scope(), wildcard.external_scope()),
+        (None, Some(Scope::Global))
+    );
+    let translated = observed(&[(
+        "[64:ff9b::a00:5]:5",
+        "198.51.100.1:3478",
+        "203.0.113.7:50000",
+    )])
+    .summary();
+    assert_eq!(
+        (translated.base_scope(), translated.family()),
+        (Some(Scope::Nat64), Some(Family::V4))
+    );
     assert_eq!(Evidence::new().summary().external_scope(), None);
 }
 
@@ -506,24 +844,58 @@ fn a_server_in_front_of_the_nat_takes_no_nat_away_and_is_no_evidence_of_how_it_m
     let one = (HOME, "198.51.100.1:3478", "203.0.113.7:50000");
     let two = (HOME, "198.51.100.2:3478", "203.0.113.7:50000");
     let other = (HOME, "198.51.100.3:3478", "203.0.113.7:50001");
-    assert_eq!(told(&observed(&[lan, one])), (Some(true), Mapping::Unknown, NatType::Unknown));
-    assert_eq!(observed(&[lan, one]).summary().external_ip(), Some([203, 0, 113, 7].into()));
+    assert_eq!(
+        told(&observed(&[lan, one])),
+        (Some(true), Mapping::Unknown, NatType::Unknown)
+    );
+    assert_eq!(
+        observed(&[lan, one]).summary().external_ip(),
+        Some([203, 0, 113, 7].into())
+    );
     assert_eq!(observed(&[lan, one]).summary().rule(), Rule::TooFewServers);
-    assert_eq!(told(&observed(&[lan, one, two])), (Some(true), Mapping::EndpointIndependent, NatType::Cone));
-    assert_eq!(told(&observed(&[lan, one, other])), (Some(true), Mapping::Dependent, NatType::Symmetric));
+    assert_eq!(
+        told(&observed(&[lan, one, two])),
+        (Some(true), Mapping::EndpointIndependent, NatType::Cone)
+    );
+    assert_eq!(
+        told(&observed(&[lan, one, other])),
+        (Some(true), Mapping::Dependent, NatType::Symmetric)
+    );
     // more of them than of the others
-    let more = [lan, (HOME, "192.168.1.3:3478", HOME), (HOME, "192.168.1.4:3478", HOME), one];
-    assert_eq!(told(&observed(&more)), (Some(true), Mapping::Unknown, NatType::Unknown));
-    assert_eq!(observed(&more).summary().counts().server_addresses, 1, "of those behind the verdict");
+    let more = [
+        lan,
+        (HOME, "192.168.1.3:3478", HOME),
+        (HOME, "192.168.1.4:3478", HOME),
+        one,
+    ];
+    assert_eq!(
+        told(&observed(&more)),
+        (Some(true), Mapping::Unknown, NatType::Unknown)
+    );
+    assert_eq!(
+        observed(&more).summary().counts().server_addresses,
+        1,
+        "of those behind the verdict"
+    );
     // on the outside of a NAT that only some ways go through
     let global = "203.0.113.9:50000";
-    let some = [(global, "198.51.100.1:3478", global), (global, "198.51.100.2:3478", "192.0.2.7:50000")];
-    assert_eq!(told(&observed(&some)), (Some(true), Mapping::Unknown, NatType::Unknown));
+    let some = [
+        (global, "198.51.100.1:3478", global),
+        (global, "198.51.100.2:3478", "192.0.2.7:50000"),
+    ];
+    assert_eq!(
+        told(&observed(&some)),
+        (Some(true), Mapping::Unknown, NatType::Unknown)
+    );
     assert_eq!(told(&observed(&some[..1])).2, NatType::Open);
     let summary = observed(&[lan, one]).summary();
     let evidence = observed(&[lan, one]);
     let behind: Vec<_> = evidence.behind(summary.speaking_base().unwrap()).collect();
-    assert_eq!((summary.bases().count(), behind.len()), (1, 1), "the verdict names what it rests on");
+    assert_eq!(
+        (summary.bases().count(), behind.len()),
+        (1, 1),
+        "the verdict names what it rests on"
+    );
     assert_eq!(behind[0].mapped, at("203.0.113.7:50000"));
 }
 
@@ -536,45 +908,99 @@ fn servers_inside_and_outside_a_carriers_nat_are_never_compared() {
     let elsewhere = (HOME, "198.51.100.2:3478", "203.0.113.40:17202");
     let undecided = (Some(true), Mapping::Unknown, NatType::Unknown);
     assert_eq!(told(&observed(&[inside, outside])), undecided);
-    assert_eq!(told(&observed(&[inside, inside_too, outside])), undecided, "the outermost speaks");
-    assert_eq!(observed(&[inside, inside_too, outside]).summary().external_scope(), Some(Scope::Global));
-    assert_eq!(told(&observed(&[inside, outside, outside_too])).2, NatType::Cone);
-    assert_eq!(told(&observed(&[inside, inside_too, outside, elsewhere])).2, NatType::Symmetric);
-    assert_eq!(told(&observed(&[inside, inside_too])).2, NatType::Cone, "of the NAT that they saw");
+    assert_eq!(
+        told(&observed(&[inside, inside_too, outside])),
+        undecided,
+        "the outermost speaks"
+    );
+    assert_eq!(
+        observed(&[inside, inside_too, outside])
+            .summary()
+            .external_scope(),
+        Some(Scope::Global)
+    );
+    assert_eq!(
+        told(&observed(&[inside, outside, outside_too])).2,
+        NatType::Cone
+    );
+    assert_eq!(
+        told(&observed(&[inside, inside_too, outside, elsewhere])).2,
+        NatType::Symmetric
+    );
+    assert_eq!(
+        told(&observed(&[inside, inside_too])).2,
+        NatType::Cone,
+        "of the NAT that they saw"
+    );
     // whatever is further in
     let at_home = (HOME, "10.0.0.1:3478", "10.0.0.7:50000");
-    assert_eq!(observed(&[at_home, inside]).summary().external_scope(), Some(Scope::CarrierGrade));
+    assert_eq!(
+        observed(&[at_home, inside]).summary().external_scope(),
+        Some(Scope::CarrierGrade)
+    );
     assert_eq!(told(&observed(&[at_home, inside])), undecided);
-    assert_eq!(observed(&[at_home, inside]).summary().pooling(), Pooling::Unknown);
-    // the host's own address is of the same scope as what one NAT makes of it, and not of one pool with it
+    assert_eq!(
+        observed(&[at_home, inside]).summary().pooling(),
+        Pooling::Unknown
+    );
+    // the host's own address is of the same scope as what one NAT makes of it, and not of one pool
+    // with it
     let lan = (HOME, "192.168.1.2:3478", HOME);
-    assert_eq!(observed(&[lan, at_home]).summary().pooling(), Pooling::Unknown);
+    assert_eq!(
+        observed(&[lan, at_home]).summary().pooling(),
+        Pooling::Unknown
+    );
 }
 
 #[test]
-fn what_a_wildcard_base_of_a_host_with_several_addresses_was_seen_as_may_differ_by_the_way_it_left() {
+fn what_a_wildcard_base_of_a_host_with_several_addresses_was_seen_as_may_differ_by_the_way_it_left()
+{
     let wildcard = "0.0.0.0:50000";
     let judge = |locals: &[&str], mapped: &[(&str, &str)]| {
-        let list: Vec<_> = mapped.iter().map(|(server, mapped)| (wildcard, *server, *mapped)).collect();
+        let list: Vec<_> = mapped
+            .iter()
+            .map(|(server, mapped)| (wildcard, *server, *mapped))
+            .collect();
         let mut evidence = observed(&list);
         for local in locals {
             evidence.local(local.parse().unwrap());
         }
-        (evidence.summary().mapping(), format!("{:?}", evidence.summary().rule()))
+        (
+            evidence.summary().mapping(),
+            format!("{:?}", evidence.summary().rule()),
+        )
     };
     let (a, b) = ("198.51.100.1:3478", "198.51.100.2:3478");
     let two = &["192.168.1.5", "10.7.0.4"][..];
     let unknown = (Mapping::Unknown, "SeveralWays".to_owned());
     let differ = [(a, "203.0.113.7:50000"), (b, "203.0.113.8:50000")];
-    assert_eq!(judge(two, &differ), unknown, "two ways, perhaps, and two NATs");
+    assert_eq!(
+        judge(two, &differ),
+        unknown,
+        "two ways, perhaps, and two NATs"
+    );
     let by_port = [(a, "203.0.113.7:50000"), (b, "203.0.113.7:50001")];
-    assert_eq!(judge(two, &by_port), unknown, "two hosts of one NAT, for all that it can see");
-    let ports_agree = [(a, "203.0.113.7:1"), ("198.51.100.1:3479", "203.0.113.7:1"), (b, "203.0.113.8:1")];
+    assert_eq!(
+        judge(two, &by_port),
+        unknown,
+        "two hosts of one NAT, for all that it can see"
+    );
+    let ports_agree = [
+        (a, "203.0.113.7:1"),
+        ("198.51.100.1:3479", "203.0.113.7:1"),
+        (b, "203.0.113.8:1"),
+    ];
     assert_eq!(judge(two, &ports_agree), unknown);
     // one address is reached by one way
-    let ports = [(a, "203.0.113.7:50000"), ("198.51.100.1:3479", "203.0.113.7:50001")];
+    let ports = [
+        (a, "203.0.113.7:50000"),
+        ("198.51.100.1:3479", "203.0.113.7:50001"),
+    ];
     assert_eq!(judge(two, &ports).0, Mapping::AddressAndPortDependent);
-    assert_eq!(judge(two, &[(a, "203.0.113.7:1"), (b, "203.0.113.7:1")]).0, Mapping::EndpointIndependent);
+    assert_eq!(
+        judge(two, &[(a, "203.0.113.7:1"), (b, "203.0.113.7:1")]).0,
+        Mapping::EndpointIndependent
+    );
     // with one address, or none that is known, there is one way as far as anybody knows
     let of_no_way = &["192.168.1.5", "169.254.9.9", "127.0.0.1", "2001:db8::5"][..];
     for locals in [&[][..], &["192.168.1.5"], of_no_way] {
@@ -590,15 +1016,25 @@ fn what_a_wildcard_base_of_a_host_with_several_addresses_was_seen_as_may_differ_
 fn ipv4_by_two_translators_is_two_ways() {
     let (clat, nat64) = ("198.51.100.1:3478", "[64:ff9b::c633:6402]:3478");
     let seen = |server, mapped| ("[::]:50000", server, mapped);
-    let two = observed(&[seen(clat, "203.0.113.7:41000"), seen(nat64, "203.0.113.7:41001")]);
+    let two = observed(&[
+        seen(clat, "203.0.113.7:41000"),
+        seen(nat64, "203.0.113.7:41001"),
+    ]);
     assert_eq!(two.summary().mapping(), Mapping::Unknown);
-    let one = [seen(nat64, "203.0.113.7:41000"), seen("[64:ff9b::c633:6403]:3478", "203.0.113.7:41001")];
+    let one = [
+        seen(nat64, "203.0.113.7:41000"),
+        seen("[64:ff9b::c633:6403]:3478", "203.0.113.7:41001"),
+    ];
     assert_eq!(observed(&one).summary().mapping(), Mapping::Dependent);
     let mut with_locals = observed(&one);
     for local in ["192.168.1.5", "2001:db8::5", "2001:db8::6"] {
         with_locals.local(local.parse().unwrap());
     }
-    assert_eq!(with_locals.summary().mapping(), Mapping::Unknown, "they left in IPv6, and there from two addresses");
+    assert_eq!(
+        with_locals.summary().mapping(),
+        Mapping::Unknown,
+        "they left in IPv6, and there from two addresses"
+    );
 }
 
 #[test]
@@ -607,46 +1043,81 @@ fn an_answer_that_says_something_impossible_did_come() {
     evidence.asked(at("198.51.100.1:3478").into(), Outcome::TimedOut);
     assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
     let base = at(HOME);
-    evidence.observe(Observation { base, server: ServerId::Anonymous(0), mapped: at("0.0.0.0:1"), sequence: 0 });
+    evidence.observe(Observation {
+        base,
+        server: ServerId::Anonymous(0),
+        mapped: at("0.0.0.0:1"),
+        sequence: 0,
+    });
     assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
 }
 
 #[test]
 fn two_ports_of_one_name_that_agree_are_not_two_of_one_address() {
-    let mapped = |port| format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000");
+    let mapped = |port| {
+        format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000")
+    };
     let (one, two) = (mapped(41_000), mapped(41_007));
     let judge = |names: [&'static str; 3]| {
         let lines = [&one, &one, &two].map(|line| Candidate::parse(line).unwrap());
-        let candidates = lines.into_iter().zip(names).map(|(line, url)| line.with_url(url));
+        let candidates = lines
+            .into_iter()
+            .zip(names)
+            .map(|(line, url)| line.with_url(url));
         Evidence::from_candidates(candidates).summary().rule()
     };
-    assert_eq!(judge(["stun:a:3478", "stun:a:3479", "stun:b"]), Rule::ServersDiffer);
-    assert_eq!(judge(["stun:198.51.100.1:3478", "stun:198.51.100.1:3479", "stun:b"]), Rule::ServersDifferPortsAgree);
+    assert_eq!(
+        judge(["stun:a:3478", "stun:a:3479", "stun:b"]),
+        Rule::ServersDiffer
+    );
+    assert_eq!(
+        judge(["stun:198.51.100.1:3478", "stun:198.51.100.1:3479", "stun:b"]),
+        Rule::ServersDifferPortsAgree
+    );
 }
 
 #[test]
 fn one_answer_told_with_its_server_and_without_does_not_agree_with_itself() {
-    let line = |port| format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000");
+    let line = |port| {
+        format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000")
+    };
     let (same, other) = (line(50_000), line(50_001));
     let mut evidence = observed(&[(HOME, "198.51.100.1:3478", "203.0.113.7:50000")]);
     evidence.candidate(&Candidate::parse(&same).unwrap());
     let summary = evidence.summary();
-    assert_eq!((summary.mapping(), summary.rule()), (Mapping::Unknown, Rule::TooFewServers));
+    assert_eq!(
+        (summary.mapping(), summary.rule()),
+        (Mapping::Unknown, Rule::TooFewServers)
+    );
     assert_eq!(summary.counts().server_addresses, 1);
     evidence.candidate(&Candidate::parse(&other).unwrap());
-    assert_eq!(evidence.summary().rule(), Rule::ServersDiffer, "what differs was no second telling");
-    let ports =
-        observed(&[(HOME, "198.51.100.1:3478", "203.0.113.7:50000"), (HOME, "198.51.100.1:3479", "203.0.113.7:50000")]);
+    assert_eq!(
+        evidence.summary().rule(),
+        Rule::ServersDiffer,
+        "what differs was no second telling"
+    );
+    let ports = observed(&[
+        (HOME, "198.51.100.1:3478", "203.0.113.7:50000"),
+        (HOME, "198.51.100.1:3479", "203.0.113.7:50000"),
+    ]);
     let mut ports_and_one = ports;
     ports_and_one.candidate(&Candidate::parse(&other).unwrap());
-    assert_eq!(ports_and_one.summary().rule(), Rule::ServersDiffer, "nobody knows whose it is");
+    assert_eq!(
+        ports_and_one.summary().rule(),
+        Rule::ServersDiffer,
+        "nobody knows whose it is"
+    );
 }
 
 #[test]
 fn a_host_candidate_without_an_address_is_a_hidden_one() {
     for host in ["0.0.0.0", "::"] {
         let line = format!("candidate:1 1 udp 2130706431 {host} 50000 typ host");
-        assert_eq!(list(&[&line]).summary().nat_type(), NatType::Unknown, "{host} may be a global one");
+        assert_eq!(
+            list(&[&line]).summary().nat_type(),
+            NatType::Unknown,
+            "{host} may be a global one"
+        );
     }
 }
 
@@ -663,11 +1134,21 @@ fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
         (a, "198.51.100.4:3478", "203.0.113.7:50000"),
     ]);
     asked(&mut cone, Outcome::TimedOut);
-    let symmetric =
-        observed(&[(a, "198.51.100.1:3478", "203.0.113.7:41001"), (a, "198.51.100.2:3478", "203.0.113.7:41002")]);
+    let symmetric = observed(&[
+        (a, "198.51.100.1:3478", "203.0.113.7:41001"),
+        (a, "198.51.100.2:3478", "203.0.113.7:41002"),
+    ]);
     let open = observed(&[
-        ("203.0.113.7:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
-        ("203.0.113.7:50000", "198.51.100.2:3478", "203.0.113.7:50000"),
+        (
+            "203.0.113.7:50000",
+            "198.51.100.1:3478",
+            "203.0.113.7:50000",
+        ),
+        (
+            "203.0.113.7:50000",
+            "198.51.100.2:3478",
+            "203.0.113.7:50000",
+        ),
     ]);
     let nameless = observed(&[
         ("0.0.0.0:9", "198.51.100.1:3478", "203.0.113.7:9"),
@@ -681,24 +1162,76 @@ fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
     // a list, and a server beside it that is none of those the list is from
     let mut mixed = list(&[srflx, srflx]);
     asked(&mut mixed, Outcome::TimedOut);
-    let full = cone.summary().with_filtering(Filtering::EndpointIndependent);
+    let full = cone
+        .summary()
+        .with_filtering(Filtering::EndpointIndependent);
     let by_address = cone.summary().with_filtering(Filtering::AddressDependent);
-    let by_port = cone.summary().with_filtering(Filtering::AddressAndPortDependent);
+    let by_port = cone
+        .summary()
+        .with_filtering(Filtering::AddressAndPortDependent);
     for (summary, line, address) in [
-        (cone.summary(), "cone NAT, port kept, {}4 of 5 servers agree", true),
-        (full, "full cone NAT, port kept, {}4 of 5 servers agree", true),
-        (by_address, "address-restricted cone NAT, port kept, {}4 of 5 servers agree", true),
-        (by_port, "port-restricted cone NAT, port kept, {}4 of 5 servers agree", true),
-        (symmetric.summary(), "symmetric NAT, port changed, {}2 of 2 servers differ", true),
+        (
+            cone.summary(),
+            "cone NAT, port kept, {}4 of 5 servers agree",
+            true,
+        ),
+        (
+            full,
+            "full cone NAT, port kept, {}4 of 5 servers agree",
+            true,
+        ),
+        (
+            by_address,
+            "address-restricted cone NAT, port kept, {}4 of 5 servers agree",
+            true,
+        ),
+        (
+            by_port,
+            "port-restricted cone NAT, port kept, {}4 of 5 servers agree",
+            true,
+        ),
+        (
+            symmetric.summary(),
+            "symmetric NAT, port changed, {}2 of 2 servers differ",
+            true,
+        ),
         (open.summary(), "no NAT, {}2 of 2 servers agree", true),
         (nameless.summary(), "unknown, {}2 of 2 servers agree", true),
-        (blocked.summary(), "UDP blocked, {}0 of 1 servers answered", false),
-        (list(&[host]).summary(), "UDP blocked, {}no reflexive candidate", false),
-        (list(&[srflx]).summary(), "NAT of unknown type, port changed, {}1 reflexive candidate", true),
-        (list(&[hidden, hidden]).summary(), "NAT of unknown type, {}1 reflexive candidate", true),
-        (list(&[srflx, srflx]).summary(), "cone NAT, port changed, {}2 reflexive candidates agree", true),
-        (Evidence::new().summary(), "unknown, {}nothing observed", false),
-        (mixed.summary(), "cone NAT, port changed, {}2 reflexive candidates agree", true),
+        (
+            blocked.summary(),
+            "UDP blocked, {}0 of 1 servers answered",
+            false,
+        ),
+        (
+            list(&[host]).summary(),
+            "UDP blocked, {}no reflexive candidate",
+            false,
+        ),
+        (
+            list(&[srflx]).summary(),
+            "NAT of unknown type, port changed, {}1 reflexive candidate",
+            true,
+        ),
+        (
+            list(&[hidden, hidden]).summary(),
+            "NAT of unknown type, {}1 reflexive candidate",
+            true,
+        ),
+        (
+            list(&[srflx, srflx]).summary(),
+            "cone NAT, port changed, {}2 reflexive candidates agree",
+            true,
+        ),
+        (
+            Evidence::new().summary(),
+            "unknown, {}nothing observed",
+            false,
+        ),
+        (
+            mixed.summary(),
+            "cone NAT, port changed, {}2 reflexive candidates agree",
+            true,
+        ),
     ] {
         assert_eq!(summary.to_string(), line.replace("{}", ""));
         let with = line.replace("{}", if address { "203.0.113.7, " } else { "" });
@@ -711,22 +1244,39 @@ fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
 fn the_three_worked_cases_come_out_as_the_page_says() {
     let page = include_str!("../../docs/how-a-verdict-is-reached.md");
     let cone = Evidence::from_text(page).summary();
-    assert_eq!((cone.mapping(), cone.rule()), (Mapping::Unknown, Rule::TooFewServers));
-    assert_eq!((cone.is_natted(), cone.port_preserved(), cone.counts().bases), (Some(true), Some(true), 3));
+    assert_eq!(
+        (cone.mapping(), cone.rule()),
+        (Mapping::Unknown, Rule::TooFewServers)
+    );
+    assert_eq!(
+        (cone.is_natted(), cone.port_preserved(), cone.counts().bases),
+        (Some(true), Some(true), 3)
+    );
 
-    let rows: Vec<Vec<&str>> =
-        page.lines().filter(|line| line.contains('→')).map(|line| line.split_whitespace().collect()).collect();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.contains('→'))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
     let rows: Vec<_> = rows.iter().map(|row| (row[0], row[2], row[5])).collect();
     let carrier = observed(&rows).summary();
     assert_eq!(rows.len(), 3);
     assert_eq!(carrier.rule(), Rule::PortsOfOneServerDiffer);
-    assert_eq!((carrier.nat_type(), carrier.port_preserved()), (NatType::Symmetric, Some(false)));
-    assert_eq!(carrier.port_allocation(), PortAllocation::Sequential { step: 1 });
+    assert_eq!(
+        (carrier.nat_type(), carrier.port_preserved()),
+        (NatType::Symmetric, Some(false))
+    );
+    assert_eq!(
+        carrier.port_allocation(),
+        PortAllocation::Sequential { step: 1 }
+    );
     let strict = observed(&[
         ("192.168.1.5:50000", "198.51.100.1:3478", "192.0.2.7:50000"),
         ("192.168.1.5:50000", "198.51.100.2:3478", "192.0.2.7:50000"),
     ]);
-    let strict = strict.summary().with_filtering(Filtering::AddressAndPortDependent);
+    let strict = strict
+        .summary()
+        .with_filtering(Filtering::AddressAndPortDependent);
     assert_eq!(Outlook::between(&carrier, &strict).path, Path::Relay);
 
     let office = |outcomes: [Outcome; 5]| {
@@ -739,6 +1289,19 @@ fn the_three_worked_cases_come_out_as_the_page_says() {
     use Outcome::{Refused, TimedOut, Unreachable, Unresolved};
     let blocked = office([TimedOut, TimedOut, TimedOut, Unresolved, Unreachable]);
     assert_eq!(blocked, (NatType::UdpBlocked, Rule::AskedNoneAnswered));
-    assert_eq!(office([Unreachable, Unresolved, Unreachable, Unresolved, Unreachable]).0, NatType::Unknown);
-    assert_eq!(office([TimedOut, TimedOut, TimedOut, Unresolved, Refused]).0, NatType::Unknown);
+    assert_eq!(
+        office([
+            Unreachable,
+            Unresolved,
+            Unreachable,
+            Unresolved,
+            Unreachable
+        ])
+        .0,
+        NatType::Unknown
+    );
+    assert_eq!(
+        office([TimedOut, TimedOut, TimedOut, Unresolved, Refused]).0,
+        NatType::Unknown
+    );
 }

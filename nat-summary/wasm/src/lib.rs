@@ -1,7 +1,8 @@
 //! The judge as a WebAssembly module: candidate lines in, the line for a person out.
 //!
-//! A module has numbers only at its door, so text goes through memory: write it at [`input`], call [`summarize`] with
-//! its length in bytes, read as many bytes as that returns at [`output`]. `summarize.mjs` does so.
+//! A module has numbers only at its door, so text goes through memory: write it at [`input`], call
+//! [`summarize`] with its length in bytes, read as many bytes as that returns at [`output`].
+//! `summarize.mjs` does so.
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -28,8 +29,8 @@ pub extern "C" fn capacity() -> usize {
     CAPACITY
 }
 
-/// Judges the first `length` bytes at [`input`] as a text with candidates in it. Returns the length of the line, or 0 if
-/// there is no candidate.
+/// Judges the first `length` bytes at [`input`] as a text with candidates in it. Returns the length
+/// of the line, or 0 if there is no candidate.
 #[unsafe(no_mangle)]
 pub extern "C" fn summarize(length: usize) -> usize {
     INPUT.with_borrow(|input| {
@@ -38,7 +39,11 @@ pub extern "C" fn summarize(length: usize) -> usize {
             output.clear();
             if Candidate::all_in(&text).any(|candidate| candidate.is_ok()) {
                 // writing to a string cannot fail
-                let _ = write!(output, "{}", Evidence::from_text(&text).summary().with_address());
+                let _ = write!(
+                    output,
+                    "{}",
+                    Evidence::from_text(&text).summary().with_address()
+                );
             }
             output.len()
         })

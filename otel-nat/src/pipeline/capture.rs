@@ -32,7 +32,9 @@ impl Capture {
     #[must_use]
     pub fn new() -> Self {
         let spans = Kept::default();
-        let provider = SdkTracerProvider::builder().with_span_processor(spans.clone()).build();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(spans.clone())
+            .build();
         Self { provider, spans }
     }
 
@@ -56,7 +58,11 @@ impl Capture {
     /// The spans so far, in the order of their ends.
     #[must_use]
     pub fn spans(&self) -> Vec<SpanData> {
-        self.spans.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.spans
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -69,10 +75,15 @@ impl Default for Capture {
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<SpanData>>>);
 
-/// How many, and nothing of them: one may hold `nat_external_ip`, and whoever holds a provider prints its processors.
+/// How many, and nothing of them: one may hold `nat_external_ip`, and whoever holds a provider
+/// prints its processors.
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} spans", self.0.lock().unwrap_or_else(PoisonError::into_inner).len())
+        write!(
+            f,
+            "{} spans",
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        )
     }
 }
 
@@ -80,7 +91,10 @@ impl SpanProcessor for Kept {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(span);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(span);
     }
 
     fn force_flush(&self) -> OTelSdkResult {

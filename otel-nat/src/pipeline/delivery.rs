@@ -1,4 +1,5 @@
-//! The account: every span handed over is waiting, exported, failed or dropped, and at no time two of these.
+//! The account: every span handed over is waiting, exported, failed or dropped, and at no time two
+//! of these.
 
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -63,7 +64,10 @@ impl Account {
 
     fn admit(&self) -> bool {
         let more = |waiting| (waiting < self.room).then_some(waiting + 1);
-        let is_admitted = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        let is_admitted = self
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok();
         if !is_admitted {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -71,13 +75,18 @@ impl Account {
     }
 
     fn settle(&self, spans: usize, is_exported: bool) {
-        let end = if is_exported { &self.exported } else { &self.failed };
+        let end = if is_exported {
+            &self.exported
+        } else {
+            &self.failed
+        };
         end.fetch_add(spans as u64, Ordering::Relaxed);
         self.waiting.fetch_sub(spans, Ordering::Relaxed);
     }
 }
 
-/// Admits spans to a processor whose queue has as much room as the account, and so never drops one itself.
+/// Admits spans to a processor whose queue has as much room as the account, and so never drops one
+/// itself.
 #[derive(Debug)]
 pub(crate) struct Counted<P> {
     inner: P,
@@ -128,7 +137,9 @@ impl<E> Counting<E> {
 
 impl<E> fmt::Debug for Counting<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counting").field("account", &self.account).finish_non_exhaustive()
+        f.debug_struct("Counting")
+            .field("account", &self.account)
+            .finish_non_exhaustive()
     }
 }
 
@@ -160,13 +171,16 @@ impl<E: SpanExporter> SpanExporter for Counting<E> {
     }
 }
 
-/// `None`: it panicked. Let through, the panic would end the SDK's thread and with it all export for ever.
+/// `None`: it panicked. Let through, the panic would end the SDK's thread and with it all export
+/// for ever.
 async fn contain<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(Poll::Ready(output)) => Poll::Ready(Some(output)),
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(_) => Poll::Ready(None),
-    })
+    poll_fn(
+        |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Ready(output)) => Poll::Ready(Some(output)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_) => Poll::Ready(None),
+        },
+    )
     .await
 }

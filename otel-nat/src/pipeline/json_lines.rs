@@ -13,8 +13,8 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 /// Writes each batch as one line: an `ExportTraceServiceRequest` in the JSON mapping of OTLP.
 ///
-/// A line is what an OTLP/HTTP endpoint takes as a body of `application/json`, and the file what a collector's
-/// `otlpjsonfile` receiver reads.
+/// A line is what an OTLP/HTTP endpoint takes as a body of `application/json`, and the file what a
+/// collector's `otlpjsonfile` receiver reads.
 pub struct JsonLines<W> {
     writer: Mutex<W>,
     resource: Resource,
@@ -23,7 +23,10 @@ pub struct JsonLines<W> {
 impl<W: Write> JsonLines<W> {
     /// Lines to `writer`, which is flushed after each.
     pub fn new(writer: W) -> Self {
-        Self { writer: Mutex::new(writer), resource: Resource::builder_empty().build() }
+        Self {
+            writer: Mutex::new(writer),
+            resource: Resource::builder_empty().build(),
+        }
     }
 }
 
@@ -58,10 +61,13 @@ fn request(resource: &Resource, batch: &[SpanData]) -> String {
                 json.key("resource");
                 json.object(|json| {
                     json.key("attributes");
-                    json.array(resource.iter(), |json, (key, value)| json.pair(key.as_str(), value));
+                    json.array(resource.iter(), |json, (key, value)| {
+                        json.pair(key.as_str(), value)
+                    });
                 });
                 json.key("scopeSpans");
-                let by_scope = batch.chunk_by(|a, b| a.instrumentation_scope == b.instrumentation_scope);
+                let by_scope =
+                    batch.chunk_by(|a, b| a.instrumentation_scope == b.instrumentation_scope);
                 json.array(by_scope, |json, spans| json.scope_spans(spans));
                 if let Some(url) = resource.schema_url() {
                     json.string_field("schemaUrl", url);
@@ -158,14 +164,17 @@ impl Json {
         if context.trace_state() != &TraceState::NONE {
             self.string_field("traceState", &context.trace_state().header());
         }
-        // trace.proto, SpanFlags: bit 8, whether bit 9 is known; bit 9, whether the parent or the linked is remote
+        // trace.proto, SpanFlags: bit 8, whether bit 9 is known; bit 9, whether the parent or the
+        // linked is remote
         let remote = if is_remote { 0x300 } else { 0x100 };
         self.number_field("flags", u32::from(context.trace_flags().to_u8()) | remote);
     }
 
     fn attributes<'a>(&mut self, attributes: impl IntoIterator<Item = &'a KeyValue>) {
         self.key("attributes");
-        self.array(attributes, |json, pair| json.pair(pair.key.as_str(), &pair.value));
+        self.array(attributes, |json, pair| {
+            json.pair(pair.key.as_str(), &pair.value)
+        });
     }
 
     fn pair(&mut self, key: &str, value: &Value) {
@@ -188,9 +197,15 @@ impl Json {
         self.object(|json| {
             json.key("values");
             match values {
-                Array::Bool(values) => json.array(values, |json, v| json.any("boolValue", |json| json.bool(*v))),
-                Array::I64(values) => json.array(values, |json, v| json.any("intValue", |json| json.int(*v))),
-                Array::F64(values) => json.array(values, |json, v| json.any("doubleValue", |json| json.double(*v))),
+                Array::Bool(values) => json.array(values, |json, v| {
+                    json.any("boolValue", |json| json.bool(*v))
+                }),
+                Array::I64(values) => {
+                    json.array(values, |json, v| json.any("intValue", |json| json.int(*v)))
+                }
+                Array::F64(values) => json.array(values, |json, v| {
+                    json.any("doubleValue", |json| json.double(*v))
+                }),
                 Array::String(values) => json.array(values, |json, v: &StringValue| {
                     json.any("stringValue", |json| json.string(v.as_str()));
                 }),
@@ -247,7 +262,9 @@ impl Json {
     }
 
     fn time_field(&mut self, key: &str, time: SystemTime) {
-        let nanos = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let nanos = time
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos());
         self.key(key);
         self.push(format_args!("\"{nanos}\""));
     }

@@ -1,8 +1,9 @@
 //! Tracer providers ready for use, which never stand in the way of who emits.
 //!
-//! A [`Pipeline`] batches spans on a thread of its own and keeps an account of what became of them. Handing a span over
-//! takes one place in a bounded queue or, where that is full, counts it as dropped; it never waits. What exports over the
-//! network runs on a runtime of its own too, so neither a busy runtime of the program nor one that is gone can hang it.
+//! A [`Pipeline`] batches spans on a thread of its own and keeps an account of what became of them.
+//! Handing a span over takes one place in a bounded queue or, where that is full, counts it as
+//! dropped; it never waits. What exports over the network runs on a runtime of its own too, so
+//! neither a busy runtime of the program nor one that is gone can hang it.
 //!
 //! ```
 //! use nat_summary::Evidence;
@@ -32,7 +33,9 @@ use std::io::Write;
 use std::sync::Arc;
 
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter,
+};
 
 use self::delivery::{Account, Counted, Counting};
 use crate::Telemetry;
@@ -45,8 +48,8 @@ pub use self::otlp::OtlpError;
 
 /// A tracer provider with a batch processor, and the account of what became of its spans.
 ///
-/// Dropped, it shuts down and waits up to a second for what is still queued: a handle of an attempt that outlives it then
-/// never finds itself waiting for a collector.
+/// Dropped, it shuts down and waits up to a second for what is still queued: a handle of an attempt
+/// that outlives it then never finds itself waiting for a collector.
 #[derive(Debug)]
 pub struct Pipeline {
     provider: SdkTracerProvider,
@@ -90,7 +93,11 @@ impl Pipeline {
         let before = lost(self.delivery());
         let ended = self.provider.shutdown_with_timeout(within);
         let delivery = self.delivery();
-        if ended.is_ok() && delivery.waiting == 0 && lost(delivery) == before { Ok(()) } else { Err(Undelivered) }
+        if ended.is_ok() && delivery.waiting == 0 && lost(delivery) == before {
+            Ok(())
+        } else {
+            Err(Undelivered)
+        }
     }
 }
 
@@ -170,11 +177,13 @@ impl PipelineBuilder {
         self
     }
 
-    /// Batches to `exporter`. It is polled on a thread that belongs to no runtime: one that needs tokio panics there, and
-    /// its panic is counted as a failure.
+    /// Batches to `exporter`. It is polled on a thread that belongs to no runtime: one that needs
+    /// tokio panics there, and its panic is counted as a failure.
     #[must_use]
     pub fn export_to<E: SpanExporter + 'static>(self, exporter: E) -> Pipeline {
-        let account = Arc::new(Account::new(self.queue.unwrap_or_else(queue_of_environment)));
+        let account = Arc::new(Account::new(
+            self.queue.unwrap_or_else(queue_of_environment),
+        ));
         let mut config = BatchConfigBuilder::default().with_max_queue_size(account.room());
         if let Some(batch) = self.batch {
             config = config.with_max_export_batch_size(batch);
@@ -211,5 +220,8 @@ impl PipelineBuilder {
 
 /// The account has to know the size of the queue, and the SDK keeps to itself what it read.
 fn queue_of_environment() -> usize {
-    std::env::var("OTEL_BSP_MAX_QUEUE_SIZE").ok().and_then(|size| size.parse().ok()).unwrap_or(2_048)
+    std::env::var("OTEL_BSP_MAX_QUEUE_SIZE")
+        .ok()
+        .and_then(|size| size.parse().ok())
+        .unwrap_or(2_048)
 }

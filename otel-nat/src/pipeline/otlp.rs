@@ -18,8 +18,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl PipelineBuilder {
     /// Batches over OTLP/HTTP with protobuf bodies to `endpoint`, such as `http://127.0.0.1:4318/v1/traces`; without one,
-    /// to where `OTEL_EXPORTER_OTLP_*` say. Plain HTTP only: for TLS give [`export_to`](Self::export_to) an exporter, or
-    /// send to a collector on the same host.
+    /// to where `OTEL_EXPORTER_OTLP_*` say. Plain HTTP only: for TLS give
+    /// [`export_to`](Self::export_to) an exporter, or send to a collector on the same host.
     #[cfg(feature = "otlp-http")]
     pub fn otlp_http(self, endpoint: Option<&str>) -> Result<Pipeline, OtlpError> {
         let timeout = self.export_timeout.unwrap_or(TIMEOUT);
@@ -28,13 +28,16 @@ impl PipelineBuilder {
             if let Some(endpoint) = endpoint {
                 builder = builder.with_endpoint(endpoint);
             }
-            builder.with_protocol(opentelemetry_otlp::Protocol::HttpBinary).build()
+            builder
+                .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+                .build()
         })?;
         Ok(self.export_to(exporter))
     }
 
     /// Batches over OTLP/gRPC to `endpoint`, such as `http://127.0.0.1:4317`; without one, to where `OTEL_EXPORTER_OTLP_*`
-    /// say. Without TLS: for that give [`export_to`](Self::export_to) an exporter, or send to a collector on the same host.
+    /// say. Without TLS: for that give [`export_to`](Self::export_to) an exporter, or send to a
+    /// collector on the same host.
     #[cfg(feature = "otlp-grpc")]
     pub fn otlp_grpc(self, endpoint: Option<&str>) -> Result<Pipeline, OtlpError> {
         let timeout = self.export_timeout.unwrap_or(TIMEOUT);
@@ -70,7 +73,8 @@ impl fmt::Display for OtlpError {
 
 impl core::error::Error for OtlpError {}
 
-/// An exporter that needs tokio, where tokio is sure to be: on a thread that is nobody else's to block or to end.
+/// An exporter that needs tokio, where tokio is sure to be: on a thread that is nobody else's to
+/// block or to end.
 struct Elsewhere {
     exporter: Arc<OtlpExporter>,
     /// `None` only while it is dropped.
@@ -96,7 +100,11 @@ impl Elsewhere {
             build().map_err(|_| OtlpError::Configuration)
         };
         match exporter {
-            Ok(exporter) => Ok(Self { exporter: Arc::new(exporter), runtime: Some(runtime), timeout }),
+            Ok(exporter) => Ok(Self {
+                exporter: Arc::new(exporter),
+                runtime: Some(runtime),
+                timeout,
+            }),
             Err(error) => {
                 runtime.shutdown_background();
                 Err(error)
@@ -116,16 +124,21 @@ impl Drop for Elsewhere {
 
 impl fmt::Debug for Elsewhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Elsewhere").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Elsewhere")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
 impl SpanExporter for Elsewhere {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let Some(runtime) = &self.runtime else { return Err(OTelSdkError::AlreadyShutdown) };
+        let Some(runtime) = &self.runtime else {
+            return Err(OTelSdkError::AlreadyShutdown);
+        };
         let (exporter, timeout) = (Arc::clone(&self.exporter), self.timeout);
         // its own timeout does not cover every stage of a connection
-        let exporting = runtime.spawn(async move { tokio::time::timeout(timeout, exporter.export(batch)).await });
+        let exporting = runtime
+            .spawn(async move { tokio::time::timeout(timeout, exporter.export(batch)).await });
         match exporting.await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(OTelSdkError::Timeout(timeout)),
@@ -147,7 +160,11 @@ mod tests {
 
     #[test]
     fn an_exporter_can_be_dropped_where_no_runtime_may_be() {
-        let elsewhere = Elsewhere::new(TIMEOUT, || OtlpExporter::builder().with_http().build()).unwrap();
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async move { drop(elsewhere) });
+        let elsewhere =
+            Elsewhere::new(TIMEOUT, || OtlpExporter::builder().with_http().build()).unwrap();
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(async move { drop(elsewhere) });
     }
 }

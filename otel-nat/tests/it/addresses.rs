@@ -1,14 +1,19 @@
-//! Finds addresses wherever they hide in a text. A file of its own: the check on real attempts in `xtask` reads with it too.
+//! Finds addresses wherever they hide in a text. A file of its own: the check on real attempts in
+//! `xtask` reads with it too.
 
 use std::net::IpAddr;
 
-/// Every word of `text` that reads as an address, with or without a prefix length or a port. A path of Rust's, such as
-/// `it::run`, is one word and no address.
+/// Every word of `text` that reads as an address, with or without a prefix length or a port. A path
+/// of Rust's, such as `it::run`, is one word and no address.
 pub(crate) fn addresses(text: &str) -> Vec<IpAddr> {
     text.split(|c: char| !(c.is_alphanumeric() || "_.:".contains(c)))
         .flat_map(|word| {
             let bare = word.trim_matches(|c| c == '.' || c == ':');
-            let socket = |word: &str| word.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
+            let socket = |word: &str| {
+                word.parse::<std::net::SocketAddr>()
+                    .ok()
+                    .map(|socket| socket.ip())
+            };
             [word.parse().ok(), bare.parse().ok(), socket(bare)]
         })
         .flatten()
@@ -28,7 +33,14 @@ fn the_reader_finds_an_address_wherever_it_hides() {
     ] {
         assert!(!addresses(text).is_empty(), "{text}");
     }
-    for text in ["Cone NAT", "0.1.0", "address-port dependent", "12:30", "it::run", "a::bad::c"] {
+    for text in [
+        "Cone NAT",
+        "0.1.0",
+        "address-port dependent",
+        "12:30",
+        "it::run",
+        "a::bad::c",
+    ] {
         assert!(addresses(text).is_empty(), "{text}");
     }
 }

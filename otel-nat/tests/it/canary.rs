@@ -1,7 +1,8 @@
-//! Canary addresses: planted wherever an attempt holds an address, and looked for in everything that comes out.
+//! Canary addresses: planted wherever an attempt holds an address, and looked for in everything
+//! that comes out.
 //!
-//! The run is a process of its own, so that its logs are all of its logs: the SDK's, the exporters' and their stacks', at
-//! the level a program has by default.
+//! The run is a process of its own, so that its logs are all of its logs: the SDK's, the exporters'
+//! and their stacks', at the level a program has by default.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -20,20 +21,30 @@ use crate::addresses::addresses;
 use crate::json_lines::Page;
 
 const BASES: [&str; 2] = ["10.77.66.55:50111", "[fd77::66:55]:50112"];
-const SERVERS: [[&str; 2]; 2] =
-    [["198.51.100.177:3478", "198.51.100.178:3478"], ["[2001:db8:177::1]:3478", "[2001:db8:178::1]:3478"]];
+const SERVERS: [[&str; 2]; 2] = [
+    ["198.51.100.177:3478", "198.51.100.178:3478"],
+    ["[2001:db8:177::1]:3478", "[2001:db8:178::1]:3478"],
+];
 const MAPPED: [&str; 2] = ["203.0.113.199:40222", "[2001:db8:77:88::99]:40223"];
 const LOCALS: [&str; 2] = ["192.168.177.88", "fd77::88"];
 /// Where nobody listens.
 const COLLECTOR: &str = "127.77.0.1:1";
 
 fn ip(socket: &str) -> String {
-    socket.parse::<std::net::SocketAddr>().unwrap().ip().to_string()
+    socket
+        .parse::<std::net::SocketAddr>()
+        .unwrap()
+        .ip()
+        .to_string()
 }
 
 /// Every canary, as it would be printed.
 fn canaries() -> Vec<String> {
-    let sockets = BASES.into_iter().chain(SERVERS.into_iter().flatten()).chain(MAPPED).chain([COLLECTOR]);
+    let sockets = BASES
+        .into_iter()
+        .chain(SERVERS.into_iter().flatten())
+        .chain(MAPPED)
+        .chain([COLLECTOR]);
     sockets.map(ip).chain(LOCALS.map(str::to_owned)).collect()
 }
 
@@ -72,7 +83,13 @@ fn attempts(telemetry: &Telemetry) {
             attempt.outlook(Outlook::between(&summary, &summary));
             attempt.explained(FailureCause::PeerSilent);
             println!("{attempt:?}");
-            telemetry.endured(&summary, Endurance { rebindings: 1, survived: Some(Duration::from_secs(40)) });
+            telemetry.endured(
+                &summary,
+                Endurance {
+                    rebindings: 1,
+                    survived: Some(Duration::from_secs(40)),
+                },
+            );
             match outcome {
                 None => attempt.succeeded(&summary),
                 Some(Reason::Cancelled) => drop(attempt),
@@ -88,7 +105,10 @@ struct Chatty;
 
 impl SpanExporter for Chatty {
     async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
-        Err(OTelSdkError::InternalFailure(format!("{COLLECTOR} refused {}", MAPPED[0])))
+        Err(OTelSdkError::InternalFailure(format!(
+            "{COLLECTOR} refused {}",
+            MAPPED[0]
+        )))
     }
 }
 
@@ -100,7 +120,9 @@ fn listen() -> (String, Arc<Mutex<Vec<u8>>>) {
     let kept = Arc::clone(&received);
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
         let mut buffer = [0; 65_536];
         while let Ok(read @ 1..) = stream.read(&mut buffer) {
             kept.lock().unwrap().extend_from_slice(&buffer[..read]);
@@ -130,8 +152,13 @@ fn run() {
 
     let capture = Capture::new();
     let metrics = InMemoryMetricExporter::default();
-    let meter = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(metrics.clone()).build()).build();
-    let telemetry = capture.telemetry().with_external_ip(policy).with_metrics(meter.clone());
+    let meter = SdkMeterProvider::builder()
+        .with_reader(PeriodicReader::builder(metrics.clone()).build())
+        .build();
+    let telemetry = capture
+        .telemetry()
+        .with_external_ip(policy)
+        .with_metrics(meter.clone());
     attempts(&telemetry);
     println!("{telemetry:?} {:?}", telemetry.tally());
     for span in capture.spans() {
@@ -151,13 +178,23 @@ fn run() {
     attempts(&otlp.telemetry().with_external_ip(policy));
     let _ = otlp.shutdown(Duration::from_secs(2));
     let received = String::from_utf8_lossy(&received.lock().unwrap()).into_owned();
-    println!("{}", received.split_once("\r\n\r\n").expect("the batch arrived").1);
+    println!(
+        "{}",
+        received
+            .split_once("\r\n\r\n")
+            .expect("the batch arrived")
+            .1
+    );
 
     // every way to fail, and what each says of it
     for pipeline in [
         Pipeline::builder().export_to(Chatty),
-        Pipeline::builder().otlp_http(Some(&format!("http://{COLLECTOR}/v1/traces"))).unwrap(),
-        Pipeline::builder().otlp_grpc(Some(&format!("http://{COLLECTOR}"))).unwrap(),
+        Pipeline::builder()
+            .otlp_http(Some(&format!("http://{COLLECTOR}/v1/traces")))
+            .unwrap(),
+        Pipeline::builder()
+            .otlp_grpc(Some(&format!("http://{COLLECTOR}")))
+            .unwrap(),
         Pipeline::builder().with_queue(1).export_to(Chatty),
     ] {
         attempts(&pipeline.telemetry().with_external_ip(policy));
@@ -183,15 +220,36 @@ fn run() {
 /// All the run under `policy` printed.
 fn output(policy: ExternalIp) -> String {
     let run = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "canary::run", "--ignored", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "canary::run",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env("CANARY", format!("{policy:?}"))
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success() && text.contains("the run is over"), "{}", ending(&text));
-    assert!(text.contains("BatchSpanProcessor.ExportError"), "the SDK's logs are among it");
-    assert!(text.contains("some spans could not be exported"), "the errors are among it");
-    for metric in [keys::ATTEMPT_DURATION, keys::PATH_SURVIVED, keys::PATH_REBINDINGS] {
+    let text =
+        String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
+    assert!(
+        run.status.success() && text.contains("the run is over"),
+        "{}",
+        ending(&text)
+    );
+    assert!(
+        text.contains("BatchSpanProcessor.ExportError"),
+        "the SDK's logs are among it"
+    );
+    assert!(
+        text.contains("some spans could not be exported"),
+        "the errors are among it"
+    );
+    for metric in [
+        keys::ATTEMPT_DURATION,
+        keys::PATH_SURVIVED,
+        keys::PATH_REBINDINGS,
+    ] {
         assert!(text.contains(metric), "the metrics are among it");
     }
     text
@@ -209,7 +267,10 @@ fn without_external_ip(text: &str) -> String {
     let mut out = String::new();
     while let Some((before, after)) = rest.split_once(keys::EXTERNAL_IP) {
         out.push_str(before);
-        let at = ["203.0.113.", "2001:db8:77:"].into_iter().filter_map(|network| after.find(network)).min();
+        let at = ["203.0.113.", "2001:db8:77:"]
+            .into_iter()
+            .filter_map(|network| after.find(network))
+            .min();
         let at = at.expect("a key has a value");
         assert!(at < 60, "the value follows its key: {}", &after[..60]);
         rest = after[at..].trim_start_matches(|c: char| c.is_ascii_hexdigit() || ".:/".contains(c));
@@ -221,15 +282,35 @@ fn without_external_ip(text: &str) -> String {
 fn no_canary_gets_out_but_by_the_one_key_that_may_hold_it() {
     for policy in [ExternalIp::Full, ExternalIp::Prefix, ExternalIp::Omit] {
         let text = output(policy);
-        assert_eq!(text.contains(keys::EXTERNAL_IP), policy != ExternalIp::Omit, "{policy:?}");
-        assert_eq!(text.contains(&ip(MAPPED[0])), policy == ExternalIp::Full, "{policy:?}");
-        let text = if policy == ExternalIp::Omit { text } else { without_external_ip(&text) };
+        assert_eq!(
+            text.contains(keys::EXTERNAL_IP),
+            policy != ExternalIp::Omit,
+            "{policy:?}"
+        );
+        assert_eq!(
+            text.contains(&ip(MAPPED[0])),
+            policy == ExternalIp::Full,
+            "{policy:?}"
+        );
+        let text = if policy == ExternalIp::Omit {
+            text
+        } else {
+            without_external_ip(&text)
+        };
         for canary in canaries() {
-            let leak = text.find(&canary).map(|at| &text[..at + canary.len()]).map(ending);
+            let leak = text
+                .find(&canary)
+                .map(|at| &text[..at + canary.len()])
+                .map(ending);
             assert_eq!(leak, None, "{policy:?}: {canary}");
         }
         for line in text.lines() {
-            assert_eq!(addresses(line), [] as [std::net::IpAddr; 0], "{policy:?}: {}", &line[..line.len().min(300)]);
+            assert_eq!(
+                addresses(line),
+                [] as [std::net::IpAddr; 0],
+                "{policy:?}: {}",
+                &line[..line.len().min(300)]
+            );
         }
     }
 }
@@ -253,6 +334,11 @@ fn what_keeps_spans_prints_none_of_them() {
         format!("{:?}", capture.telemetry()),
     ] {
         assert!(!text.contains(keys::EXTERNAL_IP), "{}", ending(&text));
-        assert_eq!(addresses(&text), [] as [std::net::IpAddr; 0], "{}", ending(&text));
+        assert_eq!(
+            addresses(&text),
+            [] as [std::net::IpAddr; 0],
+            "{}",
+            ending(&text)
+        );
     }
 }

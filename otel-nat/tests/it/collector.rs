@@ -1,7 +1,8 @@
-//! A real collector: every attribute of every span, over both protocols and as JSON lines, against what was emitted.
+//! A real collector: every attribute of every span, over both protocols and as JSON lines, against
+//! what was emitted.
 //!
-//! `ROTEL_AGENT` names the program `rotel-agent` (of the Python package `rotel`); without it there is nothing to run.
-//! `cargo xtask collector` brings one, and sends it what real attempts emit.
+//! `ROTEL_AGENT` names the program `rotel-agent` (of the Python package `rotel`); without it there
+//! is nothing to run. `cargo xtask collector` brings one, and sends it what real attempts emit.
 
 use std::path::Path;
 use std::time::Duration;
@@ -34,7 +35,10 @@ fn emit(telemetry: &Telemetry) {
 /// What of `emitted` the collector received, in the order it was emitted.
 fn received(collector: &Rotel, emitted: &[Told]) -> Vec<Told> {
     let of = |told: &[Told]| -> Vec<Told> {
-        emitted.iter().flat_map(|span| told.iter().filter(|told| told.ids == span.ids).cloned()).collect()
+        emitted
+            .iter()
+            .flat_map(|span| told.iter().filter(|told| told.ids == span.ids).cloned())
+            .collect()
     };
     of(&collector.received(Duration::from_secs(10), |told| of(told) == emitted))
 }
@@ -66,7 +70,11 @@ fn a_real_collector_receives_each_attribute_as_it_was_meant() {
         assert_eq!(received(&collector, &emitted), emitted, "{way}");
     }
     let all = collector.received(Duration::ZERO, |_| true);
-    assert_eq!(all.len(), ways.len() * 2 * host::every_kind().len(), "each once, and no other");
+    assert_eq!(
+        all.len(),
+        ways.len() * 2 * host::every_kind().len(),
+        "each once, and no other"
+    );
 }
 
 #[test]
@@ -77,8 +85,16 @@ fn the_deployed_collector_passes_on_what_the_policy_would_have_let_out() {
     };
     for (setting, policy) in [("prefix", ExternalIp::Prefix), ("omit", ExternalIp::Omit)] {
         let end = Rotel::start(Path::new(&agent), Role::End).unwrap();
-        let gateway = Rotel::start(Path::new(&agent), Role::Gateway { to: &end, external_ip: setting }).unwrap();
-        // the whole address goes in, and beside it what the policy would have let out comes to expect
+        let gateway = Rotel::start(
+            Path::new(&agent),
+            Role::Gateway {
+                to: &end,
+                external_ip: setting,
+            },
+        )
+        .unwrap();
+        // the whole address goes in, and beside it what the policy would have let out comes to
+        // expect
         let (whole, policed) = (Capture::new(), Capture::new());
         emit(&policed.telemetry().with_external_ip(policy));
         let builder = Pipeline::builder().with_capture(&whole);
@@ -96,12 +112,28 @@ fn the_deployed_collector_passes_on_what_the_policy_would_have_let_out() {
             told.attributes = told
                 .attributes
                 .into_iter()
-                .filter_map(|whole| if of_key(&whole) { policed.clone() } else { Some(whole) })
+                .filter_map(|whole| {
+                    if of_key(&whole) {
+                        policed.clone()
+                    } else {
+                        Some(whole)
+                    }
+                })
                 .collect();
             told
         };
-        let expected: Vec<_> = whole.spans().iter().zip(&policed.spans()).map(expected).collect();
-        assert!(whole.spans().iter().any(|span| host::value(span, keys::EXTERNAL_IP).is_some()));
+        let expected: Vec<_> = whole
+            .spans()
+            .iter()
+            .zip(&policed.spans())
+            .map(expected)
+            .collect();
+        assert!(
+            whole
+                .spans()
+                .iter()
+                .any(|span| host::value(span, keys::EXTERNAL_IP).is_some())
+        );
         let received = received(&end, &expected);
         assert_eq!(received.len(), expected.len(), "{setting}");
         for (received, expected) in received.iter().zip(&expected) {
@@ -109,7 +141,10 @@ fn the_deployed_collector_passes_on_what_the_policy_would_have_let_out() {
         }
         for told in received.iter().flat_map(|span| &span.attributes) {
             let is_network = policy == ExternalIp::Prefix && told.starts_with(keys::EXTERNAL_IP);
-            assert!(is_network || addresses(told).is_empty(), "{setting}: {told}");
+            assert!(
+                is_network || addresses(told).is_empty(),
+                "{setting}: {told}"
+            );
         }
     }
 }
@@ -122,8 +157,17 @@ fn the_deployed_collector_lets_no_address_pass_under_another_key() {
         return;
     };
     let end = Rotel::start(Path::new(&agent), Role::End).unwrap();
-    let gateway = Rotel::start(Path::new(&agent), Role::Gateway { to: &end, external_ip: "prefix" }).unwrap();
-    let text = |key: &str, value: &str| format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#);
+    let gateway = Rotel::start(
+        Path::new(&agent),
+        Role::Gateway {
+            to: &end,
+            external_ip: "prefix",
+        },
+    )
+    .unwrap();
+    let text = |key: &str, value: &str| {
+        format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#)
+    };
     let attributes = [
         text("nat_external_ip", "203.0.113.7/24"),
         text("nat_external_ip", "fe80::1234%eth0"),
@@ -147,8 +191,14 @@ fn the_deployed_collector_lets_no_address_pass_under_another_key() {
         attributes.join(",")
     );
     gateway.post(&line).unwrap();
-    let spans = end.received(Duration::from_secs(10), |told| told.iter().any(|span| span.attributes.len() >= 5));
-    let told: Vec<_> = spans.iter().flat_map(|span| &span.attributes).map(String::as_str).collect();
+    let spans = end.received(Duration::from_secs(10), |told| {
+        told.iter().any(|span| span.attributes.len() >= 5)
+    });
+    let told: Vec<_> = spans
+        .iter()
+        .flat_map(|span| &span.attributes)
+        .map(String::as_str)
+        .collect();
     assert_eq!(
         told,
         [
@@ -170,7 +220,9 @@ fn what_is_emitted_while_the_collector_is_down_is_counted_and_what_comes_after_a
     let mut collector = Rotel::start(Path::new(&agent), Role::End).unwrap();
     for protocol in ["OTLP/HTTP", "OTLP/gRPC"] {
         let capture = Capture::new();
-        let builder = Pipeline::builder().with_capture(&capture).with_export_timeout(Duration::from_secs(2));
+        let builder = Pipeline::builder()
+            .with_capture(&capture)
+            .with_export_timeout(Duration::from_secs(2));
         let pipeline = match protocol {
             "OTLP/HTTP" => builder.otlp_http(Some(&collector.traces_url())).unwrap(),
             _ => builder.otlp_grpc(Some(&collector.grpc_url())).unwrap(),
@@ -185,7 +237,11 @@ fn what_is_emitted_while_the_collector_is_down_is_counted_and_what_comes_after_a
         emit_one();
         pipeline.flush().unwrap();
         let delivery = pipeline.delivery();
-        assert_eq!((delivery.exported, delivery.failed, delivery.dropped), (2, 1, 0), "{protocol}");
+        assert_eq!(
+            (delivery.exported, delivery.failed, delivery.dropped),
+            (2, 1, 0),
+            "{protocol}"
+        );
         let after: Vec<_> = capture.spans().iter().skip(2).map(meant).collect();
         assert_eq!(received(&collector, &after), after, "{protocol}");
     }

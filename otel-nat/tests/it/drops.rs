@@ -52,7 +52,10 @@ fn servers_that_were_asked_in_vain_were_still_asked() {
     let mut attempt = host.telemetry().attempt();
     attempt.gathered(&host::blocked());
     drop(attempt);
-    assert_eq!(value(&host.span(), keys::NAT_TYPE).as_deref(), Some("UDP blocked by firewall"));
+    assert_eq!(
+        value(&host.span(), keys::NAT_TYPE).as_deref(),
+        Some("UDP blocked by firewall")
+    );
 }
 
 #[test]
@@ -74,7 +77,11 @@ fn a_finished_attempt_emits_once_whatever_came_before() {
                 } else {
                     attempt.failed(&host::cone(), Reason::PeerGone);
                 }
-                assert_eq!(host.spans().len(), before + 1, "asked {asked}, gathered {gathered}, success {success}");
+                assert_eq!(
+                    host.spans().len(),
+                    before + 1,
+                    "asked {asked}, gathered {gathered}, success {success}"
+                );
             }
         }
     }
@@ -90,5 +97,8 @@ fn an_attempt_lost_to_a_panic_is_a_cancelled_failure() {
         std::panic::resume_unwind(Box::new("lost"));
     });
     assert!(lost.join().is_err());
-    assert_eq!(value(&host.span(), keys::ERROR_TYPE).as_deref(), Some("cancelled"));
+    assert_eq!(
+        value(&host.span(), keys::ERROR_TYPE).as_deref(),
+        Some("cancelled")
+    );
 }

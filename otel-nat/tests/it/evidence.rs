@@ -10,7 +10,9 @@ use crate::host::{self, Host, attributes, value};
 #[test]
 fn a_blocked_host_says_whom_it_asked_in_vain() {
     let host = Host::new();
-    host.telemetry().attempt().failed(&host::blocked(), Reason::UdpBlocked);
+    host.telemetry()
+        .attempt()
+        .failed(&host::blocked(), Reason::UdpBlocked);
     let span = host.span();
     for (key, expected) in [
         (keys::RULE, Some("asked_none_answered")),
@@ -39,7 +41,9 @@ fn a_bare_candidate_list_does_not_claim_to_know_whom_was_asked() {
 #[test]
 fn a_wildcard_base_has_no_scope() {
     let host = Host::new();
-    host.telemetry().attempt().succeeded(&host::locals_unknown());
+    host.telemetry()
+        .attempt()
+        .succeeded(&host::locals_unknown());
     assert_eq!(value(&host.span(), keys::BASE_SCOPE), None);
 }
 
@@ -48,7 +52,10 @@ fn both_families_are_told_apart() {
     for (summary, family) in [(host::cone(), "ipv4"), (host::open_v6(), "ipv6")] {
         let host = Host::new();
         host.telemetry().attempt().succeeded(&summary);
-        assert_eq!(value(&host.span(), keys::NETWORK_TYPE).as_deref(), Some(family));
+        assert_eq!(
+            value(&host.span(), keys::NETWORK_TYPE).as_deref(),
+            Some(family)
+        );
     }
 }
 
@@ -80,12 +87,22 @@ fn gathering_lasts_from_the_first_server_asked_and_connecting_until_the_end() {
     std::thread::sleep(nap);
     attempt.succeeded(&host::cone());
     let span = host.span();
-    let total = span.end_time.duration_since(span.start_time).unwrap().as_secs_f64();
+    let total = span
+        .end_time
+        .duration_since(span.start_time)
+        .unwrap()
+        .as_secs_f64();
     let seconds = |key| value(&span, key).unwrap().parse::<f64>().unwrap();
-    let (gather, connect) = (seconds(keys::GATHER_DURATION), seconds(keys::CONNECT_DURATION));
+    let (gather, connect) = (
+        seconds(keys::GATHER_DURATION),
+        seconds(keys::CONNECT_DURATION),
+    );
     let nap = nap.as_secs_f64();
     assert!(gather >= nap && connect >= nap, "{gather} {connect}");
-    assert!(gather + connect <= total - 2.0 * nap, "{gather} + {connect} of {total}");
+    assert!(
+        gather + connect <= total - 2.0 * nap,
+        "{gather} + {connect} of {total}"
+    );
 }
 
 #[test]
@@ -103,10 +120,28 @@ fn durations_nobody_told_of_are_not_there() {
 fn how_ports_and_addresses_are_given_out_is_told_where_it_was_seen() {
     for (summary, pooling, allocation, step, rewritten) in [
         (host::cone(), None, None, None, None),
-        (host::sequential(), None, Some("sequential"), Some("2"), None),
+        (
+            host::sequential(),
+            None,
+            Some("sequential"),
+            Some("2"),
+            None,
+        ),
         (host::random(), None, Some("random"), None, None),
-        (host::arbitrary_pool(), Some("arbitrary"), Some("preserving"), None, None),
-        (host::paired_pool(), Some("paired"), Some("sequential"), Some("1"), None),
+        (
+            host::arbitrary_pool(),
+            Some("arbitrary"),
+            Some("preserving"),
+            None,
+            None,
+        ),
+        (
+            host::paired_pool(),
+            Some("paired"),
+            Some("sequential"),
+            Some("1"),
+            None,
+        ),
         (host::rewritten(), None, None, None, Some("true")),
     ] {
         let host = Host::new();
@@ -128,17 +163,28 @@ pub(crate) fn tell_of_the_checks(attempt: &mut Attempt) {
     attempt.toward_peer(TowardPeer::Changed);
     attempt.mapping_with_peer(Mapping::Dependent);
     attempt.filtering(FilteringSeen::AtMostAddressDependent);
-    attempt.checks(Checks { sent: 12, answered: 0, received: 7, ..Checks::default() });
+    attempt.checks(Checks {
+        sent: 12,
+        answered: 0,
+        received: 7,
+        ..Checks::default()
+    });
     attempt.peer(&host::symmetric());
     attempt.outlook(Outlook::between(&host::cone(), &host::symmetric()));
     attempt.explained(FailureCause::ChecksOneWay);
-    attempt.endured(Endurance { rebindings: 1, survived: Some(Duration::from_millis(40_500)) });
+    attempt.endured(Endurance {
+        rebindings: 1,
+        survived: Some(Duration::from_millis(40_500)),
+    });
 }
 
 #[test]
 fn what_the_checks_showed_is_told_in_these_attributes_and_changes_no_other() {
     let (plain, host) = (Host::new(), Host::new());
-    plain.telemetry().attempt().failed(&host::cone(), Reason::Timeout);
+    plain
+        .telemetry()
+        .attempt()
+        .failed(&host::cone(), Reason::Timeout);
     let mut attempt = host.telemetry().attempt();
     tell_of_the_checks(&mut attempt);
     attempt.failed(&host::cone(), Reason::Timeout);
@@ -181,14 +227,27 @@ fn what_was_told_survives_a_drop() {
     tell_of_the_checks(&mut attempt);
     drop(attempt);
     let span = host.span();
-    assert_eq!(value(&span, keys::FAILURE_CAUSE).as_deref(), Some("checks_one_way"));
+    assert_eq!(
+        value(&span, keys::FAILURE_CAUSE).as_deref(),
+        Some("checks_one_way")
+    );
     assert_eq!(value(&span, keys::ERROR_TYPE).as_deref(), Some("cancelled"));
 }
 
 #[test]
 fn causes_are_a_closed_set_of_short_words() {
-    let words: Vec<_> = FailureCause::ALL.iter().map(|cause| cause.as_str()).collect();
-    let expected =
-        ["both_symmetric", "peer_silent", "udp_blocked", "filtered_here", "checks_one_way", "dtls", "unknown"];
+    let words: Vec<_> = FailureCause::ALL
+        .iter()
+        .map(|cause| cause.as_str())
+        .collect();
+    let expected = [
+        "both_symmetric",
+        "peer_silent",
+        "udp_blocked",
+        "filtered_here",
+        "checks_one_way",
+        "dtls",
+        "unknown",
+    ];
     assert_eq!(words, expected);
 }

@@ -26,7 +26,10 @@ fn a_provider_set_late_gets_what_ends_after_it_was_set() {
     // and one set in its place takes over
     let other = Host::new();
     global::set_tracer_provider(other.provider.clone());
-    telemetry.with_scope("elsewhere").attempt().succeeded(&host::cone());
+    telemetry
+        .with_scope("elsewhere")
+        .attempt()
+        .succeeded(&host::cone());
     assert_eq!(host.spans().len(), 1);
     assert_eq!(other.span().instrumentation_scope.name(), "elsewhere");
 }

@@ -14,7 +14,9 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn new() -> Self {
         let spans = InMemorySpanExporter::default();
-        let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(spans.clone())
+            .build();
         Self { provider, spans }
     }
 
@@ -47,7 +49,10 @@ pub(crate) fn attributes(span: &SpanData) -> Vec<String> {
 
 /// The value of one attribute, as text.
 pub(crate) fn value(span: &SpanData, key: &str) -> Option<String> {
-    span.attributes.iter().find(|pair| pair.key.as_str() == key).map(|pair| pair.value.to_string())
+    span.attributes
+        .iter()
+        .find(|pair| pair.key.as_str() == key)
+        .map(|pair| pair.value.to_string())
 }
 
 pub(crate) fn is_error(span: &SpanData) -> bool {
@@ -71,11 +76,25 @@ pub(crate) fn seen(base: &str, seen: &[(&str, &str)]) -> Evidence {
 }
 
 pub(crate) fn cone() -> NatSummary {
-    seen(BASE, &[("198.51.100.1:3478", "203.0.113.7:50000"), ("198.51.100.2:3478", "203.0.113.7:50000")]).summary()
+    seen(
+        BASE,
+        &[
+            ("198.51.100.1:3478", "203.0.113.7:50000"),
+            ("198.51.100.2:3478", "203.0.113.7:50000"),
+        ],
+    )
+    .summary()
 }
 
 pub(crate) fn symmetric() -> NatSummary {
-    seen(BASE, &[("198.51.100.1:3478", "203.0.113.7:40001"), ("198.51.100.2:3478", "203.0.113.7:40002")]).summary()
+    seen(
+        BASE,
+        &[
+            ("198.51.100.1:3478", "203.0.113.7:40001"),
+            ("198.51.100.2:3478", "203.0.113.7:40002"),
+        ],
+    )
+    .summary()
 }
 
 pub(crate) fn address_dependent() -> NatSummary {
@@ -92,12 +111,20 @@ pub(crate) fn address_dependent() -> NatSummary {
 
 pub(crate) fn open() -> NatSummary {
     let base = "203.0.113.7:50000";
-    seen(base, &[("198.51.100.1:3478", base), ("198.51.100.2:3478", base)]).summary()
+    seen(
+        base,
+        &[("198.51.100.1:3478", base), ("198.51.100.2:3478", base)],
+    )
+    .summary()
 }
 
 pub(crate) fn open_v6() -> NatSummary {
     let base = "[2001:db8:5:6::7]:50000";
-    seen(base, &[("[2001:db8::1]:3478", base), ("[2001:db8::2]:3478", base)]).summary()
+    seen(
+        base,
+        &[("[2001:db8::1]:3478", base), ("[2001:db8::2]:3478", base)],
+    )
+    .summary()
 }
 
 pub(crate) fn one_server() -> NatSummary {
@@ -118,8 +145,14 @@ pub(crate) fn hidden_host() -> NatSummary {
 
 /// A wildcard base with a port, no local address: the port is known, the NAT is not.
 pub(crate) fn locals_unknown() -> NatSummary {
-    seen("0.0.0.0:50000", &[("198.51.100.1:3478", "203.0.113.7:50000"), ("198.51.100.2:3478", "203.0.113.7:50000")])
-        .summary()
+    seen(
+        "0.0.0.0:50000",
+        &[
+            ("198.51.100.1:3478", "203.0.113.7:50000"),
+            ("198.51.100.2:3478", "203.0.113.7:50000"),
+        ],
+    )
+    .summary()
 }
 
 pub(crate) fn blocked() -> NatSummary {
@@ -142,12 +175,20 @@ pub(crate) fn bare_list() -> NatSummary {
         "candidate:2 1 udp 1694498815 203.0.113.7 40001 typ srflx raddr 192.168.1.5 rport 50000",
         "candidate:3 1 udp 1694498814 203.0.113.7 40002 typ srflx raddr 192.168.1.5 rport 50000",
     ];
-    Evidence::from_candidates(lines.map(|line| nat_summary::Candidate::parse(line).unwrap())).summary()
+    Evidence::from_candidates(lines.map(|line| nat_summary::Candidate::parse(line).unwrap()))
+        .summary()
 }
 
 /// A host whose carrier translates once more, seen from inside the carrier's network only.
 pub(crate) fn carrier_grade() -> NatSummary {
-    seen(BASE, &[("100.64.0.1:3478", "100.64.9.9:50000"), ("100.64.0.2:3478", "100.64.9.9:50000")]).summary()
+    seen(
+        BASE,
+        &[
+            ("100.64.0.1:3478", "100.64.9.9:50000"),
+            ("100.64.0.2:3478", "100.64.9.9:50000"),
+        ],
+    )
+    .summary()
 }
 
 /// Each server sees the next port but one.
@@ -162,8 +203,16 @@ pub(crate) fn random() -> NatSummary {
 
 fn mapped_to_ports(ports: [u16; 4]) -> NatSummary {
     let mapped = ports.map(|port| format!("203.0.113.7:{port}"));
-    let servers = ["198.51.100.1:3478", "198.51.100.2:3478", "198.51.100.3:3478", "198.51.100.4:3478"];
-    let pairs: Vec<_> = servers.into_iter().zip(mapped.iter().map(String::as_str)).collect();
+    let servers = [
+        "198.51.100.1:3478",
+        "198.51.100.2:3478",
+        "198.51.100.3:3478",
+        "198.51.100.4:3478",
+    ];
+    let pairs: Vec<_> = servers
+        .into_iter()
+        .zip(mapped.iter().map(String::as_str))
+        .collect();
     seen(BASE, &pairs).summary()
 }
 
@@ -182,9 +231,18 @@ pub(crate) fn arbitrary_pool() -> NatSummary {
 
 /// Many mappings, one external address.
 pub(crate) fn paired_pool() -> NatSummary {
-    let mapped: Vec<_> =
-        (1..=20).map(|n| (format!("198.51.100.{n}:3478"), format!("203.0.113.7:{}", 40_000 + n))).collect();
-    let pairs: Vec<_> = mapped.iter().map(|(server, mapped)| (server.as_str(), mapped.as_str())).collect();
+    let mapped: Vec<_> = (1..=20)
+        .map(|n| {
+            (
+                format!("198.51.100.{n}:3478"),
+                format!("203.0.113.7:{}", 40_000 + n),
+            )
+        })
+        .collect();
+    let pairs: Vec<_> = mapped
+        .iter()
+        .map(|(server, mapped)| (server.as_str(), mapped.as_str()))
+        .collect();
     seen(BASE, &pairs).summary()
 }
 
@@ -193,7 +251,10 @@ pub(crate) fn rewritten() -> NatSummary {
     let mut evidence = seen(BASE, &[("198.51.100.1:3478", "203.0.113.7:50000")]);
     let observation = Observation {
         base: BASE.parse().unwrap(),
-        server: "198.51.100.2:3478".parse::<std::net::SocketAddr>().unwrap().into(),
+        server: "198.51.100.2:3478"
+            .parse::<std::net::SocketAddr>()
+            .unwrap()
+            .into(),
         mapped: "203.0.113.7:50000".parse().unwrap(),
         sequence: 9,
     };
@@ -232,8 +293,14 @@ pub(crate) fn every_kind() -> Vec<(&'static str, NatSummary)> {
         ("paired pool", paired_pool()),
         ("rewritten", rewritten()),
         ("full cone", filtered(Filtering::EndpointIndependent)),
-        ("address-restricted cone", filtered(Filtering::AddressDependent)),
-        ("port-restricted cone", filtered(Filtering::AddressAndPortDependent)),
+        (
+            "address-restricted cone",
+            filtered(Filtering::AddressDependent),
+        ),
+        (
+            "port-restricted cone",
+            filtered(Filtering::AddressAndPortDependent),
+        ),
         ("nothing", nothing()),
     ]
 }

@@ -1,10 +1,13 @@
-//! The JSON lines against OTLP's own definition: each must read back as what protobuf would have carried.
+//! The JSON lines against OTLP's own definition: each must read back as what protobuf would have
+//! carried.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{Link, Span, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    Link, Span, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry::trace::{SpanBuilder, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry::{Array, Context, InstrumentationScope, KeyValue, Value};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -41,7 +44,10 @@ fn resource() -> Resource {
     Resource::builder_empty()
         .with_attribute(KeyValue::new("service.name", "consumer"))
         .with_attribute(KeyValue::new("service.instances", 3))
-        .with_schema_url([KeyValue::new("region", "x")], "https://example.org/schema/1")
+        .with_schema_url(
+            [KeyValue::new("region", "x")],
+            "https://example.org/schema/1",
+        )
         .build()
 }
 
@@ -54,8 +60,15 @@ fn expected(spans: Vec<SpanData>) -> ExportTraceServiceRequest {
 
 fn sorted(mut request: ExportTraceServiceRequest) -> ExportTraceServiceRequest {
     for resource in &mut request.resource_spans {
-        resource.resource.as_mut().unwrap().attributes.sort_by(|a, b| a.key.cmp(&b.key));
-        resource.scope_spans.sort_by_key(|scope| scope.scope.as_ref().unwrap().name.clone());
+        resource
+            .resource
+            .as_mut()
+            .unwrap()
+            .attributes
+            .sort_by(|a, b| a.key.cmp(&b.key));
+        resource
+            .scope_spans
+            .sort_by_key(|scope| scope.scope.as_ref().unwrap().name.clone());
     }
     request
 }
@@ -67,7 +80,10 @@ fn written(spans: Vec<SpanData>) -> ExportTraceServiceRequest {
     exporter.set_resource(&resource());
     let ready = std::pin::pin!(exporter.export(spans));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    assert!(matches!(ready.poll(&mut context), std::task::Poll::Ready(Ok(()))), "writing needs no waiting");
+    assert!(
+        matches!(ready.poll(&mut context), std::task::Poll::Ready(Ok(()))),
+        "writing needs no waiting"
+    );
     let text = page.text();
     assert_eq!(text.matches('\n').count(), 1, "one batch, one line");
     sorted(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
@@ -78,7 +94,11 @@ fn spans_of_every_kind_read_back_as_protobuf_would_have_carried_them() {
     let capture = Capture::new();
     for (_, summary) in host::every_kind() {
         capture.telemetry().attempt().succeeded(&summary);
-        capture.telemetry().with_scope("elsewhere").attempt().failed(&summary, Reason::Timeout);
+        capture
+            .telemetry()
+            .with_scope("elsewhere")
+            .attempt()
+            .failed(&summary, Reason::Timeout);
     }
     let mut spans = capture.spans();
     spans.sort_by_key(|span| span.instrumentation_scope.name().to_owned());
@@ -88,7 +108,13 @@ fn spans_of_every_kind_read_back_as_protobuf_would_have_carried_them() {
 /// A span that uses all there is, as other parts of a program may put through the same pipeline.
 fn baroque(provider: &SdkTracerProvider) {
     let state = TraceState::from_key_value([("vendor", "a b")]).unwrap();
-    let remote = SpanContext::new(TraceId::from(7), SpanId::from(8), TraceFlags::SAMPLED, true, state);
+    let remote = SpanContext::new(
+        TraceId::from(7),
+        SpanId::from(8),
+        TraceFlags::SAMPLED,
+        true,
+        state,
+    );
     let scope = InstrumentationScope::builder("all")
         .with_schema_url("https://example.org/schema/2")
         .with_attributes([KeyValue::new("a", 1)])
@@ -105,10 +131,19 @@ fn baroque(provider: &SdkTracerProvider) {
         KeyValue::new("bools", Value::Array(Array::Bool(vec![true, false]))),
         KeyValue::new("ints", Value::Array(Array::I64(vec![1, -2]))),
         KeyValue::new("doubles", Value::Array(Array::F64(vec![1.5]))),
-        KeyValue::new("strings", Value::Array(Array::String(vec!["x".into(), strange.into()]))),
+        KeyValue::new(
+            "strings",
+            Value::Array(Array::String(vec!["x".into(), strange.into()])),
+        ),
         KeyValue::new("none", Value::Array(Array::I64(Vec::new()))),
     ];
-    for kind in [SpanKind::Client, SpanKind::Server, SpanKind::Producer, SpanKind::Consumer, SpanKind::Internal] {
+    for kind in [
+        SpanKind::Client,
+        SpanKind::Server,
+        SpanKind::Producer,
+        SpanKind::Consumer,
+        SpanKind::Internal,
+    ] {
         for status in [Status::Unset, Status::Ok, Status::error("it \"broke\"")] {
             let builder = SpanBuilder::from_name(Cow::Borrowed("all"))
                 .with_kind(kind.clone())
@@ -136,7 +171,10 @@ fn a_span_that_uses_all_there_is_reads_back_too() {
 #[test]
 fn a_file_holds_one_line_per_batch_and_every_span_once() {
     let page = Page::default();
-    let pipeline = Pipeline::builder().with_service_name("consumer").with_batch(2).json_lines(page.clone());
+    let pipeline = Pipeline::builder()
+        .with_service_name("consumer")
+        .with_batch(2)
+        .json_lines(page.clone());
     for _ in 0..5 {
         pipeline.telemetry().attempt().succeeded(&host::cone());
     }
@@ -145,7 +183,12 @@ fn a_file_holds_one_line_per_batch_and_every_span_once() {
     for line in page.text().lines() {
         let request: ExportTraceServiceRequest = serde_json::from_str(line).unwrap();
         assert!(format!("{:?}", request.resource_spans[0].resource).contains("consumer"));
-        ids.extend(request.resource_spans[0].scope_spans[0].spans.iter().map(|span| span.span_id.clone()));
+        ids.extend(
+            request.resource_spans[0].scope_spans[0]
+                .spans
+                .iter()
+                .map(|span| span.span_id.clone()),
+        );
     }
     ids.sort();
     ids.dedup();

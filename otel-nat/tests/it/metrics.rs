@@ -1,4 +1,5 @@
-//! The histogram of attempt durations: what it is called, what it is grouped by, and that it stays small.
+//! The histogram of attempt durations: what it is called, what it is grouped by, and that it stays
+//! small.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,8 +19,9 @@ struct Meter {
 impl Meter {
     fn new() -> Self {
         let metrics = InMemoryMetricExporter::default();
-        let provider =
-            SdkMeterProvider::builder().with_reader(PeriodicReader::builder(metrics.clone()).build()).build();
+        let provider = SdkMeterProvider::builder()
+            .with_reader(PeriodicReader::builder(metrics.clone()).build())
+            .build();
         Self { provider, metrics }
     }
 
@@ -30,8 +32,12 @@ impl Meter {
         for resource in self.metrics.get_finished_metrics().unwrap().last().iter() {
             for scope in resource.scope_metrics() {
                 for metric in scope.metrics() {
-                    assert_eq!((metric.name(), metric.unit()), (keys::ATTEMPT_DURATION, "s"));
-                    let AggregatedMetrics::F64(MetricData::Histogram(histogram)) = metric.data() else {
+                    assert_eq!(
+                        (metric.name(), metric.unit()),
+                        (keys::ATTEMPT_DURATION, "s")
+                    );
+                    let AggregatedMetrics::F64(MetricData::Histogram(histogram)) = metric.data()
+                    else {
                         panic!("not a histogram of seconds: {metric:?}");
                     };
                     for point in histogram.data_points() {
@@ -46,7 +52,9 @@ impl Meter {
 }
 
 fn labels<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> BTreeSet<String> {
-    attributes.map(|pair| format!("{}={}", pair.key, pair.value)).collect()
+    attributes
+        .map(|pair| format!("{}={}", pair.key, pair.value))
+        .collect()
 }
 
 fn set<const N: usize>(labels: [&str; N]) -> BTreeSet<String> {
@@ -59,15 +67,28 @@ fn durations_are_grouped_by_what_the_nat_does_and_how_the_attempt_ended() {
     let telemetry = host.telemetry().with_metrics(meter.provider.clone());
     telemetry.attempt().succeeded(&host::cone());
     telemetry.attempt().succeeded(&host::cone());
-    telemetry.attempt().failed(&host::blocked(), Reason::UdpBlocked);
+    telemetry
+        .attempt()
+        .failed(&host::blocked(), Reason::UdpBlocked);
     assert_eq!(
         meter.groups(),
         [
             (
-                set(["error.type=udp_blocked", "nat_mapping_behavior=unspecified", "nat_type=UDP blocked by firewall"]),
+                set([
+                    "error.type=udp_blocked",
+                    "nat_mapping_behavior=unspecified",
+                    "nat_type=UDP blocked by firewall"
+                ]),
                 1
             ),
-            (set(["nat_mapping_behavior=independent", "nat_type=Cone NAT", "network.type=ipv4"]), 2),
+            (
+                set([
+                    "nat_mapping_behavior=independent",
+                    "nat_type=Cone NAT",
+                    "network.type=ipv4"
+                ]),
+                2
+            ),
         ]
     );
     assert_eq!(host.spans().len(), 3, "the spans go out as ever");
@@ -81,7 +102,12 @@ fn what_the_checks_showed_makes_no_group() {
         let mut attempt = telemetry.attempt();
         attempt.explained(*cause);
         attempt.peer(&host::symmetric());
-        attempt.checks(Checks { sent: 1, answered: 0, received: u32::MAX, ..Checks::default() });
+        attempt.checks(Checks {
+            sent: 1,
+            answered: 0,
+            received: u32::MAX,
+            ..Checks::default()
+        });
         attempt.failed(&host::cone(), Reason::Timeout);
     }
     assert_eq!(meter.groups().len(), 1);
@@ -100,40 +126,83 @@ fn how_the_mapping_of_a_path_held_is_measured_after_its_span_went_out() {
     let telemetry = host.telemetry().with_metrics(meter.provider.clone());
     let gap = |seconds| Some(Duration::from_secs(seconds));
     for (rebindings, survived) in [(0, gap(20)), (2, gap(40)), (0, None)] {
-        telemetry.endured(&host::cone(), Endurance { rebindings, survived });
+        telemetry.endured(
+            &host::cone(),
+            Endurance {
+                rebindings,
+                survived,
+            },
+        );
     }
-    telemetry.endured(&host::symmetric(), Endurance { rebindings: 1, survived: None });
+    telemetry.endured(
+        &host::symmetric(),
+        Endurance {
+            rebindings: 1,
+            survived: None,
+        },
+    );
     meter.provider.force_flush().unwrap();
     let metrics = meter.metrics.get_finished_metrics().unwrap();
     let (mut gaps, mut rebindings) = (Vec::new(), Vec::new());
     for metric in metrics[0].scope_metrics().flat_map(|scope| scope.metrics()) {
         match (metric.name(), metric.unit(), metric.data()) {
-            (keys::PATH_SURVIVED, "s", AggregatedMetrics::F64(MetricData::Histogram(histogram))) => {
+            (
+                keys::PATH_SURVIVED,
+                "s",
+                AggregatedMetrics::F64(MetricData::Histogram(histogram)),
+            ) => {
                 gaps.extend(
-                    histogram.data_points().map(|point| (labels(point.attributes()), point.count(), point.sum())),
+                    histogram
+                        .data_points()
+                        .map(|point| (labels(point.attributes()), point.count(), point.sum())),
                 );
             }
-            (keys::PATH_REBINDINGS, "{rebinding}", AggregatedMetrics::U64(MetricData::Sum(sum))) => {
-                rebindings.extend(sum.data_points().map(|point| (labels(point.attributes()), point.value())));
+            (
+                keys::PATH_REBINDINGS,
+                "{rebinding}",
+                AggregatedMetrics::U64(MetricData::Sum(sum)),
+            ) => {
+                rebindings.extend(
+                    sum.data_points()
+                        .map(|point| (labels(point.attributes()), point.value())),
+                );
             }
             other => panic!("{other:?}"),
         }
     }
     rebindings.sort();
-    let cone = set(["nat_mapping_behavior=independent", "nat_type=Cone NAT", "network.type=ipv4"]);
-    let symmetric = set(["nat_mapping_behavior=address-port dependent", "nat_type=Symmetric NAT", "network.type=ipv4"]);
+    let cone = set([
+        "nat_mapping_behavior=independent",
+        "nat_type=Cone NAT",
+        "network.type=ipv4",
+    ]);
+    let symmetric = set([
+        "nat_mapping_behavior=address-port dependent",
+        "nat_type=Symmetric NAT",
+        "network.type=ipv4",
+    ]);
     assert_eq!(gaps, [(cone.clone(), 2, 60.0)]);
     assert_eq!(rebindings, [(symmetric, 1), (cone, 2)]);
-    assert!(host.spans().is_empty(), "one span per attempt, and no other");
+    assert!(
+        host.spans().is_empty(),
+        "one span per attempt, and no other"
+    );
 }
 
 #[test]
 fn another_scope_keeps_the_meter() {
     let (host, meter) = (Host::new(), Meter::new());
-    host.telemetry().with_metrics(meter.provider.clone()).with_scope("elsewhere").attempt().succeeded(&host::cone());
+    host.telemetry()
+        .with_metrics(meter.provider.clone())
+        .with_scope("elsewhere")
+        .attempt()
+        .succeeded(&host::cone());
     meter.provider.force_flush().unwrap();
     let metrics = meter.metrics.get_finished_metrics().unwrap();
-    let scopes: Vec<_> = metrics[0].scope_metrics().map(|scope| scope.scope().name().to_owned()).collect();
+    let scopes: Vec<_> = metrics[0]
+        .scope_metrics()
+        .map(|scope| scope.scope().name().to_owned())
+        .collect();
     assert_eq!(scopes, ["elsewhere"]);
 }
 
@@ -147,6 +216,9 @@ fn a_global_meter_provider_set_late_or_replaced_gets_what_ends_after() {
         global::set_meter_provider(meter.provider.clone());
         telemetry.attempt().succeeded(&host::cone());
         telemetry.attempt().succeeded(&host::cone());
-        assert_eq!(meter.groups().iter().map(|(_, count)| count).sum::<u64>(), 2);
+        assert_eq!(
+            meter.groups().iter().map(|(_, count)| count).sum::<u64>(),
+            2
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! OTLP against collectors that are there, missing, deaf, slow, flapping: nothing ever waits for them.
+//! OTLP against collectors that are there, missing, deaf, slow, flapping: nothing ever waits for
+//! them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -77,7 +78,13 @@ fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
         head.push(byte[0]);
     }
     let head = String::from_utf8_lossy(&head).to_lowercase();
-    let length = head.split("content-length: ").nth(1)?.split("\r\n").next()?.parse().ok()?;
+    let length = head
+        .split("content-length: ")
+        .nth(1)?
+        .split("\r\n")
+        .next()?
+        .parse()
+        .ok()?;
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     Some(body)
@@ -93,8 +100,8 @@ fn pipeline(url: &str) -> Pipeline {
         .unwrap()
 }
 
-/// Emits in rounds; true if in some round no emission took a millisecond. A machine that is busy elsewhere may hold up any
-/// one; a fault that blocks holds up one in every round.
+/// Emits in rounds; true if in some round no emission took a millisecond. A machine that is busy
+/// elsewhere may hold up any one; a fault that blocks holds up one in every round.
 fn never_blocks(telemetry: &Telemetry) -> bool {
     (0..20).any(|_| {
         (0..20).all(|_| {
@@ -112,12 +119,21 @@ fn spans_arrive() {
     let collector = Collector::new(|_| Manner::Answers(Duration::ZERO));
     let pipeline = pipeline(&collector.url());
     for _ in 0..20 {
-        pipeline.telemetry().attempt().failed(&host::cone(), Reason::Timeout);
+        pipeline
+            .telemetry()
+            .attempt()
+            .failed(&host::cone(), Reason::Timeout);
     }
     pipeline.flush().unwrap();
     assert_eq!(pipeline.delivery().exported, 20);
     let bodies = collector.bodies.lock().unwrap().concat();
-    assert_eq!(bodies.windows(11).filter(|window| window == b"nat_failure").count(), 20);
+    assert_eq!(
+        bodies
+            .windows(11)
+            .filter(|window| window == b"nat_failure")
+            .count(),
+        20
+    );
 }
 
 #[test]
@@ -128,9 +144,19 @@ fn no_fault_of_a_collector_holds_up_who_emits() {
     };
     let deaf = Collector::new(|_| Manner::Deaf);
     let slow = Collector::new(|_| Manner::Answers(Duration::from_millis(200)));
-    let flapping = Collector::new(|n| if n % 2 == 0 { Manner::Closes } else { Manner::Answers(Duration::ZERO) });
-    for (fault, url) in [("missing", closed), ("deaf", deaf.url()), ("slow", slow.url()), ("flapping", flapping.url())]
-    {
+    let flapping = Collector::new(|n| {
+        if n % 2 == 0 {
+            Manner::Closes
+        } else {
+            Manner::Answers(Duration::ZERO)
+        }
+    });
+    for (fault, url) in [
+        ("missing", closed),
+        ("deaf", deaf.url()),
+        ("slow", slow.url()),
+        ("flapping", flapping.url()),
+    ] {
         let pipeline = pipeline(&url);
         let telemetry = pipeline.telemetry();
         assert!(never_blocks(&telemetry), "{fault}");
@@ -140,7 +166,10 @@ fn no_fault_of_a_collector_holds_up_who_emits() {
         let emitted = telemetry.tally().recorded;
         let begun = Instant::now();
         let _ = pipeline.shutdown(Duration::from_secs(1));
-        assert!(begun.elapsed() < Duration::from_secs(3), "{fault}: shutting down is bounded");
+        assert!(
+            begun.elapsed() < Duration::from_secs(3),
+            "{fault}: shutting down is bounded"
+        );
         assert!(never_blocks(&telemetry), "{fault}, and shut down");
         let delivery = pipeline.delivery();
         assert_eq!(
@@ -150,7 +179,10 @@ fn no_fault_of_a_collector_holds_up_who_emits() {
         );
         match fault {
             "missing" => assert_eq!(delivery.exported, 0, "{fault}: {delivery:?}"),
-            "slow" => assert!(delivery.exported > 0 && delivery.dropped > 0, "{fault}: {delivery:?}"),
+            "slow" => assert!(
+                delivery.exported > 0 && delivery.dropped > 0,
+                "{fault}: {delivery:?}"
+            ),
             "flapping" => assert!(delivery.exported > 0, "{fault}: {delivery:?}"),
             _ => assert_eq!(delivery.exported, 0, "{fault}: {delivery:?}"),
         }
@@ -160,7 +192,9 @@ fn no_fault_of_a_collector_holds_up_who_emits() {
 #[test]
 fn a_runtime_of_one_thread_that_blocks_or_ends_hinders_nothing() {
     let collector = Collector::new(|_| Manner::Answers(Duration::ZERO));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let pipeline = runtime.block_on(async {
         let pipeline = pipeline(&collector.url());
         pipeline.telemetry().attempt().succeeded(&host::cone());
@@ -196,22 +230,36 @@ fn a_pipeline_can_be_made_and_dropped_inside_a_runtime() {
         Manner::Answers(Duration::ZERO)
     });
     for runtime in [
-        tokio::runtime::Builder::new_current_thread().build().unwrap(),
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap(),
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap(),
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap(),
     ] {
         runtime.block_on(async {
             let pipeline = pipeline(&collector.url());
             pipeline.telemetry().attempt().succeeded(&host::cone());
         });
     }
-    assert_eq!(asked.load(Ordering::Relaxed), 2, "each was exported as its pipeline was dropped");
+    assert_eq!(
+        asked.load(Ordering::Relaxed),
+        2,
+        "each was exported as its pipeline was dropped"
+    );
 }
 
 #[test]
 fn an_endpoint_that_cannot_be_is_refused_without_repeating_it() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let error =
-        runtime.block_on(async { Pipeline::builder().otlp_http(Some("not an endpoint 203.0.113.7")).unwrap_err() });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let error = runtime.block_on(async {
+        Pipeline::builder()
+            .otlp_http(Some("not an endpoint 203.0.113.7"))
+            .unwrap_err()
+    });
     assert_eq!(error, OtlpError::Configuration);
     assert!(!format!("{error} {error:?}").contains("203.0.113.7"));
 }

@@ -11,7 +11,12 @@ use otel_nat::pipeline::{Capture, Delivery, Pipeline};
 use crate::host;
 
 fn counts(delivery: Delivery) -> [u64; 4] {
-    [delivery.waiting, delivery.exported, delivery.failed, delivery.dropped]
+    [
+        delivery.waiting,
+        delivery.exported,
+        delivery.failed,
+        delivery.dropped,
+    ]
 }
 
 /// Does as it is told with each batch, and says when it has one.
@@ -30,7 +35,14 @@ impl SpanExporter for Told {
 
 fn told() -> (Told, Receiver<usize>, Sender<OTelSdkResult>) {
     let ((batch, batches), (tell, told)) = (channel(), channel());
-    (Told { batch, told: Mutex::new(told) }, batches, tell)
+    (
+        Told {
+            batch,
+            told: Mutex::new(told),
+        },
+        batches,
+        tell,
+    )
 }
 
 fn emit(pipeline: &Pipeline, spans: usize) {
@@ -47,7 +59,9 @@ fn a_capture_beside_an_exporter_keeps_what_it_was_given() {
     let (other, capture) = (Capture::new(), Capture::new());
     let (exporter, _batches, tell) = told();
     drop(tell);
-    let pipeline = Pipeline::builder().with_capture(&capture).export_to(exporter);
+    let pipeline = Pipeline::builder()
+        .with_capture(&capture)
+        .export_to(exporter);
     emit(&pipeline, 3);
     pipeline.flush().unwrap();
     assert_eq!(counts(pipeline.delivery()), [0, 3, 0, 0]);
@@ -58,9 +72,16 @@ fn a_capture_beside_an_exporter_keeps_what_it_was_given() {
 #[test]
 fn a_full_queue_drops_counts_and_does_not_wait() {
     let (exporter, batches, tell) = told();
-    let pipeline = Pipeline::builder().with_queue(8).with_batch(4).export_to(exporter);
+    let pipeline = Pipeline::builder()
+        .with_queue(8)
+        .with_batch(4)
+        .export_to(exporter);
     emit(&pipeline, 4);
-    assert_eq!(batches.recv_timeout(SOON), Ok(4), "a full batch goes at once");
+    assert_eq!(
+        batches.recv_timeout(SOON),
+        Ok(4),
+        "a full batch goes at once"
+    );
     // four on their way out hold their places: they may yet be lost
     emit(&pipeline, 10);
     assert_eq!(counts(pipeline.delivery()), [8, 0, 0, 6]);
@@ -77,9 +98,15 @@ fn a_failed_export_is_counted_and_told_of_without_the_exporters_words() {
     let (exporter, _batches, tell) = told();
     let pipeline = Pipeline::builder().export_to(exporter);
     emit(&pipeline, 3);
-    tell.send(Err(OTelSdkError::InternalFailure("no route to 203.0.113.7".into()))).unwrap();
+    tell.send(Err(OTelSdkError::InternalFailure(
+        "no route to 203.0.113.7".into(),
+    )))
+    .unwrap();
     let error = pipeline.provider().force_flush().unwrap_err();
-    assert!(!format!("{error} {error:?}").contains("203.0.113.7"), "{error:?}");
+    assert!(
+        !format!("{error} {error:?}").contains("203.0.113.7"),
+        "{error:?}"
+    );
     assert_eq!(counts(pipeline.delivery()), [0, 0, 3, 0]);
     drop(tell);
 }
@@ -89,7 +116,8 @@ fn shutting_down_says_so_if_the_last_export_failed() {
     let (exporter, _batches, tell) = told();
     let pipeline = Pipeline::builder().export_to(exporter);
     emit(&pipeline, 1);
-    tell.send(Err(OTelSdkError::InternalFailure(String::new()))).unwrap();
+    tell.send(Err(OTelSdkError::InternalFailure(String::new())))
+        .unwrap();
     assert!(pipeline.shutdown(SOON).is_err());
     assert_eq!(counts(pipeline.delivery()), [0, 0, 1, 0]);
 
@@ -100,7 +128,11 @@ fn shutting_down_says_so_if_the_last_export_failed() {
     assert!(pipeline.shutdown(SOON).is_ok());
     assert_eq!(counts(pipeline.delivery()), [0, 1, 0, 0]);
     emit(&pipeline, 1);
-    assert_eq!(counts(pipeline.delivery()), [0, 1, 0, 0], "and later spans are none of its business");
+    assert_eq!(
+        counts(pipeline.delivery()),
+        [0, 1, 0, 0],
+        "and later spans are none of its business"
+    );
 }
 
 #[derive(Debug)]
@@ -133,7 +165,10 @@ fn an_attempt_that_outlives_its_pipeline_waits_for_nothing() {
     let attempt = pipeline.telemetry().attempt();
     let begun = Instant::now();
     drop(pipeline);
-    assert!(begun.elapsed() < Duration::from_secs(3), "dropping is bounded");
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "dropping is bounded"
+    );
     let begun = Instant::now();
     attempt.succeeded(&host::cone());
     assert!(begun.elapsed() < Duration::from_millis(500));
@@ -163,7 +198,11 @@ fn many_threads_lose_no_count() {
 fn a_capture_keeps_spans_in_order() {
     let capture = Capture::new();
     capture.telemetry().attempt().succeeded(&host::cone());
-    capture.clone().telemetry().attempt().failed(&host::blocked(), otel_nat::Reason::UdpBlocked);
+    capture
+        .clone()
+        .telemetry()
+        .attempt()
+        .failed(&host::blocked(), otel_nat::Reason::UdpBlocked);
     let names: Vec<_> = capture.spans().into_iter().map(|span| span.name).collect();
     assert_eq!(names, ["nat_success", "nat_failure"]);
 }

@@ -9,17 +9,30 @@ use crate::host::{self, Host};
 
 #[test]
 fn each_policy_lets_out_what_it_says() {
-    for (summary, full, prefix) in
-        [(host::cone(), "203.0.113.7", "203.0.113.0/24"), (host::open_v6(), "2001:db8:5:6::7", "2001:db8:5::/48")]
-    {
-        for (policy, expected) in
-            [(ExternalIp::Full, Some(full)), (ExternalIp::Prefix, Some(prefix)), (ExternalIp::Omit, None)]
-        {
+    for (summary, full, prefix) in [
+        (host::cone(), "203.0.113.7", "203.0.113.0/24"),
+        (host::open_v6(), "2001:db8:5:6::7", "2001:db8:5::/48"),
+    ] {
+        for (policy, expected) in [
+            (ExternalIp::Full, Some(full)),
+            (ExternalIp::Prefix, Some(prefix)),
+            (ExternalIp::Omit, None),
+        ] {
             let host = Host::new();
-            host.telemetry().with_external_ip(policy).attempt().succeeded(&summary);
+            host.telemetry()
+                .with_external_ip(policy)
+                .attempt()
+                .succeeded(&summary);
             let span = host.span();
-            let told = span.attributes.iter().find(|pair| pair.key.as_str() == keys::EXTERNAL_IP);
-            assert_eq!(told.map(|pair| pair.value.as_str().into_owned()).as_deref(), expected, "{policy:?}");
+            let told = span
+                .attributes
+                .iter()
+                .find(|pair| pair.key.as_str() == keys::EXTERNAL_IP);
+            assert_eq!(
+                told.map(|pair| pair.value.as_str().into_owned()).as_deref(),
+                expected,
+                "{policy:?}"
+            );
         }
     }
 }
@@ -41,17 +54,29 @@ fn no_policy_lets_an_address_out_anywhere_else() {
                     Some(reason) => attempt.failed(&summary, reason),
                 }
                 let mut span = host.span();
-                let told = span.attributes.iter().find(|pair| pair.key.as_str() == keys::EXTERNAL_IP).cloned();
+                let told = span
+                    .attributes
+                    .iter()
+                    .find(|pair| pair.key.as_str() == keys::EXTERNAL_IP)
+                    .cloned();
                 if let Some(told) = told {
                     assert_ne!(policy, ExternalIp::Omit, "{kind}");
                     if policy == ExternalIp::Prefix {
                         let network = addresses(&told.value.as_str());
-                        assert!(!network.contains(&summary.external_ip().unwrap()), "{kind}: {told:?}");
+                        assert!(
+                            !network.contains(&summary.external_ip().unwrap()),
+                            "{kind}: {told:?}"
+                        );
                     }
                 }
-                span.attributes.retain(|pair| pair.key.as_str() != keys::EXTERNAL_IP);
+                span.attributes
+                    .retain(|pair| pair.key.as_str() != keys::EXTERNAL_IP);
                 let everything = format!("{span:?}");
-                assert_eq!(addresses(&everything), [] as [IpAddr; 0], "{policy:?}, {kind}: {everything}");
+                assert_eq!(
+                    addresses(&everything),
+                    [] as [IpAddr; 0],
+                    "{policy:?}, {kind}: {everything}"
+                );
             }
         }
     }

@@ -27,17 +27,30 @@ fn an_unsampled_caller_is_linked_and_does_not_silence_the_span() {
     for flags in [TraceFlags::NOT_SAMPLED, TraceFlags::SAMPLED] {
         let host = Host::new();
         {
-            let _here = Context::new().with_remote_span_context(caller(flags)).attach();
+            let _here = Context::new()
+                .with_remote_span_context(caller(flags))
+                .attach();
             host.telemetry().attempt().succeeded(&host::cone());
         }
         let span = host.span();
         assert_eq!(span.parent_span_id, SpanId::INVALID, "a root");
-        assert_ne!(span.span_context.trace_id(), TraceId::from(7), "of a trace of its own");
+        assert_ne!(
+            span.span_context.trace_id(),
+            TraceId::from(7),
+            "of a trace of its own"
+        );
         assert_eq!(span.links.len(), 1);
         let link = &span.links[0].span_context;
-        assert_eq!((link.trace_id(), link.span_id(), link.trace_flags()), (TraceId::from(7), SpanId::from(8), flags));
+        assert_eq!(
+            (link.trace_id(), link.span_id(), link.trace_flags()),
+            (TraceId::from(7), SpanId::from(8), flags)
+        );
         assert!(link.is_remote());
-        assert_eq!(link.trace_state(), &TraceState::NONE, "what the caller's vendor keeps there is not passed on");
+        assert_eq!(
+            link.trace_state(),
+            &TraceState::NONE,
+            "what the caller's vendor keeps there is not passed on"
+        );
     }
 }
 
@@ -46,7 +59,8 @@ fn the_caller_is_who_began_the_attempt_not_who_ended_it() {
     let host = Host::new();
     let tracer = host.provider.tracer("caller");
     let attempt = host.telemetry().attempt();
-    let bystander = Context::new().with_span(tracer.start_with_context("bystander", &Context::new()));
+    let bystander =
+        Context::new().with_span(tracer.start_with_context("bystander", &Context::new()));
     {
         let _here = bystander.clone().attach();
         attempt.succeeded(&host::cone());

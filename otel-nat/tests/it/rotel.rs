@@ -1,6 +1,7 @@
 //! A real collector on loopback, the program `rotel-agent`, and what it says it received.
 //!
-//! A file of its own: `cargo xtask collector` builds it too, and reads the same page in the same way.
+//! A file of its own: `cargo xtask collector` builds it too, and reads the same page in the same
+//! way.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -65,7 +66,12 @@ impl Rotel {
     fn start_once(program: &Path, role: Role<'_>) -> Result<Self, Failure> {
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let (grpc, http) = (free()?, free()?);
-        let mut rotel = Self { agent: launch(program, role, grpc, http)?, grpc, http, printed: Arc::default() };
+        let mut rotel = Self {
+            agent: launch(program, role, grpc, http)?,
+            grpc,
+            http,
+            printed: Arc::default(),
+        };
         rotel.settle()?;
         Ok(rotel)
     }
@@ -101,7 +107,10 @@ impl Rotel {
             });
         }
         let begun = Instant::now();
-        while [self.grpc, self.http].iter().any(|address| TcpStream::connect(address).is_err()) {
+        while [self.grpc, self.http]
+            .iter()
+            .any(|address| TcpStream::connect(address).is_err())
+        {
             if let Some(status) = self.agent.try_wait()? {
                 return Err(format!("the collector ended at once: {status}").into());
             }
@@ -124,7 +133,11 @@ impl Rotel {
     }
 
     /// Every span received so far, in order, once `is_enough` says so or the time is over.
-    pub(crate) fn received(&self, within: Duration, is_enough: impl Fn(&[Told]) -> bool) -> Vec<Told> {
+    pub(crate) fn received(
+        &self,
+        within: Duration,
+        is_enough: impl Fn(&[Told]) -> bool,
+    ) -> Vec<Told> {
         let begun = Instant::now();
         loop {
             let spans = read(&self.printed.lock().unwrap_or_else(PoisonError::into_inner));
@@ -150,29 +163,60 @@ impl Rotel {
         stream.write_all((head + line).as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(format!("refused: {answer}").into()) }
+        if answer.starts_with("HTTP/1.1 200") {
+            Ok(())
+        } else {
+            Err(format!("refused: {answer}").into())
+        }
     }
 }
 
-fn launch(program: &Path, role: Role<'_>, grpc: SocketAddr, http: SocketAddr) -> Result<Child, Failure> {
+fn launch(
+    program: &Path,
+    role: Role<'_>,
+    grpc: SocketAddr,
+    http: SocketAddr,
+) -> Result<Child, Failure> {
     let mut command = Command::new(program);
-    command.arg("start").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    command.args(["--otlp-grpc-endpoint", &grpc.to_string(), "--otlp-http-endpoint", &http.to_string()]);
+    command
+        .arg("start")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command.args([
+        "--otlp-grpc-endpoint",
+        &grpc.to_string(),
+        "--otlp-http-endpoint",
+        &http.to_string(),
+    ]);
     let pid_file = std::env::temp_dir().join(format!("rotel-{}.pid", http.port()));
     command.args([OsStr::new("--pid-file"), pid_file.as_os_str()]);
     match role {
         Role::End => {
-            command.args(["--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]);
+            command.args([
+                "--exporter",
+                "blackhole",
+                "--debug-log",
+                "traces",
+                "--debug-log-verbosity",
+                "detailed",
+            ]);
         }
         Role::Gateway { to, external_ip } => {
             let settings = std::fs::read_to_string(Path::new(DEPLOY).join("collector.env"))?;
             let settings = settings.lines().filter(|line| !line.starts_with('#'));
-            command.envs(settings.filter_map(|line| line.split_once('='))).current_dir(DEPLOY);
-            command.env("NAT_EXTERNAL_IP", external_ip).env("PYTHONDONTWRITEBYTECODE", "1");
+            command
+                .envs(settings.filter_map(|line| line.split_once('=')))
+                .current_dir(DEPLOY);
+            command
+                .env("NAT_EXTERNAL_IP", external_ip)
+                .env("PYTHONDONTWRITEBYTECODE", "1");
             command.args(["--otlp-exporter-endpoint", &format!("http://{}", to.http)]);
         }
     }
-    command.spawn().map_err(|error| format!("{} does not start: {error}", program.display()).into())
+    command
+        .spawn()
+        .map_err(|error| format!("{} does not start: {error}", program.display()).into())
 }
 
 impl Drop for Rotel {
@@ -221,9 +265,16 @@ fn told(scope: &str, block: &str) -> Told {
     let (mut attributes, mut links) = (Vec::new(), Vec::new());
     let mut fields = Vec::new();
     let mut section = "";
-    for line in block.lines().take_while(|line| !line.starts_with("ResourceSpans")) {
+    for line in block
+        .lines()
+        .take_while(|line| !line.starts_with("ResourceSpans"))
+    {
         if let Some(pair) = line.trim().strip_prefix("-> ") {
-            let list = if section == "Links:" { &mut links } else { &mut attributes };
+            let list = if section == "Links:" {
+                &mut links
+            } else {
+                &mut attributes
+            };
             list.push(pair.trim().to_owned());
         } else if matches!(line, "Attributes:" | "Links:") {
             section = line;
@@ -232,7 +283,11 @@ fn told(scope: &str, block: &str) -> Told {
         }
     }
     let field = |name: &str| {
-        fields.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()).unwrap_or_default()
+        fields
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| (*value).to_owned())
+            .unwrap_or_default()
     };
     Told {
         ids: [field("Trace ID"), field("ID"), field("Parent ID")],
@@ -249,7 +304,13 @@ fn told(scope: &str, block: &str) -> Told {
 /// A span as it was emitted, in the collector's words.
 pub(crate) fn meant(span: &SpanData) -> Told {
     let scope = &span.instrumentation_scope;
-    let id = |id: SpanId| if id == SpanId::INVALID { String::new() } else { id.to_string() };
+    let id = |id: SpanId| {
+        if id == SpanId::INVALID {
+            String::new()
+        } else {
+            id.to_string()
+        }
+    };
     let kind = match span.span_kind {
         SpanKind::Internal => "INTERNAL",
         SpanKind::Server => "SERVER",
@@ -262,9 +323,18 @@ pub(crate) fn meant(span: &SpanData) -> Told {
         Status::Ok => ("OK", ""),
         Status::Error { description } => ("ERROR", &**description),
     };
-    let nanos = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_string();
+    let nanos = |time: SystemTime| {
+        time.duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_nanos()
+            .to_string()
+    };
     Told {
-        ids: [span.span_context.trace_id().to_string(), id(span.span_context.span_id()), id(span.parent_span_id)],
+        ids: [
+            span.span_context.trace_id().to_string(),
+            id(span.span_context.span_id()),
+            id(span.parent_span_id),
+        ],
         scope: format!("{} {}", scope.name(), scope.version().unwrap_or_default()),
         name: span.name.to_string(),
         kind: format!("SPAN_KIND_{kind}"),
@@ -280,7 +350,9 @@ fn link(link: &Link) -> [String; 4] {
     [
         format!("Trace ID: {}", caller.trace_id()),
         format!("ID: {}", caller.span_id()),
-        format!("TraceState: {}", caller.trace_state().header()).trim().to_owned(),
+        format!("TraceState: {}", caller.trace_state().header())
+            .trim()
+            .to_owned(),
         format!("DroppedAttributesCount: {}", link.dropped_attributes_count),
     ]
 }

@@ -18,17 +18,29 @@ struct Row {
 }
 
 fn table() -> BTreeMap<String, Row> {
-    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let quoted = |cell: &str| {
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     include_str!("../../docs/attributes.md")
         .lines()
         .filter(|line| line.starts_with("| `"))
         .map(|line| {
             let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
-            let [key, kind, values, level, ..] = cells[..] else { panic!("a row of too few cells: {line}") };
+            let [key, kind, values, level, ..] = cells[..] else {
+                panic!("a row of too few cells: {line}")
+            };
             let is_closed = values.starts_with('`');
             let row = Row {
                 kind: kind.to_owned(),
-                words: if is_closed { quoted(values) } else { Vec::new() },
+                words: if is_closed {
+                    quoted(values)
+                } else {
+                    Vec::new()
+                },
                 required: level == "required",
             };
             (quoted(key).remove(0), row)
@@ -40,10 +52,16 @@ fn table() -> BTreeMap<String, Row> {
 fn everything() -> Vec<SpanData> {
     let host = Host::new();
     let telemetry = host.telemetry();
-    let outcomes: Vec<_> = std::iter::once(None).chain(Reason::ALL.iter().copied().map(Some)).collect();
+    let outcomes: Vec<_> = std::iter::once(None)
+        .chain(Reason::ALL.iter().copied().map(Some))
+        .collect();
     for (_, summary) in host::every_kind() {
         for outcome in &outcomes {
-            for local in [CandidateKind::Host, CandidateKind::ServerReflexive, CandidateKind::Unknown] {
+            for local in [
+                CandidateKind::Host,
+                CandidateKind::ServerReflexive,
+                CandidateKind::Unknown,
+            ] {
                 for toward_peer in TowardPeer::ALL.iter().copied() {
                     let mut attempt = telemetry.attempt();
                     attempt.asked();
@@ -61,14 +79,36 @@ fn everything() -> Vec<SpanData> {
     }
     // what the checks showed does not depend on what gathering did
     let mut checked: Vec<Tell> = Vec::new();
-    checked.extend(FilteringSeen::ALL.iter().map(|seen| boxed(|attempt| attempt.filtering(*seen))));
-    checked.extend(FailureCause::ALL.iter().map(|cause| boxed(|attempt| attempt.explained(*cause))));
-    checked.extend(MAPPINGS.iter().map(|mapping| boxed(|attempt| attempt.mapping_with_peer(*mapping))));
+    checked.extend(
+        FilteringSeen::ALL
+            .iter()
+            .map(|seen| boxed(|attempt| attempt.filtering(*seen))),
+    );
+    checked.extend(
+        FailureCause::ALL
+            .iter()
+            .map(|cause| boxed(|attempt| attempt.explained(*cause))),
+    );
+    checked.extend(
+        MAPPINGS
+            .iter()
+            .map(|mapping| boxed(|attempt| attempt.mapping_with_peer(*mapping))),
+    );
     checked.push(boxed(|attempt| {
-        attempt.checks(Checks { sent: u32::MAX, answered: 0, received: 7, ..Checks::default() })
+        attempt.checks(Checks {
+            sent: u32::MAX,
+            answered: 0,
+            received: 7,
+            ..Checks::default()
+        })
     }));
     for survived in [None, Some(Duration::from_secs(40))] {
-        checked.push(boxed(move |attempt| attempt.endured(Endurance { rebindings: 1, survived })));
+        checked.push(boxed(move |attempt| {
+            attempt.endured(Endurance {
+                rebindings: 1,
+                survived,
+            })
+        }));
     }
     for tell in checked {
         for failure in [None, Some(Reason::Timeout)] {
@@ -113,7 +153,9 @@ fn what_goes_out_is_in_the_table_as_it_goes_out() {
         let mut seen = BTreeSet::new();
         for pair in &span.attributes {
             let key = pair.key.as_str();
-            let row = table.get(key).unwrap_or_else(|| panic!("{key} is not in docs/attributes.md: add a row"));
+            let row = table
+                .get(key)
+                .unwrap_or_else(|| panic!("{key} is not in docs/attributes.md: add a row"));
             let (kind, text) = match &pair.value {
                 Value::Bool(value) => ("boolean", value.to_string()),
                 Value::I64(value) => ("int", value.to_string()),
@@ -123,12 +165,18 @@ fn what_goes_out_is_in_the_table_as_it_goes_out() {
             };
             assert_eq!(kind, row.kind, "{key}");
             if !row.words.is_empty() {
-                assert!(row.words.contains(&text), "{key}: {text} is not among its values in docs/attributes.md");
+                assert!(
+                    row.words.contains(&text),
+                    "{key}: {text} is not among its values in docs/attributes.md"
+                );
             }
             assert!(seen.insert(key), "{key} goes out twice");
         }
         for (key, row) in &table {
-            assert!(!row.required || seen.contains(key.as_str()), "{key} is required, and not there");
+            assert!(
+                !row.required || seen.contains(key.as_str()),
+                "{key} is required, and not there"
+            );
         }
     }
 }
@@ -136,10 +184,18 @@ fn what_goes_out_is_in_the_table_as_it_goes_out() {
 #[test]
 fn what_is_in_the_table_goes_out() {
     let spans = everything();
-    let out: BTreeSet<_> = spans.iter().flat_map(|span| &span.attributes).map(|pair| pair.key.as_str()).collect();
+    let out: BTreeSet<_> = spans
+        .iter()
+        .flat_map(|span| &span.attributes)
+        .map(|pair| pair.key.as_str())
+        .collect();
     let promised = table();
     let promised: BTreeSet<_> = promised.keys().map(String::as_str).collect();
-    assert_eq!(promised.difference(&out).collect::<Vec<_>>(), [] as [&&str; 0], "take it out of docs/attributes.md");
+    assert_eq!(
+        promised.difference(&out).collect::<Vec<_>>(),
+        [] as [&&str; 0],
+        "take it out of docs/attributes.md"
+    );
 }
 
 #[test]

@@ -16,9 +16,17 @@ fn spans_are_counted_as_recorded_until_the_provider_shuts_down() {
     let host = Host::new();
     let telemetry = host.telemetry();
     telemetry.attempt().succeeded(&host::cone());
-    telemetry.clone().with_scope("elsewhere").attempt().succeeded(&host::cone());
+    telemetry
+        .clone()
+        .with_scope("elsewhere")
+        .attempt()
+        .succeeded(&host::cone());
     drop(telemetry.attempt());
-    assert_eq!(counts(telemetry.tally()), [2, 0, 0], "a clone counts with its origin");
+    assert_eq!(
+        counts(telemetry.tally()),
+        [2, 0, 0],
+        "a clone counts with its origin"
+    );
     host.provider.shutdown().unwrap();
     telemetry.attempt().succeeded(&host::cone());
     assert_eq!(counts(telemetry.tally()), [2, 1, 0]);
@@ -26,7 +34,11 @@ fn spans_are_counted_as_recorded_until_the_provider_shuts_down() {
 
 #[test]
 fn what_a_sampler_turns_away_is_counted() {
-    let telemetry = Telemetry::new(SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build());
+    let telemetry = Telemetry::new(
+        SdkTracerProvider::builder()
+            .with_sampler(Sampler::AlwaysOff)
+            .build(),
+    );
     telemetry.attempt().succeeded(&host::cone());
     assert_eq!(counts(telemetry.tally()), [0, 1, 0]);
 }
@@ -54,7 +66,11 @@ impl SpanProcessor for Broken {
 
 #[test]
 fn a_panic_inside_a_provider_is_counted_and_ends_there() {
-    let telemetry = Telemetry::new(SdkTracerProvider::builder().with_span_processor(Broken).build());
+    let telemetry = Telemetry::new(
+        SdkTracerProvider::builder()
+            .with_span_processor(Broken)
+            .build(),
+    );
     telemetry.attempt().failed(&host::cone(), Reason::Timeout);
     assert_eq!(counts(telemetry.tally()), [0, 0, 1]);
 

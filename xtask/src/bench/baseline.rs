@@ -39,8 +39,12 @@ impl Baseline {
             if !section.counts.is_empty() {
                 self.counts.clone_from(&section.counts);
             }
-            let ratios = section.targets.iter().filter_map(|target| Some((target.what.clone(), target.ratio?)));
-            self.ratios.extend(ratios.map(|(what, spread)| (what, (spread.median * 1e3).round() / 1e3)));
+            let ratios = section
+                .targets
+                .iter()
+                .filter_map(|target| Some((target.what.clone(), target.ratio?)));
+            self.ratios
+                .extend(ratios.map(|(what, spread)| (what, (spread.median * 1e3).round() / 1e3)));
         }
         std::fs::write(file(), format!("{:#}\n", serde_json::to_value(self)?))?;
         Ok(())
@@ -50,14 +54,24 @@ impl Baseline {
 /// Those that are worse by more than what a compiler or a queue may change.
 pub(super) fn worse<'a>(counts: &'a Counts, baseline: &Counts) -> Vec<&'a str> {
     let is_worse = |(what, count): &(&String, &u64)| {
-        baseline.get(*what).is_some_and(|before| **count as f64 > *before as f64 * bounds::COUNT_TOLERANCE)
+        baseline
+            .get(*what)
+            .is_some_and(|before| **count as f64 > *before as f64 * bounds::COUNT_TOLERANCE)
     };
-    counts.iter().filter(is_worse).map(|(what, _)| what.as_str()).collect()
+    counts
+        .iter()
+        .filter(is_worse)
+        .map(|(what, _)| what.as_str())
+        .collect()
 }
 
 /// Those that are not there any more.
 pub(super) fn gone<'a>(counts: &Counts, baseline: &'a Counts) -> Vec<&'a str> {
-    baseline.keys().filter(|what| !counts.contains_key(*what)).map(String::as_str).collect()
+    baseline
+        .keys()
+        .filter(|what| !counts.contains_key(*what))
+        .map(String::as_str)
+        .collect()
 }
 
 #[cfg(test)]
@@ -71,7 +85,10 @@ mod tests {
         assert!(worse(&counts(90), &counts(100)).is_empty());
         assert_eq!(worse(&counts(110), &counts(100)), ["a"]);
         assert_eq!(worse(&counts(1), &counts(0)), ["a"], "none is none");
-        assert!(worse(&counts(1), &Counts::new()).is_empty(), "what is new has nothing to be worse than");
+        assert!(
+            worse(&counts(1), &Counts::new()).is_empty(),
+            "what is new has nothing to be worse than"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What can be counted, and so compared across machines: allocations, packets, sockets, instructions.
+//! What can be counted, and so compared across machines: allocations, packets, sockets,
+//! instructions.
 
 use std::process::Command;
 
@@ -25,8 +26,8 @@ const DESCRIPTION: &str = "\
 /// What ends the name of a count that only valgrind can take.
 const INSTRUCTIONS: &str = ": instructions";
 
-/// Counts, beside the baseline's; where it `compares`, one that is worse fails, and one that is gone: nobody watches what
-/// it watched.
+/// Counts, beside the baseline's; where it `compares`, one that is worse fails, and one that is
+/// gone: nobody watches what it watched.
 pub(super) async fn run(baseline: &Counts, compares: bool) -> Result<Section, Failure> {
     let has_valgrind = has_valgrind();
     let counts = count(has_valgrind).await?;
@@ -39,33 +40,63 @@ pub(super) async fn run(baseline: &Counts, compares: bool) -> Result<Section, Fa
             Some(before) if count < before => "better",
             Some(_) => "same",
         };
-        vec![what.clone(), before.map_or_else(|| "-".to_owned(), u64::to_string), count.to_string(), verdict.to_owned()]
+        vec![
+            what.clone(),
+            before.map_or_else(|| "-".to_owned(), u64::to_string),
+            count.to_string(),
+            verdict.to_owned(),
+        ]
     };
-    let (skipped, gone): (Vec<&str>, Vec<&str>) =
-        gone(&counts, baseline).into_iter().partition(|what| !has_valgrind && what.ends_with(INSTRUCTIONS));
+    let (skipped, gone): (Vec<&str>, Vec<&str>) = gone(&counts, baseline)
+        .into_iter()
+        .partition(|what| !has_valgrind && what.ends_with(INSTRUCTIONS));
     let targets = [
         Target::count(
             "counts worse than the baseline's",
-            format!("none by more than {:.0} %", (bounds::COUNT_TOLERANCE - 1.0) * 100.0),
+            format!(
+                "none by more than {:.0} %",
+                (bounds::COUNT_TOLERANCE - 1.0) * 100.0
+            ),
             format!("{} of {}", worse.len(), counts.len()),
             worse.is_empty(),
         ),
         Target::count(
             "counts of the baseline that are gone",
             "none",
-            if gone.is_empty() { "none".to_owned() } else { gone.join("; ") },
+            if gone.is_empty() {
+                "none".to_owned()
+            } else {
+                gone.join("; ")
+            },
             gone.is_empty(),
         ),
     ];
     // what cannot be counted here stays as it was saved
-    let kept = baseline.iter().filter(|(what, _)| skipped.contains(&what.as_str()));
+    let kept = baseline
+        .iter()
+        .filter(|(what, _)| skipped.contains(&what.as_str()));
     Ok(Section {
         figures: serde_json::json!({ "counts": counts, "worse": worse, "gone": gone, "skipped": skipped }),
-        tables: vec![(vec!["count", "baseline", "now", ""], counts.iter().map(row).collect())],
+        tables: vec![(
+            vec!["count", "baseline", "now", ""],
+            counts.iter().map(row).collect(),
+        )],
         plots: vec![plot(&counts)],
-        notes: skipped.iter().map(|what| format!("skipped: {what}, for there is no valgrind")).collect(),
-        targets: targets.map(|target| Target { gates: compares, ..target }).into(),
-        counts: counts.iter().chain(kept).map(|(what, count)| (what.clone(), *count)).collect(),
+        notes: skipped
+            .iter()
+            .map(|what| format!("skipped: {what}, for there is no valgrind"))
+            .collect(),
+        targets: targets
+            .map(|target| Target {
+                gates: compares,
+                ..target
+            })
+            .into(),
+        counts: counts
+            .iter()
+            .chain(kept)
+            .map(|(what, count)| (what.clone(), *count))
+            .collect(),
     })
 }
 
@@ -127,7 +158,8 @@ fn median(mut act: impl FnMut()) -> u64 {
     all[TIMES / 2]
 }
 
-/// Three servers on loopback, asked from a fresh base. They answer in this process: their allocations are counted too.
+/// Three servers on loopback, asked from a fresh base. They answer in this process: their
+/// allocations are counted too.
 async fn gathering(counts: &mut Counts) -> Result<(), Failure> {
     let responders = peers::cohort(3, 0).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
@@ -140,7 +172,11 @@ async fn gathering(counts: &mut Counts) -> Result<(), Failure> {
         packets.push(u64::from(gathering.packets_sent));
         sockets.push((super::gather::open_sockets() - open) as u64);
     }
-    for (what, mut all) in [("allocations", allocated), ("packets", packets), ("sockets", sockets)] {
+    for (what, mut all) in [
+        ("allocations", allocated),
+        ("packets", packets),
+        ("sockets", sockets),
+    ] {
         all.sort_unstable();
         counts.insert(format!("gather from 3 servers: {what}"), all[TIMES / 2]);
     }
@@ -149,18 +185,32 @@ async fn gathering(counts: &mut Counts) -> Result<(), Failure> {
 
 /// Asked first, for the bench takes a while to build.
 fn has_valgrind() -> bool {
-    Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
+    Command::new("valgrind")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 /// The judge's, by callgrind.
 fn instructions() -> Result<Counts, Failure> {
     let _progress = Progress::of("instructions, by callgrind");
     let output = workspace::cargo()
-        .args(["bench", "--quiet", "--package", "nat-summary", "--bench", "instructions"])
+        .args([
+            "bench",
+            "--quiet",
+            "--package",
+            "nat-summary",
+            "--bench",
+            "instructions",
+        ])
         .current_dir(root())
         .output()?;
     if !output.status.success() {
-        return Err(format!("the instructions bench failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!(
+            "the instructions bench failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let read = |line: &str| {

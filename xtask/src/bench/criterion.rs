@@ -1,5 +1,5 @@
-//! The benches of the crates themselves: nat-summary's by criterion, whose estimates are read from its own files, and
-//! otel-nat's, which counts allocations too.
+//! The benches of the crates themselves: nat-summary's by criterion, whose estimates are read from
+//! its own files, and otel-nat's, which counts allocations too.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use super::progress::Progress;
 use super::{Good, Section, Spread, Target};
 use crate::{Failure, bounds, root, workspace};
 
-/// Each bench of ours, what runs beside it, and what it may take: nanoseconds, and times faster at least.
+/// Each bench of ours, what runs beside it, and what it may take: nanoseconds, and times faster at
+/// least.
 struct Pair {
     ours: &'static str,
     beside: Option<&'static str>,
@@ -45,7 +46,12 @@ const PAIRS: [Pair; 5] = [
         nanoseconds: None,
         faster: None,
     },
-    Pair { ours: "parse a line", beside: None, nanoseconds: Some(bounds::PARSE_NS), faster: None },
+    Pair {
+        ours: "parse a line",
+        beside: None,
+        nanoseconds: Some(bounds::PARSE_NS),
+        faster: None,
+    },
 ];
 
 /// What criterion writes of a bench.
@@ -110,14 +116,19 @@ pub(super) fn run() -> Result<Section, Failure> {
     let (mut rows, mut bars, mut targets) = (Vec::new(), Vec::new(), Vec::new());
     for pair in &PAIRS {
         let find = |name: &str| {
-            judged.iter().find(|bench| bench.name == name).ok_or_else(|| format!("criterion has no `{name}`"))
+            judged
+                .iter()
+                .find(|bench| bench.name == name)
+                .ok_or_else(|| format!("criterion has no `{name}`"))
         };
         let ours = find(pair.ours)?;
         let beside = pair.beside.map(find).transpose()?;
         // criterion runs one after the other: any sample may stand against any
         let ratio = beside.map(|beside| Spread::of_any(&beside.each, &ours.each));
         if let Some(most) = pair.nanoseconds {
-            let Spread { p10, median, p90, .. } = ours.nanoseconds;
+            let Spread {
+                p10, median, p90, ..
+            } = ours.nanoseconds;
             targets.push(Target::time(
                 ours.name.clone(),
                 format!("< {most} ns"),
@@ -127,7 +138,12 @@ pub(super) fn run() -> Result<Section, Failure> {
         }
         if let Some((ratio, faster)) = ratio.zip(pair.faster) {
             let what = format!("{}: faster than hash maps", ours.name);
-            targets.push(Target::ratio(what, ratio, Good::AtLeast(faster), Good::AtLeast(bounds::JUDGE_FASTER_GATE)));
+            targets.push(Target::ratio(
+                what,
+                ratio,
+                Good::AtLeast(faster),
+                Good::AtLeast(bounds::JUDGE_FASTER_GATE),
+            ));
         }
         rows.extend(cells(ours, beside, ratio));
         bars.extend([Some(ours), beside].into_iter().flatten().map(bar));
@@ -156,8 +172,15 @@ pub(super) fn run() -> Result<Section, Failure> {
         bars.extend([&ours, &theirs].map(bar));
         emitted.extend([ours, theirs]);
     }
-    let heads =
-        vec!["bench", "ns p10", "median", "p90", "95 % of the median", "allocations", "times faster than beside it"];
+    let heads = vec![
+        "bench",
+        "ns p10",
+        "median",
+        "p90",
+        "95 % of the median",
+        "allocations",
+        "times faster than beside it",
+    ];
     Ok(Section {
         tables: vec![(heads, rows)],
         plots: vec![plot(bars)],
@@ -187,21 +210,38 @@ impl Bench {
 fn cells(ours: &Bench, beside: Option<&Bench>, ratio: Option<Spread>) -> Vec<Vec<String>> {
     let dash = || "-".to_owned();
     let line = |bench: &Bench, ratio: Option<Spread>| {
-        let Spread { p10, median, p90, .. } = bench.nanoseconds;
+        let Spread {
+            p10, median, p90, ..
+        } = bench.nanoseconds;
         let mut cells = vec![bench.name.clone()];
         cells.extend([p10, median, p90].map(|ns| format!("{ns:.1}")));
-        cells.push(bench.interval.map_or_else(dash, |[low, high]| format!("{low:.1} to {high:.1}")));
+        cells.push(
+            bench
+                .interval
+                .map_or_else(dash, |[low, high]| format!("{low:.1} to {high:.1}")),
+        );
         cells.push(bench.allocations.map_or_else(dash, |n| n.to_string()));
         cells.push(ratio.map_or_else(dash, Spread::times));
         cells
     };
-    [line(ours, ratio)].into_iter().chain(beside.map(|beside| line(beside, None))).collect()
+    [line(ours, ratio)]
+        .into_iter()
+        .chain(beside.map(|beside| line(beside, None)))
+        .collect()
 }
 
 fn bar(bench: &Bench) -> plot::Row {
     // the axis has room for so much
-    let label = bench.name.replace(" on one base", "").replace("evidence at hand", "at hand");
-    plot::Row::new(label, bench.nanoseconds, bench.is_ours(), format!("{:.0} ns", bench.nanoseconds.median))
+    let label = bench
+        .name
+        .replace(" on one base", "")
+        .replace("evidence at hand", "at hand");
+    plot::Row::new(
+        label,
+        bench.nanoseconds,
+        bench.is_ours(),
+        format!("{:.0} ns", bench.nanoseconds.median),
+    )
 }
 
 fn plot(rows: Vec<plot::Row>) -> Plot {
@@ -216,7 +256,9 @@ fn plot(rows: Vec<plot::Row>) -> Plot {
 
 fn bench(package: &str, name: &str) -> Command {
     let mut command = workspace::cargo();
-    command.args(["bench", "--quiet", "--package", package, "--bench", name]).current_dir(root());
+    command
+        .args(["bench", "--quiet", "--package", package, "--bench", name])
+        .current_dir(root());
     command
 }
 
@@ -247,12 +289,25 @@ fn judge_benches() -> Result<Vec<Bench>, Failure> {
     for new in found(&folder, "new")? {
         let benchmark: Benchmark = read(&new.join("benchmark.json"))?;
         let sample: Sample = read(&new.join("sample.json"))?;
-        let Estimates { median: Estimate { point_estimate, confidence_interval: interval } } =
-            read(&new.join("estimates.json"))?;
-        let each: Vec<_> = sample.times.iter().zip(&sample.iters).map(|(time, iters)| time / iters).collect();
+        let Estimates {
+            median:
+                Estimate {
+                    point_estimate,
+                    confidence_interval: interval,
+                },
+        } = read(&new.join("estimates.json"))?;
+        let each: Vec<_> = sample
+            .times
+            .iter()
+            .zip(&sample.iters)
+            .map(|(time, iters)| time / iters)
+            .collect();
         benches.push(Bench {
             name: benchmark.full_id,
-            nanoseconds: Spread { median: point_estimate, ..Spread::of(each.clone()) },
+            nanoseconds: Spread {
+                median: point_estimate,
+                ..Spread::of(each.clone())
+            },
             interval: Some([interval.lower_bound, interval.upper_bound]),
             allocations: None,
             each,
@@ -268,22 +323,33 @@ fn found(folder: &Path, name: &str) -> Result<Vec<PathBuf>, Failure> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            if path.ends_with(name) { found.push(path) } else { found.extend(self::found(&path, name)?) }
+            if path.ends_with(name) {
+                found.push(path)
+            } else {
+                found.extend(self::found(&path, name)?)
+            }
         }
     }
     Ok(found)
 }
 
 fn read<T: for<'a> Deserialize<'a>>(file: &Path) -> Result<T, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
 fn emission() -> Result<Emission, Failure> {
     let _progress = Progress::of("otel-nat, emission");
-    let output = bench("otel-nat", "emission").args(["--", "--json"]).output()?;
+    let output = bench("otel-nat", "emission")
+        .args(["--", "--json"])
+        .output()?;
     if !output.status.success() {
-        return Err(format!("`cargo bench -p otel-nat` failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!(
+            "`cargo bench -p otel-nat` failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -1,5 +1,5 @@
-//! Datagrams per second on the agent's reading end of a base, beside a bare tokio socket; and through a connected pair
-//! of agents, beside stock webrtc-ice's own.
+//! Datagrams per second on the agent's reading end of a base, beside a bare tokio socket; and
+//! through a connected pair of agents, beside stock webrtc-ice's own.
 
 use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
 use std::sync::Arc;
@@ -47,7 +47,8 @@ struct Row {
     allocations_per_datagram: f64,
 }
 
-/// Datagrams per second of each round, by its median burst: one that lost the processor in the middle says nothing.
+/// Datagrams per second of each round, by its median burst: one that lost the processor in the
+/// middle says nothing.
 #[derive(Default)]
 pub(super) struct Run {
     rates: Vec<f64>,
@@ -58,7 +59,13 @@ pub(super) struct Run {
 
 impl Run {
     fn end_round(&mut self) {
-        let median = Spread::of(self.round.drain(..).map(|burst| burst.as_secs_f64()).collect()).median;
+        let median = Spread::of(
+            self.round
+                .drain(..)
+                .map(|burst| burst.as_secs_f64())
+                .collect(),
+        )
+        .median;
         self.rates.push(BURST as f64 / median);
     }
 
@@ -78,30 +85,76 @@ impl Run {
         }
     }
 
-    /// Round by round: whatever else the machine does in one falls on both. Two rounds make one figure, for each of them
-    /// favours one place in the order.
+    /// Round by round: whatever else the machine does in one falls on both. Two rounds make one
+    /// figure, for each of them favours one place in the order.
     pub(super) fn relative_to(&self, other: &Self) -> Spread {
-        let ratios: Vec<f64> = self.rates.iter().zip(&other.rates).map(|(a, b)| a / b).collect();
-        Spread::of(ratios.chunks_exact(2).map(|two| (two[0] * two[1]).sqrt()).collect())
+        let ratios: Vec<f64> = self
+            .rates
+            .iter()
+            .zip(&other.rates)
+            .map(|(a, b)| a / b)
+            .collect();
+        Spread::of(
+            ratios
+                .chunks_exact(2)
+                .map(|two| (two[0] * two[1]).sqrt())
+                .collect(),
+        )
     }
 }
 
 pub(super) async fn run() -> Result<Section, Failure> {
     let data_path = measure().await?;
     let ratios = [
-        ("data path: base, of a bare tokio socket", data_path.of_bare_socket),
-        ("data path: base, of stock's reading end", data_path.of_stock_end),
-        ("data path: our pair, of a stock pair", data_path.of_stock_pair),
+        (
+            "data path: base, of a bare tokio socket",
+            data_path.of_bare_socket,
+        ),
+        (
+            "data path: base, of stock's reading end",
+            data_path.of_stock_end,
+        ),
+        (
+            "data path: our pair, of a stock pair",
+            data_path.of_stock_pair,
+        ),
     ];
-    let added = |what, figure: f64| Target::count(what, 0, format!("{figure:.4}"), figure < bounds::ALLOCATIONS_ADDED);
-    let (good, gate) = (Good::AtLeast(bounds::DATA_PATH), Good::AtLeast(bounds::DATA_PATH_GATE));
-    let mut targets: Vec<_> = ratios.map(|(what, spread)| Target::ratio(what, spread, good, gate)).into();
+    let added = |what, figure: f64| {
+        Target::count(
+            what,
+            0,
+            format!("{figure:.4}"),
+            figure < bounds::ALLOCATIONS_ADDED,
+        )
+    };
+    let (good, gate) = (
+        Good::AtLeast(bounds::DATA_PATH),
+        Good::AtLeast(bounds::DATA_PATH_GATE),
+    );
+    let mut targets: Vec<_> = ratios
+        .map(|(what, spread)| Target::ratio(what, spread, good, gate))
+        .into();
     targets.extend([
-        added("allocations added per datagram, base", data_path.added_by_base),
-        added("allocations added per datagram, reading end", data_path.added_by_end),
-        added("allocations added per datagram, pair", data_path.added_by_pair),
+        added(
+            "allocations added per datagram, base",
+            data_path.added_by_base,
+        ),
+        added(
+            "allocations added per datagram, reading end",
+            data_path.added_by_end,
+        ),
+        added(
+            "allocations added per datagram, pair",
+            data_path.added_by_pair,
+        ),
     ]);
-    let heads = vec!["data path, 1,200 bytes", "datagrams/s p10", "median", "p90", "allocations/datagram"];
+    let heads = vec![
+        "data path, 1,200 bytes",
+        "datagrams/s p10",
+        "median",
+        "p90",
+        "allocations/datagram",
+    ];
     let cells = |row: &Row| {
         let mut cells = vec![row.path.to_owned()];
         cells.extend(rates(row.datagrams_per_second));
@@ -111,20 +164,34 @@ pub(super) async fn run() -> Result<Section, Failure> {
     Ok(Section {
         figures: serde_json::json!(data_path),
         tables: vec![(heads, data_path.rows.iter().map(cells).collect())],
-        plots: vec![plot_of_ratios("Datagrams per second, of what it is compared with", &ratios, bounds::DATA_PATH)],
+        plots: vec![plot_of_ratios(
+            "Datagrams per second, of what it is compared with",
+            &ratios,
+            bounds::DATA_PATH,
+        )],
         targets,
         ..Section::default()
     })
 }
 
 /// As they are told.
-pub(super) fn rates(Spread { p10, median, p90, .. }: Spread) -> [String; 3] {
+pub(super) fn rates(
+    Spread {
+        p10, median, p90, ..
+    }: Spread,
+) -> [String; 3] {
     [p10, median, p90].map(|rate| format!("{rate:.0}"))
 }
 
 /// Each as a point, with a line where both would be equal and one where the bound lies.
-pub(super) fn plot_of_ratios(title: &'static str, ratios: &[(&'static str, Spread)], bound: f64) -> Plot {
-    let row = |(what, spread): &(&str, Spread)| plot::Row::new(*what, *spread, true, times(spread.median));
+pub(super) fn plot_of_ratios(
+    title: &'static str,
+    ratios: &[(&'static str, Spread)],
+    bound: f64,
+) -> Plot {
+    let row = |(what, spread): &(&str, Spread)| {
+        plot::Row::new(*what, *spread, true, times(spread.median))
+    };
     Plot {
         title,
         axis: "ratio, with the middle 80 % of it; the lines: the bound, and 1 (both the same); more is better",
@@ -137,12 +204,16 @@ pub(super) fn plot_of_ratios(title: &'static str, ratios: &[(&'static str, Sprea
 async fn measure() -> Result<DataPath, Failure> {
     // on one thread: where a scheduler puts tasks is nothing of theirs
     let (ends, pairs) = tokio::task::spawn_blocking(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async { Ok::<_, Failure>((reading_ends().await?, pairs().await?)) })
     })
     .await??;
     let ([bare, base, stock_end, end], [stock, ours]) = (ends, pairs);
-    let added = |ours: &Run, other: &Run| ours.allocations_per_datagram() - other.allocations_per_datagram();
+    let added = |ours: &Run, other: &Run| {
+        ours.allocations_per_datagram() - other.allocations_per_datagram()
+    };
     Ok(DataPath {
         of_bare_socket: base.relative_to(&bare),
         of_stock_end: end.relative_to(&stock_end),
@@ -207,7 +278,11 @@ async fn reading_ends() -> Result<[Run; 4], Failure> {
         End::Bare(UdpSocket::bind("127.0.0.1:0").await?),
         End::Base(Base::bind(loopback).await?),
         End::Conn(Arc::new(UdpSocket::bind("127.0.0.1:0").await?)),
-        End::Conn(behind_interface.agent_end().ok_or("the base has no socket")?),
+        End::Conn(
+            behind_interface
+                .agent_end()
+                .ok_or("the base has no socket")?,
+        ),
     ];
     let mut rounds = Rounds::<4>::default();
     let mut buffer = [0; 8_192];
@@ -232,7 +307,13 @@ async fn reading_ends() -> Result<[Run; 4], Failure> {
 
 /// Every other round the other way about: what one leaves in the caches falls on the next.
 pub(super) fn in_turn<const N: usize>(round: usize) -> [usize; N] {
-    std::array::from_fn(|place| if round.is_multiple_of(2) { place } else { N - 1 - place })
+    std::array::from_fn(|place| {
+        if round.is_multiple_of(2) {
+            place
+        } else {
+            N - 1 - place
+        }
+    })
 }
 
 /// Runs side by side in bursts, so that whatever else the machine does falls on all of them.
@@ -243,7 +324,10 @@ pub(super) struct Rounds<const N: usize> {
 
 impl<const N: usize> Default for Rounds<N> {
     fn default() -> Self {
-        Self { runs: std::array::from_fn(|_| Run::default()), is_warm: false }
+        Self {
+            runs: std::array::from_fn(|_| Run::default()),
+            is_warm: false,
+        }
     }
 }
 
@@ -265,7 +349,10 @@ impl<const N: usize> Rounds<N> {
     /// Files a round; the first one warms up.
     pub(super) fn end(&mut self) {
         if !self.is_warm {
-            *self = Self { is_warm: true, ..Self::default() };
+            *self = Self {
+                is_warm: true,
+                ..Self::default()
+            };
             return;
         }
         self.runs.iter_mut().for_each(Run::end_round);
@@ -275,22 +362,35 @@ impl<const N: usize> Rounds<N> {
 /// A connected pair, one way.
 enum Pair {
     Stock(stock::Pair),
-    Ours { _agents: [IceAgent; 2], sender: IceConn, receiver: IceConn },
+    Ours {
+        _agents: [IceAgent; 2],
+        sender: IceConn,
+        receiver: IceConn,
+    },
 }
 
 impl Pair {
     async fn ours() -> Result<Self, Failure> {
         let loopback = BindConfig::address([127, 0, 0, 1].into());
-        let (left, right) = (Base::bind(loopback.clone()).await?, Base::bind(loopback).await?);
+        let (left, right) = (
+            Base::bind(loopback.clone()).await?,
+            Base::bind(loopback).await?,
+        );
         let mut config = AgentConfig::default();
         config.check_interval = Duration::from_millis(20);
         config.keepalive_interval = Duration::from_secs(60);
         let mut a = IceAgent::new(&left, Role::Controlling, config).await?;
         let mut b = IceAgent::new(&right, Role::Controlled, config).await?;
         let (to_a, to_b) = (peers::describe(&left, &a), peers::describe(&right, &b));
-        let (sender, receiver) =
-            tokio::try_join!(a.connect(to_b, bounds::CONNECTED_WITHIN), b.connect(to_a, bounds::CONNECTED_WITHIN))?;
-        Ok(Self::Ours { _agents: [a, b], sender, receiver })
+        let (sender, receiver) = tokio::try_join!(
+            a.connect(to_b, bounds::CONNECTED_WITHIN),
+            b.connect(to_a, bounds::CONNECTED_WITHIN)
+        )?;
+        Ok(Self::Ours {
+            _agents: [a, b],
+            sender,
+            receiver,
+        })
     }
 
     async fn burst(&self, buffer: &mut [u8]) -> Result<(), Failure> {
@@ -303,7 +403,9 @@ impl Pair {
                     pair.receiver.recv(buffer).await?;
                 }
             }
-            Self::Ours { sender, receiver, .. } => {
+            Self::Ours {
+                sender, receiver, ..
+            } => {
                 for _ in 0..BURST {
                     sender.send(&DATAGRAM).await?;
                 }
@@ -317,7 +419,10 @@ impl Pair {
 }
 
 async fn pairs() -> Result<[Run; 2], Failure> {
-    let pairs = [Pair::Stock(stock::Pair::connect().await?), Pair::ours().await?];
+    let pairs = [
+        Pair::Stock(stock::Pair::connect().await?),
+        Pair::ours().await?,
+    ];
     // the last checks of both
     tokio::time::sleep(SETTLED).await;
     let mut rounds = Rounds::<2>::default();
@@ -329,7 +434,8 @@ async fn pairs() -> Result<[Run; 2], Failure> {
             for place in in_turn::<2>(round) {
                 let pair = &pairs[place];
                 let burst = async {
-                    let burst = tokio::time::timeout(bounds::CONNECTED_WITHIN, pair.burst(&mut buffer));
+                    let burst =
+                        tokio::time::timeout(bounds::CONNECTED_WITHIN, pair.burst(&mut buffer));
                     burst.await.map_err(|_| "a datagram was lost")?
                 };
                 rounds.time(place, burst).await?;

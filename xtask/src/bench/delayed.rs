@@ -1,4 +1,5 @@
-//! A STUN server at the far end of a path: every answer takes one round trip, and packets are lost at random.
+//! A STUN server at the far end of a path: every answer takes one round trip, and packets are lost
+//! at random.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -15,7 +16,8 @@ use rand::{Rng, SeedableRng};
 
 /// How often the server looks whether it shall end.
 const LOOK: Duration = Duration::from_millis(50);
-/// Answers under way at once: room for a thousand gatherings that start in one moment, allocated beforehand.
+/// Answers under way at once: room for a thousand gatherings that start in one moment, allocated
+/// beforehand.
 const UNDER_WAY: usize = 8_192;
 
 /// The path to a server.
@@ -29,8 +31,8 @@ pub(crate) struct Path {
     pub(crate) seed: u64,
 }
 
-/// A running server; it ends when dropped. Two threads, so that its timers neither wait for a runtime that is being
-/// measured nor allocate on the way.
+/// A running server; it ends when dropped. Two threads, so that its timers neither wait for a
+/// runtime that is being measured nor allocate on the way.
 #[derive(Debug)]
 pub(crate) struct Delayed {
     address: SocketAddr,
@@ -50,7 +52,10 @@ impl Delayed {
         let socket = UdpSocket::bind((ip, 0))?;
         socket.set_read_timeout(Some(LOOK))?;
         let address = socket.local_addr()?;
-        let (requests, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (requests, stop) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let (answer, answers) = sync_channel(UNDER_WAY);
         let sender = socket.try_clone()?;
         let threads = vec![
@@ -60,14 +65,26 @@ impl Delayed {
             }),
             thread::spawn(move || send(&sender, &answers)),
         ];
-        Ok(Self { address, requests, stop, threads })
+        Ok(Self {
+            address,
+            requests,
+            stop,
+            threads,
+        })
     }
 
     /// Servers on consecutive loopback addresses from 127.0.0.21 on, the last `dead` of them dead.
     pub(crate) fn cohort(size: u8, dead: u8, path: Path) -> io::Result<Vec<Self>> {
         let server = |n: u8| {
             let seed = path.seed.wrapping_add(u64::from(n));
-            Self::bind(IpAddr::from([127, 0, 0, 21 + n]), Path { is_dead: n + dead >= size, seed, ..path })
+            Self::bind(
+                IpAddr::from([127, 0, 0, 21 + n]),
+                Path {
+                    is_dead: n + dead >= size,
+                    seed,
+                    ..path
+                },
+            )
         };
         (0..size).map(server).collect()
     }
@@ -96,18 +113,34 @@ impl Drop for Delayed {
     }
 }
 
-fn receive(socket: &UdpSocket, path: Path, requests: &AtomicU64, stop: &AtomicBool, answer: &SyncSender<UnderWay>) {
+fn receive(
+    socket: &UdpSocket,
+    path: Path,
+    requests: &AtomicU64,
+    stop: &AtomicBool,
+    answer: &SyncSender<UnderWay>,
+) {
     let mut rng = SmallRng::seed_from_u64(path.seed);
     let mut buffer = [0; 1500];
     while !stop.load(Ordering::Relaxed) {
-        let Ok((length, source)) = socket.recv_from(&mut buffer) else { continue };
+        let Ok((length, source)) = socket.recv_from(&mut buffer) else {
+            continue;
+        };
         let due = Instant::now() + path.round_trip;
-        let Some(header) = Header::peek(&buffer[..length]).filter(|header| header.is_binding_request) else { continue };
+        let Some(header) =
+            Header::peek(&buffer[..length]).filter(|header| header.is_binding_request)
+        else {
+            continue;
+        };
         requests.fetch_add(1, Ordering::Relaxed);
         let mut arrives = || !path.is_dead && rng.random::<f64>() >= path.loss;
         if arrives() && arrives() {
             // a full queue loses packets, as a router's does
-            let _ = answer.try_send(UnderWay { due, source, id: header.id });
+            let _ = answer.try_send(UnderWay {
+                due,
+                source,
+                id: header.id,
+            });
         }
     }
 }

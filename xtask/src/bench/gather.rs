@@ -1,4 +1,5 @@
-//! Time, answers, packets, sockets and heap of one gathering: ours and stock webrtc-ice's, on the same servers.
+//! Time, answers, packets, sockets and heap of one gathering: ours and stock webrtc-ice's, on the
+//! same servers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,13 +53,27 @@ struct Case {
 }
 
 const CASES: [Case; 3] = [
-    Case { name: "5 live", dead: 0, loss: 0.0, gathers: &[(Gatherer::Ours, 60), (Gatherer::Stock, 60)] },
-    Case { name: "1 of 5 dead", dead: 1, loss: 0.0, gathers: &[(Gatherer::Ours, 60), (Gatherer::Stock, 20)] },
+    Case {
+        name: "5 live",
+        dead: 0,
+        loss: 0.0,
+        gathers: &[(Gatherer::Ours, 60), (Gatherer::Stock, 60)],
+    },
+    Case {
+        name: "1 of 5 dead",
+        dead: 1,
+        loss: 0.0,
+        gathers: &[(Gatherer::Ours, 60), (Gatherer::Stock, 20)],
+    },
     Case {
         name: "30 % loss each way",
         dead: 0,
         loss: 0.3,
-        gathers: &[(Gatherer::Ours, 500), (Gatherer::OursWaiting, 100), (Gatherer::Stock, 100)],
+        gathers: &[
+            (Gatherer::Ours, 500),
+            (Gatherer::OursWaiting, 100),
+            (Gatherer::Stock, 100),
+        ],
     },
 ];
 
@@ -98,7 +113,12 @@ enum Held {
 pub(super) async fn run() -> Result<Section, Failure> {
     let (mut rows, mut targets) = (Vec::new(), Vec::new());
     for (number, case) in (0..).zip(&CASES) {
-        let path = Path { round_trip: ROUND_TRIP, loss: case.loss, is_dead: false, seed: 1_000 * number };
+        let path = Path {
+            round_trip: ROUND_TRIP,
+            loss: case.loss,
+            is_dead: false,
+            seed: 1_000 * number,
+        };
         let servers = Delayed::cohort(SERVERS, case.dead, path)?;
         rows.extend(measure(case, &servers, &mut targets).await?);
     }
@@ -112,18 +132,31 @@ pub(super) async fn run() -> Result<Section, Failure> {
     })
 }
 
-async fn measure(case: &Case, servers: &[Delayed], targets: &mut Vec<Target>) -> Result<Vec<Row>, Failure> {
+async fn measure(
+    case: &Case,
+    servers: &[Delayed],
+    targets: &mut Vec<Target>,
+) -> Result<Vec<Row>, Failure> {
     let addresses: Arc<[SocketAddr]> = servers.iter().map(Delayed::address).collect();
     let live = usize::from(SERVERS - case.dead);
     let is_lossless = case.loss == 0.0;
     // the first of each kind pays for what is set up once
-    for (gatherer, _) in case.gathers.iter().filter(|_| is_lossless && case.dead == 0) {
+    for (gatherer, _) in case
+        .gathers
+        .iter()
+        .filter(|_| is_lossless && case.dead == 0)
+    {
         batch(*gatherer, &addresses, 3).await?;
     }
     let mut samples: Vec<Vec<Sample>> = case.gathers.iter().map(|_| Vec::new()).collect();
     let mut packets = vec![0; case.gathers.len()];
     // in turns, so that both see the same machine; those that mostly wait, many at once
-    let most = case.gathers.iter().map(|(_, gathers)| *gathers).max().unwrap_or(0);
+    let most = case
+        .gathers
+        .iter()
+        .map(|(_, gathers)| *gathers)
+        .max()
+        .unwrap_or(0);
     let all = case.gathers.iter().map(|(_, gathers)| gathers).sum();
     let mut progress = Progress::of(case.name);
     for turn in 0..most {
@@ -140,8 +173,15 @@ async fn measure(case: &Case, servers: &[Delayed], targets: &mut Vec<Target>) ->
             // stock asks each once, and does not say so
             let least = claimed.map_or(size as u64 * u64::from(SERVERS), u64::from);
             let arrived = arrived(servers, before + least).await - before;
-            if let Some(claimed) = claimed.filter(|claimed| is_lossless && u64::from(*claimed) != arrived) {
-                targets.push(Target::count("packets sent are counted", arrived, claimed, false));
+            if let Some(claimed) =
+                claimed.filter(|claimed| is_lossless && u64::from(*claimed) != arrived)
+            {
+                targets.push(Target::count(
+                    "packets sent are counted",
+                    arrived,
+                    claimed,
+                    false,
+                ));
             }
             packets[place] += arrived;
             samples[place].extend(batch);
@@ -154,7 +194,10 @@ async fn measure(case: &Case, servers: &[Delayed], targets: &mut Vec<Target>) ->
         let heap_bytes = heap_of(*gatherer, &addresses).await?;
         let in_time = |s: &&Sample| s.decided == Some(true) && s.elapsed <= bounds::DECIDED_WITHIN;
         let is_judged = samples.iter().all(|s| s.decided.is_some());
-        let each: Vec<_> = samples.iter().map(|s| s.elapsed.as_secs_f64() * 1e3).collect();
+        let each: Vec<_> = samples
+            .iter()
+            .map(|s| s.elapsed.as_secs_f64() * 1e3)
+            .collect();
         rows.push(Row {
             case: case.name,
             gatherer: *gatherer,
@@ -178,7 +221,8 @@ fn requests(servers: &[Delayed]) -> u64 {
     servers.iter().map(Delayed::requests).sum()
 }
 
-/// The same once there are so many, and none more on its way: a server on a busy machine reads late.
+/// The same once there are so many, and none more on its way: a server on a busy machine reads
+/// late.
 async fn arrived(servers: &[Delayed], least: u64) -> u64 {
     let started = Instant::now();
     while requests(servers) < least && started.elapsed() < bounds::ARRIVED_WITHIN {
@@ -219,7 +263,12 @@ async fn close(held: Vec<Held>) -> Result<(), Failure> {
 async fn once(gatherer: Gatherer, servers: Arc<[SocketAddr]>) -> Result<(Sample, Held), Failure> {
     if gatherer == Gatherer::Stock {
         let gathered = stock::gather(&servers).await?;
-        let sample = Sample { elapsed: gathered.elapsed, decided: None, answered: gathered.answered, packets: None };
+        let sample = Sample {
+            elapsed: gathered.elapsed,
+            decided: None,
+            answered: gathered.answered,
+            packets: None,
+        };
         return Ok((sample, Held::Stock(gathered)));
     }
     let servers: Vec<_> = servers.iter().copied().map(StunServer::Address).collect();
@@ -233,10 +282,20 @@ async fn once(gatherer: Gatherer, servers: Arc<[SocketAddr]>) -> Result<(Sample,
     let sample = Sample {
         elapsed: started.elapsed(),
         decided: Some(gathering.evidence.summary().mapping() != Mapping::Unknown),
-        answered: gathering.servers.iter().filter(|server| server.outcome == Outcome::Answered).count(),
+        answered: gathering
+            .servers
+            .iter()
+            .filter(|server| server.outcome == Outcome::Answered)
+            .count(),
         packets: Some(gathering.packets_sent),
     };
-    Ok((sample, Held::Ours { _base: base, _gathering: gathering }))
+    Ok((
+        sample,
+        Held::Ours {
+            _base: base,
+            _gathering: gathering,
+        },
+    ))
 }
 
 /// Sockets one gathering has open while it waits for its answers.
@@ -253,9 +312,15 @@ async fn sockets_of(gatherer: Gatherer, servers: &Arc<[SocketAddr]>) -> Result<u
 }
 
 pub(super) fn open_sockets() -> usize {
-    let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") else { return 0 };
-    let links = descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") else {
+        return 0;
+    };
+    let links = descriptors
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    links
+        .filter(|link| link.to_string_lossy().starts_with("socket:"))
+        .count()
 }
 
 /// Live heap bytes that one complete gathering holds.
@@ -272,7 +337,9 @@ async fn heap_of(gatherer: Gatherer, servers: &Arc<[SocketAddr]>) -> Result<i64,
 fn judge(rows: &[Row]) -> Result<Vec<Target>, Failure> {
     let row = |case: usize, gatherer| {
         let name = CASES[case].name;
-        rows.iter().find(|r| r.case == name && r.gatherer == gatherer).ok_or("a row is missing")
+        rows.iter()
+            .find(|r| r.case == name && r.gatherer == gatherer)
+            .ok_or("a row is missing")
     };
     let [live, dead, lossy] = [0, 1, 2].map(|case| row(case, Gatherer::Ours));
     let (live, dead, lossy) = (live?, dead?, lossy?);
@@ -346,8 +413,17 @@ fn table(rows: &[Row]) -> (Vec<&'static str>, Vec<Vec<String>>) {
     ];
     let cells = |row: &Row| {
         let count = |n: Option<usize>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
-        let Spread { p10, median, p90, max } = row.milliseconds;
-        let mut cells = vec![row.case.to_owned(), row.gatherer.name().to_owned(), row.gathers.to_string()];
+        let Spread {
+            p10,
+            median,
+            p90,
+            max,
+        } = row.milliseconds;
+        let mut cells = vec![
+            row.case.to_owned(),
+            row.gatherer.name().to_owned(),
+            row.gathers.to_string(),
+        ];
         cells.extend([p10, median, p90, max].map(|ms| format!("{ms:.1}")));
         cells.extend([
             count(row.decided),
@@ -366,7 +442,12 @@ fn plot(rows: &[Row]) -> Plot {
     let bar = |row: &Row| {
         let label = format!("{}: {}", row.case, row.gatherer.name());
         let text = format!("{:.1} ms", row.milliseconds.median);
-        plot::Row::new(label, row.milliseconds, row.gatherer != Gatherer::Stock, text)
+        plot::Row::new(
+            label,
+            row.milliseconds,
+            row.gatherer != Gatherer::Stock,
+            text,
+        )
     };
     Plot {
         title: "Time until the gathering is complete",

@@ -1,5 +1,5 @@
-//! What reading the peer's checks in passing costs: datagrams per second on the agent's reading end of a base, beside the
-//! same base without it; and allocations per check.
+//! What reading the peer's checks in passing costs: datagrams per second on the agent's reading end
+//! of a base, beside the same base without it; and allocations per check.
 
 use std::net::UdpSocket as StdUdpSocket;
 use std::time::Duration;
@@ -25,8 +25,8 @@ const BURSTS_PER_ROUND: usize = 96;
 enum Mix {
     /// Datagrams of a data channel.
     Data,
-    /// One of 512 a check: with consent checks every 2 s each way (RFC 7675 section 5.1) a path that moves 500 datagrams a
-    /// second has as many.
+    /// One of 512 a check: with consent checks every 2 s each way (RFC 7675 section 5.1) a path
+    /// that moves 500 datagrams a second has as many.
     OneCheck,
     /// Checks only.
     Checks,
@@ -55,7 +55,9 @@ struct Row {
 pub(super) async fn run() -> Result<Section, Failure> {
     // on one thread: where a scheduler puts tasks is nothing of theirs
     let reading = tokio::task::spawn_blocking(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(measure())
     })
     .await??;
@@ -63,24 +65,43 @@ pub(super) async fn run() -> Result<Section, Failure> {
         ("data only, of the base without", reading.data),
         ("one check in 512, of the base without", reading.one_check),
     ];
-    let (good, gate) = (Good::AtLeast(bounds::PEER_READER), Good::AtLeast(bounds::PEER_READER_GATE));
-    let mut targets: Vec<_> = ratios.map(|(what, spread)| Target::ratio(what, spread, good, gate)).into();
+    let (good, gate) = (
+        Good::AtLeast(bounds::PEER_READER),
+        Good::AtLeast(bounds::PEER_READER_GATE),
+    );
+    let mut targets: Vec<_> = ratios
+        .map(|(what, spread)| Target::ratio(what, spread, good, gate))
+        .into();
     targets.push(Target::count(
         "allocations per check",
         0,
         format!("{:.4}", reading.allocations_per_check),
         reading.allocations_per_check < bounds::ALLOCATIONS_ADDED,
     ));
-    let heads = vec!["read by the agent", "peer's checks", "datagrams/s p10", "median", "p90", "allocations/datagram"];
+    let heads = vec![
+        "read by the agent",
+        "peer's checks",
+        "datagrams/s p10",
+        "median",
+        "p90",
+        "allocations/datagram",
+    ];
     let cells = |row: &Row| {
-        let mut cells = vec![row.burst.to_owned(), if row.reads { "read" } else { "passed on" }.to_owned()];
+        let mut cells = vec![
+            row.burst.to_owned(),
+            if row.reads { "read" } else { "passed on" }.to_owned(),
+        ];
         cells.extend(rates(row.datagrams_per_second));
         cells.push(format!("{:.3}", row.allocations_per_datagram));
         cells
     };
     Ok(Section {
         tables: vec![(heads, reading.rows.iter().map(cells).collect())],
-        plots: vec![plot_of_ratios("Datagrams per second with the reader, of without", &ratios, bounds::PEER_READER)],
+        plots: vec![plot_of_ratios(
+            "Datagrams per second with the reader, of without",
+            &ratios,
+            bounds::PEER_READER,
+        )],
         targets,
         notes: vec![format!(
             "Where all datagrams are checks, which no connection has: {} of the base without.",
@@ -95,13 +116,18 @@ pub(super) async fn run() -> Result<Section, Failure> {
 async fn measure() -> Result<Reading, Failure> {
     let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
     let address = base.local_addrs().next().ok_or("the base has no socket")?;
-    let ends = [base.agent_end_without_peer(), base.agent_end()].map(|end| end.ok_or("the base has no socket"));
+    let ends = [base.agent_end_without_peer(), base.agent_end()]
+        .map(|end| end.ok_or("the base has no socket"));
     let [without, with] = ends;
     let ends = [without?, with?];
     let agent = IceAgent::new(&base, Role::Controlled, AgentConfig::default()).await?;
     let sender = StdUdpSocket::bind("127.0.0.1:0")?;
     let kind = CandidateKind::Host;
-    agent.add_remote(RemoteCandidate { address: sender.local_addr()?, kind, priority: 1 });
+    agent.add_remote(RemoteCandidate {
+        address: sender.local_addr()?,
+        kind,
+        priority: 1,
+    });
 
     let mut rounds = Rounds::<6>::default();
     let mut buffer = [0; 8_192];
@@ -113,7 +139,9 @@ async fn measure() -> Result<Reading, Failure> {
                 let (mix, reads) = (MIXES[place / 2], place % 2 == 1);
                 for number in 0..BURST {
                     let is_check = mix == Mix::Checks
-                        || (mix == Mix::OneCheck && number == BURST / 2 && burst % BURSTS_PER_CHECK == 0);
+                        || (mix == Mix::OneCheck
+                            && number == BURST / 2
+                            && burst % BURSTS_PER_CHECK == 0);
                     if is_check {
                         sender.send_to(&check(&agent.credentials().pwd)?, address)?;
                     } else {
@@ -160,11 +188,13 @@ async fn measure() -> Result<Reading, Failure> {
         data: data_read.relative_to(data),
         one_check: one_read.relative_to(one),
         checks: checks_read.relative_to(checks),
-        allocations_per_check: checks_read.allocations_per_datagram() - checks.allocations_per_datagram(),
+        allocations_per_check: checks_read.allocations_per_datagram()
+            - checks.allocations_per_datagram(),
     })
 }
 
-/// The latest bursts as one of average length: the one with the check in it must not go for an outlier.
+/// The latest bursts as one of average length: the one with the check in it must not go for an
+/// outlier.
 fn together(round: &mut Vec<Duration>) {
     let latest: Duration = round.drain(round.len() - BURSTS_PER_CHECK..).sum();
     round.push(latest / BURSTS_PER_CHECK as u32);
@@ -176,7 +206,10 @@ fn check(password: &str) -> Result<Vec<u8>, Failure> {
     message.build(&[
         Box::new(stun::agent::TransactionId::new()),
         Box::new(BINDING_REQUEST),
-        Box::new(stun::textattrs::Username::new(stun::attributes::ATTR_USERNAME, "ours:theirs".to_owned())),
+        Box::new(stun::textattrs::Username::new(
+            stun::attributes::ATTR_USERNAME,
+            "ours:theirs".to_owned(),
+        )),
     ])?;
     MessageIntegrity::new_short_term_integrity(password.to_owned()).add_to(&mut message)?;
     stun::fingerprint::FINGERPRINT.add_to(&mut message)?;

@@ -49,9 +49,22 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(label: impl Into<String>, spread: Spread, is_ours: bool, text: String) -> Self {
-        let Spread { p10, median, p90, .. } = spread;
-        Self { label: label.into(), figure: median, spread: Some((p10, p90)), is_ours, text }
+    pub(super) fn new(
+        label: impl Into<String>,
+        spread: Spread,
+        is_ours: bool,
+        text: String,
+    ) -> Self {
+        let Spread {
+            p10, median, p90, ..
+        } = spread;
+        Self {
+            label: label.into(),
+            figure: median,
+            spread: Some((p10, p90)),
+            is_ours,
+            text,
+        }
     }
 
     fn ends(&self) -> (f64, f64) {
@@ -62,14 +75,26 @@ impl Row {
 
 /// The picture.
 pub(super) fn draw(plot: &Plot) -> Result<String, Failure> {
-    let ends = || plot.rows.iter().map(Row::ends).chain(plot.lines.iter().map(|line| (*line, *line)));
-    let least = ends().map(|(low, _)| low).filter(|low| *low > 0.0).fold(f64::INFINITY, f64::min);
+    let ends = || {
+        plot.rows
+            .iter()
+            .map(Row::ends)
+            .chain(plot.lines.iter().map(|line| (*line, *line)))
+    };
+    let least = ends()
+        .map(|(low, _)| low)
+        .filter(|low| *low > 0.0)
+        .fold(f64::INFINITY, f64::min);
     let most = ends().map(|(_, high)| high).fold(0.0, f64::max);
     match plot.scale {
         Scale::Linear => draw_on(plot, 0.0, 0.0..most * (1.0 + 2.0 * ROOM)),
         Scale::Powers => {
             let least = 10_f64.powf(least.log10().floor()) / 2.0;
-            draw_on(plot, least, (least..most * (most / least).powf(ROOM)).log_scale())
+            draw_on(
+                plot,
+                least,
+                (least..most * (most / least).powf(ROOM)).log_scale(),
+            )
         }
         Scale::Ratio => {
             let room = (most - least).max(0.01);
@@ -107,27 +132,47 @@ where
             .bold_line_style(BLACK.mix(0.1))
             .draw()?;
         for line in &plot.lines {
-            chart.draw_series([PathElement::new([(*line, 0.0), (*line, plot.rows.len() as f64)], LINE)])?;
+            chart.draw_series([PathElement::new(
+                [(*line, 0.0), (*line, plot.rows.len() as f64)],
+                LINE,
+            )])?;
         }
         // the first row on top
         for (row, place) in plot.rows.iter().rev().zip(0..) {
-            let (color, middle) = (if row.is_ours { OURS } else { OTHER }, f64::from(place) + 0.5);
+            let (color, middle) = (
+                if row.is_ours { OURS } else { OTHER },
+                f64::from(place) + 0.5,
+            );
             let (low, high) = row.ends();
             if plot.scale == Scale::Ratio {
-                chart.draw_series([PathElement::new([(low, middle), (high, middle)], color.stroke_width(2))])?;
+                chart.draw_series([PathElement::new(
+                    [(low, middle), (high, middle)],
+                    color.stroke_width(2),
+                )])?;
                 chart.draw_series([Circle::new((row.figure, middle), 5, color.filled())])?;
             } else {
                 let bar = [(zero, middle - 0.35), (row.figure.max(zero), middle + 0.35)];
                 chart.draw_series([Rectangle::new(bar, color.mix(0.75).filled())])?;
                 if row.spread.is_some() {
                     let low = low.max(zero);
-                    chart.draw_series([PathElement::new([(low, middle), (high, middle)], BLACK.stroke_width(1))])?;
+                    chart.draw_series([PathElement::new(
+                        [(low, middle), (high, middle)],
+                        BLACK.stroke_width(1),
+                    )])?;
                 }
             }
             let (_, y) = chart.backend_coord(&(row.figure, middle));
             let (x, _) = chart.backend_coord(&(high.max(zero), middle));
-            area.draw(&Text::new(row.text.clone(), (x + 8, y - 7), ("sans-serif", 13)))?;
-            area.draw(&Text::new(row.label.clone(), (12, y - 7), ("sans-serif", 13)))?;
+            area.draw(&Text::new(
+                row.text.clone(),
+                (x + 8, y - 7),
+                ("sans-serif", 13),
+            ))?;
+            area.draw(&Text::new(
+                row.label.clone(),
+                (12, y - 7),
+                ("sans-serif", 13),
+            ))?;
         }
         area.present()?;
     }
@@ -149,10 +194,20 @@ mod tests {
                 text: format!("figure {n}"),
             };
             // a count may be zero
-            let plot = Plot { title: "title", axis: "axis", scale, rows: (0..3).map(row).collect(), lines: vec![1.0] };
+            let plot = Plot {
+                title: "title",
+                axis: "axis",
+                scale,
+                rows: (0..3).map(row).collect(),
+                lines: vec![1.0],
+            };
             let picture = draw(&plot).unwrap();
             for n in 0..3 {
-                assert!(picture.contains(&format!("row {n}")) && picture.contains(&format!("figure {n}")), "{scale:?}");
+                assert!(
+                    picture.contains(&format!("row {n}"))
+                        && picture.contains(&format!("figure {n}")),
+                    "{scale:?}"
+                );
             }
         }
     }

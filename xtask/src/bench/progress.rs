@@ -1,4 +1,5 @@
-//! What is being measured just now, on the standard error: in place on a terminal, elsewhere a line now and then.
+//! What is being measured just now, on the standard error: in place on a terminal, elsewhere a line
+//! now and then.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -15,8 +16,14 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn of(what: impl Into<String>) -> Self {
         let what = what.into();
-        eprint!("{what} ...{}", if stderr().is_terminal() { "" } else { "\n" });
-        Self { what, told: Instant::now() }
+        eprint!(
+            "{what} ...{}",
+            if stderr().is_terminal() { "" } else { "\n" }
+        );
+        Self {
+            what,
+            told: Instant::now(),
+        }
     }
 
     pub(super) fn at(&mut self, done: usize, all: usize) {

@@ -1,4 +1,5 @@
-//! The page: every part that was run, with its tables, pictures and bounds, in one file that needs no other.
+//! The page: every part that was run, with its tables, pictures and bounds, in one file that needs
+//! no other.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -45,25 +46,58 @@ pub(super) fn write(
 ) -> Result<PathBuf, Failure> {
     let mut page = String::from(HEAD);
     let targets = || sections.iter().flat_map(|(_, section)| &section.targets);
-    let (all, met) = (targets().count(), targets().filter(|target| target.met).count());
-    let broken = targets().filter(|target| !target.met && target.gates).count();
+    let (all, met) = (
+        targets().count(),
+        targets().filter(|target| target.met).count(),
+    );
+    let broken = targets()
+        .filter(|target| !target.met && target.gates)
+        .count();
     writeln!(page, "<p>{}</p>", text(&circumstances()))?;
-    let verdict = if broken == 0 { "none fails" } else { "SOME FAIL" };
-    writeln!(page, "<p><b>{met} of {all} bounds met, {broken} beyond their gate: {verdict}.</b></p>")?;
+    let verdict = if broken == 0 {
+        "none fails"
+    } else {
+        "SOME FAIL"
+    };
+    writeln!(
+        page,
+        "<p><b>{met} of {all} bounds met, {broken} beyond their gate: {verdict}.</b></p>"
+    )?;
     page += HOW_TO_READ;
-    let missed: Vec<_> = PARTS.iter().filter(|(name, _)| sections.iter().all(|(run, _)| run != name)).collect();
+    let missed: Vec<_> = PARTS
+        .iter()
+        .filter(|(name, _)| sections.iter().all(|(run, _)| run != name))
+        .collect();
     if !missed.is_empty() {
-        let names: Vec<_> = missed.iter().map(|(name, _)| format!("<code>cargo xtask bench {name}</code>")).collect();
-        writeln!(page, "<p>Not run this time, and so not told of here: {}.</p>", names.join(", "))?;
+        let names: Vec<_> = missed
+            .iter()
+            .map(|(name, _)| format!("<code>cargo xtask bench {name}</code>"))
+            .collect();
+        writeln!(
+            page,
+            "<p>Not run this time, and so not told of here: {}.</p>",
+            names.join(", ")
+        )?;
     }
     for (name, section) in sections {
-        let question = PARTS.iter().find(|(part, _)| part == name).map_or("", |(_, question)| question);
-        writeln!(page, "<h2 id=\"{name}\">{name}</h2>\n<p>{}</p>", text(question))?;
+        let question = PARTS
+            .iter()
+            .find(|(part, _)| part == name)
+            .map_or("", |(_, question)| question);
+        writeln!(
+            page,
+            "<h2 id=\"{name}\">{name}</h2>\n<p>{}</p>",
+            text(question)
+        )?;
         for picture in &section.plots {
             writeln!(page, "<p>{}</p>", plot::draw(picture)?)?;
         }
         if !section.targets.is_empty() {
-            table(&mut page, &TARGET_HEADS, &target_rows(&section.targets, baseline))?;
+            table(
+                &mut page,
+                &TARGET_HEADS,
+                &target_rows(&section.targets, baseline),
+            )?;
         }
         for (heads, rows) in &section.tables {
             table(&mut page, heads, rows)?;
@@ -80,11 +114,21 @@ pub(super) fn write(
 
 fn table(page: &mut String, heads: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
     let cells = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
-        cells.map(|cell| format!("<{tag}{}>{}", class(cell), text(cell))).collect::<String>()
+        cells
+            .map(|cell| format!("<{tag}{}>{}", class(cell), text(cell)))
+            .collect::<String>()
     };
-    writeln!(page, "<table><tr>{}</tr>", cells("th", &mut heads.iter().copied()))?;
+    writeln!(
+        page,
+        "<table><tr>{}</tr>",
+        cells("th", &mut heads.iter().copied())
+    )?;
     for row in rows {
-        writeln!(page, "<tr>{}</tr>", cells("td", &mut row.iter().map(String::as_str)))?;
+        writeln!(
+            page,
+            "<tr>{}</tr>",
+            cells("td", &mut row.iter().map(String::as_str))
+        )?;
     }
     writeln!(page, "</table>")?;
     Ok(())
@@ -101,19 +145,33 @@ fn class(cell: &str) -> &'static str {
 }
 
 fn text(plain: &str) -> String {
-    plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    plain
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 /// When, of what, and on which machine: as far as it tells.
 fn circumstances() -> String {
     let said = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).current_dir(root()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(root())
+            .output()
+            .ok()?;
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    let processor = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|told| {
-        let line = told.lines().find_map(|line| line.strip_prefix("model name"))?;
-        Some(line.trim_start_matches([' ', '\t', ':']).to_owned())
-    });
+    let processor = std::fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|told| {
+            let line = told
+                .lines()
+                .find_map(|line| line.strip_prefix("model name"))?;
+            Some(line.trim_start_matches([' ', '\t', ':']).to_owned())
+        });
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let told = [
         said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),

@@ -16,7 +16,12 @@ use super::{Good, Section, Spread, Target, live_bytes};
 use crate::{Failure, bounds};
 
 const SERVERS: u8 = 5;
-const PATH: Path = Path { round_trip: Duration::from_millis(20), loss: 0.0, is_dead: false, seed: 0 };
+const PATH: Path = Path {
+    round_trip: Duration::from_millis(20),
+    loss: 0.0,
+    is_dead: false,
+    seed: 0,
+};
 /// Each number of gatherings so often: a peak is one figure a round.
 const ROUNDS: usize = 5;
 /// How often the heap is looked at on the way.
@@ -93,13 +98,19 @@ pub(super) async fn run() -> Result<Section, Failure> {
 impl Row {
     /// One row of each round's: times of all gatherings, the medians of what is told once.
     fn of(rounds: &[&Measured]) -> Option<Self> {
-        let each = |of: fn(&Measured) -> i64| Spread::of(rounds.iter().map(|m| of(m) as f64).collect());
+        let each =
+            |of: fn(&Measured) -> i64| Spread::of(rounds.iter().map(|m| of(m) as f64).collect());
         let at_once = rounds.first()?.at_once;
         let packets: u32 = rounds.iter().map(|m| m.packets).sum();
         Some(Self {
             at_once,
             rounds: rounds.len(),
-            milliseconds: Spread::of(rounds.iter().flat_map(|m| m.milliseconds.iter().copied()).collect()),
+            milliseconds: Spread::of(
+                rounds
+                    .iter()
+                    .flat_map(|m| m.milliseconds.iter().copied())
+                    .collect(),
+            ),
             decided: rounds.iter().map(|m| m.decided).sum(),
             packets_per_gather: f64::from(packets) / (at_once * rounds.len()) as f64,
             peak_heap_bytes: each(|m| m.peak),
@@ -110,13 +121,28 @@ impl Row {
 }
 
 fn plot(rows: &[Row]) -> Plot {
-    let kibibytes = |Spread { p10, median, p90, max }: Spread| {
+    let kibibytes = |Spread {
+                         p10,
+                         median,
+                         p90,
+                         max,
+                     }: Spread| {
         let of = |bytes: f64| bytes / 1024.0;
-        Spread { p10: of(p10), median: of(median), p90: of(p90), max: of(max) }
+        Spread {
+            p10: of(p10),
+            median: of(median),
+            p90: of(p90),
+            max: of(max),
+        }
     };
     let row = |row: &Row| {
         let peak = kibibytes(row.peak_heap_bytes);
-        plot::Row::new(format!("{} at once", row.at_once), peak, true, format!("{:.1} KiB", peak.median))
+        plot::Row::new(
+            format!("{} at once", row.at_once),
+            peak,
+            true,
+            format!("{:.1} KiB", peak.median),
+        )
     };
     Plot {
         title: "Most live heap on the way, per gathering",
@@ -128,12 +154,27 @@ fn plot(rows: &[Row]) -> Plot {
 }
 
 fn cells(row: &Row) -> Vec<String> {
-    let Spread { p10, median, p90, max } = row.milliseconds;
+    let Spread {
+        p10,
+        median,
+        p90,
+        max,
+    } = row.milliseconds;
     let kibibytes = |bytes: Spread| format!("{:.1}", bytes.median / 1024.0);
     let mut cells = vec![row.at_once.to_string(), row.rounds.to_string()];
     cells.extend([p10, median, p90, max].map(|ms| format!("{ms:.0}")));
-    cells.extend([row.decided.to_string(), format!("{:.2}", row.packets_per_gather)]);
-    cells.extend([row.peak_heap_bytes, row.held_heap_bytes, row.left_heap_bytes].map(kibibytes));
+    cells.extend([
+        row.decided.to_string(),
+        format!("{:.2}", row.packets_per_gather),
+    ]);
+    cells.extend(
+        [
+            row.peak_heap_bytes,
+            row.held_heap_bytes,
+            row.left_heap_bytes,
+        ]
+        .map(kibibytes),
+    );
     cells
 }
 
@@ -160,9 +201,18 @@ async fn measure(at_once: usize, servers: &Arc<[StunServer]>) -> Result<Measured
         }
     }
     let held = live_bytes() - before;
-    let decided = done.iter().filter(|(_, g, _)| g.evidence.summary().mapping() != Mapping::Unknown).count();
-    let packets = done.iter().map(|(_, gathering, _)| gathering.packets_sent).sum();
-    let milliseconds = done.iter().map(|(_, _, elapsed)| elapsed.as_secs_f64() * 1e3).collect();
+    let decided = done
+        .iter()
+        .filter(|(_, g, _)| g.evidence.summary().mapping() != Mapping::Unknown)
+        .count();
+    let packets = done
+        .iter()
+        .map(|(_, gathering, _)| gathering.packets_sent)
+        .sum();
+    let milliseconds = done
+        .iter()
+        .map(|(_, _, elapsed)| elapsed.as_secs_f64() * 1e3)
+        .collect();
     drop((done, gathers, start));
     let each = |bytes: i64| bytes / at_once as i64;
     Ok(Measured {
@@ -177,9 +227,13 @@ async fn measure(at_once: usize, servers: &Arc<[StunServer]>) -> Result<Measured
 }
 
 fn judge(rows: &[Row], rounds: &[Vec<Measured>]) -> Vec<Target> {
-    let listed = |figure: &dyn Fn(&Row) -> String| rows.iter().map(figure).collect::<Vec<_>>().join(", ");
+    let listed =
+        |figure: &dyn Fn(&Row) -> String| rows.iter().map(figure).collect::<Vec<_>>().join(", ");
     let peaks = |of: fn(&[Measured]) -> Option<&Measured>| -> Vec<f64> {
-        rounds.iter().filter_map(|round| Some(of(round)?.peak as f64)).collect()
+        rounds
+            .iter()
+            .filter_map(|round| Some(of(round)?.peak as f64))
+            .collect()
     };
     // heap is counted: what holds for it decides
     let heap = Good::AtMost(bounds::SCALE_HEAP);
@@ -188,7 +242,8 @@ fn judge(rows: &[Row], rounds: &[Vec<Measured>]) -> Vec<Target> {
             "many at once: decided",
             "all",
             listed(&|row| format!("{} of {}", row.decided, row.at_once * row.rounds)),
-            rows.iter().all(|row| row.decided == row.at_once * row.rounds),
+            rows.iter()
+                .all(|row| row.decided == row.at_once * row.rounds),
         ),
         Target::ratio(
             "many at once: peak heap per gather, of a few's",

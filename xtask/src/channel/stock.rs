@@ -44,7 +44,11 @@ pub(super) async fn one(way: Way, moment: Duration) -> Result<bool, Failure> {
 pub(super) async fn open() -> Result<(Pair, Duration), Failure> {
     let started = Instant::now();
     let (ours, theirs) = (peer_connection().await?, peer_connection().await?);
-    let datagrams = RTCDataChannelInit { ordered: Some(false), max_retransmits: Some(0), ..Default::default() };
+    let datagrams = RTCDataChannelInit {
+        ordered: Some(false),
+        max_retransmits: Some(0),
+        ..Default::default()
+    };
     let channel = ours.create_data_channel("data", Some(datagrams)).await?;
     let (opened_tx, mut opened) = mpsc::channel(1);
     channel.on_open(Box::new(move || {
@@ -57,13 +61,19 @@ pub(super) async fn open() -> Result<(Pair, Duration), Failure> {
         Box::pin(async {})
     }));
     let mut gathered = ours.gathering_complete_promise().await;
-    ours.set_local_description(ours.create_offer(None).await?).await?;
+    ours.set_local_description(ours.create_offer(None).await?)
+        .await?;
     let _ = gathered.recv().await;
-    theirs.set_remote_description(ours.local_description().await.ok_or("no offer")?).await?;
+    theirs
+        .set_remote_description(ours.local_description().await.ok_or("no offer")?)
+        .await?;
     let mut gathered = theirs.gathering_complete_promise().await;
-    theirs.set_local_description(theirs.create_answer(None).await?).await?;
+    theirs
+        .set_local_description(theirs.create_answer(None).await?)
+        .await?;
     let _ = gathered.recv().await;
-    ours.set_remote_description(theirs.local_description().await.ok_or("no answer")?).await?;
+    ours.set_remote_description(theirs.local_description().await.ok_or("no answer")?)
+        .await?;
     let both = async { tokio::join!(opened.recv(), accepted.recv()) };
     tokio::time::timeout(bounds::CHANNEL_WITHIN, both).await?;
     drop(Arc::clone(&channel));

@@ -19,8 +19,13 @@ pub(super) const SERVERS: usize = 5;
 const ONE_IS_CLEAR: u64 = 8;
 
 /// In which there is somebody to vanish.
-const WITH_A_PEER: [State; 5] =
-    [State::Listening, State::Offering, State::Trickling, State::Opening, State::Established];
+const WITH_A_PEER: [State; 5] = [
+    State::Listening,
+    State::Offering,
+    State::Trickling,
+    State::Opening,
+    State::Established,
+];
 
 /// How a STUN server behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +107,11 @@ impl Plan {
         });
         let signal = rng.random_bool(0.3).then(|| {
             let stage = pick(&mut rng, &[Stage::Offer, Stage::Candidates]);
-            (stage, pick(&mut rng, &SignalFault::ALL), rng.random_range(1..4))
+            (
+                stage,
+                pick(&mut rng, &SignalFault::ALL),
+                rng.random_range(1..4),
+            )
         });
         let producers = match rng.random_range(0..10) {
             0..6 => Producers::Serve,
@@ -122,10 +131,21 @@ impl Plan {
             rebinds: rng.random_bool(0.15).then(|| rng.random_range(0..150)),
             seed: rng.random(),
         };
-        let plan = Self { kind, servers, signal, producers, ends, road };
+        let plan = Self {
+            kind,
+            servers,
+            signal,
+            producers,
+            ends,
+            road,
+        };
         // by chance, a short run has none behind some kind of NAT that nothing stands in the way of
         let turn = (episode / ONE_IS_CLEAR) as usize;
-        if episode.is_multiple_of(ONE_IS_CLEAR) { plan.cleared(Kind::ALL[turn % Kind::ALL.len()]) } else { plan }
+        if episode.is_multiple_of(ONE_IS_CLEAR) {
+            plan.cleared(Kind::ALL[turn % Kind::ALL.len()])
+        } else {
+            plan
+        }
     }
 
     /// The same behind this kind of NAT, without what stands in the way.
@@ -137,11 +157,16 @@ impl Plan {
             signal: None,
             producers: Producers::Serve,
             ends: Ends::AfterPath(after),
-            road: Road { loss: 0.0, rebinds: None, ..self.road },
+            road: Road {
+                loss: 0.0,
+                rebinds: None,
+                ..self.road
+            },
         }
     }
 
-    /// Everything that goes wrong, by name; with what happens to signalling, where an exchange met it.
+    /// Everything that goes wrong, by name; with what happens to signalling, where an exchange met
+    /// it.
     pub(super) fn faults(&self, met_signal_fault: bool) -> Vec<&'static str> {
         let mut faults = Vec::new();
         for manner in self.servers {
@@ -198,13 +223,14 @@ impl Plan {
         faults
     }
 
-    /// Whether the answers can honestly lead to another verdict than the NAT's: a server lied, or there were two NATs.
+    /// Whether the answers can honestly lead to another verdict than the NAT's: a server lied, or
+    /// there were two NATs.
     pub(super) fn misleads(&self) -> bool {
         self.servers.contains(&Manner::Lying) || self.road.rebinds.is_some()
     }
 
-    /// Whether nothing stands between the consumer and the true verdict, nor between it and its path but a firewall: then
-    /// it has to have both. Forged datagrams are no excuse.
+    /// Whether nothing stands between the consumer and the true verdict, nor between it and its
+    /// path but a firewall: then it has to have both. Forged datagrams are no excuse.
     pub(super) fn is_clear(&self) -> bool {
         let decides = |manner: &&Manner| matches!(manner, Manner::Honest | Manner::Flooding);
         self.servers.iter().filter(decides).count() >= 2
@@ -217,7 +243,9 @@ impl Plan {
 
     /// Whether silence may look like a firewall: so few servers answer that none may be heard.
     pub(super) fn may_seem_blocked(&self) -> bool {
-        let answers = |manner: &&Manner| matches!(manner, Manner::Honest | Manner::Flooding | Manner::Slow(_));
+        let answers = |manner: &&Manner| {
+            matches!(manner, Manner::Honest | Manner::Flooding | Manner::Slow(_))
+        };
         let honest = self.servers.iter().filter(answers).count();
         honest == 0 || honest < bounds::CHAOS_HEARD && self.road.loss > 0.0
     }
@@ -249,17 +277,29 @@ mod tests {
 
     #[test]
     fn every_fault_has_its_turn() {
-        let mut seen: Vec<_> = (0..2_000).flat_map(|episode| Plan::new(1, episode).faults(true)).collect();
+        let mut seen: Vec<_> = (0..2_000)
+            .flat_map(|episode| Plan::new(1, episode).faults(true))
+            .collect();
         seen.sort_unstable();
         seen.dedup();
         // of servers, of signalling, of producers, of the consumer, of the road; and none at all
-        assert_eq!(seen.len(), 7 + SignalFault::ALL.len() + 8 + 2 + 3 + 1, "{seen:?}");
+        assert_eq!(
+            seen.len(),
+            7 + SignalFault::ALL.len() + 8 + 2 + 3 + 1,
+            "{seen:?}"
+        );
     }
 
     #[test]
     fn behind_every_kind_of_nat_there_is_soon_one_that_nothing_stands_in_the_way_of() {
-        let clear: Vec<Kind> =
-            (0..50).map(|episode| Plan::new(1, episode)).filter(Plan::is_clear).map(|plan| plan.kind).collect();
-        assert!(Kind::ALL.iter().all(|kind| clear.contains(kind)), "{clear:?}");
+        let clear: Vec<Kind> = (0..50)
+            .map(|episode| Plan::new(1, episode))
+            .filter(Plan::is_clear)
+            .map(|plan| plan.kind)
+            .collect();
+        assert!(
+            Kind::ALL.iter().all(|kind| clear.contains(kind)),
+            "{clear:?}"
+        );
     }
 }

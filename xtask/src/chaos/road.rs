@@ -1,7 +1,9 @@
-//! The consumer's socket: a NAT of a known kind in front of real loopback sockets, on a road that loses and forges.
+//! The consumer's socket: a NAT of a known kind in front of real loopback sockets, on a road that
+//! loses and forges.
 //!
-//! The NAT is what it does: a socket on its outside for each mapping, and a filter on what those receive. webrtc-util's
-//! virtual network is not for this: there, a socket that nobody reads halts its whole host.
+//! The NAT is what it does: a socket on its outside for each mapping, and a filter on what those
+//! receive. webrtc-util's virtual network is not for this: there, a socket that nobody reads halts
+//! its whole host.
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
@@ -67,7 +69,9 @@ impl Behind {
         asked: Arc<AtomicU64>,
     ) -> std::io::Result<Self> {
         let (inbox, outbox) = mpsc::channel(INBOX);
-        let rebinds_at = road.rebinds.map(|after| Instant::now() + Duration::from_millis(after));
+        let rebinds_at = road
+            .rebinds
+            .map(|after| Instant::now() + Duration::from_millis(after));
         let mut rng = SmallRng::seed_from_u64(road.seed);
         let mut behind = Self {
             kind,
@@ -76,7 +80,10 @@ impl Behind {
             rng: Mutex::new(rng),
             servers,
             asked,
-            nat: Mutex::new(Nat { rebinds_at, ..Nat::default() }),
+            nat: Mutex::new(Nat {
+                rebinds_at,
+                ..Nat::default()
+            }),
             inbox,
             outbox: tokio::sync::Mutex::new(outbox),
         };
@@ -104,8 +111,20 @@ impl Behind {
         let socket = std::net::UdpSocket::bind(SocketAddr::from((OUTSIDE, 0)))?;
         socket.set_nonblocking(true)?;
         let socket = Arc::new(UdpSocket::from_std(socket)?);
-        let read = read(Arc::clone(&socket), self.kind, key, Arc::clone(&nat.sent_to), self.inbox.clone());
-        nat.mappings.insert(key, Mapping { socket: Arc::clone(&socket), _reader: Running::spawn(read) });
+        let read = read(
+            Arc::clone(&socket),
+            self.kind,
+            key,
+            Arc::clone(&nat.sent_to),
+            self.inbox.clone(),
+        );
+        nat.mappings.insert(
+            key,
+            Mapping {
+                socket: Arc::clone(&socket),
+                _reader: Running::spawn(read),
+            },
+        );
         Ok(socket)
     }
 
@@ -113,9 +132,15 @@ impl Behind {
     fn forge(&self) -> Inbound {
         self.draw(|rng| {
             let server = self.servers[rng.random_range(0..self.servers.len())];
-            let stranger = SocketAddr::from(([198, 51, 100, rng.random()], rng.random_range(1..u16::MAX)));
+            let stranger =
+                SocketAddr::from(([198, 51, 100, rng.random()], rng.random_range(1..u16::MAX)));
             match rng.random_range(0..5) {
-                0 => ((0..rng.random_range(0..1_200)).map(|_| rng.random()).collect(), stranger),
+                0 => (
+                    (0..rng.random_range(0..1_200))
+                        .map(|_| rng.random())
+                        .collect(),
+                    stranger,
+                ),
                 1 => (success(rng.random(), stranger), server),
                 2 => (success(rng.random(), stranger), stranger),
                 3 => (write_request(rng.random()).to_vec(), stranger),
@@ -136,7 +161,9 @@ async fn read(
     let mut buffer = [0; 9_000];
     loop {
         // an error is news of an earlier datagram, and none of the consumer's business
-        let Ok((length, source)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, source)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
         let passes = match kind {
             Kind::Nothing | Kind::FullCone => true,
             Kind::AddressRestricted => lock(&sent_to).iter().any(|known| known.ip() == source.ip()),
@@ -168,13 +195,17 @@ impl Conn for Behind {
     async fn recv_from(&self, buffer: &mut [u8]) -> webrtc_util::Result<(usize, SocketAddr)> {
         loop {
             let received = self.outbox.lock().await.recv().await;
-            let Some(mut inbound) = received else { return Err(webrtc_util::Error::ErrAlreadyClosed) };
+            let Some(mut inbound) = received else {
+                return Err(webrtc_util::Error::ErrAlreadyClosed);
+            };
             if self.draw(|rng| rng.random_bool(self.road.loss)) {
                 continue;
             }
             if self.draw(|rng| rng.random_bool(self.road.forged)) {
                 // the true one comes behind it
-                let _ = self.inbox.try_send(std::mem::replace(&mut inbound, self.forge()));
+                let _ = self
+                    .inbox
+                    .try_send(std::mem::replace(&mut inbound, self.forge()));
             }
             let (datagram, source) = inbound;
             let length = datagram.len().min(buffer.len());

@@ -13,8 +13,14 @@ pub(super) async fn serve(socket: UdpSocket, manner: Manner) {
     let mut buffer = [0; 1500];
     loop {
         // an error is news of an earlier answer
-        let Ok((length, source)) = socket.recv_from(&mut buffer).await else { continue };
-        let Some(header) = Header::peek(&buffer[..length]).filter(|header| header.is_binding_request) else { continue };
+        let Ok((length, source)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
+        let Some(header) =
+            Header::peek(&buffer[..length]).filter(|header| header.is_binding_request)
+        else {
+            continue;
+        };
         if let Manner::Slow(delay) = manner {
             tokio::time::sleep(Duration::from_millis(delay)).await;
         }
@@ -36,7 +42,10 @@ fn answers(manner: Manner, id: [u8; 12], source: SocketAddr) -> Vec<Vec<u8>> {
         Manner::Lying => vec![success(id, SocketAddr::from(([203, 0, 113, 66], 666)))],
         Manner::WrongId => vec![wrong(1)],
         Manner::Impossible => vec![success(id, SocketAddr::from(([0, 0, 0, 0], 9)))],
-        Manner::Garbage => vec![b"\x80 no STUN at all".to_vec(), success(id, source)[..22].to_vec()],
+        Manner::Garbage => vec![
+            b"\x80 no STUN at all".to_vec(),
+            success(id, source)[..22].to_vec(),
+        ],
         Manner::Flooding => (0..40).map(wrong).chain([success(id, source)]).collect(),
     }
 }

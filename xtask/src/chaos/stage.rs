@@ -1,4 +1,5 @@
-//! Plays one episode: servers, signalling, producers, one consumer or two; and checks what must hold whatever happens.
+//! Plays one episode: servers, signalling, producers, one consumer or two; and checks what must
+//! hold whatever happens.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,18 +61,42 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
     }
     let consume = async |seed: u64| {
         let asked = Arc::new(AtomicU64::new(0));
-        let road = Road { seed: plan.road.seed ^ seed, ..plan.road };
-        let transport = transport(Arc::new(Behind::new(plan.kind, road, addresses.clone(), Arc::clone(&asked))?));
+        let road = Road {
+            seed: plan.road.seed ^ seed,
+            ..plan.road
+        };
+        let transport = transport(Arc::new(Behind::new(
+            plan.kind,
+            road,
+            addresses.clone(),
+            Arc::clone(&asked),
+        )?));
         let servers = addresses.iter().copied().map(StunServer::Address).collect();
         let signalling = match plan.signal {
-            Some((stage, fault, times)) => Faulty::new(signalling.clone()).fail(stage, fault, times),
+            Some((stage, fault, times)) => {
+                Faulty::new(signalling.clone()).fail(stage, fault, times)
+            }
             None => Faulty::new(signalling.clone()),
         };
-        Ok::<_, Failure>(attempt(plan, signalling, transport, StunCache::new(servers), &asked, &vanish).await)
+        Ok::<_, Failure>(
+            attempt(
+                plan,
+                signalling,
+                transport,
+                StunCache::new(servers),
+                &asked,
+                &vanish,
+            )
+            .await,
+        )
     };
     // with a rival, one of the two loses each race
     let (first, rival) = tokio::join!(consume(0), async {
-        if plan.road.seed.is_multiple_of(3) { Some(consume(1).await) } else { None }
+        if plan.road.seed.is_multiple_of(3) {
+            Some(consume(1).await)
+        } else {
+            None
+        }
     });
     [Some(first), rival].into_iter().flatten().collect()
 }
@@ -92,7 +117,9 @@ async fn produce(
             Some(Running::spawn(async move {
                 loop {
                     let producer = Producer::new(signalling.clone(), transport.clone(), Vec::new());
-                    let _ = tokio::time::timeout(Duration::from_millis(after + 1), producer.serve()).await;
+                    let _ =
+                        tokio::time::timeout(Duration::from_millis(after + 1), producer.serve())
+                            .await;
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }))
@@ -101,7 +128,8 @@ async fn produce(
             let (signalling, mut vanish) = (signalling.clone(), vanish.subscribe());
             Some(Running::spawn(async move {
                 loop {
-                    let _producer = peers::echo(signalling.clone(), transport.clone(), PER_CONSUMER);
+                    let _producer =
+                        peers::echo(signalling.clone(), transport.clone(), PER_CONSUMER);
                     if vanish.changed().await.is_err() {
                         return;
                     }
@@ -112,7 +140,11 @@ async fn produce(
 }
 
 /// Has the producers vanish whenever the consumer comes into this state.
-fn watch(consumer: &mut Consumer<Faulty<MemorySignalling>, Ice>, state: State, vanish: &watch::Sender<()>) -> Running {
+fn watch(
+    consumer: &mut Consumer<Faulty<MemorySignalling>, Ice>,
+    state: State,
+    vanish: &watch::Sender<()>,
+) -> Running {
     let (mut notices, vanish) = (consumer.notices(), vanish.clone());
     Running::spawn(async move {
         while let Some(notice) = notices.next().await {
@@ -134,7 +166,10 @@ fn transport(conn: Arc<dyn Conn + Send + Sync>) -> Ice {
     // taken by the session, so that the socket goes with it
     let conn = Arc::new(std::sync::Mutex::new(Some(conn)));
     let make = move || {
-        let taken = conn.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let taken = conn
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
         async move { Base::from_conn(taken.ok_or(BindError::NoAddress)?) }
     };
     Ice::new(Network::custom(make)).with_agent_config(config())
@@ -151,9 +186,11 @@ async fn attempt(
     let spans = Spans::default();
     let telemetry = spans.telemetry();
     let mut timing = Timing::default();
-    (timing.patience, timing.error_backoff) = (Duration::from_millis(10), Duration::from_millis(20));
+    (timing.patience, timing.error_backoff) =
+        (Duration::from_millis(10), Duration::from_millis(20));
     timing.nat_fail_timeout = Duration::from_secs(1);
-    let mut consumer = Consumer::new(signalling.clone(), transport, telemetry.clone(), servers).with_timing(timing);
+    let mut consumer = Consumer::new(signalling.clone(), transport, telemetry.clone(), servers)
+        .with_timing(timing);
     let _watching = match plan.producers {
         Producers::VanishIn(state) => Some(watch(&mut consumer, state, vanish)),
         _ => None,
@@ -162,7 +199,9 @@ async fn attempt(
     let started = Instant::now();
     let report = match plan.ends {
         Ends::Dropped(after) => {
-            tokio::time::timeout(Duration::from_millis(after), consumer.attempt(&cancel)).await.ok()
+            tokio::time::timeout(Duration::from_millis(after), consumer.attempt(&cancel))
+                .await
+                .ok()
         }
         ends => {
             let mut path = consumer.path();
@@ -172,7 +211,9 @@ async fn attempt(
                     Ends::AfterPath(longer) if up.await.is_ok() => {
                         tokio::time::sleep(Duration::from_millis(longer)).await;
                     }
-                    Ends::Cancelled(after) => tokio::time::sleep(Duration::from_millis(after)).await,
+                    Ends::Cancelled(after) => {
+                        tokio::time::sleep(Duration::from_millis(after)).await
+                    }
                     _ => {}
                 }
                 cancel.cancel();
@@ -186,44 +227,72 @@ async fn attempt(
 
     let bound = plan.ends_by() + bounds::CHAOS_ENDING;
     if elapsed > bound {
-        broken.push(format!("the attempt took {elapsed:?}, and {bound:?} is all it has"));
+        broken.push(format!(
+            "the attempt took {elapsed:?}, and {bound:?} is all it has"
+        ));
     }
     let asked = asked.load(Ordering::Relaxed);
     if spans.len() != usize::from(asked > 0) {
-        broken.push(format!("{} spans, and {asked} requests were sent", spans.len()));
+        broken.push(format!(
+            "{} spans, and {asked} requests were sent",
+            spans.len()
+        ));
     }
     for span in &spans {
         match attribute(span, keys::NAT_TYPE) {
             Some(verdict) if !allows(plan, |allowed| allowed.as_legacy() == verdict) => {
-                broken.push(format!("the span says {verdict} behind a NAT that is {}", plan.kind.name()));
+                broken.push(format!(
+                    "the span says {verdict} behind a NAT that is {}",
+                    plan.kind.name()
+                ));
             }
             Some(_) => {}
             None => broken.push("a span without a verdict".into()),
         }
         let is_success = span.name == keys::SPAN_SUCCESS;
-        if report.as_ref().is_some_and(|report| is_success != (report.ending == Some(Ending::Success))) {
-            broken.push(format!("the span is {}, the report {:?}", span.name, report.as_ref().and_then(|r| r.ending)));
+        if report
+            .as_ref()
+            .is_some_and(|report| is_success != (report.ending == Some(Ending::Success)))
+        {
+            broken.push(format!(
+                "the span is {}, the report {:?}",
+                span.name,
+                report.as_ref().and_then(|r| r.ending)
+            ));
         }
     }
     if let Some(report) = &report {
         let verdict = report.summary.nat_type();
         if !allows(plan, |allowed| allowed == verdict) {
-            broken.push(format!("the verdict is {verdict:?} behind a NAT that is {}", plan.kind.name()));
+            broken.push(format!(
+                "the verdict is {verdict:?} behind a NAT that is {}",
+                plan.kind.name()
+            ));
         }
-        let due = if plan.kind == Kind::Blocked { Ending::Failure(Reason::UdpBlocked) } else { Ending::Success };
+        let due = if plan.kind == Kind::Blocked {
+            Ending::Failure(Reason::UdpBlocked)
+        } else {
+            Ending::Success
+        };
         if plan.is_clear() && report.ending != Some(due) {
-            broken.push(format!("nothing was in its way to {due:?}, and its end is {:?}", report.ending));
+            broken.push(format!(
+                "nothing was in its way to {due:?}, and its end is {:?}",
+                report.ending
+            ));
         }
     }
     Outcome {
         ended: ended(report.as_ref()),
         broken,
         transitions: format!("{:?}", report.map(|report| report.transitions)),
-        met_signal_fault: plan.signal.is_some_and(|(_, _, times)| signalling.left() < times),
+        met_signal_fault: plan
+            .signal
+            .is_some_and(|(_, _, times)| signalling.left() < times),
     }
 }
 
-/// Whether the simulated NAT allows a verdict. Unknown is always allowed, but where nothing stands in the way of the truth.
+/// Whether the simulated NAT allows a verdict. Unknown is always allowed, but where nothing stands
+/// in the way of the truth.
 fn allows(plan: &Plan, is: impl Fn(NatType) -> bool) -> bool {
     let misled = [NatType::Open, NatType::Cone, NatType::Symmetric];
     is(NatType::Unknown) && !plan.is_clear()

@@ -1,5 +1,5 @@
-//! Each library by itself, for in a build of the workspace it has the features that the others want of it and of what is
-//! below both; and each with the Rust it promises.
+//! Each library by itself, for in a build of the workspace it has the features that the others want
+//! of it and of what is below both; and each with the Rust it promises.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,32 +8,56 @@ use super::said::Said;
 use crate::workspace::{self, Crate};
 use crate::{Failure, root};
 
-/// With its default features. Each other one alone is a minute more, and `cargo xtask package` checks them.
+/// With its default features. Each other one alone is a minute more, and `cargo xtask package`
+/// checks them.
 pub(super) fn features(said: &mut Said) -> Result<bool, Failure> {
     let mut passed = true;
     for library in workspace::libraries(&root())? {
         let started = Instant::now();
         let mut clippy = workspace::cargo();
-        clippy.current_dir(root()).args(["clippy", "--quiet", "--package", &library.name, "--", "-D", "warnings"]);
+        clippy.current_dir(root()).args([
+            "clippy",
+            "--quiet",
+            "--package",
+            &library.name,
+            "--",
+            "-D",
+            "warnings",
+        ]);
         passed &= said.run(clippy)?;
-        said.line(&format!("{}: {:.1} s", library.name, started.elapsed().as_secs_f64()));
+        said.line(&format!(
+            "{}: {:.1} s",
+            library.name,
+            started.elapsed().as_secs_f64()
+        ));
     }
     Ok(passed)
 }
 
-/// With the Rust they promise, where that is installed, as they are by default: all features are a minute more, and
-/// `cargo xtask package` builds them. Tests and tools are not built with it here; nothing that they are made of may ask for
-/// more than the workspace promises.
+/// With the Rust they promise, where that is installed, as they are by default: all features are a
+/// minute more, and `cargo xtask package` builds them. Tests and tools are not built with it here;
+/// nothing that they are made of may ask for more than the workspace promises.
 pub(super) fn promised(said: &mut Said) -> Result<bool, Failure> {
     let locked = workspace::locked(&root())?;
     let wanted = |package: &Crate| package.rust_version.as_deref().map(numbers);
-    let of_all = locked.iter().find(|package| package.name == "xtask").and_then(wanted);
-    let newer: Vec<&str> = locked.iter().filter(|p| wanted(p) > of_all).map(|p| p.name.as_str()).collect();
-    said.line(&format!("asking for more than the workspace promises: {newer:?}"));
+    let of_all = locked
+        .iter()
+        .find(|package| package.name == "xtask")
+        .and_then(wanted);
+    let newer: Vec<&str> = locked
+        .iter()
+        .filter(|p| wanted(p) > of_all)
+        .map(|p| p.name.as_str())
+        .collect();
+    said.line(&format!(
+        "asking for more than the workspace promises: {newer:?}"
+    ));
     let mut passed = newer.is_empty();
     let mut promises: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for library in workspace::libraries(&root())? {
-        let promised = library.rust_version.ok_or("a manifest promises no rust-version")?;
+        let promised = library
+            .rust_version
+            .ok_or("a manifest promises no rust-version")?;
         promises.entry(promised).or_default().push(library.name);
     }
     for (release, libraries) in promises {
@@ -46,7 +70,9 @@ pub(super) fn promised(said: &mut Said) -> Result<bool, Failure> {
         };
         said.line(&format!("{names} with {toolchain}"));
         let mut check = workspace::cargo_of(&toolchain);
-        check.current_dir(root()).args(["check", "--quiet", "--locked"]);
+        check
+            .current_dir(root())
+            .args(["check", "--quiet", "--locked"]);
         check.args(libraries.iter().flat_map(|library| ["--package", library]));
         passed &= said.run(check)?;
     }
@@ -55,7 +81,10 @@ pub(super) fn promised(said: &mut Said) -> Result<bool, Failure> {
 
 /// A version of Rust, to compare.
 fn numbers(version: &str) -> Vec<u32> {
-    let mut numbers: Vec<u32> = version.split('.').map(|number| number.parse().unwrap_or(0)).collect();
+    let mut numbers: Vec<u32> = version
+        .split('.')
+        .map(|number| number.parse().unwrap_or(0))
+        .collect();
     numbers.resize(3, 0);
     numbers
 }

@@ -1,4 +1,5 @@
-//! What the steps say: shown as it comes, and each `skipped:` in it kept, for a check that did not take place is no passed one.
+//! What the steps say: shown as it comes, and each `skipped:` in it kept, for a check that did not
+//! take place is no passed one.
 
 use std::io::{BufRead, BufReader, pipe};
 use std::process::{Command, Stdio};
@@ -15,7 +16,10 @@ pub(super) struct Said {
 
 impl Said {
     pub(super) const fn new(aside: bool) -> Self {
-        Self { aside, skipped: Vec::new() }
+        Self {
+            aside,
+            skipped: Vec::new(),
+        }
     }
 
     pub(super) fn line(&mut self, line: &str) {
@@ -24,14 +28,23 @@ impl Said {
         {
             self.skipped.push(reason.to_owned());
         }
-        if self.aside { eprintln!("{line}") } else { println!("{line}") }
+        if self.aside {
+            eprintln!("{line}")
+        } else {
+            println!("{line}")
+        }
     }
 
     /// Runs it to its end, and says whether it succeeded.
     pub(super) fn run(&mut self, mut command: Command) -> Result<bool, Failure> {
         let (reader, writer) = pipe()?;
-        let started = command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).spawn();
-        let mut child = started.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+        let started = command
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .spawn();
+        let mut child =
+            started.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         // it holds the writing end, and so the end of what is said would never come
         drop(command);
         let (mut reader, mut line) = (BufReader::new(reader), Vec::new());
@@ -60,7 +73,10 @@ mod tests {
         };
         let mut said = Said::new(true);
         assert!(
-            said.run(shell("echo 'skipped: a'; echo 'skipped: b' >&2; echo ' skipped: c'; echo 'skipped: a'")).unwrap()
+            said.run(shell(
+                "echo 'skipped: a'; echo 'skipped: b' >&2; echo ' skipped: c'; echo 'skipped: a'"
+            ))
+            .unwrap()
         );
         assert!(!said.run(shell("printf 'skipped: d'; exit 3")).unwrap());
         assert!(said.run(Command::new("/nowhere/at/all")).is_err());

@@ -1,4 +1,5 @@
-//! The programs of tests, as the README's test command builds them, and the tests below a module in each.
+//! The programs of tests, as the README's test command builds them, and the tests below a module in
+//! each.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,43 +22,73 @@ struct Profile {
     test: bool,
 }
 
-/// Runs the tests below `module`, with this in their environment. That there are none is an error: they were renamed, and
-/// nobody would run them.
-pub(super) fn below(module: &str, environment: (&str, &str), said: &mut Said) -> Result<bool, Failure> {
+/// Runs the tests below `module`, with this in their environment. That there are none is an error:
+/// they were renamed, and nobody would run them.
+pub(super) fn below(
+    module: &str,
+    environment: (&str, &str),
+    said: &mut Said,
+) -> Result<bool, Failure> {
     let (mut passed, mut found) = (true, false);
     for (folder, program) in programs()? {
-        let listed = test(&folder, &program).args(["--list", "--format", "terse"]).output()?;
+        let listed = test(&folder, &program)
+            .args(["--list", "--format", "terse"])
+            .output()?;
         if !listed.status.success() {
             return Err(format!("{} does not list its tests", program.display()).into());
         }
-        if String::from_utf8(listed.stdout)?.lines().any(|test| test.starts_with(module)) {
+        if String::from_utf8(listed.stdout)?
+            .lines()
+            .any(|test| test.starts_with(module))
+        {
             found = true;
             let mut command = test(&folder, &program);
             command.arg(module).env(environment.0, environment.1);
             passed &= said.run(command)?;
         }
     }
-    if found { Ok(passed) } else { Err(format!("there is no test below {module}").into()) }
+    if found {
+        Ok(passed)
+    } else {
+        Err(format!("there is no test below {module}").into())
+    }
 }
 
-/// Builds them all, with what they run and the examples: nothing to do, where they are as the code is.
+/// Builds them all, with what they run and the examples: nothing to do, where they are as the code
+/// is.
 pub(super) fn build() -> Command {
     let mut build = workspace::cargo();
-    build.current_dir(root()).args(["test", "--workspace", "--all-features", "--no-run", "--quiet"]);
+    build.current_dir(root()).args([
+        "test",
+        "--workspace",
+        "--all-features",
+        "--no-run",
+        "--quiet",
+    ]);
     build
 }
 
 /// Builds them, and says where each is, with the folder of its crate.
 fn programs() -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
-    let output = build().arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit()).output()?;
+    let output = build()
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()?;
     if !output.status.success() {
         return Err("the tests do not build".into());
     }
     let output = String::from_utf8(output.stdout)?;
     // other messages have other fields
-    let artifacts = output.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
+    let artifacts = output
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
     let tests = artifacts.filter(|artifact| artifact.profile.test);
-    let places = tests.filter_map(|artifact| Some((artifact.manifest_path.parent()?.to_owned(), artifact.executable?)));
+    let places = tests.filter_map(|artifact| {
+        Some((
+            artifact.manifest_path.parent()?.to_owned(),
+            artifact.executable?,
+        ))
+    });
     Ok(places.collect())
 }
 

@@ -51,9 +51,15 @@ pub(super) fn run(program: &Path) -> Result<Vec<Row>, Failure> {
     };
     for protocol in ["OTLP/HTTP", "OTLP/gRPC"] {
         let is_http = protocol == "OTLP/HTTP";
-        let there = if is_http { collector.http } else { collector.grpc };
+        let there = if is_http {
+            collector.http
+        } else {
+            collector.grpc
+        };
         let to = |address: SocketAddr, builder: PipelineBuilder| -> Result<Pipeline, Failure> {
-            let builder = builder.with_delay(Duration::from_millis(10)).with_export_timeout(Duration::from_millis(500));
+            let builder = builder
+                .with_delay(Duration::from_millis(10))
+                .with_export_timeout(Duration::from_millis(500));
             Ok(if is_http {
                 builder.otlp_http(Some(&format!("http://{address}/v1/traces")))?
             } else {
@@ -61,18 +67,40 @@ pub(super) fn run(program: &Path) -> Result<Vec<Row>, Failure> {
             })
         };
         let plain = || Pipeline::builder();
-        let mut tell = |fault, pipeline: &Pipeline, watch: Watch| rows.push(row(protocol, fault, pipeline, watch));
+        let mut tell = |fault, pipeline: &Pipeline, watch: Watch| {
+            rows.push(row(protocol, fault, pipeline, watch))
+        };
 
         let pipeline = to(there, plain())?;
-        tell("none", &pipeline, Watch::new(pipeline.telemetry()).emit(EMISSIONS));
+        tell(
+            "none",
+            &pipeline,
+            Watch::new(pipeline.telemetry()).emit(EMISSIONS),
+        );
         let pipeline = to(missing, plain())?;
-        tell("missing", &pipeline, Watch::new(pipeline.telemetry()).emit(EMISSIONS));
+        tell(
+            "missing",
+            &pipeline,
+            Watch::new(pipeline.telemetry()).emit(EMISSIONS),
+        );
         let pipeline = to(deaf.local_addr()?, plain())?;
-        tell("takes the connection, says nothing", &pipeline, Watch::new(pipeline.telemetry()).emit(EMISSIONS));
+        tell(
+            "takes the connection, says nothing",
+            &pipeline,
+            Watch::new(pipeline.telemetry()).emit(EMISSIONS),
+        );
         let pipeline = to(slow(there)?, plain())?;
-        tell("slow", &pipeline, Watch::new(pipeline.telemetry()).emit(EMISSIONS));
+        tell(
+            "slow",
+            &pipeline,
+            Watch::new(pipeline.telemetry()).emit(EMISSIONS),
+        );
         let pipeline = to(deaf.local_addr()?, plain().with_queue(16).with_batch(8))?;
-        tell("queue full", &pipeline, Watch::new(pipeline.telemetry()).emit(EMISSIONS));
+        tell(
+            "queue full",
+            &pipeline,
+            Watch::new(pipeline.telemetry()).emit(EMISSIONS),
+        );
 
         let pipeline = to(there, plain())?;
         let mut watch = Watch::new(pipeline.telemetry()).emit(EMISSIONS / 2);
@@ -99,13 +127,19 @@ pub(super) fn run(program: &Path) -> Result<Vec<Row>, Failure> {
         watch = watch.emit(EMISSIONS / 2);
         tell("provider shut down", &pipeline, watch);
 
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let pipeline = runtime.block_on(async { to(there, plain()) })?;
         let mut watch = Watch::new(pipeline.telemetry());
         watch = runtime.block_on(async { watch.emit(EMISSIONS / 2) });
         drop(runtime);
         watch = watch.emit(EMISSIONS / 2);
-        tell("runtime of one thread, blocked, then gone", &pipeline, watch);
+        tell(
+            "runtime of one thread, blocked, then gone",
+            &pipeline,
+            watch,
+        );
     }
     Ok(rows)
 }
@@ -152,7 +186,10 @@ impl Watch {
             self.emitted += 1;
             self.longest = self.longest.max(took);
             // being preempted is no wait: where that cannot be told apart, all counts
-            if waits().zip(waited_before).is_none_or(|(after, before)| after > before) {
+            if waits()
+                .zip(waited_before)
+                .is_none_or(|(after, before)| after > before)
+            {
                 self.waits += 1;
                 self.longest_wait = self.longest_wait.max(took);
             }
@@ -161,17 +198,29 @@ impl Watch {
     }
 }
 
-/// How often this thread has given up the processor of its own accord; `None`: the system does not say.
+/// How often this thread has given up the processor of its own accord; `None`: the system does not
+/// say.
 fn waits() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 fn row(protocol: &'static str, fault: &'static str, pipeline: &Pipeline, watch: Watch) -> Row {
     let begun = Instant::now();
     let _ = pipeline.shutdown(Duration::from_secs(2));
     let ended = begun.elapsed();
-    let Delivery { exported, failed, dropped, waiting, .. } = pipeline.delivery();
+    let Delivery {
+        exported,
+        failed,
+        dropped,
+        waiting,
+        ..
+    } = pipeline.delivery();
     let unrecorded = watch.telemetry.tally().unrecorded;
     let mut faults = Vec::new();
     if exported + failed + dropped + waiting + unrecorded != watch.emitted {
@@ -183,8 +232,10 @@ fn row(protocol: &'static str, fault: &'static str, pipeline: &Pipeline, watch: 
     if ended > bounds::COLLECTOR_SHUTDOWN {
         faults.push(format!("shutting down took {ended:?}"));
     }
-    let arrives =
-        matches!(fault, "none" | "dies" | "comes and goes" | "provider shut down") || fault.starts_with("runtime");
+    let arrives = matches!(
+        fault,
+        "none" | "dies" | "comes and goes" | "provider shut down"
+    ) || fault.starts_with("runtime");
     if arrives != (exported > 0) && fault != "slow" {
         faults.push(format!("{exported} spans were exported"));
     }
@@ -215,10 +266,17 @@ fn slow(there: SocketAddr) -> Result<SocketAddr, Failure> {
     // ends with the process
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let Ok(beyond) = TcpStream::connect(there) else { continue };
-            let ways = [(stream.try_clone(), beyond.try_clone()), (beyond.try_clone(), stream.try_clone())];
+            let Ok(beyond) = TcpStream::connect(there) else {
+                continue;
+            };
+            let ways = [
+                (stream.try_clone(), beyond.try_clone()),
+                (beyond.try_clone(), stream.try_clone()),
+            ];
             for (from, to) in ways {
-                let (Ok(from), Ok(to)) = (from, to) else { continue };
+                let (Ok(from), Ok(to)) = (from, to) else {
+                    continue;
+                };
                 std::thread::spawn(move || pass_on(from, to));
             }
         }
@@ -266,7 +324,11 @@ pub(super) fn render(rows: &[Row]) -> String {
             row.waits.to_string(),
             format!("{:.1}", row.longest_wait_us),
             format!("{:.1}", row.longest_us),
-            if row.faults.is_empty() { "right".to_owned() } else { "WRONG".to_owned() },
+            if row.faults.is_empty() {
+                "right".to_owned()
+            } else {
+                "WRONG".to_owned()
+            },
         ]
     };
     table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
@@ -310,7 +372,9 @@ mod tests {
             return; // then every emission counts as one
         }
         for (wait, waits) in [(Duration::ZERO, 0), (Duration::from_millis(3), 10)] {
-            let provider = SdkTracerProvider::builder().with_span_processor(Waits(wait)).build();
+            let provider = SdkTracerProvider::builder()
+                .with_span_processor(Waits(wait))
+                .build();
             let watch = Watch::new(Telemetry::new(provider)).emit(10);
             assert_eq!(watch.waits, waits);
             assert!(watch.longest_wait >= wait);

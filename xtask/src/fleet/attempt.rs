@@ -1,4 +1,5 @@
-//! One attempt of the fleet: a host and a peer, each behind its NAT, asked servers, checks both ways.
+//! One attempt of the fleet: a host and a peer, each behind its NAT, asked servers, checks both
+//! ways.
 //!
 //! What it comes to follows from the NATs and the luck of packets; the judge sees only the answers.
 
@@ -32,7 +33,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What consumers sit behind, in percent. Nobody's field data: plausible numbers, all kinds among them.
+    /// What consumers sit behind, in percent. Nobody's field data: plausible numbers, all kinds
+    /// among them.
     pub(crate) const OF_CONSUMERS: [(Self, u32); 9] = [
         (Self::Open, 6),
         (Self::OpenV6, 6),
@@ -45,11 +47,17 @@ impl Kind {
         (Self::NoRoute, 1),
     ];
     /// And volunteers.
-    const OF_PEERS: [(Self, u32); 4] =
-        [(Self::Open, 40), (Self::FullCone, 20), (Self::PortRestricted, 32), (Self::Symmetric, 8)];
+    const OF_PEERS: [(Self, u32); 4] = [
+        (Self::Open, 40),
+        (Self::FullCone, 20),
+        (Self::PortRestricted, 32),
+        (Self::Symmetric, 8),
+    ];
 
     pub(crate) fn of(shares: &[(Self, u32)], random: &mut impl Rng) -> Self {
-        shares.choose_weighted(random, |(_, share)| *share).map_or(Self::Open, |(kind, _)| *kind)
+        shares
+            .choose_weighted(random, |(_, share)| *share)
+            .map_or(Self::Open, |(kind, _)| *kind)
     }
 
     /// The verdict that is not wrong, besides `Unknown`.
@@ -89,7 +97,11 @@ impl Host {
 
     /// A peer of the same family.
     pub(crate) fn peer_of(consumer: &Self, random: &mut impl Rng) -> Self {
-        let kind = if consumer.base.is_ipv6() { Kind::OpenV6 } else { Kind::of(&Kind::OF_PEERS, random) };
+        let kind = if consumer.base.is_ipv6() {
+            Kind::OpenV6
+        } else {
+            Kind::of(&Kind::OF_PEERS, random)
+        };
         Self::new(kind, random)
     }
 
@@ -100,7 +112,10 @@ impl Host {
         let private = || SocketAddr::from(([192, 168, 1, 5], port));
         let (base, nat) = match kind {
             Kind::Open => ((external, port).into(), None),
-            Kind::OpenV6 => (([0x2001, 0xdb8, random.random(), 0, 0, 0, 0, 5], port).into(), None),
+            Kind::OpenV6 => (
+                ([0x2001, 0xdb8, random.random(), 0, 0, 0, 0, 5], port).into(),
+                None,
+            ),
             Kind::Blocked | Kind::NoRoute => (private(), None),
             Kind::FullCone | Kind::AddressRestricted | Kind::PortRestricted => {
                 let filtering = match kind {
@@ -108,16 +123,45 @@ impl Host {
                     Kind::AddressRestricted => By::Address,
                     _ => By::AddressAndPort,
                 };
-                let ports = if random.random_bool(0.8) { Ports::Kept } else { Ports::Random };
-                (private(), Some(Nat::new(By::Endpoint, filtering, ports, external, random)))
+                let ports = if random.random_bool(0.8) {
+                    Ports::Kept
+                } else {
+                    Ports::Random
+                };
+                (
+                    private(),
+                    Some(Nat::new(By::Endpoint, filtering, ports, external, random)),
+                )
             }
             Kind::AddressDependent | Kind::Symmetric => {
-                let mapping = if kind == Kind::Symmetric { By::AddressAndPort } else { By::Address };
-                let ports = if random.random_bool(0.4) { Ports::InOrder } else { Ports::Random };
-                (private(), Some(Nat::new(mapping, By::AddressAndPort, ports, external, random)))
+                let mapping = if kind == Kind::Symmetric {
+                    By::AddressAndPort
+                } else {
+                    By::Address
+                };
+                let ports = if random.random_bool(0.4) {
+                    Ports::InOrder
+                } else {
+                    Ports::Random
+                };
+                (
+                    private(),
+                    Some(Nat::new(
+                        mapping,
+                        By::AddressAndPort,
+                        ports,
+                        external,
+                        random,
+                    )),
+                )
             }
         };
-        Self { kind, base, nat, advertised: vec![base] }
+        Self {
+            kind,
+            base,
+            nat,
+            advertised: vec![base],
+        }
     }
 
     /// Asks a cohort of five, of which some are dead, and at least one is not.
@@ -133,7 +177,9 @@ impl Host {
             };
             // one cohort in ten has a server on two ports
             let server = match cohort.first() {
-                Some(first) if cohort.len() == 1 && random.random_bool(0.1) => (first.ip(), 3_479).into(),
+                Some(first) if cohort.len() == 1 && random.random_bool(0.1) => {
+                    (first.ip(), 3_479).into()
+                }
                 _ => (ip, 3_478).into(),
             };
             if !cohort.contains(&server) {
@@ -147,12 +193,19 @@ impl Host {
                 Kind::NoRoute => Outcome::Unreachable,
                 Kind::Blocked => Outcome::TimedOut,
                 _ if is_dead && random.random_bool(0.2) => Outcome::Unreachable,
-                _ if is_dead || (0..TRIES).all(|_| is_lost(random) || is_lost(random)) => Outcome::TimedOut,
+                _ if is_dead || (0..TRIES).all(|_| is_lost(random) || is_lost(random)) => {
+                    Outcome::TimedOut
+                }
                 _ => Outcome::Answered,
             };
             if outcome == Outcome::Answered {
                 let mapped = self.send(server, random);
-                evidence.observe(Observation { base: self.base, server: server.into(), mapped, sequence });
+                evidence.observe(Observation {
+                    base: self.base,
+                    server: server.into(),
+                    mapped,
+                    sequence,
+                });
                 if !self.advertised.contains(&mapped) {
                     self.advertised.push(mapped);
                 }
@@ -171,7 +224,11 @@ impl Host {
             if *address == base {
                 format!("candidate:1 1 udp 2130706431 {ip} {port} typ host")
             } else {
-                format!("candidate:2 1 udp 1694498815 {ip} {port} typ srflx raddr {} rport {}", base.ip(), base.port())
+                format!(
+                    "candidate:2 1 udp 1694498815 {ip} {port} typ srflx raddr {} rport {}",
+                    base.ip(),
+                    base.port()
+                )
             }
         });
         let lines: Vec<String> = lines.collect();
@@ -215,13 +272,19 @@ pub(crate) fn punch(ours: &mut Host, theirs: &mut Host, random: &mut impl Rng) -
         for to in theirs_known.clone() {
             punched.checks.sent += 1;
             punched.checks.sent_since_received += u32::from(punched.checks.received > 0);
-            let Some(Check { from, is_answered }) = check(ours, theirs, to, random) else { continue };
+            let Some(Check { from, is_answered }) = check(ours, theirs, to, random) else {
+                continue;
+            };
             learn(&mut ours_known, from);
             if is_answered {
                 punched.checks.answered += 1;
                 let (local, remote) = (ours.kind_of(from), theirs.kind_of(to));
                 let is_kept = local != CandidateKind::PeerReflexive;
-                punched.toward_peer = if is_kept { TowardPeer::Kept } else { TowardPeer::Changed };
+                punched.toward_peer = if is_kept {
+                    TowardPeer::Kept
+                } else {
+                    TowardPeer::Changed
+                };
                 punched.pair = Some((local, remote));
                 return punched;
             }
@@ -237,14 +300,22 @@ struct Check {
 }
 
 /// One Binding request to `to` and its response; `None`: it did not arrive.
-fn check(sender: &mut Host, receiver: &mut Host, to: SocketAddr, random: &mut impl Rng) -> Option<Check> {
+fn check(
+    sender: &mut Host,
+    receiver: &mut Host,
+    to: SocketAddr,
+    random: &mut impl Rng,
+) -> Option<Check> {
     let from = sender.send(to, random);
     if is_lost(random) || !receiver.hears(to, from) {
         return None;
     }
     // the response leaves the base for where the request seemed to come from
     let back = receiver.send(from, random);
-    Some(Check { from, is_answered: back == to && !is_lost(random) && sender.hears(from, back) })
+    Some(Check {
+        from,
+        is_answered: back == to && !is_lost(random) && sender.hears(from, back),
+    })
 }
 
 fn learn(known: &mut Vec<SocketAddr>, seen: SocketAddr) {
@@ -276,11 +347,18 @@ mod tests {
             (Kind::Symmetric, Kind::Symmetric, false),
             (Kind::OpenV6, Kind::OpenV6, true),
         ] {
-            let (mut ours, mut theirs) = (Host::new(ours, &mut random), Host::new(theirs, &mut random));
+            let (mut ours, mut theirs) =
+                (Host::new(ours, &mut random), Host::new(theirs, &mut random));
             ours.gather(&mut random);
             theirs.gather(&mut random);
             let punched = punch(&mut ours, &mut theirs, &mut random);
-            assert_eq!(punched.pair.is_some(), meets, "{:?} and {:?}: {punched:?}", ours.kind, theirs.kind);
+            assert_eq!(
+                punched.pair.is_some(),
+                meets,
+                "{:?} and {:?}: {punched:?}",
+                ours.kind,
+                theirs.kind
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A NAT in memory, by the terms of RFC 4787: pure, and quick enough for attempts by the hundred thousand.
+//! A NAT in memory, by the terms of RFC 4787: pure, and quick enough for attempts by the hundred
+//! thousand.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -52,7 +53,13 @@ struct Mapping {
 }
 
 impl Nat {
-    pub(crate) fn new(mapping: By, filtering: By, ports: Ports, external: Ipv4Addr, random: &mut impl Rng) -> Self {
+    pub(crate) fn new(
+        mapping: By,
+        filtering: By,
+        ports: Ports,
+        external: Ipv4Addr,
+        random: &mut impl Rng,
+    ) -> Self {
         Self {
             mapping,
             filtering,
@@ -64,11 +71,22 @@ impl Nat {
     }
 
     /// A packet leaves `base` for `to`: where it seems to come from.
-    pub(crate) fn outward(&mut self, base: SocketAddr, to: SocketAddr, random: &mut impl Rng) -> SocketAddr {
-        let known = |mapping: &Mapping| mapping.base == base && self.mapping.serves(mapping.made_for, to);
+    pub(crate) fn outward(
+        &mut self,
+        base: SocketAddr,
+        to: SocketAddr,
+        random: &mut impl Rng,
+    ) -> SocketAddr {
+        let known =
+            |mapping: &Mapping| mapping.base == base && self.mapping.serves(mapping.made_for, to);
         let at = self.mappings.iter().position(known).unwrap_or_else(|| {
             let external = (self.external, self.port(base.port(), random)).into();
-            self.mappings.push(Mapping { base, made_for: to, external, contacted: Vec::new() });
+            self.mappings.push(Mapping {
+                base,
+                made_for: to,
+                external,
+                contacted: Vec::new(),
+            });
             self.mappings.len() - 1
         });
         let mapping = &mut self.mappings[at];
@@ -80,20 +98,36 @@ impl Nat {
 
     /// A packet of `from` arrives at `external`: the base it is let in to.
     pub(crate) fn inward(&self, external: SocketAddr, from: SocketAddr) -> Option<SocketAddr> {
-        let mapping = self.mappings.iter().find(|mapping| mapping.external == external)?;
-        let is_let_in = mapping.contacted.iter().any(|contact| self.filtering.serves(*contact, from));
+        let mapping = self
+            .mappings
+            .iter()
+            .find(|mapping| mapping.external == external)?;
+        let is_let_in = mapping
+            .contacted
+            .iter()
+            .any(|contact| self.filtering.serves(*contact, from));
         is_let_in.then_some(mapping.base)
     }
 
     fn port(&mut self, wanted: u16, random: &mut impl Rng) -> u16 {
-        let is_free = |port: u16| port >= 1_024 && self.mappings.iter().all(|mapping| mapping.external.port() != port);
+        let is_free = |port: u16| {
+            port >= 1_024
+                && self
+                    .mappings
+                    .iter()
+                    .all(|mapping| mapping.external.port() != port)
+        };
         if self.ports == Ports::Kept && is_free(wanted) {
             return wanted;
         }
         loop {
             let port = match self.ports {
                 Ports::Random => random.random_range(1_024..=u16::MAX),
-                _ => self.last_port.wrapping_add(if random.random_bool(0.2) { random.random_range(2..6) } else { 1 }),
+                _ => self.last_port.wrapping_add(if random.random_bool(0.2) {
+                    random.random_range(2..6)
+                } else {
+                    1
+                }),
             };
             self.last_port = port;
             if is_free(port) {
@@ -116,17 +150,35 @@ mod tests {
         let base = "192.168.1.5:50000".parse().unwrap();
         let [one, other_port, other] =
             ["198.51.100.1:1", "198.51.100.1:2", "198.51.100.2:1"].map(|to| to.parse().unwrap());
-        for (by, same_port, same_address) in
-            [(By::Endpoint, true, true), (By::Address, true, false), (By::AddressAndPort, false, false)]
-        {
+        for (by, same_port, same_address) in [
+            (By::Endpoint, true, true),
+            (By::Address, true, false),
+            (By::AddressAndPort, false, false),
+        ] {
             for ports in [Ports::Kept, Ports::InOrder, Ports::Random] {
                 let mut nat = Nat::new(by, by, ports, [203, 0, 113, 7].into(), &mut random);
                 let external = nat.outward(base, one, &mut random);
                 assert_eq!(nat.inward(external, one), Some(base));
-                assert_eq!(nat.inward(external, other_port).is_some(), same_port, "{by:?}");
-                assert_eq!(nat.inward(external, other).is_some(), same_address, "{by:?}");
-                assert_eq!(nat.outward(base, other_port, &mut random) == external, same_port, "{by:?}");
-                assert_eq!(nat.outward(base, other, &mut random) == external, same_address, "{by:?}");
+                assert_eq!(
+                    nat.inward(external, other_port).is_some(),
+                    same_port,
+                    "{by:?}"
+                );
+                assert_eq!(
+                    nat.inward(external, other).is_some(),
+                    same_address,
+                    "{by:?}"
+                );
+                assert_eq!(
+                    nat.outward(base, other_port, &mut random) == external,
+                    same_port,
+                    "{by:?}"
+                );
+                assert_eq!(
+                    nat.outward(base, other, &mut random) == external,
+                    same_address,
+                    "{by:?}"
+                );
                 assert_eq!(external.port() == base.port(), ports == Ports::Kept);
             }
         }

@@ -21,16 +21,26 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
-    pub(crate) fn count(&mut self, release: &'static str, summary: &NatSummary, failure: Option<Reason>) {
+    pub(crate) fn count(
+        &mut self,
+        release: &'static str,
+        summary: &NatSummary,
+        failure: Option<Reason>,
+    ) {
         self.attempts += 1;
         let ending = match failure {
             None => 0,
             Some(Reason::Cancelled) => 2,
             Some(_) => 1,
         };
-        self.by_type.entry(summary.nat_type().as_legacy()).or_default()[ending] += 1;
+        self.by_type
+            .entry(summary.nat_type().as_legacy())
+            .or_default()[ending] += 1;
         let outcome = failure.map_or("connected", Reason::as_str);
-        *self.by_outcome.entry((summary.mapping().as_legacy(), outcome)).or_default() += 1;
+        *self
+            .by_outcome
+            .entry((summary.mapping().as_legacy(), outcome))
+            .or_default() += 1;
         let blocked = u64::from(summary.nat_type() == NatType::UdpBlocked);
         for release in [release, "all"] {
             let [attempts, of_these] = self.by_release.entry(release).or_default();
@@ -38,7 +48,10 @@ impl Truth {
             *of_these += blocked;
         }
         let answered = (summary.counts().asked > 0).then_some(summary.counts().answered);
-        *self.by_rule.entry((words(&format!("{:?}", summary.rule())), answered)).or_default() += 1;
+        *self
+            .by_rule
+            .entry((words(&format!("{:?}", summary.rule())), answered))
+            .or_default() += 1;
     }
 
     /// The answers, as rows without an order.
@@ -49,19 +62,30 @@ impl Truth {
                 "failed": failed, "cancelled": cancelled, "success_percent": percent(*connected, connected + failed),
             })
         });
-        let outcome = self.by_outcome.iter().map(|((mapping, outcome), attempts)| {
-            let all = self.by_outcome.iter().filter(|((other, _), _)| other == mapping).map(|(_, n)| n).sum();
-            json!({
-                "mapping": mapping, "outcome": outcome, "attempts": attempts,
-                "percent_of_mapping": percent(*attempts, all),
-            })
-        });
-        let blocked = self.by_release.iter().map(|(release, [attempts, blocked])| {
-            json!({
-                "version": release, "attempts": attempts, "blocked": blocked,
-                "blocked_percent": percent(*blocked, *attempts),
-            })
-        });
+        let outcome = self
+            .by_outcome
+            .iter()
+            .map(|((mapping, outcome), attempts)| {
+                let all = self
+                    .by_outcome
+                    .iter()
+                    .filter(|((other, _), _)| other == mapping)
+                    .map(|(_, n)| n)
+                    .sum();
+                json!({
+                    "mapping": mapping, "outcome": outcome, "attempts": attempts,
+                    "percent_of_mapping": percent(*attempts, all),
+                })
+            });
+        let blocked = self
+            .by_release
+            .iter()
+            .map(|(release, [attempts, blocked])| {
+                json!({
+                    "version": release, "attempts": attempts, "blocked": blocked,
+                    "blocked_percent": percent(*blocked, *attempts),
+                })
+            });
         let rules = self.by_rule.iter().map(|((rule, answered), attempts)| {
             json!({
                 "rule": rule, "servers_answered": answered, "attempts": attempts,
@@ -78,7 +102,8 @@ impl Truth {
     }
 }
 
-/// Every way in which `told` is not `truth`: rows in any order, numbers that are not whole to a hundredth.
+/// Every way in which `told` is not `truth`: rows in any order, numbers that are not whole to a
+/// hundredth.
 pub(crate) fn differences(question: &str, truth: &[Value], told: &[Value]) -> Vec<String> {
     let mut rest = told.to_vec();
     let mut faults = Vec::new();
@@ -88,7 +113,10 @@ pub(crate) fn differences(question: &str, truth: &[Value], told: &[Value]) -> Ve
             None => faults.push(format!("{question}: {row} was counted, and not answered")),
         }
     }
-    faults.extend(rest.iter().map(|row| format!("{question}: {row} was answered, and not counted")));
+    faults.extend(
+        rest.iter()
+            .map(|row| format!("{question}: {row} was answered, and not counted")),
+    );
     faults
 }
 
@@ -96,10 +124,15 @@ fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
             one.len() == other.len()
-                && one.iter().all(|(key, value)| other.get(key).is_some_and(|other| is_same(value, other)))
+                && one
+                    .iter()
+                    .all(|(key, value)| other.get(key).is_some_and(|other| is_same(value, other)))
         }
         (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {
-            let apart = one.as_f64().zip(other.as_f64()).map(|(one, other)| (one - other).abs());
+            let apart = one
+                .as_f64()
+                .zip(other.as_f64())
+                .map(|(one, other)| (one - other).abs());
             apart.is_some_and(|apart| apart < bounds::PERCENT_APART)
         }
         _ => one == other,
@@ -131,7 +164,10 @@ mod tests {
 
     #[test]
     fn a_row_that_differs_in_anything_is_two_differences() {
-        let truth = [json!({"a": "x", "n": 3, "p": 33.33}), json!({"a": null, "n": 1, "p": null})];
+        let truth = [
+            json!({"a": "x", "n": 3, "p": 33.33}),
+            json!({"a": null, "n": 1, "p": null}),
+        ];
         assert!(differences("q", &truth, &[truth[1].clone(), truth[0].clone()]).is_empty());
         for wrong in [
             json!({"a": "y", "n": 3, "p": 33.33}),
@@ -140,7 +176,11 @@ mod tests {
             json!({"a": "x", "n": 3}),
             json!({"a": "x", "n": 3, "p": null}),
         ] {
-            assert_eq!(differences("q", &truth, &[wrong.clone(), truth[1].clone()]).len(), 2, "{wrong}");
+            assert_eq!(
+                differences("q", &truth, &[wrong.clone(), truth[1].clone()]).len(),
+                2,
+                "{wrong}"
+            );
         }
         assert_eq!(differences("q", &truth, &truth[..1]).len(), 1);
     }

@@ -17,7 +17,9 @@ pub(super) const PROGRAM: Program = Program {
         Ok(Launch {
             program: python::with(root, &[AIORTC])?,
             first: vec![root.join("xtask/interop/aiortc_producer.py").into()],
-            arguments: |services, _| vec![services.url.clone().into(), services.stun.clone().into()],
+            arguments: |services, _| {
+                vec![services.url.clone().into(), services.stun.clone().into()]
+            },
             last: Vec::new(),
         })
     },

@@ -1,4 +1,5 @@
-//! Headless Chromium, of Debian: a page of ours in it is the producer. It hides its host addresses behind mDNS names.
+//! Headless Chromium, of Debian: a page of ours in it is the producer. It hides its host addresses
+//! behind mDNS names.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -12,9 +13,14 @@ pub(super) const PROGRAM: Program = Program {
     tells_addresses: true,
     install: |_| packaged(&["chromium"]),
     prepare: |_| {
-        let chromium =
-            program("chromium", "--version").map_err(|why| format!("{why}; Debian's package is `chromium`"))?;
-        Ok(Launch { program: chromium, first: Vec::new(), arguments, last: Vec::new() })
+        let chromium = program("chromium", "--version")
+            .map_err(|why| format!("{why}; Debian's package is `chromium`"))?;
+        Ok(Launch {
+            program: chromium,
+            first: Vec::new(),
+            arguments,
+            last: Vec::new(),
+        })
     },
 };
 
@@ -23,7 +29,10 @@ pub(super) const NAMES_ONLY: Program = Program {
     name: "chromium, names only",
     tells_addresses: false,
     prepare: |root| {
-        Ok(Launch { arguments: |services, folder| command_line(services, folder, None), ..(PROGRAM.prepare)(root)? })
+        Ok(Launch {
+            arguments: |services, folder| command_line(services, folder, None),
+            ..(PROGRAM.prepare)(root)?
+        })
     },
     ..PROGRAM
 };
@@ -52,8 +61,12 @@ fn command_line(services: &Services, folder: &Path, stun: Option<&str>) -> Vec<O
     let mut own = OsString::from("--user-data-dir=");
     own.push(folder.join("profile"));
     arguments.push(own);
-    let told = [("signal", services.url.as_str())].into_iter().chain(stun.map(|stun| ("stun", stun)));
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(told).finish();
+    let told = [("signal", services.url.as_str())]
+        .into_iter()
+        .chain(stun.map(|stun| ("stun", stun)));
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(told)
+        .finish();
     arguments.push(format!("{}?{query}", services.pages).into());
     arguments
 }

@@ -24,22 +24,34 @@ pub(super) const PROGRAM: Program = Program {
         Ok(Launch {
             program,
             first: Vec::new(),
-            arguments: |services, _| vec![services.url.clone().into(), services.stun.clone().into()],
+            arguments: |services, _| {
+                vec![services.url.clone().into(), services.stun.clone().into()]
+            },
             last: Vec::new(),
         })
     },
 };
 
 fn build(root: &Path) -> Result<std::path::PathBuf, String> {
-    if !Path::new(GOPATH).join("src/github.com/pion/webrtc").exists() {
+    if !Path::new(GOPATH)
+        .join("src/github.com/pion/webrtc")
+        .exists()
+    {
         return Err("Debian's package `golang-github-pion-webrtc.v3-dev` is missing".into());
     }
     let go = python::with(root, &[GO])?.with_file_name("go");
     let folder = workspace::build_folder(root).join("interop");
     let program = folder.join("pion");
     let mut build = Command::new(go);
-    build.args(["build", "-o"]).arg(&program).arg(root.join("xtask/interop/pion.go"));
-    build.env("GO111MODULE", "off").env("GOPATH", GOPATH).env("GOTOOLCHAIN", "local").env("GOFLAGS", "");
+    build
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(root.join("xtask/interop/pion.go"));
+    build
+        .env("GO111MODULE", "off")
+        .env("GOPATH", GOPATH)
+        .env("GOTOOLCHAIN", "local")
+        .env("GOFLAGS", "");
     build.env("GOCACHE", folder.join("go"));
     python::succeed(&mut build, "a build of pion")?;
     Ok(program)

@@ -34,14 +34,31 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn start(namespace: &Namespace, launch: &Launch, services: &Services) -> Result<Self, Failure> {
-        let folder = std::env::temp_dir().join(format!("interop-{}-{:x}", std::process::id(), rand::random::<u32>()));
+    pub(super) fn start(
+        namespace: &Namespace,
+        launch: &Launch,
+        services: &Services,
+    ) -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!(
+            "interop-{}-{:x}",
+            std::process::id(),
+            rand::random::<u32>()
+        ));
         std::fs::create_dir_all(&folder)?;
         let said = std::fs::File::create(folder.join("said"))?;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(&launch.program).args(&launch.first);
-        command.args((launch.arguments)(services, &folder)).args(&launch.last).env("HOME", &folder);
-        command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
+        command
+            .args(["--pdeathsig", "KILL"])
+            .arg(&launch.program)
+            .args(&launch.first);
+        command
+            .args((launch.arguments)(services, &folder))
+            .args(&launch.last)
+            .env("HOME", &folder);
+        command
+            .stdin(Stdio::null())
+            .stdout(said.try_clone()?)
+            .stderr(said);
         let namespace = namespace.clone();
         let (stop, stopped) = mpsc::channel::<()>();
         let (started, starting) = mpsc::channel();
@@ -57,7 +74,11 @@ impl Peer {
                 Err(failure) => drop(started.send(Err(failure))),
             }
         });
-        let peer = Self { stop: Some(stop), thread: Some(thread), folder };
+        let peer = Self {
+            stop: Some(stop),
+            thread: Some(thread),
+            folder,
+        };
         starting.recv()??;
         Ok(peer)
     }
@@ -72,7 +93,11 @@ impl Peer {
         }
         let skip = said.chars().count().saturating_sub(COMPLAINT);
         let shown: String = said.chars().skip(skip).collect();
-        if shown.trim().is_empty() { "it said nothing".into() } else { format!("it said: {}", shown.trim()) }
+        if shown.trim().is_empty() {
+            "it said nothing".into()
+        } else {
+            format!("it said: {}", shown.trim())
+        }
     }
 }
 
@@ -101,7 +126,10 @@ fn end(mut child: Child) {
 
 /// Where a program is, if it runs at all.
 pub(super) fn program(name: &str, argument: &str) -> Result<PathBuf, String> {
-    let output = Command::new(name).arg(argument).stdin(Stdio::null()).output();
+    let output = Command::new(name)
+        .arg(argument)
+        .stdin(Stdio::null())
+        .output();
     match output {
         Ok(output) if output.status.success() => Ok(name.into()),
         _ => Err(format!("`{name}` does not run here")),
@@ -111,13 +139,20 @@ pub(super) fn program(name: &str, argument: &str) -> Result<PathBuf, String> {
 /// Installs packages of Debian, where they are missing.
 pub(super) fn packaged(packages: &[&str]) -> Result<(), String> {
     let is_there = |package: &str| {
-        let asked = Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}", package]).output();
+        let asked = Command::new("dpkg-query")
+            .args(["-W", "-f=${db:Status-Status}", package])
+            .output();
         asked.is_ok_and(|asked| asked.stdout == b"installed")
     };
     if packages.iter().all(|package| is_there(package)) {
         return Ok(());
     }
     let mut install = Command::new("apt-get");
-    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
-    python::succeed(&mut install, &format!("the packages {}", packages.join(", ")))
+    install
+        .args(["install", "--yes", "--no-install-recommends"])
+        .args(packages);
+    python::succeed(
+        &mut install,
+        &format!("the packages {}", packages.join(", ")),
+    )
 }

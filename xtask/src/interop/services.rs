@@ -35,18 +35,28 @@ impl Services {
         let namespace = namespace.clone();
         let folder = root.join("xtask").join("interop");
         let read = |name: &str| std::fs::read_to_string(folder.join(name));
-        let pages =
-            vec![("/producer.js", "text/javascript", read("producer.js")?), ("/", "text/html", read("chromium.html")?)];
+        let pages = vec![
+            ("/producer.js", "text/javascript", read("producer.js")?),
+            ("/", "text/html", read("chromium.html")?),
+        ];
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, starting) = mpsc::channel();
         let thread = thread::spawn(move || {
             let served = namespace.enter().and_then(|()| {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
                 runtime.block_on(async {
                     let ip = ipv4(OWN[0]);
-                    let service = SignallingService::bind(SocketAddr::new(ip, 0), Switchboard::default()).await?;
+                    let service =
+                        SignallingService::bind(SocketAddr::new(ip, 0), Switchboard::default())
+                            .await?;
                     let listener = TcpListener::bind((ip, 0)).await?;
-                    let told = (service.url(), service.switchboard().clone(), listener.local_addr()?);
+                    let told = (
+                        service.url(),
+                        service.switchboard().clone(),
+                        listener.local_addr()?,
+                    );
                     let _ = started.send(Ok(told));
                     tokio::select! {
                         () = serve(listener, pages) => {}
@@ -111,13 +121,19 @@ async fn answer(mut stream: TcpStream, pages: &[(&str, &str, String)]) -> std::i
         }
     }
     let request = String::from_utf8_lossy(&request);
-    let path = request.split(' ').nth(1).and_then(|target| target.split('?').next()).unwrap_or_default();
+    let path = request
+        .split(' ')
+        .nth(1)
+        .and_then(|target| target.split('?').next())
+        .unwrap_or_default();
     let response = match pages.iter().find(|(name, ..)| *name == path) {
         Some((_, kind, page)) => format!(
             "HTTP/1.1 200 OK\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}",
             page.len()
         ),
-        None => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
+        None => {
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned()
+        }
     };
     stream.write_all(response.as_bytes()).await?;
     stream.shutdown().await

@@ -20,13 +20,15 @@ pub(super) const PROGRAM: Program = Program {
         installed(root).map(drop)
     },
     prepare: |root| {
-        let node =
-            program("node", "--version").map_err(|why| format!("{why}; Debian's packages are `nodejs`, `npm`"))?;
+        let node = program("node", "--version")
+            .map_err(|why| format!("{why}; Debian's packages are `nodejs`, `npm`"))?;
         let folder = installed(root)?;
         Ok(Launch {
             program: node,
             first: vec![root.join("xtask/interop/werift.mjs").into()],
-            arguments: |services, _| vec![services.url.clone().into(), services.stun.clone().into()],
+            arguments: |services, _| {
+                vec![services.url.clone().into(), services.stun.clone().into()]
+            },
             last: vec![folder.into()],
         })
     },
@@ -37,7 +39,16 @@ fn installed(root: &Path) -> Result<PathBuf, String> {
     if !folder.join("node_modules/werift").exists() {
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let mut install = Command::new("npm");
-        install.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(&folder).arg(WERIFT);
+        install
+            .args([
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+                "--prefix",
+            ])
+            .arg(&folder)
+            .arg(WERIFT);
         python::succeed(&mut install, "the npm package werift")?;
     }
     Ok(folder)

@@ -1,4 +1,5 @@
-//! Two NATs, and whose packets came first: what is therefore true of both ends, and how much of it checks can show. Pure.
+//! Two NATs, and whose packets came first: what is therefore true of both ends, and how much of it
+//! checks can show. Pure.
 
 use nat_summary::{FailureCause, FilteringSeen, Mapping, NatType, TowardPeer, Word};
 
@@ -48,10 +49,27 @@ const MASQUERADE: Nat = Nat::Masquerade("");
 const SYMMETRIC: Nat = Nat::Masquerade("random");
 
 const KINDS: [Nat; 5] = [OPEN, FULL, BY_ADDRESS, MASQUERADE, SYMMETRIC];
-static ALL: [Nat; 8] = [OPEN, FULL, BY_ADDRESS, MASQUERADE, SYMMETRIC, Nat::Firewall, Nat::Deaf, Nat::Drop];
+static ALL: [Nat; 8] = [
+    OPEN,
+    FULL,
+    BY_ADDRESS,
+    MASQUERADE,
+    SYMMETRIC,
+    Nat::Firewall,
+    Nat::Deaf,
+    Nat::Drop,
+];
 
 const fn meeting(ours: Nat, theirs: Nat, first: First) -> Meeting {
-    Meeting { ours, theirs, first, servers: 5, discovers: false, ghost: false, rebinds: false }
+    Meeting {
+        ours,
+        theirs,
+        first,
+        servers: 5,
+        discovers: false,
+        ghost: false,
+        rebinds: false,
+    }
 }
 
 /// Every NAT across from every other, whoever is first; and those that show a cause.
@@ -62,15 +80,35 @@ pub(crate) fn meetings() -> Vec<Meeting> {
             all.extend([First::Ours, First::Theirs].map(|first| meeting(ours, theirs, first)));
         }
     }
-    let one_server = |first| Meeting { servers: 1, ..meeting(MASQUERADE, OPEN, first) };
+    let one_server = |first| Meeting {
+        servers: 1,
+        ..meeting(MASQUERADE, OPEN, first)
+    };
     all.extend([one_server(First::Ours), one_server(First::Theirs)]);
-    all.push(Meeting { servers: 0, ..meeting(MASQUERADE, OPEN, First::Ours) });
-    // not of a masquerade: what it has not let in holds the place of what is sent there next, so that nothing is proven
-    all.push(Meeting { discovers: true, ..meeting(MASQUERADE, SYMMETRIC, First::Ours) });
-    all.push(Meeting { discovers: true, ..meeting(Nat::Firewall, SYMMETRIC, First::Ours) });
-    all.push(Meeting { discovers: true, ghost: true, ..meeting(FULL, MASQUERADE, First::Ours) });
+    all.push(Meeting {
+        servers: 0,
+        ..meeting(MASQUERADE, OPEN, First::Ours)
+    });
+    // not of a masquerade: what it has not let in holds the place of what is sent there next, so
+    // that nothing is proven
+    all.push(Meeting {
+        discovers: true,
+        ..meeting(MASQUERADE, SYMMETRIC, First::Ours)
+    });
+    all.push(Meeting {
+        discovers: true,
+        ..meeting(Nat::Firewall, SYMMETRIC, First::Ours)
+    });
+    all.push(Meeting {
+        discovers: true,
+        ghost: true,
+        ..meeting(FULL, MASQUERADE, First::Ours)
+    });
     all.push(meeting(FULL, Nat::Deaf, First::Ours));
-    all.push(Meeting { rebinds: true, ..meeting(MASQUERADE, OPEN, First::Ours) });
+    all.push(Meeting {
+        rebinds: true,
+        ..meeting(MASQUERADE, OPEN, First::Ours)
+    });
     all.push(meeting(Nat::Drop, OPEN, First::Ours));
     all
 }
@@ -78,7 +116,11 @@ pub(crate) fn meetings() -> Vec<Meeting> {
 impl Meeting {
     pub(crate) fn name(&self) -> String {
         let mut name = format!("{} x {}", kind(self.ours), kind(self.theirs));
-        name += if self.first == First::Ours { ", ours first" } else { ", theirs first" };
+        name += if self.first == First::Ours {
+            ", ours first"
+        } else {
+            ", theirs first"
+        };
         match self.servers {
             5 => {}
             1 => name += ", one server",
@@ -110,9 +152,17 @@ impl Meeting {
 
     /// What is true of our end, if `ours`, or of the peer's.
     pub(crate) fn truth(&self, ours: bool) -> Truth {
-        let (here, there) = if ours { (self.ours, self.theirs) } else { (self.theirs, self.ours) };
+        let (here, there) = if ours {
+            (self.ours, self.theirs)
+        } else {
+            (self.theirs, self.ours)
+        };
         let is_first = ours == (self.first == First::Ours);
-        let (first, second) = if is_first { (here, there) } else { (there, here) };
+        let (first, second) = if is_first {
+            (here, there)
+        } else {
+            (there, here)
+        };
         let meets = !self.ghost && meets(first, second);
         let servers = if ours { self.servers } else { 5 };
         let knows_filter = ours && self.discovers;
@@ -121,15 +171,19 @@ impl Meeting {
             SYMMETRIC => TowardPeer::Changed,
             _ if ours && self.rebinds => TowardPeer::Changed,
             // the place toward the peer is taken by its packet, which nobody took
-            MASQUERADE | BY_ADDRESS if !is_first && sends_from_where_it_says(there) => TowardPeer::Changed,
+            MASQUERADE | BY_ADDRESS if !is_first && sends_from_where_it_says(there) => {
+                TowardPeer::Changed
+            }
             _ => TowardPeer::Kept,
         };
-        // only from where the peer's answers go: what comes from elsewhere came through a mapping of another server
-        let elsewhere =
-            there == SYMMETRIC || (matches!(there, MASQUERADE | BY_ADDRESS) && is_first && here != SYMMETRIC);
+        // only from where the peer's answers go: what comes from elsewhere came through a mapping
+        // of another server
+        let elsewhere = there == SYMMETRIC
+            || (matches!(there, MASQUERADE | BY_ADDRESS) && is_first && here != SYMMETRIC);
         let filtering = match (here, is_first) {
             _ if self.ghost => FilteringSeen::Unobserved,
-            // without a NAT our end has an address for benchmarks, which may belong to the inside of any network
+            // without a NAT our end has an address for benchmarks, which may belong to the inside
+            // of any network
             _ if !ours && there == OPEN => FilteringSeen::Unobserved,
             (FULL, false) => FilteringSeen::Independent,
             (FULL, true) if there == Nat::Deaf => FilteringSeen::AtMostAddressDependent,
@@ -155,17 +209,30 @@ impl Meeting {
         let mapping = match by_servers {
             NatType::Open | NatType::Cone => (Mapping::EndpointIndependent, Word::Servers),
             NatType::Symmetric => (Mapping::Dependent, Word::Servers),
-            _ if servers == 1 && toward_peer == TowardPeer::Kept => (Mapping::EndpointIndependent, Word::Peer),
-            _ if servers == 1 && toward_peer == TowardPeer::Changed => (Mapping::Dependent, Word::Peer),
+            _ if servers == 1 && toward_peer == TowardPeer::Kept => {
+                (Mapping::EndpointIndependent, Word::Peer)
+            }
+            _ if servers == 1 && toward_peer == TowardPeer::Changed => {
+                (Mapping::Dependent, Word::Peer)
+            }
             _ => (Mapping::Unknown, Word::Nobody),
         };
-        Truth { meets, by_servers, toward_peer, filtering, cause, mapping }
+        Truth {
+            meets,
+            by_servers,
+            toward_peer,
+            filtering,
+            cause,
+            mapping,
+        }
     }
 }
 
 /// A site with this one router.
 pub(crate) fn alone(nat: Nat) -> &'static [Nat] {
-    ALL.iter().find(|known| **known == nat).map_or(&[], std::slice::from_ref)
+    ALL.iter()
+        .find(|known| **known == nat)
+        .map_or(&[], std::slice::from_ref)
 }
 
 pub(crate) fn kind(nat: Nat) -> &'static str {
@@ -182,15 +249,16 @@ pub(crate) fn kind(nat: Nat) -> &'static str {
     }
 }
 
-/// Whether packets toward a new destination leave from the advertised port, unless that is taken there.
+/// Whether packets toward a new destination leave from the advertised port, unless that is taken
+/// there.
 fn sends_from_where_it_says(nat: Nat) -> bool {
     nat != SYMMETRIC
 }
 
 /// Whether a pair works, when `first`'s checks are there before `second` sends any.
 ///
-/// Either they come in at `second`, or what `second` sends afterwards comes in at `first`, from whatever port: the packets
-/// of `first` that nobody took hold the place that `second` would keep.
+/// Either they come in at `second`, or what `second` sends afterwards comes in at `first`, from
+/// whatever port: the packets of `first` that nobody took hold the place that `second` would keep.
 fn meets(first: Nat, second: Nat) -> bool {
     match (first, second) {
         (Nat::Drop | Nat::Deaf, _) | (_, Nat::Drop | Nat::Deaf) => false,
@@ -208,21 +276,39 @@ mod tests {
     #[test]
     fn every_meeting_has_a_name_of_its_own_and_the_quick_ones_are_few() {
         let all = meetings();
-        assert_eq!(all.iter().map(Meeting::name).collect::<HashSet<_>>().len(), all.len());
+        assert_eq!(
+            all.iter().map(Meeting::name).collect::<HashSet<_>>().len(),
+            all.len()
+        );
         assert!((5..12).contains(&all.iter().filter(|meeting| meeting.is_quick()).count()));
     }
 
     #[test]
     fn every_verdict_is_to_be_shown_somewhere() {
-        let truths: Vec<Truth> = meetings().iter().map(|meeting| meeting.truth(true)).collect();
+        let truths: Vec<Truth> = meetings()
+            .iter()
+            .map(|meeting| meeting.truth(true))
+            .collect();
         for toward in TowardPeer::ALL {
-            assert!(truths.iter().any(|truth| truth.toward_peer == *toward), "{toward:?}");
+            assert!(
+                truths.iter().any(|truth| truth.toward_peer == *toward),
+                "{toward:?}"
+            );
         }
         for seen in FilteringSeen::ALL {
-            assert!(truths.iter().any(|truth| truth.filtering == *seen), "{seen:?}");
+            assert!(
+                truths.iter().any(|truth| truth.filtering == *seen),
+                "{seen:?}"
+            );
         }
-        for cause in FailureCause::ALL.iter().filter(|cause| **cause != FailureCause::Dtls) {
-            assert!(truths.iter().any(|truth| truth.cause == *cause), "{cause:?}");
+        for cause in FailureCause::ALL
+            .iter()
+            .filter(|cause| **cause != FailureCause::Dtls)
+        {
+            assert!(
+                truths.iter().any(|truth| truth.cause == *cause),
+                "{cause:?}"
+            );
         }
     }
 

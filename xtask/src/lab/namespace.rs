@@ -1,4 +1,5 @@
-//! Network namespaces without names: each lives as long as this process holds it open, so nothing is left to remove.
+//! Network namespaces without names: each lives as long as this process holds it open, so nothing
+//! is left to remove.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,8 +16,8 @@ use crate::Failure;
 
 /// A network stack of its own, with nothing in it but a loopback interface. Clones share it.
 ///
-/// No name means that parallel runs cannot collide, and that the kernel removes the namespace with its interfaces and
-/// rules as soon as the last holder is gone, be it by a panic or by `kill -9`.
+/// No name means that parallel runs cannot collide, and that the kernel removes the namespace with
+/// its interfaces and rules as soon as the last holder is gone, be it by a panic or by `kill -9`.
 #[derive(Debug, Clone)]
 pub(crate) struct Namespace {
     file: Arc<File>,
@@ -30,7 +31,9 @@ impl Namespace {
             Ok(File::open("/proc/thread-self/ns/net")?)
         });
         let file = made.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-        let namespace = Self { file: Arc::new(file) };
+        let namespace = Self {
+            file: Arc::new(file),
+        };
         namespace.settle()?;
         Ok(namespace)
     }
@@ -45,8 +48,12 @@ impl Namespace {
         Ok(setns(self.file.as_raw_fd(), CloneFlags::CLONE_NEWNET)?)
     }
 
-    /// Runs `work` inside, on a thread of its own. Sockets made there stay inside wherever they are used.
-    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+    /// Runs `work` inside, on a thread of its own. Sockets made there stay inside wherever they are
+    /// used.
+    pub(crate) fn inside<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, Failure> + Send,
+    ) -> Result<T, Failure> {
         thread::scope(|scope| {
             let running = scope.spawn(|| {
                 self.enter()?;
@@ -61,12 +68,21 @@ impl Namespace {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        self.inside(|| tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work()))
+        self.inside(|| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?
+                .block_on(work())
+        })
     }
 
-    /// The same on one processor, so that the kernel maps the packets one after the other, in the order they are sent,
-    /// as it would packets off a wire. On two at once, it may choose a port for each before it knows of the other.
-    pub(crate) fn block_on_in_order<T: Send, F>(&self, work: impl FnOnce() -> F + Send) -> Result<T, Failure>
+    /// The same on one processor, so that the kernel maps the packets one after the other, in the
+    /// order they are sent, as it would packets off a wire. On two at once, it may choose a
+    /// port for each before it knows of the other.
+    pub(crate) fn block_on_in_order<T: Send, F>(
+        &self,
+        work: impl FnOnce() -> F + Send,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
@@ -74,7 +90,10 @@ impl Namespace {
             let this_thread = Pid::from_raw(0);
             let allowed = sched_getaffinity(this_thread)?;
             let processors = 0..CpuSet::count();
-            let first = processors.into_iter().find(|n| allowed.is_set(*n).unwrap_or(false)).ok_or("no processor")?;
+            let first = processors
+                .into_iter()
+                .find(|n| allowed.is_set(*n).unwrap_or(false))
+                .ok_or("no processor")?;
             let mut one = CpuSet::new();
             one.set(first)?;
             sched_setaffinity(this_thread, &one)?;
@@ -83,7 +102,12 @@ impl Namespace {
     }
 
     /// Runs a program inside, with `input` on its standard input.
-    pub(crate) fn run(&self, program: &str, arguments: &[&str], input: &str) -> Result<(), Failure> {
+    pub(crate) fn run(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        input: &str,
+    ) -> Result<(), Failure> {
         self.inside(|| {
             let mut child = Command::new(program)
                 .args(arguments)
@@ -103,7 +127,11 @@ impl Namespace {
             if status.success() {
                 Ok(())
             } else {
-                Err(format!("{program} {}: {status}: {complaint}\n{input}", arguments.join(" ")).into())
+                Err(format!(
+                    "{program} {}: {status}: {complaint}\n{input}",
+                    arguments.join(" ")
+                )
+                .into())
             }
         })
     }
@@ -113,8 +141,9 @@ impl Namespace {
         self.run("ip", &["-batch", "-"], &(lines.join("\n") + "\n"))
     }
 
-    /// What the host's own settings must not decide: packets are forwarded, by the routing table alone, and IPv6
-    /// addresses serve at once. `/proc/sys/net` is that of the reading thread's namespace.
+    /// What the host's own settings must not decide: packets are forwarded, by the routing table
+    /// alone, and IPv6 addresses serve at once. `/proc/sys/net` is that of the reading thread's
+    /// namespace.
     fn settle(&self) -> Result<(), Failure> {
         self.inside(|| {
             for (setting, value) in [
@@ -124,7 +153,8 @@ impl Namespace {
                 ("ipv6/conf/all/forwarding", "1"),
                 ("ipv6/conf/default/accept_dad", "0"),
             ] {
-                std::fs::write(format!("/proc/sys/net/{setting}"), value).map_err(|e| format!("{setting}: {e}"))?;
+                std::fs::write(format!("/proc/sys/net/{setting}"), value)
+                    .map_err(|e| format!("{setting}: {e}"))?;
             }
             Ok(())
         })?;
@@ -144,10 +174,24 @@ mod tests {
             return crate::lab::skipped(&reason);
         }
         let (one, other) = (Namespace::new().unwrap(), Namespace::new().unwrap());
-        let bind = |namespace: &Namespace| namespace.inside(|| Ok(UdpSocket::bind("127.0.0.1:3478")?)).unwrap();
+        let bind = |namespace: &Namespace| {
+            namespace
+                .inside(|| Ok(UdpSocket::bind("127.0.0.1:3478")?))
+                .unwrap()
+        };
         let sockets = (bind(&one), bind(&other));
-        assert_eq!(sockets.0.local_addr().unwrap(), sockets.1.local_addr().unwrap());
-        sockets.0.send_to(b"x", sockets.1.local_addr().unwrap()).unwrap();
-        assert_eq!(sockets.0.recv(&mut [0; 1]).unwrap(), 1, "what is sent in one stays in it");
+        assert_eq!(
+            sockets.0.local_addr().unwrap(),
+            sockets.1.local_addr().unwrap()
+        );
+        sockets
+            .0
+            .send_to(b"x", sockets.1.local_addr().unwrap())
+            .unwrap();
+        assert_eq!(
+            sockets.0.recv(&mut [0; 1]).unwrap(),
+            1,
+            "what is sent in one stays in it"
+        );
     }
 }

@@ -9,8 +9,9 @@ pub(crate) enum Nat {
     Route,
     /// Routes, and lets in only what belongs to something that went out.
     Firewall,
-    /// The kernel's `masquerade`, with these flags or ports behind it. Without `random` it looks for an earlier mapping
-    /// of the same source and takes it again, whatever the destination: independent, as long as that one is free.
+    /// The kernel's `masquerade`, with these flags or ports behind it. Without `random` it looks
+    /// for an earlier mapping of the same source and takes it again, whatever the destination:
+    /// independent, as long as that one is free.
     Masquerade(&'static str),
     /// The same for IPv4, while IPv6 is only routed.
     Masquerade4(&'static str),
@@ -22,7 +23,8 @@ pub(crate) enum Nat {
     Pool(&'static str),
     /// An external address for each server address, of the same four.
     PoolByDestination,
-    /// One IPv6 prefix for the other, in both directions (in the manner of RFC 6296, yet with the kernel's state).
+    /// One IPv6 prefix for the other, in both directions (in the manner of RFC 6296, yet with the
+    /// kernel's state).
     Prefix,
     /// UDP vanishes.
     Drop,
@@ -35,7 +37,9 @@ pub(crate) enum Nat {
 impl Nat {
     /// The rules for the other end of a world: its router and host stand elsewhere.
     pub(crate) fn rules_at(self, external: &str, inner: &str) -> String {
-        self.rules(false).replace("198.51.100.7", external).replace("198.18.0.2", inner)
+        self.rules(false)
+            .replace("198.51.100.7", external)
+            .replace("198.18.0.2", inner)
     }
 
     /// Whether an inner address stays inside.
@@ -43,7 +47,8 @@ impl Nat {
         !matches!(self, Self::Route | Self::Firewall)
     }
 
-    /// The rules, as `nft -f` reads them. `lossy`: three of ten UDP packets vanish, in each direction.
+    /// The rules, as `nft -f` reads them. `lossy`: three of ten UDP packets vanish, in each
+    /// direction.
     pub(crate) fn rules(self, lossy: bool) -> String {
         let (mut forward, mut outward, mut inward) = (Vec::new(), Vec::new(), Vec::new());
         if lossy {
@@ -110,9 +115,11 @@ impl Nat {
         match self {
             Self::Route | Self::FullCone | Self::Prefix => Filtering::EndpointIndependent,
             Self::AddressRestricted => Filtering::AddressDependent,
-            Self::Firewall | Self::Masquerade(_) | Self::Masquerade4(_) | Self::Pool(_) | Self::PoolByDestination => {
-                Filtering::AddressAndPortDependent
-            }
+            Self::Firewall
+            | Self::Masquerade(_)
+            | Self::Masquerade4(_)
+            | Self::Pool(_)
+            | Self::PoolByDestination => Filtering::AddressAndPortDependent,
             Self::Drop | Self::Reject | Self::Deaf => Filtering::Unknown,
         }
     }

@@ -37,7 +37,16 @@ pub(crate) const fn ipv4(number: u8) -> IpAddr {
 
 /// The IPv6 address of server `number`.
 pub(crate) const fn ipv6(number: u8) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x53, 0, 0, 0, 0, number as u16))
+    IpAddr::V6(Ipv6Addr::new(
+        0x2001,
+        0xdb8,
+        0x53,
+        0,
+        0,
+        0,
+        0,
+        number as u16,
+    ))
 }
 
 /// Running servers; all end when dropped.
@@ -56,7 +65,9 @@ impl Servers {
         // coturn ends with the thread that started it, so this one stays
         let thread = thread::spawn(move || {
             let served = namespace.enter().and_then(|()| {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
                 runtime.block_on(async {
                     let _running = serve(with_coturn).await?;
                     let _ = started.send(Ok(()));
@@ -68,7 +79,10 @@ impl Servers {
                 let _ = started.send(Err(failure));
             }
         });
-        let servers = Self { stop: Some(stop), thread: Some(thread) };
+        let servers = Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        };
         starting.recv()??;
         Ok(servers)
     }
@@ -85,7 +99,11 @@ impl Drop for Servers {
 }
 
 async fn serve(with_coturn: bool) -> Result<(Vec<Responder>, Option<Coturn>), Failure> {
-    let coturn = if with_coturn { Some(Coturn::start()?) } else { None };
+    let coturn = if with_coturn {
+        Some(Coturn::start()?)
+    } else {
+        None
+    };
     let mut responders = Vec::new();
     for ip in [ipv4, ipv6] {
         let honest = OWN.iter().chain(COTURN.iter().filter(|_| !with_coturn));
@@ -103,23 +121,49 @@ async fn serve(with_coturn: bool) -> Result<(Vec<Responder>, Option<Coturn>), Fa
     Ok((responders, coturn))
 }
 
-/// A running coturn. It gets a signal when the thread that started it ends, so it cannot outlive us.
+/// A running coturn. It gets a signal when the thread that started it ends, so it cannot outlive
+/// us.
 #[derive(Debug)]
 struct Coturn(Child);
 
 impl Coturn {
     fn start() -> Result<Self, Failure> {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "turnserver", "-n", "--stun-only", "--no-tls", "--no-dtls", "--no-cli"]);
-        command.args(["--relay-threads", "1", "--log-file", "stdout", "--pidfile", "/dev/null"]);
+        command.args([
+            "--pdeathsig",
+            "KILL",
+            "turnserver",
+            "-n",
+            "--stun-only",
+            "--no-tls",
+            "--no-dtls",
+            "--no-cli",
+        ]);
+        command.args([
+            "--relay-threads",
+            "1",
+            "--log-file",
+            "stdout",
+            "--pidfile",
+            "/dev/null",
+        ]);
         for number in COTURN {
             command.args(["--listening-ip", &ipv4(number).to_string()]);
         }
         for number in COTURN {
             command.args(["--listening-ip", &ipv6(number).to_string()]);
         }
-        command.args(["--listening-port", &PORTS[0].to_string(), "--alt-listening-port", &PORTS[1].to_string()]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        command.args([
+            "--listening-port",
+            &PORTS[0].to_string(),
+            "--alt-listening-port",
+            &PORTS[1].to_string(),
+        ]);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         Ok(Self(child))
     }
 }
@@ -132,28 +176,40 @@ impl Drop for Coturn {
     }
 }
 
-/// Asks all four sockets of coturn until each has answered, and has named its opposite (RFC 5780 section 6).
+/// Asks all four sockets of coturn until each has answered, and has named its opposite (RFC 5780
+/// section 6).
 async fn until_ready(ip: fn(u8) -> IpAddr) -> Result<(), Failure> {
     let socket = UdpSocket::bind((ip(OWN[0]), 0)).await?;
     let asking = async {
-        for server in COTURN.iter().flat_map(|number| PORTS.map(|port| SocketAddr::new(ip(*number), port))) {
+        for server in COTURN
+            .iter()
+            .flat_map(|number| PORTS.map(|port| SocketAddr::new(ip(*number), port)))
+        {
             let mut buffer = [0; 1500];
             let length = loop {
                 // refused by ICMP until coturn listens
                 let _ = socket.send_to(&write_request(rand::random()), server).await;
-                match tokio::time::timeout(Duration::from_millis(20), socket.recv_from(&mut buffer)).await {
+                match tokio::time::timeout(Duration::from_millis(20), socket.recv_from(&mut buffer))
+                    .await
+                {
                     Ok(Ok((length, source))) if source == server => break length,
                     _ => {}
                 }
             };
             let answer = buffer.get(..length).unwrap_or_default();
-            if !matches!(read_answer(answer), Ok((_, Answer::Mapped(_)))) || !has_attribute(answer, OTHER_ADDRESS) {
-                return Err(format!("coturn at {server} does not answer as RFC 5780 has it").into());
+            if !matches!(read_answer(answer), Ok((_, Answer::Mapped(_))))
+                || !has_attribute(answer, OTHER_ADDRESS)
+            {
+                return Err(
+                    format!("coturn at {server} does not answer as RFC 5780 has it").into(),
+                );
             }
         }
         Ok(())
     };
-    tokio::time::timeout(START, asking).await.map_err(|_| "coturn did not start")?
+    tokio::time::timeout(START, asking)
+        .await
+        .map_err(|_| "coturn did not start")?
 }
 
 fn has_attribute(message: &[u8], kind: u16) -> bool {

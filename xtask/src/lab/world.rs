@@ -18,7 +18,8 @@ pub(crate) enum Uplinks {
     One,
     /// The only router has two: coturn's addresses are behind the second.
     OfTheRouter,
-    /// The client has two, each with a router of its own, and sends from an address where that address belongs.
+    /// The client has two, each with a router of its own, and sends from an address where that
+    /// address belongs.
     OfTheClient,
 }
 
@@ -49,31 +50,54 @@ pub(crate) const fn client_ipv4(number: u8) -> IpAddr {
 }
 
 /// The client's IPv6 address.
-pub(crate) const CLIENT_IPV6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x18, 0, 0, 0, 0, 2));
+pub(crate) const CLIENT_IPV6: IpAddr =
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x18, 0, 0, 0, 0, 2));
 /// The same behind prefix translation.
-pub(crate) const CLIENT_IPV6_TRANSLATED: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xb, 0, 0, 0, 0, 2));
+pub(crate) const CLIENT_IPV6_TRANSLATED: IpAddr =
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xb, 0, 0, 0, 0, 2));
 /// The outermost router's first external address.
 pub(crate) const EXTERNAL_IPV4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 /// The external address of the second uplink.
 pub(crate) const SECOND_IPV4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 135));
 /// The outermost router's external IPv6 address.
-pub(crate) const EXTERNAL_IPV6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 7));
+pub(crate) const EXTERNAL_IPV6: IpAddr =
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 7));
 
 impl World {
     pub(crate) fn build(site: Site, with_coturn: bool) -> Result<Self, Failure> {
         let (client, core, peer) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
-        let routers: Vec<Namespace> = site.routers.iter().map(|_| Namespace::new()).collect::<Result<_, _>>()?;
+        let routers: Vec<Namespace> = site
+            .routers
+            .iter()
+            .map(|_| Namespace::new())
+            .collect::<Result<_, _>>()?;
         let side_by_side = site.uplinks == Uplinks::OfTheClient;
 
         let mut inner = &client;
         for (number, router) in routers.iter().enumerate() {
-            let outer_end = if side_by_side && number == 1 { "wan2" } else { "wan" };
+            let outer_end = if side_by_side && number == 1 {
+                "wan2"
+            } else {
+                "wan"
+            };
             cable((inner, outer_end), (router, "lan"))?;
-            router.ip(&up("lan", &[format!("198.18.{number}.1/24"), format!("2001:db8:18:{number}::1/64")]))?;
-            let addresses = [format!("198.18.{number}.2/24"), format!("2001:db8:18:{number}::2/64")];
+            router.ip(&up(
+                "lan",
+                &[
+                    format!("198.18.{number}.1/24"),
+                    format!("2001:db8:18:{number}::1/64"),
+                ],
+            ))?;
+            let addresses = [
+                format!("198.18.{number}.2/24"),
+                format!("2001:db8:18:{number}::2/64"),
+            ];
             inner.ip(&up(outer_end, &addresses))?;
             if outer_end == "wan" {
-                inner.ip(&default_via(&format!("198.18.{number}.1"), &format!("2001:db8:18:{number}::1")))?;
+                inner.ip(&default_via(
+                    &format!("198.18.{number}.1"),
+                    &format!("2001:db8:18:{number}::1"),
+                ))?;
             } else {
                 // by source address: a socket bound to this link's address leaves by this link
                 inner.ip(&[
@@ -92,9 +116,13 @@ impl World {
         let mut externals: Vec<String> = (7..=10).map(|n| format!("198.51.100.{n}/25")).collect();
         externals.push("2001:db8:100::7/64".into());
         first.ip(&up("wan", &externals))?;
-        core.ip(&up("access", &["198.51.100.1/25".into(), "2001:db8:100::1/64".into()]))?;
+        core.ip(&up(
+            "access",
+            &["198.51.100.1/25".into(), "2001:db8:100::1/64".into()],
+        ))?;
         first.ip(&default_via("198.51.100.1", "2001:db8:100::1"))?;
-        // the way back to a packet that no NAT changed: were one missing, it would show as a verdict
+        // the way back to a packet that no NAT changed: were one missing, it would show as a
+        // verdict
         core.ip(&[
             "route add 198.18.0.0/16 via 198.51.100.7".into(),
             "route add 2001:db8:18::/48 via 2001:db8:100::7".into(),
@@ -105,13 +133,23 @@ impl World {
             cable((outermost, outer_end), (&core, "access2"))?;
             outermost.ip(&up(outer_end, &["198.51.100.135/25".into()]))?;
             core.ip(&up("access2", &["198.51.100.129/25".into()]))?;
-            let behind = if side_by_side { "default" } else { "203.0.113.16/28" };
+            let behind = if side_by_side {
+                "default"
+            } else {
+                "203.0.113.16/28"
+            };
             outermost.ip(&[format!("route add {behind} via 198.51.100.129")])?;
         }
 
         cable((&core, "peer"), (&peer, "wan"))?;
-        core.ip(&up("peer", &["192.0.2.1/30".into(), "2001:db8:2::1/64".into()]))?;
-        peer.ip(&up("wan", &["192.0.2.2/30".into(), "2001:db8:2::2/64".into()]))?;
+        core.ip(&up(
+            "peer",
+            &["192.0.2.1/30".into(), "2001:db8:2::1/64".into()],
+        ))?;
+        peer.ip(&up(
+            "wan",
+            &["192.0.2.2/30".into(), "2001:db8:2::2/64".into()],
+        ))?;
         peer.ip(&default_via("192.0.2.1", "2001:db8:2::1"))?;
 
         for (number, (router, nat)) in routers.iter().zip(site.routers).enumerate() {
@@ -121,10 +159,18 @@ impl World {
         let numbers = OWN.iter().chain(&COTURN).chain(&SILENT);
         core.ip(&up(
             "lo",
-            &numbers.flat_map(|n| [format!("{}/32", ipv4(*n)), format!("{}/128", ipv6(*n))]).collect::<Vec<_>>(),
+            &numbers
+                .flat_map(|n| [format!("{}/32", ipv4(*n)), format!("{}/128", ipv6(*n))])
+                .collect::<Vec<_>>(),
         ))?;
         let servers = Servers::start(&core, with_coturn)?;
-        Ok(Self { _servers: servers, client, routers, core, peer })
+        Ok(Self {
+            _servers: servers,
+            client,
+            routers,
+            core,
+            peer,
+        })
     }
 
     /// The peer's address of one family.
@@ -139,16 +185,26 @@ impl World {
 
 /// A pair of interfaces, one in each namespace.
 pub(super) fn cable(one: (&Namespace, &str), other: (&Namespace, &str)) -> Result<(), Failure> {
-    one.0.ip(&[format!("link add {} type veth peer name {} netns {}", one.1, other.1, other.0.path())])
+    one.0.ip(&[format!(
+        "link add {} type veth peer name {} netns {}",
+        one.1,
+        other.1,
+        other.0.path()
+    )])
 }
 
 pub(super) fn up(interface: &str, addresses: &[String]) -> Vec<String> {
     // without `nodad` an IPv6 address cannot be bound yet for a moment, not even on loopback
     let dad = |address: &str| if address.contains(':') { " nodad" } else { "" };
-    let add = addresses.iter().map(|address| format!("address add {address} dev {interface}{}", dad(address)));
+    let add = addresses
+        .iter()
+        .map(|address| format!("address add {address} dev {interface}{}", dad(address)));
     add.chain([format!("link set {interface} up")]).collect()
 }
 
 pub(super) fn default_via(ipv4: &str, ipv6: &str) -> Vec<String> {
-    vec![format!("route add default via {ipv4}"), format!("route add default via {ipv6}")]
+    vec![
+        format!("route add default via {ipv4}"),
+        format!("route add default via {ipv6}"),
+    ]
 }

@@ -47,15 +47,17 @@ impl Alive {
     }
 }
 
-/// What is alive once everything under way has ended: tear-downs are not waited for by whoever drops an attempt, so look
-/// until it is calm and, where `before` is given, no more tasks and descriptors are alive than then.
+/// What is alive once everything under way has ended: tear-downs are not waited for by whoever
+/// drops an attempt, so look until it is calm and, where `before` is given, no more tasks and
+/// descriptors are alive than then.
 pub(crate) async fn settled(before: Option<Alive>) -> Alive {
     let mut least = Alive::now();
     let mut calm = 0;
     for _ in 0..bounds::SETTLED_LOOKS {
         tokio::time::sleep(LOOK).await;
         let next = least.least(Alive::now());
-        let is_less = (next.bytes, next.tasks, next.descriptors) != (least.bytes, least.tasks, least.descriptors);
+        let is_less = (next.bytes, next.tasks, next.descriptors)
+            != (least.bytes, least.tasks, least.descriptors);
         calm = if is_less { 0 } else { calm + 1 };
         least = next;
         if calm >= CALM && before.is_none_or(|before| least.is_back_to(before)) {
@@ -68,8 +70,15 @@ pub(crate) async fn settled(before: Option<Alive>) -> Alive {
 /// `VmRSS` of the process, which Linux tells in kilobytes.
 fn resident() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<i64>().ok().map(|kilobytes| kilobytes * 1024)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<i64>()
+        .ok()
+        .map(|kilobytes| kilobytes * 1024)
 }
 
 fn signed(n: usize) -> i64 {

@@ -28,7 +28,8 @@ pub(crate) struct Look {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) cycles: u32,
-    /// Cycles in all, those to warm up included, and how many of them went the way the path intends.
+    /// Cycles in all, those to warm up included, and how many of them went the way the path
+    /// intends.
     pub(crate) walked: u32,
     pub(crate) as_intended: u32,
     pub(crate) seconds: f64,
@@ -66,11 +67,14 @@ impl Measured {
         self.bytes_per_cycle < bounds::LEAK_BYTES && self.tasks <= 0 && self.descriptors <= 0
     }
 
-    /// Complains of a path that was not taken: it proves nothing. `least` is the share of cycles that have to go as
-    /// intended.
+    /// Complains of a path that was not taken: it proves nothing. `least` is the share of cycles
+    /// that have to go as intended.
     pub(crate) fn intended(mut self, least: f64) -> Self {
         if f64::from(self.as_intended) < least * f64::from(self.walked) {
-            self.faults.push(format!("only {} of {} cycles went as intended", self.as_intended, self.walked));
+            self.faults.push(format!(
+                "only {} of {} cycles went as intended",
+                self.as_intended, self.walked
+            ));
         }
         self
     }
@@ -79,7 +83,8 @@ impl Measured {
     pub(crate) fn spans(mut self, spans: u64, wanted: u64) -> Self {
         self.spans = Some(spans);
         if spans != wanted {
-            self.faults.push(format!("{spans} spans went out, not {wanted}"));
+            self.faults
+                .push(format!("{spans} spans went out, not {wanted}"));
         }
         self
     }
@@ -88,15 +93,17 @@ impl Measured {
 /// Measures one path.
 pub(crate) struct Meter {
     pub(crate) cycles: u32,
-    /// Waits at each look until tasks and descriptors are back, for a while. Not for a path that is known to leak.
+    /// Waits at each look until tasks and descriptors are back, for a while. Not for a path that
+    /// is known to leak.
     pub(crate) is_patient: bool,
     /// Told now and then how many cycles are done.
     pub(crate) tell: fn(u32),
 }
 
 impl Meter {
-    /// Walks the path `at_once` times at a time. `prepare` makes what the cycles need besides, such as peers; it is away
-    /// while we look, for what it is busy with at that moment is not the path's. `cycle` says whether it went as intended.
+    /// Walks the path `at_once` times at a time. `prepare` makes what the cycles need besides, such
+    /// as peers; it is away while we look, for what it is busy with at that moment is not the
+    /// path's. `cycle` says whether it went as intended.
     pub(crate) async fn measure<World>(
         self,
         at_once: u32,
@@ -104,7 +111,11 @@ impl Meter {
         cycle: impl AsyncFn(&World, u32) -> Result<bool, Failure>,
     ) -> Result<Measured, Failure> {
         let (started, panics) = (Instant::now(), panics::so_far());
-        let looks_per_round = if self.cycles < MANY { LOOKS } else { MANY_LOOKS };
+        let looks_per_round = if self.cycles < MANY {
+            LOOKS
+        } else {
+            MANY_LOOKS
+        };
         let mut looks: Vec<Look> = Vec::with_capacity(16 * MANY_LOOKS as usize);
         let (mut walked, mut as_intended) = (0, 0);
         let mut walk = async |cycles: u32| {
@@ -131,20 +142,26 @@ impl Meter {
         settled(None).await;
         walk(at_once).await?;
         let before = settled(None).await;
-        looks.push(Look { cycle: 0, alive: before });
+        looks.push(Look {
+            cycle: 0,
+            alive: before,
+        });
         let (mut done, mut round, mut is_patient) = (0, self.cycles, self.is_patient);
         loop {
             let judged_from = looks.len() - 1;
             for look in 1..=looks_per_round {
-                let upto = done + (u64::from(round) * u64::from(look) / u64::from(looks_per_round)) as u32;
+                let upto =
+                    done + (u64::from(round) * u64::from(look) / u64::from(looks_per_round)) as u32;
                 let cycles = upto - looks.last().map_or(0, |last| last.cycle);
                 if cycles == 0 {
                     continue;
                 }
                 walk(cycles).await?;
                 let is_last = look == looks_per_round;
-                let alive = settled((is_patient || is_last && self.is_patient).then_some(before)).await;
-                // whoever leaks now will not be back at the next look either: wait again only at the last
+                let alive =
+                    settled((is_patient || is_last && self.is_patient).then_some(before)).await;
+                // whoever leaks now will not be back at the next look either: wait again only at
+                // the last
                 is_patient &= alive.is_back_to(before);
                 looks.push(Look { cycle: upto, alive });
                 (self.tell)(upto);
@@ -152,8 +169,12 @@ impl Meter {
             done += round;
             let judged = &looks[judged_from..];
             let bytes_per_cycle = slope(judged, |alive| alive.bytes);
-            // a table that grew once looks like a leak over a few cycles: go on until a byte per cycle tells
-            if bytes_per_cycle >= bounds::LEAK_BYTES && self.is_patient && round < bounds::LEAK_CYCLES_SURE {
+            // a table that grew once looks like a leak over a few cycles: go on until a byte per
+            // cycle tells
+            if bytes_per_cycle >= bounds::LEAK_BYTES
+                && self.is_patient
+                && round < bounds::LEAK_CYCLES_SURE
+            {
                 round *= 2;
                 continue;
             }
@@ -171,7 +192,10 @@ impl Meter {
                 looks,
                 spans: None,
                 // of a task that nobody waits for, too
-                faults: (panics > 0).then(|| format!("{panics} panics")).into_iter().collect(),
+                faults: (panics > 0)
+                    .then(|| format!("{panics} panics"))
+                    .into_iter()
+                    .collect(),
             });
         }
     }
@@ -180,12 +204,20 @@ impl Meter {
 /// Growth per cycle, by least squares over every look.
 fn slope(looks: &[Look], of: fn(&Alive) -> i64) -> f64 {
     let n = looks.len() as f64;
-    let points = || looks.iter().map(|look| (f64::from(look.cycle), of(&look.alive) as f64));
+    let points = || {
+        looks
+            .iter()
+            .map(|look| (f64::from(look.cycle), of(&look.alive) as f64))
+    };
     let (sum_x, sum_y) = points().fold((0.0, 0.0), |(x, y), p| (x + p.0, y + p.1));
     let (mean_x, mean_y) = (sum_x / n, sum_y / n);
     let covariance: f64 = points().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
     let variance: f64 = points().map(|(x, _)| (x - mean_x).powi(2)).sum();
-    if variance == 0.0 { 0.0 } else { covariance / variance }
+    if variance == 0.0 {
+        0.0
+    } else {
+        covariance / variance
+    }
 }
 
 #[cfg(test)]
@@ -193,8 +225,18 @@ mod tests {
     use super::*;
 
     fn looks(bytes: impl Fn(u32) -> i64) -> Vec<Look> {
-        let alive = |bytes| Alive { bytes, tasks: 0, descriptors: 0, resident: 0 };
-        (0..=10).map(|n| Look { cycle: n * 100, alive: alive(bytes(n * 100)) }).collect()
+        let alive = |bytes| Alive {
+            bytes,
+            tasks: 0,
+            descriptors: 0,
+            resident: 0,
+        };
+        (0..=10)
+            .map(|n| Look {
+                cycle: n * 100,
+                alive: alive(bytes(n * 100)),
+            })
+            .collect()
     }
 
     #[test]

@@ -31,7 +31,12 @@ pub(crate) struct Path {
 }
 
 const fn path(name: &'static str, walk: fn(Meter) -> Walking) -> Path {
-    Path { name, walk, most: u32::MAX, beside: None }
+    Path {
+        name,
+        walk,
+        most: u32::MAX,
+        beside: None,
+    }
 }
 
 impl Path {
@@ -40,15 +45,31 @@ impl Path {
     }
 
     const fn beside(self, name: &'static str) -> Self {
-        Self { beside: Some(name), ..self }
+        Self {
+            beside: Some(name),
+            ..self
+        }
     }
 }
 
 /// Ours: each has to leave nothing.
 pub(crate) fn ours() -> impl Iterator<Item = &'static Path> {
-    let through_coturn = if has_coturn() { relay::PATHS_WITH_COTURN } else { &[] };
-    let crates = [nat_summary::PATHS, ice_gather::PATHS, relay::PATHS, through_coturn, otel_nat::PATHS];
-    crates.into_iter().chain([consumer_fsm::PATHS, pool::PATHS, DATA_CHANNEL]).flatten()
+    let through_coturn = if has_coturn() {
+        relay::PATHS_WITH_COTURN
+    } else {
+        &[]
+    };
+    let crates = [
+        nat_summary::PATHS,
+        ice_gather::PATHS,
+        relay::PATHS,
+        through_coturn,
+        otel_nat::PATHS,
+    ];
+    crates
+        .into_iter()
+        .chain([consumer_fsm::PATHS, pool::PATHS, DATA_CHANNEL])
+        .flatten()
 }
 
 /// Stock webrtc-ice, and webrtc where it is built: for comparison.

@@ -1,4 +1,5 @@
-//! Live heap over the cycles of each path, beside stock webrtc-ice where that has the same: one picture each, and a page.
+//! Live heap over the cycles of each path, beside stock webrtc-ice where that has the same: one
+//! picture each, and a page.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,10 @@ pub(super) fn write(root: &Path, rows: &[Row]) -> Result<PathBuf, Failure> {
     writeln!(page, "<pre>{}</pre>", super::render(rows))?;
     let walked: Vec<&Row> = rows.iter().filter(|row| row.measured.walked > 0).collect();
     for row in walked.iter().filter(|row| row.verdict != Verdict::Stock) {
-        let stock = walked.iter().copied().find(|other| Some(other.path) == row.beside);
+        let stock = walked
+            .iter()
+            .copied()
+            .find(|other| Some(other.path) == row.beside);
         let file = format!("{}.svg", file_name(row.path));
         let picture = draw(row, stock)?;
         std::fs::write(folder.join(&file), &picture)?;
@@ -36,8 +40,20 @@ pub(super) fn write(root: &Path, rows: &[Row]) -> Result<PathBuf, Failure> {
 }
 
 fn file_name(path: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    path.chars().map(plain).collect::<String>().split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    path.chars()
+        .map(plain)
+        .collect::<String>()
+        .split('-')
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
 }
 
 fn draw(row: &Row, stock: Option<&Row>) -> Result<String, Failure> {
@@ -64,13 +80,30 @@ fn panel(
     row: &Row,
     color: RGBColor,
 ) -> Result<(), Failure> {
-    let first = row.measured.looks.first().map_or(0, |look| look.alive.bytes);
-    let points: Vec<(f64, f64)> =
-        row.measured.looks.iter().map(|look| (look.cycle.into(), (look.alive.bytes - first) as f64 / 1024.0)).collect();
+    let first = row
+        .measured
+        .looks
+        .first()
+        .map_or(0, |look| look.alive.bytes);
+    let points: Vec<(f64, f64)> = row
+        .measured
+        .looks
+        .iter()
+        .map(|look| {
+            (
+                look.cycle.into(),
+                (look.alive.bytes - first) as f64 / 1024.0,
+            )
+        })
+        .collect();
     let cycles = f64::from(row.measured.cycles);
     let bound = bounds::LEAK_BYTES * cycles / 1024.0;
     let most = points.iter().map(|point| point.1).fold(bound, f64::max) * 1.1;
-    let least = points.iter().map(|point| point.1).fold(-0.2 * bound, f64::min) * 1.1;
+    let least = points
+        .iter()
+        .map(|point| point.1)
+        .fold(-0.2 * bound, f64::min)
+        * 1.1;
     let mut chart = ChartBuilder::on(area)
         .caption(row.path, ("sans-serif", 16))
         .margin(12)
@@ -91,10 +124,24 @@ fn panel(
         .label("1 byte per cycle")
         .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], BOUND));
     chart
-        .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
-        .label(format!("{:.2} bytes per cycle", row.measured.bytes_per_cycle))
+        .draw_series(LineSeries::new(
+            points.iter().copied(),
+            color.stroke_width(2),
+        ))?
+        .label(format!(
+            "{:.2} bytes per cycle",
+            row.measured.bytes_per_cycle
+        ))
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
-    chart.draw_series(points.iter().map(|point| Circle::new(*point, 2, color.filled())))?;
-    chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).background_style(WHITE.mix(0.8)).draw()?;
+    chart.draw_series(
+        points
+            .iter()
+            .map(|point| Circle::new(*point, 2, color.filled())),
+    )?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .draw()?;
     Ok(())
 }

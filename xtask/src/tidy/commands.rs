@@ -42,7 +42,9 @@ pub(super) fn check(root: &Path) -> Result<Vec<String>, Failure> {
         if document == root.join("README.md") {
             for command in ["cargo xtask demo", "cargo test --workspace --all-features"] {
                 if !text.contains(command) {
-                    mends.push(format!("{name}: name `{command}`, which is how one tries it"));
+                    mends.push(format!(
+                        "{name}: name `{command}`, which is how one tries it"
+                    ));
                 }
             }
         }
@@ -53,7 +55,11 @@ pub(super) fn check(root: &Path) -> Result<Vec<String>, Failure> {
 fn documents(root: &Path, crates: &[Crate]) -> Vec<PathBuf> {
     let mut documents = Vec::new();
     for folder in std::iter::once(root).chain(crates.iter().map(Crate::folder)) {
-        let here = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let here = std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
         documents.extend(here.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
         documents.extend(files(&folder.join("docs"), ".md"));
     }
@@ -61,7 +67,8 @@ fn documents(root: &Path, crates: &[Crate]) -> Vec<PathBuf> {
     documents
 }
 
-/// Every line of a code block, and every code span, that begins with cargo but for a prompt and the environment.
+/// Every line of a code block, and every code span, that begins with cargo but for a prompt and the
+/// environment.
 fn command_lines(markdown: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for (at, part) in markdown.split("```").enumerate() {
@@ -72,7 +79,10 @@ fn command_lines(markdown: &str) -> Vec<String> {
         }
     }
     let command = |line: String| {
-        let words = line.split_whitespace().skip_while(|word| *word == "$" || word.contains('=')).collect::<Vec<_>>();
+        let words = line
+            .split_whitespace()
+            .skip_while(|word| *word == "$" || word.contains('='))
+            .collect::<Vec<_>>();
         (words.first() == Some(&"cargo") && words.len() > 1).then(|| words.join(" "))
     };
     lines.into_iter().filter_map(command).collect()
@@ -80,8 +90,13 @@ fn command_lines(markdown: &str) -> Vec<String> {
 
 /// What is wrong with a command, if something is.
 fn complaint(line: &str, crates: &[Crate]) -> Option<String> {
-    let words = line.split_whitespace().skip(1).skip_while(|word| word.starts_with('+'));
-    let words: Vec<&str> = words.take_while(|word| !matches!(*word, "#" | "<" | "|" | "&&" | "--")).collect();
+    let words = line
+        .split_whitespace()
+        .skip(1)
+        .skip_while(|word| word.starts_with('+'));
+    let words: Vec<&str> = words
+        .take_while(|word| !matches!(*word, "#" | "<" | "|" | "&&" | "--"))
+        .collect();
     let (name, told) = words.split_first()?;
     if *name == "xtask" {
         let (command, told) = told.split_first()?;
@@ -95,13 +110,20 @@ fn complaint(line: &str, crates: &[Crate]) -> Option<String> {
             let usage = |end: &str| known.usage.contains(&format!("[{option}{end}"));
             option.starts_with("--") && !usage("]") && !usage(" ")
         };
-        return told.iter().find(unknown).map(|option| format!("it takes no {option}, only {}", known.usage));
+        return told
+            .iter()
+            .find(unknown)
+            .map(|option| format!("it takes no {option}, only {}", known.usage));
     }
     if !CARGO.contains(name) {
-        return Some(format!("cargo has no {name}; if it has, add it to CARGO in xtask/src/tidy/commands.rs"));
+        return Some(format!(
+            "cargo has no {name}; if it has, add it to CARGO in xtask/src/tidy/commands.rs"
+        ));
     }
     let value = |long: &str, short: &str| {
-        let at = told.iter().position(|word| *word == long || (*word == short && !short.is_empty()))?;
+        let at = told
+            .iter()
+            .position(|word| *word == long || (*word == short && !short.is_empty()))?;
         told.get(at + 1).copied()
     };
     let package = match value("--package", "-p") {
@@ -111,14 +133,21 @@ fn complaint(line: &str, crates: &[Crate]) -> Option<String> {
             Some(package) => package,
         },
     };
-    for feature in value("--features", "").into_iter().flat_map(|features| features.split(',')) {
+    for feature in value("--features", "")
+        .into_iter()
+        .flat_map(|features| features.split(','))
+    {
         if !package.features.contains_key(feature) {
             return Some(format!("{} has no feature {feature}", package.name));
         }
     }
     for kind in ["example", "bench", "test", "bin"] {
-        let exists =
-            |target: &str| package.targets.iter().any(|t| t.name == target && t.kind.iter().any(|k| k == kind));
+        let exists = |target: &str| {
+            package
+                .targets
+                .iter()
+                .any(|t| t.name == target && t.kind.iter().any(|k| k == kind))
+        };
         if let Some(target) = value(&format!("--{kind}"), "").filter(|target| !exists(target)) {
             return Some(format!("{} has no {kind} {target}", package.name));
         }
@@ -132,9 +161,11 @@ mod tests {
 
     #[test]
     fn commands_are_found_in_blocks_and_spans_and_nothing_else_is() {
-        let text =
-            "Run `cargo\nxtask demo`, not cargo xtask lemo.\n```sh\n$ A=b cargo test -p x # all\ncargo\n```\n`xtask`";
-        assert_eq!(command_lines(text), ["cargo xtask demo", "cargo test -p x # all"]);
+        let text = "Run `cargo\nxtask demo`, not cargo xtask lemo.\n```sh\n$ A=b cargo test -p x # all\ncargo\n```\n`xtask`";
+        assert_eq!(
+            command_lines(text),
+            ["cargo xtask demo", "cargo test -p x # all"]
+        );
     }
 
     #[test]
@@ -143,13 +174,22 @@ mod tests {
         for (line, expected) in [
             ("cargo xtask demo --json", None),
             ("cargo +nightly doc -p otel-nat", None),
-            ("cargo run -p nat-summary --features serde --example summarize -- --json", None),
+            (
+                "cargo run -p nat-summary --features serde --example summarize -- --json",
+                None,
+            ),
             ("cargo xtask lemo", Some("no such command")),
             ("cargo xtask demo --yaml", Some("takes no --yaml")),
             ("cargo flamegraph", Some("cargo has no flamegraph")),
             ("cargo test -p nobody", Some("no crate nobody")),
-            ("cargo test -p otel-nat --features nothing", Some("no feature nothing")),
-            ("cargo run -p nat-summary --example nothing", Some("no example nothing")),
+            (
+                "cargo test -p otel-nat --features nothing",
+                Some("no feature nothing"),
+            ),
+            (
+                "cargo run -p nat-summary --example nothing",
+                Some("no example nothing"),
+            ),
         ] {
             let complaint = complaint(line, &crates);
             let as_expected = match (&complaint, expected) {

@@ -57,22 +57,31 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
         &["lexopt", "serde_json", "turn"],
     ),
     ("nat-summary", &[], &["serde"]),
-    ("otel-nat", &["nat-summary", "opentelemetry"], &["opentelemetry-otlp", "opentelemetry_sdk", "tokio"]),
+    (
+        "otel-nat",
+        &["nat-summary", "opentelemetry"],
+        &["opentelemetry-otlp", "opentelemetry_sdk", "tokio"],
+    ),
 ];
 
 /// Each library depends on what is allowed, by default and with all features, no more and no less.
 pub(super) fn direct(root: &Path) -> Result<Vec<String>, Failure> {
     let mut mends = Vec::new();
     for library in workspace::libraries(root)? {
-        let Some((_, always, optional)) = ALLOWED.iter().find(|(name, ..)| *name == library.name) else {
-            mends.push(format!("xtask/src/tidy/dependencies.rs: list what {} may depend on", library.name));
+        let Some((_, always, optional)) = ALLOWED.iter().find(|(name, ..)| *name == library.name)
+        else {
+            mends.push(format!(
+                "xtask/src/tidy/dependencies.rs: list what {} may depend on",
+                library.name
+            ));
             continue;
         };
         let always: BTreeSet<&str> = always.iter().copied().collect();
         let all: BTreeSet<&str> = always.iter().chain(*optional).copied().collect();
-        for (set, allowed, is) in
-            [("by default", &always, library.brings(false)), ("with all features", &all, library.brings(true))]
-        {
+        for (set, allowed, is) in [
+            ("by default", &always, library.brings(false)),
+            ("with all features", &all, library.brings(true)),
+        ] {
             for name in is.difference(allowed) {
                 mends.push(format!(
                     "{}/Cargo.toml: {name} is not allowed {set}: do without it, or give its reason in ARCHITECTURE.md and \
@@ -95,14 +104,25 @@ pub(super) fn direct(root: &Path) -> Result<Vec<String>, Failure> {
 /// Each dependency is named in the table of ARCHITECTURE.md.
 pub(super) fn reasons(root: &Path) -> Result<Vec<String>, Failure> {
     let architecture = read(root, "ARCHITECTURE.md")?;
-    let table =
-        architecture.split("## Dependencies").nth(1).ok_or("ARCHITECTURE.md: say why each dependency is there")?;
-    let own: Vec<String> = workspace::libraries(root)?.into_iter().map(|library| library.name).collect();
+    let table = architecture
+        .split("## Dependencies")
+        .nth(1)
+        .ok_or("ARCHITECTURE.md: say why each dependency is there")?;
+    let own: Vec<String> = workspace::libraries(root)?
+        .into_iter()
+        .map(|library| library.name)
+        .collect();
     let mut mends = BTreeSet::new();
     for (library, always, optional) in ALLOWED {
-        for name in always.iter().chain(*optional).filter(|name| !own.iter().any(|own| own == *name)) {
+        for name in always
+            .iter()
+            .chain(*optional)
+            .filter(|name| !own.iter().any(|own| own == *name))
+        {
             if !table.contains(&format!("`{name}`")) {
-                mends.insert(format!("ARCHITECTURE.md: say why {library} depends on `{name}`"));
+                mends.insert(format!(
+                    "ARCHITECTURE.md: say why {library} depends on `{name}`"
+                ));
             }
         }
     }
@@ -113,13 +133,20 @@ pub(super) fn reasons(root: &Path) -> Result<Vec<String>, Failure> {
 pub(super) fn trees(root: &Path) -> Result<Vec<String>, Failure> {
     let mut mends = Vec::new();
     for library in workspace::libraries(root)? {
-        let Some((_, most, most_of_all)) = bounds::TREES.iter().find(|(name, ..)| *name == library.name) else {
-            mends.push(format!("xtask/src/bounds.rs: bound the dependency tree of {}", library.name));
+        let Some((_, most, most_of_all)) = bounds::TREES
+            .iter()
+            .find(|(name, ..)| *name == library.name)
+        else {
+            mends.push(format!(
+                "xtask/src/bounds.rs: bound the dependency tree of {}",
+                library.name
+            ));
             continue;
         };
-        for (set, features, most) in
-            [("by default", None, most), ("with all features", Some("--all-features"), most_of_all)]
-        {
+        for (set, features, most) in [
+            ("by default", None, most),
+            ("with all features", Some("--all-features"), most_of_all),
+        ] {
             let count = tree(root, &library.name, features)?.len();
             if count > *most {
                 mends.push(format!(
@@ -138,10 +165,18 @@ pub(super) fn rust(root: &Path) -> Result<Vec<String>, Failure> {
     let locked = workspace::locked(root)?;
     let mut mends = Vec::new();
     for library in workspace::libraries(root)? {
-        let promised = library.rust_version.as_deref().map(numbers).unwrap_or_default();
+        let promised = library
+            .rust_version
+            .as_deref()
+            .map(numbers)
+            .unwrap_or_default();
         for (name, version) in tree(root, &library.name, Some("--all-features"))? {
-            let wanted = locked.iter().find(|package| package.name == name && package.version == version);
-            let Some(wanted) = wanted.and_then(|package| package.rust_version.as_deref()) else { continue };
+            let wanted = locked
+                .iter()
+                .find(|package| package.name == name && package.version == version);
+            let Some(wanted) = wanted.and_then(|package| package.rust_version.as_deref()) else {
+                continue;
+            };
             if numbers(wanted) > promised {
                 mends.push(format!(
                     "Cargo.lock: {name} {version}, below {}, asks for Rust {wanted}: lock an older one with `cargo update -p \
@@ -156,16 +191,28 @@ pub(super) fn rust(root: &Path) -> Result<Vec<String>, Failure> {
 
 /// A version of Rust, to compare.
 fn numbers(version: &str) -> Vec<u32> {
-    let mut numbers: Vec<u32> = version.split('.').map(|number| number.parse().unwrap_or(0)).collect();
+    let mut numbers: Vec<u32> = version
+        .split('.')
+        .map(|number| number.parse().unwrap_or(0))
+        .collect();
     numbers.resize(3, 0);
     numbers
 }
 
-/// Names and versions, the library itself aside. On one target, so that every machine counts the same.
-fn tree(root: &Path, library: &str, features: Option<&str>) -> Result<BTreeSet<(String, String)>, Failure> {
+/// Names and versions, the library itself aside. On one target, so that every machine counts the
+/// same.
+fn tree(
+    root: &Path,
+    library: &str,
+    features: Option<&str>,
+) -> Result<BTreeSet<(String, String)>, Failure> {
     let mut command = workspace::cargo();
-    command.current_dir(root).args(["tree", "--locked", "-p", library, "-e", "normal", "--prefix", "none"]);
-    command.args(["--format", "{p}", "--target", "x86_64-unknown-linux-gnu"]).args(features);
+    command.current_dir(root).args([
+        "tree", "--locked", "-p", library, "-e", "normal", "--prefix", "none",
+    ]);
+    command
+        .args(["--format", "{p}", "--target", "x86_64-unknown-linux-gnu"])
+        .args(features);
     let output = command.output()?;
     if !output.status.success() {
         return Err(format!("cargo tree: {}", String::from_utf8_lossy(&output.stderr)).into());

@@ -10,26 +10,38 @@ pub(super) fn rust(root: &Path) -> Result<Vec<String>, Failure> {
     let readme = read(root, "README.md")?;
     let ci = read(root, ".github/workflows/ci.yml")?;
     let of_workspace = read(root, "Cargo.toml")?;
-    let of_workspace = of_workspace.split("rust-version = \"").nth(1).and_then(|rest| rest.split('"').next());
-    let of_workspace = of_workspace.ok_or("Cargo.toml: promise a rust-version for the workspace")?;
+    let of_workspace = of_workspace
+        .split("rust-version = \"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let of_workspace =
+        of_workspace.ok_or("Cargo.toml: promise a rust-version for the workspace")?;
     let mut mends = Vec::new();
     if !readme.contains(&format!("Rust {of_workspace} or later")) {
-        mends.push(format!("README.md: promise \"Rust {of_workspace} or later\""));
+        mends.push(format!(
+            "README.md: promise \"Rust {of_workspace} or later\""
+        ));
     }
     for library in workspace::libraries(root)? {
         let name = &library.name;
         let Some(promised) = &library.rust_version else {
-            mends.push(format!("{name}/Cargo.toml: promise a rust-version; clippy's incompatible_msrv goes by it"));
+            mends.push(format!(
+                "{name}/Cargo.toml: promise a rust-version; clippy's incompatible_msrv goes by it"
+            ));
             continue;
         };
         if !read(library.folder(), "README.md")?.contains(&format!("Rust {promised} or later")) {
-            mends.push(format!("{name}/README.md: promise \"Rust {promised} or later\""));
+            mends.push(format!(
+                "{name}/README.md: promise \"Rust {promised} or later\""
+            ));
         }
         if promised != of_workspace && !readme.contains(&format!("`{name}` alone, {promised}")) {
             mends.push(format!("README.md: say \"`{name}` alone, {promised}\""));
         }
         if !ci.contains(&format!("+{promised} ")) {
-            mends.push(format!(".github/workflows/ci.yml: check with Rust {promised}, for {name}"));
+            mends.push(format!(
+                ".github/workflows/ci.yml: check with Rust {promised}, for {name}"
+            ));
         }
     }
     Ok(mends)
@@ -42,7 +54,10 @@ pub(super) fn changelogs(root: &Path) -> Result<Vec<String>, Failure> {
         let changelog = read(library.folder(), "CHANGELOG.md")?;
         let heading = |line: &str| line.starts_with("## ") && line.contains(&library.version);
         if !changelog.lines().any(heading) {
-            mends.push(format!("{}/CHANGELOG.md: give {} a heading", library.name, library.version));
+            mends.push(format!(
+                "{}/CHANGELOG.md: give {} a heading",
+                library.name, library.version
+            ));
         }
     }
     Ok(mends)
@@ -61,8 +76,14 @@ pub(super) fn docs_rs(root: &Path) -> Result<Vec<String>, Failure> {
             }
             continue;
         };
-        for feature in settings.features.iter().filter(|feature| !library.features.contains_key(*feature)) {
-            mends.push(format!("{name}/Cargo.toml: docs.rs is to document `{feature}`, which is no feature"));
+        for feature in settings
+            .features
+            .iter()
+            .filter(|feature| !library.features.contains_key(*feature))
+        {
+            mends.push(format!(
+                "{name}/Cargo.toml: docs.rs is to document `{feature}`, which is no feature"
+            ));
         }
     }
     Ok(mends)

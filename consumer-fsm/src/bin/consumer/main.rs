@@ -1,4 +1,5 @@
-//! `consumer`: a consumer, its producers, the service between them, and STUN servers to ask; each a role of one program.
+//! `consumer`: a consumer, its producers, the service between them, and STUN servers to ask; each a
+//! role of one program.
 
 mod options;
 mod roles;
@@ -44,7 +45,9 @@ fn main() -> ExitCode {
 fn start(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
     // in front of the runtime: its threads are not ours to block
     let telemetry = telemetry::Export::of_environment(options.external_ip)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let cancel = CancellationToken::new();
     let done = runtime.block_on(async {
         let role = roles::run(options, telemetry.telemetry(), &cancel);
@@ -62,7 +65,11 @@ fn start(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
         }
     });
     runtime.shutdown_background();
-    telemetry.close(if cancel.is_cancelled() { FLUSHING } else { Duration::from_secs(5) });
+    telemetry.close(if cancel.is_cancelled() {
+        FLUSHING
+    } else {
+        Duration::from_secs(5)
+    });
     done
 }
 
@@ -70,7 +77,8 @@ fn start(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
 async fn stop_asked_for() -> std::io::Result<()> {
     #[cfg(unix)]
     {
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut terminated =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => interrupted,
             _ = terminated.recv() => Ok(()),

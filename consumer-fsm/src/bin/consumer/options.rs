@@ -118,7 +118,10 @@ impl Options {
             if !HELP.contains(&format!("  --{name} ")) {
                 return Err(format!("there is no --{name}"));
             }
-            let value = arguments.value().and_then(|value| value.string()).map_err(|error| error.to_string())?;
+            let value = arguments
+                .value()
+                .and_then(|value| value.string())
+                .map_err(|error| error.to_string())?;
             options.take(&name, &value)?;
         }
         let asks = options.stun_file.is_some() || !options.stun.is_empty();
@@ -140,11 +143,20 @@ impl Options {
                     _ => return Err(wrong("consumer, producer, signal or stun")),
                 }
             }
-            "signal" => self.signalling = signalling(value).map_err(|error| format!("--signal: {error}"))?,
-            "stun" => self.stun.push(value.parse().map_err(|error| format!("--stun {value}: {error}"))?),
+            "signal" => {
+                self.signalling = signalling(value).map_err(|error| format!("--signal: {error}"))?
+            }
+            "stun" => self.stun.push(
+                value
+                    .parse()
+                    .map_err(|error| format!("--stun {value}: {error}"))?,
+            ),
             "stun-file" => self.stun_file = Some(value.into()),
             "slots" => {
-                let slots = value.parse().ok().filter(|slots| (1..=MAX_SLOTS).contains(slots));
+                let slots = value
+                    .parse()
+                    .ok()
+                    .filter(|slots| (1..=MAX_SLOTS).contains(slots));
                 self.slots = slots.ok_or_else(|| wrong("a number from 1 to 100000"))?;
             }
             "attempts" => {
@@ -152,7 +164,10 @@ impl Options {
                 self.attempts = Some(attempts.ok_or_else(|| wrong("a number from 1 on"))?);
             }
             "hold" => {
-                let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+                let seconds = value
+                    .parse()
+                    .ok()
+                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
                 self.hold = Some(seconds.ok_or_else(|| wrong("a number of seconds"))?);
             }
             "transport" => {
@@ -167,7 +182,9 @@ impl Options {
                 self.bind = BindConfig::address(ip);
             }
             "interface" => self.bind = BindConfig::interface(value),
-            "listen" => self.listen = Some(value.parse().map_err(|_| wrong("an address with a port"))?),
+            "listen" => {
+                self.listen = Some(value.parse().map_err(|_| wrong("an address with a port"))?)
+            }
             "external-ip" => {
                 self.external_ip = match value {
                     "full" => ExternalIp::Full,
@@ -176,7 +193,11 @@ impl Options {
                     _ => return Err(wrong("full, prefix or omit")),
                 }
             }
-            "log" => self.log = value.parse().map_err(|_| wrong("off, error, warn, info or debug"))?,
+            "log" => {
+                self.log = value
+                    .parse()
+                    .map_err(|_| wrong("off, error, warn, info or debug"))?
+            }
             _ => return Err(format!("there is no --{name}")),
         }
         Ok(())
@@ -193,7 +214,11 @@ fn signalling(url: &str) -> Result<HttpSignalling, SignalError> {
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     // named: which one is the default depends on what else is compiled in
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|_| SignalError::Url)?.with_root_certificates(roots).with_no_client_auth();
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config
+        .map_err(|_| SignalError::Url)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     HttpSignalling::secure(url, Arc::new(config))
 }

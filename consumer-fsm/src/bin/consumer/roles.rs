@@ -29,32 +29,62 @@ const PAUSE: Duration = Duration::from_secs(1);
 const QUEUE: usize = 64;
 
 /// Whether it went as it should.
-pub(crate) async fn run(options: &Options, telemetry: Telemetry, cancel: &CancellationToken) -> Result<bool, Failure> {
+pub(crate) async fn run(
+    options: &Options,
+    telemetry: Telemetry,
+    cancel: &CancellationToken,
+) -> Result<bool, Failure> {
     let teller = Teller::new(options);
     let ice = Ice::new(Network::System(options.bind.clone()));
     match (options.role, options.transport) {
         (Role::Signal, _) => signal(options, teller, cancel).await,
         (Role::Stun, _) => stun(options, teller, cancel).await,
         (Role::Consumer, Kind::Ice) => consume(options, ice, telemetry, teller, cancel).await,
-        (Role::Consumer, Kind::DataChannel) => consume(options, DataChannel::new(ice), telemetry, teller, cancel).await,
+        (Role::Consumer, Kind::DataChannel) => {
+            consume(options, DataChannel::new(ice), telemetry, teller, cancel).await
+        }
         (Role::Producer, Kind::Ice) => produce(options, ice, teller, cancel).await,
-        (Role::Producer, Kind::DataChannel) => produce(options, DataChannel::new(ice), teller, cancel).await,
+        (Role::Producer, Kind::DataChannel) => {
+            produce(options, DataChannel::new(ice), teller, cancel).await
+        }
     }
 }
 
-async fn signal(options: &Options, teller: Teller, cancel: &CancellationToken) -> Result<bool, Failure> {
-    let listen = options.listen.unwrap_or_else(|| ([127, 0, 0, 1], 9000).into());
+async fn signal(
+    options: &Options,
+    teller: Teller,
+    cancel: &CancellationToken,
+) -> Result<bool, Failure> {
+    let listen = options
+        .listen
+        .unwrap_or_else(|| ([127, 0, 0, 1], 9000).into());
     let service = SignallingService::bind(listen, Switchboard::default()).await?;
-    teller.say(None, "listening", &format!("listening: --signal {}", service.url()), json!({ "url": service.url() }));
+    teller.say(
+        None,
+        "listening",
+        &format!("listening: --signal {}", service.url()),
+        json!({ "url": service.url() }),
+    );
     cancel.cancelled().await;
     Ok(true)
 }
 
-async fn stun(options: &Options, teller: Teller, cancel: &CancellationToken) -> Result<bool, Failure> {
-    let listen = options.listen.unwrap_or_else(|| ([127, 0, 0, 1], 3478).into());
+async fn stun(
+    options: &Options,
+    teller: Teller,
+    cancel: &CancellationToken,
+) -> Result<bool, Failure> {
+    let listen = options
+        .listen
+        .unwrap_or_else(|| ([127, 0, 0, 1], 3478).into());
     let server = Responder::bind(listen).await?;
     let address = server.address().to_string();
-    teller.say(None, "listening", &format!("listening: --stun {address}"), json!({ "stun": address }));
+    teller.say(
+        None,
+        "listening",
+        &format!("listening: --stun {address}"),
+        json!({ "stun": address }),
+    );
     cancel.cancelled().await;
     Ok(true)
 }
@@ -72,8 +102,14 @@ where
 {
     let mut timing = Timing::default();
     timing.path_lifetime = options.hold.or(options.attempts.map(|_| HOLD));
-    let mut pool = Pool::new(options.signalling.clone(), transport, telemetry, servers(options), options.slots)
-        .with_timing(timing);
+    let mut pool = Pool::new(
+        options.signalling.clone(),
+        transport,
+        telemetry,
+        servers(options),
+        options.slots,
+    )
+    .with_timing(timing);
     if let Some(attempts) = options.attempts {
         pool = pool.with_attempts(attempts);
     }
@@ -89,7 +125,9 @@ where
     let tell = async {
         while let Some(notice) = notices.next().await {
             teller.notice(&notice);
-            if let (What::PathUp | What::PathDown, Some(path)) = (&notice.what, paths.get(notice.slot)) {
+            if let (What::PathUp | What::PathDown, Some(path)) =
+                (&notice.what, paths.get(notice.slot))
+            {
                 path.send_replace(notice.what == What::PathUp);
                 had_path |= notice.what == What::PathUp;
             }
@@ -97,7 +135,10 @@ where
     };
     tokio::join!(pool.run(cancel), tell);
     if notices.missed() > 0 {
-        eprintln!("consumer: {} notices were not shown: standard output was too slow", notices.missed());
+        eprintln!(
+            "consumer: {} notices were not shown: standard output was too slow",
+            notices.missed()
+        );
     }
     Ok(had_path || options.attempts.is_none())
 }
@@ -123,7 +164,8 @@ fn servers(options: &Options) -> StunCache {
     })
 }
 
-/// While there is a path, sends a datagram now and then, and says how long the first that came back was on its way.
+/// While there is a path, sends a datagram now and then, and says how long the first that came back
+/// was on its way.
 async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, teller: Teller) {
     // each datagram carries its number: an echo of an older one is no answer to this one
     let mut number = 0_u64;
@@ -145,11 +187,19 @@ async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, tel
                         if !is_told {
                             let millis = (round_trip.as_secs_f64() * 10_000.0).round() / 10.0;
                             let text = format!("the path works: {millis} ms there and back");
-                            teller.say(Some(slot), "echo", &text, json!({ "round_trip_ms": millis }));
+                            teller.say(
+                                Some(slot),
+                                "echo",
+                                &text,
+                                json!({ "round_trip_ms": millis }),
+                            );
                             is_told = true;
                         }
                         // whatever else comes is taken, and of no interest
-                        let _ = tokio::time::timeout(PROBE, async { while link.recv().await.is_some() {} }).await;
+                        let _ = tokio::time::timeout(PROBE, async {
+                            while link.recv().await.is_some() {}
+                        })
+                        .await;
                     }
                     Ok(None) => return,
                     Err(_) => {}
@@ -175,7 +225,11 @@ where
 {
     let mut slots = JoinSet::new();
     for slot in 0..options.slots {
-        let producer = Producer::new(options.signalling.clone(), transport.clone(), options.stun.clone());
+        let producer = Producer::new(
+            options.signalling.clone(),
+            transport.clone(),
+            options.stun.clone(),
+        );
         slots.spawn(volunteer(slot, producer, teller, cancel.clone()));
     }
     while slots.join_next().await.is_some() {}
@@ -189,7 +243,12 @@ async fn volunteer<T: Transport>(
     teller: Teller,
     cancel: CancellationToken,
 ) {
-    teller.say(Some(slot), "announcing", "waiting for a consumer", json!({}));
+    teller.say(
+        Some(slot),
+        "announcing",
+        "waiting for a consumer",
+        json!({}),
+    );
     while !cancel.is_cancelled() {
         let served = tokio::select! {
             () = cancel.cancelled() => return,
@@ -207,7 +266,12 @@ async fn volunteer<T: Transport>(
                 );
             }
             Err(error) => {
-                teller.say(Some(slot), "failed", &format!("failed: {error}"), json!({ "reason": error.to_string() }));
+                teller.say(
+                    Some(slot),
+                    "failed",
+                    &format!("failed: {error}"),
+                    json!({ "reason": error.to_string() }),
+                );
                 tokio::select! {
                     () = cancel.cancelled() => return,
                     () = tokio::time::sleep(PAUSE) => {}

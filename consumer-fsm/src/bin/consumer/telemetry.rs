@@ -16,10 +16,14 @@ impl Export {
     pub(crate) fn of_environment(external_ip: ExternalIp) -> Result<Self, String> {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let either = |what: &str| {
-            value(&format!("OTEL_EXPORTER_OTLP_TRACES_{what}")).or_else(|| value(&format!("OTEL_EXPORTER_OTLP_{what}")))
+            value(&format!("OTEL_EXPORTER_OTLP_TRACES_{what}"))
+                .or_else(|| value(&format!("OTEL_EXPORTER_OTLP_{what}")))
         };
         if either("ENDPOINT").is_none() {
-            return Ok(Self { pipeline: None, external_ip });
+            return Ok(Self {
+                pipeline: None,
+                external_ip,
+            });
         }
         let mut builder = Pipeline::builder();
         if value("OTEL_SERVICE_NAME").is_none() {
@@ -28,13 +32,21 @@ impl Export {
         let pipeline = match either("PROTOCOL").as_deref() {
             None | Some("http/protobuf") => builder.otlp_http(None),
             Some("grpc") => builder.otlp_grpc(None),
-            Some(_) => return Err("OTEL_EXPORTER_OTLP_PROTOCOL is neither http/protobuf nor grpc".into()),
+            Some(_) => {
+                return Err("OTEL_EXPORTER_OTLP_PROTOCOL is neither http/protobuf nor grpc".into());
+            }
         };
-        Ok(Self { pipeline: Some(pipeline.map_err(|error| error.to_string())?), external_ip })
+        Ok(Self {
+            pipeline: Some(pipeline.map_err(|error| error.to_string())?),
+            external_ip,
+        })
     }
 
     pub(crate) fn telemetry(&self) -> Telemetry {
-        let telemetry = self.pipeline.as_ref().map_or_else(Telemetry::global, Pipeline::telemetry);
+        let telemetry = self
+            .pipeline
+            .as_ref()
+            .map_or_else(Telemetry::global, Pipeline::telemetry);
         telemetry.with_external_ip(self.external_ip)
     }
 
@@ -44,7 +56,10 @@ impl Export {
             && pipeline.shutdown(within).is_err()
         {
             let delivery = pipeline.delivery();
-            eprintln!("consumer: {} spans failed, {} were dropped", delivery.failed, delivery.dropped);
+            eprintln!(
+                "consumer: {} spans failed, {} were dropped",
+                delivery.failed, delivery.dropped
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What is said, and how: a readable line or a JSON object per notice, and the log. No address unless asked for.
+//! What is said, and how: a readable line or a JSON object per notice, and the log. No address
+//! unless asked for.
 
 use std::io::Write;
 use std::time::Instant;
@@ -14,8 +15,12 @@ use crate::options::Options;
 
 /// Our own lines only: those of other libraries show addresses.
 pub(crate) fn log(level: LevelFilter) {
-    let ours = Targets::new().with_target("consumer_fsm", level).with_target("ice_gather", level);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let ours = Targets::new()
+        .with_target("consumer_fsm", level)
+        .with_target("ice_gather", level);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
     tracing_subscriber::registry().with(layer).with(ours).init();
 }
 
@@ -29,7 +34,11 @@ pub(crate) struct Teller {
 
 impl Teller {
     pub(crate) fn new(options: &Options) -> Self {
-        Self { started: Instant::now(), json: options.json, shows_addresses: options.shows_addresses }
+        Self {
+            started: Instant::now(),
+            json: options.json,
+            shows_addresses: options.shows_addresses,
+        }
     }
 
     /// Whatever has no notice of its own.
@@ -43,7 +52,9 @@ impl Teller {
             }
             more.to_string()
         } else {
-            let slot = slot.map(|slot| format!("  slot {slot}")).unwrap_or_default();
+            let slot = slot
+                .map(|slot| format!("  slot {slot}"))
+                .unwrap_or_default();
             format!("{seconds:8.3} s{slot}  {text}")
         };
         // a reader that went away wants no more
@@ -56,21 +67,39 @@ impl Teller {
             What::AttemptStarted => say("attempt_started", "attempt", json!({})),
             What::Moved { from, event, to } => {
                 let text = format!("{} -> {}  {event:?}", state(*from), state(*to));
-                let [from, event, to] = [format!("{from:?}"), format!("{event:?}"), format!("{to:?}")];
-                say("moved", &text, json!({ "from": from, "because": event, "to": to }));
+                let [from, event, to] =
+                    [format!("{from:?}"), format!("{event:?}"), format!("{to:?}")];
+                say(
+                    "moved",
+                    &text,
+                    json!({ "from": from, "because": event, "to": to }),
+                );
             }
             What::Gathered(summary) => say("gathered", &self.verdict(summary), self.facts(summary)),
             What::Roamed(summary) => {
-                say("roamed", &format!("new network: {}", self.verdict(summary)), self.facts(summary));
+                say(
+                    "roamed",
+                    &format!("new network: {}", self.verdict(summary)),
+                    self.facts(summary),
+                );
             }
             What::Connected(after) => {
                 let millis = after.as_millis();
-                say("connected", &format!("connected after {millis} ms"), json!({ "after_ms": millis }));
+                say(
+                    "connected",
+                    &format!("connected after {millis} ms"),
+                    json!({ "after_ms": millis }),
+                );
             }
             What::PathUp => say("path_up", "path up", json!({})),
             What::PathDown => say("path_down", "path down", json!({})),
             What::Carried { moved, dropped } => {
-                let text = format!("sent {}, received {}, dropped {}", moved.0, moved.1, dropped.0 + dropped.1);
+                let text = format!(
+                    "sent {}, received {}, dropped {}",
+                    moved.0,
+                    moved.1,
+                    dropped.0 + dropped.1
+                );
                 let more = json!({
                     "sent": moved.0,
                     "received": moved.1,
@@ -79,14 +108,22 @@ impl Teller {
                 });
                 say("carried", &text, more);
             }
-            What::Failed(reason) => say("failed", &format!("failed: {reason}"), json!({ "reason": reason.as_str() })),
+            What::Failed(reason) => say(
+                "failed",
+                &format!("failed: {reason}"),
+                json!({ "reason": reason.as_str() }),
+            ),
             What::Stopped => say("stopped", "stopped", json!({})),
             _ => {}
         }
     }
 
     fn verdict(&self, summary: &NatSummary) -> String {
-        if self.shows_addresses { summary.with_address().to_string() } else { summary.to_string() }
+        if self.shows_addresses {
+            summary.with_address().to_string()
+        } else {
+            summary.to_string()
+        }
     }
 
     fn facts(&self, summary: &NatSummary) -> Value {
@@ -102,5 +139,8 @@ impl Teller {
 }
 
 fn state(state: State) -> String {
-    state.number().map_or_else(|| format!("{state:?}"), |number| format!("{number} {state:?}"))
+    state.number().map_or_else(
+        || format!("{state:?}"),
+        |number| format!("{number} {state:?}"),
+    )
 }

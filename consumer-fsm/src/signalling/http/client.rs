@@ -28,7 +28,8 @@ const SLACK: Duration = Duration::from_secs(5);
 
 /// A client of the signalling service over plain HTTP, or over TLS with the feature `tls`.
 ///
-/// A redirect is an error and never followed: an offer goes to the service that its user named, and to nobody else.
+/// A redirect is an error and never followed: an offer goes to the service that its user named, and
+/// to nobody else.
 #[derive(Debug, Clone)]
 pub struct HttpSignalling {
     authority: String,
@@ -43,19 +44,22 @@ impl HttpSignalling {
     /// A client of the service at `url`, such as `http://localhost:9000/v1/signal`.
     ///
     /// # Errors
-    /// [`SignalError::Url`] if it is no `http` URL with a host. For `https` there is `secure`, with the feature `tls`: whom
-    /// to trust is its user's to say.
+    /// [`SignalError::Url`] if it is no `http` URL with a host. For `https` there is `secure`, with
+    /// the feature `tls`: whom to trust is its user's to say.
     pub fn new(url: &str) -> Result<Self, SignalError> {
         Self::of(&url.parse().map_err(|_| SignalError::Url)?, "http", 80)
     }
 
-    /// A client of the service at an `https` URL, over TLS with this configuration: whom it trusts, which versions and
-    /// suites it takes.
+    /// A client of the service at an `https` URL, over TLS with this configuration: whom it trusts,
+    /// which versions and suites it takes.
     ///
     /// # Errors
     /// [`SignalError::Url`] if it is no `https` URL with a host.
     #[cfg(feature = "tls")]
-    pub fn secure(url: &str, config: Arc<tokio_rustls::rustls::ClientConfig>) -> Result<Self, SignalError> {
+    pub fn secure(
+        url: &str,
+        config: Arc<tokio_rustls::rustls::ClientConfig>,
+    ) -> Result<Self, SignalError> {
         let uri: Uri = url.parse().map_err(|_| SignalError::Url)?;
         let mut client = Self::of(&uri, "https", 443)?;
         client.tls = Some(Tls::new(uri.host().unwrap_or_default(), config)?);
@@ -63,8 +67,13 @@ impl HttpSignalling {
     }
 
     fn of(uri: &Uri, scheme: &str, port: u16) -> Result<Self, SignalError> {
-        let host = uri.host().filter(|_| uri.scheme_str() == Some(scheme)).ok_or(SignalError::Url)?;
-        let path = uri.path_and_query().map_or(super::DEFAULT_PATH, |path| path.as_str());
+        let host = uri
+            .host()
+            .filter(|_| uri.scheme_str() == Some(scheme))
+            .ok_or(SignalError::Url)?;
+        let path = uri
+            .path_and_query()
+            .map_or(super::DEFAULT_PATH, |path| path.as_str());
         Ok(Self {
             authority: format!("{host}:{}", uri.port_u16().unwrap_or(port)),
             path: path.to_owned(),
@@ -82,23 +91,34 @@ impl HttpSignalling {
         self
     }
 
-    /// Waits for a connection so long, TLS included, and for replies so long beyond the service's own times; 5 s by
-    /// default. Within those times a service may be silent: it may send the head of a response, too, only once it has
-    /// something to say. What has no end by then is given up, however much of it has arrived.
+    /// Waits for a connection so long, TLS included, and for replies so long beyond the service's
+    /// own times; 5 s by default. Within those times a service may be silent: it may send the
+    /// head of a response, too, only once it has something to say. What has no end by then is
+    /// given up, however much of it has arrived.
     #[must_use]
     pub const fn with_slack(mut self, slack: Duration) -> Self {
         self.slack = bounded(slack);
         self
     }
 
-    /// The head of the response. Only the connection has a bound here: how long the service may think is the caller's to say.
-    async fn send(&self, method: Method, body: String) -> Result<(Response<Incoming>, Connection), SignalError> {
+    /// The head of the response. Only the connection has a bound here: how long the service may
+    /// think is the caller's to say.
+    async fn send(
+        &self,
+        method: Method,
+        body: String,
+    ) -> Result<(Response<Incoming>, Connection), SignalError> {
         let connected_by = Instant::now() + self.slack;
         let connecting = timeout_at(connected_by, connect::to(&self.authority));
-        let stream = connecting.await.map_err(|_| SignalError::TimedOut)?.map_err(|_| SignalError::Unreachable)?;
+        let stream = connecting
+            .await
+            .map_err(|_| SignalError::TimedOut)?
+            .map_err(|_| SignalError::Unreachable)?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            let stream = timeout_at(connected_by, tls.connect(stream)).await.map_err(|_| SignalError::TimedOut)??;
+            let stream = timeout_at(connected_by, tls.connect(stream))
+                .await
+                .map_err(|_| SignalError::TimedOut)??;
             return self.request(stream, method, body).await;
         }
         self.request(stream, method, body).await
@@ -110,8 +130,9 @@ impl HttpSignalling {
         method: Method,
         body: String,
     ) -> Result<(Response<Incoming>, Connection), SignalError> {
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|_| SignalError::Unreachable)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|_| SignalError::Unreachable)?;
         let connection = Connection(tokio::spawn(async move {
             // its errors reach whoever waits for the response
             let _ = connection.await;
@@ -124,8 +145,13 @@ impl HttpSignalling {
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|_| SignalError::Rejected)?;
-        let response = sender.send_request(request).await.map_err(|_| SignalError::Unreachable)?;
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|_| SignalError::Rejected)?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|_| SignalError::Unreachable)?;
         match response.status() {
             StatusCode::OK => Ok((response, connection)),
             StatusCode::NOT_FOUND => Err(SignalError::Gone),
@@ -153,10 +179,20 @@ impl Signalling for HttpSignalling {
         // a service may keep even the head back until the first producer comes, or its time is over
         let sent = timeout_at(until, self.send(Method::GET, String::new()));
         let (response, connection) = sent.await.map_err(|_| SignalError::TimedOut)??;
-        Ok(HttpListener { body: response.into_body(), lines: Lines::default(), until, _connection: connection })
+        Ok(HttpListener {
+            body: response.into_body(),
+            lines: Lines::default(),
+            until,
+            _connection: connection,
+        })
     }
 
-    async fn exchange(&self, to: &str, kind: Kind, payload: &str) -> Result<Option<Envelope>, SignalError> {
+    async fn exchange(
+        &self,
+        to: &str,
+        kind: Kind,
+        payload: &str,
+    ) -> Result<Option<Envelope>, SignalError> {
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("data", payload)
             .append_pair("send-to", to)
@@ -164,10 +200,18 @@ impl Signalling for HttpSignalling {
             .finish();
         let exchange = async {
             let (response, _connection) = self.send(Method::POST, form).await?;
-            let body = Limited::new(response.into_body(), MAX_REPLY).collect().await;
+            let body = Limited::new(response.into_body(), MAX_REPLY)
+                .collect()
+                .await;
             let body = body.map_err(|error| {
-                let is_limit = error.downcast_ref::<http_body_util::LengthLimitError>().is_some();
-                if is_limit { SignalError::TooLong } else { SignalError::Unreachable }
+                let is_limit = error
+                    .downcast_ref::<http_body_util::LengthLimitError>()
+                    .is_some();
+                if is_limit {
+                    SignalError::TooLong
+                } else {
+                    SignalError::Unreachable
+                }
             })?;
             let body = body.to_bytes();
             if body.is_empty() {
@@ -175,9 +219,12 @@ impl Signalling for HttpSignalling {
             }
             read(core::str::from_utf8(&body).map_err(|_| SignalError::Malformed)?).map(Some)
         };
-        timeout(self.timing.genesis.max(self.timing.exchange) + self.slack, exchange)
-            .await
-            .map_err(|_| SignalError::TimedOut)?
+        timeout(
+            self.timing.genesis.max(self.timing.exchange) + self.slack,
+            exchange,
+        )
+        .await
+        .map_err(|_| SignalError::TimedOut)?
     }
 }
 
@@ -192,7 +239,8 @@ pub struct HttpListener {
 
 impl Listener for HttpListener {
     async fn next(&mut self) -> Option<Result<Envelope, SignalError>> {
-        // a service that drips for ever ends here; and one that floods, whose next frame is always there in time
+        // a service that drips for ever ends here; and one that floods, whose next frame is always
+        // there in time
         while Instant::now() < self.until {
             if let Some(line) = self.lines.next() {
                 return Some(line.and_then(|line| read(&line)));
@@ -206,7 +254,8 @@ impl Listener for HttpListener {
     }
 }
 
-/// Cuts a stream into lines, none of them longer than [`MAX_REPLY`]; one at a time, for a chunk may hold 100,000.
+/// Cuts a stream into lines, none of them longer than [`MAX_REPLY`]; one at a time, for a chunk may
+/// hold 100,000.
 #[derive(Debug, Default)]
 struct Lines {
     chunk: Bytes,
@@ -252,7 +301,10 @@ mod tests {
     use super::*;
 
     /// What a listener takes out of these chunks.
-    fn cut<'a>(lines: &mut Lines, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<String, SignalError>> {
+    fn cut<'a>(
+        lines: &mut Lines,
+        chunks: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Vec<Result<String, SignalError>> {
         let mut taken = Vec::new();
         for chunk in chunks {
             lines.push(Bytes::copy_from_slice(chunk));
@@ -264,27 +316,49 @@ mod tests {
     #[test]
     fn a_stream_is_cut_into_lines_wherever_its_chunks_end() {
         let mut lines = Lines::default();
-        let taken = cut(&mut lines, ["one\ntw", "o", "\n\n", "three"].map(str::as_bytes));
+        let taken = cut(
+            &mut lines,
+            ["one\ntw", "o", "\n\n", "three"].map(str::as_bytes),
+        );
         assert_eq!(taken, [Ok("one".into()), Ok("two".into())]);
-        assert_eq!(cut(&mut lines, [&b"\nfour\nfive"[..]]), [Ok("three".into()), Ok("four".into())]);
+        assert_eq!(
+            cut(&mut lines, [&b"\nfour\nfive"[..]]),
+            [Ok("three".into()), Ok("four".into())]
+        );
     }
 
     #[test]
     fn a_line_without_end_is_told_once_and_dropped_and_the_next_one_read() {
         let mut lines = Lines::default();
-        assert_eq!(cut(&mut lines, [&[b'x'; 10_000][..]; 100]), [Err(SignalError::TooLong)]);
+        assert_eq!(
+            cut(&mut lines, [&[b'x'; 10_000][..]; 100]),
+            [Err(SignalError::TooLong)]
+        );
         assert!(lines.partial.capacity() <= MAX_REPLY);
         let taken = cut(&mut lines, [&b"\nnext\n\xff\n"[..]]);
         assert_eq!(taken, [Ok("next".into()), Err(SignalError::Malformed)]);
         let within_a_chunk = [&[b'x'; MAX_REPLY + 1][..], b"\nnext\n"].concat();
-        assert_eq!(cut(&mut lines, [&within_a_chunk[..]]), [Err(SignalError::TooLong), Ok("next".into())]);
+        assert_eq!(
+            cut(&mut lines, [&within_a_chunk[..]]),
+            [Err(SignalError::TooLong), Ok("next".into())]
+        );
     }
 
     #[test]
     fn only_http_urls_with_a_host_are_taken() {
         assert!(HttpSignalling::new("http://localhost:9000/v1/signal").is_ok());
-        for url in ["", "localhost", "https://localhost/", "ftp://localhost/", "http://"] {
-            assert_eq!(HttpSignalling::new(url).err(), Some(SignalError::Url), "{url}");
+        for url in [
+            "",
+            "localhost",
+            "https://localhost/",
+            "ftp://localhost/",
+            "http://",
+        ] {
+            assert_eq!(
+                HttpSignalling::new(url).err(),
+                Some(SignalError::Url),
+                "{url}"
+            );
         }
     }
 }

@@ -15,18 +15,25 @@ pub(super) async fn to(authority: &str) -> io::Result<TcpStream> {
     first(alternating(lookup_host(authority).await?.collect())).await
 }
 
-/// The families take turns, the resolver's favourite first: all addresses of one may be dead (RFC 8305 section 4).
+/// The families take turns, the resolver's favourite first: all addresses of one may be dead (RFC
+/// 8305 section 4).
 fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (favourite, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == is_v6);
-    let mut turns: Vec<_> = favourite.into_iter().enumerate().chain(other.into_iter().enumerate()).collect();
+    let (favourite, other): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == is_v6);
+    let mut turns: Vec<_> = favourite
+        .into_iter()
+        .enumerate()
+        .chain(other.into_iter().enumerate())
+        .collect();
     // stable: of one turn, the favourite family stays first
     turns.sort_by_key(|(turn, _)| *turn);
     turns.into_iter().map(|(_, address)| address).collect()
 }
 
-/// Whoever takes the connection first; the others are given up. Each begins once the one before has failed, or was silent
-/// for a while.
+/// Whoever takes the connection first; the others are given up. Each begins once the one before has
+/// failed, or was silent for a while.
 async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut left = addresses.into_iter();
     // ends with this, and every attempt with it
@@ -56,14 +63,17 @@ mod tests {
 
     use super::*;
 
-    /// An address that answers nobody: whoever listens there has its queue full, and the kernel drops what comes.
+    /// An address that answers nobody: whoever listens there has its queue full, and the kernel
+    /// drops what comes.
     async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
         let address = listener.local_addr().unwrap();
         let mut queue = Vec::new();
-        while let Ok(connected) = timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+        while let Ok(connected) =
+            timeout(Duration::from_millis(100), TcpStream::connect(address)).await
+        {
             queue.push(connected.unwrap());
             assert!(queue.len() < 100, "it takes everybody");
         }
@@ -82,7 +92,11 @@ mod tests {
         let started = Instant::now();
         let stream = first(vec![hole, there]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), there);
-        assert!((DELAY..4 * DELAY).contains(&started.elapsed()), "{:?}", started.elapsed());
+        assert!(
+            (DELAY..4 * DELAY).contains(&started.elapsed()),
+            "{:?}",
+            started.elapsed()
+        );
         for _ in 0..100 {
             if Handle::current().metrics().num_alive_tasks() == alive {
                 return;
@@ -97,20 +111,51 @@ mod tests {
         let (there, _live) = live().await;
         let nobody = live().await.0;
         let started = Instant::now();
-        assert_eq!(first(vec![nobody, there]).await.unwrap().peer_addr().unwrap(), there);
+        assert_eq!(
+            first(vec![nobody, there])
+                .await
+                .unwrap()
+                .peer_addr()
+                .unwrap(),
+            there
+        );
         assert!(started.elapsed() < DELAY, "{:?}", started.elapsed());
-        let refused = first(vec![nobody, nobody]).await.map_err(|error| error.kind());
+        let refused = first(vec![nobody, nobody])
+            .await
+            .map_err(|error| error.kind());
         assert_eq!(refused.err(), Some(io::ErrorKind::ConnectionRefused));
-        assert_eq!(first(Vec::new()).await.map_err(|error| error.kind()).err(), Some(io::ErrorKind::NotFound));
+        assert_eq!(
+            first(Vec::new()).await.map_err(|error| error.kind()).err(),
+            Some(io::ErrorKind::NotFound)
+        );
         let (hole, _listener, _queue) = black_hole().await;
-        assert!(timeout(3 * DELAY, first(vec![hole])).await.is_err(), "it may yet answer");
+        assert!(
+            timeout(3 * DELAY, first(vec![hole])).await.is_err(),
+            "it may yet answer"
+        );
     }
 
     #[test]
     fn the_families_take_turns_and_within_one_the_order_stays() {
-        let addresses = |of: &[&str]| of.iter().map(|address| address.parse().unwrap()).collect::<Vec<SocketAddr>>();
-        let told = ["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "192.0.2.1:1", "192.0.2.2:1"];
-        let taken = ["[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "192.0.2.2:1", "[2001:db8::3]:1"];
+        let addresses = |of: &[&str]| {
+            of.iter()
+                .map(|address| address.parse().unwrap())
+                .collect::<Vec<SocketAddr>>()
+        };
+        let told = [
+            "[2001:db8::1]:1",
+            "[2001:db8::2]:1",
+            "[2001:db8::3]:1",
+            "192.0.2.1:1",
+            "192.0.2.2:1",
+        ];
+        let taken = [
+            "[2001:db8::1]:1",
+            "192.0.2.1:1",
+            "[2001:db8::2]:1",
+            "192.0.2.2:1",
+            "[2001:db8::3]:1",
+        ];
         assert_eq!(alternating(addresses(&told)), addresses(&taken));
         assert_eq!(alternating(addresses(&told[3..])), addresses(&told[3..]));
         assert!(alternating(Vec::new()).is_empty());

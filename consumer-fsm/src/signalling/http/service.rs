@@ -48,7 +48,11 @@ impl SignallingService {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(serve(listener, switchboard.clone()));
-        Ok(Self { address, switchboard, task })
+        Ok(Self {
+            address,
+            switchboard,
+            task,
+        })
     }
 
     /// Where it listens.
@@ -78,14 +82,21 @@ impl Drop for SignallingService {
 
 async fn serve(listener: TcpListener, switchboard: Switchboard) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let SwitchboardTiming { listen, genesis, exchange } = switchboard.timing();
-    // a header, a body and the service's own patience: a client that does not read would hold what is for it for ever
+    let SwitchboardTiming {
+        listen,
+        genesis,
+        exchange,
+    } = switchboard.timing();
+    // a header, a body and the service's own patience: a client that does not read would hold what
+    // is for it for ever
     let longest = listen.max(genesis).max(exchange) + 2 * READ_TIMEOUT;
     // ends with this task, and every connection with it
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return;
+        };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
@@ -121,17 +132,34 @@ async fn respond(request: Request<Incoming>, switchboard: &Switchboard) -> Reply
     };
     // browsers are clients too
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, header::HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, header::HeaderValue::from_static("GET, POST, OPTIONS"));
-    headers
-        .insert(header::ACCESS_CONTROL_ALLOW_HEADERS, header::HeaderValue::from_static("X-BF-Version, Content-Type"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        header::HeaderValue::from_static("*"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        header::HeaderValue::from_static("GET, POST, OPTIONS"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        header::HeaderValue::from_static("X-BF-Version, Content-Type"),
+    );
     response
 }
 
 /// The semver major alone counts.
 fn speaks_our_version(request: &Request<Incoming>) -> bool {
-    let major = |version: &str| version.trim_start_matches('v').split('.').next().map(str::to_owned);
-    let theirs = request.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok());
+    let major = |version: &str| {
+        version
+            .trim_start_matches('v')
+            .split('.')
+            .next()
+            .map(str::to_owned)
+    };
+    let theirs = request
+        .headers()
+        .get(VERSION_HEADER)
+        .and_then(|value| value.to_str().ok());
     theirs.and_then(major) == major(VERSION)
 }
 
@@ -153,7 +181,12 @@ async fn post(request: Request<Incoming>, switchboard: &Switchboard) -> Reply {
         match &*key {
             "data" => data = Some(value.into_owned()),
             "send-to" => to = Some(value.into_owned()),
-            "type" => kind = value.parse::<u8>().ok().and_then(|number| Kind::try_from(number).ok()),
+            "type" => {
+                kind = value
+                    .parse::<u8>()
+                    .ok()
+                    .and_then(|number| Kind::try_from(number).ok())
+            }
             _ => {}
         }
     }
@@ -168,7 +201,8 @@ async fn post(request: Request<Incoming>, switchboard: &Switchboard) -> Reply {
     }
 }
 
-/// Genesis messages, one JSON envelope a line, until the service's patience ends or the client breaks off.
+/// Genesis messages, one JSON envelope a line, until the service's patience ends or the client
+/// breaks off.
 async fn stream(switchboard: Switchboard) -> Reply {
     let Ok(mut listener) = MemorySignalling::new(switchboard).listen().await else {
         return status(StatusCode::SERVICE_UNAVAILABLE);
@@ -176,7 +210,11 @@ async fn stream(switchboard: Switchboard) -> Reply {
     let (lines, body) = mpsc::channel(1);
     let task = tokio::spawn(async move {
         while let Some(Ok(envelope)) = listener.next().await {
-            if lines.send(Bytes::from(write(&envelope) + "\n")).await.is_err() {
+            if lines
+                .send(Bytes::from(write(&envelope) + "\n"))
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -194,8 +232,13 @@ impl Body for Stream {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.lines.poll_recv(cx).map(|line| line.map(|line| Ok(Frame::data(line))))
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.lines
+            .poll_recv(cx)
+            .map(|line| line.map(|line| Ok(Frame::data(line))))
     }
 }
 

@@ -22,19 +22,36 @@ pub(super) struct Tls {
 impl Tls {
     pub(super) fn new(host: &str, config: Arc<ClientConfig>) -> Result<Self, SignalError> {
         // an IPv6 address stands in brackets in a URL
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
         let name = ServerName::try_from(host).map_err(|_| SignalError::Url)?;
-        Ok(Self { connector: config.into(), name })
+        Ok(Self {
+            connector: config.into(),
+            name,
+        })
     }
 
-    pub(super) async fn connect(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, SignalError> {
+    pub(super) async fn connect(
+        &self,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, SignalError> {
         let connected = self.connector.connect(self.name.clone(), stream).await;
-        connected.map_err(|error| if is_distrust(&error) { SignalError::Untrusted } else { SignalError::Unreachable })
+        connected.map_err(|error| {
+            if is_distrust(&error) {
+                SignalError::Untrusted
+            } else {
+                SignalError::Unreachable
+            }
+        })
     }
 }
 
 fn is_distrust(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>());
     matches!(inner, Some(Error::InvalidCertificate(_)))
 }
 

@@ -1,9 +1,10 @@
 //! Gives SCTP a packet twice where it would not acknowledge it otherwise.
 //!
-//! What comes alone is acknowledged after 200 ms (RFC 9260 section 6.2). webrtc-sctp 0.17.2 does not start its timer for
-//! that again once it ran out, until it has acknowledged something at once (`timer/ack_timer.rs`, `start`). So of packets
-//! that come alone every second one stays without a SACK: its sender runs into its retransmission timer, and falls back to
-//! a window of one packet. What comes twice, as on any network it may, is acknowledged at once.
+//! What comes alone is acknowledged after 200 ms (RFC 9260 section 6.2). webrtc-sctp 0.17.2 does
+//! not start its timer for that again once it ran out, until it has acknowledged something at once
+//! (`timer/ack_timer.rs`, `start`). So of packets that come alone every second one stays without a
+//! SACK: its sender runs into its retransmission timer, and falls back to a window of one packet.
+//! What comes twice, as on any network it may, is acknowledged at once.
 
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicU32};
@@ -11,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::admission::is_to_be_acknowledged;
 
-/// What it has to remember of an association. No lock where packets come quickly: they are acknowledged two by two.
+/// What it has to remember of an association. No lock where packets come quickly: they are
+/// acknowledged two by two.
 #[derive(Default)]
 pub(super) struct Again {
     /// Packets to be acknowledged that SCTP got since our last SACK.
@@ -51,6 +53,7 @@ impl Again {
 
     /// A SACK of ours leaves.
     pub(super) fn acknowledges(&self) {
-        self.has_run_out.store(self.since.swap(0, Relaxed) == 1, Relaxed);
+        self.has_run_out
+            .store(self.since.swap(0, Relaxed) == 1, Relaxed);
     }
 }

@@ -1,7 +1,8 @@
-//! The certificate of one connection (RFC 8827 section 6.5): self-signed, ECDSA over P-256, known by its digest.
+//! The certificate of one connection (RFC 8827 section 6.5): self-signed, ECDSA over P-256, known
+//! by its digest.
 //!
-//! Each session has its own. It costs 60 µs, and two sessions with one certificate could be told to be
-//! of one client by whoever sees both handshakes: TLS 1.2 shows certificates in the clear.
+//! Each session has its own. It costs 60 µs, and two sessions with one certificate could be told to
+//! be of one client by whoever sees both handshakes: TLS 1.2 shows certificates in the clear.
 
 use dtls::crypto::Certificate;
 use sha2::{Digest, Sha256};
@@ -20,7 +21,10 @@ impl Identity {
     pub(super) fn generate() -> Option<Self> {
         let certificate = Certificate::generate_self_signed(Vec::new()).ok()?;
         let fingerprint = fingerprint(certificate.certificate.first()?);
-        Some(Self { certificate, fingerprint })
+        Some(Self {
+            certificate,
+            fingerprint,
+        })
     }
 
     pub(super) fn certificate(&self) -> Certificate {

@@ -1,7 +1,8 @@
 //! The seams between the layers: ICE as DTLS sees it, DTLS as SCTP sees it.
 //!
-//! The libraries above read in tasks of their own, which end in ways of their own: DTLS only when its connection object is
-//! dropped (on an error it tries again at once, for ever), SCTP only on an error. Each seam says what its reader needs.
+//! The libraries above read in tasks of their own, which end in ways of their own: DTLS only when
+//! its connection object is dropped (on an error it tries again at once, for ever), SCTP only on an
+//! error. Each seam says what its reader needs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use super::again::Again;
 
 /// Most datagrams that reach DTLS before its handshake is done: it keeps early ones without limit.
 const HANDSHAKE_DATAGRAMS: u32 = 512;
-/// How often SCTP's reader is looked at, and how often in turn it may be seen with the same packet. One takes microseconds.
+/// How often SCTP's reader is looked at, and how often in turn it may be seen with the same packet.
+/// One takes microseconds.
 const LOOK: Duration = Duration::from_millis(400);
 const MOST_LOOKS: u32 = 2;
 /// First bytes of DTLS records (RFC 7983 section 7).
@@ -36,7 +38,11 @@ pub(super) struct UnderDtls {
 
 impl UnderDtls {
     pub(super) fn new(conn: IceConn, ended: CancellationToken) -> Arc<Between<Self>> {
-        Arc::new(Between(Self { conn, ended, left: AtomicU32::new(HANDSHAKE_DATAGRAMS) }))
+        Arc::new(Between(Self {
+            conn,
+            ended,
+            left: AtomicU32::new(HANDSHAKE_DATAGRAMS),
+        }))
     }
 
     /// Only authenticated records are kept from here on.
@@ -54,7 +60,12 @@ impl UnderDtls {
             0 => false,
             left => {
                 // does nothing if the handshake was done in between
-                let _ = self.left.compare_exchange(left, left - 1, Ordering::Relaxed, Ordering::Relaxed);
+                let _ = self.left.compare_exchange(
+                    left,
+                    left - 1,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
                 true
             }
         }
@@ -74,7 +85,11 @@ pub(super) struct UnderSctp {
 }
 
 impl UnderSctp {
-    pub(super) fn new(dtls: Arc<DTLSConn>, ended: CancellationToken, admission: Arc<Admission>) -> Arc<Between<Self>> {
+    pub(super) fn new(
+        dtls: Arc<DTLSConn>,
+        ended: CancellationToken,
+        admission: Arc<Admission>,
+    ) -> Arc<Between<Self>> {
         Arc::new(Between(Self {
             dtls,
             ended,
@@ -91,8 +106,8 @@ impl UnderSctp {
     }
 }
 
-/// SCTP's reader, which takes one packet after the other. It is a task of the library's: if it panics nobody is told, and
-/// the library writes on.
+/// SCTP's reader, which takes one packet after the other. It is a task of the library's: if it
+/// panics nobody is told, and the library writes on.
 #[derive(Default)]
 struct Reader {
     /// Odd while it is at work on a packet.
@@ -116,7 +131,11 @@ impl Reader {
         while looks <= MOST_LOOKS {
             tokio::time::sleep(LOOK).await;
             let turn = self.turns.load(Ordering::Relaxed);
-            looks = if turn % 2 == 1 && turn == last { looks + 1 } else { 0 };
+            looks = if turn % 2 == 1 && turn == last {
+                looks + 1
+            } else {
+                0
+            };
             last = turn;
         }
     }
@@ -136,7 +155,9 @@ impl Seam for UnderDtls {
     async fn receive(&self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
             match self.conn.recv(buffer).await {
-                Some(length) if self.admits(buffer.get(..length).and_then(<[u8]>::first)) => return Ok(length),
+                Some(length) if self.admits(buffer.get(..length).and_then(<[u8]>::first)) => {
+                    return Ok(length);
+                }
                 Some(_) => {}
                 None => {
                     self.ended.cancel();
@@ -171,7 +192,10 @@ impl Seam for UnderSctp {
                     Error::ErrAlreadyClosed
                 })?,
             };
-            if let Some(packet) = buffer.get(..length).filter(|packet| self.admission.admits(packet)) {
+            if let Some(packet) = buffer
+                .get(..length)
+                .filter(|packet| self.admission.admits(packet))
+            {
                 self.again.gets(packet);
                 self.reader.takes();
                 return Ok(length);
@@ -257,6 +281,8 @@ mod tests {
             () = busy => {}
         }
         reader.takes();
-        tokio::time::timeout(5 * LOOK, reader.is_lost()).await.unwrap();
+        tokio::time::timeout(5 * LOOK, reader.is_lost())
+            .await
+            .unwrap();
     }
 }

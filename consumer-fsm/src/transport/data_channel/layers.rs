@@ -1,4 +1,5 @@
-//! DTLS, SCTP and the channel: built from below, watched, and taken down from above, in one task that owns them.
+//! DTLS, SCTP and the channel: built from below, watched, and taken down from above, in one task
+//! that owns them.
 //!
 //! With `conn` and `certificate`, the one place that names these libraries.
 
@@ -32,8 +33,8 @@ use crate::sdp::ChannelDescription;
 const LABEL: &str = "data";
 /// Channels that are refused before the peer is given up: of other names, and then of any.
 const MAX_REFUSED: usize = 16;
-/// Until a flight of the handshake is sent again. RFC 6347 section 4.2.4.1 has 1 s and a doubling; the library knows no
-/// doubling, and the whole channel has five seconds.
+/// Until a flight of the handshake is sent again. RFC 6347 section 4.2.4.1 has 1 s and a doubling;
+/// the library knows no doubling, and the whole channel has five seconds.
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest wait for the last word of DTLS to leave.
 const LAST_WORD: Duration = Duration::from_millis(250);
@@ -51,7 +52,8 @@ pub(super) struct Opening {
     pub(super) until: Instant,
 }
 
-/// Builds the layers on `conn`, hands the channel over, and takes all down once `cancel` says so or a layer has ended.
+/// Builds the layers on `conn`, hands the channel over, and takes all down once `cancel` says so or
+/// a layer has ended.
 pub(super) async fn run(
     conn: IceConn,
     opening: Opening,
@@ -60,16 +62,26 @@ pub(super) async fn run(
     opened: oneshot::Sender<Result<Arc<Stream>, TransportError>>,
 ) {
     let mut state = conn.state();
-    let mut layers = Layers { ice: UnderDtls::new(conn, ended.clone()), dtls: None, sctp: None };
+    let mut layers = Layers {
+        ice: UnderDtls::new(conn, ended.clone()),
+        dtls: None,
+        sctp: None,
+    };
     let until = opening.until;
     let ice_ended = async {
         // without a sender the agent is gone
-        let _ = state.wait_for(|state| matches!(state, IceState::Failed | IceState::Closed)).await;
+        let _ = state
+            .wait_for(|state| matches!(state, IceState::Failed | IceState::Closed))
+            .await;
     };
     let built_and_ended = async {
         let built = tokio::time::timeout_at(until, layers.build(&opening, &ended)).await;
         let built = built.unwrap_or_else(|_| {
-            Err(if layers.dtls.is_none() { TransportError::Dtls } else { TransportError::Channel })
+            Err(if layers.dtls.is_none() {
+                TransportError::Dtls
+            } else {
+                TransportError::Channel
+            })
         });
         let is_open = built.is_ok();
         // whoever waited may be gone
@@ -102,18 +114,28 @@ struct Sctp {
 }
 
 impl Layers {
-    async fn build(&mut self, opening: &Opening, ended: &CancellationToken) -> Result<Arc<Stream>, TransportError> {
+    async fn build(
+        &mut self,
+        opening: &Opening,
+        ended: &CancellationToken,
+    ) -> Result<Arc<Stream>, TransportError> {
         let dtls = Arc::new(handshake(&self.ice, opening).await?);
         self.dtls = Some(Arc::clone(&dtls));
         self.ice.0.handshake_is_done();
         // the library asked us during the handshake; this does not depend on when it does
         let certificates = dtls.connection_state().await.peer_certificates;
-        if !certificates.first().is_some_and(|der| opening.peer.fingerprints.contains(&fingerprint(der))) {
+        if !certificates
+            .first()
+            .is_some_and(|der| opening.peer.fingerprints.contains(&fingerprint(der)))
+        {
             return Err(TransportError::Fingerprint);
         }
 
         let seam = UnderSctp::new(dtls, ended.clone(), Arc::clone(&opening.admission));
-        let sctp = self.sctp.insert(Sctp { seam: Arc::clone(&seam), association: None });
+        let sctp = self.sctp.insert(Sctp {
+            seam: Arc::clone(&seam),
+            association: None,
+        });
         let config = webrtc_sctp::association::Config {
             net_conn: seam,
             max_receive_buffer_size: WINDOW,
@@ -124,7 +146,9 @@ impl Layers {
             local_port: 5000,
         };
         // both sides do: RFC 8841 section 9.3
-        let association = Association::client(config).await.map_err(|_| TransportError::Channel)?;
+        let association = Association::client(config)
+            .await
+            .map_err(|_| TransportError::Channel)?;
         let association = Arc::clone(sctp.association.insert(Arc::new(association)));
         if opening.opens_channel {
             // even numbers are the DTLS client's, odd ones the server's (RFC 8832 section 6)
@@ -136,7 +160,13 @@ impl Layers {
 
     /// Until there is no use in them any more, though none has ended.
     async fn are_lost(&self) {
-        let Some(Sctp { seam, association: Some(association) }) = &self.sctp else { return };
+        let Some(Sctp {
+            seam,
+            association: Some(association),
+        }) = &self.sctp
+        else {
+            return;
+        };
         tokio::select! {
             () = seam.0.is_lost() => {}
             () = refuse_all(association) => {}
@@ -170,7 +200,10 @@ async fn alone<T>(seam: &Arc<T>) {
     let _ = tokio::time::timeout(TASKS_TIMEOUT, gone).await;
 }
 
-async fn handshake(ice: &Arc<Between<UnderDtls>>, opening: &Opening) -> Result<DTLSConn, TransportError> {
+async fn handshake(
+    ice: &Arc<Between<UnderDtls>>,
+    opening: &Opening,
+) -> Result<DTLSConn, TransportError> {
     let is_other = Arc::new(AtomicBool::new(false));
     let (expected, found_other) = (opening.peer.fingerprints.clone(), Arc::clone(&is_other));
     let config = Config {
@@ -180,7 +213,8 @@ async fn handshake(ice: &Arc<Between<UnderDtls>>, opening: &Opening) -> Result<D
             CipherSuiteId::Tls_Ecdhe_Rsa_With_Aes_128_Gcm_Sha256,
             CipherSuiteId::Tls_Ecdhe_Ecdsa_With_ChaCha20_Poly1305_Sha256,
         ],
-        // nobody sends media here, but every stack of WebRTC offers it, and some insist on an answer (RFC 8827 section 6.5)
+        // nobody sends media here, but every stack of WebRTC offers it, and some insist on an
+        // answer (RFC 8827 section 6.5)
         srtp_protection_profiles: vec![
             SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
             SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
@@ -191,7 +225,10 @@ async fn handshake(ice: &Arc<Between<UnderDtls>>, opening: &Opening) -> Result<D
         // no authority stands behind a certificate of WebRTC: its digest came with the signalling
         insecure_skip_verify: true,
         verify_peer_certificate: Some(Arc::new(move |certificates, _| {
-            if certificates.first().is_some_and(|der| expected.contains(&fingerprint(der))) {
+            if certificates
+                .first()
+                .is_some_and(|der| expected.contains(&fingerprint(der)))
+            {
                 return Ok(());
             }
             found_other.store(true, Ordering::Relaxed);
@@ -203,26 +240,40 @@ async fn handshake(ice: &Arc<Between<UnderDtls>>, opening: &Opening) -> Result<D
     };
     DTLSConn::new(Arc::clone(ice) as _, config, opening.is_dtls_client, None)
         .await
-        .map_err(|_| if is_other.load(Ordering::Relaxed) { TransportError::Fingerprint } else { TransportError::Dtls })
+        .map_err(|_| {
+            if is_other.load(Ordering::Relaxed) {
+                TransportError::Fingerprint
+            } else {
+                TransportError::Dtls
+            }
+        })
 }
 
-/// Opens the channel. Messages may follow at once; until the peer's acknowledgement they are ordered (RFC 8832 section 6).
+/// Opens the channel. Messages may follow at once; until the peer's acknowledgement they are
+/// ordered (RFC 8832 section 6).
 async fn open(association: &Arc<Association>, id: u16) -> Result<Arc<Stream>, TransportError> {
-    let stream =
-        association.open_stream(id, PayloadProtocolIdentifier::Binary).await.map_err(|_| TransportError::Channel)?;
+    let stream = association
+        .open_stream(id, PayloadProtocolIdentifier::Binary)
+        .await
+        .map_err(|_| TransportError::Channel)?;
     let config = webrtc_data::data_channel::Config {
         channel_type: ChannelType::PartialReliableRexmitUnordered,
         label: LABEL.to_owned(),
         ..Default::default()
     };
-    DataChannel::client(Arc::clone(&stream), config).await.map_err(|_| TransportError::Channel)?;
+    DataChannel::client(Arc::clone(&stream), config)
+        .await
+        .map_err(|_| TransportError::Channel)?;
     Ok(stream)
 }
 
 /// Takes the first channel of our name; others are refused by a reset (RFC 8831 section 6.7).
 async fn accept(association: &Arc<Association>) -> Result<Arc<Stream>, TransportError> {
     for _ in 0..MAX_REFUSED {
-        let stream = association.accept_stream().await.ok_or(TransportError::Channel)?;
+        let stream = association
+            .accept_stream()
+            .await
+            .ok_or(TransportError::Channel)?;
         stream.set_default_payload_type(PayloadProtocolIdentifier::Binary);
         let config = webrtc_data::data_channel::Config::default();
         match DataChannel::server(Arc::clone(&stream), config).await {
@@ -237,10 +288,13 @@ async fn refuse(stream: &Stream) {
     let _ = stream.shutdown(std::net::Shutdown::Both).await;
 }
 
-/// Refuses whatever the peer opens beside our channel; nobody would read it. Ends once that is enough.
+/// Refuses whatever the peer opens beside our channel; nobody would read it. Ends once that is
+/// enough.
 async fn refuse_all(association: &Association) {
     for _ in 0..MAX_REFUSED {
-        let Some(stream) = association.accept_stream().await else { return };
+        let Some(stream) = association.accept_stream().await else {
+            return;
+        };
         refuse(&stream).await;
     }
     let _ = association.accept_stream().await;
@@ -265,7 +319,10 @@ pub(super) fn buffered(stream: &Stream) -> usize {
 pub(super) async fn send(stream: &Stream, datagram: Bytes) -> bool {
     // SCTP has no empty messages: RFC 8831 section 6.6
     let (datagram, kind) = if datagram.is_empty() {
-        (Bytes::from_static(&[0]), PayloadProtocolIdentifier::BinaryEmpty)
+        (
+            Bytes::from_static(&[0]),
+            PayloadProtocolIdentifier::BinaryEmpty,
+        )
     } else {
         (datagram, PayloadProtocolIdentifier::Binary)
     };
@@ -273,7 +330,11 @@ pub(super) async fn send(stream: &Stream, datagram: Bytes) -> bool {
 }
 
 /// The next message; none once the channel was closed. Cancel safe.
-pub(super) async fn recv(stream: &Stream, admission: &Admission, buffer: &mut [u8]) -> Option<Message> {
+pub(super) async fn recv(
+    stream: &Stream,
+    admission: &Admission,
+    buffer: &mut [u8],
+) -> Option<Message> {
     use PayloadProtocolIdentifier as Kind;
     loop {
         let read = stream.read_sctp(buffer).await;

@@ -1,4 +1,5 @@
-//! Whole attempts of the consumer, and the producer's side: each ends in its own way and has its one span.
+//! Whole attempts of the consumer, and the producer's side: each ends in its own way and has its
+//! one span.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -24,21 +25,47 @@ use crate::spans::Spans;
 use crate::{Failure, bounds};
 
 pub(super) const PATHS: &[Path] = &[
-    path("consumer-fsm: success", |meter| Box::pin(attempts(meter, Way::Success))),
-    path("consumer-fsm: success, over HTTP", |meter| Box::pin(over_http(meter, Way::Success))),
-    path("consumer-fsm: time-out", |meter| Box::pin(attempts(meter, Way::TimeOut))),
-    path("consumer-fsm: cancelled", |meter| Box::pin(attempts(meter, Way::Cancelled))),
-    path("consumer-fsm: dropped", |meter| Box::pin(attempts(meter, Way::Dropped))),
-    path("consumer-fsm: dropped, over HTTP", |meter| Box::pin(over_http(meter, Way::Dropped))),
-    path("consumer-fsm: UDP blocked", |meter| Box::pin(attempts(meter, Way::Blocked))),
-    path("consumer-fsm: no server there", |meter| Box::pin(attempts(meter, Way::NoServer))),
-    path("consumer-fsm: faults answering the offer", |meter| Box::pin(attempts(meter, Way::OfferFault))),
-    path("consumer-fsm: faults taking the candidates", |meter| Box::pin(attempts(meter, Way::CandidatesFault))),
-    path("consumer-fsm: producer dropped", |meter| Box::pin(producer_dropped(meter))),
+    path("consumer-fsm: success", |meter| {
+        Box::pin(attempts(meter, Way::Success))
+    }),
+    path("consumer-fsm: success, over HTTP", |meter| {
+        Box::pin(over_http(meter, Way::Success))
+    }),
+    path("consumer-fsm: time-out", |meter| {
+        Box::pin(attempts(meter, Way::TimeOut))
+    }),
+    path("consumer-fsm: cancelled", |meter| {
+        Box::pin(attempts(meter, Way::Cancelled))
+    }),
+    path("consumer-fsm: dropped", |meter| {
+        Box::pin(attempts(meter, Way::Dropped))
+    }),
+    path("consumer-fsm: dropped, over HTTP", |meter| {
+        Box::pin(over_http(meter, Way::Dropped))
+    }),
+    path("consumer-fsm: UDP blocked", |meter| {
+        Box::pin(attempts(meter, Way::Blocked))
+    }),
+    path("consumer-fsm: no server there", |meter| {
+        Box::pin(attempts(meter, Way::NoServer))
+    }),
+    path("consumer-fsm: faults answering the offer", |meter| {
+        Box::pin(attempts(meter, Way::OfferFault))
+    }),
+    path("consumer-fsm: faults taking the candidates", |meter| {
+        Box::pin(attempts(meter, Way::CandidatesFault))
+    }),
+    path("consumer-fsm: producer dropped", |meter| {
+        Box::pin(producer_dropped(meter))
+    }),
     #[cfg(feature = "channel")]
-    path("consumer-fsm: success, over a data channel", |meter| Box::pin(over_data_channel(meter, Way::Success))),
+    path("consumer-fsm: success, over a data channel", |meter| {
+        Box::pin(over_data_channel(meter, Way::Success))
+    }),
     #[cfg(feature = "channel")]
-    path("consumer-fsm: dropped, over a data channel", |meter| Box::pin(over_data_channel(meter, Way::Dropped))),
+    path("consumer-fsm: dropped, over a data channel", |meter| {
+        Box::pin(over_data_channel(meter, Way::Dropped))
+    }),
 ];
 
 /// Attempts at once, and producers at work for them.
@@ -46,7 +73,8 @@ const AT_ONCE: u32 = 4;
 const PRODUCERS: u32 = 8;
 /// How long a producer waits for a consumer that may have vanished.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
-/// The same where every attempt has to succeed on a machine that is busy, or with DTLS and SCTP to wait for.
+/// The same where every attempt has to succeed on a machine that is busy, or with DTLS and SCTP to
+/// wait for.
 const PATIENCE_TO_SUCCEED: Duration = Duration::from_millis(500);
 /// More of them then, for each is busy for longer.
 const PRODUCERS_TO_SUCCEED: u32 = 40;
@@ -101,13 +129,24 @@ impl Stage<Ice> {
         let mut gather = GatherConfig::default();
         if way == Way::Blocked {
             // one packet, and what is silent for longer than the RTO has timed out
-            (gather.deadline, gather.initial_rto) = (Duration::from_millis(20), Duration::from_millis(5));
+            (gather.deadline, gather.initial_rto) =
+                (Duration::from_millis(20), Duration::from_millis(5));
             gather.max_sends = 1;
         }
         let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
-        let transport = Ice::new(loopback).with_agent_config(agent).with_gather_config(gather);
+        let transport = Ice::new(loopback)
+            .with_agent_config(agent)
+            .with_gather_config(gather);
         let (out, wanted, unequal) = (Cell::new(0), Cell::new(0), Cell::new(0));
-        Ok(Self { transport, patience, servers, _responders: responders, out, wanted, unequal })
+        Ok(Self {
+            transport,
+            patience,
+            servers,
+            _responders: responders,
+            out,
+            wanted,
+            unequal,
+        })
     }
 }
 
@@ -119,7 +158,14 @@ where
     /// The same with another transport, on this one, that takes its time.
     #[cfg(feature = "channel")]
     fn over<U>(self, transport: fn(T) -> U) -> Stage<U> {
-        let Self { servers, _responders, out, wanted, unequal, .. } = self;
+        let Self {
+            servers,
+            _responders,
+            out,
+            wanted,
+            unequal,
+            ..
+        } = self;
         Stage {
             transport: transport(self.transport),
             patience: PATIENCE_TO_SUCCEED,
@@ -136,7 +182,11 @@ where
         way: Way,
         signalling: &S,
     ) -> Result<Vec<Running>, Failure> {
-        let number = if self.patience > PATIENCE { PRODUCERS_TO_SUCCEED } else { PRODUCERS };
+        let number = if self.patience > PATIENCE {
+            PRODUCERS_TO_SUCCEED
+        } else {
+            PRODUCERS
+        };
         let mut producers = Vec::with_capacity(number as usize);
         for _ in 0..number {
             producers.push(match way {
@@ -148,7 +198,12 @@ where
     }
 
     /// One attempt; whether it went its way.
-    async fn attempt<S: Signalling>(&self, way: Way, signalling: S, number: u32) -> Result<bool, Failure> {
+    async fn attempt<S: Signalling>(
+        &self,
+        way: Way,
+        signalling: S,
+        number: u32,
+    ) -> Result<bool, Failure> {
         let mut timing = hurried();
         match way {
             Way::TimeOut => timing.nat_fail_timeout = Duration::from_millis(20),
@@ -158,10 +213,19 @@ where
         }
         // one that was dropped cannot say whether it asked: it has servers of its own, and they do
         let own = peers::cohort(if way == Way::Dropped { 2 } else { 0 }, 0).await?;
-        let servers = if own.is_empty() { StunCache::new(self.servers.clone()) } else { peers::servers(&own) };
+        let servers = if own.is_empty() {
+            StunCache::new(self.servers.clone())
+        } else {
+            peers::servers(&own)
+        };
         let spans = Spans::default();
-        let mut consumer =
-            Consumer::new(signalling, self.transport.clone(), spans.telemetry(), servers).with_timing(timing);
+        let mut consumer = Consumer::new(
+            signalling,
+            self.transport.clone(),
+            spans.telemetry(),
+            servers,
+        )
+        .with_timing(timing);
         let cancel = CancellationToken::new();
         let moment = moment(number);
         let report = match way {
@@ -186,7 +250,8 @@ where
         };
         self.out.set(self.out.get() + caught);
         self.wanted.set(self.wanted.get() + wanted);
-        self.unequal.set(self.unequal.get() + u32::from(caught != wanted));
+        self.unequal
+            .set(self.unequal.get() + u32::from(caught != wanted));
         Ok(is_as_intended(way, report.as_ref()))
     }
 
@@ -194,7 +259,10 @@ where
     fn check(&self, measured: Measured) -> Measured {
         let mut measured = measured.spans(self.out.get(), self.wanted.get());
         if self.unequal.get() > 0 {
-            measured.faults.push(format!("{} attempts had not the one span of whoever asks", self.unequal.get()));
+            measured.faults.push(format!(
+                "{} attempts had not the one span of whoever asks",
+                self.unequal.get()
+            ));
         }
         measured
     }
@@ -206,7 +274,9 @@ async fn were_asked(servers: &[Responder]) -> Result<bool, Failure> {
     for server in servers {
         // read after all that was sent before
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
-        socket.send_to(&write_request(rand::random()), server.address()).await?;
+        socket
+            .send_to(&write_request(rand::random()), server.address())
+            .await?;
         timeout(bounds::CONNECTED_WITHIN, socket.recv(&mut [0; 64])).await??;
         requests += server.requests() - 1;
     }
@@ -222,11 +292,17 @@ fn least(way: Way) -> f64 {
 }
 
 const fn patience(way: Way) -> Duration {
-    if matches!(way, Way::Success) { PATIENCE_TO_SUCCEED } else { PATIENCE }
+    if matches!(way, Way::Success) {
+        PATIENCE_TO_SUCCEED
+    } else {
+        PATIENCE
+    }
 }
 
 fn is_as_intended(way: Way, report: Option<&AttemptReport>) -> bool {
-    let Some(report) = report else { return way == Way::Dropped };
+    let Some(report) = report else {
+        return way == Way::Dropped;
+    };
     let failed = |reason| report.ending == Some(Ending::Failure(reason));
     match way {
         Way::Success | Way::LostRace => report.ending == Some(Ending::Success),
@@ -248,7 +324,9 @@ pub(super) fn hurried() -> Timing {
 
 /// Within an attempt, or behind its end.
 pub(super) fn moment(number: u32) -> Duration {
-    Duration::from_micros(SmallRng::seed_from_u64(number.into()).random_range(0..LONGEST_ATTEMPT_US))
+    Duration::from_micros(
+        SmallRng::seed_from_u64(number.into()).random_range(0..LONGEST_ATTEMPT_US),
+    )
 }
 
 pub(super) fn holds(patience: Duration) -> SwitchboardTiming {
@@ -264,7 +342,14 @@ async fn attempts(meter: Meter, way: Way) -> Result<Measured, Failure> {
 
 #[cfg(feature = "channel")]
 async fn over_data_channel(meter: Meter, way: Way) -> Result<Measured, Failure> {
-    in_memory(meter, &Stage::new(way, patience(way)).await?.over(consumer_fsm::transport::DataChannel::new), way).await
+    in_memory(
+        meter,
+        &Stage::new(way, patience(way))
+            .await?
+            .over(consumer_fsm::transport::DataChannel::new),
+        way,
+    )
+    .await
 }
 
 async fn in_memory<T>(meter: Meter, stage: &Stage<T>, way: Way) -> Result<Measured, Failure>
@@ -273,7 +358,11 @@ where
     T::Session: 'static,
 {
     let signalling = MemorySignalling::new(Switchboard::new(holds(stage.patience)));
-    let at_once = if matches!(way, Way::Blocked | Way::TimeOut) { PRODUCERS } else { AT_ONCE };
+    let at_once = if matches!(way, Way::Blocked | Way::TimeOut) {
+        PRODUCERS
+    } else {
+        AT_ONCE
+    };
     let measured = meter.measure(
         at_once,
         async || stage.producers(way, &signalling).await,
@@ -295,7 +384,8 @@ where
 async fn over_http(meter: Meter, way: Way) -> Result<Measured, Failure> {
     let stage = Stage::new(way, patience(way)).await?;
     let prepare = async || {
-        let service = SignallingService::bind("127.0.0.1:0", Switchboard::new(holds(stage.patience))).await?;
+        let service =
+            SignallingService::bind("127.0.0.1:0", Switchboard::new(holds(stage.patience))).await?;
         let signalling = HttpSignalling::new(&service.url())?;
         let producers = stage.producers(way, &signalling).await?;
         Ok((signalling, producers, service))
@@ -306,7 +396,8 @@ async fn over_http(meter: Meter, way: Way) -> Result<Measured, Failure> {
     Ok(stage.check(measured.await?.intended(least(way))))
 }
 
-/// Of twenty attempts in the churn, so many go each way. A lost race goes on, with another producer.
+/// Of twenty attempts in the churn, so many go each way. A lost race goes on, with another
+/// producer.
 const CHURN: [(&str, Way, u32); 5] = [
     ("success", Way::Success, 10),
     ("time-out", Way::TimeOut, 3),
@@ -319,7 +410,10 @@ const CHURN_AT_ONCE: u32 = 16;
 
 /// Attempts of every kind in turn; how many went each way, and as intended.
 pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, u32)>), Failure> {
-    let (open, blocked) = (Stage::new(Way::Success, PATIENCE).await?, Stage::new(Way::Blocked, PATIENCE).await?);
+    let (open, blocked) = (
+        Stage::new(Way::Success, PATIENCE).await?,
+        Stage::new(Way::Blocked, PATIENCE).await?,
+    );
     let echoes = MemorySignalling::new(Switchboard::new(holds(PATIENCE)));
     let ghosts = MemorySignalling::new(Switchboard::new(holds(PATIENCE)));
     let went = CHURN.map(|_| Cell::new(0));
@@ -338,7 +432,8 @@ pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, 
             // nobody waits for the answer
             Way::Blocked => blocked.attempt(way, ghosts.clone(), number).await?,
             Way::LostRace => {
-                let once = Faulty::new(echoes.clone()).fail(faults::Stage::Offer, SignalFault::Gone, 1);
+                let once =
+                    Faulty::new(echoes.clone()).fail(faults::Stage::Offer, SignalFault::Gone, 1);
                 open.attempt(way, once.clone(), number).await? && once.left() == 0
             }
             _ => open.attempt(way, echoes.clone(), number).await?,
@@ -346,12 +441,21 @@ pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, 
         went[kind].set(went[kind].get() + u32::from(is_as_intended));
         Ok(is_as_intended)
     });
-    let mut measured = blocked.check(open.check(measured.await?.intended(bounds::INTENDED_BUT_LATE)));
+    let mut measured =
+        blocked.check(open.check(measured.await?.intended(bounds::INTENDED_BUT_LATE)));
     measured.spans = Some(open.out.get() + blocked.out.get());
-    Ok((measured, CHURN.iter().zip(went).map(|((name, ..), went)| (*name, went.get())).collect()))
+    Ok((
+        measured,
+        CHURN
+            .iter()
+            .zip(went)
+            .map(|((name, ..), went)| (*name, went.get()))
+            .collect(),
+    ))
 }
 
-/// Which of [`CHURN`] the attempt of this number is. Neighbours differ, so that all kinds run beside each other.
+/// Which of [`CHURN`] the attempt of this number is. Neighbours differ, so that all kinds run
+/// beside each other.
 fn way_of(number: u32) -> (usize, Way) {
     let mut place = number.wrapping_mul(7) % 20;
     for (kind, (_, way, share)) in CHURN.iter().enumerate() {
@@ -372,7 +476,8 @@ async fn producer_dropped(meter: Meter) -> Result<Measured, Failure> {
         let moment = Duration::from_millis(u64::from(number % 6));
         let vanishing = timeout(moment, producer.serve());
         // the random moment of the consumer lies behind most of the producer's
-        let (served, attempted) = tokio::join!(vanishing, stage.attempt(Way::Cancelled, signalling, number));
+        let (served, attempted) =
+            tokio::join!(vanishing, stage.attempt(Way::Cancelled, signalling, number));
         attempted?;
         Ok(served.is_err())
     });

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ice_gather::responder::{Responder, TwoAddresses, success};
 use ice_gather::{
-    AgentConfig, Base, BindConfig, Credentials, Finding, GatherConfig, Header, IceAgent, IceConn, RemoteCandidate,
-    RemoteDescription, Role, StunServer, discover_filtering,
+    AgentConfig, Base, BindConfig, Credentials, Finding, GatherConfig, Header, IceAgent, IceConn,
+    RemoteCandidate, RemoteDescription, Role, StunServer, discover_filtering,
 };
 use nat_summary::{CandidateKind, Filtering, Mapping, NatType, Outcome};
 use stun::attributes::ATTR_USERNAME;
@@ -21,31 +21,72 @@ use crate::peers::{self, Running};
 use crate::{Failure, bounds, stock};
 
 pub(super) const PATHS: &[Path] = &[
-    path("ice-gather: gathered", |meter| Box::pin(gathered(meter))).beside("stock: gathered, closed"),
-    path("ice-gather: gathered, a server silent", |meter| Box::pin(one_silent(meter))),
-    path("ice-gather: gathering dropped", |meter| Box::pin(dropped(meter))).beside("stock: gathered, dropped"),
-    path("ice-gather: answers too late", |meter| Box::pin(late(meter))),
-    path("ice-gather: answers read by the agent", |meter| Box::pin(late_to_agent(meter))),
+    path("ice-gather: gathered", |meter| Box::pin(gathered(meter)))
+        .beside("stock: gathered, closed"),
+    path("ice-gather: gathered, a server silent", |meter| {
+        Box::pin(one_silent(meter))
+    }),
+    path("ice-gather: gathering dropped", |meter| {
+        Box::pin(dropped(meter))
+    })
+    .beside("stock: gathered, dropped"),
+    path("ice-gather: answers too late", |meter| {
+        Box::pin(late(meter))
+    }),
+    path("ice-gather: answers read by the agent", |meter| {
+        Box::pin(late_to_agent(meter))
+    }),
     path("ice-gather: flooded", |meter| Box::pin(flooded(meter))),
-    path("ice-gather: filtering found out", |meter| Box::pin(filtering(meter))),
-    path("ice-gather: finding out dropped", |meter| Box::pin(filtering_dropped(meter))),
-    path("ice-gather: agent closed", |meter| Box::pin(agent(meter, End::Closed))),
-    path("ice-gather: agent dropped", |meter| Box::pin(agent(meter, End::Dropped))),
-    path("ice-gather: agent half-made, dropped", |meter| Box::pin(half_made(meter))),
-    path("ice-gather: connected, closed", |meter| Box::pin(connected(meter, End::Closed)))
-        .beside("stock: connected, closed"),
-    path("ice-gather: connected, dropped", |meter| Box::pin(connected(meter, End::Dropped)))
-        .beside("stock: connected, dropped"),
-    path("ice-gather: connected, closing dropped", |meter| Box::pin(connected(meter, End::CloseDropped)))
-        .beside("stock: connected, closing dropped"),
-    path("ice-gather: connected, peer vanished", |meter| Box::pin(peer_vanished(meter))),
-    path("ice-gather: connecting dropped", |meter| Box::pin(connecting_dropped(meter))),
-    path("ice-gather: connecting, closed", |meter| Box::pin(pending(meter))).beside("stock: connecting, closed"),
-    path("ice-gather: closed while gathering", |meter| Box::pin(while_gathering(meter, End::Closed)))
-        .beside("stock: closed while gathering"),
-    path("ice-gather: dropped while gathering", |meter| Box::pin(while_gathering(meter, End::Dropped))),
-    path("ice-gather: checks from many ports", |meter| Box::pin(many_ports(meter))),
-    path("ice-gather: under somebody else's agent", |meter| Box::pin(foreign(meter))),
+    path("ice-gather: filtering found out", |meter| {
+        Box::pin(filtering(meter))
+    }),
+    path("ice-gather: finding out dropped", |meter| {
+        Box::pin(filtering_dropped(meter))
+    }),
+    path("ice-gather: agent closed", |meter| {
+        Box::pin(agent(meter, End::Closed))
+    }),
+    path("ice-gather: agent dropped", |meter| {
+        Box::pin(agent(meter, End::Dropped))
+    }),
+    path("ice-gather: agent half-made, dropped", |meter| {
+        Box::pin(half_made(meter))
+    }),
+    path("ice-gather: connected, closed", |meter| {
+        Box::pin(connected(meter, End::Closed))
+    })
+    .beside("stock: connected, closed"),
+    path("ice-gather: connected, dropped", |meter| {
+        Box::pin(connected(meter, End::Dropped))
+    })
+    .beside("stock: connected, dropped"),
+    path("ice-gather: connected, closing dropped", |meter| {
+        Box::pin(connected(meter, End::CloseDropped))
+    })
+    .beside("stock: connected, closing dropped"),
+    path("ice-gather: connected, peer vanished", |meter| {
+        Box::pin(peer_vanished(meter))
+    }),
+    path("ice-gather: connecting dropped", |meter| {
+        Box::pin(connecting_dropped(meter))
+    }),
+    path("ice-gather: connecting, closed", |meter| {
+        Box::pin(pending(meter))
+    })
+    .beside("stock: connecting, closed"),
+    path("ice-gather: closed while gathering", |meter| {
+        Box::pin(while_gathering(meter, End::Closed))
+    })
+    .beside("stock: closed while gathering"),
+    path("ice-gather: dropped while gathering", |meter| {
+        Box::pin(while_gathering(meter, End::Dropped))
+    }),
+    path("ice-gather: checks from many ports", |meter| {
+        Box::pin(many_ports(meter))
+    }),
+    path("ice-gather: under somebody else's agent", |meter| {
+        Box::pin(foreign(meter))
+    }),
 ];
 
 /// Longest wait for what has to come.
@@ -79,11 +120,21 @@ fn eager() -> AgentConfig {
 }
 
 fn nobody(candidates: Vec<RemoteCandidate>) -> RemoteDescription {
-    RemoteDescription { credentials: Credentials { ufrag: "nobody".into(), pwd: "x".repeat(32) }, candidates }
+    RemoteDescription {
+        credentials: Credentials {
+            ufrag: "nobody".into(),
+            pwd: "x".repeat(32),
+        },
+        candidates,
+    }
 }
 
 fn host(address: SocketAddr) -> RemoteCandidate {
-    RemoteCandidate { address, kind: CandidateKind::Host, priority: 2_130_706_431 }
+    RemoteCandidate {
+        address,
+        kind: CandidateKind::Host,
+        priority: 2_130_706_431,
+    }
 }
 
 fn in_milliseconds(deadline: u64) -> GatherConfig {
@@ -92,7 +143,8 @@ fn in_milliseconds(deadline: u64) -> GatherConfig {
     config
 }
 
-/// `future`, for as long as it takes the scheduler to come by so often; `None` if that was not enough.
+/// `future`, for as long as it takes the scheduler to come by so often; `None` if that was not
+/// enough.
 async fn polled<T>(times: u32, future: impl Future<Output = T>) -> Option<T> {
     let over = async {
         for _ in 0..times {
@@ -116,7 +168,9 @@ async fn server(
     let serve = async move {
         let mut buffer = [0; 1500];
         while let Ok((length, source)) = socket.recv_from(&mut buffer).await {
-            let Some(header) = Header::peek(&buffer[..length]) else { continue };
+            let Some(header) = Header::peek(&buffer[..length]) else {
+                continue;
+            };
             if !delay.is_zero() {
                 sleep(delay).await;
             }
@@ -132,7 +186,10 @@ async fn gathered(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 0).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
     let measured = meter.measure(4, alone, async |_, _| {
-        let gathering = base().await?.gather(&servers, &GatherConfig::default()).await;
+        let gathering = base()
+            .await?
+            .gather(&servers, &GatherConfig::default())
+            .await;
         Ok(gathering.evidence.summary().mapping() == Mapping::EndpointIndependent)
     });
     Ok(measured.await?.intended(bounds::INTENDED))
@@ -142,8 +199,16 @@ async fn one_silent(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 1).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
     let measured = meter.measure(32, alone, async |_, _| {
-        let gathering = base().await?.gather(&servers, &GatherConfig::default()).await;
-        Ok(gathering.servers.iter().filter(|server| server.outcome == Outcome::Answered).count() == 2)
+        let gathering = base()
+            .await?
+            .gather(&servers, &GatherConfig::default())
+            .await;
+        Ok(gathering
+            .servers
+            .iter()
+            .filter(|server| server.outcome == Outcome::Answered)
+            .count()
+            == 2)
     });
     Ok(measured.await?.intended(bounds::INTENDED))
 }
@@ -153,36 +218,63 @@ async fn dropped(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 1).await?;
     let mut servers: Vec<_> = responders.iter().map(Responder::server).collect();
     // nobody listens there: one is told so, and a name leads there too
-    servers.extend(["127.0.0.1:9", "localhost:9"].into_iter().filter_map(|server| server.parse().ok()));
+    servers.extend(
+        ["127.0.0.1:9", "localhost:9"]
+            .into_iter()
+            .filter_map(|server| server.parse().ok()),
+    );
     let measured = meter.measure(32, alone, async |_, number| {
         let moment = Duration::from_millis(u64::from(number % 60));
-        Ok(timeout(moment, base().await?.gather(&servers, &GatherConfig::default())).await.is_err())
+        Ok(timeout(
+            moment,
+            base().await?.gather(&servers, &GatherConfig::default()),
+        )
+        .await
+        .is_err())
     });
-    // a silent server is waited for 40 ms longer than those that answer: two of three moments come before
+    // a silent server is waited for 40 ms longer than those that answer: two of three moments come
+    // before
     Ok(measured.await?.intended(bounds::INTENDED_BEFORE_THE_END))
 }
 
-/// The first gathering gives up before the answers are here, the second finds them in front of its own.
+/// The first gathering gives up before the answers are here, the second finds them in front of its
+/// own.
 async fn late(meter: Meter) -> Result<Measured, Failure> {
-    let (slow, _slow) = server(Duration::from_millis(3), |id, source| vec![success(id, source)]).await?;
+    let (slow, _slow) = server(Duration::from_millis(3), |id, source| {
+        vec![success(id, source)]
+    })
+    .await?;
     let measured = meter.measure(2, alone, async |_, _| {
         let base = base().await?;
-        let first = base.gather(std::slice::from_ref(&slow), &in_milliseconds(1)).await;
+        let first = base
+            .gather(std::slice::from_ref(&slow), &in_milliseconds(1))
+            .await;
         sleep(Duration::from_millis(8)).await;
-        let second = base.gather(std::slice::from_ref(&slow), &GatherConfig::default()).await;
-        let is_late = first.servers.first().is_some_and(|server| server.outcome == Outcome::Pending);
+        let second = base
+            .gather(std::slice::from_ref(&slow), &GatherConfig::default())
+            .await;
+        let is_late = first
+            .servers
+            .first()
+            .is_some_and(|server| server.outcome == Outcome::Pending);
         Ok(is_late && second.evidence.summary().counts().answered == 1)
     });
     Ok(measured.await?.intended(bounds::INTENDED_IN_A_RACE))
 }
 
 async fn late_to_agent(meter: Meter) -> Result<Measured, Failure> {
-    let (slow, _slow) = server(Duration::from_millis(3), |id, source| vec![success(id, source)]).await?;
+    let (slow, _slow) = server(Duration::from_millis(3), |id, source| {
+        vec![success(id, source)]
+    })
+    .await?;
     let measured = meter.measure(2, alone, async |_, number| {
         let base = base().await?;
-        base.gather(std::slice::from_ref(&slow), &in_milliseconds(1)).await;
+        base.gather(std::slice::from_ref(&slow), &in_milliseconds(1))
+            .await;
         let mut agent = IceAgent::new(&base, Role::Controlling, eager()).await?;
-        let _ = agent.connect(nobody(vec![]), Duration::from_millis(12)).await;
+        let _ = agent
+            .connect(nobody(vec![]), Duration::from_millis(12))
+            .await;
         let is_read = base.summary().counts().answered == 1;
         if number.is_multiple_of(2) {
             agent.close().await;
@@ -210,7 +302,9 @@ async fn flooded(meter: Meter) -> Result<Measured, Failure> {
     .await?;
     let measured = meter.measure(4, alone, async |_, _| {
         let base = base().await?;
-        let gathering = base.gather(std::slice::from_ref(&flooding), &GatherConfig::default()).await;
+        let gathering = base
+            .gather(std::slice::from_ref(&flooding), &GatherConfig::default())
+            .await;
         let dropped = base.dropped();
         Ok(gathering.evidence.summary().nat_type() != NatType::Cone
             && dropped.garbage + dropped.malformed > bounds::FLOOD_TOLD_APART)
@@ -243,7 +337,11 @@ async fn filtering_dropped(meter: Meter) -> Result<Measured, Failure> {
     let server = two_addresses().await?;
     let measured = meter.measure(32, alone, async |_, number| {
         let moment = Duration::from_millis(u64::from(number % 100));
-        Ok(timeout(moment, discover_filtering(base().await?, server.address())).await.is_err())
+        Ok(
+            timeout(moment, discover_filtering(base().await?, server.address()))
+                .await
+                .is_err(),
+        )
     });
     Ok(measured.await?.intended(bounds::INTENDED_IN_A_RACE))
 }
@@ -260,7 +358,12 @@ async fn agent(meter: Meter, end: End) -> Result<Measured, Failure> {
 async fn half_made(meter: Meter) -> Result<Measured, Failure> {
     let measured = meter.measure(4, alone, async |_, number| {
         let base = base().await?;
-        Ok(polled(number % 60, IceAgent::new(&base, Role::Controlling, eager())).await.is_none())
+        Ok(polled(
+            number % 60,
+            IceAgent::new(&base, Role::Controlling, eager()),
+        )
+        .await
+        .is_none())
     });
     Ok(measured.await?.intended(bounds::INTENDED_BEFORE_THE_END))
 }
@@ -277,13 +380,19 @@ impl Two {
         let a = IceAgent::new(&left, Role::Controlling, config).await?;
         let b = IceAgent::new(&right, Role::Controlled, config).await?;
         let remotes = [peers::describe(&right, &b), peers::describe(&left, &a)];
-        Ok(Self { agents: [a, b], remotes })
+        Ok(Self {
+            agents: [a, b],
+            remotes,
+        })
     }
 
     async fn connect(&mut self) -> Result<(IceConn, IceConn), Failure> {
         let [a, b] = &mut self.agents;
         let [to_a, to_b] = self.remotes.clone();
-        Ok(tokio::try_join!(a.connect(to_a, bounds::CONNECTED_WITHIN), b.connect(to_b, bounds::CONNECTED_WITHIN))?)
+        Ok(tokio::try_join!(
+            a.connect(to_a, bounds::CONNECTED_WITHIN),
+            b.connect(to_b, bounds::CONNECTED_WITHIN)
+        )?)
     }
 }
 
@@ -293,7 +402,9 @@ async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
         let (sender, receiver) = two.connect().await?;
         let mut buffer = [0; 32];
         sender.send(b"\x80 over the path").await?;
-        let arrived = timeout(bounds::CONNECTED_WITHIN, receiver.recv(&mut buffer)).await?.is_some();
+        let arrived = timeout(bounds::CONNECTED_WITHIN, receiver.recv(&mut buffer))
+            .await?
+            .is_some();
         let [a, b] = two.agents;
         tokio::join!(end.of(a, number), end.of(b, number + 1));
         Ok(arrived)
@@ -309,10 +420,14 @@ async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
     config.failed_timeout = Duration::from_millis(30);
     let measured = meter.measure(32, alone, async |_, number| {
         let mut two = Two::new(config).await?;
-        let Ok((_sender, receiver)) = two.connect().await else { return Ok(false) };
+        let Ok((_sender, receiver)) = two.connect().await else {
+            return Ok(false);
+        };
         let [a, b] = two.agents;
         drop(a);
-        let ended = timeout(bounds::CONNECTED_WITHIN, receiver.recv(&mut [0; 32])).await?.is_none();
+        let ended = timeout(bounds::CONNECTED_WITHIN, receiver.recv(&mut [0; 32]))
+            .await?
+            .is_none();
         if number.is_multiple_of(2) {
             b.close().await;
         }
@@ -339,7 +454,12 @@ async fn pending(meter: Meter) -> Result<Measured, Failure> {
     let measured = meter.measure(8, alone, async |_, number| {
         let mut agent = IceAgent::new(&base().await?, Role::Controlling, eager()).await?;
         let moment = Duration::from_millis(u64::from(number % 15));
-        let is_pending = timeout(moment, agent.connect(nobody(vec![remote]), bounds::CONNECTED_WITHIN)).await.is_err();
+        let is_pending = timeout(
+            moment,
+            agent.connect(nobody(vec![remote]), bounds::CONNECTED_WITHIN),
+        )
+        .await
+        .is_err();
         agent.close().await;
         Ok(is_pending)
     });
@@ -363,7 +483,8 @@ async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
     Ok(measured.await?.intended(bounds::INTENDED))
 }
 
-/// Somebody who knows the password checks from port after port, until one is more than a peer may have.
+/// Somebody who knows the password checks from port after port, until one is more than a peer may
+/// have.
 async fn many_ports(meter: Meter) -> Result<Measured, Failure> {
     let measured = meter.measure(8, alone, async |_, _| {
         let base = base().await?;
@@ -373,7 +494,9 @@ async fn many_ports(meter: Meter) -> Result<Measured, Failure> {
         let until_one_is_too_many = async {
             while base.dropped().too_many_peers == 0 {
                 let socket = UdpSocket::bind("127.0.0.1:0").await?;
-                socket.send_to(&check(&credentials, "nobody")?, target).await?;
+                socket
+                    .send_to(&check(&credentials, "nobody")?, target)
+                    .await?;
                 sleep(Duration::from_micros(100)).await;
             }
             Ok::<_, Failure>(())

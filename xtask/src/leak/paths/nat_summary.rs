@@ -5,7 +5,9 @@ use nat_summary::{Evidence, NatType};
 use super::{Measured, Meter, Path, alone, path};
 use crate::{Failure, bounds};
 
-pub(super) const PATHS: &[Path] = &[path("nat-summary: parsed and judged", |meter| Box::pin(judged(meter)))];
+pub(super) const PATHS: &[Path] = &[path("nat-summary: parsed and judged", |meter| {
+    Box::pin(judged(meter))
+})];
 
 const DESCRIPTION: &str = "\
     a=candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host\r\n\

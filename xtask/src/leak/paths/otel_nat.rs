@@ -12,13 +12,23 @@ use crate::{Failure, bounds};
 
 pub(super) const PATHS: &[Path] = &[
     path("otel-nat: emitted", |meter| Box::pin(emitted(meter))),
-    path("otel-nat: dropped after asking", |meter| Box::pin(dropped(meter))),
-    path("otel-nat: dropped before asking", |meter| Box::pin(not_asked(meter))),
+    path("otel-nat: dropped after asking", |meter| {
+        Box::pin(dropped(meter))
+    }),
+    path("otel-nat: dropped before asking", |meter| {
+        Box::pin(not_asked(meter))
+    }),
     path("otel-nat: no provider", |meter| Box::pin(to_nobody(meter))),
-    path("otel-nat: provider shut down", |meter| Box::pin(shut_down(meter))),
-    path("otel-nat: a provider per attempt", |meter| Box::pin(own_provider(meter))),
+    path("otel-nat: provider shut down", |meter| {
+        Box::pin(shut_down(meter))
+    }),
+    path("otel-nat: a provider per attempt", |meter| {
+        Box::pin(own_provider(meter))
+    }),
     #[cfg(feature = "collector")]
-    path("otel-nat: a pipeline per attempt", |meter| Box::pin(own_pipeline(meter))),
+    path("otel-nat: a pipeline per attempt", |meter| {
+        Box::pin(own_pipeline(meter))
+    }),
 ];
 
 fn summary() -> NatSummary {
@@ -86,12 +96,18 @@ async fn to_nobody(meter: Meter) -> Result<Measured, Failure> {
     let measured = measured.await?;
     let wanted = u64::from(measured.walked);
     let unrecorded = telemetry.tally().unrecorded;
-    if unrecorded == wanted { Ok(measured) } else { Err(format!("{unrecorded} of {wanted} are told of").into()) }
+    if unrecorded == wanted {
+        Ok(measured)
+    } else {
+        Err(format!("{unrecorded} of {wanted} are told of").into())
+    }
 }
 
 async fn shut_down(meter: Meter) -> Result<Measured, Failure> {
     let (spans, out) = (Spans::default(), Cell::new(0));
-    let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+    let provider = SdkTracerProvider::builder()
+        .with_simple_exporter(spans.clone())
+        .build();
     let telemetry = Telemetry::new(provider.clone());
     provider.shutdown()?;
     let measured = meter.measure(1, alone, async |_, number| {
@@ -105,7 +121,9 @@ async fn shut_down(meter: Meter) -> Result<Measured, Failure> {
 async fn own_provider(meter: Meter) -> Result<Measured, Failure> {
     let measured = meter.measure(1, alone, async |_, number| {
         let spans = Spans::default();
-        let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(spans.clone())
+            .build();
         let telemetry = Telemetry::new(provider.clone());
         end(&telemetry, number);
         provider.shutdown()?;

@@ -6,10 +6,18 @@ use super::{Measured, Meter, Path, alone, path};
 use crate::Failure;
 
 pub(super) const PATHS: &[Path] = &[
-    path("planted: a byte", |meter| Box::pin(keep(meter, || Ok(Box::new(1_u8))))),
-    path("planted: a task", |meter| Box::pin(keep(meter, || Ok(tokio::spawn(std::future::pending::<()>()))))),
+    path("planted: a byte", |meter| {
+        Box::pin(keep(meter, || Ok(Box::new(1_u8))))
+    }),
+    path("planted: a task", |meter| {
+        Box::pin(keep(meter, || {
+            Ok(tokio::spawn(std::future::pending::<()>()))
+        }))
+    }),
     path("planted: a descriptor", |meter| {
-        Box::pin(keep(meter, || std::fs::File::open("/proc/self/stat").map_err(Into::into)))
+        Box::pin(keep(meter, || {
+            std::fs::File::open("/proc/self/stat").map_err(Into::into)
+        }))
     }),
     path("planted: a panic", |meter| Box::pin(panics(meter))),
 ];

@@ -19,9 +19,15 @@ use crate::spans::Spans;
 use crate::{Failure, bounds};
 
 pub(super) const PATHS: &[Path] = &[
-    path("pool: cancelled with every slot on a path", |meter| Box::pin(pool(meter, End::Cancelled))),
-    path("pool: dropped with every slot on a path", |meter| Box::pin(pool(meter, End::Dropped))),
-    path("pool: dropped at any moment", |meter| Box::pin(pool(meter, End::DroppedEarly))),
+    path("pool: cancelled with every slot on a path", |meter| {
+        Box::pin(pool(meter, End::Cancelled))
+    }),
+    path("pool: dropped with every slot on a path", |meter| {
+        Box::pin(pool(meter, End::Dropped))
+    }),
+    path("pool: dropped at any moment", |meter| {
+        Box::pin(pool(meter, End::DroppedEarly))
+    }),
     path("pool: roaming", |meter| Box::pin(roaming(meter))),
 ];
 
@@ -48,9 +54,15 @@ async fn pool(meter: Meter, end: End) -> Result<Measured, Failure> {
     let prepare = async || Ok(producers(&signalling, &transport, PRODUCERS));
     let measured = meter.measure(AT_ONCE, prepare, async |_, number| {
         let (spans, servers) = (Spans::default(), peers::servers(&responders));
-        let mut pool = Pool::new(signalling.clone(), transport.clone(), spans.telemetry(), servers, SLOTS)
-            .with_timing(attempts::hurried())
-            .with_seed(number.into());
+        let mut pool = Pool::new(
+            signalling.clone(),
+            transport.clone(),
+            spans.telemetry(),
+            servers,
+            SLOTS,
+        )
+        .with_timing(attempts::hurried())
+        .with_seed(number.into());
         let mut notices = pool.notices();
         let cancel = CancellationToken::new();
         let all_up = each(&mut notices, SLOTS, |what| *what == What::PathUp);
@@ -67,15 +79,22 @@ async fn pool(meter: Meter, end: End) -> Result<Measured, Failure> {
                 is_up = all_up => is_up,
                 () = pool.run(&cancel) => false,
             },
-            End::DroppedEarly => timeout(attempts::moment(number), pool.run(&cancel)).await.is_err(),
+            End::DroppedEarly => timeout(attempts::moment(number), pool.run(&cancel))
+                .await
+                .is_err(),
         };
-        let successes = spans.take().iter().filter(|span| span.name == keys::SPAN_SUCCESS).count();
+        let successes = spans
+            .take()
+            .iter()
+            .filter(|span| span.name == keys::SPAN_SUCCESS)
+            .count();
         Ok(is_as_intended && (matches!(end, End::DroppedEarly) || successes >= SLOTS))
     });
     Ok(measured.await?.intended(bounds::INTENDED_BUT_LATE))
 }
 
-/// A second network comes, and the mapping is asked for again; the first goes, and the path with it; the next is up.
+/// A second network comes, and the mapping is asked for again; the first goes, and the path with
+/// it; the next is up.
 async fn roaming(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(2, 0).await?;
     let signalling = MemorySignalling::new(Switchboard::new(attempts::holds(attempts::PATIENCE)));
@@ -85,10 +104,16 @@ async fn roaming(meter: Meter) -> Result<Measured, Failure> {
         let host = Host::default();
         host.goes_to(&[HERE]);
         let (spans, servers) = (Spans::default(), peers::servers(&responders));
-        let mut pool = Pool::new(signalling.clone(), ice(host.network()), spans.telemetry(), servers, 1)
-            .with_timing(attempts::hurried())
-            .with_roaming(Some(host.roaming()))
-            .with_seed(number.into());
+        let mut pool = Pool::new(
+            signalling.clone(),
+            ice(host.network()),
+            spans.telemetry(),
+            servers,
+            1,
+        )
+        .with_timing(attempts::hurried())
+        .with_roaming(Some(host.roaming()))
+        .with_seed(number.into());
         let mut notices = pool.notices();
         let cancel = CancellationToken::new();
         let user = async {
@@ -112,14 +137,18 @@ async fn each(notices: &mut Notices, slots: usize, is: fn(&What) -> bool) -> boo
     let told = async {
         let mut told = BTreeSet::new();
         while told.len() < slots {
-            let Some(notice) = notices.next().await else { return false };
+            let Some(notice) = notices.next().await else {
+                return false;
+            };
             if is(&notice.what) {
                 told.insert(notice.slot);
             }
         }
         true
     };
-    timeout(bounds::CONNECTED_WITHIN, told).await.unwrap_or(false)
+    timeout(bounds::CONNECTED_WITHIN, told)
+        .await
+        .unwrap_or(false)
 }
 
 fn ice(network: Network) -> Ice {
@@ -129,7 +158,9 @@ fn ice(network: Network) -> Ice {
 }
 
 fn producers(signalling: &MemorySignalling, transport: &Ice, number: usize) -> Vec<Running> {
-    (0..number).map(|_| peers::echo(signalling.clone(), transport.clone(), attempts::PATIENCE)).collect()
+    (0..number)
+        .map(|_| peers::echo(signalling.clone(), transport.clone(), attempts::PATIENCE))
+        .collect()
 }
 
 /// A host whose addresses are what it is told.
@@ -145,7 +176,10 @@ impl Host {
     }
 
     fn addresses(&self) -> LocalAddresses {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn roaming(&self) -> Roaming {

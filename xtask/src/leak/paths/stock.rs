@@ -9,13 +9,34 @@ use crate::stock::{self, Pair};
 use crate::{Failure, peers};
 
 pub(super) const PATHS: &[Path] = &[
-    path("stock: gathered, closed", |meter| Box::pin(gathered(meter, true))).most(200),
-    path("stock: gathered, dropped", |meter| Box::pin(gathered(meter, false))).most(200),
-    path("stock: connected, closed", |meter| Box::pin(connected(meter, End::Closed))).most(200),
-    path("stock: connected, dropped", |meter| Box::pin(connected(meter, End::Dropped))).most(200),
-    path("stock: connected, closing dropped", |meter| Box::pin(connected(meter, End::CloseDropped))).most(200),
-    path("stock: connecting, closed", |meter| Box::pin(connecting(meter))).most(200),
-    path("stock: closed while gathering", |meter| Box::pin(while_gathering(meter))).most(200),
+    path("stock: gathered, closed", |meter| {
+        Box::pin(gathered(meter, true))
+    })
+    .most(200),
+    path("stock: gathered, dropped", |meter| {
+        Box::pin(gathered(meter, false))
+    })
+    .most(200),
+    path("stock: connected, closed", |meter| {
+        Box::pin(connected(meter, End::Closed))
+    })
+    .most(200),
+    path("stock: connected, dropped", |meter| {
+        Box::pin(connected(meter, End::Dropped))
+    })
+    .most(200),
+    path("stock: connected, closing dropped", |meter| {
+        Box::pin(connected(meter, End::CloseDropped))
+    })
+    .most(200),
+    path("stock: connecting, closed", |meter| {
+        Box::pin(connecting(meter))
+    })
+    .most(200),
+    path("stock: closed while gathering", |meter| {
+        Box::pin(while_gathering(meter))
+    })
+    .most(200),
 ];
 
 enum End {

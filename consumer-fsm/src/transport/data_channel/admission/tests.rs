@@ -62,7 +62,13 @@ impl Seam for Line {
             return Ok(length);
         }
         loop {
-            let packet = self.from.lock().await.recv().await.ok_or(Error::ErrAlreadyClosed)?;
+            let packet = self
+                .from
+                .lock()
+                .await
+                .recv()
+                .await
+                .ok_or(Error::ErrAlreadyClosed)?;
             if !self.is_checked || self.admission.admits(&packet) {
                 self.admitted.fetch_add(1, Ordering::Relaxed);
                 if self.is_checked {
@@ -101,7 +107,10 @@ async fn associate(line: Line) -> (Arc<Association>, Arc<Admission>) {
         remote_port: 5000,
         local_port: 5000,
     };
-    (Arc::new(Association::client(config).await.unwrap()), admission)
+    (
+        Arc::new(Association::client(config).await.unwrap()),
+        admission,
+    )
 }
 
 /// The library, and a peer who writes by hand.
@@ -118,13 +127,22 @@ impl Stranger {
         let shake = async {
             let (_, init) = line.next(sctp::INIT).await;
             let tag = u32::from_be_bytes(init[..4].try_into().unwrap());
-            let _ = line.to.send(packet(tag, &[sctp::init(sctp::INIT_ACK, FIRST)]));
+            let _ = line
+                .to
+                .send(packet(tag, &[sctp::init(sctp::INIT_ACK, FIRST)]));
             line.next(sctp::COOKIE_ECHO).await;
-            let _ = line.to.send(packet(tag, &[sctp::chunk(sctp::COOKIE_ACK, 0, &[])]));
+            let _ = line
+                .to
+                .send(packet(tag, &[sctp::chunk(sctp::COOKIE_ACK, 0, &[])]));
             tag
         };
         let ((association, admission), tag) = tokio::join!(associate(ours), shake);
-        Self { association, admission, line, tag }
+        Self {
+            association,
+            admission,
+            line,
+            tag,
+        }
     }
 
     fn says(&self, packet: Vec<u8>) {
@@ -138,7 +156,9 @@ impl Stranger {
 
     async fn answers_within(&self, patience: Duration) -> bool {
         self.says(packet(self.tag, &[heartbeat()]));
-        tokio::time::timeout(patience, self.line.next(HEARTBEAT_ACK)).await.is_ok()
+        tokio::time::timeout(patience, self.line.next(HEARTBEAT_ACK))
+            .await
+            .is_ok()
     }
 
     async fn close(self) {
@@ -182,8 +202,17 @@ async fn the_library_alone_is_lost_over_each_of_these() {
     ] {
         let stranger = Stranger::meet(false).await;
         assert!(stranger.is_alive().await);
-        stranger.says(sctp::hostile(stranger.tag).into_iter().find(|(name, _)| *name == what).unwrap().1);
-        assert!(!stranger.answers_within(Duration::from_millis(300)).await, "{what}");
+        stranger.says(
+            sctp::hostile(stranger.tag)
+                .into_iter()
+                .find(|(name, _)| *name == what)
+                .unwrap()
+                .1,
+        );
+        assert!(
+            !stranger.answers_within(Duration::from_millis(300)).await,
+            "{what}"
+        );
         stranger.close().await;
     }
 }
@@ -203,7 +232,11 @@ async fn what_nobody_reads_is_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_read_makes_room() {
     let stranger = Stranger::meet(true).await;
-    let stream = stranger.association.open_stream(5, Kind::Binary).await.unwrap();
+    let stream = stranger
+        .association
+        .open_stream(5, Kind::Binary)
+        .await
+        .unwrap();
     let mut buffer = [0; 100];
     for tsn in FIRST..FIRST + 10_000 {
         stranger.says(packet(stranger.tag, &[data(WHOLE, tsn, 5, b"x")]));
@@ -221,7 +254,10 @@ async fn resets_that_wait_are_bounded() {
         stranger.says(packet(stranger.tag, &[reset(number, FIRST + 10, 5)]));
     }
     assert!(stranger.is_alive().await);
-    assert_eq!(stranger.admission.refused(), 1_000 - u64::from(MOST_WAITING));
+    assert_eq!(
+        stranger.admission.refused(),
+        1_000 - u64::from(MOST_WAITING)
+    );
     stranger.close().await;
 }
 
@@ -234,8 +270,13 @@ async fn nothing_that_an_honest_side_sends_is_refused() {
         let ((one, at_one), (other, at_other)) = tokio::join!(associate(one), associate(other));
         let ours = one.open_stream(0, Kind::Binary).await.unwrap();
         // reliable, so that it arrives
-        ours.write_sctp(&Bytes::from_static(b"open"), Kind::Dcep).await.unwrap();
-        let theirs = tokio::time::timeout(PATIENCE, other.accept_stream()).await.unwrap().unwrap();
+        ours.write_sctp(&Bytes::from_static(b"open"), Kind::Dcep)
+            .await
+            .unwrap();
+        let theirs = tokio::time::timeout(PATIENCE, other.accept_stream())
+            .await
+            .unwrap()
+            .unwrap();
         for stream in [&ours, &theirs] {
             stream.set_reliability_params(true, ReliabilityType::Rexmit, 0);
         }
@@ -245,14 +286,18 @@ async fn nothing_that_an_honest_side_sends_is_refused() {
                     0 => (vec![0], Kind::BinaryEmpty),
                     round => (vec![7; [1, 100, 1191, 3000, 8192][round - 1]], Kind::Binary),
                 };
-                stream.write_sctp(&Bytes::from(message), kind).await.unwrap();
+                stream
+                    .write_sctp(&Bytes::from(message), kind)
+                    .await
+                    .unwrap();
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         let read = |stream: Arc<Stream>, admission: Arc<Admission>| async move {
             let mut buffer = vec![0; 8192];
             while let Ok(Ok((length, _))) =
-                tokio::time::timeout(Duration::from_millis(1500), stream.read_sctp(&mut buffer)).await
+                tokio::time::timeout(Duration::from_millis(1500), stream.read_sctp(&mut buffer))
+                    .await
             {
                 admission.read(length);
             }
@@ -264,10 +309,17 @@ async fn nothing_that_an_honest_side_sends_is_refused() {
             read(Arc::clone(&theirs), Arc::clone(&at_other)),
         );
         let admitted = admitted.map(|admitted| admitted.load(Ordering::Relaxed));
-        assert!(admitted.iter().all(|admitted| *admitted > 200), "{admitted:?}");
+        assert!(
+            admitted.iter().all(|admitted| *admitted > 200),
+            "{admitted:?}"
+        );
         ours.shutdown(std::net::Shutdown::Both).await.unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!((at_one.refused(), at_other.refused()), (0, 0), "one packet in {loses} lost");
+        assert_eq!(
+            (at_one.refused(), at_other.refused()),
+            (0, 0),
+            "one packet in {loses} lost"
+        );
         let _ = tokio::join!(one.close(), other.close());
     }
 }
@@ -282,7 +334,10 @@ async fn each_lone_message_is_acknowledged() {
         stream.set_reliability_params(true, ReliabilityType::Rexmit, 0);
         let mut late = 0;
         for _ in 0..4 {
-            stream.write_sctp(&Bytes::from_static(b"x"), Kind::Binary).await.unwrap();
+            stream
+                .write_sctp(&Bytes::from_static(b"x"), Kind::Binary)
+                .await
+                .unwrap();
             // its sender asks after a second
             tokio::time::sleep(Duration::from_millis(900)).await;
             late += usize::from(stream.buffered_amount() > 0);
@@ -299,8 +354,12 @@ fn packets_of_other_stacks_pass() {
     // of Chromium: FORWARD TSN, extensions, random, chunks, HMACs
     let chromium: Vec<u8> = [
         &[0x13, 0x88, 0x13, 0x88, 0, 0, 0, 0, 0x81, 0x46, 0x9d, 0xfc][..],
-        &[1, 0, 0, 0x56, 0x55, 0xb9, 0x64, 0xa5, 0, 2, 0, 0, 4, 0, 8, 0, 0xe8, 0x6d, 0x10, 0x30][..],
-        &[0xc0, 0, 0, 4, 0x80, 8, 0, 9, 0xc0, 0xf, 0xc1, 0x80, 0x82, 0, 0, 0, 0x80, 2, 0, 0x24][..],
+        &[
+            1, 0, 0, 0x56, 0x55, 0xb9, 0x64, 0xa5, 0, 2, 0, 0, 4, 0, 8, 0, 0xe8, 0x6d, 0x10, 0x30,
+        ][..],
+        &[
+            0xc0, 0, 0, 4, 0x80, 8, 0, 9, 0xc0, 0xf, 0xc1, 0x80, 0x82, 0, 0, 0, 0x80, 2, 0, 0x24,
+        ][..],
         &[0x9f; 32][..],
         &[0x80, 4, 0, 6, 0, 1, 0, 0, 0x80, 3, 0, 6, 0x80, 0xc1, 0, 0][..],
     ]
@@ -308,18 +367,59 @@ fn packets_of_other_stacks_pass() {
     assert!(admission.admits(&chromium));
     let first = 0xe86d_1030_u32;
     let one = |chunk: Vec<u8>| packet(1, &[chunk]);
-    let skipped = [first.wrapping_add(40).to_be_bytes().to_vec(), vec![0, 1, 0, 5, 0, 3, 0, 9]].concat();
+    let skipped = [
+        first.wrapping_add(40).to_be_bytes().to_vec(),
+        vec![0, 1, 0, 5, 0, 3, 0, 9],
+    ]
+    .concat();
     for (what, packet) in [
-        ("a cookie with the first message", packet(1, &[sctp::chunk(10, 0, &[7; 301]), data(3, first, 1, b"open")])),
-        ("an acknowledgement beside data", packet(1, &[sack(5, &[(2, 3), (5, 9)]), data(WHOLE, first + 1, 1, b"x")])),
-        ("many small messages at once", packet(1, &vec![data(WHOLE, first + 2, 1, b"x"); 58])),
-        ("streams that are skipped on", one(sctp::chunk(192, 0, &skipped))),
-        ("an abort with its reason", one(sctp::chunk(6, 0, &[0, 12, 0, 9, b'c', b'l', b'o', b's', b'e']))),
-        ("an error", one(sctp::chunk(9, 0, &[0, 6, 0, 8, 0xc1, 0, 0, 4]))),
-        ("a heartbeat whose padding counts", one(sctp::chunk(4, 0, &[0, 1, 0, 9, 1, 2, 3, 4, 5, 0, 0, 0]))),
-        ("an answer to a heartbeat", one(sctp::chunk(5, 0, &[0, 1, 0, 8, 1, 2, 3, 4]))),
+        (
+            "a cookie with the first message",
+            packet(
+                1,
+                &[sctp::chunk(10, 0, &[7; 301]), data(3, first, 1, b"open")],
+            ),
+        ),
+        (
+            "an acknowledgement beside data",
+            packet(
+                1,
+                &[sack(5, &[(2, 3), (5, 9)]), data(WHOLE, first + 1, 1, b"x")],
+            ),
+        ),
+        (
+            "many small messages at once",
+            packet(1, &vec![data(WHOLE, first + 2, 1, b"x"); 58]),
+        ),
+        (
+            "streams that are skipped on",
+            one(sctp::chunk(192, 0, &skipped)),
+        ),
+        (
+            "an abort with its reason",
+            one(sctp::chunk(
+                6,
+                0,
+                &[0, 12, 0, 9, b'c', b'l', b'o', b's', b'e'],
+            )),
+        ),
+        (
+            "an error",
+            one(sctp::chunk(9, 0, &[0, 6, 0, 8, 0xc1, 0, 0, 4])),
+        ),
+        (
+            "a heartbeat whose padding counts",
+            one(sctp::chunk(4, 0, &[0, 1, 0, 9, 1, 2, 3, 4, 5, 0, 0, 0])),
+        ),
+        (
+            "an answer to a heartbeat",
+            one(sctp::chunk(5, 0, &[0, 1, 0, 8, 1, 2, 3, 4])),
+        ),
         ("a shutdown", one(sctp::chunk(7, 0, &[0; 4]))),
-        ("padding", packet(1, &[heartbeat(), sctp::chunk(0x84, 0, &[0; 1000])])),
+        (
+            "padding",
+            packet(1, &[heartbeat(), sctp::chunk(0x84, 0, &[0; 1000])]),
+        ),
         ("a reset and an answer at once", {
             let mut both = reset(3, first, 1);
             both.extend([0, 0, 0, 16, 0, 12, 0, 0, 0, 1, 0, 0, 0, 1]);
@@ -338,11 +438,23 @@ fn what_comes_twice_is_answered_once() {
     let message = || data(WHOLE, FIRST, 1, b"x");
     for (what, chunks, is_so) in [
         ("a message", vec![message()], true),
-        ("a message behind an acknowledgement", vec![sack(5, &[]), message()], true),
+        (
+            "a message behind an acknowledgement",
+            vec![sack(5, &[]), message()],
+            true,
+        ),
         ("what is skipped", vec![forward_tsn(FIRST)], true),
         ("an acknowledgement", vec![sack(5, &[])], false),
-        ("a message behind a cookie", vec![cookie(), message()], false),
-        ("a message before a heartbeat", vec![message(), heartbeat()], false),
+        (
+            "a message behind a cookie",
+            vec![cookie(), message()],
+            false,
+        ),
+        (
+            "a message before a heartbeat",
+            vec![message(), heartbeat()],
+            false,
+        ),
         ("nothing", vec![], false),
     ] {
         assert_eq!(is_to_be_acknowledged(&packet(1, &chunks)), is_so, "{what}");
@@ -352,7 +464,10 @@ fn what_comes_twice_is_answered_once() {
 #[test]
 fn the_bounds_move_with_what_we_acknowledge() {
     let admission = Admission::default();
-    assert!(!admission.admits(&packet(1, &[data(WHOLE, FIRST, 0, b"x")])), "nothing before there is an association");
+    assert!(
+        !admission.admits(&packet(1, &[data(WHOLE, FIRST, 0, b"x")])),
+        "nothing before there is an association"
+    );
     assert!(admission.admits(&packet(0, &[sctp::init(sctp::INIT, FIRST)])));
     let far = FIRST + 60_000;
     assert!(admission.admits(&packet(1, &[forward_tsn(far)])));
@@ -374,9 +489,23 @@ fn the_bounds_move_with_what_we_acknowledge() {
 
 /// Chunks near what is admitted: kinds that are known, lengths and numbers around the bounds.
 fn chunks() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let kind = prop_oneof![Just(0), Just(3), Just(4), Just(7), Just(130), Just(192), Just(1), 0..16_u8, any::<u8>()];
+    let kind = prop_oneof![
+        Just(0),
+        Just(3),
+        Just(4),
+        Just(7),
+        Just(130),
+        Just(192),
+        Just(1),
+        0..16_u8,
+        any::<u8>()
+    ];
     let number = prop_oneof![(FIRST - 3..FIRST + 30), any::<u32>()];
-    let value = (number, proptest::collection::vec(prop_oneof![0..20_u8, any::<u8>()], 0..40), 0..5_usize);
+    let value = (
+        number,
+        proptest::collection::vec(prop_oneof![0..20_u8, any::<u8>()], 0..40),
+        0..5_usize,
+    );
     let value = value.prop_map(|(number, mut rest, cut)| {
         rest.splice(0..0, number.to_be_bytes());
         rest.truncate(rest.len().saturating_sub(cut));
@@ -388,8 +517,10 @@ fn chunks() -> impl Strategy<Value = Vec<Vec<u8>>> {
         sctp::chunk_of(kind, flags, length, &value)
     });
     let near = (any::<u8>(), FIRST..FIRST + 200, 0..3_u16, 0..90_usize);
-    let near = near.prop_map(|(flags, tsn, stream, length)| data(flags, tsn, stream, &vec![1; length]));
-    let near_reset = (0..9_u32, FIRST - 5..FIRST + 20, 0..3_u16).prop_map(|(n, last, stream)| reset(n, last, stream));
+    let near =
+        near.prop_map(|(flags, tsn, stream, length)| data(flags, tsn, stream, &vec![1; length]));
+    let near_reset = (0..9_u32, FIRST - 5..FIRST + 20, 0..3_u16)
+        .prop_map(|(n, last, stream)| reset(n, last, stream));
     let near_forward = (FIRST - 5..FIRST + 300).prop_map(forward_tsn);
     let chunk = prop_oneof![3 => any_chunk, 2 => near, 1 => near_reset, 1 => near_forward];
     proptest::collection::vec(chunk, 0..6)
