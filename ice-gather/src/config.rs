@@ -52,7 +52,7 @@ pub struct BindConfig {
     /// A NAT may still let in whom an earlier socket on the same port sent to. So a few ports are
     /// tried in search of one that no socket of this process had in the last five minutes;
     /// where none is found, nothing that comes in is called uninvited. It is counted as
-    /// [`PeerDropped::maybe_invited`](crate::PeerDropped::maybe_invited), and neither the
+    /// [`PeerDropped::maybe_solicited`](crate::PeerDropped::maybe_solicited), and neither the
     /// peer's checks nor [`discover_filtering`](crate::discover_filtering) take it for proof of
     /// how the NAT filters.
     pub ports: Option<(u16, u16)>,

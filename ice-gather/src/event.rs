@@ -23,6 +23,13 @@ pub enum IceState {
     Closed,
 }
 
+impl IceState {
+    /// Whether the connection has failed or was closed: then its state stays.
+    pub(crate) const fn has_ended(self) -> bool {
+        matches!(self, Self::Failed | Self::Closed)
+    }
+}
+
 /// Something that happened to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -42,8 +42,8 @@ fn sign(datagram: &[u8], password: &str) -> Option<Vec<u8>> {
 fuzz_target!(|input: &[u8]| {
     let start = Instant::now();
     let mut reader = PeerReader::new();
-    reader.serve(OURS);
-    reader.expect(THEIRS);
+    reader.set_local_password(OURS);
+    reader.set_remote_password(THEIRS);
     let (mut now, mut sent, mut signed, mut steps) = (start, 0_u32, 0_u32, 0_u32);
     let mut rest = input;
     // each step: a byte of time, a byte of what and who, a byte of length, and that many bytes
@@ -90,8 +90,8 @@ fuzz_target!(|input: &[u8]| {
                     "nobody can sign but who has the password"
                 );
             }
-            _ if what & 0x80 == 0 => reader.beat(now, Duration::from_secs(1)),
-            _ => reader.contact(peer, now),
+            _ if what & 0x80 == 0 => reader.heartbeat(now, Duration::from_secs(1)),
+            _ => reader.on_other_sent(peer, now),
         }
         let view = reader.view();
         assert_eq!(view.checks.sent, sent);

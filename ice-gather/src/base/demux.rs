@@ -102,7 +102,7 @@ fn is_stun_for_agent(
     } else if header.is_binding_request {
         admits(shared, socket, source, datagram)
     } else {
-        shared.checks().touch(Instant::now());
+        shared.checks().on_other_received(Instant::now());
         shared.agent() == Some(AgentOf::Others) || socket.knows_sender(source)
     }
 }
@@ -120,7 +120,7 @@ fn read_response(
         return checks.on_relayed_response(socket.bound(), canonical(source), datagram);
     }
     if !is_for_agent || shared.agent() != Some(AgentOf::Us) {
-        return checks.touch(Instant::now());
+        return checks.on_other_received(Instant::now());
     }
     let remapped = checks.on_response(socket.bound(), canonical(source), datagram, Instant::now());
     let number = checks.rebindings();

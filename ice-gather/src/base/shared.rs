@@ -160,7 +160,7 @@ impl Shared {
         for socket in self.sockets() {
             socket.set_max_senders(max_peers);
         }
-        self.checks().serve(password);
+        self.checks().set_local_password(password);
         true
     }
 
@@ -172,7 +172,7 @@ impl Shared {
 
     /// From now on answers that carry this password are the peer's.
     pub(crate) fn expect_answers(&self, password: &str) {
-        self.checks().expect(password);
+        self.checks().set_remote_password(password);
     }
 
     /// A signalled remote candidate: its checks pass without being verified twice.
@@ -206,8 +206,8 @@ impl Shared {
     }
 
     /// The process runs, and calls again after `period`.
-    pub(crate) fn beat(&self, period: Duration) {
-        self.checks().beat(Instant::now(), period);
+    pub(crate) fn heartbeat(&self, period: Duration) {
+        self.checks().heartbeat(Instant::now(), period);
     }
 
     /// From now on events go there.

@@ -101,8 +101,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut reader = PeerReader::new();
-        reader.serve(OURS);
-        reader.expect(THEIRS);
+        reader.set_local_password(OURS);
+        reader.set_remote_password(THEIRS);
         Self {
             reader,
             now: Instant::now(),
@@ -115,7 +115,7 @@ impl World {
         let until = self.now + Duration::from_millis(milliseconds);
         while self.now < until {
             self.now = until.min(self.now + Duration::from_millis(100));
-            self.reader.beat(self.now, Duration::ZERO);
+            self.reader.heartbeat(self.now, Duration::ZERO);
         }
         self
     }
@@ -404,7 +404,9 @@ fn an_answer_that_was_overtaken_changes_nothing_back() {
 #[test]
 fn what_comes_in_uninvited_is_told_from_what_was_sent_to_first() {
     let mut world = World::new();
-    world.reader.contact(at("198.51.100.1:3478"), world.now);
+    world
+        .reader
+        .on_other_sent(at("198.51.100.1:3478"), world.now);
     world.check(1, "192.0.2.20:1");
     for (number, source) in (1..).zip([
         "192.0.2.20:1",
@@ -475,7 +477,7 @@ fn ten_thousand_source_ports_are_bounded_and_counted() {
     assert_eq!(view.evidence.answers().len(), MAX_OBSERVATIONS);
     assert!(view.evidence.arrivals().len() <= MAX_ARRIVALS);
     assert_eq!(
-        view.dropped.contacts,
+        view.dropped.destinations,
         10_000 - 192,
         "counted, and from then on nothing is called uninvited"
     );
@@ -519,7 +521,9 @@ fn a_check_that_comes_in_after_a_quiet_gap_shows_how_long_the_mapping_lasts() {
     world.hear(PEER, &request(3));
     assert_eq!(survived(&world), Some(19_750));
     world.wait(60_000);
-    world.reader.contact(at("198.51.100.1:3478"), world.now);
+    world
+        .reader
+        .on_other_sent(at("198.51.100.1:3478"), world.now);
     world.hear(PEER, &request(4));
     assert_eq!(survived(&world), Some(19_750));
     // datagrams that are not STUN refresh it as well
@@ -552,7 +556,7 @@ fn what_waited_while_the_process_stood_still_shows_no_gap() {
         // stopped for 20 s, in which a check came in
         world.now += Duration::from_secs(20);
         if wakes_first {
-            world.reader.beat(world.now, Duration::ZERO);
+            world.reader.heartbeat(world.now, Duration::ZERO);
         }
         world.hear(PEER, &request(1));
         assert_eq!(survived(&world), None);
@@ -629,7 +633,7 @@ proptest! {
                 world.hear(PEER, &request(number));
                 number += 1;
             } else {
-                world.reader.beat(world.now, Duration::from_millis(period));
+                world.reader.heartbeat(world.now, Duration::from_millis(period));
             }
         }
         let ends = arrivals.iter().copied();
@@ -872,7 +876,7 @@ async fn uninvited_on(ports: (u16, u16)) -> (usize, u32) {
     let view = base.peer_view();
     assert_eq!(view.checks.received, 1, "it is read and passed on as ever");
     agent.close().await;
-    (view.evidence.arrivals().len(), view.dropped.maybe_invited)
+    (view.evidence.arrivals().len(), view.dropped.maybe_solicited)
 }
 
 #[tokio::test]
