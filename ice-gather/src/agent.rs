@@ -1,9 +1,9 @@
 //! The owner of the ICE agent, and the rules that keep it from leaking.
 //!
 //! The library's agent keeps tasks, sockets and itself alive unless it is closed to the end, with
-//! nothing in flight. So it is made in a task of its own, dialled in a task of its own, and torn
-//! down in a task of its own that nobody aborts; callers only ever bound their *wait*. Dropping an
-//! [`IceAgent`] at any point starts the same tear-down.
+//! nothing in flight. So it is made, dialled and torn down in tasks of its own that are never
+//! aborted; callers only bound their *wait*. Dropping an [`IceAgent`] at any point starts the same
+//! tear-down.
 
 mod conn;
 mod library;
@@ -86,12 +86,12 @@ impl IceAgent {
     /// # Errors
     /// [`AgentError`].
     pub async fn new(base: &Base, role: Role, config: AgentConfig) -> Result<Self, AgentError> {
-        // in a task of its own: whoever waits here may be cancelled, a half-made agent would leak
+        // in a task of its own, because the caller may be cancelled and a half-made agent would leak
         let made = tokio::spawn(make(base.clone(), role, config));
         made.await.map_err(|_| AgentError::Shutdown)?
     }
 
-    /// What to tell the peer besides the candidates.
+    /// The credentials to signal to the peer, beside the candidates.
     #[must_use]
     pub const fn credentials(&self) -> &Credentials {
         &self.credentials
@@ -103,9 +103,9 @@ impl IceAgent {
         self.state.clone()
     }
 
-    /// What happens from now on, through a bounded channel that nobody has to read: events beyond
-    /// 64 unread ones are lost, and [`state`](Self::state) is always the latest. A second call
-    /// ends the channel of the first. It ends with the agent.
+    /// The events from now on, through a bounded channel that need not be read: events beyond 64
+    /// unread ones are lost, but [`state`](Self::state) is always the latest. The channel ends with
+    /// the agent, or with the next call.
     pub fn events(&self) -> mpsc::Receiver<IceEvent> {
         let (events, receiver) = mpsc::channel(EVENTS);
         if self.parts.is_some() {
@@ -292,7 +292,7 @@ fn report_changes(agent: &Agent, base: &Arc<Shared>, state: &Arc<watch::Sender<I
     }));
 }
 
-/// What dialling takes.
+/// The part of an agent that its dialling task holds.
 struct Dialling {
     agent: Arc<Agent>,
     base: Arc<Shared>,
@@ -441,8 +441,7 @@ async fn tear_down(parts: Parts) {
     for candidate in agent.get_local_candidates().await.unwrap_or_default() {
         let _ = candidate.close().await;
     }
-    // whatever the handlers hold goes now, even if somebody keeps the agent's internals alive a
-    // little longer
+    // the handlers drop their contents now, because the agent's internals may live a little longer
     agent.on_connection_state_change(Box::new(|_| Box::pin(core::future::ready(()))));
     agent.on_candidate(Box::new(|_| Box::pin(core::future::ready(()))));
     agent.on_selected_candidate_pair_change(Box::new(|_, _| Box::pin(core::future::ready(()))));

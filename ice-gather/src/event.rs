@@ -16,8 +16,8 @@ pub enum IceState {
     Connected,
     /// The peer has been silent for a while.
     Disconnected,
-    /// The agent gave up. Nothing leaves toward the peer any more, and the server of a relay is
-    /// told to free it.
+    /// The agent gave up. Nothing leaves toward the peer any more, and the server of a relay frees
+    /// its allocation.
     Failed,
     /// Torn down.
     Closed,

@@ -88,9 +88,9 @@ impl Coturn {
         };
         let coturn = Self { child, port };
         let base = base().await;
-        let mut config = GatherConfig::default();
-        config.policy = Policy::All;
-        config.deadline = DEADLINE;
+        let config = GatherConfig::default()
+            .with_policy(Policy::All)
+            .with_deadline(DEADLINE);
         let server = StunServer::Address(SocketAddr::from(([127, 0, 0, 5], port)));
         for _ in 0..200 {
             if base
@@ -148,9 +148,7 @@ async fn relayed(coturn: &Coturn) -> (Base, Relay, GatheredCandidate) {
 }
 
 fn at_once() -> RelayConfig {
-    let mut config = RelayConfig::default();
-    config.head_start = Duration::ZERO;
-    config
+    RelayConfig::default().with_head_start(Duration::ZERO)
 }
 
 /// Waits until this test has no more tasks than at its beginning.
@@ -284,8 +282,7 @@ async fn the_relayed_candidate_trickles_out_with_the_others() {
     let base = base().await;
     let _relay = base.add_relay(coturn.server("secret"), at_once()).unwrap();
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_secs(1);
+    let config = GatherConfig::default().with_deadline(Duration::from_secs(1));
     let mut told = Vec::new();
     let servers = [StunServer::Address(silent.local_addr().unwrap())];
     let gathering = base
@@ -333,10 +330,10 @@ async fn a_turn_server_that_dies_on_the_way_leaves_nothing() {
     let (left, right) = (base().await, base().await);
     let mut left_relay = left.add_relay(coturn.server("secret"), at_once()).unwrap();
     let mut right_relay = right.add_relay(coturn.server("secret"), at_once()).unwrap();
-    let mut config = AgentConfig::default();
-    config.disconnected_timeout = Duration::from_millis(300);
-    config.failed_timeout = Duration::from_millis(300);
-    config.keepalive_interval = Duration::from_millis(50);
+    let config = AgentConfig::default()
+        .with_disconnected_timeout(Duration::from_millis(300))
+        .with_failed_timeout(Duration::from_millis(300))
+        .with_keepalive_interval(Duration::from_millis(50));
     let mut a = IceAgent::new(&left, Role::Controlling, config)
         .await
         .unwrap();
@@ -427,8 +424,7 @@ async fn a_silent_server_ends_at_the_deadline_and_nobody_waits_for_it() {
     )
     .unwrap();
     let base = base().await;
-    let mut config = at_once();
-    config.deadline = Duration::from_millis(300);
+    let config = at_once().with_deadline(Duration::from_millis(300));
     let started = Instant::now();
     let mut relay = base.add_relay(server, config).unwrap();
     let agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
@@ -529,8 +525,7 @@ async fn after_credentials(
         }
     });
     let base = base().await;
-    let mut config = at_once();
-    config.deadline = Duration::from_millis(500);
+    let config = at_once().with_deadline(Duration::from_millis(500));
     let turn_server = TurnServer::new(&format!("turn:{server}"), "user", "secret").unwrap();
     let mut relay = base.add_relay(turn_server, config).unwrap();
     let outcome = relay.allocated().await;
@@ -716,9 +711,9 @@ async fn an_agent_that_failed_gives_the_relay_back_though_nobody_closes_it() {
     let base = base().await;
     let mut relay = base.add_relay(server, at_once()).unwrap();
     relay.allocated().await.unwrap();
-    let mut config = AgentConfig::default();
-    (config.disconnected_timeout, config.failed_timeout) =
-        (Duration::from_millis(100), Duration::from_millis(100));
+    let config = AgentConfig::default()
+        .with_disconnected_timeout(Duration::from_millis(100))
+        .with_failed_timeout(Duration::from_millis(100));
     let mut agent = IceAgent::new(&base, Role::Controlling, config)
         .await
         .unwrap();

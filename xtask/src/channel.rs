@@ -239,8 +239,7 @@ pub(crate) async fn walk(meter: Meter, carrier: Carrier, way: Way) -> Result<Mea
 
 /// Plain ICE with checks so frequent that what is measured is not their clock.
 fn ice(network: Network) -> Ice {
-    let mut agent = AgentConfig::default();
-    agent.check_interval = Duration::from_millis(5);
+    let agent = AgentConfig::default().with_check_interval(Duration::from_millis(5));
     Ice::new(network).with_agent_config(agent)
 }
 

@@ -1,14 +1,14 @@
 //! The other sides of an attempt: a cohort of STUN servers, a producer that echoes, a ghost that
 //! never answers checks.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use consumer_fsm::signalling::wire::{Description, Genesis, Kind, Offer, read, write};
 use consumer_fsm::signalling::{GENESIS, Signalling};
 use consumer_fsm::transport::Transport;
 use consumer_fsm::{Producer, StunCache};
-use ice_gather::responder::{Manner, Responder};
+use ice_gather::responder::Responder;
 use ice_gather::{Base, IceAgent, RemoteCandidate, RemoteDescription};
 use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
@@ -36,17 +36,7 @@ impl Drop for Running {
 /// Responders on consecutive loopback addresses from 127.0.0.11 on, the last `silent` of them
 /// silent.
 pub(crate) async fn cohort(size: u8, silent: u8) -> Result<Vec<Responder>, Failure> {
-    let mut responders = Vec::new();
-    for n in 0..size {
-        let manner = if n + silent >= size {
-            Manner::Silent
-        } else {
-            Manner::Honest
-        };
-        let ip = IpAddr::from([127, 0, 0, 11 + n]);
-        responders.push(Responder::bind_with((ip, 0), manner).await?);
-    }
-    Ok(responders)
+    Ok(Responder::cohort(size, silent).await?)
 }
 
 /// These responders as a cache of servers.

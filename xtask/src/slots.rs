@@ -140,8 +140,7 @@ async fn pool(slots: usize) -> Result<Row, Failure> {
     let before = settled(None).await;
     let responders = peers::cohort(2, 0).await?;
     let signalling = MemorySignalling::new(Switchboard::default());
-    let mut agent = AgentConfig::default();
-    agent.check_interval = CHECK_INTERVAL;
+    let agent = AgentConfig::default().with_check_interval(CHECK_INTERVAL);
     let transport = Ice::new(loopback()).with_agent_config(agent);
     let spans = Spans::default();
     let mut timing = Timing::default();
@@ -264,9 +263,11 @@ struct OurEnd {
 impl OurEnd {
     async fn new(role: Role) -> Result<Self, Failure> {
         let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
-        let mut config = AgentConfig::default();
-        (config.check_interval, config.keepalive_interval) = (CHECK_INTERVAL, KEEPALIVE);
-        (config.disconnected_timeout, config.failed_timeout) = (2 * KEEPALIVE, KEEPALIVE);
+        let config = AgentConfig::default()
+            .with_check_interval(CHECK_INTERVAL)
+            .with_keepalive_interval(KEEPALIVE)
+            .with_disconnected_timeout(2 * KEEPALIVE)
+            .with_failed_timeout(KEEPALIVE);
         let agent = IceAgent::new(&base, role, config).await?;
         Ok(Self { base, agent })
     }

@@ -6,7 +6,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ice_gather::{Answer, GatherConfig, Header, Plan, TransactionId, read_answer};
+use ice_gather::GatherConfig;
+use ice_gather::plan::Plan;
+use ice_gather::stun::{Answer, Header, TransactionId, read_answer};
 use libfuzzer_sys::fuzz_target;
 use nat_summary::{Evidence, Outcome};
 

@@ -6,7 +6,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ice_gather::{Header, PeerReader};
+use ice_gather::checks::PeerReader;
+use ice_gather::stun::Header;
 use libfuzzer_sys::fuzz_target;
 use nat_summary::{Contact, MAX_ARRIVALS, MAX_OBSERVATIONS};
 use stun::integrity::MessageIntegrity;

@@ -1,4 +1,4 @@
-//! The ICE library's agent: how it is configured, and what it calls its candidates and states.
+//! The ICE library's agent: its configuration, its candidates and states in our words.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -23,7 +23,7 @@ pub(super) struct Liveness<S> {
     updated_at: Duration,
 }
 
-/// What there is to see of a peer at one moment.
+/// The signs of life of a peer at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Signs<S> {
     /// A stamp that changes with each datagram received.

@@ -1,4 +1,4 @@
-//! Servers are asked: the loop around a [`Plan`](crate::Plan), and the names it looks up.
+//! Servers are asked: the loop around a [`Plan`](crate::plan::Plan), and the names it looks up.
 
 use std::io;
 use std::net::SocketAddr;
@@ -152,7 +152,7 @@ fn file_unreachable(shared: &Shared, watches: &[Watch<'_>]) -> bool {
     !errors.is_empty()
 }
 
-/// Sorts what came in while gathering.
+/// Sorts a datagram, or an error, that came in while gathering.
 async fn sort(
     shared: &Shared,
     socket: &Socket,
@@ -169,8 +169,8 @@ async fn sort(
     }
 }
 
-/// Before any server is called silent, what came in meanwhile is read: this process may have stood
-/// still for longer than the servers.
+/// Before any server counts as silent, the datagrams that came in meanwhile are read: this process
+/// may have stood still for longer than the servers.
 fn read_before_silence(shared: &Shared, watches: &[Watch<'_>]) {
     let mut has_failed = false;
     for socket in shared.sockets.iter().filter(|socket| !socket.is_taken()) {

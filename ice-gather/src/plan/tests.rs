@@ -3,7 +3,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::stun::{Header, success};
+use crate::stun::{Header, write_success};
 
 const BASE: &str = "192.168.1.5:50000";
 
@@ -71,7 +71,7 @@ impl World {
 
 fn answer_to(request: &Transmit, mapped: &str) -> Vec<u8> {
     let header = Header::peek(&request.bytes).unwrap();
-    success(header.id, at(mapped))
+    write_success(header.id, at(mapped))
 }
 
 const FIVE: [&str; 5] = [

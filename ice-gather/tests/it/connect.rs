@@ -139,8 +139,9 @@ async fn a_datagram_longer_than_the_readers_buffer_is_dropped_and_counted_and_th
 /// Two kinds of servers, which are asked for half a second.
 async fn keep_fresh(base: Base, honest: &Responder) -> Gathering {
     let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut config = GatherConfig::default();
-    (config.policy, config.deadline) = (Policy::All, Duration::from_millis(500));
+    let config = GatherConfig::default()
+        .with_policy(Policy::All)
+        .with_deadline(Duration::from_millis(500));
     base.gather(
         &[honest.server(), silent.local_addr().unwrap().into()],
         &config,
@@ -167,8 +168,7 @@ async fn a_thousand(from: &IceConn, to: &IceConn) {
 async fn gathering_again_under_a_connected_agent_takes_nothing_of_its_datagrams() {
     let honest = Responder::bind("127.0.0.1:0").await.unwrap();
     let right = base().await;
-    let mut config = AgentConfig::default();
-    config.keepalive_interval = Duration::from_millis(20);
+    let config = AgentConfig::default().with_keepalive_interval(Duration::from_millis(20));
     let ((a, conn_a), (b, conn_b)) = pair_with(config, base().await, right.clone()).await;
     let (gathering, ()) = tokio::join!(
         keep_fresh(right.clone(), &honest),
@@ -202,8 +202,7 @@ async fn gathering_again_under_a_connected_agent_takes_nothing_of_its_datagrams(
 async fn a_gathering_that_goes_on_leaves_the_socket_to_the_agent_once_it_connects() {
     let honest = Responder::bind("127.0.0.1:0").await.unwrap();
     let right = base().await;
-    let mut config = AgentConfig::default();
-    config.keepalive_interval = Duration::from_millis(20);
+    let config = AgentConfig::default().with_keepalive_interval(Duration::from_millis(20));
     let (gathering, _pair) = tokio::join!(keep_fresh(right.clone(), &honest), async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let pair = pair_with(config, base().await, right.clone()).await;
@@ -222,8 +221,9 @@ async fn a_gathering_that_goes_on_leaves_the_socket_to_the_agent_once_it_connect
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_may_be_silent_for_as_long_as_there_is() {
-    let mut config = AgentConfig::default();
-    (config.disconnected_timeout, config.failed_timeout) = (Duration::MAX, Duration::MAX);
+    let config = AgentConfig::default()
+        .with_disconnected_timeout(Duration::MAX)
+        .with_failed_timeout(Duration::MAX);
     let ((a, conn_a), (b, conn_b)) = pair_with(config, base().await, base().await).await;
     exchange(&conn_a, &conn_b).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -234,8 +234,8 @@ async fn a_peer_may_be_silent_for_as_long_as_there_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_families_connect_each_on_its_own_socket() {
-    let config =
-        BindConfig::address([127, 0, 0, 1].into()).and(std::net::Ipv6Addr::LOCALHOST.into());
+    let config = BindConfig::address([127, 0, 0, 1].into())
+        .with_address(std::net::Ipv6Addr::LOCALHOST.into());
     let (Ok(left), Ok(right)) = (Base::bind(config.clone()).await, Base::bind(config).await) else {
         eprintln!("skipped: no IPv6 on the loopback interface");
         return;
@@ -379,8 +379,7 @@ async fn events_tell_of_every_state_of_the_pair_and_of_the_end() {
 async fn a_candidate_found_by_a_late_answer_is_an_event() {
     let base = base().await;
     let late = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut config = ice_gather::GatherConfig::default();
-    config.deadline = Duration::from_millis(50);
+    let config = ice_gather::GatherConfig::default().with_deadline(Duration::from_millis(50));
     base.gather(&[late.local_addr().unwrap().into()], &config)
         .await;
     let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
@@ -396,7 +395,9 @@ async fn a_candidate_found_by_a_late_answer_is_an_event() {
     };
     let mut buffer = [0; 1500];
     let (length, source) = late.recv_from(&mut buffer).await.unwrap();
-    let id = ice_gather::Header::peek(&buffer[..length]).unwrap().id;
+    let id = ice_gather::stun::Header::peek(&buffer[..length])
+        .unwrap()
+        .id;
     let mapped = "203.0.113.7:5".parse().unwrap();
     late.send_to(&ice_gather::responder::success(id, mapped), source)
         .await
@@ -422,8 +423,7 @@ async fn a_candidate_found_by_a_late_answer_is_an_event() {
 #[tokio::test]
 async fn remote_candidates_are_capped_and_checked_whichever_way_they_come() {
     let base = base().await;
-    let mut config = AgentConfig::default();
-    config.max_remote_candidates = 3;
+    let config = AgentConfig::default().with_max_remote_candidates(3);
     let mut agent = IceAgent::new(&base, Role::Controlling, config)
         .await
         .unwrap();

@@ -174,7 +174,7 @@ async fn an_open_host_lets_everybody_in() {
 #[tokio::test]
 async fn on_a_port_that_comes_round_again_what_is_let_in_proves_nothing() {
     let server = four_sockets().await;
-    let few = BindConfig::address([127, 0, 0, 1].into()).with_ports(45_010, 45_019);
+    let few = BindConfig::address([127, 0, 0, 1].into()).with_ports(45_010..=45_019);
     let finding = discover_filtering(Base::bind(few).await.unwrap(), server.address()).await;
     assert_eq!(finding, Finding::Inconclusive);
 }
@@ -204,7 +204,7 @@ async fn a_server_that_ignores_the_request_is_seen_through() {
         let mut buffer = [0; 1500];
         loop {
             let (n, source) = liar.recv_from(&mut buffer).await.unwrap();
-            let id = ice_gather::Header::peek(&buffer[..n]).unwrap().id;
+            let id = ice_gather::stun::Header::peek(&buffer[..n]).unwrap().id;
             let mut answer = ice_gather::responder::success(id, source);
             answer.extend_from_slice(&[0x80, 0x2c, 0, 8, 0, 1, 0x0d, 0x97, 127, 0, 0, 53]);
             answer[3] += 12;

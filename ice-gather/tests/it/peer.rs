@@ -1,12 +1,15 @@
 //! What the peer's checks show, and everybody who would like them to show something else.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use ice_gather::checks::{PeerReader, Remapped};
 use ice_gather::responder::Responder;
+use ice_gather::stun::{Header, TransactionId};
 use ice_gather::{
-    AgentConfig, Base, BindConfig, Credentials, GatherConfig, Header, IceAgent, PeerDropped,
-    PeerReader, Remapped, RemoteCandidate, RemoteDescription, Role, TransactionId,
+    AgentConfig, Base, BindConfig, Credentials, GatherConfig, IceAgent, PeerDropped,
+    RemoteCandidate, RemoteDescription, Role,
 };
 use nat_summary::{
     CandidateKind, Checks, Contact, MAX_ARRIVALS, MAX_OBSERVATIONS, NatType, TowardPeer,
@@ -443,7 +446,7 @@ fn what_comes_in_uninvited_is_told_from_what_was_sent_to_first() {
 fn requests_that_are_forged_or_replayed_prove_nothing() {
     let mut world = World::new();
     assert!(!world.hear(PEER, &signed(BINDING_REQUEST, id(1), &[], "a-guess")));
-    assert!(!world.hear(PEER, &ice_gather::write_request(id(2))));
+    assert!(!world.hear(PEER, &ice_gather::stun::write_request(id(2))));
     assert_eq!(
         (world.dropped().unauthenticated, world.counts()),
         (2, (0, 0, 0))
@@ -858,8 +861,8 @@ async fn what_waits_before_the_first_check_came_uninvited() {
 
 /// On a base of these ports, which has sent nothing yet: how much of a check of the peer counts as
 /// uninvited, and how much as perhaps invited by an earlier socket.
-async fn uninvited_on(ports: (u16, u16)) -> (usize, u32) {
-    let config = BindConfig::address([127, 0, 0, 1].into()).with_ports(ports.0, ports.1);
+async fn unsolicited_on(ports: RangeInclusive<u16>) -> (usize, u32) {
+    let config = BindConfig::address([127, 0, 0, 1].into()).with_ports(ports);
     let base = Base::bind(config).await.unwrap();
     let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
         .await
@@ -881,21 +884,21 @@ async fn uninvited_on(ports: (u16, u16)) -> (usize, u32) {
 
 #[tokio::test]
 async fn on_a_port_of_few_nothing_counts_as_uninvited() {
-    assert_eq!(uninvited_on((45_000, 45_009)).await, (0, 1));
-    assert_eq!(uninvited_on((40_000, 56_382)).await, (0, 1));
-    assert_eq!(uninvited_on((40_000, 56_383)).await, (1, 0));
+    assert_eq!(unsolicited_on(45_000..=45_009).await, (0, 1));
+    assert_eq!(unsolicited_on(40_000..=56_382).await, (0, 1));
+    assert_eq!(unsolicited_on(40_000..=56_383).await, (1, 0));
 }
 
 /// The range is none that the system draws from, so that no other test comes upon the ports.
 #[tokio::test]
 async fn on_a_port_that_comes_round_again_nothing_counts_as_uninvited() {
-    let ports = (10_000, 26_383);
-    assert_eq!(uninvited_on(ports).await, (1, 0));
-    for port in ports.0..=ports.1 {
+    let ports = 10_000..=26_383;
+    assert_eq!(unsolicited_on(ports.clone()).await, (1, 0));
+    for port in ports.clone() {
         // one that is taken by another program is none that anybody gets
-        drop(Base::bind(BindConfig::address([127, 0, 0, 1].into()).with_ports(port, port)).await);
+        drop(Base::bind(BindConfig::address([127, 0, 0, 1].into()).with_ports(port..=port)).await);
     }
-    assert_eq!(uninvited_on(ports).await, (0, 1));
+    assert_eq!(unsolicited_on(ports).await, (0, 1));
 }
 
 #[tokio::test]
@@ -977,8 +980,7 @@ async fn checks_of_a_thousand_ports_behind_a_first_byte_that_is_not_stuns_never_
 async fn an_agent_that_is_refused_leaves_the_limit_of_the_first_as_it_is() {
     let base = base().await;
     let address = base.local_addrs().next().unwrap();
-    let mut config = AgentConfig::default();
-    config.max_remote_candidates = 1;
+    let config = AgentConfig::default().with_max_remote_candidates(1);
     let mut agent = IceAgent::new(&base, Role::Controlling, config)
         .await
         .unwrap();

@@ -1,15 +1,16 @@
 //! A peer that is heard no longer, is heard again, and then never more.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use ice_gather::{AgentConfig, Base, IceAgent, IceConn, IceEvent, IceState, Role, SendError};
+use ice_gather::{
+    AgentConfig, Base, DatagramCarrier, IceAgent, IceConn, IceEvent, IceState, Role, SendError,
+};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use webrtc_util::{Conn, Error};
 
 use crate::connect::{DEADLINE, description};
 use crate::gather::base;
@@ -46,17 +47,8 @@ impl Ear {
     }
 }
 
-#[async_trait]
-impl Conn for Ear {
-    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.recv_from(buffer).await.map(|(length, _)| length)
-    }
-
-    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+impl DatagramCarrier for Ear {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         loop {
             let received = self.socket.recv_from(buffer).await?;
             if !self.is_deaf.load(Ordering::SeqCst) {
@@ -65,32 +57,16 @@ impl Conn for Ear {
         }
     }
 
-    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
+    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
         if self.is_mute.load(Ordering::SeqCst) {
             return Ok(datagram.len());
         }
         self.sent.fetch_add(1, Ordering::SeqCst);
-        Ok(self.socket.send_to(datagram, target).await?)
+        self.socket.send_to(datagram, target).await
     }
 
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Ok(self.socket.local_addr()?)
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn core::any::Any + Send + Sync) {
-        self
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 }
 
@@ -115,14 +91,15 @@ async fn connected(
     (IceAgent, IceConn),
     mpsc::Receiver<IceEvent>,
 ) {
-    let mut config = AgentConfig::default();
-    config.keepalive_interval = KEEPALIVE;
+    let config = AgentConfig::default().with_keepalive_interval(KEEPALIVE);
     // the peer believes in the path all the while, so it goes on to check it
     let mut b = IceAgent::new(right, Role::Controlled, config)
         .await
         .unwrap();
-    (config.disconnected_timeout, config.failed_timeout) = (SILENCE, SILENCE);
-    let mut a = IceAgent::new(left, Role::Controlling, config)
+    let impatient = config
+        .with_disconnected_timeout(SILENCE)
+        .with_failed_timeout(SILENCE);
+    let mut a = IceAgent::new(left, Role::Controlling, impatient)
         .await
         .unwrap();
     let mut events = a.events();
@@ -136,10 +113,7 @@ async fn connected(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_it_has_failed() {
     let ear = Ear::new().await;
-    let (left, right) = (
-        Base::from_conn(Arc::clone(&ear) as _).unwrap(),
-        base().await,
-    );
+    let (left, right) = (Base::from_carrier(Arc::clone(&ear)).unwrap(), base().await);
     let ((a, conn_a), (b, conn_b), mut events) = connected(&left, &right).await;
 
     ear.set_deaf(true);
@@ -178,10 +152,7 @@ async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn datagrams_from_the_address_of_a_peer_that_answers_no_longer_keep_no_path_alive() {
     let ear = Ear::new().await;
-    let (left, right) = (
-        base().await,
-        Base::from_conn(Arc::clone(&ear) as _).unwrap(),
-    );
+    let (left, right) = (base().await, Base::from_carrier(Arc::clone(&ear)).unwrap());
     let ((a, conn_a), (b, _conn_b), mut events) = connected(&left, &right).await;
     // as long as it consents, the path lives, whoever has nothing to say
     tokio::time::sleep(4 * SILENCE).await;

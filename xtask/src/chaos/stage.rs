@@ -156,8 +156,7 @@ fn watch(
 }
 
 fn config() -> AgentConfig {
-    let mut config = AgentConfig::default();
-    config.check_interval = Duration::from_millis(20);
+    let config = AgentConfig::default().with_check_interval(Duration::from_millis(20));
     config
 }
 

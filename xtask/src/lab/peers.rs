@@ -316,9 +316,9 @@ impl End<'_> {
             Filtering::Unknown
         };
         let base = Base::bind(BindConfig::address(local)).await?;
-        let mut config = AgentConfig::default();
-        config.check_interval = Duration::from_millis(50);
-        config.keepalive_interval = Duration::from_millis(50);
+        let config = AgentConfig::default()
+            .with_check_interval(Duration::from_millis(50))
+            .with_keepalive_interval(Duration::from_millis(50));
         let role = if self.is_ours {
             Role::Controlling
         } else {

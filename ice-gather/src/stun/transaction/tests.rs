@@ -3,7 +3,7 @@ use super::*;
 const ID: TransactionId = [7; 12];
 
 fn success(mapped: &str) -> Vec<u8> {
-    super::success(ID, mapped.parse().unwrap())
+    super::write_success(ID, mapped.parse().unwrap())
 }
 
 fn with_attribute(typ: u16, attribute: u16, value: &[u8]) -> Vec<u8> {

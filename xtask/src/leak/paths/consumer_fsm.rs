@@ -9,7 +9,8 @@ use consumer_fsm::signalling::{MemorySignalling, Signalling, Switchboard, Switch
 use consumer_fsm::transport::{Ice, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Ending, Event, Producer, StunCache, Timing};
 use ice_gather::responder::Responder;
-use ice_gather::{AgentConfig, BindConfig, GatherConfig, StunServer, write_request};
+use ice_gather::stun::write_request;
+use ice_gather::{AgentConfig, BindConfig, GatherConfig, StunServer};
 use otel_nat::Reason;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -124,14 +125,14 @@ impl Stage<Ice> {
             Way::NoServer => vec!["127.0.0.1:9".parse()?],
             _ => responders.iter().map(Responder::server).collect(),
         };
-        let mut agent = AgentConfig::default();
-        agent.check_interval = Duration::from_millis(5);
+        let agent = AgentConfig::default().with_check_interval(Duration::from_millis(5));
         let mut gather = GatherConfig::default();
         if way == Way::Blocked {
             // one packet, and what is silent for longer than the RTO has timed out
-            (gather.deadline, gather.initial_rto) =
-                (Duration::from_millis(20), Duration::from_millis(5));
-            gather.max_sends = 1;
+            gather = gather
+                .with_deadline(Duration::from_millis(20))
+                .with_initial_rto(Duration::from_millis(5))
+                .with_max_sends(1);
         }
         let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
         let transport = Ice::new(loopback)

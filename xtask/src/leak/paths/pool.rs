@@ -152,8 +152,7 @@ async fn each(notices: &mut Notices, slots: usize, is: fn(&What) -> bool) -> boo
 }
 
 fn ice(network: Network) -> Ice {
-    let mut agent = AgentConfig::default();
-    agent.check_interval = Duration::from_millis(5);
+    let agent = AgentConfig::default().with_check_interval(Duration::from_millis(5));
     Ice::new(network).with_agent_config(agent)
 }
 

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ice_gather::stun::{Header, write_request};
 use ice_gather::{
-    AgentConfig, Base, BindConfig, Credentials, GatheredCandidate, Header, IceAgent, RelayConfig,
-    RelayError, RemoteCandidate, RemoteDescription, Role, TurnServer, write_request,
+    AgentConfig, Base, BindConfig, Credentials, GatheredCandidate, IceAgent, RelayConfig,
+    RelayError, RemoteCandidate, RemoteDescription, Role, TurnServer,
 };
 use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
@@ -127,15 +128,13 @@ async fn base() -> Result<Base, Failure> {
 }
 
 fn within(deadline: u64) -> RelayConfig {
-    let mut config = RelayConfig::default();
-    (config.deadline, config.head_start) = (Duration::from_millis(deadline), Duration::ZERO);
-    config
+    RelayConfig::default()
+        .with_deadline(Duration::from_millis(deadline))
+        .with_head_start(Duration::ZERO)
 }
 
 fn eager() -> AgentConfig {
-    let mut config = AgentConfig::default();
-    config.check_interval = Duration::from_millis(5);
-    config
+    AgentConfig::default().with_check_interval(Duration::from_millis(5))
 }
 
 async fn allocated(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
