@@ -66,8 +66,8 @@ async fn datagrams_go_both_ways() {
     let ((a, conn_a), (b, conn_b)) = pair_on(base().await, base().await).await;
     exchange(&conn_a, &conn_b).await;
     exchange(&conn_b, &conn_a).await;
-    // the library would neither send nor hand on what has the cookie, be it DTLS, channel data or
-    // RTP by its first byte
+    // the library would neither send nor hand on a datagram with the cookie, be it DTLS, channel data
+    // or RTP by its first byte
     for first in [0, 0x14, 0x40, 0x80, 0xff] {
         let mut datagram = [
             first, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -107,7 +107,7 @@ async fn a_datagram_longer_than_the_readers_buffer_is_dropped_and_counted_and_th
         conn_a.send(b"\x80five").await.unwrap();
     };
     let mut buffer = [0; 1500];
-    // waiting already as it arrives, and taken from what waits
+    // a reader that waits already, and one that finds them waiting
     let (received, ()) = tokio::join!(
         tokio::time::timeout(DEADLINE, conn_b.recv(&mut buffer)),
         async {
@@ -186,7 +186,7 @@ async fn gathering_again_under_a_connected_agent_takes_nothing_of_its_datagrams(
         "the agent files the answer at once: {round_trip:?}"
     );
     assert_eq!(right.dropped(), Dropped::default());
-    // nobody else reads any longer
+    // no other reader is left
     a.close().await;
     b.close().await;
     let outcomes: Vec<_> = keep_fresh(right, &honest)
@@ -262,15 +262,15 @@ async fn a_peer_that_never_answers_ends_at_the_deadline() {
     let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default())
         .await
         .unwrap();
-    let mut nobody = description(&silent, &a);
-    nobody.credentials = Credentials {
-        ufrag: "nobody".into(),
+    let mut absent = description(&silent, &a);
+    absent.credentials = Credentials {
+        ufrag: "absent".into(),
         pwd: "x".repeat(32),
     };
-    let result = a.connect(nobody.clone(), Duration::from_millis(300)).await;
+    let result = a.connect(absent.clone(), Duration::from_millis(300)).await;
     assert_eq!(result.unwrap_err(), ConnectError::TimedOut);
     assert_eq!(
-        a.connect(nobody, DEADLINE).await.unwrap_err(),
+        a.connect(absent, DEADLINE).await.unwrap_err(),
         ConnectError::Again
     );
     a.close().await;
@@ -345,18 +345,18 @@ async fn events_tell_of_every_state_of_the_pair_and_of_the_end() {
     let mut events = a.events();
     assert_eq!(superseded.recv().await, None);
     let (to_a, to_b) = (description(&left, &a), description(&right, &b));
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     let answers = async {
         // a check that comes before the candidate has a peer-reflexive source
-        told.extend(events.recv().await);
+        seen.extend(events.recv().await);
         b.connect(to_a, DEADLINE).await
     };
     let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), answers);
     assert!(conn_a.is_ok() && conn_b.is_ok());
-    // of the pair the library tells in a task of its own, and not once it is closed
+    // the library reports the pair in a task of its own, and not once it is closed
     let pair = IceEvent::Pair(CandidateKind::Host, CandidateKind::Host);
-    while !told.contains(&pair) {
-        told.push(
+    while !seen.contains(&pair) {
+        seen.push(
             tokio::time::timeout(DEADLINE, events.recv())
                 .await
                 .unwrap()
@@ -365,14 +365,14 @@ async fn events_tell_of_every_state_of_the_pair_and_of_the_end() {
     }
     a.close().await;
     while let Some(event) = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap() {
-        told.push(event);
+        seen.push(event);
     }
-    let states = told
+    let states = seen
         .iter()
         .filter(|event| matches!(event, IceEvent::State(_)));
     let expected = [IceState::Checking, IceState::Connected, IceState::Closed].map(IceEvent::State);
-    assert!(states.eq(&expected), "{told:?}");
-    assert_eq!(told.last(), Some(&IceEvent::State(IceState::Closed)));
+    assert!(states.eq(&expected), "{seen:?}");
+    assert_eq!(seen.last(), Some(&IceEvent::State(IceState::Closed)));
 }
 
 #[tokio::test]
@@ -386,9 +386,9 @@ async fn a_candidate_found_by_a_late_answer_is_an_event() {
         .await
         .unwrap();
     let mut events = agent.events();
-    let nobody = RemoteDescription {
+    let absent = RemoteDescription {
         credentials: Credentials {
-            ufrag: "nobody".into(),
+            ufrag: "absent".into(),
             pwd: "x".repeat(32),
         },
         candidates: Vec::new(),
@@ -405,7 +405,7 @@ async fn a_candidate_found_by_a_late_answer_is_an_event() {
     // checks run, so the agent reads
     assert_eq!(
         agent
-            .connect(nobody, Duration::from_millis(300))
+            .connect(absent, Duration::from_millis(300))
             .await
             .unwrap_err(),
         ConnectError::TimedOut
@@ -441,7 +441,7 @@ async fn remote_candidates_are_capped_and_checked_whichever_way_they_come() {
     assert!(!agent.add_remote(candidate("127.0.0.9:9", CandidateKind::Unknown)));
     assert!(agent.add_remote(candidate("127.0.0.9:1", CandidateKind::Host)));
     let credentials = Credentials {
-        ufrag: "nobody".into(),
+        ufrag: "absent".into(),
         pwd: "x".repeat(32),
     };
     let candidates = vec![candidate("127.0.0.9:2", CandidateKind::ServerReflexive)];

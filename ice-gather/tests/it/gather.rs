@@ -60,7 +60,7 @@ async fn a_dead_server_does_not_cost_five_seconds() {
 }
 
 #[tokio::test]
-async fn a_blocked_network_is_told_at_the_deadline() {
+async fn a_blocked_network_is_known_at_the_deadline() {
     let (_responders, servers) = cohort(5).await;
     let base = base().await;
     let config = GatherConfig::default().with_deadline(Duration::from_millis(600));
@@ -76,8 +76,8 @@ async fn a_blocked_network_is_told_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_answer_that_came_while_the_process_stood_still_is_read_before_anybody_is_called_silent()
-{
+async fn an_answer_that_came_while_the_process_stood_still_is_read_before_a_server_counts_as_silent()
+ {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let server = StunServer::Address(socket.local_addr().unwrap());
     let answering = std::thread::spawn(move || {
@@ -136,7 +136,7 @@ async fn a_name_is_resolved_and_a_bad_one_is_unresolved() {
         .iter()
         .find(|s| s.server == "127.0.0.1:9".parse().unwrap())
         .unwrap();
-    // nobody listens there: where the system says so, once is enough
+    // no socket listens there: where the system reports it, one packet is enough
     let (sends, outcome) = if cfg!(target_os = "linux") {
         (1, Outcome::Unreachable)
     } else {
@@ -204,7 +204,8 @@ async fn a_port_range_and_a_family_are_kept_to() {
         BindError::Socket(std::io::ErrorKind::AddrInUse),
         "all ten are taken"
     );
-    let reversed = BindConfig::address([127, 0, 0, 1].into()).with_ports(9..=8);
+    let reversed =
+        BindConfig::address([127, 0, 0, 1].into()).with_ports(std::ops::RangeInclusive::new(9, 8));
     assert_eq!(
         Base::bind(reversed).await.unwrap_err(),
         BindError::NoAddress
@@ -243,23 +244,25 @@ async fn a_wildcard_socket_learns_its_address_from_the_route() {
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
     assert!(
         base.local_addrs().all(|local| !local.ip().is_unspecified()),
-        "the agent is told a real address"
+        "the agent has a real address"
     );
 }
 
 #[tokio::test]
-async fn candidates_and_answers_are_told_as_they_come_each_once() {
+async fn candidates_and_answers_are_reported_as_they_come_each_once() {
     let (_responders, servers) = cohort(1).await;
     let base = base().await;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let gathering = base
-        .gather_with(&servers, &GatherConfig::default(), |news| told.push(news))
+        .gather_with(&servers, &GatherConfig::default(), |progress| {
+            reported.push(progress)
+        })
         .await;
     assert!(
-        matches!(&told[0], Progress::Candidate(c) if c.kind == CandidateKind::Host),
+        matches!(&reported[0], Progress::Candidate(c) if c.kind == CandidateKind::Host),
         "the host candidate is first"
     );
-    let candidates: Vec<_> = told
+    let candidates: Vec<_> = reported
         .iter()
         .filter_map(|p| {
             if let Progress::Candidate(c) = p {
@@ -270,7 +273,7 @@ async fn candidates_and_answers_are_told_as_they_come_each_once() {
         })
         .collect();
     assert_eq!(candidates, gathering.candidates);
-    let answered = told
+    let answered = reported
         .iter()
         .filter(|p| matches!(p, Progress::Server(s) if s.outcome == Outcome::Answered))
         .count();
@@ -278,7 +281,7 @@ async fn candidates_and_answers_are_told_as_they_come_each_once() {
 }
 
 #[tokio::test]
-async fn a_cancelled_gathering_keeps_what_it_saw_and_sends_no_more() {
+async fn a_cancelled_gathering_keeps_its_observations_and_sends_no_more() {
     let (responders, servers) = cohort(4).await;
     let base = base().await;
     let config = GatherConfig::default();

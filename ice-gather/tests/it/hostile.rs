@@ -1,4 +1,4 @@
-//! Servers and strangers that lie, and what is counted of them.
+//! Servers and strangers that lie, and the counts of their datagrams.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use crate::gather::base;
 
 type Replies = Vec<(Option<SocketAddr>, Vec<u8>)>;
 
-/// A server that sends whatever `reply` says, each datagram from its own socket or from a second
+/// A server that sends the datagrams of `reply`, each from its own socket or from a second
 /// one (`Some`).
 async fn liar(
     reply: impl Fn([u8; 12], SocketAddr) -> Replies + Send + 'static,
@@ -144,7 +144,7 @@ async fn a_flood_while_gathering_neither_blinds_nor_delays() {
     })
     .await;
     let (base, gathering) = ask(server).await;
-    // what the kernel's buffer did not hold is lost like any packet, and asked for again
+    // a datagram beyond the kernel's buffer is lost like any packet, and asked for again
     assert_eq!(gathering.servers.len(), 1);
     assert_ne!(gathering.evidence.summary().nat_type(), NatType::Cone);
     assert!(base.dropped().unknown_id > 0);
@@ -182,7 +182,7 @@ async fn checks_of_strangers_never_reach_the_agent() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn an_unreachable_server_is_told_apart_from_a_silent_one() {
+async fn an_unreachable_server_is_no_silent_one() {
     let closed = UdpSocket::bind("127.0.0.71:0")
         .await
         .unwrap()
@@ -202,7 +202,7 @@ async fn an_unreachable_server_is_told_apart_from_a_silent_one() {
         [Outcome::Unreachable, Outcome::TimedOut, Outcome::Answered]
     );
 
-    // nobody home anywhere: no wait, and no word of a firewall
+    // no server anywhere: no wait, and no firewall in the verdict
     let gathering = base.gather(&servers[..1], &config).await;
     assert_eq!(
         gathering.evidence.servers().len(),
@@ -219,7 +219,7 @@ async fn an_unreachable_server_is_told_apart_from_a_silent_one() {
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::Unknown);
 }
 
-/// What a socket heard of an unreachable server while gathering must not break the connection
+/// An error about an unreachable server while gathering must not break the connection
 /// later.
 #[cfg(target_os = "linux")]
 #[tokio::test]
@@ -241,12 +241,12 @@ async fn an_unreachable_server_is_forgotten_once_gathering_ends() {
 
 /// A datagram, or an error, that the next read gets.
 type Inbound = Result<(Vec<u8>, SocketAddr), io::ErrorKind>;
-/// What becomes of a request, by its number and server: the result of the send, and what it brings
+/// The fate of a request, by its number and server: the result of the send, and what it brings
 /// about.
 type Script =
     dyn Fn(usize, [u8; 12], SocketAddr) -> (Result<(), io::ErrorKind>, Vec<Inbound>) + Send + Sync;
 
-/// A socket that does what the test says. Once the script brings about nothing more, reading waits.
+/// A socket that follows the script of a test. Once the script has no more datagrams, reading waits.
 struct Scripted {
     script: Box<Script>,
     sends: AtomicUsize,
@@ -485,7 +485,7 @@ async fn a_mapped_address_is_taken_at_the_one_right_length_of_its_family() {
         assert_eq!(
             gathering.packets_sent,
             u32::from(LENGTHS),
-            "each was an answer: nobody is asked again"
+            "each was an answer: no server is asked again"
         );
     }
 }
@@ -570,12 +570,12 @@ async fn an_answer_after_the_deadline_becomes_evidence_once_checks_run() {
     let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
         .await
         .unwrap();
-    let nobody = Credentials {
-        ufrag: "nobody".into(),
+    let absent = Credentials {
+        ufrag: "absent".into(),
         pwd: "x".repeat(32),
     };
     let remote = RemoteDescription {
-        credentials: nobody,
+        credentials: absent,
         candidates: vec![],
     };
     let _ = agent.connect(remote, Duration::from_millis(200)).await;
@@ -589,8 +589,8 @@ async fn an_answer_after_the_deadline_becomes_evidence_once_checks_run() {
 }
 
 #[tokio::test]
-async fn of_a_thousand_servers_as_many_are_asked_as_the_cap_says() {
-    // what the evidence has no room for might have differed
+async fn of_a_thousand_servers_as_many_are_asked_as_the_cap_allows() {
+    // observations beyond the room of the evidence might have differed
     for (cap, asked, verdict) in [(64, 64, NatType::Cone), (1_000, 1_000, NatType::Unknown)] {
         let conn = Arc::new(scripted(|_, id, server| (Ok(()), vec![answer(id, server)])));
         let base = Base::from_carrier(Arc::clone(&conn)).unwrap();
@@ -701,12 +701,12 @@ async fn a_socket_that_fails_every_read_neither_spins_nor_outlasts_the_deadline(
     let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
         .await
         .unwrap();
-    let nobody = Credentials {
-        ufrag: "nobody".into(),
+    let absent = Credentials {
+        ufrag: "absent".into(),
         pwd: "x".repeat(32),
     };
     let remote = RemoteDescription {
-        credentials: nobody,
+        credentials: absent,
         candidates: vec![],
     };
     let started = Instant::now();
@@ -745,10 +745,10 @@ async fn a_cone_whose_mapping_expired_between_two_gatherings_is_no_symmetric_nat
             .nat_type(),
         NatType::Cone
     );
-    let mut told = Vec::new();
+    let mut verdicts = Vec::new();
     let gathering = base
         .gather_with(&servers(3), &GatherConfig::default(), |_| {
-            told.push(base.summary().nat_type())
+            verdicts.push(base.summary().nat_type())
         })
         .await;
     let summary = gathering.evidence.summary();
@@ -757,9 +757,10 @@ async fn a_cone_whose_mapping_expired_between_two_gatherings_is_no_symmetric_nat
         (NatType::Cone, 2)
     );
     assert!(
-        told.iter()
-            .all(|told| [NatType::Cone, NatType::Unknown].contains(told)),
-        "{told:?}"
+        verdicts
+            .iter()
+            .all(|verdicts| [NatType::Cone, NatType::Unknown].contains(verdicts)),
+        "{verdicts:?}"
     );
     assert_eq!(base.summary(), summary);
     let mapped: Vec<u16> = gathering
@@ -794,7 +795,7 @@ async fn servers_of_another_gathering_speak_for_a_mapping_that_is_known_to_be_th
         (summary.nat_type(), summary.counts().observations),
         (NatType::Cone, 3)
     );
-    // nobody answers, and nothing says that it is another
+    // no server answers, and nothing shows that the mapping is another
     let gathering = base.gather(&servers(3), &config).await;
     assert_eq!(gathering.evidence.summary(), summary);
 }
@@ -827,7 +828,7 @@ async fn an_interface_that_goes_down_mid_gather_ends_it_and_proves_no_firewall()
 }
 
 #[tokio::test]
-async fn what_was_heard_before_the_interface_went_down_stays_evidence() {
+async fn an_answer_from_before_the_interface_went_down_stays_evidence() {
     let conn = scripted(|number, id, server| match number {
         0 => (Ok(()), vec![answer(id, server)]),
         1 | 2 => (Ok(()), vec![]),

@@ -107,7 +107,7 @@ fn an_error_code_is_read_even_with_a_broken_reason() {
 }
 
 #[test]
-fn what_is_no_binding_response_is_rejected() {
+fn a_datagram_that_is_no_binding_response_is_rejected() {
     let good = success("203.0.113.7:50000");
     assert_eq!(read_answer(b""), Err(Reject::NotStun));
     assert_eq!(read_answer(&good[..19]), Err(Reject::NotStun));

@@ -1,4 +1,4 @@
-//! A peer that is heard no longer, is heard again, and then never more.
+//! A peer that falls silent, is back, and then is gone.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,8 +18,8 @@ use crate::gather::base;
 const KEEPALIVE: Duration = Duration::from_millis(20);
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// A socket that hears nothing while it is deaf, says nothing while it is mute, and counts what
-/// leaves.
+/// A socket that receives nothing while it is deaf, sends nothing while it is mute, and counts its
+/// datagrams.
 struct Ear {
     socket: UdpSocket,
     is_deaf: AtomicBool,
@@ -82,7 +82,7 @@ async fn next_state(events: &mut mpsc::Receiver<IceEvent>) -> IceState {
     }
 }
 
-/// Two agents with a path, and what the first, which is quick to give it up, tells from now on.
+/// Two agents with a path, and the events of the first from now on, which is quick to give it up.
 async fn connected(
     left: &Base,
     right: &Base,
@@ -138,7 +138,7 @@ async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_
     assert_eq!(
         left.peer_view().checks.sent,
         checks,
-        "what did not leave is not counted"
+        "a datagram that did not leave is not counted"
     );
     assert_eq!(conn_a.recv(&mut [0; 1500]).await, None);
     assert_eq!(*conn_a.state().borrow(), IceState::Failed);
@@ -154,7 +154,7 @@ async fn datagrams_from_the_address_of_a_peer_that_answers_no_longer_keep_no_pat
     let ear = Ear::new().await;
     let (left, right) = (base().await, Base::from_carrier(Arc::clone(&ear)).unwrap());
     let ((a, conn_a), (b, _conn_b), mut events) = connected(&left, &right).await;
-    // as long as it consents, the path lives, whoever has nothing to say
+    // as long as it consents, the path lives, even without a datagram
     tokio::time::sleep(4 * SILENCE).await;
     assert_eq!(*conn_a.state().borrow(), IceState::Connected);
 
@@ -171,7 +171,7 @@ async fn datagrams_from_the_address_of_a_peer_that_answers_no_longer_keep_no_pat
     assert_eq!(
         failed.expect("the path is given up in time"),
         IceState::Failed,
-        "it was heard all the while"
+        "datagrams came all the while"
     );
     assert_eq!(conn_a.send(b"late").await, Err(SendError::Closed));
     a.close().await;
