@@ -188,8 +188,11 @@ fn modules<'a>(sources: &'a [Source], root: &str) -> BTreeSet<&'a str> {
 }
 
 /// The file of this crate that a path leads to: the deepest module of it that is a file. None for
-/// a path of another crate, and for the file itself.
+/// a path of another crate, for the file itself, and for an item that the file only passes on to its users.
 fn target<'a>(source: &Source, named: &Named, modules: &BTreeSet<&'a str>) -> Option<&'a str> {
+    if named.is_passed_on {
+        return None;
+    }
     let is_root = source.module == source.root;
     // a program's modules lie below its folder, a library's below none
     let below = if source.root.starts_with("bin/") {
@@ -387,8 +390,13 @@ mod tests {
     #[test]
     fn a_circle_is_found_however_it_is_written() {
         let found = |sources: &[Source]| circles_of(&imports(sources)).len();
+        let passed_on = [
+            source("a", "mod b; pub use b::X; pub trait Y {}"),
+            source("a/b", "use super::Y;"),
+        ];
+        assert_eq!(found(&passed_on), 0);
         let child = [
-            source("a", "mod b; pub use b::X;"),
+            source("a", "mod b; pub use b::X; pub fn f(_: X) {}"),
             source("a/b", "use super::Y;"),
         ];
         assert_eq!(found(&child), 1);

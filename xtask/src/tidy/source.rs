@@ -1,6 +1,6 @@
 //! Rust source as a syntax tree: the files of a crate, the paths that each file names, the types that it declares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use proc_macro2::{TokenStream, TokenTree};
@@ -67,6 +67,8 @@ pub(super) struct Named {
     /// The modules within the file, from its top, that the path stands in.
     pub(super) inside: Vec<String>,
     pub(super) path: Vec<String>,
+    /// The path is only given another place, by a `pub use` whose name the file itself does not use.
+    pub(super) is_passed_on: bool,
 }
 
 /// Every path of two or more names in a file, tests excluded: imports, expressions, types, and
@@ -74,13 +76,23 @@ pub(super) struct Named {
 pub(super) fn paths(file: &syn::File) -> Vec<Named> {
     let mut paths = Paths::default();
     paths.visit_file(file);
-    paths.found
+    let Paths {
+        mut found, used, ..
+    } = paths;
+    for named in &mut found {
+        named.is_passed_on &= named.path.last().is_some_and(|name| !used.contains(name));
+    }
+    found
 }
 
 #[derive(Default)]
 struct Paths {
     inside: Vec<String>,
+    /// Within a `pub use`.
+    is_public: bool,
     found: Vec<Named>,
+    /// Every name outside of imports.
+    used: BTreeSet<String>,
 }
 
 impl Paths {
@@ -90,6 +102,7 @@ impl Paths {
                 line,
                 inside: self.inside.clone(),
                 path,
+                is_passed_on: self.is_public,
             });
         }
     }
@@ -135,6 +148,7 @@ impl Paths {
                         line = name.span().start().line;
                     }
                     path.push(name.to_string());
+                    self.used.insert(name.to_string());
                     colons = 0;
                 }
                 TokenTree::Punct(mark) if mark.as_char() == ':' && colons < 2 => colons += 1,
@@ -167,7 +181,13 @@ impl<'ast> Visit<'ast> for Paths {
     }
 
     fn visit_item_use(&mut self, import: &'ast syn::ItemUse) {
+        self.is_public = !matches!(import.vis, syn::Visibility::Inherited);
         self.import(&import.tree, &[]);
+        self.is_public = false;
+    }
+
+    fn visit_ident(&mut self, name: &'ast syn::Ident) {
+        self.used.insert(name.to_string());
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
