@@ -32,7 +32,7 @@ const CHECKS: &[Check] = &[
     ("every public enum has an honest unknown", items::unknowns),
     ("no error holds an address", items::addresses),
     (
-        "every public item of nat-summary has an example",
+        "every public type and rule of nat-summary has an example",
         items::examples,
     ),
     ("no files import each other in a circle", floors::circles),
