@@ -158,7 +158,7 @@ impl Base {
         lines.iter().for_each(|line| ports::note(line.bound.port()));
         let mut heard = Heard::default();
         for host in lines.iter().flat_map(|line| &line.hosts) {
-            heard.evidence.local(host.ip());
+            heard.evidence.add_local(host.ip());
         }
         let inner = Inner {
             lines,
@@ -184,7 +184,7 @@ impl Base {
 
     /// Another address of this host: a mapped address equal to it means no NAT.
     pub fn add_local(&self, ip: IpAddr) {
-        self.inner.heard().evidence.local(ip);
+        self.inner.heard().evidence.add_local(ip);
     }
 
     /// Its port may have been another socket's a short while ago, and a NAT may still let in whom

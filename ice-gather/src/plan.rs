@@ -552,7 +552,7 @@ impl Plan {
     pub fn record(&self, evidence: &mut Evidence) {
         let mut now = Evidence::new();
         for request in &self.requests {
-            now.asked(request.server.into(), request.outcome);
+            now.record_outcome(request.server.into(), request.outcome);
             if let Some(observation) = request.observation() {
                 now.observe(observation);
             }

@@ -1,5 +1,7 @@
 //! How a NAT behaves, in the terms of RFC 4787 and RFC 3489.
 
+use crate::words::words;
+
 /// How a NAT maps one base toward different servers (RFC 4787 section 4.1).
 ///
 /// ```
@@ -26,6 +28,18 @@ pub enum Mapping {
     AddressAndPortDependent,
     /// Not independent; whether the port matters too is unknown.
     Dependent,
+}
+
+words! {
+    /// Its word, as it is written down. The six keys of dashboards have
+    /// [`as_legacy`](Self::as_legacy).
+    Mapping {
+        Unknown => "unknown",
+        EndpointIndependent => "endpoint_independent",
+        AddressDependent => "address_dependent",
+        AddressAndPortDependent => "address_and_port_dependent",
+        Dependent => "dependent",
+    }
 }
 
 impl Mapping {
@@ -89,6 +103,17 @@ pub enum Filtering {
     AddressAndPortDependent,
 }
 
+words! {
+    /// Its word, as it is written down. The six keys of dashboards have
+    /// [`as_legacy`](Self::as_legacy).
+    Filtering {
+        Unknown => "unknown",
+        EndpointIndependent => "endpoint_independent",
+        AddressDependent => "address_dependent",
+        AddressAndPortDependent => "address_and_port_dependent",
+    }
+}
+
 impl Filtering {
     /// The value of `nat_filtering_behavior`.
     ///
@@ -138,6 +163,21 @@ pub enum NatType {
     Symmetric,
     /// Servers were asked over UDP, and none was heard of.
     UdpBlocked,
+}
+
+words! {
+    /// Its word, as it is written down. The six keys of dashboards have
+    /// [`as_legacy`](Self::as_legacy).
+    NatType {
+        Unknown => "unknown",
+        Open => "open",
+        Cone => "cone",
+        FullCone => "full_cone",
+        AddressRestrictedCone => "address_restricted_cone",
+        PortRestrictedCone => "port_restricted_cone",
+        Symmetric => "symmetric",
+        UdpBlocked => "udp_blocked",
+    }
 }
 
 impl NatType {
@@ -199,6 +239,15 @@ pub enum Pooling {
     Arbitrary,
 }
 
+words! {
+    /// Its word: the value of `nat_telemetry.pooling`, which is left out where it is unknown.
+    Pooling {
+        Unknown => "unknown",
+        Paired => "paired",
+        Arbitrary => "arbitrary",
+    }
+}
+
 /// How the ports of a dependent mapping follow each other (RFC 4787 section 4.2), from at least
 /// three new mappings in the order of sending.
 ///
@@ -239,6 +288,29 @@ pub enum PortAllocation {
     Random,
 }
 
+impl PortAllocation {
+    /// Its word: the value of `nat_telemetry.port.allocation`, which is left out where it is
+    /// unknown. The step has a key of its own.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Preserving => "preserving",
+            Self::Sequential { .. } => "sequential",
+            Self::Random => "random",
+        }
+    }
+
+    /// How far the port moves from one request to the next, where the order is sequential.
+    #[must_use]
+    pub const fn step(self) -> Option<i16> {
+        match self {
+            Self::Sequential { step } => Some(step),
+            _ => None,
+        }
+    }
+}
+
 /// An address family.
 ///
 /// ```
@@ -258,4 +330,12 @@ pub enum Family {
     V4,
     /// IPv6.
     V6,
+}
+
+words! {
+    /// Its word: the value of OpenTelemetry's `network.type`. Serde writes `v4` and `v6`.
+    Family {
+        V4 => "ipv4",
+        V6 => "ipv6",
+    }
 }

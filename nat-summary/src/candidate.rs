@@ -8,6 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 
 pub use self::parse::{Expected, ParseError};
 use crate::server::ServerId;
+use crate::words::words;
 
 /// Where a candidate comes from (RFC 8445 section 5.1.1).
 ///
@@ -31,17 +32,28 @@ pub enum CandidateKind {
     Unknown,
 }
 
+words! {
+    /// Its word on a candidate line (RFC 8839 section 5.1), or `unknown`.
+    CandidateKind {
+        Host => "host",
+        ServerReflexive => "srflx",
+        PeerReflexive => "prflx",
+        Relayed => "relay",
+        Unknown => "unknown",
+    }
+}
+
 /// The transport protocol of a candidate (RFC 8839 section 5.1). Only UDP counts for a verdict.
 ///
 /// ```
-/// use nat_summary::{Candidate, Transport};
+/// use nat_summary::{Candidate, TransportProtocol};
 /// let line = "candidate:1 1 TCP 1518280447 192.168.1.5 9 typ host tcptype active";
-/// assert_eq!(Candidate::parse(line)?.transport, Transport::Tcp);
+/// assert_eq!(Candidate::parse(line)?.transport, TransportProtocol::Tcp);
 /// # Ok::<(), nat_summary::ParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
-pub enum Transport {
+pub enum TransportProtocol {
     /// UDP.
     #[default]
     Udp,
@@ -50,6 +62,15 @@ pub enum Transport {
     /// A transport this crate does not know; RFC 8839 allows extensions.
     /// [`Candidate::unknown_transport`] has it as written.
     Unknown,
+}
+
+words! {
+    /// Its word on a candidate line (RFC 8839 section 5.1), or `unknown`.
+    TransportProtocol {
+        Udp => "udp",
+        Tcp => "tcp",
+        Unknown => "unknown",
+    }
 }
 
 /// The address of a candidate (RFC 8839 section 5.1): an IP address, or a name where the host hides
@@ -123,8 +144,8 @@ pub struct Candidate<'a> {
     pub foundation: &'a str,
     /// Component id, 1 to 256; 1 is RTP, and the only one of a data channel.
     pub component: u16,
-    /// Transport protocol.
-    pub transport: Transport,
+    /// TransportProtocol protocol.
+    pub transport: TransportProtocol,
     /// Priority (RFC 8445 section 5.1.2).
     pub priority: u32,
     /// The candidate's own address: the mapped one if it is reflexive.
@@ -142,7 +163,7 @@ pub struct Candidate<'a> {
     /// The STUN or TURN server it was gathered from, as `RTCIceCandidate.url` has it (W3C WebRTC
     /// section 4.8.1). No part of a line.
     pub url: Option<&'a str>,
-    /// The transport as written where it is [`Transport::Unknown`]; else empty.
+    /// The transport as written where it is [`TransportProtocol::Unknown`]; else empty.
     pub unknown_transport: &'a str,
     /// The type as written where it is [`CandidateKind::Unknown`]; else empty.
     pub unknown_kind: &'a str,
@@ -154,7 +175,7 @@ impl Default for Candidate<'_> {
         Self {
             foundation: "0",
             component: 1,
-            transport: Transport::Udp,
+            transport: TransportProtocol::Udp,
             priority: 0,
             address: Address::Ip(IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED)),
             port: 0,
@@ -240,23 +261,13 @@ impl<'a> Candidate<'a> {
 
 impl fmt::Display for CandidateKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Host => "host",
-            Self::ServerReflexive => "srflx",
-            Self::PeerReflexive => "prflx",
-            Self::Relayed => "relay",
-            Self::Unknown => "unknown",
-        })
+        f.write_str(self.as_str())
     }
 }
 
-impl fmt::Display for Transport {
+impl fmt::Display for TransportProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::Unknown => "unknown",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -266,7 +277,7 @@ impl fmt::Display for Candidate<'_> {
         written(
             f,
             self.transport,
-            self.transport == Transport::Unknown,
+            self.transport == TransportProtocol::Unknown,
             self.unknown_transport,
         )?;
         write!(f, " {} {} {} typ ", self.priority, self.address, self.port)?;

@@ -32,7 +32,7 @@ impl Evidence {
     /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
     /// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
     /// assert_eq!(evidence.summary().to_string(), "NAT of unknown type, port kept, 1 reflexive candidate");
-    /// evidence.candidate(&Candidate::parse(line)?);
+    /// evidence.add_candidate(&Candidate::parse(line)?);
     /// assert_eq!(evidence.summary().to_string(), "cone NAT, port kept, 2 reflexive candidates agree");
     /// # Ok::<(), nat_summary::ParseError>(())
     /// ```
@@ -51,7 +51,7 @@ impl Evidence {
     ///
     /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
     /// let evidence = Evidence::from_candidates([Candidate::parse(line)?; 2]);
-    /// let verdict = *evidence.summary().speaking_base().unwrap();
+    /// let verdict = *evidence.summary().primary_base().unwrap();
     /// assert_eq!(verdict.mapping, Mapping::EndpointIndependent);
     /// assert!(evidence.behind(&verdict).all(|seen| seen.mapped == "203.0.113.7:50000".parse().unwrap()));
     /// # Ok::<(), nat_summary::ParseError>(())
@@ -76,7 +76,7 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
     let cut = evidence
         .observed()
         .last()
-        .filter(|_| evidence.crowded().observations);
+        .filter(|_| evidence.truncated().observations);
     for group in by_base(evidence.observed()) {
         let is_whole = !cut.is_some_and(|last| group.iter().all(|seen| seen.same_group(last)));
         if let Some(verdict) = judge_base(group, is_whole, evidence) {
@@ -137,7 +137,7 @@ fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<Base
             (Mapping::Unknown, Rule::SeveralWays)
         }
         (Mapping::Unknown | Mapping::EndpointIndependent, _) if !is_whole => {
-            (Mapping::Unknown, Rule::Crowded)
+            (Mapping::Unknown, Rule::Truncated)
         }
         (Mapping::AddressDependent, _) if !is_whole => (Mapping::Dependent, Rule::ServersDiffer),
         whole => whole,
@@ -281,7 +281,7 @@ fn has_several_ways(seen: &[Seen], evidence: &Evidence) -> bool {
         |local: &&IpAddr| local.is_ipv6() == is_v6 && !Scope::of(**local).is_confined();
     seen.iter().any(|s| s.is_sent_in_v6() != is_v6)
         || evidence.locals().iter().filter(leaves_from).count() > 1
-        || evidence.crowded().locals
+        || evidence.truncated().locals
 }
 
 /// The mapped address most servers saw; tie: the one seen by the lowest server address.
@@ -310,7 +310,7 @@ pub(crate) fn natted(external: Ip, base: Ip, evidence: &Evidence) -> Option<bool
     let tells =
         |local: &IpAddr| local.is_ipv4() == external.is_v4() && !Scope::of(*local).is_confined();
     let known = !base.is_unspecified() || evidence.locals().iter().any(tells);
-    (known && !evidence.crowded().locals).then_some(true)
+    (known && !evidence.truncated().locals).then_some(true)
 }
 
 /// Port allocation of a dependent mapping (RFC 4787 section 4.2, RFC 5128 section 3.3 on
@@ -392,7 +392,7 @@ fn pooling(speaking: &BaseVerdict, evidence: &Evidence) -> Pooling {
         }
     }
     // what had no room may have differed
-    if all < PAIRED_MAPPINGS || evidence.crowded().observations {
+    if all < PAIRED_MAPPINGS || evidence.truncated().observations {
         return Pooling::Unknown;
     }
     let is_new = |(at, s): &(usize, &Seen)| {
@@ -433,7 +433,8 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
     let list = evidence.list().unwrap_or_default();
     // who had no room may have answered, and an impossible mapped address came in an answer all the
     // same
-    if list.signs_of_life > 0 || evidence.crowded().servers || evidence.discarded().impossible > 0 {
+    if list.signs_of_life > 0 || evidence.truncated().servers || evidence.discarded().impossible > 0
+    {
         return None;
     }
     if evidence.servers().is_empty() {

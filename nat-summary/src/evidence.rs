@@ -15,6 +15,7 @@ use self::observation::is_possible;
 pub(crate) use self::packed::{Endpoint, Ip};
 use crate::bounded::Sorted;
 use crate::server::ServerId;
+use crate::words::words;
 
 /// Most observations kept. What is beyond is counted in [`Discarded::overflow`], and then nothing
 /// is said of the base that lost some but what those that stayed prove.
@@ -25,7 +26,7 @@ use crate::server::ServerId;
 /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
 /// let evidence = Evidence::from_candidates([Candidate::parse(line)?; MAX_OBSERVATIONS + 1]);
 /// assert_eq!((evidence.observations().len(), evidence.discarded().overflow), (MAX_OBSERVATIONS, 1));
-/// assert_eq!(evidence.summary().rule(), Rule::Crowded, "the one without room may have differed");
+/// assert_eq!(evidence.summary().rule(), Rule::Truncated, "the one without room may have differed");
 /// # Ok::<(), nat_summary::ParseError>(())
 /// ```
 pub const MAX_OBSERVATIONS: usize = 64;
@@ -37,7 +38,7 @@ pub const MAX_OBSERVATIONS: usize = 64;
 ///
 /// let mut evidence = Evidence::new();
 /// for port in (3478..).take(MAX_SERVERS + 1) {
-///     evidence.asked(ServerId::named("198.51.100.1", port), Outcome::TimedOut);
+///     evidence.record_outcome(ServerId::named("198.51.100.1", port), Outcome::TimedOut);
 /// }
 /// assert_eq!((evidence.servers().len(), evidence.discarded().overflow), (MAX_SERVERS, 1));
 /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "the one without room may have answered");
@@ -53,7 +54,7 @@ pub const MAX_SERVERS: usize = 64;
 /// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
 /// assert_eq!(evidence.summary().is_natted(), Some(true));
 /// for host in (10..).take(MAX_LOCALS + 1) {
-///     evidence.local([192, 168, 1, host].into());
+///     evidence.add_local([192, 168, 1, host].into());
 /// }
 /// assert_eq!(evidence.summary().is_natted(), None, "the one without room may have been 203.0.113.7");
 /// # Ok::<(), nat_summary::ParseError>(())
@@ -93,18 +94,30 @@ pub enum Outcome {
     Answered,
 }
 
+words! {
+    /// Its word, as it is written down.
+    Outcome {
+        Pending => "pending",
+        Unresolved => "unresolved",
+        Unreachable => "unreachable",
+        TimedOut => "timed_out",
+        Refused => "refused",
+        Answered => "answered",
+    }
+}
+
 /// What became of a fact that was handed in.
 ///
 /// ```
-/// use nat_summary::{Admission, Evidence};
+/// use nat_summary::{Recorded, Evidence};
 ///
 /// let mut evidence = Evidence::new();
-/// assert_eq!(evidence.local([192, 168, 1, 5].into()), Admission::Kept);
-/// assert_eq!(evidence.local([192, 168, 1, 5].into()), Admission::Superseded);
+/// assert_eq!(evidence.add_local([192, 168, 1, 5].into()), Recorded::Kept);
+/// assert_eq!(evidence.add_local([192, 168, 1, 5].into()), Recorded::Superseded);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Admission {
+pub enum Recorded {
     /// Kept.
     Kept,
     /// Known already, or older than what is known.
@@ -154,7 +167,7 @@ pub struct Discarded {
     derive(serde::Serialize, serde::Deserialize),
     serde(default)
 )]
-pub(crate) struct Crowded {
+pub(crate) struct Truncated {
     /// The greatest keys go: of the bases that are kept, only the last can have lost some.
     pub(crate) observations: bool,
     pub(crate) servers: bool,
@@ -176,9 +189,9 @@ pub(crate) struct Crowded {
 /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
 ///
 /// let mut evidence = Evidence::new();
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::Pending);
+/// evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::Pending);
 /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+/// evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
 /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
 /// ```
 #[derive(Debug, Clone)]
@@ -187,7 +200,7 @@ pub struct Evidence {
     servers: Sorted<(ServerId, Outcome), FEW_SERVERS, MAX_SERVERS>,
     locals: Sorted<IpAddr, FEW_LOCALS, MAX_LOCALS>,
     list: Option<ListFacts>,
-    crowded: Crowded,
+    truncated: Truncated,
     discarded: Discarded,
 }
 
@@ -203,7 +216,7 @@ impl PartialEq for Evidence {
             && self.servers() == other.servers()
             && self.locals() == other.locals()
             && self.list == other.list
-            && self.crowded == other.crowded
+            && self.truncated == other.truncated
             && self.discarded == other.discarded
     }
 }
@@ -229,7 +242,7 @@ impl Evidence {
             servers: Sorted::new((ServerId::Address(ANY, 0), Outcome::Pending)),
             locals: Sorted::new(ANY),
             list: None,
-            crowded: Crowded {
+            truncated: Truncated {
                 observations: false,
                 servers: false,
                 locals: false,
@@ -248,24 +261,24 @@ impl Evidence {
     /// Unspecified addresses say nothing and are ignored.
     ///
     /// ```
-    /// use nat_summary::{Admission, Evidence};
+    /// use nat_summary::{Recorded, Evidence};
     ///
     /// let mut evidence = Evidence::new();
-    /// assert_eq!(evidence.local("0.0.0.0".parse()?), Admission::Impossible);
-    /// assert_eq!(evidence.local("::ffff:10.0.0.1".parse()?), Admission::Kept);
+    /// assert_eq!(evidence.add_local("0.0.0.0".parse()?), Recorded::Impossible);
+    /// assert_eq!(evidence.add_local("::ffff:10.0.0.1".parse()?), Recorded::Kept);
     /// assert_eq!(evidence.locals(), ["10.0.0.1".parse::<core::net::IpAddr>()?]);
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
-    pub fn local(&mut self, ip: IpAddr) -> Admission {
+    pub fn add_local(&mut self, ip: IpAddr) -> Recorded {
         let ip = ip.to_canonical();
         if ip.is_unspecified() {
-            return Admission::Impossible;
+            return Recorded::Impossible;
         }
         match self.locals.find(|known| known.cmp(&ip)) {
-            Ok(_) => Admission::Superseded,
+            Ok(_) => Recorded::Superseded,
             Err(at) => {
                 let overflowed = self.locals.insert(at, ip);
-                self.crowded.locals |= overflowed;
+                self.truncated.locals |= overflowed;
                 self.admission(overflowed)
             }
         }
@@ -279,45 +292,45 @@ impl Evidence {
     ///
     /// let mut evidence = Evidence::new();
     /// let server = ServerId::named("stun.example.org", 3478);
-    /// evidence.asked(server, Outcome::TimedOut);
-    /// evidence.asked(server, Outcome::Unreachable);
+    /// evidence.record_outcome(server, Outcome::TimedOut);
+    /// evidence.record_outcome(server, Outcome::Unreachable);
     /// assert_eq!(evidence.servers(), [(server, Outcome::TimedOut)]);
     /// ```
-    pub fn asked(&mut self, mut server: ServerId, outcome: Outcome) -> Admission {
+    pub fn record_outcome(&mut self, mut server: ServerId, outcome: Outcome) -> Recorded {
         if let ServerId::Address(ip @ IpAddr::V6(_), _) = &mut server {
             *ip = ip.to_canonical();
         }
         match self.servers.find(|(known, _)| known.cmp(&server)) {
             Ok((_, known)) if *known < outcome => {
                 *known = outcome;
-                Admission::Kept
+                Recorded::Kept
             }
-            Ok(_) => Admission::Superseded,
+            Ok(_) => Recorded::Superseded,
             Err(at) => {
                 let overflowed = self.servers.insert(at, (server, outcome));
-                self.crowded.servers |= overflowed;
+                self.truncated.servers |= overflowed;
                 self.admission(overflowed)
             }
         }
     }
 
     /// A server answered with a mapped address (RFC 8489 section 14.2). Counts as
-    /// [`asked`](Self::asked) with [`Outcome::Answered`], even where the mapped address is
+    /// [`record_outcome`](Self::record_outcome) with [`Outcome::Answered`], even where the mapped address is
     /// impossible and dropped. An [anonymous](ServerId::Anonymous) server cannot be asked: it
     /// counts as one more that answered, each time.
     ///
     /// ```
-    /// use nat_summary::{Admission, Evidence, Observation, Outcome, ServerId};
+    /// use nat_summary::{Recorded, Evidence, Observation, Outcome, ServerId};
     ///
     /// let mut evidence = Evidence::new();
     /// let server = ServerId::named("198.51.100.1", 3478);
     /// let (base, mapped) = ("192.168.1.5:50000".parse()?, "0.0.0.0:50000".parse()?);
     /// let admission = evidence.observe(Observation { base, server, mapped, sequence: 0 });
-    /// assert_eq!(admission, Admission::Impossible);
+    /// assert_eq!(admission, Recorded::Impossible);
     /// assert_eq!(evidence.servers(), [(server, Outcome::Answered)], "UDP passes all the same");
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
-    pub fn observe(&mut self, observation: Observation) -> Admission {
+    pub fn observe(&mut self, observation: Observation) -> Recorded {
         self.answered(observation, None)
     }
 
@@ -339,38 +352,34 @@ impl Evidence {
     /// assert_eq!(evidence.summary().rewritten(), Some(true));
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
-    pub fn observe_both(
-        &mut self,
-        observation: Observation,
-        mapped_plain: SocketAddr,
-    ) -> Admission {
+    pub fn observe_both(&mut self, observation: Observation, mapped_plain: SocketAddr) -> Recorded {
         let rewritten = Endpoint::from(mapped_plain) != Endpoint::from(observation.mapped);
         self.answered(observation, Some(rewritten))
     }
 
     #[inline]
-    fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Admission {
+    fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Recorded {
         let seen = Seen::new(&observation, rewritten);
         if !seen.is_anonymous() {
-            self.asked(observation.server, Outcome::Answered);
+            self.record_outcome(observation.server, Outcome::Answered);
         }
         self.see(seen)
     }
 
-    pub(crate) fn see(&mut self, seen: Seen) -> Admission {
+    pub(crate) fn see(&mut self, seen: Seen) -> Recorded {
         if !is_possible(seen.mapped()) {
             self.discarded.impossible = self.discarded.impossible.saturating_add(1);
-            return Admission::Impossible;
+            return Recorded::Impossible;
         }
         match self.seen.find(|known| known.order(&seen)) {
             Ok(known) if known.recency() < seen.recency() => {
                 *known = seen;
-                Admission::Kept
+                Recorded::Kept
             }
-            Ok(_) => Admission::Superseded,
+            Ok(_) => Recorded::Superseded,
             Err(at) => {
                 let overflowed = self.seen.insert(at, seen);
-                self.crowded.observations |= overflowed;
+                self.truncated.observations |= overflowed;
                 if seen.is_anonymous() {
                     self.number_anonymous(at);
                 }
@@ -397,12 +406,12 @@ impl Evidence {
         }
     }
 
-    fn admission(&mut self, overflowed: bool) -> Admission {
+    fn admission(&mut self, overflowed: bool) -> Recorded {
         if overflowed {
             self.discarded.overflow = self.discarded.overflow.saturating_add(1);
-            Admission::Overflow
+            Recorded::Overflow
         } else {
-            Admission::Kept
+            Recorded::Kept
         }
     }
 
@@ -413,8 +422,8 @@ impl Evidence {
     /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
     ///
     /// let (mut one, mut other) = (Evidence::new(), Evidence::new());
-    /// one.asked(ServerId::named("a.example.org", 3478), Outcome::TimedOut);
-    /// other.asked(ServerId::named("b.example.org", 3478), Outcome::Refused);
+    /// one.record_outcome(ServerId::named("a.example.org", 3478), Outcome::TimedOut);
+    /// other.record_outcome(ServerId::named("b.example.org", 3478), Outcome::Refused);
     /// one.merge(&other);
     /// assert_eq!(one.summary().nat_type(), NatType::Unknown, "an error answer crossed the firewall");
     /// ```
@@ -423,15 +432,15 @@ impl Evidence {
             self.see(*seen);
         }
         for (server, outcome) in other.servers() {
-            self.asked(*server, *outcome);
+            self.record_outcome(*server, *outcome);
         }
         for ip in other.locals() {
-            self.local(*ip);
+            self.add_local(*ip);
         }
         if let Some(theirs) = other.list {
             self.merge_list(theirs);
         }
-        self.merge_loss(other.crowded, other.discarded);
+        self.merge_loss(other.truncated, other.discarded);
     }
 
     /// Forgets the observations that `is_outdated` says so of: a mapping expires when nothing uses
@@ -468,10 +477,10 @@ impl Evidence {
         list.maybe_relayed = list.maybe_relayed.saturating_add(theirs.maybe_relayed);
     }
 
-    pub(crate) fn merge_loss(&mut self, crowded: Crowded, discarded: Discarded) {
-        self.crowded.observations |= crowded.observations;
-        self.crowded.servers |= crowded.servers;
-        self.crowded.locals |= crowded.locals;
+    pub(crate) fn merge_loss(&mut self, truncated: Truncated, discarded: Discarded) {
+        self.truncated.observations |= truncated.observations;
+        self.truncated.servers |= truncated.servers;
+        self.truncated.locals |= truncated.locals;
         let ours = &mut self.discarded;
         ours.impossible = ours.impossible.saturating_add(discarded.impossible);
         ours.not_udp = ours.not_udp.saturating_add(discarded.not_udp);
@@ -503,8 +512,8 @@ impl Evidence {
     ///
     /// let (first, second) = (ServerId::named("198.51.100.1", 3478), ServerId::named("198.51.100.2", 3478));
     /// let mut evidence = Evidence::new();
-    /// evidence.asked(second, Outcome::TimedOut);
-    /// evidence.asked(first, Outcome::Refused);
+    /// evidence.record_outcome(second, Outcome::TimedOut);
+    /// evidence.record_outcome(first, Outcome::Refused);
     /// assert_eq!(evidence.servers(), [(first, Outcome::Refused), (second, Outcome::TimedOut)]);
     /// ```
     #[must_use]
@@ -513,7 +522,7 @@ impl Evidence {
     }
 
     /// Every local address, sorted: those of host candidates (RFC 8445 section 5.1.1.1) and of
-    /// [`local`](Self::local).
+    /// [`add_local`](Self::add_local).
     ///
     /// ```
     /// use nat_summary::Evidence;
@@ -552,7 +561,7 @@ impl Evidence {
         self.list
     }
 
-    pub(crate) const fn crowded(&self) -> Crowded {
-        self.crowded
+    pub(crate) const fn truncated(&self) -> Truncated {
+        self.truncated
     }
 }

@@ -4,9 +4,10 @@ use core::net::IpAddr;
 
 use crate::behaviour::{Filtering, Mapping, NatType};
 use crate::evidence::Evidence;
-use crate::outlook::{Outlook, Path, Reason};
+use crate::outlook::{ExpectedPath, Outlook, OutlookReason};
 use crate::scope::Scope;
 use crate::summary::NatSummary;
+use crate::words::words;
 
 /// Fewest checks in a row without an answer that are no accident: with three of ten packets lost
 /// each way, all five of a working pair get lost once in thirty times.
@@ -80,44 +81,20 @@ pub enum FailureCause {
     Unknown,
 }
 
-impl FailureCause {
-    /// Every cause there is.
-    ///
-    /// ```
-    /// use nat_summary::FailureCause;
-    /// assert!(FailureCause::ALL.iter().any(|cause| cause.as_str() == "both_symmetric"));
-    /// assert_eq!(FailureCause::ALL.last(), Some(&FailureCause::Unknown));
-    /// ```
-    pub const ALL: &'static [Self] = &[
-        Self::BothSymmetric,
-        Self::PeerSilent,
-        Self::UdpBlocked,
-        Self::FilteredHere,
-        Self::ChecksOneWay,
-        Self::Dtls,
-        Self::Unknown,
-    ];
-
+words! {
     /// Its word: the value of `nat_telemetry.failure.cause`.
-    ///
-    /// ```
-    /// use nat_summary::FailureCause;
-    /// assert_eq!(FailureCause::PeerSilent.as_str(), "peer_silent");
-    /// assert_eq!(FailureCause::default().to_string(), "unknown");
-    /// ```
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BothSymmetric => "both_symmetric",
-            Self::PeerSilent => "peer_silent",
-            Self::UdpBlocked => "udp_blocked",
-            Self::FilteredHere => "filtered_here",
-            Self::ChecksOneWay => "checks_one_way",
-            Self::Dtls => "dtls",
-            Self::Unknown => "unknown",
-        }
+    FailureCause {
+        BothSymmetric => "both_symmetric",
+        PeerSilent => "peer_silent",
+        UdpBlocked => "udp_blocked",
+        FilteredHere => "filtered_here",
+        ChecksOneWay => "checks_one_way",
+        Dtls => "dtls",
+        Unknown => "unknown",
     }
+}
 
+impl FailureCause {
     /// The cause of a failure. `ours` is the verdict on this host, `theirs` what the peer
     /// advertised, `paired` whether a pair of candidates worked before the end.
     ///
@@ -167,9 +144,13 @@ impl FailureCause {
         let needs_to_punch = theirs.list().is_none_or(|list| list.maybe_relayed == 0);
         match (outlook.path, outlook.reason) {
             // whether its packets reach our NAT, and turn around there, is unknown
-            (_, Reason::SameExternalAddress | Reason::FamiliesDiffer) => Self::Unknown,
-            (Path::Relay, Reason::BothDependent) if needs_to_punch => Self::BothSymmetric,
-            (Path::Relay, Reason::PortFiltered) if strict_here && needs_to_punch => {
+            (_, OutlookReason::SameExternalAddress | OutlookReason::FamiliesDiffer) => {
+                Self::Unknown
+            }
+            (ExpectedPath::Relay, OutlookReason::BothDependent) if needs_to_punch => {
+                Self::BothSymmetric
+            }
+            (ExpectedPath::Relay, OutlookReason::PortFiltered) if strict_here && needs_to_punch => {
                 Self::FilteredHere
             }
             _ if lets_in_anybody || nothing_between(ours, theirs) => Self::PeerSilent,
@@ -194,7 +175,7 @@ fn has_one_mapping(ours: &NatSummary) -> bool {
 /// firewall in between can keep out both. The peer: every candidate of its list is a host's that
 /// reaches as far as we do.
 fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
-    let Some(base) = ours.speaking_base() else {
+    let Some(base) = ours.primary_base() else {
         return false;
     };
     let list = theirs.list().unwrap_or_default();

@@ -22,16 +22,18 @@ mod scope;
 mod serde_form;
 mod server;
 mod summary;
+mod words;
 
 pub use behaviour::{Family, Filtering, Mapping, NatType, Pooling, PortAllocation};
-pub use candidate::{Address, Candidate, CandidateKind, Expected, ParseError, Transport};
+pub use candidate::{Address, Candidate, CandidateKind, Expected, ParseError, TransportProtocol};
 pub use evidence::{
-    Admission, Discarded, Evidence, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Observation, Outcome,
+    Discarded, Evidence, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Observation, Outcome, Recorded,
 };
 pub use failure::{Checks, FailureCause};
-pub use outlook::{Outlook, Path, Reason};
+pub use outlook::{ExpectedPath, Outlook, OutlookReason};
 pub use peer::{
-    Arrival, Contact, FilteringSeen, MAX_ARRIVALS, PeerEvidence, PeerSummary, TowardPeer, Word,
+    DecidedBy, FilteringSeen, MAX_UNSOLICITED, PeerEvidence, PeerSummary, SentBefore, TowardPeer,
+    UnsolicitedCheck,
 };
 pub use rule::Rule;
 pub use scope::Scope;

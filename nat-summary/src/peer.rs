@@ -8,5 +8,5 @@ mod classify;
 mod evidence;
 mod summary;
 
-pub use self::evidence::{Arrival, Contact, MAX_ARRIVALS, PeerEvidence};
-pub use self::summary::{FilteringSeen, PeerSummary, TowardPeer, Word};
+pub use self::evidence::{MAX_UNSOLICITED, PeerEvidence, SentBefore, UnsolicitedCheck};
+pub use self::summary::{DecidedBy, FilteringSeen, PeerSummary, TowardPeer};

@@ -1,5 +1,7 @@
 //! The rules of the judge, by name.
 
+use crate::words::words;
+
 /// The rule that decided, or why nothing could be decided.
 ///
 /// ```
@@ -30,8 +32,10 @@ pub enum Rule {
     NoReflexiveCandidate,
     /// Only one server address was observed, or the base is hidden: unknown.
     TooFewServers,
-    /// Some observations of the base had no room, and those that had do not differ: unknown.
-    Crowded,
+    /// Some observations of the base had no room, and those that had do not differ: unknown. Its word
+    /// is `crowded`, because dashboards group by that word.
+    #[cfg_attr(feature = "serde", serde(rename = "crowded"))]
+    Truncated,
     /// Server addresses saw different mappings of a wildcard base that may have sent by several
     /// ways, and so through several NATs: unknown.
     SeveralWays,
@@ -42,48 +46,20 @@ pub enum Rule {
     NothingObserved,
 }
 
-impl Rule {
-    /// Every rule there is.
-    ///
-    /// ```
-    /// use nat_summary::Rule;
-    /// assert!(Rule::ALL.contains(&Rule::Crowded));
-    /// ```
-    pub const ALL: &'static [Self] = &[
-        Self::PortsOfOneServerDiffer,
-        Self::ServersAgree,
-        Self::ServersDifferPortsAgree,
-        Self::ServersDiffer,
-        Self::MappedIsLocal,
-        Self::AskedNoneAnswered,
-        Self::NoReflexiveCandidate,
-        Self::TooFewServers,
-        Self::Crowded,
-        Self::SeveralWays,
-        Self::LocalsUnknown,
-        Self::NothingObserved,
-    ];
-
+words! {
     /// Its word: the value of `nat_telemetry.rule`.
-    ///
-    /// ```
-    /// assert_eq!(nat_summary::Rule::ServersAgree.as_str(), "servers_agree");
-    /// ```
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PortsOfOneServerDiffer => "ports_of_one_server_differ",
-            Self::ServersAgree => "servers_agree",
-            Self::ServersDifferPortsAgree => "servers_differ_ports_agree",
-            Self::ServersDiffer => "servers_differ",
-            Self::MappedIsLocal => "mapped_is_local",
-            Self::AskedNoneAnswered => "asked_none_answered",
-            Self::NoReflexiveCandidate => "no_reflexive_candidate",
-            Self::TooFewServers => "too_few_servers",
-            Self::Crowded => "crowded",
-            Self::SeveralWays => "several_ways",
-            Self::LocalsUnknown => "locals_unknown",
-            Self::NothingObserved => "nothing_observed",
-        }
+    Rule {
+        PortsOfOneServerDiffer => "ports_of_one_server_differ",
+        ServersAgree => "servers_agree",
+        ServersDifferPortsAgree => "servers_differ_ports_agree",
+        ServersDiffer => "servers_differ",
+        MappedIsLocal => "mapped_is_local",
+        AskedNoneAnswered => "asked_none_answered",
+        NoReflexiveCandidate => "no_reflexive_candidate",
+        TooFewServers => "too_few_servers",
+        Truncated => "crowded",
+        SeveralWays => "several_ways",
+        LocalsUnknown => "locals_unknown",
+        NothingObserved => "nothing_observed",
     }
 }

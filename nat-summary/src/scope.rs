@@ -2,6 +2,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::words::words;
+
 /// How far an address reaches (IANA special-purpose registries, RFC 6890). The order is from the
 /// outside in; what is reserved comes last.
 ///
@@ -37,6 +39,20 @@ pub enum Scope {
     Loopback,
     /// Anything that is no unicast address a host can be reached at, or reserved for other use.
     Reserved,
+}
+
+words! {
+    /// Its word: the value of `nat_telemetry.base.scope` and `nat_telemetry.external.scope`.
+    Scope {
+        Global => "global",
+        CarrierGrade => "carrier_grade",
+        Private => "private",
+        UniqueLocal => "unique_local",
+        Nat64 => "nat64",
+        LinkLocal => "link_local",
+        Loopback => "loopback",
+        Reserved => "reserved",
+    }
 }
 
 impl Scope {

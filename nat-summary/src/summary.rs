@@ -124,7 +124,7 @@ impl BaseVerdict {
 /// use nat_summary::{Evidence, Outcome, ServerId};
 ///
 /// let mut evidence = Evidence::new();
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::Unreachable);
+/// evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::Unreachable);
 /// let counts = evidence.summary().counts();
 /// assert_eq!((counts.asked, counts.answered), (1, 0));
 /// ```
@@ -195,7 +195,7 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub fn is_natted(&self) -> Option<bool> {
-        self.speaking_base()?.natted
+        self.primary_base()?.natted
     }
 
     /// The mapped address most servers saw; tie: the one that the lowest server address saw.
@@ -211,7 +211,7 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub fn external_ip(&self) -> Option<IpAddr> {
-        Some(self.speaking_base()?.external)
+        Some(self.primary_base()?.external)
     }
 
     /// How the NAT maps (RFC 4787 section 4.1).
@@ -228,7 +228,7 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub fn mapping(&self) -> Mapping {
-        self.speaking_base()
+        self.primary_base()
             .map_or(Mapping::Unknown, |base| base.mapping)
     }
 
@@ -291,7 +291,7 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub fn port_preserved(&self) -> Option<bool> {
-        self.speaking_base()?.port_preserved
+        self.primary_base()?.port_preserved
     }
 
     /// How the ports of a dependent mapping follow each other (RFC 4787 section 4.2).
@@ -307,7 +307,7 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub fn port_allocation(&self) -> PortAllocation {
-        self.speaking_base()
+        self.primary_base()
             .map_or(PortAllocation::Unknown, |base| base.allocation)
     }
 
@@ -344,7 +344,7 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub fn rewritten(&self) -> Option<bool> {
-        self.speaking_base()?.rewritten
+        self.primary_base()?.rewritten
     }
 
     /// The family of the mapped address.
@@ -359,7 +359,7 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub fn family(&self) -> Option<Family> {
-        Some(self.speaking_base()?.family())
+        Some(self.primary_base()?.family())
     }
 
     /// How far the speaking base's own address reaches (RFC 6890); `None` if it is a wildcard.
@@ -374,7 +374,7 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub fn base_scope(&self) -> Option<Scope> {
-        self.speaking_base()?.base_scope()
+        self.primary_base()?.base_scope()
     }
 
     /// How far the mapped address reaches (RFC 6890).
@@ -389,7 +389,7 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub fn external_scope(&self) -> Option<Scope> {
-        Some(self.speaking_base()?.external_scope())
+        Some(self.primary_base()?.external_scope())
     }
 
     /// The type dashboards group by (RFC 3489 section 5).
@@ -428,7 +428,7 @@ impl NatSummary {
     /// use nat_summary::{Evidence, Outcome, ServerId};
     ///
     /// let mut evidence = Evidence::new();
-    /// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+    /// evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
     /// let counts = evidence.summary().counts();
     /// assert_eq!((counts.asked, counts.answered), (1, 0));
     /// ```
@@ -447,10 +447,10 @@ impl NatSummary {
     ///     candidate:3 1 udp 1 198.51.100.9 6001 typ srflx raddr 192.168.1.5 rport 6001
     ///     candidate:4 1 udp 1 198.51.100.9 6001 typ srflx raddr 192.168.1.5 rport 6001";
     /// let summary = Evidence::from_text(text).summary();
-    /// assert_eq!(summary.speaking_base().map(|verdict| verdict.base.port()), Some(6001), "two servers saw it");
+    /// assert_eq!(summary.primary_base().map(|verdict| verdict.base.port()), Some(6001), "two servers saw it");
     /// ```
     #[must_use]
-    pub const fn speaking_base(&self) -> Option<&BaseVerdict> {
+    pub const fn primary_base(&self) -> Option<&BaseVerdict> {
         self.bases.0[0].as_ref()
     }
 

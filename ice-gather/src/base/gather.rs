@@ -398,7 +398,7 @@ impl Heard {
             plan.record(&mut evidence);
         }
         for (server, outcome) in &self.names {
-            evidence.asked(server.id(), *outcome);
+            evidence.record_outcome(server.id(), *outcome);
         }
         evidence
     }

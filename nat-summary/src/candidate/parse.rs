@@ -3,7 +3,7 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 
-use super::{Address, Candidate, CandidateKind, Transport};
+use super::{Address, Candidate, CandidateKind, TransportProtocol};
 
 /// Longest line read, in bytes. Real lines have under 300.
 const MAX_LINE: usize = 4096;
@@ -287,13 +287,13 @@ fn read_port(token: &str) -> Option<u16> {
     number(token).and_then(|n| u16::try_from(n).ok())
 }
 
-fn read_transport(token: &str) -> Option<(Transport, &str)> {
+fn read_transport(token: &str) -> Option<(TransportProtocol, &str)> {
     match token {
-        "udp" | "UDP" => Some((Transport::Udp, "")),
-        "tcp" | "TCP" => Some((Transport::Tcp, "")),
-        _ if token.eq_ignore_ascii_case("udp") => Some((Transport::Udp, "")),
-        _ if token.eq_ignore_ascii_case("tcp") => Some((Transport::Tcp, "")),
-        _ => is_visible(token).then_some((Transport::Unknown, token)),
+        "udp" | "UDP" => Some((TransportProtocol::Udp, "")),
+        "tcp" | "TCP" => Some((TransportProtocol::Tcp, "")),
+        _ if token.eq_ignore_ascii_case("udp") => Some((TransportProtocol::Udp, "")),
+        _ if token.eq_ignore_ascii_case("tcp") => Some((TransportProtocol::Tcp, "")),
+        _ => is_visible(token).then_some((TransportProtocol::Unknown, token)),
     }
 }
 
