@@ -205,7 +205,7 @@ impl NatType {
 
 /// Whether a local address keeps one external address (RFC 4787 section 4.1, "IP address pooling").
 ///
-/// Said of the speaking base's local address, across all its ports.
+/// This is about the primary base's local address, across all its ports.
 ///
 /// ```
 /// use nat_summary::{Evidence, Observation, Pooling, ServerId};

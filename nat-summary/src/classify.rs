@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use crate::behaviour::{Filtering, Mapping, NatType, Pooling, PortAllocation};
 use crate::evidence::vantage::{Vantage, is_own};
 use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Outcome, Seen};
+use crate::primary::keep;
 use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::summary::{BaseVerdict, Bases, Counts, NatSummary};
@@ -84,9 +85,9 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
             keep(&mut bases, verdict);
         }
     }
-    let speaking = bases.0[0].as_ref();
-    let (nat_type, rule) = match speaking {
-        Some(speaking) => nat_type(speaking),
+    let primary = bases.primary();
+    let (nat_type, rule) = match primary {
+        Some(primary) => nat_type(primary),
         None => blocked(evidence).map_or((NatType::Unknown, Rule::NothingObserved), |rule| {
             (NatType::UdpBlocked, rule)
         }),
@@ -100,11 +101,11 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
                 .filter(|(_, outcome)| *outcome == Outcome::Answered)
                 .count(),
         ),
-        server_addresses: speaking.map_or(0, |speaking| speaking.server_addresses),
-        observations: speaking.map_or(0, |speaking| speaking.observations),
+        server_addresses: primary.map_or(0, |primary| primary.server_addresses),
+        observations: primary.map_or(0, |primary| primary.observations),
         bases: judged,
     };
-    let pooling = speaking.map_or(Pooling::Unknown, |speaking| pooling(speaking, evidence));
+    let pooling = primary.map_or(Pooling::Unknown, |primary| pooling(primary, evidence));
     NatSummary {
         nat_type,
         filtering: Filtering::Unknown,
@@ -118,7 +119,7 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
 /// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, nor
 /// are those of different families, and a base whose port is hidden is comparable with nothing,
 /// itself included.
-fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
+pub(crate) fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
     seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
 
@@ -187,10 +188,10 @@ fn outermost<'a>(
 }
 
 /// What the observations of one base have in common, in one pass.
-struct Tally {
+pub(crate) struct Tally {
     /// Those of servers somebody named, where there are any: an answer that nobody's name is on
     /// may be one of theirs, told twice.
-    server_addresses: u16,
+    pub(crate) server_addresses: u16,
     mappings_equal: bool,
     addresses_equal: bool,
     ports_kept: bool,
@@ -204,7 +205,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(seen: &[Seen]) -> Option<Self> {
+    pub(crate) fn of(seen: &[Seen]) -> Option<Self> {
         let mut last = seen.first()?;
         let (first, base, is_named) = (last.mapped(), last.base(), !last.is_anonymous());
         let mut tally = Self {
@@ -374,10 +375,10 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
 /// Address pooling (RFC 4787 section 4.1): mappings of one local address compared across its ports.
 /// A wildcard base may leave by several local addresses, and what was seen from another vantage is
 /// another NAT's.
-fn pooling(speaking: &BaseVerdict, evidence: &Evidence) -> Pooling {
-    let base = Endpoint::from(speaking.base);
-    let external = Ip::from(speaking.external);
-    if base.ip.is_unspecified() || speaking.natted != Some(true) {
+fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
+    let base = Endpoint::from(primary.base);
+    let external = Ip::from(primary.external);
+    if base.ip.is_unspecified() || primary.natted != Some(true) {
         return Pooling::Unknown;
     }
     let seen = evidence.observed();
@@ -455,38 +456,6 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
     timed_out.then_some(Rule::AskedNoneAnswered)
 }
 
-/// Keeps the speaking base first and the others by address and port. Beyond the last place, the
-/// greatest of the others goes.
-fn keep(Bases(bases): &mut Bases, verdict: BaseVerdict) {
-    let [speaking, others @ ..] = bases;
-    let Some(current) = speaking else {
-        *speaking = Some(verdict);
-        return;
-    };
-    // bases arrive by address and port, IPv4 first: on a tie the earlier one stays
-    let weight = |v: &BaseVerdict| (v.server_addresses, v.observations);
-    let other = if weight(&verdict) > weight(current) {
-        core::mem::replace(current, verdict)
-    } else {
-        verdict
-    };
-    let at = others
-        .iter()
-        .position(|o| o.is_none_or(|o| endpoint(&o) > endpoint(&other)))
-        .unwrap_or(others.len());
-    if let Some([first, rest @ ..]) = others.get_mut(at..) {
-        let mut moved = first.replace(other);
-        for place in rest {
-            moved = core::mem::replace(place, moved);
-        }
-    }
-}
-
-/// Sorts the verdicts: the bases they are on, and for a base of two families the family.
-fn endpoint(verdict: &BaseVerdict) -> (Endpoint, bool) {
-    (verdict.base.into(), verdict.external.is_ipv6())
-}
-
-fn saturate(n: usize) -> u16 {
+pub(crate) fn saturate(n: usize) -> u16 {
     u16::try_from(n).unwrap_or(u16::MAX)
 }

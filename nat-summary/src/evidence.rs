@@ -10,8 +10,8 @@ use core::net::{IpAddr, SocketAddr};
 
 pub(crate) use self::list::ListFacts;
 pub use self::observation::Observation;
-pub(crate) use self::observation::Seen;
 use self::observation::is_possible;
+pub(crate) use self::observation::{Group, Seen};
 pub(crate) use self::packed::{Endpoint, Ip};
 use crate::bounded::Sorted;
 use crate::server::ServerId;

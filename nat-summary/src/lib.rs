@@ -16,11 +16,13 @@ mod failure;
 mod hash;
 mod outlook;
 mod peer;
+mod primary;
 mod rule;
 mod scope;
 #[cfg(feature = "serde")]
 mod serde_form;
 mod server;
+mod settled;
 mod summary;
 mod words;
 
@@ -38,4 +40,5 @@ pub use peer::{
 pub use rule::Rule;
 pub use scope::Scope;
 pub use server::ServerId;
+pub use settled::PendingRequest;
 pub use summary::{BaseVerdict, Counts, MAX_BASES, NatSummary, WithAddress};

@@ -7,7 +7,7 @@ use crate::behaviour::{Family, Filtering, Mapping, NatType, Pooling, PortAllocat
 use crate::rule::Rule;
 use crate::scope::Scope;
 
-/// Most bases whose own verdict is kept readable. The speaking one is always among them.
+/// Most bases whose own verdict is kept readable. The primary one is always among them.
 ///
 /// ```
 /// use nat_summary::{Evidence, MAX_BASES};
@@ -136,9 +136,9 @@ pub struct Counts {
     pub asked: u16,
     /// Servers that answered with a mapped address.
     pub answered: u16,
-    /// Distinct server addresses behind the speaking base's verdict.
+    /// Distinct server addresses behind the primary base's verdict.
     pub server_addresses: u16,
-    /// Observations behind the speaking base's verdict.
+    /// Observations behind the primary base's verdict.
     pub observations: u16,
     /// Bases with at least one observation; a base mapped in two families counts as two.
     pub bases: u16,
@@ -174,12 +174,17 @@ pub struct NatSummary {
     pub(crate) bases: Bases,
 }
 
-/// The verdicts that are kept readable, the speaking one first.
+/// The verdicts that are kept readable, the primary one first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Bases(pub(crate) [Option<BaseVerdict>; MAX_BASES]);
 
 impl Bases {
     pub(crate) const NONE: Self = Self([const { None }; MAX_BASES]);
+
+    pub(crate) const fn primary(&self) -> Option<&BaseVerdict> {
+        let [primary, ..] = &self.0;
+        primary.as_ref()
+    }
 }
 
 impl NatSummary {
@@ -362,7 +367,7 @@ impl NatSummary {
         Some(self.primary_base()?.family())
     }
 
-    /// How far the speaking base's own address reaches (RFC 6890); `None` if it is a wildcard.
+    /// How far the primary base's own address reaches (RFC 6890); `None` if it is a wildcard.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, Scope};
@@ -451,10 +456,10 @@ impl NatSummary {
     /// ```
     #[must_use]
     pub const fn primary_base(&self) -> Option<&BaseVerdict> {
-        self.bases.0[0].as_ref()
+        self.bases.primary()
     }
 
-    /// The verdict on every base, the speaking one first, the others by address and port; at most
+    /// The verdict on every base, the primary one first, the others by address and port; at most
     /// [`MAX_BASES`].
     ///
     /// ```

@@ -8,6 +8,7 @@ mod peer;
 mod properties;
 #[cfg(feature = "serde")]
 mod serde;
+mod settled;
 #[cfg(feature = "serde")]
 mod summarize;
 mod vectors;
