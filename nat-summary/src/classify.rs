@@ -8,7 +8,7 @@ use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Out
 use crate::primary::keep;
 use crate::rule::Rule;
 use crate::scope::Scope;
-use crate::summary::{BaseVerdict, Bases, Counts, NatSummary};
+use crate::summary::{BaseVerdict, Bases, Counts, MAX_BASES, NatSummary};
 
 /// Fewest mappings of one local address that make their common external address a habit. A NAT that
 /// draws it at random from a pool of two shows this by accident once in 65,536 times.
@@ -72,7 +72,7 @@ impl Evidence {
 }
 
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
-    let mut bases = Bases::NONE;
+    let mut bases = [const { None }; MAX_BASES];
     let mut judged = 0_u16;
     let cut = evidence
         .observed()
@@ -85,7 +85,7 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
             keep(&mut bases, verdict);
         }
     }
-    let primary = bases.primary();
+    let primary = bases[0].as_ref();
     let (nat_type, rule) = match primary {
         Some(primary) => nat_type(primary),
         None => blocked(evidence).map_or((NatType::Unknown, Rule::NothingObserved), |rule| {
@@ -112,7 +112,7 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
         pooling,
         rule,
         counts,
-        bases,
+        bases: Bases(bases),
     }
 }
 

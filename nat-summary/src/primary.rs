@@ -3,7 +3,7 @@
 use core::cmp::Reverse;
 
 use crate::evidence::{Endpoint, Group};
-use crate::summary::{BaseVerdict, Bases};
+use crate::summary::{BaseVerdict, MAX_BASES};
 
 /// Orders bases; the greatest is the primary one. The most distinct server addresses come first,
 /// then the most observations, then IPv4, then the lowest address and port.
@@ -39,7 +39,7 @@ pub(crate) fn group_of(verdict: &BaseVerdict) -> Group {
 
 /// Keeps the primary base first and the others by address and port. Beyond the last place, the
 /// greatest of the others goes.
-pub(crate) fn keep(Bases(bases): &mut Bases, verdict: BaseVerdict) {
+pub(crate) fn keep(bases: &mut [Option<BaseVerdict>; MAX_BASES], verdict: BaseVerdict) {
     let [primary, others @ ..] = bases;
     let Some(current) = primary else {
         *primary = Some(verdict);

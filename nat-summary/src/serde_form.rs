@@ -322,16 +322,15 @@ impl<'de> Deserialize<'de> for Bases {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut verdicts: A) -> Result<Bases, A::Error> {
-                let mut bases = Bases::NONE;
+                let mut bases = [None; MAX_BASES];
                 let mut len = 0;
                 while let Some(verdict) = verdicts.next_element::<BaseVerdict>()? {
                     *bases
-                        .0
                         .get_mut(len)
                         .ok_or_else(|| A::Error::invalid_length(len + 1, &self))? = Some(verdict);
                     len += 1;
                 }
-                Ok(bases)
+                Ok(Bases(bases))
             }
         }
         deserializer.deserialize_seq(Verdicts)

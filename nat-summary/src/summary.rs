@@ -179,8 +179,6 @@ pub struct NatSummary {
 pub(crate) struct Bases(pub(crate) [Option<BaseVerdict>; MAX_BASES]);
 
 impl Bases {
-    pub(crate) const NONE: Self = Self([const { None }; MAX_BASES]);
-
     pub(crate) const fn primary(&self) -> Option<&BaseVerdict> {
         let [primary, ..] = &self.0;
         primary.as_ref()
