@@ -45,13 +45,6 @@ words! {
 impl Mapping {
     /// The value of `nat_mapping_behavior`. [`Dependent`](Self::Dependent) goes out under the older
     /// name `address-port dependent`.
-    ///
-    /// ```
-    /// use nat_summary::Mapping;
-    /// assert_eq!(Mapping::default().as_legacy(), "unspecified");
-    /// assert_eq!(Mapping::EndpointIndependent.as_legacy(), "independent");
-    /// assert_eq!(Mapping::Dependent.as_legacy(), Mapping::AddressAndPortDependent.as_legacy());
-    /// ```
     #[must_use]
     pub const fn as_legacy(self) -> &'static str {
         match self {
@@ -63,13 +56,6 @@ impl Mapping {
     }
 
     /// Whether the mapping is known to differ between destinations.
-    ///
-    /// ```
-    /// use nat_summary::Mapping;
-    /// assert!(Mapping::AddressDependent.is_dependent());
-    /// assert!(!Mapping::EndpointIndependent.is_dependent());
-    /// assert!(!Mapping::Unknown.is_dependent(), "not known to differ");
-    /// ```
     #[must_use]
     pub const fn is_dependent(self) -> bool {
         matches!(
@@ -116,12 +102,6 @@ words! {
 
 impl Filtering {
     /// The value of `nat_filtering_behavior`.
-    ///
-    /// ```
-    /// use nat_summary::Filtering;
-    /// assert_eq!(Filtering::Unknown.as_legacy(), "unspecified");
-    /// assert_eq!(Filtering::AddressAndPortDependent.as_legacy(), "address-port dependent");
-    /// ```
     #[must_use]
     pub const fn as_legacy(self) -> &'static str {
         match self {
@@ -182,12 +162,6 @@ words! {
 
 impl NatType {
     /// The value of `nat_type`.
-    ///
-    /// ```
-    /// use nat_summary::NatType;
-    /// assert_eq!(NatType::Open.as_legacy(), "Open to the Internet");
-    /// assert_eq!(NatType::UdpBlocked.as_legacy(), "UDP blocked by firewall");
-    /// ```
     #[must_use]
     pub const fn as_legacy(self) -> &'static str {
         match self {

@@ -23,20 +23,9 @@ const MAX_STEP: i64 = 64;
 const MAX_DRIFT: i64 = 256;
 
 impl Evidence {
-    /// The verdict on what is known so far: how the NAT maps in the terms of RFC 4787 section 4,
+    /// The verdict on the facts known so far: how the NAT maps in the terms of RFC 4787 section 4,
     /// and the type in those of RFC 3489 section 5. More facts may change it, their order never
     /// does.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
-    /// assert_eq!(evidence.summary().to_string(), "NAT of unknown type, port kept, 1 reflexive candidate");
-    /// evidence.add_candidate(&Candidate::parse(line)?);
-    /// assert_eq!(evidence.summary().to_string(), "cone NAT, port kept, 2 reflexive candidates agree");
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn summary(&self) -> NatSummary {
         summarize(self)
@@ -123,8 +112,8 @@ pub(crate) fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
     seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
 
-/// `is_whole`: no observation of the base was lost. Else only differences count, for what agrees
-/// may not be all.
+/// Judges one base. `is_whole`: no observation of it was lost. Else only differences count, because
+/// the lost ones may differ where the others agree.
 fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<BaseVerdict> {
     let base = seen.first()?.base();
     let mut tally = Tally::of(seen)?;
@@ -163,9 +152,9 @@ fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<Base
     })
 }
 
-/// Servers inside and outside a NAT do not see the same NATs: what was seen from different vantages
-/// is never compared, and the outermost is judged. A local address did not cross the NAT that
-/// another one proves.
+/// The observations from the outermost vantage. Servers inside and outside a NAT do not see the same
+/// NATs, so observations from different vantages are never compared. A local address did not cross
+/// the NAT that another one proves.
 #[cold]
 #[inline(never)]
 fn outermost<'a>(
@@ -187,10 +176,10 @@ fn outermost<'a>(
     places.get(..len).unwrap_or(seen)
 }
 
-/// What the observations of one base have in common, in one pass.
+/// The traits that the observations of one base have in common, from one pass.
 pub(crate) struct Tally {
-    /// Those of servers somebody named, where there are any: an answer that nobody's name is on
-    /// may be one of theirs, told twice.
+    /// Those of named servers, where there are any, because an answer without a server may repeat
+    /// one of theirs.
     pub(crate) server_addresses: u16,
     mappings_equal: bool,
     addresses_equal: bool,
@@ -236,7 +225,7 @@ impl Tally {
             }
             last = s;
         }
-        // those that nobody named come last
+        // servers without a name come last
         if is_named && last.is_anonymous() {
             let unnamed = saturate(seen.iter().filter(|s| s.is_anonymous()).count());
             tally.server_addresses = tally.server_addresses.saturating_sub(unnamed);
@@ -373,7 +362,7 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
 }
 
 /// Address pooling (RFC 4787 section 4.1): mappings of one local address compared across its ports.
-/// A wildcard base may leave by several local addresses, and what was seen from another vantage is
+/// A wildcard base may leave by several local addresses, and an address seen from another vantage is
 /// another NAT's.
 fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
     let base = Endpoint::from(primary.base);
@@ -392,7 +381,7 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
             return Pooling::Arbitrary;
         }
     }
-    // what had no room may have differed
+    // an observation that had no room may differ
     if all < PAIRED_MAPPINGS || evidence.truncated().observations {
         return Pooling::Unknown;
     }
@@ -427,13 +416,13 @@ fn nat_type(base: &BaseVerdict) -> (NatType, Rule) {
     }
 }
 
-/// UDP blocked: at least one server was asked, none was heard of, and at least one request ended in
-/// a time-out. Local failures alone prove nothing. A bare list cannot tell what was asked: see
-/// [`Rule::NoReflexiveCandidate`].
+/// UDP blocked: at least one server was asked, none answered, and at least one request ended in a
+/// time-out. Local failures alone prove nothing. A bare list does not show which servers were asked:
+/// see [`Rule::NoReflexiveCandidate`].
 fn blocked(evidence: &Evidence) -> Option<Rule> {
     let list = evidence.list().unwrap_or_default();
-    // who had no room may have answered, and an impossible mapped address came in an answer all the
-    // same
+    // a server that had no room may have answered, and an impossible mapped address came in an
+    // answer all the same
     if list.signs_of_life > 0 || evidence.truncated().servers || evidence.discarded().impossible > 0
     {
         return None;

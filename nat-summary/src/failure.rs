@@ -62,15 +62,15 @@ pub struct Checks {
 )]
 #[non_exhaustive]
 pub enum FailureCause {
-    /// Both NATs send from ports nobody could foresee.
+    /// Both NATs send from ports that the other side could not foresee.
     BothSymmetric,
     /// Nothing of the peer ever came in, though nothing in front of this host would have kept it
     /// out.
     PeerSilent,
     /// UDP does not get out of this host's network, or not back in.
     UdpBlocked,
-    /// The peer sends from a port nobody could foresee, and the NAT in front of this host lets in
-    /// none it did not send to.
+    /// The peer sends from a port that could not be foreseen, and the NAT in front of this host lets
+    /// in none it did not send to.
     FilteredHere,
     /// The peer's checks came in, and none of ours was answered.
     ChecksOneWay,
@@ -95,12 +95,12 @@ words! {
 }
 
 impl FailureCause {
-    /// The cause of a failure. `ours` is the verdict on this host, `theirs` what the peer
-    /// advertised, `paired` whether a pair of candidates worked before the end.
+    /// The cause of a failure. `ours` is the verdict on this host, `theirs` the
+    /// candidates of the peer, `paired` whether a pair of candidates worked before the end.
     ///
     /// Silence alone names no cause: a peer that sends nothing, and one whose packets are kept out,
-    /// look the same from here. It takes what would have kept them out, or the proof that
-    /// nothing would.
+    /// look the same from here. A cause takes a NAT that would have kept them out, or the proof
+    /// that nothing would.
     ///
     /// ```
     /// use nat_summary::{Checks, Evidence, FailureCause};
@@ -165,7 +165,7 @@ impl core::fmt::Display for FailureCause {
     }
 }
 
-/// Whoever sends to the advertised address sends to where this host sends from (RFC 4787 section
+/// Whether a packet to the advertised address goes to where this host sends from (RFC 4787 section
 /// 4.1).
 fn has_one_mapping(ours: &NatSummary) -> bool {
     ours.mapping() == Mapping::EndpointIndependent || ours.is_natted() == Some(false)

@@ -1,4 +1,4 @@
-//! What a NAT does, judged from what was observed.
+//! The behaviour of a NAT, judged from observations.
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]

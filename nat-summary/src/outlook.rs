@@ -60,13 +60,13 @@ pub enum OutlookReason {
     UdpBlocked,
     /// Each side is reached where the servers saw it (RFC 5128 section 3.3.1).
     BothIndependent,
-    /// The filtering lets in the port nobody could foresee, so the side behind it learns where to
-    /// answer.
+    /// The filtering lets in a port that could not be foreseen, so the side behind it learns where
+    /// to answer.
     LetIn,
-    /// One side sends from a port nobody could foresee, and the other lets in none it did not send
-    /// to (RFC 5128 section 3.3.1).
+    /// One side sends from a port that could not be foreseen, and the other lets in none it did not
+    /// send to (RFC 5128 section 3.3.1).
     PortFiltered,
-    /// Both sides send from ports nobody could foresee, and filter accordingly.
+    /// Both sides send from ports that could not be foreseen, and filter accordingly.
     BothDependent,
     /// It depends on the mapping of a side, which is unknown.
     MappingUnknown,
@@ -98,7 +98,7 @@ words! {
     }
 }
 
-/// What two hosts can expect of hole punching, and why (RFC 5128 section 3.3).
+/// The chances of hole punching between two hosts, and why (RFC 5128 section 3.3).
 ///
 /// ```
 /// use nat_summary::{Candidate, Evidence, Filtering, Outlook, ExpectedPath, OutlookReason};
@@ -130,18 +130,6 @@ impl Outlook {
     ///
     /// Where the filtering of a dependent mapping is unknown, it is taken to be as strict as RFC
     /// 3489 section 5 has it for a symmetric NAT. That of an independent one is not guessed.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, Outlook, ExpectedPath, OutlookReason};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let ours = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
-    /// let line = "candidate:2 1 udp 1 198.51.100.7 50000 typ srflx raddr 10.0.0.5 rport 50000";
-    /// let theirs = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
-    /// let outlook = Outlook::between(&ours, &theirs);
-    /// assert_eq!((outlook.path, outlook.reason), (ExpectedPath::Direct, OutlookReason::BothIndependent));
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn between(ours: &NatSummary, theirs: &NatSummary) -> Self {
         if ours.nat_type() == NatType::UdpBlocked || theirs.nat_type() == NatType::UdpBlocked {
@@ -259,7 +247,7 @@ impl Side {
     }
 }
 
-/// What all NATs the two sides can be have in common.
+/// The path that all NATs the two sides can be have in common.
 fn worlds(a: &Side, b: &Side) -> Option<ExpectedPath> {
     let mut common = None;
     for ours in a.worlds() {

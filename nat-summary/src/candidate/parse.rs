@@ -8,8 +8,7 @@ use super::{Address, Candidate, CandidateKind, TransportProtocol};
 /// Longest line read, in bytes. Real lines have under 300.
 const MAX_LINE: usize = 4096;
 
-/// What a candidate line should have had at the position of a [`ParseError`] (RFC 8839 section
-/// 5.1).
+/// The part that was expected at the position of a [`ParseError`] (RFC 8839 section 5.1).
 ///
 /// ```
 /// use nat_summary::{Candidate, Expected};
@@ -22,7 +21,7 @@ pub enum Expected {
     ShorterLine,
     /// `candidate:`, optionally behind `a=`.
     Prefix,
-    /// 1 to 32 letters, digits, `+` or `/`; `-` and `_` are tolerated, for some stacks write them.
+    /// 1 to 32 letters, digits, `+` or `/`; `-` and `_` are tolerated, because some stacks write them.
     Foundation,
     /// A number from 1 to 256.
     Component,
@@ -57,7 +56,7 @@ pub enum Expected {
 pub struct ParseError {
     /// Byte offset into the line at which reading stopped.
     pub position: usize,
-    /// What should have stood there.
+    /// The part that was expected there.
     pub expected: Expected,
 }
 
@@ -92,7 +91,7 @@ impl<'a> Candidate<'a> {
     /// space around it is ignored, unknown extensions are kept as written.
     ///
     /// # Errors
-    /// [`ParseError`] with what was expected and the byte offset.
+    /// [`ParseError`] with the part that was expected and the byte offset.
     ///
     /// ```
     /// use nat_summary::{Candidate, CandidateKind};

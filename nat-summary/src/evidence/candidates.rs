@@ -11,7 +11,7 @@ use crate::scope::Scope;
 use crate::server::ServerId;
 
 impl Evidence {
-    /// What a bare candidate list tells (RFC 8839 section 5.1). Each reflexive candidate counts as
+    /// The evidence of a bare candidate list (RFC 8839 section 5.1). Each reflexive candidate counts as
     /// its own server address, unless it carries a [server URL](Candidate::url). Takes
     /// candidates, or references to them.
     ///
@@ -32,10 +32,10 @@ impl Evidence {
         evidence
     }
 
-    /// What the candidate lines in a text tell (RFC 8839 section 5.1): a session description, a
+    /// The evidence of the candidate lines in a text (RFC 8839 section 5.1): a session description, a
     /// dump, a log. As [`from_candidates`](Self::from_candidates) of all that
-    /// [`Candidate::all_in`] finds; one that cannot be read is counted, for it may have been
-    /// reflexive.
+    /// [`Candidate::all_in`] finds; a candidate that cannot be read is counted,
+    /// because it may have been reflexive.
     ///
     /// ```
     /// use nat_summary::{Evidence, NatType};
@@ -130,20 +130,9 @@ impl Evidence {
         }
     }
 
-    /// A candidate of a list that nobody could read, such as a line that does not parse (RFC 8839
+    /// A candidate of a list that could not be read, such as a line that does not parse (RFC 8839
     /// section 5.1). It is counted, and since it may have been reflexive, the list is not
     /// called blocked.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, NatType};
-    ///
-    /// let host = Candidate::parse("candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host")?;
-    /// let mut evidence = Evidence::from_candidates([host]);
-    /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
-    /// evidence.add_unreadable();
-    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     pub fn add_unreadable(&mut self) -> Recorded {
         let list = self.list.get_or_insert_default();
         list.signs_of_life = list.signs_of_life.saturating_add(1);

@@ -1,4 +1,4 @@
-//! The judge of what the peer showed: one function per rule, its source above it.
+//! The judge of the peer's reports: one function per rule, its source above it.
 
 use core::net::IpAddr;
 
@@ -15,27 +15,6 @@ use crate::summary::{BaseVerdict, NatSummary};
 impl PeerEvidence {
     /// The verdict, beside that of the servers asked from the same bases (RFC 4787 section 4.1 for
     /// the mapping, section 5 for the filtering).
-    ///
-    /// ```
-    /// # use nat_summary::{Evidence, Mapping, Observation, PeerEvidence, TowardPeer, DecidedBy};
-    /// # let seen = |server: &str, mapped: &str, sequence| {
-    /// #     Ok::<_, core::net::AddrParseError>(Observation {
-    /// #         base: "192.168.1.5:50000".parse()?,
-    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
-    /// #         mapped: mapped.parse()?,
-    /// #         sequence,
-    /// #     })
-    /// # };
-    /// let mut servers = Evidence::new();
-    /// servers.observe(seen("198.51.100.1:3478", "203.0.113.7:50000", 0)?);
-    /// servers.observe(seen("198.51.100.2:3478", "203.0.113.7:50000", 1)?);
-    /// let mut peer = PeerEvidence::new();
-    /// peer.observe(seen("192.0.2.9:40000", "203.0.113.7:61000", 2)?);
-    /// let verdict = peer.summary(&servers);
-    /// assert_eq!(verdict.toward_peer, TowardPeer::Changed);
-    /// assert_eq!((verdict.mapping, verdict.decided_by), (Mapping::EndpointIndependent, DecidedBy::Servers), "they alone decide");
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn summary(&self, servers: &Evidence) -> PeerSummary {
         let answers = self.answer_evidence().observed();
@@ -60,7 +39,7 @@ impl PeerEvidence {
 }
 
 impl TowardPeer {
-    /// One report of the peer against what `servers` saw of the same base, and so what was
+    /// One report of the peer against the mapping that `servers` saw of the same base, which was
     /// advertised (RFC 4787 section 4.1).
     ///
     /// Unobserved if it did not cross a NAT, or if no server answered that base from beyond the
@@ -107,7 +86,7 @@ fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
             seen.same_group(report)
         }
     };
-    // what was seen from elsewhere is another NAT's
+    // a mapping seen from another vantage is another NAT's
     let vantage = |seen: &Seen| Vantage::of(seen.mapped().ip, seen.base().ip, servers);
     let same_vantage = |seen: &&Seen| vantage(seen) == vantage(report);
     let mut advertised = servers
@@ -129,7 +108,7 @@ fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
 }
 
 /// Toward the peer (RFC 4787 section 4.1): changed if some address of the peer saw another mapping
-/// than was advertised. What had no room may have been the one: then nothing is called kept.
+/// than was advertised. A report that had no room may be that one: then nothing is called kept.
 fn toward_peer(servers: &Evidence, answers: &[Seen], truncated: bool) -> TowardPeer {
     let mut kept = false;
     for report in answers {
@@ -147,7 +126,7 @@ fn toward_peer(servers: &Evidence, answers: &[Seen], truncated: bool) -> TowardP
 }
 
 /// Whether a report went through a NAT: the reported address is none of the host's own, and the
-/// servers that answered this base do not all say that it has no NAT in front of it.
+/// servers that answered this base do not all show that it has no NAT in front of it.
 fn is_natted(servers: &Evidence, report: &Seen) -> bool {
     let (mapped, base) = (report.mapped().ip, report.base().ip);
     let mut of_base = servers
@@ -196,7 +175,7 @@ fn mapping_with_peer(
     }
     let with_peer = summarize(&both);
     match with_peer.primary_base() {
-        // what had no room may have been the one that differs
+        // a report that had no room may be the one that differs
         Some(base) if truncated && base.mapping == Mapping::EndpointIndependent => {
             (Mapping::Unknown, Rule::Truncated, DecidedBy::Undecided)
         }
@@ -210,9 +189,9 @@ fn mapping_with_peer(
     }
 }
 
-/// Filtering (RFC 4787 section 5), by what came in: from an address never sent to,
+/// Filtering (RFC 4787 section 5), by the checks that came in: from an address never sent to,
 /// endpoint-independent; from another port of one that was, address-dependent at most. It has to
-/// have crossed the NAT that the servers' verdict is about, in front of the base that speaks:
+/// have crossed the NAT that the servers' verdict is about, in front of the primary base:
 /// another base may have another one, as the two families of a host do. The peer's word that there
 /// is one does not do: it would make a proof out of a lie.
 fn filtering(

@@ -1,4 +1,4 @@
-//! What the peer's connectivity checks showed: counts and sets, no verdict.
+//! Facts from the peer's connectivity checks: counts and sets, no verdict.
 
 use core::net::SocketAddr;
 
@@ -6,23 +6,11 @@ use crate::bounded::Sorted;
 use crate::evidence::{Endpoint, Evidence, Ip, Observation, Recorded, Seen};
 
 /// Most unsolicited checks kept. Those beyond are counted in [`PeerEvidence::overflow`].
-///
-/// ```
-/// use nat_summary::{UnsolicitedCheck, SentBefore, MAX_UNSOLICITED, PeerEvidence};
-///
-/// let mut peer = PeerEvidence::new();
-/// for port in (40_000..).take(MAX_UNSOLICITED + 1) {
-///     let source = ([192, 0, 2, 9], port).into();
-///     peer.record_unsolicited(UnsolicitedCheck { base: "192.168.1.5:50000".parse()?, source, sent_before: SentBefore::OtherPort });
-/// }
-/// assert_eq!((peer.unsolicited_checks().len(), peer.overflow()), (MAX_UNSOLICITED, 1));
-/// # Ok::<(), core::net::AddrParseError>(())
-/// ```
 pub const MAX_UNSOLICITED: usize = 32;
 
 const FEW_UNSOLICITED: usize = 2;
 
-/// What had been sent to the source of a packet before it came in: a filter goes by that (RFC 4787
+/// The packets sent to the source of a check before it came in: a filter goes by them (RFC 4787
 /// section 5). The later variant proves more.
 ///
 /// ```
@@ -72,7 +60,7 @@ pub struct UnsolicitedCheck {
     pub base: SocketAddr,
     /// The address it came from.
     pub source: SocketAddr,
-    /// What had been sent from this base to the source before the request was read. Written down as
+    /// The packets sent from this base to the source before the request was read. Written down as
     /// `contact`.
     #[cfg_attr(feature = "serde", serde(rename = "contact"))]
     pub sent_before: SentBefore,
@@ -95,11 +83,11 @@ impl From<Unsolicited> for UnsolicitedCheck {
     }
 }
 
-/// What the peer's connectivity checks (RFC 8445 section 7) showed of the NAT: the mapping that its
-/// responses report, and its requests that came in uninvited.
+/// Facts from the peer's connectivity checks (RFC 8445 section 7): the mapping that its responses
+/// report, and its requests that came in unsolicited.
 ///
-/// Facts come in one at a time and in any order, and the size is fixed. Whoever hands them in has
-/// verified them: the transaction is one's own, the source is right, the integrity holds.
+/// Facts come in one at a time and in any order, and the size is fixed. The caller has
+/// verified them: the transaction is its own, the source is right, the integrity holds.
 ///
 /// ```
 /// use nat_summary::{Evidence, Observation, PeerEvidence, TowardPeer};
@@ -146,14 +134,6 @@ impl Eq for PeerEvidence {}
 
 impl PeerEvidence {
     /// Nothing observed yet.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, FilteringSeen, PeerEvidence, TowardPeer};
-    ///
-    /// const NOTHING: PeerEvidence = PeerEvidence::new();
-    /// let verdict = NOTHING.summary(&Evidence::new());
-    /// assert_eq!((verdict.toward_peer, verdict.filtering), (TowardPeer::Unobserved, FilteringSeen::Unobserved));
-    /// ```
     #[must_use]
     pub const fn new() -> Self {
         const ANY: Endpoint = Endpoint {
@@ -176,41 +156,11 @@ impl PeerEvidence {
     /// address it was asked at and answered from, [`Observation::mapped`] the
     /// XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Of two answers from one address the one to
     /// the later request stands.
-    ///
-    /// ```
-    /// # use nat_summary::{Recorded, Observation, PeerEvidence};
-    /// # let seen = |server: &str, mapped: &str, sequence| {
-    /// #     Ok::<_, core::net::AddrParseError>(Observation {
-    /// #         base: "192.168.1.5:50000".parse()?,
-    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
-    /// #         mapped: mapped.parse()?,
-    /// #         sequence,
-    /// #     })
-    /// # };
-    /// let mut peer = PeerEvidence::new();
-    /// assert_eq!(peer.observe(seen("192.0.2.9:40000", "203.0.113.7:61000", 8)?), Recorded::Kept);
-    /// let overtaken = seen("192.0.2.9:40000", "203.0.113.7:50000", 7)?;
-    /// assert_eq!(peer.observe(overtaken), Recorded::Superseded);
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     pub fn observe(&mut self, observation: Observation) -> Recorded {
         self.answers.see(Seen::new(&observation, None))
     }
 
-    /// A Binding request of the peer came in uninvited (RFC 8445 section 7.3).
-    ///
-    /// ```
-    /// use nat_summary::{UnsolicitedCheck, SentBefore, Evidence, FilteringSeen, Observation, PeerEvidence};
-    ///
-    /// let base = "192.168.1.5:50000".parse()?;
-    /// let mut servers = Evidence::new();
-    /// let server = "198.51.100.1:3478".parse::<core::net::SocketAddr>()?.into();
-    /// servers.observe(Observation { base, server, mapped: "203.0.113.7:50000".parse()?, sequence: 0 });
-    /// let mut peer = PeerEvidence::new();
-    /// peer.record_unsolicited(UnsolicitedCheck { base, source: "192.0.2.9:40000".parse()?, sent_before: SentBefore::Never });
-    /// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Independent);
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
+    /// A Binding request of the peer came in unsolicited (RFC 8445 section 7.3).
     pub fn record_unsolicited(&mut self, check: UnsolicitedCheck) -> Recorded {
         let new = Unsolicited {
             base: check.base.into(),
@@ -237,18 +187,6 @@ impl PeerEvidence {
     }
 
     /// Takes in all of `other`, as if its facts had come here.
-    ///
-    /// ```
-    /// use nat_summary::{UnsolicitedCheck, SentBefore, PeerEvidence};
-    ///
-    /// let base = "192.168.1.5:50000".parse()?;
-    /// let (mut one, mut other) = (PeerEvidence::new(), PeerEvidence::new());
-    /// one.record_unsolicited(UnsolicitedCheck { base, source: "192.0.2.9:40000".parse()?, sent_before: SentBefore::OtherPort });
-    /// other.record_unsolicited(UnsolicitedCheck { base, source: "192.0.2.9:40000".parse()?, sent_before: SentBefore::Never });
-    /// one.merge(&other);
-    /// assert_eq!(one, other, "the same packet, and the stronger proof");
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     pub fn merge(&mut self, other: &Self) {
         self.answers.merge(&other.answers);
         for check in other.unsolicited_checks() {
@@ -257,42 +195,12 @@ impl PeerEvidence {
         self.overflow = self.overflow.saturating_add(other.overflow);
     }
 
-    /// What the peer reported, by base, then its address; the latest of each.
-    ///
-    /// ```
-    /// # use nat_summary::{Observation, PeerEvidence};
-    /// # let seen = |server: &str, mapped: &str, sequence| {
-    /// #     Ok::<_, core::net::AddrParseError>(Observation {
-    /// #         base: "192.168.1.5:50000".parse()?,
-    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
-    /// #         mapped: mapped.parse()?,
-    /// #         sequence,
-    /// #     })
-    /// # };
-    /// let mut peer = PeerEvidence::new();
-    /// peer.observe(seen("192.0.2.9:40000", "203.0.113.7:50000", 0)?);
-    /// peer.observe(seen("192.0.2.9:40000", "203.0.113.7:61000", 1)?);
-    /// assert!(peer.answers().eq([seen("192.0.2.9:40000", "203.0.113.7:61000", 1)?]));
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
+    /// The reports of the peer, by base, then its address; the latest of each.
     pub fn answers(&self) -> impl ExactSizeIterator<Item = Observation> + '_ {
         self.answers.observations()
     }
 
-    /// What came in uninvited, by base, then source.
-    ///
-    /// ```
-    /// use nat_summary::{UnsolicitedCheck, SentBefore, PeerEvidence};
-    ///
-    /// let mut peer = PeerEvidence::new();
-    /// for source in ["192.0.2.9:40001", "192.0.2.9:40000"] {
-    ///     let sent_before = SentBefore::Never;
-    ///     peer.record_unsolicited(UnsolicitedCheck { base: "192.168.1.5:50000".parse()?, source: source.parse()?, sent_before });
-    /// }
-    /// let ports: Vec<u16> = peer.unsolicited_checks().map(|check| check.source.port()).collect();
-    /// assert_eq!(ports, [40_000, 40_001]);
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
+    /// The unsolicited checks, by base, then source.
     pub fn unsolicited_checks(&self) -> impl ExactSizeIterator<Item = UnsolicitedCheck> + '_ {
         self.unsolicited
             .as_slice()
@@ -303,18 +211,6 @@ impl PeerEvidence {
     /// Facts that had no room: answers beyond [`MAX_OBSERVATIONS`](crate::MAX_OBSERVATIONS),
     /// unsolicited checks beyond [`MAX_UNSOLICITED`]. Once an answer is lost, nothing is called kept, or
     /// independent on the peer's word.
-    ///
-    /// ```
-    /// use nat_summary::{MAX_OBSERVATIONS, Observation, PeerEvidence, ServerId};
-    ///
-    /// let mut peer = PeerEvidence::new();
-    /// let (base, mapped) = ("192.168.1.5:50000".parse()?, "203.0.113.7:50000".parse()?);
-    /// for port in (40_000..).take(MAX_OBSERVATIONS + 1) {
-    ///     peer.observe(Observation { base, server: ServerId::named("192.0.2.9", port), mapped, sequence: 0 });
-    /// }
-    /// assert_eq!((peer.answers().len(), peer.overflow()), (MAX_OBSERVATIONS, 1));
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub const fn overflow(&self) -> u32 {
         self.overflow
@@ -323,22 +219,6 @@ impl PeerEvidence {
 
     /// Reported addresses that no NAT can have mapped anything to; see
     /// [`Observation::is_possible`].
-    ///
-    /// ```
-    /// # use nat_summary::{Recorded, Observation, PeerEvidence};
-    /// # let seen = |server: &str, mapped: &str, sequence| {
-    /// #     Ok::<_, core::net::AddrParseError>(Observation {
-    /// #         base: "192.168.1.5:50000".parse()?,
-    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
-    /// #         mapped: mapped.parse()?,
-    /// #         sequence,
-    /// #     })
-    /// # };
-    /// let mut peer = PeerEvidence::new();
-    /// assert_eq!(peer.observe(seen("192.0.2.9:40000", "255.255.255.255:50000", 0)?), Recorded::Impossible);
-    /// assert_eq!((peer.answers().len(), peer.impossible()), (0, 1));
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub const fn impossible(&self) -> u32 {
         self.answers.discarded().impossible

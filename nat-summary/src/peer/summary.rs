@@ -1,4 +1,4 @@
-//! The verdict on what the peer showed of the NAT, beside that of the servers.
+//! The verdict from the peer's checks, beside that of the servers.
 
 use crate::behaviour::{Filtering, Mapping};
 use crate::rule::Rule;
@@ -40,7 +40,7 @@ words! {
     }
 }
 
-/// What packets that came in proved of how the NAT filters (RFC 4787 section 5). Silence proves
+/// How the NAT filters, as far as packets that came in prove it (RFC 4787 section 5). Silence proves
 /// nothing.
 ///
 /// ```
@@ -78,17 +78,6 @@ words! {
 
 impl FilteringSeen {
     /// The filtering (RFC 4787 section 5), where it is proven: half a proof is none.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, FilteringSeen, NatType};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let cone = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
-    /// let named = |seen: FilteringSeen| cone.with_filtering(seen.proven()).nat_type();
-    /// assert_eq!(named(FilteringSeen::Independent), NatType::FullCone);
-    /// assert_eq!(named(FilteringSeen::AtMostAddressDependent), NatType::Cone, "it may be either of two");
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub const fn proven(self) -> Filtering {
         match self {
@@ -131,8 +120,8 @@ words! {
     }
 }
 
-/// What the peer showed of the NAT (RFC 4787 sections 4.1 and 5), beside what the servers said and
-/// never instead.
+/// The verdict from the peer's checks (RFC 4787 sections 4.1 and 5), beside that of the servers and
+/// never instead of it.
 ///
 /// ```
 /// # use nat_summary::{Evidence, Mapping, Observation, PeerEvidence, DecidedBy};
@@ -157,10 +146,9 @@ words! {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct PeerSummary {
-    /// How the base was mapped toward the peer, by its own word.
+    /// How the base was mapped toward the peer, by the peer's own reports.
     pub toward_peer: TowardPeer,
-    /// What came in uninvited through the NAT that the servers' verdict is about, in front of the
-    /// base that speaks.
+    /// How the NAT in front of the primary base filters, which the servers' verdict is about.
     pub filtering: FilteringSeen,
     /// How the NAT maps, if the peer is taken as one more vantage point where the servers leave it
     /// open.

@@ -1,5 +1,6 @@
 //! Integration tests of the judge.
 
+mod facts;
 mod failure;
 mod model;
 mod outlook;
