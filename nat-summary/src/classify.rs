@@ -341,20 +341,40 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
     if !pairs().all(|((a, _), (b, _))| a.ip == b.ip) {
         return PortAllocation::Unknown;
     }
-    // ports moved, requests sent
-    let steps = || pairs().map(|((a, m), (b, n))| (i64::from(b.port) - i64::from(a.port), n - m));
-    // what went out in between may have taken ports too: the step is that of two requests in a row,
-    // and must explain all
-    if let Some((step, _)) = steps().find(|(_, sent)| *sent == 1) {
-        if step.abs() <= MAX_STEP && steps().all(|(moved, sent)| moved == step * sent) {
+    order_of(pairs().map(|((a, first), (b, second))| Step {
+        moved: i64::from(b.port) - i64::from(a.port),
+        sent: second - first,
+    }))
+}
+
+/// From one new mapping to the next.
+#[derive(Clone, Copy, PartialEq)]
+struct Step {
+    /// How far the port moved.
+    moved: i64,
+    /// How many requests were sent, the second mapping's own included.
+    sent: i64,
+}
+
+/// The order in which ports follow each other, from the steps between new mappings on one address.
+///
+/// An allocator that counts gives away a port per request, and requests whose answers are missing
+/// took ports too. So the step of the allocator is the one between two requests in a row, and it has
+/// to explain every other step by the number of requests sent. Ports without an order make long
+/// steps: one of them may be the end of the range where a counter begins anew, and steps that are
+/// all alike are an order as well, though not one within reach.
+fn order_of(steps: impl Iterator<Item = Step> + Clone) -> PortAllocation {
+    if let Some(Step { moved: step, .. }) = steps.clone().find(|step| step.sent == 1) {
+        let mut all = steps.clone();
+        if step.abs() <= MAX_STEP && all.all(|other| other.moved == step * other.sent) {
             return i16::try_from(step).map_or(PortAllocation::Unknown, |step| {
                 PortAllocation::Sequential { step }
             });
         }
     }
-    // one long step may be the end of the range, and steps that are all alike are an order
-    let alike = || steps().zip(steps().skip(1)).all(|((a, _), (b, _))| a == b);
-    if steps().filter(|(moved, _)| moved.abs() > MAX_DRIFT).count() > 1 && !alike() {
+    let mut neighbours = steps.clone().zip(steps.clone().skip(1));
+    let are_alike = neighbours.all(|(a, b)| a == b);
+    if steps.filter(|step| step.moved.abs() > MAX_DRIFT).count() > 1 && !are_alike {
         PortAllocation::Random
     } else {
         PortAllocation::Unknown

@@ -282,20 +282,9 @@ impl NatSummary {
         WithAddress(self)
     }
 
+    /// The parts of the line: kind of NAT, ports, address, evidence.
     fn line(&self, f: &mut fmt::Formatter<'_>, address: Option<IpAddr>) -> fmt::Result {
-        f.write_str(match self.nat_type {
-            NatType::Unknown => match self.is_natted() {
-                Some(true) => "NAT of unknown type",
-                _ => "unknown",
-            },
-            NatType::Open => "no NAT",
-            NatType::Cone => "cone NAT",
-            NatType::FullCone => "full cone NAT",
-            NatType::AddressRestrictedCone => "address-restricted cone NAT",
-            NatType::PortRestrictedCone => "port-restricted cone NAT",
-            NatType::Symmetric => "symmetric NAT",
-            NatType::UdpBlocked => "UDP blocked",
-        })?;
+        f.write_str(self.kind())?;
         if self.is_natted() == Some(true) {
             f.write_str(match self.port_preserved() {
                 Some(true) => ", port kept",
@@ -306,6 +295,24 @@ impl NatSummary {
         if let Some(address) = address {
             write!(f, ", {address}")?;
         }
+        self.evidence(f)
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.nat_type {
+            NatType::Unknown if self.is_natted() == Some(true) => "NAT of unknown type",
+            NatType::Unknown => "unknown",
+            NatType::Open => "no NAT",
+            NatType::Cone => "cone NAT",
+            NatType::FullCone => "full cone NAT",
+            NatType::AddressRestrictedCone => "address-restricted cone NAT",
+            NatType::PortRestrictedCone => "port-restricted cone NAT",
+            NatType::Symmetric => "symmetric NAT",
+            NatType::UdpBlocked => "UDP blocked",
+        }
+    }
+
+    fn evidence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts {
             asked,
             answered,
