@@ -13,7 +13,9 @@ use serde_json::json;
 
 use self::said::Said;
 use crate::verdict::Verdict;
-use crate::{Failure, Options, bounds, fuzz, needs, python, root, table, wasm, workspace};
+use common::commands::Ci;
+
+use crate::{Failure, bounds, fuzz, needs, python, root, table, wasm, workspace};
 
 /// A step: its name, what it does, and what to set for it.
 struct Step {
@@ -211,25 +213,25 @@ struct Row {
 /// `--tested` says that the README's test command has passed just now: then it is not run again.
 /// `--only` runs the steps with that in their name. `--began` is when all this began, in seconds
 /// since 1970, if that was before us.
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Ci) -> Result<bool, Failure> {
     let started = Instant::now();
-    let before = match options.value("began")? {
+    let before = match options.began {
         Some(began) => SystemTime::now()
             .duration_since(UNIX_EPOCH + Duration::from_secs(began))
             .unwrap_or_default(),
         None => Duration::ZERO,
     };
-    let only: Option<String> = options.value("only")?;
+    let only = options.only.as_deref();
     let mut steps = steps();
     let all: Vec<&str> = steps.iter().map(|step| step.name).collect();
-    steps.retain(|step| only.as_deref().is_none_or(|part| step.name.contains(part)));
+    steps.retain(|step| only.is_none_or(|part| step.name.contains(part)));
     if steps.is_empty() {
         return Err(format!("no step has that in its name; they are: {}", all.join("; ")).into());
     }
     let rows: Vec<Row> = steps.iter().map(|step| row(step, options)).collect();
     let passed = rows.iter().all(|row| row.verdict != Verdict::Failed);
     let in_all = before + started.elapsed();
-    if options.is("json") {
+    if options.json {
         let result = json!({
             "passed": passed,
             "seconds": in_all.as_secs_f64(),
@@ -244,12 +246,12 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     Ok(passed)
 }
 
-fn row(step: &Step, options: &Options) -> Row {
-    let mut said = Said::new(options.is("json"));
+fn row(step: &Step, options: &Ci) -> Row {
+    let mut said = Said::new(options.json);
     said.line(&format!("\n== {}: {}", step.name, step.line()));
     let started = Instant::now();
     let tested =
-        (options.is("tested") && step.name == TESTS).then(|| "it has passed just now".to_owned());
+        (options.tested && step.name == TESTS).then(|| "it has passed just now".to_owned());
     let (verdict, failure) = if let Some(reason) = tested.or_else(step.skip) {
         said.line(&format!("skipped: {reason}"));
         (Verdict::Skipped, None)
@@ -360,7 +362,12 @@ mod tests {
 
     #[test]
     fn a_step_that_cannot_go_on_is_a_failed_row() {
-        let json = Options::read("[--json]", ["--json".into()].into_iter()).unwrap();
+        let json = Ci {
+            tested: false,
+            only: None,
+            began: None,
+            json: true,
+        };
         let row = row(&step("x", Does::Ours(|_| Err("no disk".into()))), &json);
         assert_eq!(
             (row.verdict, row.failure.as_deref()),

@@ -18,7 +18,9 @@ use testbed::mute;
 
 use crate::alive::{Alive, settled};
 use crate::meter::{Measured, Meter};
-use crate::{Failure, Options, bounds, table};
+use common::commands::Channel;
+
+use crate::{Failure, bounds, table};
 
 /// Pairs held open to see what each holds.
 const HELD: usize = 40;
@@ -97,12 +99,9 @@ struct Size {
     open_ms: f64,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    let cycles = options
-        .value("cycles")?
-        .unwrap_or(bounds::CHANNEL_CYCLES)
-        .max(20);
-    crate::runtime()?.block_on(measure(cycles, options.is("json")))
+pub(crate) fn run(options: &Channel) -> Result<bool, Failure> {
+    let cycles = options.cycles.unwrap_or(bounds::CHANNEL_CYCLES).max(20);
+    crate::runtime()?.block_on(measure(cycles, options.json))
 }
 
 async fn measure(cycles: u32, json: bool) -> Result<bool, Failure> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -21,7 +21,9 @@ use serde_json::Value;
 
 use self::attempt::{Host, Kind, punch};
 use self::truth::{Truth, differences};
-use crate::{Failure, Options, bounds, python, root, table, workspace};
+use common::commands::Fleet;
+
+use crate::{Failure, bounds, python, root, table, workspace};
 
 mod attempt;
 mod nat;
@@ -46,21 +48,22 @@ const QUESTIONS: [&str; 4] = [
 /// How often each kind of NAT was given each verdict.
 type Verdicts = BTreeMap<(String, &'static str), u64>;
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
     let started = Instant::now();
-    let few = if options.is("quick") {
+    let few = if options.quick {
         bounds::FLEET_QUICK
     } else {
         bounds::FLEET
     };
-    let attempts = options.value("attempts")?.unwrap_or(few);
+    let attempts = options.attempts.unwrap_or(few);
     let python = python::with(&root(), &[python::DUCKDB, python::MATPLOTLIB])?;
     let folder = workspace::build_folder(&root()).join("fleet");
     std::fs::create_dir_all(&folder)?;
-    let kept = options.value::<PathBuf>("spans")?;
+    let kept = options.spans.clone();
     let spans = kept.clone().unwrap_or_else(|| folder.join("spans.jsonl"));
     let picture = options
-        .value::<PathBuf>("picture")?
+        .picture
+        .clone()
         .unwrap_or_else(|| folder.join("fleet.png"));
 
     let (truth, verdicts) = emit(&spans, attempts)?;
@@ -77,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     }
     faults.extend(wrong(&verdicts));
     let (passed, seconds) = (faults.is_empty(), started.elapsed().as_secs_f64());
-    if options.is("json") {
+    if options.json {
         let verdicts: Vec<_> = verdicts
             .iter()
             .map(|((nat, verdict), n)| serde_json::json!({"nat": nat, "verdict": verdict, "attempts": n}))

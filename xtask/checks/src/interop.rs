@@ -24,7 +24,9 @@ use crate::interop::services::Services;
 use crate::kernel::nat::Nat;
 use crate::kernel::world::{Site, Uplinks, World};
 use crate::lab::tools;
-use crate::{Failure, Options, bounds, needs, table};
+use common::commands::Interop;
+
+use crate::{Failure, bounds, needs, table};
 
 /// A program of others.
 struct Program {
@@ -100,19 +102,18 @@ struct Row {
     faults: Vec<String>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Interop) -> Result<bool, Failure> {
     let root = crate::root().canonicalize()?;
-    let only: Option<String> = options.value("only")?;
+    let only = options.only.as_deref();
     let programs = || {
-        PROGRAMS.iter().filter(|program| {
-            only.as_deref()
-                .is_none_or(|part| program.name.contains(part))
-        })
+        PROGRAMS
+            .iter()
+            .filter(|program| only.is_none_or(|part| program.name.contains(part)))
     };
     if programs().next().is_none() {
         return Err("no peer has that in its name".into());
     }
-    if options.is("install") {
+    if options.install {
         if needs::lab().is_some() {
             tools::install()?;
         }
@@ -131,11 +132,11 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
             Err(why) => skipped.push((program.name, why)),
         }
     }
-    let (json, started) = (options.is("json"), Instant::now());
+    let (json, started) = (options.json, Instant::now());
     let mut rows = Vec::new();
     for front in FRONTS
         .iter()
-        .filter(|front| !options.is("quick") || front.name == QUICK)
+        .filter(|front| !options.quick || front.name == QUICK)
     {
         let world = World::build(
             Site {

@@ -15,7 +15,7 @@ pub mod spans;
 pub mod stock;
 pub mod vnet;
 
-use xtask::{Failure, bounds};
+use common::{Failure, bounds};
 
 /// Counts every allocation of a program with this library in it.
 #[global_allocator]
