@@ -4,10 +4,10 @@
 //! What goes wrong in an episode follows from the seed and the episode's number alone: a failure is
 //! replayed by both. What is left behind shows after a batch alone: then all of it is replayed.
 
+mod episode;
+mod link;
 mod plan;
-mod road;
 mod server;
-mod stage;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use self::episode::{Outcome, play};
 use self::plan::Plan;
-use self::stage::{Outcome, play};
 use crate::alive::settled;
 use crate::meter::Look;
 use common::commands::Chaos;

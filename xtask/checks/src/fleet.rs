@@ -19,14 +19,14 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
-use self::attempt::{Host, Kind, punch};
+use self::attempt::{Host, Place, punch};
 use self::truth::{Truth, differences};
 use common::commands::Fleet;
 
+use crate::front::Front;
 use crate::{Failure, bounds, python, root, table, workspace};
 
 mod attempt;
-mod nat;
 mod truth;
 
 /// The same fleet each time.
@@ -135,10 +135,10 @@ fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Failure> {
     }
     for n in 0..attempts {
         let (release, _, telemetry) = &pipelines[usize::from(random.random_bool(NEWER))];
-        let (kind, summary, failure) = attempt(telemetry, &mut random);
+        let (place, summary, failure) = attempt(telemetry, &mut random);
         truth.count(release, &summary, failure);
         *verdicts
-            .entry((format!("{kind:?}"), summary.nat_type().as_legacy()))
+            .entry((place.name(), summary.nat_type().as_legacy()))
             .or_default() += 1;
         if n % FLUSH == FLUSH - 1 {
             pipelines
@@ -162,14 +162,14 @@ fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Failure> {
 }
 
 /// One attempt, from its first request to its span.
-fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> (Kind, NatSummary, Option<Reason>) {
+fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> (Place, NatSummary, Option<Reason>) {
     let mut host = Host::consumer(random);
-    let kind = host.kind;
+    let place = host.place;
     let mut attempt = telemetry.attempt();
     attempt.asked();
     let evidence = host.gather(random);
     // some stacks tell of their candidates only; and then no route looks like silence
-    let summary = if kind != Kind::NoRoute && random.random_bool(0.03) {
+    let summary = if place.front != Front::NoRoute && random.random_bool(0.03) {
         host.candidates().summary()
     } else {
         evidence.summary()
@@ -177,18 +177,18 @@ fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> (Kind, NatSummary, O
     attempt.gathered(&summary);
     if random.random_bool(0.02) {
         drop(attempt);
-        return (kind, summary, Some(Reason::Cancelled));
+        return (place, summary, Some(Reason::Cancelled));
     }
-    let failure = match kind {
-        Kind::Blocked => Some(Reason::UdpBlocked),
-        Kind::NoRoute => Some(Reason::NoServerAnswered),
+    let failure = match place.front {
+        Front::Blocked => Some(Reason::UdpBlocked),
+        Front::NoRoute => Some(Reason::NoServerAnswered),
         _ if random.random_bool(0.04) => Some(Reason::Signalling),
         _ if random.random_bool(0.05) => Some(Reason::PeerGone),
         _ => None,
     };
     if let Some(reason) = failure {
         attempt.failed(&summary, reason);
-        return (kind, summary, failure);
+        return (place, summary, failure);
     }
     let mut peer = Host::peer_of(&host, random);
     peer.gather(random);
@@ -202,7 +202,7 @@ fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> (Kind, NatSummary, O
     if let Some((local, remote)) = punched.pair {
         attempt.selected(local, remote);
         attempt.succeeded(&summary);
-        (kind, summary, None)
+        (place, summary, None)
     } else {
         attempt.explained(FailureCause::of(
             &summary,
@@ -211,7 +211,7 @@ fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> (Kind, NatSummary, O
             false,
         ));
         attempt.failed(&summary, Reason::Timeout);
-        (kind, summary, Some(Reason::Timeout))
+        (place, summary, Some(Reason::Timeout))
     }
 }
 
@@ -237,8 +237,8 @@ fn ask(python: &Path, spans: &Path, picture: &Path) -> Result<Value, Failure> {
 
 /// Verdicts that say more than is true.
 fn wrong(verdicts: &Verdicts) -> impl Iterator<Item = String> + '_ {
-    let truths: Vec<_> = Kind::OF_CONSUMERS
-        .map(|(kind, _)| (format!("{kind:?}"), kind.truth().as_legacy()))
+    let truths: Vec<_> = Place::OF_CONSUMERS
+        .map(|(place, _)| (place.name(), place.front.truth().as_legacy()))
         .into();
     verdicts.iter().filter_map(move |((nat, verdict), n)| {
         let is_right =

@@ -29,7 +29,7 @@ use common::{Failure, bounds, exit_code, needs, root, table, workspace};
 #[cfg(target_os = "linux")]
 use testbed::kernel;
 use testbed::{
-    ALLOCATOR, alive, attempts, faults, meter, panics, peers, runtime, spans, stock, vnet,
+    ALLOCATOR, alive, attempts, faults, front, meter, panics, peers, runtime, spans, stock,
 };
 
 fn main() -> ExitCode {

@@ -18,7 +18,8 @@ use otel_nat::{Reason, Telemetry};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::vnet::{Kind, World};
+use crate::front::Front;
+use crate::vnet::World;
 use crate::{Failure, bounds, peers};
 
 /// Datagrams sent over each path, and expected back.
@@ -97,17 +98,17 @@ pub async fn behind_nats(
 ) -> Result<(), Failure> {
     let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
     let signalling = HttpSignalling::new(&service.url())?;
-    for kind in Kind::ALL {
-        let world = World::new(kind).await?;
+    for front in Front::PLAYED {
+        let world = World::new(front).await?;
         {
             let _producer = peers::echo(signalling.clone(), world.producer(), Duration::MAX);
-            let ending = match kind {
-                Kind::Blocked => Ending::Failure(Reason::UdpBlocked),
+            let ending = match front {
+                Front::Blocked => Ending::Failure(Reason::UdpBlocked),
                 _ => Ending::Success,
             };
             let expected = Expected {
-                nat: kind.name(),
-                verdict: kind.truth(),
+                nat: front.name(),
+                verdict: front.truth(),
                 ending,
             };
             let servers = peers::servers(&world.responders);

@@ -5,6 +5,7 @@
 pub mod alive;
 pub mod attempts;
 pub mod faults;
+pub mod front;
 #[cfg(target_os = "linux")]
 pub mod kernel;
 pub mod meter;
