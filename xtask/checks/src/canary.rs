@@ -230,7 +230,7 @@ fn errors() -> Vec<(&'static str, String)> {
     pipeline
         .telemetry()
         .attempt()
-        .succeeded(&Evidence::new().summary());
+        .succeed(&Evidence::new().summary());
     let undelivered = pipeline.flush().unwrap_err();
     let lines = [
         format!("candidate:{CANARY}"),

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use nat_summary::{NatSummary, NatType, Outlook};
 use otel_nat::pipeline::Pipeline;
-use otel_nat::{ExternalIp, FailureCause, Reason, Telemetry};
+use otel_nat::{ExternalIp, FailureCause, FailureReason, Telemetry};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
@@ -162,11 +162,14 @@ fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Failure> {
 }
 
 /// One attempt, from its first request to its span.
-fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> (Place, NatSummary, Option<Reason>) {
+fn attempt(
+    telemetry: &Telemetry,
+    random: &mut impl Rng,
+) -> (Place, NatSummary, Option<FailureReason>) {
     let mut host = Host::consumer(random);
     let place = host.place;
     let mut attempt = telemetry.attempt();
-    attempt.asked();
+    attempt.begin_gathering();
     let evidence = host.gather(random);
     // some stacks tell of their candidates only; and then no route looks like silence
     let summary = if place.front != Front::NoRoute && random.random_bool(0.03) {
@@ -174,44 +177,44 @@ fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> (Place, NatSummary, 
     } else {
         evidence.summary()
     };
-    attempt.gathered(&summary);
+    attempt.end_gathering(&summary);
     if random.random_bool(0.02) {
         drop(attempt);
-        return (place, summary, Some(Reason::Cancelled));
+        return (place, summary, Some(FailureReason::Cancelled));
     }
     let failure = match place.front {
-        Front::Blocked => Some(Reason::UdpBlocked),
-        Front::NoRoute => Some(Reason::NoServerAnswered),
-        _ if random.random_bool(0.04) => Some(Reason::Signalling),
-        _ if random.random_bool(0.05) => Some(Reason::PeerGone),
+        Front::Blocked => Some(FailureReason::UdpBlocked),
+        Front::NoRoute => Some(FailureReason::NoServerAnswered),
+        _ if random.random_bool(0.04) => Some(FailureReason::Signalling),
+        _ if random.random_bool(0.05) => Some(FailureReason::PeerGone),
         _ => None,
     };
     if let Some(reason) = failure {
-        attempt.failed(&summary, reason);
+        attempt.fail(&summary, reason);
         return (place, summary, failure);
     }
     let mut peer = Host::peer_of(&host, random);
     peer.gather(random);
     let theirs = peer.candidates();
-    attempt.peer(&theirs.summary());
-    attempt.outlook(Outlook::between(&summary, &theirs.summary()));
-    attempt.connecting();
+    attempt.set_peer_summary(&theirs.summary());
+    attempt.set_outlook(Outlook::between(&summary, &theirs.summary()));
+    attempt.begin_checks();
     let punched = punch(&mut host, &mut peer, random);
-    attempt.checks(punched.checks);
-    attempt.toward_peer(punched.toward_peer);
+    attempt.set_checks(punched.checks);
+    attempt.set_mapping_toward_peer(punched.toward_peer);
     if let Some((local, remote)) = punched.pair {
-        attempt.selected(local, remote);
-        attempt.succeeded(&summary);
+        attempt.set_selected_pair(local, remote);
+        attempt.succeed(&summary);
         (place, summary, None)
     } else {
-        attempt.explained(FailureCause::of(
+        attempt.set_failure_cause(FailureCause::of(
             &summary,
             Some(&theirs),
             punched.checks,
             false,
         ));
-        attempt.failed(&summary, Reason::Timeout);
-        (place, summary, Some(Reason::Timeout))
+        attempt.fail(&summary, FailureReason::Timeout);
+        (place, summary, Some(FailureReason::Timeout))
     }
 }
 

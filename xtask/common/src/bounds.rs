@@ -125,8 +125,8 @@ pub const DATA_PATH_GATE: f64 = 0.8;
 /// every 2 s.
 pub const ALLOCATIONS_ADDED: f64 = 0.005;
 
-/// Datagrams per second of a base that reads the peer's checks, of the same base without: four
-/// bytes looked at, one marked.
+/// Datagrams per second of a base where one of 512 is a check of the peer, of the same base where
+/// none is: one keyed hash and one more lock for each check.
 pub const PEER_READER: f64 = 0.99;
 /// Below this it is no longer the machine: an allocation or a second lock per datagram shows like
 /// this.

@@ -14,7 +14,7 @@ use opentelemetry::Context;
 use opentelemetry::trace::{
     FutureExt, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState,
 };
-use otel_nat::{Reason, Telemetry};
+use otel_nat::{FailureReason, Telemetry};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -76,7 +76,7 @@ pub async fn on_real_sockets(
     let expected = Expected {
         nat: "loopback, peer silent",
         verdict: NatType::Open,
-        ending: Ending::Failure(Reason::Timeout),
+        ending: Ending::Failure(FailureReason::Timeout),
     };
     tell(
         attempt(
@@ -103,7 +103,7 @@ pub async fn behind_nats(
         {
             let _producer = peers::echo(signalling.clone(), world.producer(), Duration::MAX);
             let ending = match front {
-                Front::Blocked => Ending::Failure(Reason::UdpBlocked),
+                Front::Blocked => Ending::Failure(FailureReason::UdpBlocked),
                 _ => Ending::Success,
             };
             let expected = Expected {

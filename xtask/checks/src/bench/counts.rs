@@ -133,8 +133,8 @@ async fn count(has_valgrind: bool) -> Result<Counts, Failure> {
     for (name, telemetry) in [("to the SDK", &sdk), ("without a provider", &nobody)] {
         let allocations = median(|| {
             let mut attempt = telemetry.attempt();
-            attempt.asked();
-            attempt.succeeded(&summary);
+            attempt.begin_gathering();
+            attempt.succeed(&summary);
             spans.take();
         });
         counts.insert(format!("an attempt {name}: allocations"), allocations);

@@ -11,7 +11,7 @@ use consumer_fsm::transport::{Ice, Network};
 use consumer_fsm::{AttemptReport, Consumer, Ending, Producer, State, StunCache, Timing, What};
 use ice_gather::{AgentConfig, Base, BindConfig, BindError, StunServer};
 use nat_summary::NatType;
-use otel_nat::{Reason, keys};
+use otel_nat::{FailureReason, keys};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -270,7 +270,7 @@ async fn attempt(
             ));
         }
         let due = if plan.front == Front::Blocked {
-            Ending::Failure(Reason::UdpBlocked)
+            Ending::Failure(FailureReason::UdpBlocked)
         } else {
             Ending::Success
         };

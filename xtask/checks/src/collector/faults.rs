@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nat_summary::{Evidence, NatSummary, Observation};
 use otel_nat::pipeline::{Delivery, Pipeline, PipelineBuilder};
-use otel_nat::{Reason, Telemetry};
+use otel_nat::{FailureReason, Telemetry};
 use serde::Serialize;
 
 use crate::{Failure, bounds, table};
@@ -181,7 +181,7 @@ impl Watch {
             let attempt = self.telemetry.attempt();
             let waited_before = waits();
             let begun = Instant::now();
-            attempt.failed(&self.summary, Reason::Timeout);
+            attempt.fail(&self.summary, FailureReason::Timeout);
             let took = begun.elapsed();
             self.emitted += 1;
             self.longest = self.longest.max(took);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nat_summary::{NatSummary, NatType};
-use otel_nat::Reason;
+use otel_nat::FailureReason;
 use serde_json::{Value, json};
 
 use crate::bounds;
@@ -25,18 +25,18 @@ impl Truth {
         &mut self,
         release: &'static str,
         summary: &NatSummary,
-        failure: Option<Reason>,
+        failure: Option<FailureReason>,
     ) {
         self.attempts += 1;
         let ending = match failure {
             None => 0,
-            Some(Reason::Cancelled) => 2,
+            Some(FailureReason::Cancelled) => 2,
             Some(_) => 1,
         };
         self.by_type
             .entry(summary.nat_type().as_legacy())
             .or_default()[ending] += 1;
-        let outcome = failure.map_or("connected", Reason::as_str);
+        let outcome = failure.map_or("connected", FailureReason::as_str);
         *self
             .by_outcome
             .entry((summary.mapping().as_legacy(), outcome))

@@ -10,7 +10,7 @@ use consumer_fsm::transport::{Ice, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Ending, Event, Producer, StunCache, Timing};
 use ice_gather::responder::Responder;
 use ice_gather::{AgentConfig, BindConfig, GatherConfig, StunServer, write_request};
-use otel_nat::Reason;
+use otel_nat::FailureReason;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::net::UdpSocket;
@@ -306,11 +306,11 @@ fn is_as_intended(way: Way, report: Option<&AttemptReport>) -> bool {
     let failed = |reason| report.ending == Some(Ending::Failure(reason));
     match way {
         Way::Success | Way::LostRace => report.ending == Some(Ending::Success),
-        Way::TimeOut => failed(Reason::Timeout),
+        Way::TimeOut => failed(FailureReason::Timeout),
         Way::Cancelled => report.last_event == Some(Event::Cancelled),
         Way::Dropped => false,
-        Way::Blocked => failed(Reason::UdpBlocked),
-        Way::NoServer => failed(Reason::NoServerAnswered),
+        Way::Blocked => failed(FailureReason::UdpBlocked),
+        Way::NoServer => failed(FailureReason::NoServerAnswered),
         Way::OfferFault | Way::CandidatesFault => report.ending.is_some(),
     }
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use nat_summary::{Evidence, NatSummary};
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use otel_nat::{Reason, Telemetry};
+use otel_nat::{FailureReason, Telemetry};
 
 use super::{Measured, Meter, Path, alone, path};
 use crate::spans::Spans;
@@ -38,12 +38,12 @@ fn summary() -> NatSummary {
 /// Succeeds or fails, in turns.
 fn end(telemetry: &Telemetry, number: u32) {
     let mut attempt = telemetry.attempt();
-    attempt.asked();
-    attempt.gathered(&summary());
+    attempt.begin_gathering();
+    attempt.end_gathering(&summary());
     if number.is_multiple_of(2) {
-        attempt.succeeded(&summary());
+        attempt.succeed(&summary());
     } else {
-        attempt.failed(&summary(), Reason::Timeout);
+        attempt.fail(&summary(), FailureReason::Timeout);
     }
 }
 
@@ -66,7 +66,7 @@ async fn dropped(meter: Meter) -> Result<Measured, Failure> {
     let telemetry = spans.telemetry();
     let measured = meter.measure(1, alone, async |_, _| {
         let mut attempt = telemetry.attempt();
-        attempt.asked();
+        attempt.begin_gathering();
         drop(attempt);
         out.set(out.get() + spans.take().len() as u64);
         Ok(true)

@@ -1,4 +1,4 @@
-//! The account: every span handed over is waiting, exported, failed or dropped, and at no time two
+//! The account of a pipeline's spans: each is waiting, exported, failed or dropped, and at no time two
 //! of these.
 
 use core::future::{Future, poll_fn};
@@ -15,13 +15,14 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
 
-/// What became of the spans handed to a [`Pipeline`](super::Pipeline). Their sum is all that were.
+/// The spans handed to a [`Pipeline`](super::Pipeline), by what became of them. The sum of the four
+/// is the number of all spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// Queued, or on their way out.
+    /// Queued or being exported.
     pub waiting: u64,
-    /// Exported: the exporter said so.
+    /// Exported: the exporter reported success.
     pub exported: u64,
     /// Lost: the exporter failed, timed out or panicked.
     pub failed: u64,
@@ -85,21 +86,21 @@ impl Account {
     }
 }
 
-/// Admits spans to a processor whose queue has as much room as the account, and so never drops one
-/// itself.
+/// A processor that admits spans to another one. The other's queue has as much room as the account,
+/// and so never drops a span itself.
 #[derive(Debug)]
-pub(crate) struct Counted<P> {
+pub(crate) struct AdmittingProcessor<P> {
     inner: P,
     account: Arc<Account>,
 }
 
-impl<P> Counted<P> {
+impl<P> AdmittingProcessor<P> {
     pub(crate) const fn new(inner: P, account: Arc<Account>) -> Self {
         Self { inner, account }
     }
 }
 
-impl<P: SpanProcessor> SpanProcessor for Counted<P> {
+impl<P: SpanProcessor> SpanProcessor for AdmittingProcessor<P> {
     fn on_start(&self, span: &mut Span, context: &Context) {
         self.inner.on_start(span, context);
     }
@@ -123,34 +124,34 @@ impl<P: SpanProcessor> SpanProcessor for Counted<P> {
     }
 }
 
-/// Settles what an exporter was given.
-pub(crate) struct Counting<E> {
+/// An exporter that settles the account of each batch that another one exports.
+pub(crate) struct AccountingExporter<E> {
     inner: E,
     account: Arc<Account>,
 }
 
-impl<E> Counting<E> {
+impl<E> AccountingExporter<E> {
     pub(crate) const fn new(inner: E, account: Arc<Account>) -> Self {
         Self { inner, account }
     }
 }
 
-impl<E> fmt::Debug for Counting<E> {
+impl<E> fmt::Debug for AccountingExporter<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counting")
+        f.debug_struct("AccountingExporter")
             .field("account", &self.account)
             .finish_non_exhaustive()
     }
 }
 
-impl<E: SpanExporter> SpanExporter for Counting<E> {
+impl<E: SpanExporter> SpanExporter for AccountingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let result = contain(self.inner.export(batch)).await;
         self.account.settle(spans, matches!(result, Some(Ok(()))));
         match result {
             Some(Ok(())) => Ok(()),
-            // The SDK logs what it is told, and an exporter's own words hold addresses.
+            // the SDK logs the error, and an exporter's own texts hold addresses
             Some(Err(OTelSdkError::Timeout(after))) => Err(OTelSdkError::Timeout(after)),
             Some(Err(OTelSdkError::AlreadyShutdown)) => Err(OTelSdkError::AlreadyShutdown),
             Some(Err(_)) => Err(OTelSdkError::InternalFailure("export failed".into())),
@@ -171,8 +172,8 @@ impl<E: SpanExporter> SpanExporter for Counting<E> {
     }
 }
 
-/// `None`: it panicked. Let through, the panic would end the SDK's thread and with it all export
-/// for ever.
+/// Contains a panic of the exporter and returns `None` for it. Let through, the panic would end the
+/// SDK's thread, and with it all export for ever.
 async fn contain<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(

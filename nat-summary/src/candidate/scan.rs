@@ -2,8 +2,9 @@
 
 use core::hash::{Hash, Hasher};
 
-use crate::candidate::{Candidate, CandidateKind};
-use crate::parse::{Expected, ParseError};
+use super::parse::{Expected, ParseError};
+use super::{Candidate, CandidateKind};
+use crate::hash::Fnv;
 
 /// Distinct candidates remembered, so that a repeat is known as one: eight times what the evidence
 /// has room for.
@@ -150,26 +151,4 @@ fn url(tail: &str) -> Option<&str> {
         .iter()
         .any(|scheme| value.starts_with(scheme))
         .then_some(value)
-}
-
-/// FNV-1a, 64 bits: a fixed hash for short keys. A collision merges two things, which makes a
-/// verdict more careful.
-pub(crate) struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }

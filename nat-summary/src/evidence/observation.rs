@@ -1,9 +1,64 @@
-//! An observation as it is kept: flat integers, and their order.
+//! An answered Binding request: as a caller hands it in, and as it is kept.
 
 use core::cmp::Ordering;
+use core::net::SocketAddr;
 
-use super::{Observation, ServerId};
-use crate::packed::{Endpoint, Ip};
+use super::packed::{Endpoint, Ip};
+use crate::server::ServerId;
+
+/// One answered Binding request: the local socket it left from, the address it was sent to and
+/// answered from, and the XOR-MAPPED-ADDRESS of the answer (RFC 8489 section 14.2).
+///
+/// ```
+/// use nat_summary::{Evidence, Observation, ServerId};
+///
+/// let mut evidence = Evidence::new();
+/// evidence.observe(Observation {
+///     base: "192.168.1.5:50000".parse()?,
+///     server: ServerId::named("198.51.100.1", 3478),
+///     mapped: "203.0.113.7:50000".parse()?,
+///     sequence: 0,
+/// });
+/// assert_eq!(evidence.summary().port_preserved(), Some(true));
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Observation {
+    /// The local socket (RFC 8445 "base"). Port 0 where it is hidden: then it is comparable with
+    /// nothing.
+    pub base: SocketAddr,
+    /// Who answered.
+    pub server: ServerId,
+    /// XOR-MAPPED-ADDRESS.
+    pub mapped: SocketAddr,
+    /// Place in the order of sending, counted over everything that was sent, answered or not. If
+    /// one server is asked twice from one base, the higher one stands.
+    pub sequence: u32,
+}
+
+impl Observation {
+    /// Whether a NAT can have mapped anything to `mapped`: not if it is unspecified, multicast,
+    /// broadcast, or has port 0. No packet that wants an answer comes from such a source (RFC
+    /// 1122 section 3.2.1.3; RFC 4291 sections 2.5.2 and 2.7; RFC 8085 section 5.1).
+    ///
+    /// ```
+    /// # use nat_summary::{Observation, ServerId};
+    /// let mut seen = Observation {
+    ///     base: "192.168.1.5:50000".parse()?,
+    ///     server: ServerId::named("198.51.100.1", 3478),
+    ///     mapped: "203.0.113.7:50000".parse()?,
+    ///     sequence: 0,
+    /// };
+    /// assert!(seen.is_possible());
+    /// seen.mapped.set_port(0);
+    /// assert!(!seen.is_possible(), "nobody could answer there");
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        is_possible(self.mapped.into())
+    }
+}
 
 /// An observation as it is kept, ordered by base and mapped family, then server. Its fields lie
 /// flat, so that it fills one cache line.
@@ -229,4 +284,9 @@ impl Seen {
     pub(super) fn recency(&self) -> (u32, Endpoint, Option<bool>) {
         (self.sequence, self.mapped(), self.rewritten)
     }
+}
+
+/// Whether a NAT can have mapped anything to `mapped`.
+pub(super) fn is_possible(mapped: Endpoint) -> bool {
+    mapped.port != 0 && mapped.ip.is_unicast()
 }

@@ -3,7 +3,7 @@
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
-use crate::scan::Fnv;
+use crate::hash::Fnv;
 
 /// Who was asked.
 ///

@@ -1,9 +1,9 @@
-//! What a caller may say of an attempt, and be told of its spans, on every target.
+//! The reasons an attempt can fail for, on every target.
 
 /// Why an attempt failed. Goes out as `error.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum FailureReason {
     /// The connection did not open in time.
     Timeout,
     /// ICE ran out of candidate pairs.
@@ -11,24 +11,25 @@ pub enum Reason {
     /// The channel did not come up: over a candidate pair that worked, DTLS, SCTP or the
     /// certificate failed, or the peer described no channel that could.
     ChannelFailed,
-    /// STUN servers were asked and every one stayed silent: UDP does not get out, or not back in.
+    /// Every STUN server that was asked stayed silent: UDP does not get out, or not back in.
     UdpBlocked,
     /// No STUN server gave a mapped address, and UDP is not shown to be blocked.
     NoServerAnswered,
-    /// The signalling server refused, could not be reached, or answered with something unreadable.
+    /// The signalling service refused the request, could not be reached, or sent an unreadable
+    /// answer.
     Signalling,
-    /// The peer hung up, died, or was taken by somebody else.
+    /// The peer hung up, died, or had been taken by another consumer.
     PeerGone,
-    /// This host could not: no socket, no route, no name resolution.
+    /// This host could not begin: no socket, no route, no name resolution.
     Local,
-    /// The attempt was given up from outside, or its handle dropped.
+    /// The attempt was given up by its owner, or its handle was dropped.
     Cancelled,
     /// None of the others.
     #[default]
     Unknown,
 }
 
-impl Reason {
+impl FailureReason {
     /// Every reason there is.
     pub const ALL: &'static [Self] = &[
         Self::Timeout,
@@ -62,20 +63,8 @@ impl Reason {
     }
 }
 
-impl core::fmt::Display for Reason {
+impl core::fmt::Display for FailureReason {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// What became of the spans of a [`Telemetry`](crate::Telemetry) and its clones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub struct Tally {
-    /// Taken by a provider. What a processor drops later, only the processor knows.
-    pub recorded: u64,
-    /// Taken by nobody: no provider is set, it was shut down, or its sampler said no.
-    pub unrecorded: u64,
-    /// Lost to a panic inside the provider, of spans or of metrics. It goes no further than here.
-    pub panicked: u64,
 }

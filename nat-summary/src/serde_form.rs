@@ -8,10 +8,10 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{
-    Crowded, Discarded, Evidence, ListFacts, Observation, Outcome, Seen, ServerId,
-};
+use crate::evidence::{Crowded, Discarded, Evidence, ListFacts, Observation, Outcome, Seen};
 use crate::peer::PeerEvidence;
+use crate::server::ServerId;
+use crate::summary::{BaseVerdict, Bases, MAX_BASES};
 
 /// `198.51.100.1:3478`, `name:0123456789abcdef:3478` or `anonymous:0`.
 struct Written(ServerId);
@@ -249,11 +249,10 @@ impl<'de> Deserialize<'de> for Evidence {
 
 impl Serialize for PeerEvidence {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (answers, overflow) = self.parts();
         let mut form = serializer.serialize_struct("PeerEvidence", PEER_FIELDS.len())?;
-        form.serialize_field("answers", answers)?;
+        form.serialize_field("answers", self.answer_evidence())?;
         form.serialize_field("arrivals", &Each(|| self.arrivals()))?;
-        form.serialize_field("overflow", &overflow)?;
+        form.serialize_field("overflow", &self.lost_arrivals())?;
         form.end()
     }
 }
@@ -307,22 +306,14 @@ impl<'de> Deserialize<'de> for PeerEvidence {
 }
 
 /// The verdicts that are there, as a sequence.
-pub(crate) mod bases {
-    use super::{Deserializer, Error, SeqAccess, Serializer, Visitor, fmt};
-    use crate::summary::{BaseVerdict, MAX_BASES};
-
-    type Bases = [Option<BaseVerdict>; MAX_BASES];
-
-    pub(crate) fn serialize<S: Serializer>(
-        bases: &Bases,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(bases.iter().flatten())
+impl Serialize for Bases {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().flatten())
     }
+}
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Bases, D::Error> {
+impl<'de> Deserialize<'de> for Bases {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Verdicts;
         impl<'de> Visitor<'de> for Verdicts {
             type Value = Bases;
@@ -332,10 +323,11 @@ pub(crate) mod bases {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut verdicts: A) -> Result<Bases, A::Error> {
-                let mut bases = [None; MAX_BASES];
+                let mut bases = Bases::NONE;
                 let mut len = 0;
-                while let Some(verdict) = verdicts.next_element()? {
+                while let Some(verdict) = verdicts.next_element::<BaseVerdict>()? {
                     *bases
+                        .0
                         .get_mut(len)
                         .ok_or_else(|| A::Error::invalid_length(len + 1, &self))? = Some(verdict);
                     len += 1;

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use nat_summary::{Arrival, Checks, Contact, Observation, PeerEvidence, TowardPeer};
 use ring::hmac;
 
-use crate::transaction::{Header, TransactionId, authenticated, integrity_key, mapped_in};
+use crate::common::{bump, canonical};
+use crate::stun::{Header, TransactionId, authenticated, integrity_key, mapped_in};
 
 /// Checks whose answer may still come: two rounds of 32 candidates, twice.
 const MAX_ASKED: usize = 128;
@@ -487,12 +488,4 @@ impl Beat {
     fn is_followed_at(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.at) <= self.period.saturating_add(LAG)
     }
-}
-
-pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-pub(crate) fn bump(counter: &mut u32) {
-    *counter = counter.saturating_add(1);
 }

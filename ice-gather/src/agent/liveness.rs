@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use super::IceState;
-use crate::peer::Consent;
+use crate::checks::Consent;
+use crate::event::IceState;
 
 /// How long nothing was heard of the peer, and how long it has not consented to be sent to. Anybody
 /// can send what looks like a sign of life; consent is signed (RFC 7675 section 5.1). Signs of life

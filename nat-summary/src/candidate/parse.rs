@@ -3,7 +3,7 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 
-use crate::candidate::{Address, Candidate, CandidateKind, Transport};
+use super::{Address, Candidate, CandidateKind, Transport};
 
 /// Longest line read, in bytes. Real lines have under 300.
 const MAX_LINE: usize = 4096;

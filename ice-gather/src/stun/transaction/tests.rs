@@ -1,25 +1,9 @@
-use std::net::SocketAddr;
-
-use stun::message::{Message, Setter};
-use stun::xoraddr::XorMappedAddress;
-
 use super::*;
 
 const ID: TransactionId = [7; 12];
 
 fn success(mapped: &str) -> Vec<u8> {
-    let mapped: SocketAddr = mapped.parse().unwrap();
-    let mut message = Message::new();
-    message.transaction_id.0 = ID;
-    message.set_type(MessageType::new(METHOD_BINDING, CLASS_SUCCESS_RESPONSE));
-    message.write_header();
-    XorMappedAddress {
-        ip: mapped.ip(),
-        port: mapped.port(),
-    }
-    .add_to(&mut message)
-    .unwrap();
-    message.raw
+    super::success(ID, mapped.parse().unwrap())
 }
 
 fn with_attribute(typ: u16, attribute: u16, value: &[u8]) -> Vec<u8> {

@@ -8,7 +8,7 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::base::lock;
+use crate::common::lock;
 
 /// How long a NAT may remember.
 const GENERATION: Duration = Duration::from_secs(300);
@@ -89,7 +89,6 @@ const fn place(port: u16) -> (usize, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Base, BindConfig};
 
     /// Whether a port is used that was noted `noted` seconds after the record began, `after`
     /// seconds later.
@@ -101,19 +100,6 @@ mod tests {
         let now = start + Duration::from_secs(noted + after);
         assert!(!used.has(65_534, now) && !used.has(1, now), "no other port");
         used.has(65_535, now)
-    }
-
-    #[tokio::test]
-    async fn the_port_of_a_base_is_used_from_its_first_to_its_last_day() {
-        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into()))
-            .await
-            .unwrap();
-        let port = base.local_addrs().next().unwrap().port();
-        assert!(super::is_used(port));
-        forget(port);
-        assert!(!super::is_used(port));
-        drop(base);
-        assert!(super::is_used(port));
     }
 
     #[test]

@@ -11,6 +11,11 @@ use stun::attributes::{
 use stun::message::{
     CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, METHOD_BINDING, Message, MessageType,
 };
+#[cfg(any(test, feature = "responder"))]
+use stun::{
+    message::{BINDING_SUCCESS, Setter},
+    xoraddr::XorMappedAddress,
+};
 
 /// Length of the header of a message (RFC 8489 section 5).
 pub(crate) const HEADER_LEN: usize = 20;
@@ -135,6 +140,23 @@ pub fn write_request(id: TransactionId) -> [u8; HEADER_LEN] {
     request
 }
 
+/// A Binding success response with XOR-MAPPED-ADDRESS.
+#[cfg(any(test, feature = "responder"))]
+#[must_use]
+pub fn success(id: TransactionId, mapped: SocketAddr) -> Vec<u8> {
+    let mut message = Message::new();
+    message.transaction_id.0 = id;
+    message.set_type(BINDING_SUCCESS);
+    message.write_header();
+    // fails only on an address that is neither IPv4 nor IPv6
+    let _ = XorMappedAddress {
+        ip: mapped.ip(),
+        port: mapped.port(),
+    }
+    .add_to(&mut message);
+    message.raw
+}
+
 /// From where else an answer is asked for (RFC 5780 section 7.2, CHANGE-REQUEST).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -202,7 +224,7 @@ pub fn read_answer(datagram: &[u8]) -> Result<(TransactionId, Answer), Reject> {
     let answer = if message.typ == response(CLASS_SUCCESS_RESPONSE) {
         mapped_address(&message).map_or(Answer::Unreadable, Answer::Mapped)
     } else if message.typ == response(CLASS_ERROR_RESPONSE) {
-        Answer::Refused(error_code(&message))
+        Answer::Refused(error_code(&message).unwrap_or_default())
     } else {
         return Err(Reject::NotABindingResponse);
     };
@@ -243,14 +265,14 @@ fn xor<const N: usize>(value: [u8; N], mask: [u8; N]) -> [u8; N] {
     std::array::from_fn(|n| value[n] ^ mask[n])
 }
 
-/// The code alone (RFC 8489 section 14.8): the library's error type panics when one with a broken
-/// reason is shown.
-fn error_code(message: &Message) -> u16 {
+/// The code of an error response (RFC 8489 section 14.8), if it has a valid one. The code alone:
+/// the library's own error type panics when it shows a reason that is not UTF-8.
+pub(crate) fn error_code(message: &Message) -> Option<u16> {
     match message.get(ATTR_ERROR_CODE).as_deref() {
         Ok([_, _, class @ 3..=6, number @ 0..=99, ..]) => {
-            u16::from(*class) * 100 + u16::from(*number)
+            Some(u16::from(*class) * 100 + u16::from(*number))
         }
-        _ => 0,
+        _ => None,
     }
 }
 
