@@ -10,7 +10,7 @@ use consumer_fsm::SessionDescription;
 use consumer_fsm::transport::{
     DataChannel, Ice, Network, Path, Session, Transport, TransportError,
 };
-use ice_gather::{AgentConfig, BindConfig, Role};
+use ice_gather::Role;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use crate::alive::{Alive, settled};
 use crate::meter::{Measured, Meter};
 use common::commands::Channel;
 
-use crate::{Failure, bounds, table};
+use crate::{Failure, bounds, peers, table};
 
 /// Pairs held open to see what each holds.
 const HELD: usize = 40;
@@ -230,15 +230,8 @@ pub(crate) async fn walk(meter: Meter, carrier: Carrier, way: Way) -> Result<Mea
         .intended(least))
 }
 
-/// Plain ICE with checks so frequent that what is measured is not their clock.
-fn ice(network: Network) -> Ice {
-    let mut agent = AgentConfig::default();
-    agent.check_interval = Duration::from_millis(5);
-    Ice::new(network).with_agent_config(agent)
-}
-
 fn loopback() -> Ice {
-    ice(Network::System(BindConfig::address([127, 0, 0, 1].into())))
+    Ice::new(Network::System(peers::loopback())).with_agent_config(peers::eager())
 }
 
 /// Whether a datagram is a record of DTLS (RFC 7983 section 7).

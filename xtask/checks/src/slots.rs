@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
 use consumer_fsm::transport::{Ice, Network};
 use consumer_fsm::{Pool, Producer, Timing};
-use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, Role};
+use ice_gather::{AgentConfig, Base, IceAgent, Role};
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -265,7 +265,7 @@ struct OurEnd {
 
 impl OurEnd {
     async fn new(role: Role) -> Result<Self, Failure> {
-        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+        let base = Base::bind(peers::loopback()).await?;
         let mut config = AgentConfig::default();
         (config.check_interval, config.keepalive_interval) = (CHECK_INTERVAL, KEEPALIVE);
         (config.disconnected_timeout, config.failed_timeout) = (2 * KEEPALIVE, KEEPALIVE);
@@ -506,7 +506,7 @@ fn show(rows: &[Row], churned: &Measured, outcomes: &[(&str, u32)], bounds: &[Bo
 }
 
 fn loopback() -> Network {
-    Network::System(BindConfig::address([127, 0, 0, 1].into()))
+    Network::System(peers::loopback())
 }
 
 async fn until(mut is_so: impl FnMut() -> bool) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
 use consumer_fsm::transport::{Ice, Network};
 use consumer_fsm::{AttemptReport, Consumer, Ending, Producer, State, StunCache, Timing, What};
-use ice_gather::{AgentConfig, Base, BindConfig, BindError, StunServer};
+use ice_gather::{AgentConfig, Base, BindError, StunServer};
 use nat_summary::NatType;
 use otel_nat::{FailureReason, keys};
 use tokio::net::UdpSocket;
@@ -106,7 +106,7 @@ async fn produce(
     signalling: &MemorySignalling,
     vanish: &watch::Sender<()>,
 ) -> Result<Option<Running>, Failure> {
-    let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
+    let loopback = Network::System(peers::loopback());
     let transport = Ice::new(loopback).with_agent_config(config());
     Ok(match plan.producers {
         Producers::Absent => None,
