@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::interop::process::Peer;
 use crate::interop::services::Services;
-use crate::kernel::nat::Nat;
+use crate::kernel::router::Router;
 use crate::kernel::world::{Site, Uplinks, World};
 use crate::lab::tools;
 use common::commands::Interop;
@@ -51,7 +51,7 @@ const PROGRAMS: [Program; 5] = [
 /// What is in front of the consumer. The peer is public each time.
 struct Gateway {
     name: &'static str,
-    routers: &'static [Nat],
+    routers: &'static [Router],
     truth: NatType,
     /// Whether a check passes that nobody asked for.
     is_open: bool,
@@ -60,25 +60,25 @@ struct Gateway {
 const GATEWAYS: [Gateway; 4] = [
     Gateway {
         name: "none",
-        routers: &[Nat::Route],
+        routers: &[Router::Route],
         truth: NatType::Open,
         is_open: true,
     },
     Gateway {
         name: "masquerade",
-        routers: &[Nat::Masquerade("")],
+        routers: &[Router::Masquerade("")],
         truth: NatType::Cone,
         is_open: false,
     },
     Gateway {
         name: "full cone",
-        routers: &[Nat::FullCone],
+        routers: &[Router::FullCone],
         truth: NatType::Cone,
         is_open: true,
     },
     Gateway {
         name: "symmetric",
-        routers: &[Nat::Masquerade("fully-random")],
+        routers: &[Router::Masquerade("fully-random")],
         truth: NatType::Symmetric,
         is_open: false,
     },

@@ -15,7 +15,7 @@ use nat_summary::{Filtering, Mapping, NatType};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::kernel::nat::Nat;
+use crate::kernel::router::Router;
 use crate::kernel::world::{EXTERNAL_IPV4, Uplinks, World};
 use crate::lab::cases::{CASES, Case, Taken};
 use common::commands::{Lab, LabPart};
@@ -293,7 +293,7 @@ fn is_asked(case: &Case, local: SocketAddr) -> bool {
 
 /// The strictest of the routers that the packets cross.
 fn built_filtering(case: &Case) -> Filtering {
-    let strictness = |nat: &Nat| match nat.filtering() {
+    let strictness = |nat: &Router| match nat.filtering() {
         Filtering::EndpointIndependent => 0,
         Filtering::AddressDependent => 1,
         Filtering::AddressAndPortDependent => 2,
