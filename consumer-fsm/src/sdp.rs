@@ -51,7 +51,12 @@ pub enum Setup {
 }
 
 impl Setup {
-    const fn as_str(self) -> &'static str {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::ActPass, Self::Active, Self::Passive];
+
+    /// The value of `a=setup` (RFC 4145 section 4).
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::ActPass => "actpass",
             Self::Active => "active",
@@ -162,12 +167,8 @@ impl SessionDescription {
                     Fingerprint::parse(value).filter(|_| fingerprints.len() < MAX_FINGERPRINTS),
                 );
             } else if let Some(value) = line.strip_prefix("a=setup:") {
-                setup = setup.or(match value.trim() {
-                    "actpass" => Some(Setup::ActPass),
-                    "active" => Some(Setup::Active),
-                    "passive" => Some(Setup::Passive),
-                    _ => None,
-                });
+                let named = |setup: &Setup| setup.as_str() == value.trim();
+                setup = setup.or(Setup::ALL.into_iter().find(named));
             } else if let Some(value) = line.strip_prefix("a=sctp-port:") {
                 sctp_port = sctp_port.or(value.trim().parse().ok());
             } else if let Some(value) = line.strip_prefix("a=max-message-size:") {

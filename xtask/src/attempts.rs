@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{Signalling, Switchboard};
-use consumer_fsm::transport::{Ice, Network, Transport};
+use consumer_fsm::transport::{IceTransport, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Datagrams, Ending, StunCache};
 use ice_gather::BindConfig;
 use nat_summary::NatType;
@@ -47,7 +47,7 @@ pub(crate) async fn on_real_sockets(
     let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
     let signalling = HttpSignalling::new(&service.url())?;
     let responders = peers::cohort(5, 1).await?;
-    let loopback = Ice::new(Network::System(BindConfig::address([127, 0, 0, 1].into())));
+    let loopback = IceTransport::new(Network::System(BindConfig::address([127, 0, 0, 1].into())));
     {
         let _producer = peers::echo(signalling.clone(), loopback.clone(), Duration::MAX);
         let expected = Expected {

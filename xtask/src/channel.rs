@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use consumer_fsm::SessionDescription;
 use consumer_fsm::transport::{
-    DataChannel, Ice, Network, Path, Session, Transport, TransportError,
+    DataChannel, IceTransport, Network, Path, Session, Transport, TransportError,
 };
 use ice_gather::{AgentConfig, BindConfig, Role};
 use rand::rngs::SmallRng;
@@ -238,13 +238,13 @@ pub(crate) async fn walk(meter: Meter, carrier: Carrier, way: Way) -> Result<Mea
 }
 
 /// Plain ICE with checks so frequent that what is measured is not their clock.
-fn ice(network: Network) -> Ice {
+fn ice(network: Network) -> IceTransport {
     let mut agent = AgentConfig::default();
     agent.check_interval = Duration::from_millis(5);
-    Ice::new(network).with_agent_config(agent)
+    IceTransport::new(network).with_agent_config(agent)
 }
 
-fn loopback() -> Ice {
+fn loopback() -> IceTransport {
     ice(Network::System(BindConfig::address([127, 0, 0, 1].into())))
 }
 

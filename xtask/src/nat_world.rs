@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::transport::{IceTransport, Network};
 use ice_gather::responder::{Manner, Responder};
 use ice_gather::{Base, BindError};
 use nat_summary::NatType;
@@ -132,13 +132,13 @@ impl World {
     }
 
     /// A transport of the consumer: the same code as on real sockets, from the socket up.
-    pub(crate) fn consumer(&self) -> Ice {
-        Ice::new(on(&self.consumer))
+    pub(crate) fn consumer(&self) -> IceTransport {
+        IceTransport::new(on(&self.consumer))
     }
 
     /// A transport of the public peer.
-    pub(crate) fn producer(&self) -> Ice {
-        Ice::new(on(&self.producer))
+    pub(crate) fn producer(&self) -> IceTransport {
+        IceTransport::new(on(&self.producer))
     }
 
     pub(crate) async fn stop(self) -> Result<(), Failure> {

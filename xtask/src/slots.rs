@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
-use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::transport::{IceTransport, Network};
 use consumer_fsm::{Pool, Producer, Timing};
 use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, Role};
 use serde::Serialize;
@@ -142,7 +142,7 @@ async fn pool(slots: usize) -> Result<Row, Failure> {
     let signalling = MemorySignalling::new(Switchboard::default());
     let mut agent = AgentConfig::default();
     agent.check_interval = CHECK_INTERVAL;
-    let transport = Ice::new(loopback()).with_agent_config(agent);
+    let transport = IceTransport::new(loopback()).with_agent_config(agent);
     let spans = Spans::default();
     let mut timing = Timing::default();
     timing.patience = Duration::from_millis(20);

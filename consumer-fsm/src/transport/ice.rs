@@ -55,13 +55,13 @@ impl core::fmt::Debug for Network {
 
 /// Makes plain ICE connections.
 #[derive(Debug, Clone)]
-pub struct Ice {
+pub struct IceTransport {
     network: Network,
     gather: GatherConfig,
     agent: AgentConfig,
 }
 
-impl Ice {
+impl IceTransport {
     /// On this network, with the defaults.
     #[must_use]
     pub fn new(network: Network) -> Self {
@@ -87,7 +87,7 @@ impl Ice {
     }
 }
 
-impl Transport for Ice {
+impl Transport for IceTransport {
     type Session = IceSession;
 
     async fn open(&self, role: Role) -> Result<IceSession, TransportError> {

@@ -18,7 +18,7 @@ mod ice;
 
 #[cfg(feature = "data-channel")]
 pub use data_channel::{DataChannel, DataChannelPath, DataChannelSession, Discarded};
-pub use ice::{Ice, IceSession, Network};
+pub use ice::{IceSession, IceTransport, Network};
 
 /// Why no connection object came about, or no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

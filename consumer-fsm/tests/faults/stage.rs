@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use consumer_fsm::signalling::wire::{
-    Description, Genesis, Ice as IceMessage, Kind, Offer, read, write,
+    Description, Genesis, IceCandidates, Kind, Offer, read, write,
 };
 use consumer_fsm::signalling::{
     GENESIS, MemorySignalling, Signalling, Switchboard, SwitchboardTiming,
 };
-use consumer_fsm::transport::{DataChannel, Ice, Network, Path, Session, Transport};
-use consumer_fsm::{AttemptReport, Consumer, Event, SessionDescription, StunCache, Timing, What};
+use consumer_fsm::transport::{DataChannel, IceTransport, Network, Path, Session, Transport};
+use consumer_fsm::{
+    AttemptReport, Consumer, Event, NoticeKind, SessionDescription, StunCache, Timing,
+};
 use ice_gather::responder::Responder;
 use ice_gather::{AgentConfig, BindConfig, GatherConfig, Role};
 use otel_nat::Telemetry;
@@ -68,7 +70,7 @@ impl Stage {
         &self,
         signalling: S,
         stun: &[Responder],
-    ) -> Consumer<S, Ice> {
+    ) -> Consumer<S, IceTransport> {
         self.consumer_of(signalling, cache(stun))
     }
 
@@ -76,7 +78,7 @@ impl Stage {
         &self,
         signalling: S,
         servers: StunCache,
-    ) -> Consumer<S, Ice> {
+    ) -> Consumer<S, IceTransport> {
         Consumer::new(signalling, transport(), self.telemetry.clone(), servers)
             .with_timing(self.timing)
     }
@@ -86,7 +88,7 @@ impl Stage {
         &self,
         signalling: S,
         servers: StunCache,
-    ) -> Consumer<S, Ice> {
+    ) -> Consumer<S, IceTransport> {
         Consumer::new(
             signalling,
             patient_transport(),
@@ -107,12 +109,11 @@ impl Stage {
         let user = async {
             match until {
                 Until::Happened(awaited) => {
-                    let is_awaited =
-                        |what| matches!(what, What::Moved { event, .. } if event == awaited);
+                    let is_awaited = |kind| matches!(kind, NoticeKind::Transition(step) if step.event == awaited);
                     while !notices
                         .next()
                         .await
-                        .is_some_and(|notice| is_awaited(notice.what))
+                        .is_some_and(|notice| is_awaited(notice.kind))
                     {}
                 }
                 Until::Cancelled(token) => token.cancelled().await,
@@ -164,33 +165,32 @@ impl Stage {
 }
 
 pub(crate) fn timing() -> Timing {
-    let mut timing = Timing::default();
-    timing.patience = Duration::from_millis(5);
-    timing.error_backoff = Duration::from_millis(20);
-    timing.nat_fail_timeout = Duration::from_millis(300);
-    timing
+    Timing::default()
+        .with_patience(Duration::from_millis(5))
+        .with_error_backoff(Duration::from_millis(20))
+        .with_nat_fail_timeout(Duration::from_millis(300))
 }
 
 /// On loopback, with a dead path noticed within half a second.
-pub(crate) fn transport() -> Ice {
+pub(crate) fn transport() -> IceTransport {
     transport_with(Duration::from_millis(200))
 }
 
 /// The same where every server answers, however busy the machine is: asks once, and waits as long
 /// as the product does.
-pub(crate) fn patient_transport() -> Ice {
+pub(crate) fn patient_transport() -> IceTransport {
     let mut gather = GatherConfig::default();
     gather.initial_rto = Duration::from_secs(2);
     transport().with_gather_config(gather)
 }
 
 /// The same where nobody waits for that, however busy the machine is.
-pub(crate) fn lasting() -> Ice {
+pub(crate) fn lasting() -> IceTransport {
     transport_with(Duration::from_secs(2))
 }
 
 /// On loopback; a path without a sign of life for twice this long has ended.
-pub(crate) fn transport_with(silence: Duration) -> Ice {
+pub(crate) fn transport_with(silence: Duration) -> IceTransport {
     let mut gather = GatherConfig::default();
     gather.deadline = Duration::from_millis(300);
     gather.initial_rto = Duration::from_millis(50);
@@ -199,7 +199,7 @@ pub(crate) fn transport_with(silence: Duration) -> Ice {
     agent.keepalive_interval = Duration::from_millis(40);
     agent.disconnected_timeout = silence;
     agent.failed_timeout = silence;
-    Ice::new(loopback())
+    IceTransport::new(loopback())
         .with_gather_config(gather)
         .with_agent_config(agent)
 }
@@ -243,7 +243,7 @@ pub(crate) enum Leaves {
 type Edit = Box<dyn Fn(String) -> String + Send + Sync>;
 
 /// The other side of an attempt. It serves one consumer after the other.
-pub(crate) struct Peer<T = Ice> {
+pub(crate) struct Peer<T = IceTransport> {
     leaves: Leaves,
     role: Role,
     /// What becomes of its session description on the way.
@@ -360,7 +360,7 @@ where
             return None;
         }
         let ice = exchange.await.ok()??;
-        let ice: IceMessage = read(&ice.payload).ok()?;
+        let ice: IceCandidates = read(&ice.payload).ok()?;
         if !self.is_deaf {
             remote
                 .candidates

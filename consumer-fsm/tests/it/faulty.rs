@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::transport::{IceTransport, Network};
 use ice_gather::Base;
 use tokio::net::UdpSocket;
 use webrtc_util::{Conn, Error};
@@ -22,8 +22,8 @@ pub(crate) enum Silence {
 }
 
 /// On loopback, with this fault.
-pub(crate) fn network(silence: Silence) -> Ice {
-    Ice::new(Network::custom(move || async move {
+pub(crate) fn network(silence: Silence) -> IceTransport {
+    IceTransport::new(Network::custom(move || async move {
         let refused = |error: std::io::Error| ice_gather::BindError::Socket(error.kind());
         let socket = UdpSocket::bind("127.0.0.1:0").await.map_err(refused)?;
         Base::from_conn(Arc::new(Faulty {

@@ -2,11 +2,11 @@
 //! on the wire.
 
 mod attempts;
+mod checks;
 mod data_channel;
 mod faults;
 mod faulty;
 mod golden;
-mod peer;
 mod pool;
 mod service;
 mod stage;

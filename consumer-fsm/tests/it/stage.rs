@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use consumer_fsm::signalling::Signalling;
-use consumer_fsm::transport::{Ice, Network, Transport};
+use consumer_fsm::transport::{IceTransport, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Producer, StunCache, Timing};
 use ice_gather::responder::{Manner, Responder};
 use ice_gather::{BindConfig, GatherConfig};
@@ -23,10 +23,11 @@ impl Drop for Running {
     }
 }
 
-pub(crate) fn transport() -> Ice {
+pub(crate) fn transport() -> IceTransport {
     let mut gather = GatherConfig::default();
     gather.deadline = Duration::from_secs(1);
-    Ice::new(Network::System(BindConfig::address([127, 0, 0, 1].into()))).with_gather_config(gather)
+    IceTransport::new(Network::System(BindConfig::address([127, 0, 0, 1].into())))
+        .with_gather_config(gather)
 }
 
 pub(crate) async fn responders(count: u8, manner: Manner) -> Vec<Responder> {
@@ -46,10 +47,9 @@ pub(crate) fn cache(responders: &[Responder]) -> StunCache {
 }
 
 pub(crate) fn timing() -> Timing {
-    let mut timing = Timing::default();
-    timing.patience = Duration::from_millis(10);
-    timing.error_backoff = Duration::from_millis(20);
-    timing
+    Timing::default()
+        .with_patience(Duration::from_millis(10))
+        .with_error_backoff(Duration::from_millis(20))
 }
 
 /// The provider is kept, for the exporter forgets everything when it is shut down.
@@ -162,8 +162,7 @@ pub(crate) async fn attempt_over<S: Signalling, T: Transport>(
     telemetry: Telemetry,
     patience: Duration,
 ) -> AttemptReport {
-    let mut timing = timing();
-    timing.nat_fail_timeout = patience / 2;
+    let timing = timing().with_nat_fail_timeout(patience / 2);
     let mut consumer = Consumer::new(signalling, transport, telemetry, servers).with_timing(timing);
     let cancel = CancellationToken::new();
     let mut path = consumer.path();

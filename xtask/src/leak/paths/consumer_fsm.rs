@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{MemorySignalling, Signalling, Switchboard, SwitchboardTiming};
-use consumer_fsm::transport::{Ice, Network, Transport};
+use consumer_fsm::transport::{IceTransport, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Ending, Event, Producer, StunCache, Timing};
 use ice_gather::responder::Responder;
 use ice_gather::{AgentConfig, BindConfig, GatherConfig, StunServer, write_request};
@@ -117,7 +117,7 @@ struct Stage<T> {
     unequal: Cell<u32>,
 }
 
-impl Stage<Ice> {
+impl Stage<IceTransport> {
     async fn new(way: Way, patience: Duration) -> Result<Self, Failure> {
         let responders = peers::cohort(2, if way == Way::Blocked { 2 } else { 0 }).await?;
         let servers = match way {
@@ -134,7 +134,7 @@ impl Stage<Ice> {
             gather.max_sends = 1;
         }
         let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
-        let transport = Ice::new(loopback)
+        let transport = IceTransport::new(loopback)
             .with_agent_config(agent)
             .with_gather_config(gather);
         let (out, wanted, unequal) = (Cell::new(0), Cell::new(0), Cell::new(0));
