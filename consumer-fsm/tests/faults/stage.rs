@@ -1,5 +1,5 @@
-//! What the faults share: a consumer with short times, the spans and reports it leaves, a peer that
-//! goes as far as it is told.
+//! The parts that the faults share: a consumer with short times, its spans and reports, and a peer
+//! that goes as far as a test wants.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -12,15 +12,15 @@ use consumer_fsm::signalling::{
     GENESIS, MemorySignalling, Signalling, Switchboard, SwitchboardTiming,
 };
 use consumer_fsm::transport::{DataChannel, IceTransport, Network, Path, Session, Transport};
-use consumer_fsm::{
-    AttemptReport, Consumer, Event, NoticeKind, SessionDescription, StunCache, Timing,
-};
+use consumer_fsm::{AttemptReport, Consumer, SessionDescription, StunCache, Timing};
 use ice_gather::responder::Responder;
 use ice_gather::{AgentConfig, BindConfig, GatherConfig, Role};
 use otel_nat::Telemetry;
-use tokio_util::sync::CancellationToken;
 
 use crate::fault::Span;
+use crate::runner::run;
+
+pub(crate) use crate::runner::Until;
 pub(crate) use crate::shared::{Running, Spans, cache, responders};
 
 /// One walk of a fault.
@@ -29,20 +29,6 @@ pub(crate) struct Stage {
     pub(crate) telemetry: Telemetry,
     pub(crate) timing: Timing,
     reports: RefCell<Vec<AttemptReport>>,
-}
-
-/// When an attempt is cancelled.
-pub(crate) enum Until {
-    /// As soon as it has a path.
-    Up,
-    /// Never: it ends on its own.
-    End,
-    /// After so long.
-    Milliseconds(u64),
-    /// As soon as this has happened.
-    Happened(Event),
-    /// With this token.
-    Cancelled(CancellationToken),
 }
 
 impl Stage {
@@ -104,33 +90,7 @@ impl Stage {
         consumer: &mut Consumer<S, T>,
         until: Until,
     ) -> AttemptReport {
-        let cancel = CancellationToken::new();
-        let (mut path, mut notices) = (consumer.path(), consumer.notices());
-        let user = async {
-            match until {
-                Until::Happened(awaited) => {
-                    let is_awaited = |kind| matches!(kind, NoticeKind::Transition(step) if step.event == awaited);
-                    while !notices
-                        .next()
-                        .await
-                        .is_some_and(|notice| is_awaited(notice.kind))
-                    {}
-                }
-                Until::Cancelled(token) => token.cancelled().await,
-                Until::Up => drop(path.wait_for(|up| *up).await),
-                Until::End => std::future::pending().await,
-                Until::Milliseconds(patience) => {
-                    tokio::time::sleep(Duration::from_millis(patience)).await
-                }
-            }
-            cancel.cancel();
-        };
-        let attempt = consumer.attempt(&cancel);
-        tokio::pin!(attempt, user);
-        let report = tokio::select! {
-            report = &mut attempt => report,
-            () = user => attempt.await,
-        };
+        let report = run(consumer, until).await;
         self.reports.borrow_mut().push(report.clone());
         report
     }

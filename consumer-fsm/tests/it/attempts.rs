@@ -16,6 +16,7 @@ use rand::SeedableRng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::runner::{Until, run};
 use crate::stage::{
     Measured, Spans, attempt, cache, failure, producer, responders, timing, transport,
 };
@@ -66,13 +67,8 @@ async fn every_event_is_a_transition_of_report_and_notices_in_order() {
     let (_spans, telemetry) = Spans::new();
     let mut consumer =
         Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing());
-    let (mut notices, mut path) = (consumer.notices(), consumer.path());
-    let cancel = CancellationToken::new();
-    let user = async {
-        let _ = tokio::time::timeout(PATIENCE, path.wait_for(|up| *up)).await;
-        cancel.cancel();
-    };
-    let (report, ()) = tokio::join!(consumer.attempt(&cancel), user);
+    let mut notices = consumer.notices();
+    let report = run(&mut consumer, Until::UpWithin(PATIENCE)).await;
     drop(consumer);
 
     let transitions = &report.transitions;

@@ -8,6 +8,8 @@ mod faults;
 mod faulty;
 mod golden;
 mod pool;
+#[allow(dead_code, reason = "the faults use the rest")]
+mod runner;
 mod service;
 mod stage;
 mod steps;

@@ -14,6 +14,7 @@ use ice_gather::{BindConfig, LocalAddresses};
 use otel_nat::FailureReason;
 use tokio_util::sync::CancellationToken;
 
+use crate::runner::{Until, run};
 use crate::stage::{Running, Spans, cache, producer, responders, timing, transport};
 
 const SLOTS: usize = 4;
@@ -318,12 +319,7 @@ async fn a_mapping_that_is_old_as_soon_as_it_is_known_keeps_nobody_from_a_path()
     let timing = timing().with_mapping_age(Duration::ZERO);
     let mut consumer =
         Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
-    let (mut path, cancel) = (consumer.path(), CancellationToken::new());
-    let user = async {
-        let _ = tokio::time::timeout(LONG, path.wait_for(|up| *up)).await;
-        cancel.cancel();
-    };
-    let (report, ()) = tokio::join!(consumer.attempt(&cancel), user);
+    let report = run(&mut consumer, Until::UpWithin(LONG)).await;
     let opened = report
         .transitions
         .iter()

@@ -1,4 +1,5 @@
-//! What the tests share: responders, a producer, a consumer, and the spans they end in.
+//! The parts that the tests share: STUN servers, a producer, a consumer, and the spans and metrics
+//! that are emitted.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData
 use otel_nat::Telemetry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::runner::{Until, run};
 
 /// Ends a task with its owner.
 pub(crate) struct Running(pub(crate) JoinHandle<()>);
@@ -164,16 +167,5 @@ pub(crate) async fn attempt_over<S: Signalling, T: Transport>(
 ) -> AttemptReport {
     let timing = timing().with_nat_fail_timeout(patience / 2);
     let mut consumer = Consumer::new(signalling, transport, telemetry, servers).with_timing(timing);
-    let cancel = CancellationToken::new();
-    let mut path = consumer.path();
-    let user = async {
-        let _ = tokio::time::timeout(patience, path.wait_for(|up| *up)).await;
-        cancel.cancel();
-    };
-    let attempt = async {
-        let report = consumer.attempt(&cancel).await;
-        drop(consumer);
-        report
-    };
-    tokio::join!(attempt, user).0
+    run(&mut consumer, Until::UpWithin(patience)).await
 }
