@@ -17,13 +17,13 @@ type MakeBase = dyn Fn() -> core::pin::Pin<Box<dyn Future<Output = Result<Base, 
     + Send
     + Sync;
 
-/// Where the sockets come from.
+/// The source of sockets.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Network {
     /// The system's UDP sockets.
     System(BindConfig),
-    /// Whatever makes a base, such as a virtual network.
+    /// A function that makes a base, for example on a virtual network.
     Custom(Arc<MakeBase>),
 }
 
@@ -53,7 +53,7 @@ impl core::fmt::Debug for Network {
     }
 }
 
-/// Makes plain ICE connections.
+/// The transport over plain ICE.
 #[derive(Debug, Clone)]
 pub struct IceTransport {
     network: Network,
