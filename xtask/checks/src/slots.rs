@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
-use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::transport::{IceTransport, Network};
 use consumer_fsm::{Pool, Producer, Timing};
 use ice_gather::{AgentConfig, Base, IceAgent, Role};
 use serde::Serialize;
@@ -143,7 +143,7 @@ async fn pool(slots: usize) -> Result<Row, Failure> {
     let responders = peers::cohort(2, 0).await?;
     let signalling = MemorySignalling::new(Switchboard::default());
     let agent = AgentConfig::default().with_check_interval(CHECK_INTERVAL);
-    let transport = Ice::new(loopback()).with_agent_config(agent);
+    let transport = IceTransport::new(loopback()).with_agent_config(agent);
     let spans = Spans::default();
     let mut timing = Timing::default();
     timing.patience = Duration::from_millis(20);

@@ -72,7 +72,7 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ("ice-gather", "Progress", "what just happened"),
     ("ice-gather", "IceState", "RFC 8445 and W3C name them all"),
     ("ice-gather", "IceEvent", "what just happened"),
-    ("consumer-fsm", "What", "what just happened"),
+    ("consumer-fsm", "NoticeKind", "what just happened"),
     // words of the consumer's machine: total by construction
     ("consumer-fsm", "State", "the machine is in one"),
     ("consumer-fsm", "Event", "what just happened"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{MemorySignalling, Signalling, Switchboard, SwitchboardTiming};
-use consumer_fsm::transport::{Ice, Network, Transport};
+use consumer_fsm::transport::{IceTransport, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Ending, Event, Producer, StunCache, Timing};
 use ice_gather::responder::Responder;
 use ice_gather::stun::write_request;
@@ -118,7 +118,7 @@ struct Stage<T> {
     unequal: Cell<u32>,
 }
 
-impl Stage<Ice> {
+impl Stage<IceTransport> {
     async fn new(way: Way, patience: Duration) -> Result<Self, Failure> {
         let responders = peers::cohort(2, if way == Way::Blocked { 2 } else { 0 }).await?;
         let servers = match way {
@@ -134,7 +134,7 @@ impl Stage<Ice> {
                 .with_max_sends(1);
         }
         let loopback = Network::System(peers::loopback());
-        let transport = Ice::new(loopback)
+        let transport = IceTransport::new(loopback)
             .with_agent_config(peers::eager())
             .with_gather_config(gather);
         let (out, wanted, unequal) = (Cell::new(0), Cell::new(0), Cell::new(0));
