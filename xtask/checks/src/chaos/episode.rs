@@ -34,7 +34,7 @@ const PRODUCERS: usize = 2;
 /// How long a producer serves one consumer.
 const PER_CONSUMER: Duration = Duration::from_millis(400);
 
-/// NoticeKind became of one attempt.
+/// The outcome of one attempt.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) ended: &'static str,
