@@ -307,32 +307,46 @@ impl Dialling {
     /// Checks every pair until one works, hands the connection to `connected`, and then watches the
     /// pair in use. Ends when it is cancelled, when no pair can work any more, or when the
     /// connection has failed.
-    async fn run(self, remote: Credentials, connected: mpsc::Sender<Arc<dyn Conn + Send + Sync>>) {
-        let (keep_dialling, cancelled) = mpsc::channel(1);
-        let Credentials { ufrag, pwd } = remote;
-        let dial = async {
-            let conn: Arc<dyn Conn + Send + Sync> = match self.role {
-                Role::Controlling => self.agent.dial(cancelled, ufrag, pwd).await.ok()?,
-                Role::Controlled => self.agent.accept(cancelled, ufrag, pwd).await.ok()?,
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` holds each argument twice, here while connected"
+    )]
+    fn run(
+        self,
+        remote: Credentials,
+        connected: mpsc::Sender<Arc<dyn Conn + Send + Sync>>,
+    ) -> impl Future<Output = ()> + Send {
+        async move {
+            let (keep_dialling, cancelled) = mpsc::channel(1);
+            let is_connected = tokio::select! {
+                () = self.cancel.cancelled() => false,
+                conn = self.dial(cancelled, remote) => conn.is_some_and(|conn| {
+                    // the caller may have stopped waiting: then the connection goes with the agent
+                    let _ = connected.try_send(conn);
+                    true
+                }),
             };
-            Some(conn)
-        };
-        let is_connected = tokio::select! {
-            () = self.cancel.cancelled() => false,
-            conn = dial => conn.is_some_and(|conn| {
-                // the caller may have stopped waiting: then the connection goes with the agent
-                let _ = connected.try_send(conn);
-                true
-            }),
-        };
-        drop((keep_dialling, connected));
-        if is_connected {
-            tokio::select! {
-                () = self.cancel.cancelled() => {}
-                () = self.watch_liveness() => {}
-                () = self.free_unused_relay() => {}
+            drop((keep_dialling, connected));
+            if is_connected {
+                tokio::select! {
+                    () = self.cancel.cancelled() => {}
+                    () = self.watch_liveness() => {}
+                    () = self.free_unused_relay() => {}
+                }
             }
         }
+    }
+
+    async fn dial(
+        &self,
+        cancelled: mpsc::Receiver<()>,
+        remote: Credentials,
+    ) -> Option<Arc<dyn Conn + Send + Sync>> {
+        let Credentials { ufrag, pwd } = remote;
+        Some(match self.role {
+            Role::Controlling => self.agent.dial(cancelled, ufrag, pwd).await.ok()?,
+            Role::Controlled => self.agent.accept(cancelled, ufrag, pwd).await.ok()?,
+        })
     }
 
     /// Sets the state of a connected peer that falls silent or is back; returns once it has failed.
