@@ -139,8 +139,7 @@ pub(crate) fn transport() -> IceTransport {
 /// The same where every server answers, however busy the machine is: asks once, and waits as long
 /// as the product does.
 pub(crate) fn patient_transport() -> IceTransport {
-    let mut gather = GatherConfig::default();
-    gather.initial_rto = Duration::from_secs(2);
+    let gather = GatherConfig::default().with_initial_rto(Duration::from_secs(2));
     transport().with_gather_config(gather)
 }
 
@@ -151,14 +150,14 @@ pub(crate) fn lasting() -> IceTransport {
 
 /// On loopback; a path without a sign of life for twice this long has ended.
 pub(crate) fn transport_with(silence: Duration) -> IceTransport {
-    let mut gather = GatherConfig::default();
-    gather.deadline = Duration::from_millis(300);
-    gather.initial_rto = Duration::from_millis(50);
-    let mut agent = AgentConfig::default();
-    agent.check_interval = Duration::from_millis(10);
-    agent.keepalive_interval = Duration::from_millis(40);
-    agent.disconnected_timeout = silence;
-    agent.failed_timeout = silence;
+    let gather = GatherConfig::default()
+        .with_deadline(Duration::from_millis(300))
+        .with_initial_rto(Duration::from_millis(50));
+    let agent = AgentConfig::default()
+        .with_check_interval(Duration::from_millis(10))
+        .with_keepalive_interval(Duration::from_millis(40))
+        .with_disconnected_timeout(silence)
+        .with_failed_timeout(silence);
     IceTransport::new(loopback())
         .with_gather_config(gather)
         .with_agent_config(agent)

@@ -27,8 +27,7 @@ impl Drop for Running {
 }
 
 pub(crate) fn transport() -> IceTransport {
-    let mut gather = GatherConfig::default();
-    gather.deadline = Duration::from_secs(1);
+    let gather = GatherConfig::default().with_deadline(Duration::from_secs(1));
     IceTransport::new(Network::System(BindConfig::address([127, 0, 0, 1].into())))
         .with_gather_config(gather)
 }
