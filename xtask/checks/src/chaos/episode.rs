@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
 use consumer_fsm::transport::{IceTransport, Network};
 use consumer_fsm::{
-    AttemptReport, Consumer, Ending, NoticeKind, Producer, State, StunCache, Timing,
+    AttemptReport, Consumer, Ending, Event, NoticeKind, Producer, State, StunCache, Timing,
 };
 use ice_gather::{AgentConfig, Base, BindError, StunServer};
 use nat_summary::NatType;
@@ -150,7 +150,11 @@ fn watch(
     let (mut notices, vanish) = (consumer.notices(), vanish.clone());
     Running::spawn(async move {
         while let Some(notice) = notices.next().await {
-            if matches!(notice.kind, NoticeKind::Transition(step) if step.to == state) {
+            let NoticeKind::Transition(step) = notice.kind else {
+                continue;
+            };
+            // asking the cohort is a step within state 2
+            if step.to == state && step.event != Event::Asked {
                 vanish.send_replace(());
             }
         }
