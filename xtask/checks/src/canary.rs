@@ -12,9 +12,9 @@ use consumer_fsm::{Event, signalling::SignalError};
 use consumer_fsm::{
     Illegal, Machine, ProducerError, SdpError, SessionDescription, SourceError, Timing,
 };
+use ice_gather::stun::Reject;
 use ice_gather::{
-    AgentError, BindError, ConnectError, Reject, RelayError, RemoteError, SendError, StunServer,
-    UriError,
+    AgentError, BindError, ConnectError, RelayError, RemoteError, SendError, StunServer, UriError,
 };
 use nat_summary::{Candidate, Evidence, Expected, NatType, ParseError};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};

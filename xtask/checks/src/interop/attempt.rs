@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use consumer_fsm::signalling::http::HttpSignalling;
-use consumer_fsm::transport::{DataChannel, Ice, Network};
+use consumer_fsm::transport::{DataChannel, IceTransport, Network};
 use consumer_fsm::{Consumer, Datagrams, Ending, StunCache, Timing};
 use ice_gather::{BindConfig, StunServer};
 use tokio::sync::mpsc;
@@ -35,9 +35,9 @@ pub(super) struct Outcome {
 
 pub(super) async fn run(url: &str) -> Result<Outcome, Failure> {
     let spans = Spans::default();
-    let transport = DataChannel::new(Ice::new(Network::System(BindConfig::address(client_ipv4(
-        0,
-    )))));
+    let transport = DataChannel::new(IceTransport::new(Network::System(BindConfig::address(
+        client_ipv4(0),
+    ))));
     let cohort = OWN
         .iter()
         .chain(&COTURN)

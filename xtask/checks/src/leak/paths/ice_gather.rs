@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ice_gather::responder::{Responder, TwoAddresses, success};
+use ice_gather::stun::Header;
 use ice_gather::{
-    AgentConfig, Base, Credentials, Finding, GatherConfig, Header, IceAgent, IceConn,
-    RemoteCandidate, RemoteDescription, Role, StunServer, discover_filtering,
+    AgentConfig, Base, Credentials, Finding, GatherConfig, IceAgent, IceConn, RemoteCandidate,
+    RemoteDescription, Role, StunServer, discover_filtering,
 };
 use nat_summary::{CandidateKind, Filtering, Mapping, NatType, Outcome};
 use stun::attributes::ATTR_USERNAME;
@@ -132,8 +133,7 @@ fn host(address: SocketAddr) -> RemoteCandidate {
 }
 
 fn in_milliseconds(deadline: u64) -> GatherConfig {
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(deadline);
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(deadline));
     config
 }
 
@@ -408,10 +408,10 @@ async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
 
 /// The other side goes without a word, and consent expires.
 async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
-    let mut config = peers::eager();
-    config.keepalive_interval = Duration::from_millis(10);
-    config.disconnected_timeout = Duration::from_millis(30);
-    config.failed_timeout = Duration::from_millis(30);
+    let config = peers::eager()
+        .with_keepalive_interval(Duration::from_millis(10))
+        .with_disconnected_timeout(Duration::from_millis(30))
+        .with_failed_timeout(Duration::from_millis(30));
     let measured = meter.measure(32, standalone, async |_, number| {
         let mut two = Two::new(config).await?;
         let Ok((_sender, receiver)) = two.connect().await else {
@@ -431,8 +431,7 @@ async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
 }
 
 async fn connecting_dropped(meter: Meter) -> Result<Measured, Failure> {
-    let mut config = peers::eager();
-    config.check_interval = Duration::from_millis(20);
+    let config = peers::eager().with_check_interval(Duration::from_millis(20));
     let measured = meter.measure(8, standalone, async |_, number| {
         let mut two = Two::new(config).await?;
         let stages = number % 60;

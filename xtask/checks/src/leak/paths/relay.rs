@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ice_gather::stun::{Header, write_request};
 use ice_gather::{
-    Base, Credentials, GatheredCandidate, Header, IceAgent, RelayConfig, RelayError,
-    RemoteCandidate, RemoteDescription, Role, TurnServer, write_request,
+    Base, Credentials, GatheredCandidate, IceAgent, RelayConfig, RelayError, RemoteCandidate,
+    RemoteDescription, Role, TurnServer,
 };
 use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
@@ -127,9 +128,9 @@ async fn base() -> Result<Base, Failure> {
 }
 
 fn within(deadline: u64) -> RelayConfig {
-    let mut config = RelayConfig::default();
-    (config.deadline, config.head_start) = (Duration::from_millis(deadline), Duration::ZERO);
-    config
+    RelayConfig::default()
+        .with_deadline(Duration::from_millis(deadline))
+        .with_head_start(Duration::ZERO)
 }
 
 async fn allocated(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
