@@ -22,8 +22,8 @@ const LENGTH: usize = 1_200;
 /// Under way at once.
 const WINDOW: u32 = 16;
 
-/// What became of it.
-pub(super) struct Told {
+/// The result of an attempt.
+pub(super) struct Outcome {
     pub(super) spans: Vec<String>,
     pub(super) nat_type: String,
     pub(super) error: String,
@@ -33,7 +33,7 @@ pub(super) struct Told {
     pub(super) ms: f64,
 }
 
-pub(super) async fn run(url: &str) -> Result<Told, Failure> {
+pub(super) async fn run(url: &str) -> Result<Outcome, Failure> {
     let spans = Spans::default();
     let transport = DataChannel::new(IceTransport::new(Network::System(BindConfig::address(
         client_ipv4(0),
@@ -71,7 +71,7 @@ pub(super) async fn run(url: &str) -> Result<Told, Failure> {
         .connected_after
         .unwrap_or_default()
         .saturating_sub(bounds::INTEROP_CHOICE);
-    Ok(Told {
+    Ok(Outcome {
         spans: caught.iter().map(|span| span.name.to_string()).collect(),
         nat_type: told("nat_type"),
         error: match report.ending {

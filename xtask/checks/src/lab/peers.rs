@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::Choice;
 use super::cases::Cohort;
-use super::meeting::{First, Meeting, Truth, alone, kind, meetings};
+use super::meeting::{First, Meeting, Truth, kind, meetings, only};
 use crate::kernel::namespace::Namespace;
 use crate::kernel::router::Router;
 use crate::kernel::servers::{COTURN, PORTS, ipv4};
@@ -161,7 +161,7 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
 fn row(meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure> {
     let world = World::build(
         Site {
-            routers: alone(meeting.ours),
+            routers: only(meeting.ours),
             uplinks: Uplinks::One,
             lossy: false,
         },

@@ -470,7 +470,7 @@ fn way_of(number: u32) -> (usize, Way) {
 /// A producer is dropped at a random moment, while a consumer looks for one.
 async fn producer_dropped(meter: Meter) -> Result<Measured, Failure> {
     let stage = Stage::new(Way::Cancelled, PATIENCE).await?;
-    let measured = meter.measure(AT_ONCE, super::alone, async |(), number| {
+    let measured = meter.measure(AT_ONCE, super::standalone, async |(), number| {
         let signalling = MemorySignalling::new(Switchboard::new(holds(PATIENCE)));
         let producer = Producer::new(signalling.clone(), stage.transport.clone(), Vec::new());
         let moment = Duration::from_millis(u64::from(number % 6));

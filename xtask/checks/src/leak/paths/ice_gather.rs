@@ -17,7 +17,7 @@ use stun::textattrs::TextAttribute;
 use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
-use super::{Measured, Meter, Path, alone, path};
+use super::{Measured, Meter, Path, path, standalone};
 use crate::peers::{self, Running};
 use crate::{Failure, bounds, stock};
 
@@ -179,7 +179,7 @@ async fn server(
 async fn gathered(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 0).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(4, alone, async |_, _| {
+    let measured = meter.measure(4, standalone, async |_, _| {
         let gathering = base()
             .await?
             .gather(&servers, &GatherConfig::default())
@@ -192,7 +192,7 @@ async fn gathered(meter: Meter) -> Result<Measured, Failure> {
 async fn one_silent(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 1).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(32, alone, async |_, _| {
+    let measured = meter.measure(32, standalone, async |_, _| {
         let gathering = base()
             .await?
             .gather(&servers, &GatherConfig::default())
@@ -217,7 +217,7 @@ async fn dropped(meter: Meter) -> Result<Measured, Failure> {
             .into_iter()
             .filter_map(|server| server.parse().ok()),
     );
-    let measured = meter.measure(32, alone, async |_, number| {
+    let measured = meter.measure(32, standalone, async |_, number| {
         let moment = Duration::from_millis(u64::from(number % 60));
         Ok(timeout(
             moment,
@@ -238,7 +238,7 @@ async fn late(meter: Meter) -> Result<Measured, Failure> {
         vec![success(id, source)]
     })
     .await?;
-    let measured = meter.measure(2, alone, async |_, _| {
+    let measured = meter.measure(2, standalone, async |_, _| {
         let base = base().await?;
         let first = base
             .gather(std::slice::from_ref(&slow), &in_milliseconds(1))
@@ -261,7 +261,7 @@ async fn late_to_agent(meter: Meter) -> Result<Measured, Failure> {
         vec![success(id, source)]
     })
     .await?;
-    let measured = meter.measure(2, alone, async |_, number| {
+    let measured = meter.measure(2, standalone, async |_, number| {
         let base = base().await?;
         base.gather(std::slice::from_ref(&slow), &in_milliseconds(1))
             .await;
@@ -294,7 +294,7 @@ async fn flooded(meter: Meter) -> Result<Measured, Failure> {
         forged.chain([success(id, source)]).collect()
     })
     .await?;
-    let measured = meter.measure(4, alone, async |_, _| {
+    let measured = meter.measure(4, standalone, async |_, _| {
         let base = base().await?;
         let gathering = base
             .gather(std::slice::from_ref(&flooding), &GatherConfig::default())
@@ -320,7 +320,7 @@ async fn two_addresses() -> Result<TwoAddresses, Failure> {
 
 async fn filtering(meter: Meter) -> Result<Measured, Failure> {
     let server = two_addresses().await?;
-    let measured = meter.measure(64, alone, async |_, _| {
+    let measured = meter.measure(64, standalone, async |_, _| {
         let found = discover_filtering(base().await?, server.address()).await;
         Ok(found == Finding::Known(Filtering::EndpointIndependent))
     });
@@ -329,7 +329,7 @@ async fn filtering(meter: Meter) -> Result<Measured, Failure> {
 
 async fn filtering_dropped(meter: Meter) -> Result<Measured, Failure> {
     let server = two_addresses().await?;
-    let measured = meter.measure(32, alone, async |_, number| {
+    let measured = meter.measure(32, standalone, async |_, number| {
         let moment = Duration::from_millis(u64::from(number % 100));
         Ok(
             timeout(moment, discover_filtering(base().await?, server.address()))
@@ -341,7 +341,7 @@ async fn filtering_dropped(meter: Meter) -> Result<Measured, Failure> {
 }
 
 async fn agent(meter: Meter, end: End) -> Result<Measured, Failure> {
-    let measured = meter.measure(4, alone, async |_, number| {
+    let measured = meter.measure(4, standalone, async |_, number| {
         let agent = IceAgent::new(&base().await?, Role::Controlling, peers::eager()).await?;
         end.of(agent, number).await;
         Ok(true)
@@ -350,7 +350,7 @@ async fn agent(meter: Meter, end: End) -> Result<Measured, Failure> {
 }
 
 async fn half_made(meter: Meter) -> Result<Measured, Failure> {
-    let measured = meter.measure(4, alone, async |_, number| {
+    let measured = meter.measure(4, standalone, async |_, number| {
         let base = base().await?;
         Ok(polled(
             number % 60,
@@ -391,7 +391,7 @@ impl Two {
 }
 
 async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
-    let measured = meter.measure(4, alone, async |_, number| {
+    let measured = meter.measure(4, standalone, async |_, number| {
         let mut two = Two::new(peers::eager()).await?;
         let (sender, receiver) = two.connect().await?;
         let mut buffer = [0; 32];
@@ -412,7 +412,7 @@ async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
         .with_keepalive_interval(Duration::from_millis(10))
         .with_disconnected_timeout(Duration::from_millis(30))
         .with_failed_timeout(Duration::from_millis(30));
-    let measured = meter.measure(32, alone, async |_, number| {
+    let measured = meter.measure(32, standalone, async |_, number| {
         let mut two = Two::new(config).await?;
         let Ok((_sender, receiver)) = two.connect().await else {
             return Ok(false);
@@ -432,7 +432,7 @@ async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
 
 async fn connecting_dropped(meter: Meter) -> Result<Measured, Failure> {
     let config = peers::eager().with_check_interval(Duration::from_millis(20));
-    let measured = meter.measure(8, alone, async |_, number| {
+    let measured = meter.measure(8, standalone, async |_, number| {
         let mut two = Two::new(config).await?;
         let stages = number % 60;
         Ok(polled(stages, two.connect()).await.is_none())
@@ -444,7 +444,7 @@ async fn connecting_dropped(meter: Meter) -> Result<Measured, Failure> {
 async fn pending(meter: Meter) -> Result<Measured, Failure> {
     let silent = UdpSocket::bind("127.0.0.1:0").await?;
     let remote = host(silent.local_addr()?);
-    let measured = meter.measure(8, alone, async |_, number| {
+    let measured = meter.measure(8, standalone, async |_, number| {
         let mut agent = IceAgent::new(&base().await?, Role::Controlling, peers::eager()).await?;
         let moment = Duration::from_millis(u64::from(number % 15));
         let is_pending = timeout(
@@ -462,7 +462,7 @@ async fn pending(meter: Meter) -> Result<Measured, Failure> {
 async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 1).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(16, alone, async |_, number| {
+    let measured = meter.measure(16, standalone, async |_, number| {
         let base = base().await?;
         let agent = IceAgent::new(&base, Role::Controlling, peers::eager()).await?;
         let close = async {
@@ -479,7 +479,7 @@ async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
 /// Somebody who knows the password checks from port after port, until one is more than a peer may
 /// have.
 async fn many_ports(meter: Meter) -> Result<Measured, Failure> {
-    let measured = meter.measure(8, alone, async |_, _| {
+    let measured = meter.measure(8, standalone, async |_, _| {
         let base = base().await?;
         let mut agent = IceAgent::new(&base, Role::Controlled, peers::eager()).await?;
         let target = base.local_addrs().next().ok_or("no socket")?;
@@ -519,7 +519,7 @@ fn check(ours: &Credentials, theirs: &str) -> Result<Vec<u8>, Failure> {
 async fn foreign(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(2, 0).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(4, alone, async |_, _| {
+    let measured = meter.measure(4, standalone, async |_, _| {
         let base = base().await?;
         let gathering = base.gather(&servers, &GatherConfig::default()).await;
         stock::on_base(&base).await?.close().await?;
