@@ -10,7 +10,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use nat_summary::{Arrival, Checks, Contact, Observation, PeerEvidence, TowardPeer};
+use nat_summary::{Checks, Observation, PeerEvidence, SentBefore, TowardPeer, UnsolicitedCheck};
 use ring::hmac;
 
 use crate::common::{bump, canonical};
@@ -300,7 +300,7 @@ impl PeerReader {
             bump(&mut self.dropped.reordered);
             return None;
         }
-        self.evidence.answered(is);
+        self.evidence.observe(is);
         let was = was.filter(|was| was.mapped != is.mapped && is.is_possible())?;
         bump(&mut self.rebindings);
         Some(Remapped { was, is })
@@ -332,11 +332,11 @@ impl PeerReader {
         self.note_consent(base, source);
         match self.unsolicited(source) {
             Some(_) if self.is_port_old => bump(&mut self.dropped.maybe_solicited),
-            Some(contact) => {
-                self.evidence.arrived(Arrival {
+            Some(sent_before) => {
+                self.evidence.record_unsolicited(UnsolicitedCheck {
                     base,
                     source,
-                    contact,
+                    sent_before,
                 });
             }
             None => {}
@@ -445,7 +445,7 @@ impl PeerReader {
 
     /// How a request from `source` is unsolicited; `None` if that address had been sent to, or if
     /// not all destinations are remembered.
-    fn unsolicited(&self, source: SocketAddr) -> Option<Contact> {
+    fn unsolicited(&self, source: SocketAddr) -> Option<SentBefore> {
         if self.dropped.destinations > 0 || self.destinations.binary_search(&source).is_ok() {
             return None;
         }
@@ -457,9 +457,9 @@ impl PeerReader {
             .get(at)
             .is_some_and(|sent_to| sent_to.ip() == source.ip());
         Some(if has_sent_to_ip {
-            Contact::OtherPort
+            SentBefore::OtherPort
         } else {
-            Contact::Nobody
+            SentBefore::Never
         })
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::transport::{IceTransport, Network};
 use ice_gather::{Base, DatagramCarrier};
 use tokio::net::UdpSocket;
 
@@ -20,8 +20,8 @@ pub(crate) enum Silence {
 }
 
 /// On loopback, with this fault.
-pub(crate) fn network(silence: Silence) -> Ice {
-    Ice::new(Network::custom(move || async move {
+pub(crate) fn network(silence: Silence) -> IceTransport {
+    IceTransport::new(Network::custom(move || async move {
         let refused = |error: io::Error| ice_gather::BindError::Socket(error.kind());
         let socket = UdpSocket::bind("127.0.0.1:0").await.map_err(refused)?;
         Base::from_carrier(Faulty {

@@ -9,7 +9,7 @@ use consumer_fsm::signalling::{GENESIS, Signalling};
 use consumer_fsm::transport::Transport;
 use consumer_fsm::{Producer, StunCache};
 use ice_gather::responder::Responder;
-use ice_gather::{Base, IceAgent, RemoteCandidate, RemoteDescription};
+use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, RemoteCandidate, RemoteDescription};
 use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
@@ -38,6 +38,18 @@ impl Drop for Running {
 /// silent.
 pub async fn cohort(size: u8, silent: u8) -> Result<Vec<Responder>, Failure> {
     Ok(Responder::cohort(size, silent).await?)
+}
+
+/// A base on the one loopback address that everything has.
+#[must_use]
+pub fn loopback() -> BindConfig {
+    BindConfig::address([127, 0, 0, 1].into())
+}
+
+/// An agent whose checks are so frequent that what is measured is not their clock.
+#[must_use]
+pub fn eager() -> AgentConfig {
+    AgentConfig::default().with_check_interval(Duration::from_millis(5))
 }
 
 /// These responders as a cache of servers.
