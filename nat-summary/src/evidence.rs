@@ -11,13 +11,13 @@ use core::net::{IpAddr, SocketAddr};
 pub(crate) use self::list::ListFacts;
 pub use self::observation::Observation;
 pub(crate) use self::observation::Seen;
-use self::observation::is_possible;
+use self::observation::{Group, is_possible};
 pub(crate) use self::packed::{Endpoint, Ip};
 use crate::bounded::Sorted;
 use crate::server::ServerId;
 
-/// Most observations kept. What is beyond is counted in [`Discarded::overflow`], and then nothing
-/// is said of the base that lost some but what those that stayed prove.
+/// Most observations kept. Those beyond are counted in [`Discarded::overflow`], and the mapping of a
+/// base that may have lost some is unknown.
 ///
 /// ```
 /// use nat_summary::{Candidate, Evidence, MAX_OBSERVATIONS, Rule};
@@ -36,8 +36,9 @@ pub const MAX_OBSERVATIONS: usize = 64;
 /// use nat_summary::{Evidence, MAX_SERVERS, NatType, Outcome, ServerId};
 ///
 /// let mut evidence = Evidence::new();
-/// for port in (3478..).take(MAX_SERVERS + 1) {
-///     evidence.asked(ServerId::named("198.51.100.1", port), Outcome::TimedOut);
+/// evidence.local([192, 168, 1, 5].into());
+/// for host in (1..).take(MAX_SERVERS + 1) {
+///     evidence.asked(ServerId::Address([198, 51, 100, host].into(), 3478), Outcome::TimedOut);
 /// }
 /// assert_eq!((evidence.servers().len(), evidence.discarded().overflow), (MAX_SERVERS, 1));
 /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "the one without room may have answered");
@@ -79,13 +80,15 @@ const FEW_LOCALS: usize = 4;
 )]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Asked, not ended yet.
+    /// Asked, and not ended yet; or given up before its silence means anything: see
+    /// [`TimedOut`](Self::TimedOut).
     Pending,
-    /// Its name did not resolve.
+    /// Its name did not resolve, or to an address at which no server can be asked.
     Unresolved,
     /// It could not be reached: no route, a local error, or an ICMP message.
     Unreachable,
-    /// No answer in time (RFC 8489 section 6.2.1).
+    /// No answer to at least two transmissions in a full wait (RFC 8489 section 6.2.1): one copy may
+    /// get lost, and a short wait is shorter than some round trips.
     TimedOut,
     /// It answered with an error (RFC 8489 section 6.3.4): UDP passes, the mapping stays unknown.
     Refused,
@@ -155,10 +158,38 @@ pub struct Discarded {
     serde(default)
 )]
 pub(crate) struct Crowded {
-    /// The greatest keys go: of the bases that are kept, only the last can have lost some.
     pub(crate) observations: bool,
     pub(crate) servers: bool,
     pub(crate) locals: bool,
+    /// The lowest base that lost observations, whatever is forgotten afterwards; `None`, though some
+    /// were lost: any base may have. The greatest keys go, so none before this one lost any.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) from: Option<Lost>,
+}
+
+/// A base that lost observations: its address, whether it is mapped in IPv6, and its ICE session.
+pub(crate) type Lost = (SocketAddr, bool, u32);
+
+impl Crowded {
+    fn lose(&mut self, base: Option<Group>) {
+        let first = !self.observations;
+        self.observations = true;
+        self.from = match (base, self.from.map(group)) {
+            (Some(base), None) if first => Some(base),
+            (Some(base), Some(from)) => Some(from.min(base)),
+            _ => None,
+        }
+        .map(|(base, is_v6, session)| (base.into(), is_v6, session));
+    }
+
+    /// Whether no observation of this base was lost.
+    pub(crate) fn spares(&self, base: Group) -> bool {
+        !self.observations || self.from.is_some_and(|from| base < group(from))
+    }
+}
+
+fn group((base, is_v6, session): Lost) -> Group {
+    (base.into(), is_v6, session)
 }
 
 /// What was observed: servers asked and how each ended, observations, local addresses.
@@ -176,9 +207,11 @@ pub(crate) struct Crowded {
 /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
 ///
 /// let mut evidence = Evidence::new();
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::Pending);
-/// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+/// evidence.local([192, 168, 1, 5].into());
+/// let (first, second) = (ServerId::named("198.51.100.1", 3478), ServerId::named("198.51.100.2", 3478));
+/// evidence.asked(first, Outcome::TimedOut);
+/// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "one server may be dead");
+/// evidence.asked(second, Outcome::TimedOut);
 /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
 /// ```
 #[derive(Debug, Clone)]
@@ -187,6 +220,7 @@ pub struct Evidence {
     servers: Sorted<(ServerId, Outcome), FEW_SERVERS, MAX_SERVERS>,
     locals: Sorted<IpAddr, FEW_LOCALS, MAX_LOCALS>,
     list: Option<ListFacts>,
+    signs_of_life: u32,
     crowded: Crowded,
     discarded: Discarded,
 }
@@ -203,6 +237,7 @@ impl PartialEq for Evidence {
             && self.servers() == other.servers()
             && self.locals() == other.locals()
             && self.list == other.list
+            && self.signs_of_life == other.signs_of_life
             && self.crowded == other.crowded
             && self.discarded == other.discarded
     }
@@ -229,10 +264,12 @@ impl Evidence {
             servers: Sorted::new((ServerId::Address(ANY, 0), Outcome::Pending)),
             locals: Sorted::new(ANY),
             list: None,
+            signs_of_life: 0,
             crowded: Crowded {
                 observations: false,
                 servers: false,
                 locals: false,
+                from: None,
             },
             discarded: Discarded {
                 impossible: 0,
@@ -264,7 +301,7 @@ impl Evidence {
         match self.locals.find(|known| known.cmp(&ip)) {
             Ok(_) => Admission::Superseded,
             Err(at) => {
-                let overflowed = self.locals.insert(at, ip);
+                let overflowed = self.locals.insert(at, ip).is_some();
                 self.crowded.locals |= overflowed;
                 self.admission(overflowed)
             }
@@ -272,7 +309,7 @@ impl Evidence {
     }
 
     /// A server was asked, and this is how it ended so far. Of several outcomes the strongest
-    /// stands.
+    /// stands. A bare time-out proves nothing: see [`Outcome::TimedOut`].
     ///
     /// ```
     /// use nat_summary::{Evidence, Outcome, ServerId};
@@ -294,7 +331,7 @@ impl Evidence {
             }
             Ok(_) => Admission::Superseded,
             Err(at) => {
-                let overflowed = self.servers.insert(at, (server, outcome));
+                let overflowed = self.servers.insert(at, (server, outcome)).is_some();
                 self.crowded.servers |= overflowed;
                 self.admission(overflowed)
             }
@@ -318,7 +355,7 @@ impl Evidence {
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
     pub fn observe(&mut self, observation: Observation) -> Admission {
-        self.answered(observation, None)
+        self.answered(observation, Seen::new(&observation, None))
     }
 
     /// A server answered with MAPPED-ADDRESS beside XOR-MAPPED-ADDRESS. They differ where something
@@ -345,12 +382,59 @@ impl Evidence {
         mapped_plain: SocketAddr,
     ) -> Admission {
         let rewritten = Endpoint::from(mapped_plain) != Endpoint::from(observation.mapped);
-        self.answered(observation, Some(rewritten))
+        self.answered(observation, Seen::new(&observation, Some(rewritten)))
+    }
+
+    /// A server answered a request that had been sent more than once. Which copy made the mapping is
+    /// unknown, so nothing follows from it about the order in which ports are allocated.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Observation, PortAllocation, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// // the first copy to the first server was lost, and the second one left last
+    /// for (host, port) in [(1, 41_003), (2, 41_001), (3, 41_002)] {
+    ///     let observation = Observation {
+    ///         base: "192.168.1.5:50000".parse()?,
+    ///         server: ServerId::Address([198, 51, 100, host].into(), 3478),
+    ///         mapped: ([203, 0, 113, 7], port).into(),
+    ///         sequence: host.into(),
+    ///     };
+    ///     if host == 1 {
+    ///         evidence.observe_resent(observation);
+    ///     } else {
+    ///         evidence.observe(observation);
+    ///     }
+    /// }
+    /// assert_eq!(evidence.summary().port_allocation(), PortAllocation::Unknown);
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    pub fn observe_resent(&mut self, observation: Observation) -> Admission {
+        self.answered(observation, Seen::new(&observation, None).resent(true))
+    }
+
+    /// Something came in over UDP that is no answer: an answer that had to be rejected (another
+    /// transaction id or source, a broken attribute), an ICMP error which a server itself sent, or a
+    /// packet of a peer. UDP is not blocked then.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// evidence.local([192, 168, 1, 5].into());
+    /// for host in [1, 2] {
+    ///     evidence.asked(ServerId::Address([198, 51, 100, host].into(), 3478), Outcome::TimedOut);
+    /// }
+    /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
+    /// evidence.add_sign_of_life();
+    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
+    /// ```
+    pub const fn add_sign_of_life(&mut self) {
+        self.signs_of_life = self.signs_of_life.saturating_add(1);
     }
 
     #[inline]
-    fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Admission {
-        let seen = Seen::new(&observation, rewritten);
+    fn answered(&mut self, observation: Observation, seen: Seen) -> Admission {
         if !seen.is_anonymous() {
             self.asked(observation.server, Outcome::Answered);
         }
@@ -369,12 +453,14 @@ impl Evidence {
             }
             Ok(_) => Admission::Superseded,
             Err(at) => {
-                let overflowed = self.seen.insert(at, seen);
-                self.crowded.observations |= overflowed;
+                let lost = self.seen.insert(at, seen);
+                if let Some(lost) = lost {
+                    self.crowded.lose(Some(lost.group()));
+                }
                 if seen.is_anonymous() {
                     self.number_anonymous(at);
                 }
-                self.admission(overflowed)
+                self.admission(lost.is_some())
             }
         }
     }
@@ -413,8 +499,8 @@ impl Evidence {
     /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
     ///
     /// let (mut one, mut other) = (Evidence::new(), Evidence::new());
-    /// one.asked(ServerId::named("a.example.org", 3478), Outcome::TimedOut);
-    /// other.asked(ServerId::named("b.example.org", 3478), Outcome::Refused);
+    /// one.asked(ServerId::named("198.51.100.1", 3478), Outcome::TimedOut);
+    /// other.asked(ServerId::named("198.51.100.2", 3478), Outcome::Refused);
     /// one.merge(&other);
     /// assert_eq!(one.summary().nat_type(), NatType::Unknown, "an error answer crossed the firewall");
     /// ```
@@ -431,6 +517,7 @@ impl Evidence {
         if let Some(theirs) = other.list {
             self.merge_list(theirs);
         }
+        self.merge_signs(other.signs_of_life);
         self.merge_loss(other.crowded, other.discarded);
     }
 
@@ -466,10 +553,17 @@ impl Evidence {
             .saturating_add(theirs.maybe_global_hosts);
         list.signs_of_life = list.signs_of_life.saturating_add(theirs.signs_of_life);
         list.maybe_relayed = list.maybe_relayed.saturating_add(theirs.maybe_relayed);
+        list.asked = list.asked.max(theirs.asked);
+    }
+
+    pub(crate) const fn merge_signs(&mut self, theirs: u32) {
+        self.signs_of_life = self.signs_of_life.saturating_add(theirs);
     }
 
     pub(crate) fn merge_loss(&mut self, crowded: Crowded, discarded: Discarded) {
-        self.crowded.observations |= crowded.observations;
+        if crowded.observations {
+            self.crowded.lose(crowded.from.map(group));
+        }
         self.crowded.servers |= crowded.servers;
         self.crowded.locals |= crowded.locals;
         let ours = &mut self.discarded;
@@ -550,6 +644,20 @@ impl Evidence {
 
     pub(crate) const fn list(&self) -> Option<ListFacts> {
         self.list
+    }
+
+    /// Packets that show UDP passing, besides answers.
+    pub(crate) const fn signs_of_life(&self) -> u32 {
+        self.signs_of_life
+    }
+
+    /// Whether a server was asked at this address, or at one that a translator made of it.
+    pub(crate) fn has_asked_at(&self, ip: Ip) -> bool {
+        let is_at = |(server, _): &(ServerId, Outcome)| match server {
+            ServerId::Address(at, _) => Ip::from(*at).untranslated() == ip,
+            _ => false,
+        };
+        self.observed().iter().any(|seen| seen.is_of(ip)) || self.servers().iter().any(is_at)
     }
 
     pub(crate) const fn crowded(&self) -> Crowded {

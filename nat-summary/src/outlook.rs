@@ -34,7 +34,10 @@ pub enum Path {
 ///
 /// let unknown = Evidence::new().summary();
 /// let mut evidence = Evidence::new();
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+/// evidence.local([192, 168, 1, 5].into());
+/// for host in [1, 2] {
+///     evidence.asked(ServerId::Address([198, 51, 100, host].into(), 3478), Outcome::TimedOut);
+/// }
 /// let outlook = Outlook::between(&unknown, &evidence.summary());
 /// assert_eq!((outlook.path, outlook.reason), (Path::Relay, Reason::UdpBlocked));
 /// ```

@@ -24,14 +24,21 @@ pub enum Rule {
     ServersDiffer,
     /// The mapped address is a local one.
     MappedIsLocal,
-    /// Servers were asked, none was heard of, and at least one timed out.
+    /// Servers at two or more addresses timed out, and nothing was heard.
     AskedNoneAnswered,
-    /// A candidate list has host candidates that are not global, and nothing that came over UDP.
+    /// A complete candidate list has host candidates that are not global, and nothing that came over
+    /// UDP, though servers were asked.
     NoReflexiveCandidate,
-    /// Only one server address was observed, or the base is hidden: unknown.
+    /// One server address is certain, not two, or the base is hidden: unknown.
     TooFewServers,
-    /// Some observations of the base had no room, and those that had do not differ: unknown.
+    /// Some observations of the base had no room, and may have differed: unknown.
     Crowded,
+    /// Two server addresses saw one mapping and another server saw another: no behaviour of RFC 4787
+    /// does that, so a server lied, or the mapping changed in the middle: unknown.
+    Contradictory,
+    /// No NAT, or one mapping for every server, but seen from no further out than a network inside
+    /// another NAT may be: the type is unknown.
+    SeenFromInside,
     /// Server addresses saw different mappings of a wildcard base that may have sent by several
     /// ways, and so through several NATs: unknown.
     SeveralWays,
@@ -59,6 +66,8 @@ impl Rule {
         Self::NoReflexiveCandidate,
         Self::TooFewServers,
         Self::Crowded,
+        Self::Contradictory,
+        Self::SeenFromInside,
         Self::SeveralWays,
         Self::LocalsUnknown,
         Self::NothingObserved,
@@ -81,6 +90,8 @@ impl Rule {
             Self::NoReflexiveCandidate => "no_reflexive_candidate",
             Self::TooFewServers => "too_few_servers",
             Self::Crowded => "crowded",
+            Self::Contradictory => "contradictory",
+            Self::SeenFromInside => "seen_from_inside",
             Self::SeveralWays => "several_ways",
             Self::LocalsUnknown => "locals_unknown",
             Self::NothingObserved => "nothing_observed",

@@ -51,10 +51,19 @@ pub struct BaseVerdict {
     /// Whether some answer's MAPPED-ADDRESS differed from its XOR-MAPPED-ADDRESS, as where an ALG
     /// rewrites packets; `None`: no answer had both.
     pub rewritten: Option<bool>,
-    /// Distinct server addresses that answered it.
+    /// Distinct servers that answered it: addresses, names, and answers without a server where there
+    /// is nothing else. Two names may be one address.
     pub server_addresses: u16,
     /// Observations on it.
     pub observations: u16,
+    /// The ICE session; 0 where none is known.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub(crate) session: u32,
+}
+
+#[cfg(feature = "serde")]
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl BaseVerdict {
@@ -142,6 +151,10 @@ pub struct Counts {
     pub observations: u16,
     /// Bases with at least one observation; a base mapped in two families counts as two.
     pub bases: u16,
+    /// Answers that do not describe this host's NAT and were set aside: a proxy in front of a server
+    /// answers with an address of its own, or of the network behind it.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub set_aside: u16,
 }
 
 /// What the evidence says of the NAT, and how much evidence there was.
@@ -201,12 +214,10 @@ impl NatSummary {
     /// The mapped address most servers saw; tie: the one that the lowest server address saw.
     ///
     /// ```
-    /// use nat_summary::Evidence;
+    /// use nat_summary::{Candidate, Evidence};
     ///
-    /// let text = "candidate:2 1 udp 1 203.0.113.8 50000 typ srflx raddr 192.168.1.5 rport 50000
-    ///     candidate:3 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000
-    ///     candidate:4 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let summary = Evidence::from_text(text).summary();
+    /// let lines = [8, 7, 7].map(|host| format!("candidate:2 1 udp 1 203.0.113.{host} 50000 typ srflx raddr 192.168.1.5 rport 50000"));
+    /// let summary = Evidence::from_candidates(lines.iter().flat_map(|line| Candidate::parse(line))).summary();
     /// assert_eq!(summary.external_ip(), "203.0.113.7".parse().ok());
     /// ```
     #[must_use]
@@ -428,7 +439,7 @@ impl NatSummary {
     /// use nat_summary::{Evidence, Outcome, ServerId};
     ///
     /// let mut evidence = Evidence::new();
-    /// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+    /// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::Pending);
     /// let counts = evidence.summary().counts();
     /// assert_eq!((counts.asked, counts.answered), (1, 0));
     /// ```
@@ -437,15 +448,16 @@ impl NatSummary {
         self.counts
     }
 
-    /// The base that speaks for the host: most distinct server addresses, then most observations,
-    /// then IPv4, then the lowest address and port.
+    /// The base that speaks for the host: seen from furthest out, then decided before undecided, then
+    /// most distinct server addresses, then most observations, then IPv4, then the lowest address and
+    /// port.
     ///
     /// ```
     /// use nat_summary::Evidence;
     ///
     /// let text = "candidate:2 1 udp 1 203.0.113.7 6000 typ srflx raddr 192.168.1.5 rport 6000
     ///     candidate:3 1 udp 1 198.51.100.9 6001 typ srflx raddr 192.168.1.5 rport 6001
-    ///     candidate:4 1 udp 1 198.51.100.9 6001 typ srflx raddr 192.168.1.5 rport 6001";
+    ///     candidate:4 1 udp 1 198.51.100.9 6002 typ srflx raddr 192.168.1.5 rport 6001";
     /// let summary = Evidence::from_text(text).summary();
     /// assert_eq!(summary.speaking_base().map(|verdict| verdict.base.port()), Some(6001), "two servers saw it");
     /// ```

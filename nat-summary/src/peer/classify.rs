@@ -107,7 +107,7 @@ fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
         }
     };
     // what was seen from elsewhere is another NAT's
-    let vantage = |seen: &Seen| Vantage::of(seen.mapped().ip, seen.base().ip, servers);
+    let vantage = |seen: &Seen| Vantage::of(seen.mapped(), seen.base(), servers);
     let same_vantage = |seen: &&Seen| vantage(seen) == vantage(report);
     let mut advertised = servers
         .observed()
@@ -148,15 +148,15 @@ fn toward_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> TowardPee
 /// Whether a report went through a NAT: the reported address is none of the host's own, and the
 /// servers that answered this base do not all say that it has no NAT in front of it.
 fn is_natted(servers: &Evidence, report: &Seen) -> bool {
-    let (mapped, base) = (report.mapped().ip, report.base().ip);
+    let base = report.base();
     let mut of_base = servers
         .observed()
         .iter()
         .filter(|seen| seen.same_group(report))
         .peekable();
-    natted(mapped, base, servers) == Some(true)
+    natted(report.mapped(), base, servers) == Some(true)
         && (of_base.peek().is_none()
-            || of_base.any(|seen| natted(seen.mapped().ip, base, servers) != Some(false)))
+            || of_base.any(|seen| natted(seen.mapped(), base, servers) != Some(false)))
 }
 
 /// The mapping with the peer as one more vantage point (RFC 4787 section 4.1, by the rules for
@@ -195,12 +195,9 @@ fn mapping_with_peer(
     }
     let with_peer = summarize(&both);
     match with_peer.speaking_base() {
-        // what had no room may have been the one that differs
-        Some(base) if crowded && base.mapping == Mapping::EndpointIndependent => {
+        // a lost report may have differed, or agreed with one that differs
+        Some(base) if crowded && base.mapping != Mapping::Unknown => {
             (Mapping::Unknown, Rule::Crowded, Word::Nobody)
-        }
-        Some(base) if crowded && base.mapping == Mapping::AddressDependent => {
-            (Mapping::Dependent, Rule::ServersDiffer, Word::Peer)
         }
         Some(base) if base.mapping != Mapping::Unknown => (base.mapping, base.rule, Word::Peer),
         _ => (mapping, rule, Word::Nobody),
@@ -224,8 +221,9 @@ fn filtering(
             && base.port != 0
             && arrived.source.ip.is_v4() == speaking.external.is_ipv4()
     };
-    let counts =
-        |arrived: &&Arrived| speaking.natted == Some(true) && crossed(servers, answers, arrived);
+    let counts = |arrived: &&Arrived| {
+        speaking.natted == Some(true) && crossed(servers, speaking, answers, arrived)
+    };
     let proof = |arrived: &Arrived| match arrived.contact {
         Contact::Nobody => FilteringSeen::Independent,
         Contact::OtherPort => FilteringSeen::AtMostAddressDependent,
@@ -239,16 +237,24 @@ fn filtering(
         .unwrap_or_default()
 }
 
-/// Whether a packet from `arrived.source` came through the NAT. Not from the host itself, its
-/// subnet, its own external address or a neighbour of that, which may be the same NAT's; nor from
-/// where the peer sees the base as it is. Otherwise it did where the base's own address reaches
-/// less far than the source's.
-fn crossed(servers: &Evidence, answers: &[Seen], arrived: &Arrived) -> bool {
+/// Whether a packet from `arrived.source` came through the NAT. That has to be shown, by a report of
+/// the peer there of an external mapping, and nothing else: from a place inside, the base is seen as
+/// it is. Not from the host itself, its subnet, its own external address or a neighbour of that,
+/// which may be the same NAT's; nor where the base's own address reaches as far as the source's.
+fn crossed(
+    servers: &Evidence,
+    speaking: &BaseVerdict,
+    answers: &[Seen],
+    arrived: &Arrived,
+) -> bool {
     let (source, base) = (
         IpAddr::from(arrived.source.ip),
         IpAddr::from(arrived.base.ip),
     );
     let near = |ip: IpAddr| is_near(ip, source);
+    let outside = Vantage::of_scope(speaking.external_scope());
+    let is_outside =
+        |report: &Seen| Vantage::of(report.mapped(), report.base(), servers) == outside;
     let mut external = servers
         .observed()
         .iter()
@@ -256,11 +262,13 @@ fn crossed(servers: &Evidence, answers: &[Seen], arrived: &Arrived) -> bool {
         .map(|seen| IpAddr::from(seen.mapped().ip));
     let mut reports = answers
         .iter()
-        .filter(|s| s.base() == arrived.base && s.is_of(arrived.source.ip));
+        .filter(|s| s.base() == arrived.base && s.is_of(arrived.source.ip))
+        .peekable();
     !near(base)
         && !servers.locals().iter().copied().any(near)
         && !external.any(near)
-        && reports.all(|report| is_natted(servers, report))
+        && reports.peek().is_some()
+        && reports.all(|report| is_natted(servers, report) && is_outside(report))
         && !base.is_unspecified()
         && !Scope::of(base).is_global()
         && Scope::of(source).is_global()

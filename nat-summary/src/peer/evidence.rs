@@ -56,11 +56,14 @@ pub enum Contact {
 /// # let base = "192.168.1.5:50000".parse()?;
 /// # let mut servers = Evidence::new();
 /// # let server = "198.51.100.1:3478".parse::<core::net::SocketAddr>()?.into();
-/// # servers.observe(Observation { base, server, mapped: "203.0.113.7:50000".parse()?, sequence: 0 });
+/// # let mapped = "203.0.113.7:50000".parse()?;
+/// # servers.observe(Observation { base, server, mapped, sequence: 0 });
 /// let mut peer = PeerEvidence::new();
-/// peer.arrived(Arrival { base, source: "192.168.1.9:40000".parse()?, contact: Contact::Nobody });
-/// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Unobserved, "a neighbour's crossed no NAT");
 /// peer.arrived(Arrival { base, source: "192.0.2.9:40000".parse()?, contact: Contact::Nobody });
+/// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Unobserved, "it may have come around the NAT");
+/// // the peer there sees the mapped address: the way between leads through the NAT
+/// let peer_there = "192.0.2.9:40000".parse::<core::net::SocketAddr>()?.into();
+/// peer.answered(Observation { base, server: peer_there, mapped, sequence: 1 });
 /// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Independent);
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
@@ -202,9 +205,12 @@ impl PeerEvidence {
     /// let base = "192.168.1.5:50000".parse()?;
     /// let mut servers = Evidence::new();
     /// let server = "198.51.100.1:3478".parse::<core::net::SocketAddr>()?.into();
-    /// servers.observe(Observation { base, server, mapped: "203.0.113.7:50000".parse()?, sequence: 0 });
+    /// let mapped = "203.0.113.7:50000".parse()?;
+    /// servers.observe(Observation { base, server, mapped, sequence: 0 });
     /// let mut peer = PeerEvidence::new();
     /// peer.arrived(Arrival { base, source: "192.0.2.9:40000".parse()?, contact: Contact::Nobody });
+    /// let peer_there = "192.0.2.9:40000".parse::<core::net::SocketAddr>()?.into();
+    /// peer.answered(Observation { base, server: peer_there, mapped, sequence: 1 });
     /// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Independent);
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
@@ -222,7 +228,7 @@ impl PeerEvidence {
             }
             Ok(_) => Admission::Superseded,
             Err(at) => {
-                let overflowed = self.arrivals.insert(at, arrived);
+                let overflowed = self.arrivals.insert(at, arrived).is_some();
                 self.overflow = self.overflow.saturating_add(overflowed.into());
                 if overflowed {
                     Admission::Overflow

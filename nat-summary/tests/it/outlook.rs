@@ -247,7 +247,11 @@ fn what_is_beyond_mapping_and_filtering_is_named() {
     };
     let mut evidence = Evidence::new();
     let nothing = evidence.summary();
-    evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+    evidence.local([192, 168, 1, 5].into());
+    for n in [1, 2] {
+        let server = ServerId::Address([198, 51, 100, n].into(), 3478);
+        evidence.asked(server, Outcome::TimedOut);
+    }
     assert_eq!(
         outlook(&cone(7), &evidence.summary()),
         (Path::Relay, Reason::UdpBlocked)
