@@ -15,6 +15,7 @@ mod evidence;
 mod failure;
 mod hash;
 mod outlook;
+mod outstanding;
 mod peer;
 mod rule;
 mod scope;
@@ -30,6 +31,7 @@ pub use evidence::{
 };
 pub use failure::{Checks, FailureCause};
 pub use outlook::{Outlook, Path, Reason};
+pub use outstanding::Outstanding;
 pub use peer::{
     Arrival, Contact, FilteringSeen, MAX_ARRIVALS, PeerEvidence, PeerSummary, TowardPeer, Word,
 };

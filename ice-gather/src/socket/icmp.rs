@@ -34,7 +34,7 @@ mod linux {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
     use tokio::net::UdpSocket;
 
-    use crate::plan::IcmpError;
+    use crate::plan::{IcmpError, Unreachable};
 
     /// Most errors read at once; more are read next time.
     const MAX_ERRORS: usize = 64;
@@ -52,8 +52,8 @@ mod linux {
             watch
         }
 
-        /// The destinations that errors came back about since the last call, and which.
-        pub(crate) fn take(&self) -> Vec<(SocketAddr, IcmpError)> {
+        /// The errors that came back since the last call.
+        pub(crate) fn take(&self) -> Vec<Unreachable> {
             let mut errors = Vec::new();
             let mut payload = [0_u8; 64];
             let mut control = Vec::with_capacity(256);
@@ -70,14 +70,28 @@ mod linux {
                 else {
                     continue;
                 };
-                let error = message.cmsgs().find_map(|control| match control {
-                    ControlMessageOwned::Ipv4RecvErr(e, _)
-                    | ControlMessageOwned::Ipv6RecvErr(e, _) => {
-                        Some(meaning(e.ee_origin, e.ee_type, e.ee_code))
+                let report = message.cmsgs().find_map(|control| match control {
+                    ControlMessageOwned::Ipv4RecvErr(e, sender) => {
+                        let sender = sender.map(|sender| v4(sender.sin_addr.s_addr));
+                        Some((e, sender))
+                    }
+                    ControlMessageOwned::Ipv6RecvErr(e, sender) => {
+                        let sender = sender.map(|sender| IpAddr::from(sender.sin6_addr.s6_addr));
+                        Some((e, sender))
                     }
                     _ => None,
                 });
-                errors.push((destination, error.unwrap_or(IcmpError::Soft)));
+                let error = report.map(|(e, _)| meaning(e.ee_origin, e.ee_type, e.ee_code));
+                let is_of_server = report.is_some_and(|(e, sender)| {
+                    is_icmp(e.ee_origin)
+                        && sender.map(|sender| sender.to_canonical())
+                            == Some(destination.ip().to_canonical())
+                });
+                errors.push(Unreachable {
+                    server: destination,
+                    error: error.unwrap_or(IcmpError::Soft),
+                    is_of_server,
+                });
             }
             errors
         }
@@ -102,13 +116,19 @@ mod linux {
         }
     }
 
+    const ICMP: u8 = 2;
+    const ICMP6: u8 = 3;
+
+    /// Whether an error came over the network, rather than from this host.
+    const fn is_icmp(origin: u8) -> bool {
+        matches!(origin, ICMP | ICMP6)
+    }
+
     /// What `sock_extended_err` says (`ip(7)`). Hard is what tells for good that nobody listens
     /// there or nobody may get there: RFC 1122 section 4.2.3.9 counts protocol and port;
     /// prohibited are RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1 and RFC 4443 section
     /// 3.1. Everything else may pass.
     pub(super) const fn meaning(origin: u8, kind: u8, code: u8) -> IcmpError {
-        const ICMP: u8 = 2;
-        const ICMP6: u8 = 3;
         match (origin, kind, code) {
             // protocol, port; network, host and communication prohibited
             (ICMP, 3, 2 | 3 | 9 | 10 | 13) => IcmpError::Hard,
@@ -116,6 +136,11 @@ mod linux {
             (ICMP6, 1, 1 | 4 | 5 | 6) | (ICMP6, 4, 1) => IcmpError::Hard,
             _ => IcmpError::Soft,
         }
+    }
+
+    /// An address as the kernel gives it, in network order.
+    fn v4(address: u32) -> IpAddr {
+        IpAddr::from(address.to_ne_bytes())
     }
 
     fn destination(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -134,11 +159,10 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 mod none {
     use core::marker::PhantomData;
-    use std::net::SocketAddr;
 
     use tokio::net::UdpSocket;
 
-    use crate::plan::IcmpError;
+    use crate::plan::Unreachable;
 
     /// Nothing is told apart here.
     pub(crate) struct Watch<'a>(PhantomData<&'a UdpSocket>);
@@ -148,7 +172,7 @@ mod none {
             Self(PhantomData)
         }
 
-        pub(crate) const fn take(&self) -> Vec<(SocketAddr, IcmpError)> {
+        pub(crate) const fn take(&self) -> Vec<Unreachable> {
             Vec::new()
         }
     }

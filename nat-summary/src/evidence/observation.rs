@@ -88,7 +88,7 @@ const OF_TEXT: u8 = 8;
 
 /// A [`ServerId`] as integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Server {
+pub(crate) struct Server {
     kind: ServerKind,
     bits: u128,
     port: u16,
@@ -252,7 +252,7 @@ impl Seen {
     }
 
     #[inline]
-    const fn server(&self) -> Server {
+    pub(crate) const fn server(&self) -> Server {
         Server {
             kind: self.server_kind,
             bits: self.server_bits,
