@@ -113,14 +113,14 @@ impl Request {
         self.outcome == Outcome::Pending && !self.is_given_up
     }
 
-    /// Ends the request, if it was waited for as long as that. A single copy may have been lost, so
-    /// its silence is no time-out (RFC 8489 section 6.2.1).
-    fn time_out(&mut self, wait: Duration, now: Instant) {
+    /// Ends the request, if it was waited for as long as that; whether it did. A single copy may have
+    /// been lost, so its silence is no time-out (RFC 8489 section 6.2.1).
+    fn time_out(&mut self, wait: Duration, now: Instant) -> bool {
         let is_over = self
             .first_sent
             .is_some_and(|sent| now.saturating_duration_since(sent) >= wait);
         if !self.is_open() || !is_over {
-            return;
+            return false;
         }
         if self.is_in_doubt {
             self.outcome = Outcome::Unreachable;
@@ -129,6 +129,7 @@ impl Request {
         } else {
             self.is_given_up = true;
         }
+        true
     }
 }
 
@@ -168,6 +169,9 @@ pub struct Plan {
     over_cap: u32,
     /// Packets that came in and are no answers.
     signs_of_life: u32,
+    /// What the missing answers can change; `None` once a request or a name changed. A flood of
+    /// datagrams that are no answers costs no judgement.
+    outstanding: Option<Outstanding>,
     ended: bool,
 }
 
@@ -189,6 +193,7 @@ impl Plan {
             lost: 0,
             over_cap: 0,
             signs_of_life: 0,
+            outstanding: None,
             ended: false,
         }
     }
@@ -227,6 +232,7 @@ impl Plan {
             .iter()
             .find(|socket| socket.is_ipv4() == server.is_ipv4() && is_unicast(server.ip()))
             .copied();
+        self.outstanding = None;
         let base =
             socket.map(|socket| SocketAddr::new(leaves_from.unwrap_or(socket.ip()), socket.port()));
         self.requests.push(Request {
@@ -256,11 +262,13 @@ impl Plan {
     /// A name is being resolved: it may still become a server.
     pub const fn name_started(&mut self) {
         self.names += 1;
+        self.outstanding = None;
     }
 
     /// A name resolved, or failed to.
     pub const fn name_ended(&mut self) {
         self.names = self.names.saturating_sub(1);
+        self.outstanding = None;
     }
 
     /// The next request that is due, if any.
@@ -298,6 +306,7 @@ impl Plan {
             && request.outcome == Outcome::Pending
         {
             request.outcome = Outcome::Unreachable;
+            self.outstanding = None;
         }
     }
 
@@ -325,7 +334,10 @@ impl Plan {
             if request.server == server && request.sends > 0 && request.outcome == Outcome::Pending
             {
                 match error {
-                    IcmpError::Hard => request.outcome = Outcome::Unreachable,
+                    IcmpError::Hard => {
+                        request.outcome = Outcome::Unreachable;
+                        self.outstanding = None;
+                    }
                     IcmpError::Soft => request.is_in_doubt = true,
                 }
             }
@@ -393,6 +405,7 @@ impl Plan {
         if let (1, Some(sent)) = (request.sends, request.first_sent) {
             request.round_trip = Some(now.saturating_duration_since(sent));
         }
+        self.outstanding = None;
         self.start_grace(now);
         Ok(Answered {
             request: number,
@@ -416,8 +429,16 @@ impl Plan {
     }
 
     /// What the answers that are still missing can change.
-    fn outstanding(&self) -> Outstanding {
-        self.observed().outstanding(self.missing())
+    fn outstanding(&mut self) -> Outstanding {
+        if let Some(known) = self.outstanding {
+            return known;
+        }
+        let mut observed = Evidence::new();
+        for observation in self.requests.iter().filter_map(Request::observation) {
+            observed.observe(observation);
+        }
+        let outstanding = observed.outstanding(self.missing());
+        *self.outstanding.insert(outstanding)
     }
 
     /// The bases and servers whose answers are missing. A name may lead to as many servers on each
@@ -481,7 +502,7 @@ impl Plan {
     }
 
     /// The policy has what it asks for.
-    fn is_decided(&self) -> bool {
+    fn is_decided(&mut self) -> bool {
         match self.config.policy {
             Policy::FirstAnswer => self.is_mapped(),
             Policy::Decisive => self.outstanding() == Outstanding::Settled,
@@ -512,7 +533,9 @@ impl Plan {
             return;
         };
         for request in &mut self.requests {
-            request.time_out(server_deadline, now);
+            if request.time_out(server_deadline, now) {
+                self.outstanding = None;
+            }
         }
     }
 

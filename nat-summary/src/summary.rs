@@ -502,7 +502,8 @@ impl NatSummary {
         f.write_str(match self.nat_type {
             NatType::Unknown => match self.is_natted() {
                 Some(true) => "NAT of unknown type",
-                _ => "unknown",
+                Some(false) => "no NAT as far as seen",
+                None => "unknown",
             },
             NatType::Open => "no NAT",
             NatType::Cone => "cone NAT",

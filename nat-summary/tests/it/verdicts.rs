@@ -1429,6 +1429,14 @@ fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
         inside.summary().with_address().to_string(),
         "NAT of unknown type, port kept, 100.64.0.9, 2 of 2 servers agree"
     );
+    let loopback = observed(&[
+        ("127.0.0.1:50000", "127.0.0.2:3478", "127.0.0.1:50000"),
+        ("127.0.0.1:50000", "127.0.0.3:3478", "127.0.0.1:50000"),
+    ]);
+    assert_eq!(
+        loopback.summary().to_string(),
+        "no NAT as far as seen, 2 of 2 servers agree"
+    );
     let full = cone
         .summary()
         .with_filtering(Filtering::EndpointIndependent);
