@@ -1,8 +1,8 @@
-//! Which request goes to whom and when, and when it is enough: pure, time and randomness are
-//! arguments.
+//! The plan of a gathering: which request leaves when, and when the answers are enough. Pure: time
+//! and randomness are arguments.
 //!
-//! Drive it like this: hand in the servers with [`Plan::ask`]; send whatever
-//! [`poll_transmit`](Plan::poll_transmit) gives until it gives nothing; wait for a datagram
+//! Drive it like this: hand in the servers with [`Plan::ask`]; send every request that
+//! [`poll_transmit`](Plan::poll_transmit) returns until it returns none; wait for a datagram
 //! ([`handle_datagram`](Plan::handle_datagram)) or for the instant of
 //! [`poll_timeout`](Plan::poll_timeout); repeat until [`is_complete`](Plan::is_complete). Datagrams
 //! may be handed in after that: a late answer is evidence like any other.
@@ -10,7 +10,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use nat_summary::{Evidence, Observation, Outcome, Outstanding, Scope, ServerId};
+use nat_summary::{Evidence, Observation, Outcome, Outstanding, PendingRequest, Scope, ServerId};
 
 use crate::common::{after, canonical};
 use crate::config::{GatherConfig, Policy};
@@ -28,7 +28,7 @@ pub struct Transmit {
     pub request: usize,
     /// The socket it has to leave from, by its local address.
     pub socket: SocketAddr,
-    /// Where to.
+    /// The server it goes to.
     pub server: SocketAddr,
     /// The bytes.
     pub bytes: [u8; HEADER_LEN],
@@ -39,16 +39,16 @@ pub struct Transmit {
 pub struct Answered {
     /// Number of the request.
     pub request: usize,
-    /// What it said.
+    /// Its answer.
     pub answer: Answer,
 }
 
-/// What an ICMP message means for a request.
+/// The meaning of an ICMP message for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IcmpError {
-    /// Nobody is there, or nobody may get there.
+    /// No socket listens there, or no packet may get there.
     Hard,
-    /// It may be another in a moment.
+    /// It may pass in a moment.
     Soft,
 }
 
@@ -67,8 +67,7 @@ pub(crate) struct Unreachable {
 pub(crate) struct Request {
     /// The socket, by its local address.
     socket: SocketAddr,
-    /// What the socket stands for toward this server: itself, unless it is bound to the wildcard
-    /// address.
+    /// The base toward this server: the socket's address, unless that is the wildcard address.
     pub(crate) base: SocketAddr,
     pub(crate) server: SocketAddr,
     id: TransactionId,
@@ -80,8 +79,8 @@ pub(crate) struct Request {
     pub(crate) mapped: Option<SocketAddr>,
     /// The code of an error response.
     pub(crate) error_code: Option<u16>,
-    /// Unknown if the request was sent more than once: which copy was answered is (RFC 6298
-    /// section 3).
+    /// Unknown if the request was sent more than once, because the answer may be to either copy (RFC
+    /// 6298 section 3).
     pub(crate) round_trip: Option<Duration>,
     sequence: u32,
     /// More than one copy had been sent when the answer came.
@@ -141,7 +140,8 @@ fn counts(observation: &Observation) -> bool {
 ///
 /// ```
 /// use std::time::Instant;
-/// use ice_gather::{GatherConfig, Plan};
+/// use ice_gather::GatherConfig;
+/// use ice_gather::plan::Plan;
 ///
 /// let now = Instant::now();
 /// let mut plan = Plan::new(GatherConfig::default(), vec!["192.168.1.5:50000".parse()?], now);
@@ -149,7 +149,7 @@ fn counts(observation: &Observation) -> bool {
 /// let request = plan.poll_transmit(now).expect("one server, one request");
 /// assert_eq!(request.server, "198.51.100.1:3478".parse()?);
 /// assert!(plan.poll_transmit(now).is_none() && !plan.is_complete(now));
-/// // nobody answers
+/// // no answer comes
 /// assert!(plan.is_complete(now + GatherConfig::default().deadline));
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
@@ -176,7 +176,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Asks nobody yet, from these sockets: at most one of each family, by their local addresses.
+    /// A plan without servers yet, on these sockets: at most one of each family, by their local
+    /// addresses.
     #[must_use]
     pub fn new(config: GatherConfig, sockets: Vec<SocketAddr>, now: Instant) -> Self {
         let deadline = after(now, config.deadline);
@@ -279,8 +280,8 @@ impl Plan {
         self.give_up_single_servers(now);
         let max_sends = self.config.max_sends;
         let due = |r: &Request| r.is_open() && r.sends < max_sends && r.next_send <= now;
-        // first whom fewest copies went to: nobody waits for his first until others got their
-        // second
+        // the server with the fewest copies comes first, so that none waits for its first copy while
+        // others get their second
         let due = self.requests.iter_mut().enumerate().filter(|(_, r)| due(r));
         let (number, request) = due.min_by_key(|(_, r)| r.sends)?;
         if request.first_sent.is_none() {
@@ -310,9 +311,8 @@ impl Plan {
         }
     }
 
-    /// The socket had no room for the copy that [`poll_transmit`](Self::poll_transmit) gave: it is
-    /// lost, as any packet may be, and the next one may get through. But nobody was asked by
-    /// it.
+    /// The socket had no room for the copy that [`poll_transmit`](Self::poll_transmit) returned: it
+    /// is lost, as any packet may be, and the next one may get through. But it asked no server.
     pub fn handle_send_lost(&mut self, request: usize) {
         if let Some(request) = self.requests.get_mut(request) {
             self.lost += 1;
@@ -323,12 +323,11 @@ impl Plan {
         }
     }
 
-    /// An ICMP message said that `server` cannot be reached. It may be forged, so an answer still
-    /// counts.
+    /// An ICMP message reported `server` as unreachable. It may be forged, so an answer still counts.
     ///
     /// A hard error ends the request (RFC 8489 section 6.2.1). A soft one, such as from a router
-    /// that has no route at the moment, does not (RFC 1122 section 4.2.3.9); it only says that
-    /// silence, if it stays, is no time-out.
+    /// that has no route at the moment, does not (RFC 1122 section 4.2.3.9); but silence after it is
+    /// no time-out.
     pub fn handle_unreachable(&mut self, server: SocketAddr, error: IcmpError) {
         for request in &mut self.requests {
             if request.server == server && request.sends > 0 && request.outcome == Outcome::Pending
@@ -441,22 +440,22 @@ impl Plan {
         *self.outstanding.insert(outstanding)
     }
 
-    /// The bases and servers whose answers are missing. A name may lead to as many servers on each
-    /// base.
-    fn missing(&self) -> impl Iterator<Item = (SocketAddr, ServerId)> + Clone {
+    /// The requests whose answers are missing. A name may lead to as many more on each base.
+    fn missing(&self) -> impl Iterator<Item = PendingRequest> + Clone {
         let is_open = |r: &&Request| r.is_open();
         let requests = self.requests.iter().filter(is_open);
         let bases = self.requests.iter().map(|r| r.base);
         let bases = self.sockets.iter().copied().chain(bases);
         let named = (0..self.names * ADDRESSES_OF_A_NAME)
             .flat_map(move |n| bases.clone().map(move |base| (base, n)));
-        requests
-            .map(|r| (r.base, r.server.into()))
-            .chain(named.map(|(base, n)| (base, ServerId::Name(n as u64, 0))))
+        let named = named.map(|(base, n)| (base, ServerId::Name(n as u64, 0)));
+        let requests = requests.map(|r| (r.base, r.server.into()));
+        let pending = requests.chain(named);
+        pending.map(|(base, server)| PendingRequest { base, server })
     }
 
-    /// The observations that count: a lie no NAT can tell is none, nor is a mapping of the other
-    /// family one that compares with the base's.
+    /// The observations that count: not those that no NAT can cause, and not a mapping of the other
+    /// family, which cannot be compared with the base.
     pub(crate) fn possible(&self) -> impl Iterator<Item = Observation> {
         self.requests
             .iter()
@@ -483,8 +482,8 @@ impl Plan {
             .min()
     }
 
-    /// Whether it is enough: every request ended, or the policy has what it asks for, or the grace
-    /// period or the deadline is over. From then on nothing is sent.
+    /// Whether the answers are enough: every request ended, or the policy has all it asks for, or the
+    /// grace period or the deadline is over. From then on nothing is sent.
     pub fn is_complete(&mut self, now: Instant) -> bool {
         if !self.ended {
             self.give_up_single_servers(now);
@@ -523,7 +522,7 @@ impl Plan {
             .any(|o| !waits_for_outside || Scope::of(o.mapped.ip()).is_global())
     }
 
-    /// When nobody waits for the answer to this request any longer.
+    /// When this request has waited for its answer long enough.
     fn given_up_at(&self, request: &Request) -> Option<Instant> {
         Some(after(request.first_sent?, self.config.server_deadline?))
     }
@@ -539,10 +538,10 @@ impl Plan {
         }
     }
 
-    /// A server that was asked late, as after a slow look-up of its name, had no time to answer: its
-    /// silence is no evidence (RFC 8489 section 6.2.1: silence means something once the RTO is over,
-    /// which estimates the round trip). A long deadline expects long round trips; half of the usual
-    /// 3 s is longer than two by satellite.
+    /// Times out the requests that had time to be answered. The silence after a late request, as after
+    /// the slow look-up of a name, is no evidence (RFC 8489 section 6.2.1: silence means something
+    /// once the RTO is over, which estimates the round trip). A caller with a long deadline expects
+    /// long round trips; half of the usual 3 s is longer than two by satellite.
     fn time_out(&mut self, now: Instant) {
         let fair = self.config.initial_rto.max(self.config.deadline / 2);
         for request in &mut self.requests {
@@ -562,13 +561,13 @@ impl Plan {
         self.sent.saturating_sub(self.lost)
     }
 
-    /// Adds what is known so far, and forgets what it contradicts.
+    /// Adds the observations so far, and forgets those that they contradict.
     ///
     /// A mapping that nothing used has expired, and the next packet makes another (RFC 4787 section
-    /// 4.3): two mappings of a cone, compared, would look like those of a symmetric NAT. So
-    /// what an earlier plan observed on a base stays beside what this one does only if a server
-    /// was heard again, and every such server saw the mapping that it saw then. As long as
-    /// nothing was heard on the base, nothing says that it has another.
+    /// 4.3): two mappings of a cone, compared, would look like those of a symmetric NAT. So the
+    /// observations of an earlier plan on a base stay beside new ones only if a server answered
+    /// again, and every such server saw the same mapping as then. As long as no answer came in on
+    /// the base, nothing shows that it has another mapping.
     pub fn record(&self, evidence: &mut Evidence) {
         let now = self.observed();
         let earlier: Vec<Observation> = evidence.observations().collect();
@@ -591,7 +590,7 @@ impl Plan {
     fn observed(&self) -> Evidence {
         let mut evidence = Evidence::new();
         for request in &self.requests {
-            evidence.asked(request.server.into(), request.outcome);
+            evidence.record_outcome(request.server.into(), request.outcome);
             match request.observation() {
                 Some(observation) if request.is_resent => evidence.observe_resent(observation),
                 Some(observation) => evidence.observe(observation),
@@ -634,12 +633,12 @@ fn is_unicast(ip: IpAddr) -> bool {
     !(ip.is_unspecified() || ip.is_multicast() || is_broadcast)
 }
 
-/// What the mappings that may be compared have in common: base and family.
+/// Mappings may be compared if they have this in common: base and family.
 const fn comparable(observation: &Observation) -> (SocketAddr, bool) {
     (observation.base, observation.mapped.is_ipv4())
 }
 
-/// Whether what was observed `earlier` may be of another mapping than what is observed `now`.
+/// Whether the observations `earlier` may be of another mapping than those of `now`.
 fn is_outdated(group: (SocketAddr, bool), earlier: &[Observation], now: &Evidence) -> bool {
     let of_group = |o: &Observation| comparable(o) == group;
     let was = |server| {

@@ -1,15 +1,15 @@
 //! The judge: one function per rule, its source above it.
 
-use core::cmp::Reverse;
 use core::net::IpAddr;
 
 use crate::behaviour::{Filtering, Mapping, NatType, Pooling, PortAllocation};
 use crate::evidence::vantage::{Vantage, is_local, is_own};
 use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Outcome, Seen};
+use crate::primary::keep;
 use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::server::ServerId;
-use crate::summary::{BaseVerdict, Bases, Counts, NatSummary};
+use crate::summary::{BaseVerdict, Bases, Counts, MAX_BASES, NatSummary};
 
 /// Fewest mappings of one local address that make their common external address a habit. A NAT that
 /// draws it at random from a pool of two shows this by accident once in 65,536 times.
@@ -26,20 +26,9 @@ const MAX_STEP: i64 = 64;
 const MAX_DRIFT: i64 = 256;
 
 impl Evidence {
-    /// The verdict on what is known so far: how the NAT maps in the terms of RFC 4787 section 4,
+    /// The verdict on the facts known so far: how the NAT maps in the terms of RFC 4787 section 4,
     /// and the type in those of RFC 3489 section 5. More facts may change it, their order never
     /// does.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
-    /// assert_eq!(evidence.summary().to_string(), "NAT of unknown type, port kept, 1 reflexive candidate");
-    /// evidence.candidate(&Candidate::parse(line)?);
-    /// assert_eq!(evidence.summary().to_string(), "cone NAT, port kept, 2 reflexive candidates agree");
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn summary(&self) -> NatSummary {
         summarize(self)
@@ -55,7 +44,7 @@ impl Evidence {
     ///
     /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
     /// let evidence = Evidence::from_candidates([Candidate::parse(line)?; 2]);
-    /// let verdict = *evidence.summary().speaking_base().unwrap();
+    /// let verdict = *evidence.summary().primary_base().unwrap();
     /// assert_eq!(verdict.mapping, Mapping::EndpointIndependent);
     /// assert!(evidence.behind(&verdict).all(|seen| seen.mapped == "203.0.113.7:50000".parse().unwrap()));
     /// # Ok::<(), nat_summary::ParseError>(())
@@ -87,7 +76,7 @@ impl Evidence {
 }
 
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
-    let mut bases = Bases::NONE;
+    let mut bases = [const { None }; MAX_BASES];
     let (mut judged, mut set_aside) = (0_u16, 0_u16);
     for group in by_base(evidence.observed()) {
         if let Some(verdict) = judge_base(group, evidence, &mut set_aside) {
@@ -95,9 +84,9 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
             keep(&mut bases, verdict);
         }
     }
-    let speaking = bases.0[0].as_ref();
-    let (nat_type, rule) = match speaking {
-        Some(speaking) => nat_type(speaking),
+    let primary = bases[0].as_ref();
+    let (nat_type, rule) = match primary {
+        Some(primary) => nat_type(primary),
         None => blocked(evidence).map_or((NatType::Unknown, Rule::NothingObserved), |rule| {
             (NatType::UdpBlocked, rule)
         }),
@@ -111,19 +100,19 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
                 .filter(|(_, outcome)| *outcome == Outcome::Answered)
                 .count(),
         ),
-        server_addresses: speaking.map_or(0, |speaking| speaking.server_addresses),
-        observations: speaking.map_or(0, |speaking| speaking.observations),
+        server_addresses: primary.map_or(0, |primary| primary.server_addresses),
+        observations: primary.map_or(0, |primary| primary.observations),
         bases: judged,
         set_aside,
     };
-    let pooling = speaking.map_or(Pooling::Unknown, |speaking| pooling(speaking, evidence));
+    let pooling = primary.map_or(Pooling::Unknown, |primary| pooling(primary, evidence));
     NatSummary {
         nat_type,
         filtering: Filtering::Unknown,
         pooling,
         rule,
         counts,
-        bases,
+        bases: Bases(bases),
     }
 }
 
@@ -134,6 +123,7 @@ fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
     seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
 
+/// Judges one base, and counts the answers set aside.
 fn judge_base(all: &[Seen], evidence: &Evidence, set_aside: &mut u16) -> Option<BaseVerdict> {
     let (first, places) = (all.first()?, &mut None);
     let mut seen = all;
@@ -145,10 +135,10 @@ fn judge_base(all: &[Seen], evidence: &Evidence, set_aside: &mut u16) -> Option<
     let base = first.base();
     // lost observations may have differed, agreed with one that differs, or been seen from further
     // out
-    let is_whole = evidence.crowded().spares(first.group());
+    let is_whole = evidence.truncated().spares(first.group());
     let (mapping, rule) = match mapping(seen, &tally) {
         (_, Rule::Contradictory) => (Mapping::Unknown, Rule::Contradictory),
-        _ if !is_whole => (Mapping::Unknown, Rule::Crowded),
+        _ if !is_whole => (Mapping::Unknown, Rule::Truncated),
         (Mapping::Dependent | Mapping::AddressDependent, _) if has_several_ways(seen, evidence) => {
             (Mapping::Unknown, Rule::SeveralWays)
         }
@@ -272,7 +262,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(seen: &[Seen]) -> Option<Self> {
+    pub(crate) fn of(seen: &[Seen]) -> Option<Self> {
         let mut last = seen.first()?;
         let (first, base) = (last.mapped(), last.base());
         let first_kept = first.port == base.port;
@@ -391,7 +381,7 @@ fn has_several_ways(seen: &[Seen], evidence: &Evidence) -> bool {
         |local: &&IpAddr| local.is_ipv6() == is_v6 && !Scope::of(**local).is_confined();
     seen.iter().any(|s| s.is_sent_in_v6() != is_v6)
         || evidence.locals().iter().filter(leaves_from).count() > 1
-        || evidence.crowded().locals
+        || evidence.truncated().locals
 }
 
 /// The mapped address most server addresses saw; tie: the one seen by the lowest of them.
@@ -454,7 +444,7 @@ pub(crate) fn natted(mapped: Endpoint, base: Endpoint, evidence: &Evidence) -> O
     let is_known =
         |local: &IpAddr| local.is_ipv4() == mapped.ip.is_v4() && !Scope::of(*local).is_confined();
     let known = !base.ip.is_unspecified() || evidence.locals().iter().any(is_known);
-    (known && !evidence.crowded().locals).then_some(true)
+    (known && !evidence.truncated().locals).then_some(true)
 }
 
 /// Port allocation of a dependent mapping (RFC 4787 section 4.2, RFC 5128 section 3.3 on
@@ -497,20 +487,40 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
     if !pairs().all(|((a, _), (b, _))| a.ip == b.ip) {
         return PortAllocation::Unknown;
     }
-    // ports moved, requests sent
-    let steps = || pairs().map(|((a, m), (b, n))| (i64::from(b.port) - i64::from(a.port), n - m));
-    // what went out in between may have taken ports too: the step is that of two requests in a row,
-    // and must explain all
-    if let Some((step, _)) = steps().find(|(_, sent)| *sent == 1) {
-        if step.abs() <= MAX_STEP && steps().all(|(moved, sent)| moved == step * sent) {
+    order_of(pairs().map(|((a, first), (b, second))| Step {
+        moved: i64::from(b.port) - i64::from(a.port),
+        sent: second - first,
+    }))
+}
+
+/// From one new mapping to the next.
+#[derive(Clone, Copy, PartialEq)]
+struct Step {
+    /// How far the port moved.
+    moved: i64,
+    /// How many requests were sent, the second mapping's own included.
+    sent: i64,
+}
+
+/// The order in which ports follow each other, from the steps between new mappings on one address.
+///
+/// An allocator that counts gives away a port per request, and requests whose answers are missing
+/// took ports too. So the step of the allocator is the one between two requests in a row, and it has
+/// to explain every other step by the number of requests sent. Ports without an order make long
+/// steps: one of them may be the end of the range where a counter begins anew, and steps that are
+/// all alike are an order as well, though not one within reach.
+fn order_of(steps: impl Iterator<Item = Step> + Clone) -> PortAllocation {
+    if let Some(Step { moved: step, .. }) = steps.clone().find(|step| step.sent == 1) {
+        let mut all = steps.clone();
+        if step.abs() <= MAX_STEP && all.all(|other| other.moved == step * other.sent) {
             return i16::try_from(step).map_or(PortAllocation::Unknown, |step| {
                 PortAllocation::Sequential { step }
             });
         }
     }
-    // one long step may be the end of the range, and steps that are all alike are an order
-    let alike = || steps().zip(steps().skip(1)).all(|((a, _), (b, _))| a == b);
-    if steps().filter(|(moved, _)| moved.abs() > MAX_DRIFT).count() > 1 && !alike() {
+    let mut neighbours = steps.clone().zip(steps.clone().skip(1));
+    let are_alike = neighbours.all(|(a, b)| a == b);
+    if steps.filter(|step| step.moved.abs() > MAX_DRIFT).count() > 1 && !are_alike {
         PortAllocation::Random
     } else {
         PortAllocation::Unknown
@@ -518,12 +528,12 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
 }
 
 /// Address pooling (RFC 4787 section 4.1): mappings of one local address compared across its ports.
-/// A wildcard base may leave by several local addresses, and what was seen from another vantage is
+/// A wildcard base may leave by several local addresses, and an address seen from another vantage is
 /// another NAT's.
-fn pooling(speaking: &BaseVerdict, evidence: &Evidence) -> Pooling {
-    let base = Endpoint::from(speaking.base);
-    let external = Ip::from(speaking.external);
-    if base.ip.is_unspecified() || speaking.natted != Some(true) {
+fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
+    let base = Endpoint::from(primary.base);
+    let external = Ip::from(primary.external);
+    if base.ip.is_unspecified() || primary.natted != Some(true) {
         return Pooling::Unknown;
     }
     let seen = evidence.observed();
@@ -549,9 +559,9 @@ fn pooling(speaking: &BaseVerdict, evidence: &Evidence) -> Pooling {
     {
         return Pooling::Arbitrary;
     }
-    // lost observations may have differed
+    // an observation that had no room may differ
     let all = seen.iter().filter(of_external).count();
-    if all < PAIRED_MAPPINGS || evidence.crowded().observations {
+    if all < PAIRED_MAPPINGS || evidence.truncated().observations {
         return Pooling::Unknown;
     }
     let is_new = |(at, s): &(usize, &Seen)| {
@@ -606,7 +616,7 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
     // the same
     let is_heard = list.signs_of_life > 0
         || evidence.signs_of_life() > 0
-        || evidence.crowded().servers
+        || evidence.truncated().servers
         || evidence.discarded().impossible > 0
         || !evidence.observed().is_empty();
     if is_heard {
@@ -641,58 +651,6 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
         silent.any(|ip| Some(ip) != first) && evidence.locals().iter().any(has_a_way)
     };
     (is_silent(true) || is_silent(false)).then_some(Rule::AskedNoneAnswered)
-}
-
-/// Keeps the speaking base first and the others by address and port. Beyond the last place, the
-/// greatest of the others goes.
-fn keep(Bases(bases): &mut Bases, verdict: BaseVerdict) {
-    let [speaking, others @ ..] = bases;
-    let Some(current) = speaking else {
-        *speaking = Some(verdict);
-        return;
-    };
-    // bases arrive by address and port, IPv4 first: on a tie the earlier one stays
-    let other = if weight(&verdict) > weight(current) {
-        core::mem::replace(current, verdict)
-    } else {
-        verdict
-    };
-    let at = others
-        .iter()
-        .position(|o| o.is_none_or(|o| endpoint(&o) > endpoint(&other)))
-        .unwrap_or(others.len());
-    if let Some([first, rest @ ..]) = others.get_mut(at..) {
-        let mut moved = first.replace(other);
-        for place in rest {
-            moved = core::mem::replace(place, moved);
-        }
-    }
-}
-
-/// How much a base has to say for the host: seen from furthest out, then decided before undecided,
-/// then by how many server addresses and observations.
-fn weight(verdict: &BaseVerdict) -> impl Ord + use<> {
-    let vantage = match verdict.external_scope() {
-        Scope::Global => Vantage::Global,
-        _ if verdict.natted == Some(false) => Vantage::Own,
-        scope => Vantage::of_scope(scope),
-    };
-    let is_decided = verdict.mapping != Mapping::Unknown || verdict.natted == Some(false);
-    (
-        Reverse(vantage),
-        is_decided,
-        verdict.server_addresses,
-        verdict.observations,
-    )
-}
-
-/// Sorts the verdicts: the bases they are on, and for a base of two families the family.
-fn endpoint(verdict: &BaseVerdict) -> (Endpoint, bool, u32) {
-    (
-        verdict.base.into(),
-        verdict.external.is_ipv6(),
-        verdict.session,
-    )
 }
 
 fn saturate(n: usize) -> u16 {

@@ -4,8 +4,9 @@
 //! The library asks a mux for one connection per gathering of host candidates and gives it to every
 //! local address it found. Two addresses on one connection would steal each other's datagrams, so
 //! there is one gathering per socket: each runs in a task of its own, which first filters the
-//! addresses and then asks for the connection. The task is what ties the two together.
+//! addresses and then asks for the connection. The task id ties the two together.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,7 @@ use crate::base::demux::recv_for_agent;
 use crate::common::lock;
 use crate::event::{IceEvent, IceState};
 use crate::socket::Socket;
-use crate::socket::unconnected::{Datagrams, Unconnected};
+use crate::socket::carrier::{DatagramCarrier, Unconnected};
 use crate::stun::Header;
 
 pub(crate) struct Mux {
@@ -103,11 +104,11 @@ impl UDPMux for Mux {
 
 #[cfg(feature = "measure")]
 impl crate::base::Base {
-    /// Receives on the first socket what an agent would receive, to measure it without one.
+    /// Receives on the first socket as an agent does, to measure it without one.
     #[doc(hidden)]
-    pub async fn recv_as_agent(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
+    pub async fn recv_as_agent(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let shared = self.shared();
-        let socket = shared.socket(0).ok_or(std::io::ErrorKind::NotConnected)?;
+        let socket = shared.socket(0).ok_or(io::ErrorKind::NotConnected)?;
         recv_for_agent(shared, socket, buffer).await
     }
 
@@ -128,30 +129,31 @@ struct AgentEnd {
 }
 
 impl AgentEnd {
-    fn socket(&self) -> Result<&Socket, Error> {
-        self.base.socket(self.number).ok_or(Error::ErrAlreadyClosed)
+    fn socket(&self) -> io::Result<&Socket> {
+        let socket = self.base.socket(self.number);
+        socket.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
-impl Datagrams for AgentEnd {
-    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        Ok(recv_for_agent(&self.base, self.socket()?, buffer).await?)
+impl DatagramCarrier for AgentEnd {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        recv_for_agent(&self.base, self.socket()?, buffer).await
     }
 
-    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
+    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
         let socket = self.socket()?;
         // before anything counts as sent
         if socket.is_closed() {
-            return Err(Error::ErrAlreadyClosed);
+            return Err(io::ErrorKind::NotConnected.into());
         }
         match Header::peek(datagram) {
             Some(header) => self.base.on_sent(socket, target, header),
             None => socket.note_moved(),
         }
-        Ok(socket.send_for_agent(datagram, target).await?)
+        socket.send_for_agent(datagram, target).await
     }
 
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.socket()?.local())
     }
 

@@ -1,4 +1,4 @@
-//! Whose a datagram is: ours, the agent's, or dropped.
+//! The demultiplexer: each datagram is ours, the agent's, or dropped.
 
 use std::io;
 use std::net::SocketAddr;
@@ -102,7 +102,7 @@ fn is_stun_for_agent(
     } else if header.is_binding_request {
         admits(shared, socket, source, datagram)
     } else {
-        shared.checks().touch(Instant::now());
+        shared.checks().on_other_received(Instant::now());
         shared.agent() == Some(AgentOf::Others) || socket.knows_sender(source)
     }
 }
@@ -120,7 +120,7 @@ fn read_response(
         return checks.on_relayed_response(socket.bound(), canonical(source), datagram);
     }
     if !is_for_agent || shared.agent() != Some(AgentOf::Us) {
-        return checks.touch(Instant::now());
+        return checks.on_other_received(Instant::now());
     }
     let remapped = checks.on_response(socket.bound(), canonical(source), datagram, Instant::now());
     let number = checks.rebindings();
@@ -136,8 +136,8 @@ fn read_response(
     }
 }
 
-/// Sorts what came in while no agent reads: our answers are filed, the peer's checks kept, the
-/// rest dropped and counted.
+/// Sorts a datagram that came in while no agent reads: our answers are filed, the peer's checks
+/// kept, all others dropped and counted.
 pub(super) fn sort_datagram(shared: &Shared, socket: &Socket, source: SocketAddr, datagram: &[u8]) {
     match Header::peek(datagram) {
         None if Header::is_claimed(datagram) => bump(&mut shared.observed().dropped.malformed),
@@ -157,8 +157,8 @@ pub(super) fn sort_datagram(shared: &Shared, socket: &Socket, source: SocketAddr
     }
 }
 
-/// The agent reads from now on. What waits in the kernel before its first check leaves is read
-/// here, because it came uninvited.
+/// The agent reads from now on. Datagrams that wait in the kernel before its first check leaves are
+/// read here, because they came unsolicited.
 pub(crate) fn hand_over(shared: &Shared) {
     for socket in &shared.sockets {
         socket.take();
@@ -166,8 +166,8 @@ pub(crate) fn hand_over(shared: &Shared) {
     }
 }
 
-/// Sorts what the kernel is known to hold, but not without end: a flood brings more meanwhile.
-/// Whether an error was among it. A carrier of another kind never knows.
+/// Sorts the datagrams that wait in the kernel, but not without end: a flood brings more meanwhile.
+/// Whether an error was among them. A carrier of another kind never knows.
 pub(super) fn sort_waiting(shared: &Shared, socket: &Socket) -> bool {
     let (mut buffer, mut has_failed) = ([0; GATHER_MTU], false);
     for _ in 0..MAX_WAITING {

@@ -1,4 +1,4 @@
-//! What a base observed: by the plan that runs now, and by those before it. No socket, no clock.
+//! The observations of a base: by the plan that runs now, and by those before it. No socket, no clock.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ pub(super) struct Observed {
     next_sequence: u32,
 }
 
-/// What a request to one server takes, besides its address.
+/// The parts of a request to one server, beside its address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asking {
     /// The local address that packets toward it leave from, if its socket is bound to the wildcard
@@ -34,7 +34,7 @@ pub(super) struct Asking {
     pub(super) id: TransactionId,
 }
 
-/// What became of a response.
+/// Where a response belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filed {
     /// It answers a request of ours, and is evidence.
@@ -57,7 +57,7 @@ impl Observed {
     }
 
     pub(super) fn add_local(&mut self, ip: IpAddr) {
-        self.evidence.local(ip);
+        self.evidence.add_local(ip);
     }
 
     /// Whether a request has left for any server, or a name was looked up for one.
@@ -73,7 +73,7 @@ impl Observed {
             plan.record(&mut evidence);
         }
         for (server, outcome) in &self.names {
-            evidence.asked(server.id(), *outcome);
+            evidence.record_outcome(server.id(), *outcome);
         }
         if self.dropped.is_alive() {
             evidence.add_sign_of_life();
@@ -106,7 +106,7 @@ impl Observed {
         self.plan = Some(plan);
     }
 
-    /// What the current plan knows goes into the evidence, until a later one contradicts it.
+    /// Files the observations of the current plan as evidence, until a later plan contradicts them.
     fn retire_plan(&mut self) {
         self.evidence = self.evidence();
         if let Some(plan) = self.plan.take() {

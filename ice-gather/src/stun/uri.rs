@@ -144,7 +144,7 @@ impl StunServer {
     }
 }
 
-/// What follows the scheme, if it is this one.
+/// The text behind the scheme, if it is this one.
 fn after<'a>(scheme: &str, text: &'a str) -> Option<&'a str> {
     let (head, rest) = text.split_at_checked(scheme.len())?;
     head.eq_ignore_ascii_case(scheme).then_some(rest)

@@ -6,8 +6,8 @@ use core::net::SocketAddr;
 
 use super::list::ListFacts;
 use super::observation::{Observation, Seen, is_possible};
-use super::{Admission, Evidence};
-use crate::candidate::{Candidate, CandidateKind, Transport};
+use super::{Evidence, Recorded};
+use crate::candidate::{Candidate, CandidateKind, TransportProtocol};
 use crate::hash::Fnv;
 use crate::scope::Scope;
 use crate::server::ServerId;
@@ -31,7 +31,7 @@ impl Evidence {
         let mut evidence = Self::new();
         evidence.list = Some(ListFacts::default());
         for candidate in candidates {
-            evidence.candidate(candidate.borrow());
+            evidence.add_candidate(candidate.borrow());
         }
         evidence
     }
@@ -57,7 +57,7 @@ impl Evidence {
         for candidate in Candidate::all_in(text) {
             match candidate {
                 Ok(candidate) => evidence.candidate_of_text(&candidate),
-                Err(_) => evidence.unreadable_candidate(),
+                Err(_) => evidence.add_unreadable(),
             };
         }
         evidence
@@ -72,17 +72,17 @@ impl Evidence {
     /// let mut evidence = Evidence::new();
     /// for port in [50_001, 50_002] {
     ///     let line = format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 10.0.0.5 rport 50000");
-    ///     evidence.candidate(&Candidate::parse(&line)?);
+    ///     evidence.add_candidate(&Candidate::parse(&line)?);
     /// }
     /// assert_eq!(evidence.summary().nat_type(), NatType::Symmetric);
     /// # Ok::<(), nat_summary::ParseError>(())
     /// ```
-    pub fn candidate(&mut self, candidate: &Candidate<'_>) -> Admission {
+    pub fn add_candidate(&mut self, candidate: &Candidate<'_>) -> Recorded {
         self.listed(candidate, false)
     }
 
     /// One candidate line of a text, as [`from_text`](Self::from_text) takes them.
-    pub(crate) fn candidate_of_text(&mut self, candidate: &Candidate<'_>) -> Admission {
+    pub(crate) fn candidate_of_text(&mut self, candidate: &Candidate<'_>) -> Recorded {
         self.listed(candidate, true)
     }
 
@@ -106,11 +106,11 @@ impl Evidence {
         self
     }
 
-    fn listed(&mut self, candidate: &Candidate<'_>, of_text: bool) -> Admission {
+    fn listed(&mut self, candidate: &Candidate<'_>, of_text: bool) -> Recorded {
         let list = self.list.get_or_insert_default();
-        if candidate.transport != Transport::Udp {
+        if candidate.transport != TransportProtocol::Udp {
             self.discarded.not_udp = self.discarded.not_udp.saturating_add(1);
-            return Admission::Impossible;
+            return Recorded::Impossible;
         }
         match candidate.kind {
             CandidateKind::Host => {
@@ -121,11 +121,11 @@ impl Evidence {
                     _ => &mut list.maybe_global_hosts,
                 };
                 *hosts = hosts.saturating_add(1);
-                ip.map_or(Admission::Kept, |ip| self.local(ip))
+                ip.map_or(Recorded::Kept, |ip| self.add_local(ip))
             }
             CandidateKind::ServerReflexive => {
                 let (Some(mapped), Some(base)) = (candidate.socket_addr(), candidate.base()) else {
-                    return self.unreadable_candidate();
+                    return self.add_unreadable();
                 };
                 let base = if is_hidden(base) {
                     SocketAddr::new(base.ip(), 0)
@@ -137,7 +137,7 @@ impl Evidence {
                     list.signs_of_life = list.signs_of_life.saturating_add(1);
                     self.discarded.other_component =
                         self.discarded.other_component.saturating_add(1);
-                    return Admission::Superseded;
+                    return Recorded::Superseded;
                 }
                 let seen = Seen::new(
                     &Observation {
@@ -159,31 +159,20 @@ impl Evidence {
                 list.signs_of_life = list.signs_of_life.saturating_add(1);
                 let maybe_relayed = candidate.kind != CandidateKind::PeerReflexive;
                 list.maybe_relayed = list.maybe_relayed.saturating_add(maybe_relayed.into());
-                Admission::Kept
+                Recorded::Kept
             }
         }
     }
 
-    /// A candidate of a list that nobody could read, such as a line that does not parse (RFC 8839
+    /// A candidate of a list that could not be read, such as a line that does not parse (RFC 8839
     /// section 5.1). It is counted, and since it may have been reflexive, the list is not
     /// called blocked.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, NatType};
-    ///
-    /// let host = Candidate::parse("candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host")?;
-    /// let mut evidence = Evidence::from_candidates([host]).with_complete_gathering(5);
-    /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
-    /// evidence.unreadable_candidate();
-    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
-    pub fn unreadable_candidate(&mut self) -> Admission {
+    pub fn add_unreadable(&mut self) -> Recorded {
         let list = self.list.get_or_insert_default();
         list.signs_of_life = list.signs_of_life.saturating_add(1);
         list.maybe_relayed = list.maybe_relayed.saturating_add(1);
         self.discarded.unreadable = self.discarded.unreadable.saturating_add(1);
-        Admission::Impossible
+        Recorded::Impossible
     }
 }
 

@@ -1,8 +1,10 @@
 //! Integration tests of the judge.
 
+mod facts;
 mod failure;
 mod model;
 mod outlook;
+mod outstanding;
 mod parse;
 mod peer;
 mod properties;

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use nat_summary::{
-    Admission, Candidate, Evidence, Family, Filtering, MAX_BASES, MAX_LOCALS, MAX_OBSERVATIONS,
-    MAX_SERVERS, Mapping, NatType, Observation, Outcome, Outlook, Path, Pooling, PortAllocation,
-    Rule, Scope, ServerId,
+    Candidate, Evidence, ExpectedPath, Family, Filtering, MAX_BASES, MAX_LOCALS, MAX_OBSERVATIONS,
+    MAX_SERVERS, Mapping, NatType, Observation, Outcome, Outlook, Pooling, PortAllocation,
+    Recorded, Rule, Scope, ServerId,
 };
 
 fn at(text: &str) -> SocketAddr {
@@ -113,7 +113,7 @@ fn impossible_mapped_addresses_are_counted_and_prove_no_blocking() {
     ]);
     assert_eq!(evidence.discarded().impossible, 5);
     let mut evidence = evidence;
-    evidence.asked(at("198.51.100.9:3478").into(), Outcome::TimedOut);
+    evidence.record_outcome(at("198.51.100.9:3478").into(), Outcome::TimedOut);
     assert_eq!(
         evidence.summary().nat_type(),
         NatType::Unknown,
@@ -126,8 +126,8 @@ fn impossible_mapped_addresses_are_counted_and_prove_no_blocking() {
 fn an_error_answer_or_a_pending_one_is_not_blocked() {
     for outcome in [Outcome::Refused, Outcome::Pending] {
         let mut evidence = Evidence::new();
-        evidence.asked(at("198.51.100.1:3478").into(), Outcome::TimedOut);
-        evidence.asked(at("198.51.100.2:3478").into(), outcome);
+        evidence.record_outcome(at("198.51.100.1:3478").into(), Outcome::TimedOut);
+        evidence.record_outcome(at("198.51.100.2:3478").into(), outcome);
         assert_eq!(
             evidence.summary().nat_type(),
             NatType::Unknown,
@@ -141,11 +141,17 @@ fn a_stronger_outcome_replaces_a_weaker_one_only() {
     let server = ServerId::named("Stun.Example.org", 3478);
     assert_eq!(server, ServerId::named("stun.example.ORG", 3478));
     let mut evidence = Evidence::new();
-    assert_eq!(evidence.asked(server, Outcome::TimedOut), Admission::Kept);
-    assert_eq!(evidence.asked(server, Outcome::Answered), Admission::Kept);
     assert_eq!(
-        evidence.asked(server, Outcome::Unreachable),
-        Admission::Superseded
+        evidence.record_outcome(server, Outcome::TimedOut),
+        Recorded::Kept
+    );
+    assert_eq!(
+        evidence.record_outcome(server, Outcome::Answered),
+        Recorded::Kept
+    );
+    assert_eq!(
+        evidence.record_outcome(server, Outcome::Unreachable),
+        Recorded::Superseded
     );
     assert_eq!(evidence.servers(), [(server, Outcome::Answered)]);
 }
@@ -156,11 +162,11 @@ fn a_wildcard_base_with_only_the_other_familys_addresses_known_is_not_called_nat
         ("0.0.0.0:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
         ("0.0.0.0:50000", "198.51.100.2:3478", "203.0.113.7:50000"),
     ]);
-    evidence.local("2001:db8::5".parse().unwrap());
+    evidence.add_local("2001:db8::5".parse().unwrap());
     assert_eq!(evidence.summary().is_natted(), None);
     assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
     assert_eq!(evidence.summary().rule(), Rule::LocalsUnknown);
-    evidence.local("192.168.1.5".parse().unwrap());
+    evidence.add_local("192.168.1.5".parse().unwrap());
     assert_eq!(evidence.summary().nat_type(), NatType::Cone);
 }
 
@@ -207,10 +213,10 @@ fn silent(servers: &[&str], locals: &[&str]) -> Evidence {
         let id = server
             .parse::<SocketAddr>()
             .map_or_else(|_| ServerId::named(server, 3478), ServerId::from);
-        evidence.asked(id, Outcome::TimedOut);
+        evidence.record_outcome(id, Outcome::TimedOut);
     }
     for local in locals {
-        evidence.local(local.parse().unwrap());
+        evidence.add_local(local.parse().unwrap());
     }
     evidence
 }
@@ -270,12 +276,12 @@ fn whatever_was_heard_shows_that_udp_passes() {
     assert_eq!(merged.summary().nat_type(), NatType::Unknown);
     for outcome in [Outcome::Refused, Outcome::Answered, Outcome::Pending] {
         let mut heard = blocked();
-        heard.asked(at("198.51.100.3:3478").into(), outcome);
+        heard.record_outcome(at("198.51.100.3:3478").into(), outcome);
         assert_eq!(heard.summary().nat_type(), NatType::Unknown, "{outcome:?}");
     }
     for outcome in [Outcome::Unreachable, Outcome::Unresolved] {
         let mut one_more = blocked();
-        one_more.asked(at("198.51.100.3:3478").into(), outcome);
+        one_more.record_outcome(at("198.51.100.3:3478").into(), outcome);
         assert_eq!(
             one_more.summary().nat_type(),
             NatType::UdpBlocked,
@@ -313,15 +319,15 @@ fn a_host_candidate_that_reaches_no_further_than_its_link_tells_nothing() {
         ("[::]:50000", "[2001:db8:1::2]:3478", "[2001:db8::5]:50000"),
     ];
     let mut evidence = observed(&answers);
-    evidence.local("fe80::1".parse().unwrap());
-    evidence.local("::1".parse().unwrap());
+    evidence.add_local("fe80::1".parse().unwrap());
+    evidence.add_local("::1".parse().unwrap());
     assert_eq!(
         evidence.summary().is_natted(),
         None,
         "the address it left from is not among them"
     );
     assert_eq!(evidence.summary().rule(), Rule::LocalsUnknown);
-    evidence.local("2001:db8::5".parse().unwrap());
+    evidence.add_local("2001:db8::5".parse().unwrap());
     assert_eq!(evidence.summary().nat_type(), NatType::Open);
 }
 
@@ -466,7 +472,7 @@ fn a_flood_is_bounded_counted_and_the_same_in_any_order() {
     let summary = up.summary();
     assert_eq!(
         (summary.mapping(), summary.rule()),
-        (Mapping::Unknown, Rule::Crowded),
+        (Mapping::Unknown, Rule::Truncated),
         "one without room may differ"
     );
     assert_eq!(
@@ -504,7 +510,7 @@ fn what_had_no_room_takes_no_difference_back_and_harms_no_other_base() {
     evidence.observe(seen(50_000, 60, 50_000));
     assert_eq!(
         of(&evidence, 50_009),
-        (Mapping::Unknown, Rule::Crowded),
+        (Mapping::Unknown, Rule::Truncated),
         "the one without room may have agreed with one of the others"
     );
     assert_eq!(
@@ -538,7 +544,7 @@ fn a_base_that_lost_observations_stays_so_whatever_is_forgotten_and_comes_after(
         let base = summary.bases().find(|b| b.base.port() == port).copied();
         base.map(|verdict| (verdict.mapping, verdict.rule))
     };
-    let crowded = Some((Mapping::Unknown, Rule::Crowded));
+    let crowded = Some((Mapping::Unknown, Rule::Truncated));
     let whole = Some((Mapping::EndpointIndependent, Rule::ServersAgree));
     assert_eq!(of(&evidence, 50_000), crowded);
     assert_eq!(of(&evidence, 50_009), crowded, "it may have lost some too");
@@ -570,7 +576,7 @@ fn what_had_no_room_may_have_seen_a_nat() {
     }
     assert_eq!(
         (evidence.summary().nat_type(), evidence.summary().rule()),
-        (NatType::Unknown, Rule::Crowded)
+        (NatType::Unknown, Rule::Truncated)
     );
 }
 
@@ -626,7 +632,7 @@ fn more_bases_than_places_keep_the_speaking_one() {
         }
     }
     let summary = evidence.summary();
-    assert_eq!(summary.speaking_base().unwrap().base.port(), 50_019);
+    assert_eq!(summary.primary_base().unwrap().base.port(), 50_019);
     assert_eq!(summary.bases().count(), MAX_BASES);
     assert_eq!(summary.counts().bases, 20);
 }
@@ -651,9 +657,9 @@ fn a_wildcard_base_of_two_families_is_compared_within_each() {
 #[test]
 fn a_flood_of_servers_proves_no_blocking_and_a_flood_of_addresses_no_nat() {
     let mut evidence = Evidence::new();
-    evidence.local([192, 168, 1, 5].into());
+    evidence.add_local([192, 168, 1, 5].into());
     for n in 0..=MAX_SERVERS as u8 {
-        evidence.asked(
+        evidence.record_outcome(
             ServerId::Address([198, 51, 100, n].into(), 3478),
             Outcome::TimedOut,
         );
@@ -681,7 +687,7 @@ fn a_flood_of_servers_proves_no_blocking_and_a_flood_of_addresses_no_nat() {
         ),
     ]);
     for n in 0..=MAX_LOCALS as u8 {
-        evidence.local([10, 0, 0, n].into());
+        evidence.add_local([10, 0, 0, n].into());
     }
     assert_eq!(
         evidence.summary().is_natted(),
@@ -766,7 +772,7 @@ fn an_unreadable_candidate_may_have_been_reflexive() {
     let mut evidence = list(&["candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host"])
         .with_complete_gathering(5);
     assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
-    evidence.unreadable_candidate();
+    evidence.add_unreadable();
     assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
     assert_eq!(evidence.discarded().unreadable, 1);
 }
@@ -1129,7 +1135,7 @@ fn a_server_in_front_of_the_nat_takes_no_nat_away_and_is_no_evidence_of_how_it_m
     assert_eq!(told(&observed(&some[..1])).2, NatType::Open);
     let summary = observed(&[lan, one]).summary();
     let evidence = observed(&[lan, one]);
-    let behind: Vec<_> = evidence.behind(summary.speaking_base().unwrap()).collect();
+    let behind: Vec<_> = evidence.behind(summary.primary_base().unwrap()).collect();
     assert_eq!(
         (summary.bases().count(), behind.len()),
         (1, 1),
@@ -1206,7 +1212,7 @@ fn what_a_wildcard_base_of_a_host_with_several_addresses_was_seen_as_may_differ_
             .collect();
         let mut evidence = observed(&list);
         for local in locals {
-            evidence.local(local.parse().unwrap());
+            evidence.add_local(local.parse().unwrap());
         }
         (
             evidence.summary().mapping(),
@@ -1271,7 +1277,7 @@ fn ipv4_by_two_translators_is_two_ways() {
     assert_eq!(observed(&one).summary().mapping(), Mapping::Dependent);
     let mut with_locals = observed(&one);
     for local in ["192.168.1.5", "2001:db8::5", "2001:db8::6"] {
-        with_locals.local(local.parse().unwrap());
+        with_locals.add_local(local.parse().unwrap());
     }
     assert_eq!(
         with_locals.summary().mapping(),
@@ -1337,14 +1343,14 @@ fn one_answer_told_with_its_server_and_without_does_not_agree_with_itself() {
     };
     let (same, other) = (line(50_000), line(50_001));
     let mut evidence = observed(&[(HOME, "198.51.100.1:3478", "203.0.113.7:50000")]);
-    evidence.candidate(&Candidate::parse(&same).unwrap());
+    evidence.add_candidate(&Candidate::parse(&same).unwrap());
     let summary = evidence.summary();
     assert_eq!(
         (summary.mapping(), summary.rule()),
         (Mapping::Unknown, Rule::TooFewServers)
     );
     assert_eq!(summary.counts().server_addresses, 1);
-    evidence.candidate(&Candidate::parse(&other).unwrap());
+    evidence.add_candidate(&Candidate::parse(&other).unwrap());
     assert_eq!(
         evidence.summary().rule(),
         Rule::ServersDiffer,
@@ -1355,7 +1361,7 @@ fn one_answer_told_with_its_server_and_without_does_not_agree_with_itself() {
         (HOME, "198.51.100.1:3479", "203.0.113.7:50000"),
     ]);
     let mut ports_and_one = ports;
-    ports_and_one.candidate(&Candidate::parse(&other).unwrap());
+    ports_and_one.add_candidate(&Candidate::parse(&other).unwrap());
     assert_eq!(
         ports_and_one.summary().rule(),
         Rule::ServersDiffer,
@@ -1379,7 +1385,7 @@ fn a_host_candidate_without_an_address_is_a_hidden_one() {
 fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
     let a = "192.168.1.5:50000";
     let asked = |evidence: &mut Evidence, outcome| {
-        evidence.asked(at("198.51.100.99:3478").into(), outcome);
+        evidence.record_outcome(at("198.51.100.99:3478").into(), outcome);
     };
     let mut cone = observed(&[
         (a, "198.51.100.1:3478", "203.0.113.7:50000"),
@@ -1563,12 +1569,15 @@ fn the_three_worked_cases_come_out_as_the_page_says() {
     let strict = strict
         .summary()
         .with_filtering(Filtering::AddressAndPortDependent);
-    assert_eq!(Outlook::between(&carrier, &strict).path, Path::Relay);
+    assert_eq!(
+        Outlook::between(&carrier, &strict).path,
+        ExpectedPath::Relay
+    );
 
     let office = |outcomes: [Outcome; 5]| {
         let mut evidence = silent(&[], &["192.168.1.5"]);
         for (n, outcome) in (0..).zip(outcomes) {
-            evidence.asked(ServerId::Address([198, 51, 100, n].into(), 3478), outcome);
+            evidence.record_outcome(ServerId::Address([198, 51, 100, n].into(), 3478), outcome);
         }
         (evidence.summary().nat_type(), evidence.summary().rule())
     };
@@ -1647,7 +1656,7 @@ fn one_liar_takes_an_open_host_no_verdict_it_has_no_ground_for() {
         (None, Mapping::Unknown, Rule::Contradictory)
     );
     assert_eq!(summary.external_ip(), Some(at(own).ip()));
-    let verdict = summary.speaking_base().unwrap();
+    let verdict = summary.primary_base().unwrap();
     assert_eq!(open.behind(verdict).count(), 3);
 }
 
@@ -1675,7 +1684,7 @@ fn what_a_proxy_in_front_of_a_server_is_seen_as_is_not_the_hosts() {
     );
     assert_eq!(summary.external_ip(), Some([203, 0, 113, 7].into()));
     assert_eq!(summary.counts().set_aside, 1);
-    assert_eq!(first.behind(summary.speaking_base().unwrap()).count(), 1);
+    assert_eq!(first.behind(summary.primary_base().unwrap()).count(), 1);
     let second = observed(&[
         itself,
         (HOME, "198.51.100.11:3478", "203.0.113.7:50000"),
@@ -1685,7 +1694,7 @@ fn what_a_proxy_in_front_of_a_server_is_seen_as_is_not_the_hosts() {
     // known only from having been asked
     let mut of_another = observed(&[(HOME, "198.51.100.11:3478", "198.51.100.10:41288")]);
     assert_eq!(of_another.summary().is_natted(), Some(true));
-    of_another.asked(at(proxy).into(), Outcome::TimedOut);
+    of_another.record_outcome(at(proxy).into(), Outcome::TimedOut);
     assert_eq!(of_another.summary().is_natted(), None);
     // a container's network, and the same behind a translator
     for server in ["198.51.100.10", "[64:ff9b::c633:640a]"] {
@@ -1724,7 +1733,7 @@ fn a_base_heard_inside_only_does_not_speak_over_one_heard_outside() {
         ("192.168.1.5:50002", "100.64.0.2:3478", "100.64.0.9:50002"),
     ]);
     let summary = evidence.summary();
-    assert_eq!(summary.speaking_base().unwrap().base, at(HOME));
+    assert_eq!(summary.primary_base().unwrap().base, at(HOME));
     assert_eq!(summary.nat_type(), NatType::Unknown);
 }
 
@@ -1763,13 +1772,13 @@ fn a_global_address_of_the_hosts_own_is_seen_from_outside() {
 #[test]
 fn a_local_address_with_another_port_was_translated() {
     let mut evidence = observed(&[(HOME, "198.51.100.1:3478", "203.0.113.7:61000")]);
-    evidence.local([203, 0, 113, 7].into());
+    evidence.add_local([203, 0, 113, 7].into());
     assert_eq!(evidence.summary().is_natted(), Some(true));
     let mut kept = observed(&[(HOME, "198.51.100.1:3478", "203.0.113.7:50000")]);
-    kept.local([203, 0, 113, 7].into());
+    kept.add_local([203, 0, 113, 7].into());
     assert_eq!(kept.summary().nat_type(), NatType::Open);
     let mut hidden = observed(&[("0.0.0.0:0", "198.51.100.1:3478", "203.0.113.7:61000")]);
-    hidden.local([203, 0, 113, 7].into());
+    hidden.add_local([203, 0, 113, 7].into());
     assert_eq!(
         hidden.summary().is_natted(),
         Some(false),
@@ -1780,7 +1789,7 @@ fn a_local_address_with_another_port_was_translated() {
         (HOME, "198.51.100.1:3478", "203.0.113.7:50000"),
         (HOME, "198.51.100.2:3478", "203.0.113.7:61000"),
     ]);
-    mixed.local([203, 0, 113, 7].into());
+    mixed.add_local([203, 0, 113, 7].into());
     assert_eq!(
         told(&mixed),
         (Some(true), Mapping::Unknown, NatType::Unknown)

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use consumer_fsm::SessionDescription;
 use consumer_fsm::transport::{
-    DataChannel, Ice, Network, Path, Session, Transport, TransportError,
+    DataChannel, IceTransport, Network, Path, Session, Transport, TransportError,
 };
-use ice_gather::{AgentConfig, BindConfig, Role};
+use ice_gather::Role;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
@@ -18,7 +18,9 @@ use testbed::mute;
 
 use crate::alive::{Alive, settled};
 use crate::meter::{Measured, Meter};
-use crate::{Failure, Options, bounds, table};
+use common::commands::Channel;
+
+use crate::{Failure, bounds, peers, table};
 
 /// Pairs held open to see what each holds.
 const HELD: usize = 40;
@@ -97,12 +99,9 @@ struct Size {
     open_ms: f64,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    let cycles = options
-        .value("cycles")?
-        .unwrap_or(bounds::CHANNEL_CYCLES)
-        .max(20);
-    crate::runtime()?.block_on(measure(cycles, options.is("json")))
+pub(crate) fn run(options: &Channel) -> Result<bool, Failure> {
+    let cycles = options.cycles.unwrap_or(bounds::CHANNEL_CYCLES).max(20);
+    crate::runtime()?.block_on(measure(cycles, options.json))
 }
 
 async fn measure(cycles: u32, json: bool) -> Result<bool, Failure> {
@@ -231,15 +230,8 @@ pub(crate) async fn walk(meter: Meter, carrier: Carrier, way: Way) -> Result<Mea
         .intended(least))
 }
 
-/// Plain ICE with checks so frequent that what is measured is not their clock.
-fn ice(network: Network) -> Ice {
-    let mut agent = AgentConfig::default();
-    agent.check_interval = Duration::from_millis(5);
-    Ice::new(network).with_agent_config(agent)
-}
-
-fn loopback() -> Ice {
-    ice(Network::System(BindConfig::address([127, 0, 0, 1].into())))
+fn loopback() -> IceTransport {
+    IceTransport::new(Network::System(peers::loopback())).with_agent_config(peers::eager())
 }
 
 /// Whether a datagram is a record of DTLS (RFC 7983 section 7).
@@ -248,7 +240,7 @@ fn is_dtls(datagram: &[u8]) -> bool {
 }
 
 /// A peer that falls silent behind so many datagrams of DTLS. Its checks are those of a healthy one.
-fn dtls_ends_after(most: u32) -> Ice {
+fn dtls_ends_after(most: u32) -> IceTransport {
     mute::ice(move || {
         let sent = AtomicU32::new(0);
         Box::new(move |datagram| !is_dtls(datagram) || sent.fetch_add(1, Ordering::Relaxed) < most)
@@ -256,7 +248,7 @@ fn dtls_ends_after(most: u32) -> Ice {
 }
 
 /// A peer that sends nothing of what DTLS protects.
-fn sctp_is_silent() -> Ice {
+fn sctp_is_silent() -> IceTransport {
     /// ContentType of application data (RFC 5246 section 6.2.1).
     const APPLICATION_DATA: u8 = 23;
     mute::ice(|| Box::new(|datagram| datagram.first() != Some(&APPLICATION_DATA)))

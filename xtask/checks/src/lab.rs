@@ -15,10 +15,12 @@ use nat_summary::{Filtering, Mapping, NatType};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::kernel::nat::Nat;
+use crate::kernel::router::Router;
 use crate::kernel::world::{EXTERNAL_IPV4, Uplinks, World};
 use crate::lab::cases::{CASES, Case, Taken};
-use crate::{Failure, Options, bounds, needs, table};
+use common::commands::{Lab, LabPart};
+
+use crate::{Failure, bounds, needs, table};
 
 /// Which cases to run, and how to tell of it.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +63,7 @@ struct Row {
     expected: &'static str,
     verdict: &'static str,
     mapping: &'static str,
-    rule: String,
+    rule: &'static str,
     port_preserved: Option<bool>,
     /// As probed by plain sockets.
     filtering: &'static str,
@@ -80,19 +82,18 @@ struct Row {
 }
 
 /// Whether every verdict is the truth, and none is missing that could be had.
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    if options.is("install") {
-        return install(options.is("json"));
+pub(crate) fn run(options: &Lab) -> Result<bool, Failure> {
+    if options.install {
+        return install(options.json);
     }
     let choice = Choice {
-        json: options.is("json"),
-        quick: options.is("quick"),
-        only: options.value("only")?,
+        json: options.json,
+        quick: options.quick,
+        only: options.only.clone(),
     };
-    match options.part() {
+    match options.part {
         None => judge_all(&choice),
-        Some("peers") => peers::judge_all(&choice),
-        Some(other) => Err(format!("no lab called `{other}`: peers").into()),
+        Some(LabPart::Peers) => peers::judge_all(&choice),
     }
 }
 
@@ -221,7 +222,7 @@ fn row(case: &Case, with_coturn: bool) -> Result<Row, Failure> {
         expected: case.expected.verdict.as_legacy(),
         verdict: summary.nat_type().as_legacy(),
         mapping: mapping_name(summary.mapping()),
-        rule: format!("{:?}", summary.rule()),
+        rule: summary.rule().as_str(),
         port_preserved: summary.port_preserved(),
         filtering: filtering_name(filtering),
         asked: summary.counts().asked,
@@ -292,7 +293,7 @@ fn is_asked(case: &Case, local: SocketAddr) -> bool {
 
 /// The strictest of the routers that the packets cross.
 fn built_filtering(case: &Case) -> Filtering {
-    let strictness = |nat: &Nat| match nat.filtering() {
+    let strictness = |nat: &Router| match nat.filtering() {
         Filtering::EndpointIndependent => 0,
         Filtering::AddressDependent => 1,
         Filtering::AddressAndPortDependent => 2,
@@ -338,8 +339,8 @@ fn compare(case: &Case, gathering: &Gathering) -> Finding {
     );
     check(
         "the rule",
-        format!("{:?}", summary.rule()),
-        format!("{:?}", expected.rule),
+        summary.rule().as_str().into(),
+        expected.rule.as_str().into(),
     );
     check(
         "port kept",
@@ -390,7 +391,7 @@ fn render(rows: &[Row]) -> String {
             row.truth.into(),
             row.verdict.into(),
             row.mapping.into(),
-            row.rule.clone(),
+            row.rule.into(),
             row.port_preserved
                 .map_or("-", |kept| if kept { "kept" } else { "changed" })
                 .into(),

@@ -36,7 +36,12 @@ const COMPLETE: &[(&str, &str, &str)] = &[
         "Outcome",
         "`Pending` is the one that is not known yet",
     ),
-    ("nat-summary", "Admission", "what just became of a fact"),
+    ("nat-summary", "Recorded", "what just became of a fact"),
+    (
+        "nat-summary",
+        "SentBefore",
+        "a sender knows what it has sent",
+    ),
     (
         "nat-summary",
         "Expected",
@@ -50,7 +55,7 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ),
     (
         "nat-summary",
-        "Reason",
+        "OutlookReason",
         "says what is unknown: a mapping, a filtering, more",
     ),
     // what a STUN exchange or an agent just did
@@ -67,7 +72,7 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ("ice-gather", "Progress", "what just happened"),
     ("ice-gather", "IceState", "RFC 8445 and W3C name them all"),
     ("ice-gather", "IceEvent", "what just happened"),
-    ("consumer-fsm", "What", "what just happened"),
+    ("consumer-fsm", "NoticeKind", "what just happened"),
     // words of the consumer's machine: total by construction
     ("consumer-fsm", "State", "the machine is in one"),
     ("consumer-fsm", "Event", "what just happened"),

@@ -1,10 +1,11 @@
-//! What attempts are tried in: NATs, servers, peers, signalling that fails, and the meter of what they
-//! leave behind.
+//! The surroundings of an attempt under test: NATs, servers, peers, faulty signalling, and the meter of
+//! leaks.
 #![forbid(unsafe_code)]
 
 pub mod alive;
 pub mod attempts;
 pub mod faults;
+pub mod front;
 #[cfg(target_os = "linux")]
 pub mod kernel;
 pub mod meter;
@@ -15,7 +16,7 @@ pub mod spans;
 pub mod stock;
 pub mod vnet;
 
-use xtask::{Failure, bounds};
+use common::{Failure, bounds};
 
 /// Counts every allocation of a program with this library in it.
 #[global_allocator]

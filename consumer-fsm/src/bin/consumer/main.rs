@@ -2,9 +2,9 @@
 //! role of one program.
 
 mod options;
+mod output;
 mod roles;
 mod telemetry;
-mod tell;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::options::Options;
 
-/// How long the roles may take to close what they have, once they have been told.
+/// How long the roles may take to close their connections, once they are cancelled.
 const CLOSING: Duration = Duration::from_millis(600);
-/// How long what is left of the telemetry may take then.
+/// How long the rest of the telemetry may take then.
 const FLUSHING: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    tell::log(options.log);
+    output::log(options.log);
     match start(&options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -1,4 +1,4 @@
-//! What the arguments say.
+//! The arguments of the program.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -186,12 +186,9 @@ impl Options {
                 self.listen = Some(value.parse().map_err(|_| wrong("an address with a port"))?)
             }
             "external-ip" => {
-                self.external_ip = match value {
-                    "full" => ExternalIp::Full,
-                    "prefix" => ExternalIp::Prefix,
-                    "omit" => ExternalIp::Omit,
-                    _ => return Err(wrong("full, prefix or omit")),
-                }
+                let mut policies = ExternalIp::ALL.iter().copied();
+                let named = policies.find(|policy| policy.as_str() == value);
+                self.external_ip = named.ok_or_else(|| wrong("full, prefix or omit"))?;
             }
             "log" => {
                 self.log = value

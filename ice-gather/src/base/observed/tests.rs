@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::*;
 use crate::plan::IcmpError;
-use crate::stun::{Header, success};
+use crate::stun::{Header, write_success};
 
 const BASE: &str = "192.168.1.5:50000";
 
@@ -69,7 +69,7 @@ impl World {
 
     fn answer(&mut self, request: &Transmit, mapped: &str) -> Filed {
         let id = Header::peek(&request.bytes).unwrap().id;
-        self.file(request.server, &success(id, address(mapped)))
+        self.file(request.server, &write_success(id, address(mapped)))
     }
 
     fn file(&mut self, source: SocketAddr, datagram: &[u8]) -> Filed {
@@ -198,11 +198,14 @@ fn a_response_is_an_answer_or_is_counted_by_its_reason_or_belongs_to_another_rea
     let mapped = address("203.0.113.7:50000");
 
     let elsewhere = address("192.0.2.2:3478");
-    assert_eq!(world.file(elsewhere, &success(id, mapped)), Filed::Dropped);
-    let behind = [success(id, mapped), vec![0; 4]].concat();
+    assert_eq!(
+        world.file(elsewhere, &write_success(id, mapped)),
+        Filed::Dropped
+    );
+    let behind = [write_success(id, mapped), vec![0; 4]].concat();
     assert_eq!(world.file(request.server, &behind), Filed::Dropped);
     assert_eq!(world.file(request.server, &request.bytes), Filed::Dropped);
-    let another = success([99; 12], mapped);
+    let another = write_success([99; 12], mapped);
     assert_eq!(world.file(request.server, &another), Filed::NotOurs);
     let expected = Dropped {
         wrong_source: 1,
@@ -222,7 +225,7 @@ fn a_response_is_an_answer_or_is_counted_by_its_reason_or_belongs_to_another_rea
 #[test]
 fn before_any_plan_nothing_is_ours() {
     let mut observed = Observed::new([address(BASE).ip()]);
-    let answer = success([1; 12], address("203.0.113.7:50000"));
+    let answer = write_success([1; 12], address("203.0.113.7:50000"));
     let source = address("192.0.2.1:3478");
     let filed = observed.file_answer(Instant::now(), address(BASE), source, &answer);
     assert_eq!(filed, Filed::NotOurs);

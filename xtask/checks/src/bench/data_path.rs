@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, IceConn, Role};
+use ice_gather::{AgentConfig, Base, IceAgent, IceConn, Role};
 use serde::Serialize;
 use tokio::net::UdpSocket;
 use webrtc_util::Conn;
@@ -271,7 +271,7 @@ impl End {
 
 /// Reads what waits in the kernel already: the sender's time is none of theirs.
 async fn reading_ends() -> Result<[Run; 4], Failure> {
-    let loopback = BindConfig::address([127, 0, 0, 1].into());
+    let loopback = peers::loopback();
     let sender = StdUdpSocket::bind("127.0.0.1:0")?;
     let behind_interface = Base::bind(loopback.clone()).await?;
     let ends = [
@@ -371,14 +371,14 @@ enum Pair {
 
 impl Pair {
     async fn ours() -> Result<Self, Failure> {
-        let loopback = BindConfig::address([127, 0, 0, 1].into());
+        let loopback = peers::loopback();
         let (left, right) = (
             Base::bind(loopback.clone()).await?,
             Base::bind(loopback).await?,
         );
-        let mut config = AgentConfig::default();
-        config.check_interval = Duration::from_millis(20);
-        config.keepalive_interval = Duration::from_secs(60);
+        let config = AgentConfig::default()
+            .with_check_interval(Duration::from_millis(20))
+            .with_keepalive_interval(Duration::from_secs(60));
         let mut a = IceAgent::new(&left, Role::Controlling, config).await?;
         let mut b = IceAgent::new(&right, Role::Controlled, config).await?;
         let (to_a, to_b) = (peers::describe(&left, &a), peers::describe(&right, &b));

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use consumer_fsm::signalling::http::HttpSignalling;
-use consumer_fsm::transport::{DataChannel, Ice, Network};
+use consumer_fsm::transport::{DataChannel, IceTransport, Network};
 use consumer_fsm::{Consumer, Datagrams, Ending, StunCache, Timing};
 use ice_gather::{BindConfig, StunServer};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
+use crate::attempts::with_its_path;
 use crate::kernel::servers::{COTURN, OWN, PORTS, ipv4};
 use crate::kernel::world::client_ipv4;
 use crate::spans::{Spans, attribute};
@@ -22,8 +22,8 @@ const LENGTH: usize = 1_200;
 /// Under way at once.
 const WINDOW: u32 = 16;
 
-/// What became of it.
-pub(super) struct Told {
+/// The result of an attempt.
+pub(super) struct Outcome {
     pub(super) spans: Vec<String>,
     pub(super) nat_type: String,
     pub(super) error: String,
@@ -33,11 +33,11 @@ pub(super) struct Told {
     pub(super) ms: f64,
 }
 
-pub(super) async fn run(url: &str) -> Result<Told, Failure> {
+pub(super) async fn run(url: &str) -> Result<Outcome, Failure> {
     let spans = Spans::default();
-    let transport = DataChannel::new(Ice::new(Network::System(BindConfig::address(client_ipv4(
-        0,
-    )))));
+    let transport = DataChannel::new(IceTransport::new(Network::System(BindConfig::address(
+        client_ipv4(0),
+    ))));
     let cohort = OWN
         .iter()
         .chain(&COTURN)
@@ -47,7 +47,7 @@ pub(super) async fn run(url: &str) -> Result<Told, Failure> {
     let mut timing = Timing::default();
     // there is one peer to choose from
     timing.patience = bounds::INTEROP_CHOICE;
-    let mut consumer = Consumer::new(
+    let consumer = Consumer::new(
         HttpSignalling::new(url)?,
         transport,
         spans.telemetry(),
@@ -55,29 +55,8 @@ pub(super) async fn run(url: &str) -> Result<Told, Failure> {
     )
     .with_timing(timing)
     .with_datagrams(Datagrams { outbound, inbound });
-    let mut path = consumer.path();
-    let cancel = CancellationToken::new();
-    let user = async {
-        let exchanged = async {
-            // ends without a path when the attempt does, for the sender goes with the consumer
-            if path.wait_for(|up| *up).await.is_ok() {
-                exchange(&to_path, from_path).await
-            } else {
-                (0, 0)
-            }
-        };
-        let exchanged = tokio::time::timeout(bounds::INTEROP_WITHIN, exchanged)
-            .await
-            .unwrap_or_default();
-        cancel.cancel();
-        exchanged
-    };
-    let attempt = async {
-        let report = consumer.attempt(&cancel).await;
-        drop(consumer);
-        report
-    };
-    let (report, (sent, echoed)) = tokio::join!(attempt, user);
+    let exchange = exchange(&to_path, from_path);
+    let (report, (sent, echoed)) = with_its_path(consumer, bounds::INTEROP_WITHIN, exchange).await;
     let caught = spans.take();
     let told = |key| {
         caught
@@ -92,7 +71,7 @@ pub(super) async fn run(url: &str) -> Result<Told, Failure> {
         .connected_after
         .unwrap_or_default()
         .saturating_sub(bounds::INTEROP_CHOICE);
-    Ok(Told {
+    Ok(Outcome {
         spans: caught.iter().map(|span| span.name.to_string()).collect(),
         nat_type: told("nat_type"),
         error: match report.ending {

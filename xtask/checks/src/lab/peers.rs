@@ -9,8 +9,8 @@ use ice_gather::{
     PeerView, Rebinding, RemoteCandidate, RemoteDescription, Role, StunServer, discover_filtering,
 };
 use nat_summary::{
-    Candidate, Evidence, FailureCause, Filtering, Mapping, NatSummary, NatType, PeerSummary,
-    TowardPeer, Word,
+    Candidate, Evidence, FailureCause, Filtering, FilteringSeen, Mapping, NatSummary, NatType,
+    PeerSummary, TowardPeer,
 };
 use serde::Serialize;
 use tokio::sync::{Barrier, mpsc};
@@ -18,9 +18,9 @@ use tokio::time::timeout;
 
 use super::Choice;
 use super::cases::Cohort;
-use super::meeting::{First, Meeting, Truth, alone, kind, meetings};
+use super::meeting::{First, Meeting, Truth, kind, meetings, only};
 use crate::kernel::namespace::Namespace;
-use crate::kernel::nat::Nat;
+use crate::kernel::router::Router;
 use crate::kernel::servers::{COTURN, PORTS, ipv4};
 use crate::kernel::world::{Site, Uplinks, World, cable, client_ipv4, default_via, up};
 use crate::{Failure, bounds, needs, table};
@@ -34,7 +34,7 @@ const EXTERNAL: &str = "192.0.2.2";
 
 /// The network of the peer's host, its router and the host itself: without a NAT it has an address
 /// that reaches far.
-const fn inside(theirs: Nat) -> [&'static str; 3] {
+const fn inside(theirs: Router) -> [&'static str; 3] {
     if theirs.translates() {
         ["198.19.0.0/25", "198.19.0.1", "198.19.0.2"]
     } else {
@@ -161,7 +161,7 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
 fn row(meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure> {
     let world = World::build(
         Site {
-            routers: alone(meeting.ours),
+            routers: only(meeting.ours),
             uplinks: Uplinks::One,
             lossy: false,
         },
@@ -199,6 +199,7 @@ fn row(meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure> {
             theirs.rebinding
         ));
     }
+    let (toward_peer, filtering) = (ours.peer.toward_peer, ours.peer.filtering);
     Ok(Row {
         meeting: meeting.name(),
         ours: kind(meeting.ours),
@@ -215,10 +216,10 @@ fn row(meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure> {
             .with_filtering(Filtering::Unknown)
             .nat_type()
             .as_legacy(),
-        toward_peer: ours.peer.toward_peer.as_str(),
+        toward_peer: (toward_peer != TowardPeer::Unobserved).then(|| toward_peer.as_str()),
         mapping_with_peer: ours.peer.mapping.as_legacy(),
-        word: word(ours.peer.word),
-        filtering: ours.peer.filtering.as_str(),
+        word: ours.peer.decided_by.as_str(),
+        filtering: (filtering != FilteringSeen::Unobserved).then(|| filtering.as_str()),
         cause: (!ours.connected).then(|| ours.cause.as_str()),
         checks: (
             ours.view.checks.sent,
@@ -316,9 +317,9 @@ impl End<'_> {
             Filtering::Unknown
         };
         let base = Base::bind(BindConfig::address(local)).await?;
-        let mut config = AgentConfig::default();
-        config.check_interval = Duration::from_millis(50);
-        config.keepalive_interval = Duration::from_millis(50);
+        let config = AgentConfig::default()
+            .with_check_interval(Duration::from_millis(50))
+            .with_keepalive_interval(Duration::from_millis(50));
         let role = if self.is_ours {
             Role::Controlling
         } else {
@@ -410,7 +411,10 @@ impl End<'_> {
 /// those of an interface that goes down. What it makes anew is on another port.
 fn forget(world: &World) -> Result<(), Failure> {
     let router = world.routers.last().ok_or("a site has a router")?;
-    let rules = format!("flush ruleset\n{}", Nat::Masquerade("random").rules(false));
+    let rules = format!(
+        "flush ruleset\n{}",
+        Router::Masquerade("random").rules(false)
+    );
     router.run("nft", &["-f", "-"], &rules)?;
     router.ip(&[
         "link set wan down".into(),
@@ -485,7 +489,10 @@ fn compare(
         format!("{:?}", truth.filtering),
         is_unknown,
     );
-    let (mapping, is_unknown) = ((peer.mapping, peer.word), peer.mapping == Mapping::Unknown);
+    let (mapping, is_unknown) = (
+        (peer.mapping, peer.decided_by),
+        peer.mapping == Mapping::Unknown,
+    );
     check(
         "the mapping with the peer",
         format!("{mapping:?}"),
@@ -500,14 +507,6 @@ fn compare(
             format!("{:?}", truth.cause),
             is_unknown,
         );
-    }
-}
-
-const fn word(word: Word) -> &'static str {
-    match word {
-        Word::Servers => "servers",
-        Word::Peer => "peer",
-        _ => "nobody",
     }
 }
 

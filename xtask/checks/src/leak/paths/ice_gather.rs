@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ice_gather::responder::{Responder, TwoAddresses, success};
+use ice_gather::stun::Header;
 use ice_gather::{
-    AgentConfig, Base, BindConfig, Credentials, Finding, GatherConfig, Header, IceAgent, IceConn,
-    RemoteCandidate, RemoteDescription, Role, StunServer, discover_filtering,
+    AgentConfig, Base, Credentials, Finding, GatherConfig, IceAgent, IceConn, RemoteCandidate,
+    RemoteDescription, Role, StunServer, discover_filtering,
 };
 use nat_summary::{CandidateKind, Filtering, Mapping, NatType, Outcome};
 use stun::attributes::ATTR_USERNAME;
@@ -16,7 +17,7 @@ use stun::textattrs::TextAttribute;
 use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
-use super::{Measured, Meter, Path, alone, path};
+use super::{Measured, Meter, Path, path, standalone};
 use crate::peers::{self, Running};
 use crate::{Failure, bounds, stock};
 
@@ -110,13 +111,7 @@ impl End {
 }
 
 async fn base() -> Result<Base, Failure> {
-    Ok(Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?)
-}
-
-fn eager() -> AgentConfig {
-    let mut config = AgentConfig::default();
-    config.check_interval = Duration::from_millis(5);
-    config
+    Ok(Base::bind(peers::loopback()).await?)
 }
 
 fn nobody(candidates: Vec<RemoteCandidate>) -> RemoteDescription {
@@ -138,8 +133,7 @@ fn host(address: SocketAddr) -> RemoteCandidate {
 }
 
 fn in_milliseconds(deadline: u64) -> GatherConfig {
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(deadline);
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(deadline));
     config
 }
 
@@ -185,7 +179,7 @@ async fn server(
 async fn gathered(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 0).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(4, alone, async |_, _| {
+    let measured = meter.measure(4, standalone, async |_, _| {
         let gathering = base()
             .await?
             .gather(&servers, &GatherConfig::default())
@@ -198,7 +192,7 @@ async fn gathered(meter: Meter) -> Result<Measured, Failure> {
 async fn one_silent(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 1).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(32, alone, async |_, _| {
+    let measured = meter.measure(32, standalone, async |_, _| {
         let gathering = base()
             .await?
             .gather(&servers, &GatherConfig::default())
@@ -223,7 +217,7 @@ async fn dropped(meter: Meter) -> Result<Measured, Failure> {
             .into_iter()
             .filter_map(|server| server.parse().ok()),
     );
-    let measured = meter.measure(32, alone, async |_, number| {
+    let measured = meter.measure(32, standalone, async |_, number| {
         let moment = Duration::from_millis(u64::from(number % 60));
         Ok(timeout(
             moment,
@@ -244,7 +238,7 @@ async fn late(meter: Meter) -> Result<Measured, Failure> {
         vec![success(id, source)]
     })
     .await?;
-    let measured = meter.measure(2, alone, async |_, _| {
+    let measured = meter.measure(2, standalone, async |_, _| {
         let base = base().await?;
         let first = base
             .gather(std::slice::from_ref(&slow), &in_milliseconds(1))
@@ -267,11 +261,11 @@ async fn late_to_agent(meter: Meter) -> Result<Measured, Failure> {
         vec![success(id, source)]
     })
     .await?;
-    let measured = meter.measure(2, alone, async |_, number| {
+    let measured = meter.measure(2, standalone, async |_, number| {
         let base = base().await?;
         base.gather(std::slice::from_ref(&slow), &in_milliseconds(1))
             .await;
-        let mut agent = IceAgent::new(&base, Role::Controlling, eager()).await?;
+        let mut agent = IceAgent::new(&base, Role::Controlling, peers::eager()).await?;
         let _ = agent
             .connect(nobody(vec![]), Duration::from_millis(12))
             .await;
@@ -300,7 +294,7 @@ async fn flooded(meter: Meter) -> Result<Measured, Failure> {
         forged.chain([success(id, source)]).collect()
     })
     .await?;
-    let measured = meter.measure(4, alone, async |_, _| {
+    let measured = meter.measure(4, standalone, async |_, _| {
         let base = base().await?;
         let gathering = base
             .gather(std::slice::from_ref(&flooding), &GatherConfig::default())
@@ -326,7 +320,7 @@ async fn two_addresses() -> Result<TwoAddresses, Failure> {
 
 async fn filtering(meter: Meter) -> Result<Measured, Failure> {
     let server = two_addresses().await?;
-    let measured = meter.measure(64, alone, async |_, _| {
+    let measured = meter.measure(64, standalone, async |_, _| {
         let found = discover_filtering(base().await?, server.address()).await;
         Ok(found == Finding::Known(Filtering::EndpointIndependent))
     });
@@ -335,7 +329,7 @@ async fn filtering(meter: Meter) -> Result<Measured, Failure> {
 
 async fn filtering_dropped(meter: Meter) -> Result<Measured, Failure> {
     let server = two_addresses().await?;
-    let measured = meter.measure(32, alone, async |_, number| {
+    let measured = meter.measure(32, standalone, async |_, number| {
         let moment = Duration::from_millis(u64::from(number % 100));
         Ok(
             timeout(moment, discover_filtering(base().await?, server.address()))
@@ -347,8 +341,8 @@ async fn filtering_dropped(meter: Meter) -> Result<Measured, Failure> {
 }
 
 async fn agent(meter: Meter, end: End) -> Result<Measured, Failure> {
-    let measured = meter.measure(4, alone, async |_, number| {
-        let agent = IceAgent::new(&base().await?, Role::Controlling, eager()).await?;
+    let measured = meter.measure(4, standalone, async |_, number| {
+        let agent = IceAgent::new(&base().await?, Role::Controlling, peers::eager()).await?;
         end.of(agent, number).await;
         Ok(true)
     });
@@ -356,11 +350,11 @@ async fn agent(meter: Meter, end: End) -> Result<Measured, Failure> {
 }
 
 async fn half_made(meter: Meter) -> Result<Measured, Failure> {
-    let measured = meter.measure(4, alone, async |_, number| {
+    let measured = meter.measure(4, standalone, async |_, number| {
         let base = base().await?;
         Ok(polled(
             number % 60,
-            IceAgent::new(&base, Role::Controlling, eager()),
+            IceAgent::new(&base, Role::Controlling, peers::eager()),
         )
         .await
         .is_none())
@@ -397,8 +391,8 @@ impl Two {
 }
 
 async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
-    let measured = meter.measure(4, alone, async |_, number| {
-        let mut two = Two::new(eager()).await?;
+    let measured = meter.measure(4, standalone, async |_, number| {
+        let mut two = Two::new(peers::eager()).await?;
         let (sender, receiver) = two.connect().await?;
         let mut buffer = [0; 32];
         sender.send(b"\x80 over the path").await?;
@@ -414,11 +408,11 @@ async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
 
 /// The other side goes without a word, and consent expires.
 async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
-    let mut config = eager();
-    config.keepalive_interval = Duration::from_millis(10);
-    config.disconnected_timeout = Duration::from_millis(30);
-    config.failed_timeout = Duration::from_millis(30);
-    let measured = meter.measure(32, alone, async |_, number| {
+    let config = peers::eager()
+        .with_keepalive_interval(Duration::from_millis(10))
+        .with_disconnected_timeout(Duration::from_millis(30))
+        .with_failed_timeout(Duration::from_millis(30));
+    let measured = meter.measure(32, standalone, async |_, number| {
         let mut two = Two::new(config).await?;
         let Ok((_sender, receiver)) = two.connect().await else {
             return Ok(false);
@@ -437,9 +431,8 @@ async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
 }
 
 async fn connecting_dropped(meter: Meter) -> Result<Measured, Failure> {
-    let mut config = eager();
-    config.check_interval = Duration::from_millis(20);
-    let measured = meter.measure(8, alone, async |_, number| {
+    let config = peers::eager().with_check_interval(Duration::from_millis(20));
+    let measured = meter.measure(8, standalone, async |_, number| {
         let mut two = Two::new(config).await?;
         let stages = number % 60;
         Ok(polled(stages, two.connect()).await.is_none())
@@ -451,8 +444,8 @@ async fn connecting_dropped(meter: Meter) -> Result<Measured, Failure> {
 async fn pending(meter: Meter) -> Result<Measured, Failure> {
     let silent = UdpSocket::bind("127.0.0.1:0").await?;
     let remote = host(silent.local_addr()?);
-    let measured = meter.measure(8, alone, async |_, number| {
-        let mut agent = IceAgent::new(&base().await?, Role::Controlling, eager()).await?;
+    let measured = meter.measure(8, standalone, async |_, number| {
+        let mut agent = IceAgent::new(&base().await?, Role::Controlling, peers::eager()).await?;
         let moment = Duration::from_millis(u64::from(number % 15));
         let is_pending = timeout(
             moment,
@@ -469,9 +462,9 @@ async fn pending(meter: Meter) -> Result<Measured, Failure> {
 async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 1).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(16, alone, async |_, number| {
+    let measured = meter.measure(16, standalone, async |_, number| {
         let base = base().await?;
-        let agent = IceAgent::new(&base, Role::Controlling, eager()).await?;
+        let agent = IceAgent::new(&base, Role::Controlling, peers::eager()).await?;
         let close = async {
             sleep(Duration::from_millis(u64::from(number % 10))).await;
             end.of(agent, number).await;
@@ -486,9 +479,9 @@ async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
 /// Somebody who knows the password checks from port after port, until one is more than a peer may
 /// have.
 async fn many_ports(meter: Meter) -> Result<Measured, Failure> {
-    let measured = meter.measure(8, alone, async |_, _| {
+    let measured = meter.measure(8, standalone, async |_, _| {
         let base = base().await?;
-        let mut agent = IceAgent::new(&base, Role::Controlled, eager()).await?;
+        let mut agent = IceAgent::new(&base, Role::Controlled, peers::eager()).await?;
         let target = base.local_addrs().next().ok_or("no socket")?;
         let credentials = agent.credentials().clone();
         let until_one_is_too_many = async {
@@ -526,7 +519,7 @@ fn check(ours: &Credentials, theirs: &str) -> Result<Vec<u8>, Failure> {
 async fn foreign(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(2, 0).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(4, alone, async |_, _| {
+    let measured = meter.measure(4, standalone, async |_, _| {
         let base = base().await?;
         let gathering = base.gather(&servers, &GatherConfig::default()).await;
         stock::on_base(&base).await?.close().await?;

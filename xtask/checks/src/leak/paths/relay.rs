@@ -5,17 +5,18 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ice_gather::stun::{Header, write_request};
 use ice_gather::{
-    AgentConfig, Base, BindConfig, Credentials, GatheredCandidate, Header, IceAgent, RelayConfig,
-    RelayError, RemoteCandidate, RemoteDescription, Role, TurnServer, write_request,
+    Base, Credentials, GatheredCandidate, IceAgent, RelayConfig, RelayError, RemoteCandidate,
+    RemoteDescription, Role, TurnServer,
 };
 use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
-use super::{Measured, Meter, Path, alone, path};
+use super::{Measured, Meter, Path, path, standalone};
 use crate::peers::Running;
-use crate::{Failure, bounds};
+use crate::{Failure, bounds, peers};
 
 /// With a TURN server of our own that says what it is told to.
 pub(super) const PATHS: &[Path] = &[
@@ -123,27 +124,21 @@ fn turn_server(address: SocketAddr) -> Result<TurnServer, Failure> {
 }
 
 async fn base() -> Result<Base, Failure> {
-    Ok(Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?)
+    Ok(Base::bind(peers::loopback()).await?)
 }
 
 fn within(deadline: u64) -> RelayConfig {
-    let mut config = RelayConfig::default();
-    (config.deadline, config.head_start) = (Duration::from_millis(deadline), Duration::ZERO);
-    config
-}
-
-fn eager() -> AgentConfig {
-    let mut config = AgentConfig::default();
-    config.check_interval = Duration::from_millis(5);
-    config
+    RelayConfig::default()
+        .with_deadline(Duration::from_millis(deadline))
+        .with_head_start(Duration::ZERO)
 }
 
 async fn allocated(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
     let (server, _server) = server(0x0103, ALLOCATION).await?;
-    let measured = meter.measure(8, alone, async |_, _| {
+    let measured = meter.measure(8, standalone, async |_, _| {
         let base = base().await?;
         let mut relay = base.add_relay(server.clone(), within(2_000))?;
-        let agent = IceAgent::new(&base, Role::Controlling, eager()).await?;
+        let agent = IceAgent::new(&base, Role::Controlling, peers::eager()).await?;
         let is_there = relay.allocated().await.is_ok();
         if is_closed {
             agent.close().await;
@@ -156,11 +151,11 @@ async fn allocated(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
 /// After 0 to 1.9 ms, before, between and behind the two exchanges.
 async fn given_up(meter: Meter) -> Result<Measured, Failure> {
     let (server, _server) = server(0x0103, ALLOCATION).await?;
-    let measured = meter.measure(8, alone, async |_, number| {
+    let measured = meter.measure(8, standalone, async |_, number| {
         let base = base().await?;
         let _relay = base.add_relay(server.clone(), within(2_000))?;
         let agent = if number.is_multiple_of(2) {
-            Some(IceAgent::new(&base, Role::Controlling, eager()).await?)
+            Some(IceAgent::new(&base, Role::Controlling, peers::eager()).await?)
         } else {
             None
         };
@@ -179,7 +174,7 @@ async fn refused(
 ) -> Result<Measured, Failure> {
     let attributes: &'static [(u16, &'static [u8])] = Vec::leak(vec![(ERROR_CODE, code)]);
     let (server, _server) = server(0x0113, attributes).await?;
-    let measured = meter.measure(8, alone, async |_, _| {
+    let measured = meter.measure(8, standalone, async |_, _| {
         let base = base().await?;
         let mut relay = base.add_relay(server.clone(), within(2_000))?;
         Ok(relay
@@ -193,7 +188,7 @@ async fn refused(
 async fn silent(meter: Meter) -> Result<Measured, Failure> {
     let nobody = UdpSocket::bind("127.0.0.1:0").await?;
     let server = turn_server(nobody.local_addr()?)?;
-    let measured = meter.measure(32, alone, async |_, _| {
+    let measured = meter.measure(32, standalone, async |_, _| {
         let base = base().await?;
         let mut relay = base.add_relay(server.clone(), within(20))?;
         Ok(relay
@@ -206,11 +201,11 @@ async fn silent(meter: Meter) -> Result<Measured, Failure> {
 
 /// Between the allocation and the end: nothing is freed, and permissions are asked for in vain.
 async fn dies(meter: Meter) -> Result<Measured, Failure> {
-    let measured = meter.measure(64, alone, async |_, _| {
+    let measured = meter.measure(64, standalone, async |_, _| {
         let (server, running) = server(0x0103, ALLOCATION).await?;
         let base = base().await?;
         let mut relay = base.add_relay(server, within(2_000))?;
-        let mut agent = IceAgent::new(&base, Role::Controlling, eager()).await?;
+        let mut agent = IceAgent::new(&base, Role::Controlling, peers::eager()).await?;
         let is_there = relay.allocated().await.is_ok();
         drop(running);
         let address = SocketAddr::from(([192, 0, 2, 2], 9));
@@ -246,14 +241,14 @@ async fn dies(meter: Meter) -> Result<Measured, Failure> {
 
 async fn connected(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
     let coturn = Coturn::start().await?;
-    let measured = meter.measure(8, alone, async |_, _| {
+    let measured = meter.measure(8, standalone, async |_, _| {
         let (left, right) = (base().await?, base().await?);
         let mut relays = [
             left.add_relay(coturn.server()?, within(4_000))?,
             right.add_relay(coturn.server()?, within(4_000))?,
         ];
-        let mut a = IceAgent::new(&left, Role::Controlling, eager()).await?;
-        let mut b = IceAgent::new(&right, Role::Controlled, eager()).await?;
+        let mut a = IceAgent::new(&left, Role::Controlling, peers::eager()).await?;
+        let mut b = IceAgent::new(&right, Role::Controlled, peers::eager()).await?;
         // where a port comes round again too soon, coturn still knows it: RFC 8656 section 7.2,
         // error 437
         let (Ok(from_a), Ok(from_b)) = (relays[0].allocated().await, relays[1].allocated().await)

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
-use consumer_fsm::transport::{Ice, Network};
-use consumer_fsm::{AttemptReport, Consumer, Ending, Producer, State, StunCache, Timing, What};
-use ice_gather::{AgentConfig, Base, BindConfig, BindError, StunServer};
+use consumer_fsm::transport::{IceTransport, Network};
+use consumer_fsm::{
+    AttemptReport, Consumer, Ending, Event, NoticeKind, Producer, State, StunCache, Timing,
+};
+use ice_gather::{AgentConfig, Base, BindError, StunServer};
 use nat_summary::NatType;
 use otel_nat::{FailureReason, keys};
 use tokio::net::UdpSocket;
@@ -17,14 +19,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use webrtc_util::Conn;
 
-use super::plan::{Ends, Plan, Producers, Road, SERVERS};
-use super::road::Behind;
+use super::link::Behind;
+use super::plan::{Ends, Link, Plan, Producers, SERVERS};
 use super::server;
 use crate::attempts::beside;
 use crate::faults::Faulty;
+use crate::front::Front;
 use crate::peers::{self, Running};
 use crate::spans::{Spans, attribute};
-use crate::vnet::Kind;
 use crate::{Failure, bounds};
 
 /// Producers at work at once.
@@ -32,7 +34,7 @@ const PRODUCERS: usize = 2;
 /// How long a producer serves one consumer.
 const PER_CONSUMER: Duration = Duration::from_millis(400);
 
-/// What became of one attempt.
+/// The outcome of one attempt.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) ended: &'static str,
@@ -61,13 +63,13 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
     }
     let consume = async |seed: u64| {
         let asked = Arc::new(AtomicU64::new(0));
-        let road = Road {
-            seed: plan.road.seed ^ seed,
-            ..plan.road
+        let link = Link {
+            seed: plan.link.seed ^ seed,
+            ..plan.link
         };
         let transport = transport(Arc::new(Behind::new(
-            plan.kind,
-            road,
+            plan.front,
+            link,
             addresses.clone(),
             Arc::clone(&asked),
         )?));
@@ -92,7 +94,7 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
     };
     // with a rival, one of the two loses each race
     let (first, rival) = tokio::join!(consume(0), async {
-        if plan.road.seed.is_multiple_of(3) {
+        if plan.link.seed.is_multiple_of(3) {
             Some(consume(1).await)
         } else {
             None
@@ -106,8 +108,8 @@ async fn produce(
     signalling: &MemorySignalling,
     vanish: &watch::Sender<()>,
 ) -> Result<Option<Running>, Failure> {
-    let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
-    let transport = Ice::new(loopback).with_agent_config(config());
+    let loopback = Network::System(peers::loopback());
+    let transport = IceTransport::new(loopback).with_agent_config(config());
     Ok(match plan.producers {
         Producers::Absent => None,
         Producers::Serve => Some(peers::echo(signalling.clone(), transport, PER_CONSUMER)),
@@ -141,14 +143,18 @@ async fn produce(
 
 /// Has the producers vanish whenever the consumer comes into this state.
 fn watch(
-    consumer: &mut Consumer<Faulty<MemorySignalling>, Ice>,
+    consumer: &mut Consumer<Faulty<MemorySignalling>, IceTransport>,
     state: State,
     vanish: &watch::Sender<()>,
 ) -> Running {
     let (mut notices, vanish) = (consumer.notices(), vanish.clone());
     Running::spawn(async move {
         while let Some(notice) = notices.next().await {
-            if matches!(notice.what, What::Moved { to, .. } if to == state) {
+            let NoticeKind::Transition(step) = notice.kind else {
+                continue;
+            };
+            // asking the cohort is a step within state 2
+            if step.to == state && step.event != Event::Asked {
                 vanish.send_replace(());
             }
         }
@@ -156,13 +162,12 @@ fn watch(
 }
 
 fn config() -> AgentConfig {
-    let mut config = AgentConfig::default();
-    config.check_interval = Duration::from_millis(20);
+    let config = AgentConfig::default().with_check_interval(Duration::from_millis(20));
     config
 }
 
 /// A transport of one session, on this socket.
-fn transport(conn: Arc<dyn Conn + Send + Sync>) -> Ice {
+fn transport(conn: Arc<dyn Conn + Send + Sync>) -> IceTransport {
     // taken by the session, so that the socket goes with it
     let conn = Arc::new(std::sync::Mutex::new(Some(conn)));
     let make = move || {
@@ -172,13 +177,13 @@ fn transport(conn: Arc<dyn Conn + Send + Sync>) -> Ice {
             .take();
         async move { Base::from_conn(taken.ok_or(BindError::NoAddress)?) }
     };
-    Ice::new(Network::custom(make)).with_agent_config(config())
+    IceTransport::new(Network::custom(make)).with_agent_config(config())
 }
 
 async fn attempt(
     plan: &Plan,
     signalling: Faulty<MemorySignalling>,
-    transport: Ice,
+    transport: IceTransport,
     servers: StunCache,
     asked: &AtomicU64,
     vanish: &watch::Sender<()>,
@@ -243,7 +248,7 @@ async fn attempt(
             Some(verdict) if !allows(plan, |allowed| allowed.as_legacy() == verdict) => {
                 broken.push(format!(
                     "the span says {verdict} behind a NAT that is {}",
-                    plan.kind.name()
+                    plan.front.name()
                 ));
             }
             Some(_) => {}
@@ -266,10 +271,10 @@ async fn attempt(
         if !allows(plan, |allowed| allowed == verdict) {
             broken.push(format!(
                 "the verdict is {verdict:?} behind a NAT that is {}",
-                plan.kind.name()
+                plan.front.name()
             ));
         }
-        let due = if plan.kind == Kind::Blocked {
+        let due = if plan.front == Front::Blocked {
             Ending::Failure(FailureReason::UdpBlocked)
         } else {
             Ending::Success
@@ -296,9 +301,9 @@ async fn attempt(
 fn allows(plan: &Plan, is: impl Fn(NatType) -> bool) -> bool {
     let misled = [NatType::Open, NatType::Cone, NatType::Symmetric];
     is(NatType::Unknown) && !plan.is_clear()
-        || is(plan.kind.truth())
+        || is(plan.front.truth())
         || plan.may_seem_blocked() && is(NatType::UdpBlocked)
-        || plan.misleads() && plan.kind != Kind::Blocked && misled.into_iter().any(is)
+        || plan.misleads() && plan.front != Front::Blocked && misled.into_iter().any(is)
 }
 
 fn ended(report: Option<&AttemptReport>) -> &'static str {

@@ -1,10 +1,10 @@
-//! What is said, and how: a readable line or a JSON object per notice, and the log. No address
-//! unless asked for.
+//! The program's output: a readable line or a JSON object per notice, and the log. Without
+//! `--show-addresses` no line holds an address.
 
 use std::io::Write;
 use std::time::Instant;
 
-use consumer_fsm::{Notice, State, What};
+use consumer_fsm::{Notice, NoticeKind, Transition};
 use nat_summary::NatSummary;
 use serde_json::{Value, json};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -24,15 +24,15 @@ pub(crate) fn log(level: LevelFilter) {
     tracing_subscriber::registry().with(layer).with(ours).init();
 }
 
-/// Says it.
+/// Prints to standard output.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Teller {
+pub(crate) struct Output {
     started: Instant,
     json: bool,
     shows_addresses: bool,
 }
 
-impl Teller {
+impl Output {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
             started: Instant::now(),
@@ -41,8 +41,8 @@ impl Teller {
         }
     }
 
-    /// Whatever has no notice of its own.
-    pub(crate) fn say(&self, slot: Option<usize>, event: &str, text: &str, mut more: Value) {
+    /// Prints a line of an event, or a JSON object of it with these further fields.
+    pub(crate) fn print(&self, slot: Option<usize>, event: &str, text: &str, mut more: Value) {
         let seconds = self.started.elapsed().as_secs_f64();
         let line = if self.json {
             more["seconds"] = json!((seconds * 1_000.0).round() / 1_000.0);
@@ -57,65 +57,58 @@ impl Teller {
                 .unwrap_or_default();
             format!("{seconds:8.3} s{slot}  {text}")
         };
-        // a reader that went away wants no more
+        // fails once the reader is gone
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
 
     pub(crate) fn notice(&self, notice: &Notice) {
-        let say = |event, text: &str, more| self.say(Some(notice.slot), event, text, more);
-        match &notice.what {
-            What::AttemptStarted => say("attempt_started", "attempt", json!({})),
-            What::Moved { from, event, to } => {
-                let text = format!("{} -> {}  {event:?}", state(*from), state(*to));
-                let [from, event, to] =
-                    [format!("{from:?}"), format!("{event:?}"), format!("{to:?}")];
-                say(
-                    "moved",
-                    &text,
-                    json!({ "from": from, "because": event, "to": to }),
-                );
+        let kind = &notice.kind;
+        let (text, more) = match kind {
+            NoticeKind::AttemptStarted => ("attempt".to_owned(), json!({})),
+            NoticeKind::Transition(transition) => {
+                let Transition { from, event, to } = transition;
+                let [from, to] = [from.as_str(), to.as_str()];
+                (
+                    transition.to_string(),
+                    json!({ "from": from, "because": event.as_str(), "to": to }),
+                )
             }
-            What::Gathered(summary) => say("gathered", &self.verdict(summary), self.facts(summary)),
-            What::Roamed(summary) => {
-                say(
-                    "roamed",
-                    &format!("new network: {}", self.verdict(summary)),
-                    self.facts(summary),
-                );
-            }
-            What::Connected(after) => {
+            NoticeKind::Gathered(summary) => (self.verdict(summary), self.facts(summary)),
+            NoticeKind::Roamed(summary) => (
+                format!("new network: {}", self.verdict(summary)),
+                self.facts(summary),
+            ),
+            NoticeKind::Connected(after) => {
                 let millis = after.as_millis();
-                say(
-                    "connected",
-                    &format!("connected after {millis} ms"),
+                (
+                    format!("connected after {millis} ms"),
                     json!({ "after_ms": millis }),
-                );
+                )
             }
-            What::PathUp => say("path_up", "path up", json!({})),
-            What::PathDown => say("path_down", "path down", json!({})),
-            What::Carried { moved, dropped } => {
-                let text = format!(
+            NoticeKind::PathUp => ("path up".to_owned(), json!({})),
+            NoticeKind::PathDown => ("path down".to_owned(), json!({})),
+            NoticeKind::Carried(traffic) => (
+                format!(
                     "sent {}, received {}, dropped {}",
-                    moved.0,
-                    moved.1,
-                    dropped.0 + dropped.1
-                );
-                let more = json!({
-                    "sent": moved.0,
-                    "received": moved.1,
-                    "dropped_outbound": dropped.0,
-                    "dropped_inbound": dropped.1,
-                });
-                say("carried", &text, more);
-            }
-            What::Failed(reason) => say(
-                "failed",
-                &format!("failed: {reason}"),
+                    traffic.sent,
+                    traffic.received,
+                    traffic.dropped()
+                ),
+                json!({
+                    "sent": traffic.sent,
+                    "received": traffic.received,
+                    "dropped_outbound": traffic.dropped_outbound,
+                    "dropped_inbound": traffic.dropped_inbound,
+                }),
+            ),
+            NoticeKind::Failed(reason) => (
+                format!("failed: {reason}"),
                 json!({ "reason": reason.as_str() }),
             ),
-            What::Stopped => say("stopped", "stopped", json!({})),
-            _ => {}
-        }
+            NoticeKind::Stopped => ("stopped".to_owned(), json!({})),
+            _ => return,
+        };
+        self.print(Some(notice.slot), kind.as_str(), &text, more);
     }
 
     fn verdict(&self, summary: &NatSummary) -> String {
@@ -136,11 +129,4 @@ impl Teller {
             "external_ip": external.map(|ip| ip.to_string()),
         })
     }
-}
-
-fn state(state: State) -> String {
-    state.number().map_or_else(
-        || format!("{state:?}"),
-        |number| format!("{number} {state:?}"),
-    )
 }
