@@ -373,7 +373,7 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
     let seen = evidence.observed();
     let of_local = |s: &&Seen| s.base().ip == base.ip && s.mapped().ip.is_v4() == external.is_v4();
     let of_external = |s: &&Seen| of_local(s) && s.mapped().ip == external;
-    let outermost = Vantage::of_scope(Scope::of(external.into()));
+    let outermost = Vantage::of_scope(external.scope());
     let differs = |s: &Seen| {
         s.mapped().ip != external && place(s, evidence) == outermost && !is_aside(s, evidence)
     };

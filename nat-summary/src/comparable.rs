@@ -2,14 +2,13 @@
 
 use crate::evidence::vantage::{Vantage, is_local, is_own};
 use crate::evidence::{Evidence, Ip, MAX_OBSERVATIONS, Seen};
-use crate::scope::Scope;
 use crate::tally::{Tally, contradicts_itself};
 
 /// Whether an answer does not describe this host's NAT. A proxy in front of a server is seen there in
 /// place of the host, as the address of a server that was asked, or as one of the network behind it.
 pub(crate) fn is_aside(seen: &Seen, evidence: &Evidence) -> bool {
     let (mapped, base) = (seen.mapped(), seen.base());
-    let is_global = |ip: Ip| Scope::of(ip.into()).is_global();
+    let is_global = |ip: Ip| ip.scope().is_global();
     // a host that asks a server of its own is seen there as itself
     evidence.has_asked_at(mapped.ip) && !is_own(mapped, base, evidence)
         || seen.server_ip().is_some_and(is_global) && !is_global(mapped.ip)
@@ -21,7 +20,7 @@ pub(crate) fn place(seen: &Seen, evidence: &Evidence) -> Vantage {
 }
 
 pub(crate) fn place_of(ip: Ip, base: Ip, evidence: &Evidence) -> Vantage {
-    match Vantage::of_scope(Scope::of(ip.into())) {
+    match Vantage::of_scope(ip.scope()) {
         Vantage::Global => Vantage::Global,
         _ if is_local(ip, base, evidence) => Vantage::Own,
         inside => inside,
@@ -30,7 +29,7 @@ pub(crate) fn place_of(ip: Ip, base: Ip, evidence: &Evidence) -> Vantage {
 
 /// Whether the mapped address would have been seen from further out than the server is.
 fn is_beyond_its_server(seen: &Seen, evidence: &Evidence) -> bool {
-    let is_inside = |ip: Ip| place(seen, evidence) < Vantage::of_scope(Scope::of(ip.into()));
+    let is_inside = |ip: Ip| place(seen, evidence) < Vantage::of_scope(ip.scope());
     seen.server_ip().is_some_and(is_inside)
 }
 
@@ -40,7 +39,7 @@ pub(crate) fn is_plain(first: &Seen, tally: &Tally, evidence: &Evidence) -> bool
     let ip = first.mapped().ip;
     tally.addresses_equal
         && tally.servers_global
-        && Scope::of(ip.into()).is_global()
+        && ip.scope().is_global()
         && !evidence.has_asked_at(ip)
 }
 

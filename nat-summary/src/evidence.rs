@@ -168,6 +168,10 @@ impl Truncated {
     }
 }
 
+const fn bit(ip: Ip) -> u64 {
+    1 << (ip.bits() % 64)
+}
+
 fn group((base, is_v6, session): Lost) -> Group {
     (base.into(), is_v6, session)
 }
@@ -200,6 +204,9 @@ pub struct Evidence {
     servers: Sorted<(ServerId, Outcome), FEW_SERVERS, MAX_SERVERS>,
     locals: Sorted<IpAddr, FEW_LOCALS, MAX_LOCALS>,
     list: Option<ListFacts>,
+    /// A bit for each address a server was asked at, by its last bits: most addresses can be seen not
+    /// to be one of them at a glance.
+    asked_bits: u64,
     signs_of_life: u32,
     truncated: Truncated,
     discarded: Discarded,
@@ -236,6 +243,7 @@ impl Evidence {
             servers: Sorted::new((ServerId::Address(ANY, 0), Outcome::Pending)),
             locals: Sorted::new(ANY),
             list: None,
+            asked_bits: 0,
             signs_of_life: 0,
             truncated: Truncated {
                 observations: false,
@@ -275,6 +283,9 @@ impl Evidence {
     pub fn record_outcome(&mut self, mut server: ServerId, outcome: Outcome) -> Recorded {
         if let ServerId::Address(ip @ IpAddr::V6(_), _) = &mut server {
             *ip = ip.to_canonical();
+        }
+        if let ServerId::Address(ip, _) = server {
+            self.asked_bits |= bit(Ip::from(ip).untranslated());
         }
         match self.servers.find(|(known, _)| known.cmp(&server)) {
             Ok((_, known)) if *known < outcome => {
@@ -382,6 +393,9 @@ impl Evidence {
         if !is_possible(seen.mapped()) {
             self.discarded.impossible = self.discarded.impossible.saturating_add(1);
             return Recorded::Impossible;
+        }
+        if let Some(ip) = seen.server_ip() {
+            self.asked_bits |= bit(ip);
         }
         match self.seen.find(|known| known.order(&seen)) {
             Ok(known) if known.recency() < seen.recency() => {
@@ -552,8 +566,13 @@ impl Evidence {
 
     /// Whether a server was asked at this address, or at one that a translator made of it.
     pub(crate) fn has_asked_at(&self, ip: Ip) -> bool {
+        if self.asked_bits & bit(ip) == 0 {
+            return false;
+        }
+        let same = IpAddr::from(ip);
         let is_at = |(server, _): &(ServerId, Outcome)| match server {
-            ServerId::Address(at, _) => Ip::from(*at).untranslated() == ip,
+            ServerId::Address(at @ IpAddr::V4(_), _) => *at == same,
+            ServerId::Address(at @ IpAddr::V6(_), _) => Ip::from(*at).untranslated() == ip,
             _ => false,
         };
         self.observed().iter().any(|seen| seen.is_of(ip)) || self.servers().iter().any(is_at)

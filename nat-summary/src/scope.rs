@@ -69,7 +69,8 @@ impl Scope {
         }
     }
 
-    const fn of_v4(ip: Ipv4Addr) -> Self {
+    #[inline]
+    pub(crate) const fn of_v4(ip: Ipv4Addr) -> Self {
         match ip.octets() {
             [127, ..] => Self::Loopback,
             [10, ..] | [192, 168, ..] | [172, 16..=31, ..] => Self::Private,
@@ -83,7 +84,7 @@ impl Scope {
         }
     }
 
-    const fn of_v6(ip: Ipv6Addr) -> Self {
+    pub(crate) const fn of_v6(ip: Ipv6Addr) -> Self {
         match ip.segments() {
             [0, 0, 0, 0, 0, 0, 0, 1] => Self::Loopback,
             [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0x64, 0xff9b, 1, ..] => Self::Nat64,

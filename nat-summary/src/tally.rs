@@ -1,7 +1,6 @@
 //! The traits that the observations of one base have in common.
 
 use crate::evidence::Seen;
-use crate::scope::Scope;
 
 /// The traits that the observations of one base have in common, from one pass.
 pub(crate) struct Tally {
@@ -51,9 +50,7 @@ impl Tally {
             let kept = mapped.port == base.port;
             tally.mappings_equal &= mapped == first;
             tally.addresses_equal &= mapped.ip == first.ip;
-            tally.servers_global &= s
-                .server_ip()
-                .is_none_or(|server| Scope::of(server.into()).is_global());
+            tally.servers_global &= !s.is_of_inner_server();
             tally.ports_kept &= kept;
             tally.rewritten = tally.rewritten.max(s.rewritten());
             if at > 0 {

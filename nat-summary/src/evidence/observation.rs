@@ -71,6 +71,8 @@ const REWRITTEN: u8 = 2;
 const RESENT: u8 = 4;
 /// Found in a text, which may repeat itself.
 const OF_TEXT: u8 = 8;
+/// The server is known to be inside a network.
+const INNER_SERVER: u8 = 16;
 
 /// A [`ServerId`] as integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,8 +179,14 @@ impl Seen {
                 None => 0,
                 Some(false) => HAS_PLAIN,
                 Some(true) => HAS_PLAIN | REWRITTEN,
-            },
+            } | if is_inner(&server) { INNER_SERVER } else { 0 },
         }
+    }
+
+    /// Whether the server is known to be inside a network, by its address.
+    #[inline]
+    pub(crate) const fn is_of_inner_server(&self) -> bool {
+        self.marks & INNER_SERVER != 0
     }
 
     /// The same, of the ICE session whose user fragment this is.
@@ -345,6 +353,16 @@ impl Seen {
     pub(super) fn recency(&self) -> (u32, Endpoint, u8) {
         (self.sequence, self.mapped(), self.marks)
     }
+}
+
+#[inline]
+fn is_inner(server: &Server) -> bool {
+    let is_known = server.kind == ServerKind::Address;
+    is_known
+        && !Ip::from_bits(server.bits)
+            .untranslated()
+            .scope()
+            .is_global()
 }
 
 /// Whether a NAT can have mapped anything to `mapped`.

@@ -3,6 +3,8 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::scope::Scope;
+
 /// An IP address whose order is that of an integer, IPv4 before IPv6.
 ///
 /// IPv4 takes the numbers below 2³². A canonical address is never IPv4-mapped, so the few IPv6
@@ -37,8 +39,18 @@ impl Ip {
         !(multicast || self.is_unspecified() || self.0 == V4_END - 1)
     }
 
+    /// How far the address reaches.
+    #[inline]
+    pub(crate) fn scope(self) -> Scope {
+        match self.into() {
+            IpAddr::V4(ip) => Scope::of_v4(ip),
+            IpAddr::V6(ip) => Scope::of_v6(ip),
+        }
+    }
+
     /// The IPv4 address inside one of 64:ff9b::/96, which a translator made of it (RFC 6052); else
     /// the address itself.
+    #[inline]
     pub(crate) const fn untranslated(self) -> Self {
         if self.0 >> 32 == TRANSLATED_BLOCK {
             Self(self.0 & (V4_END - 1))

@@ -23,7 +23,7 @@ impl Vantage {
         if is_own(mapped, base, evidence) {
             Self::Own
         } else {
-            Self::of_scope(Scope::of(mapped.ip.into()))
+            Self::of_scope(mapped.ip.scope())
         }
     }
 
