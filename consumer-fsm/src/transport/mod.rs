@@ -17,7 +17,10 @@ mod data_channel;
 mod ice;
 
 #[cfg(feature = "data-channel")]
-pub use data_channel::{DataChannel, DataChannelPath, DataChannelSession, Discarded};
+pub use data_channel::{
+    ChannelEnd, ChannelView, DataChannel, DataChannelPath, DataChannelSession, Discarded,
+    DtlsRefusal, DtlsVersion, DtlsView, SctpView, SizeCounts,
+};
 pub use ice::{Ice, IceSession, Network};
 
 /// Why no connection object came about, or no connection.

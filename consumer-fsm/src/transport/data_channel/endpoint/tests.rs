@@ -1,0 +1,190 @@
+//! Two endpoints over a network in between, in a time of their own.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// What the network does with a datagram: which side sent it, its number among that side's, and its
+/// bytes. Each element of the answer arrives.
+type Road<'a> = &'a mut dyn FnMut(usize, usize, &[u8]) -> Vec<Vec<u8>>;
+
+pub(super) struct World {
+    pub(super) now: Instant,
+    pub(super) sides: [Endpoint; 2],
+    delay: Duration,
+    under_way: VecDeque<(Instant, usize, Vec<u8>)>,
+    pub(super) sent: [usize; 2],
+}
+
+fn opening(identity: Identity, peer: Digest, is_dtls_client: bool, opens: bool) -> Opening {
+    Opening {
+        identity,
+        peer: vec![peer],
+        is_dtls_client,
+        opens_channel: opens,
+        local_port: 5000,
+        remote_port: 5000,
+        max_message: 8192,
+        random: Random {
+            tag: 7 + u32::from(opens),
+            tsn: u32::MAX - 3 + u32::from(opens),
+            cookie: [u8::from(opens); 16],
+        },
+    }
+}
+
+impl World {
+    /// The first side opens the channel, and is the DTLS server, as a consumer is.
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let (ours_digest, theirs_digest) = (ours.digest(), theirs.digest());
+        Self {
+            now,
+            sides: [
+                Endpoint::new(opening(ours, theirs_digest, false, true), now).unwrap(),
+                Endpoint::new(opening(theirs, ours_digest, true, false), now).unwrap(),
+            ],
+            delay: 5 * MS,
+            under_way: VecDeque::new(),
+            sent: [0; 2],
+        }
+    }
+
+    /// Everything that is due by then happens, in its order.
+    pub(super) fn run(&mut self, time: Duration, road: Road<'_>) {
+        let end = self.now + time;
+        loop {
+            for side in 0..2 {
+                while let Some(datagram) = self.sides[side].transmit() {
+                    let number = self.sent[side];
+                    self.sent[side] += 1;
+                    for datagram in road(side, number, &datagram) {
+                        self.under_way
+                            .push_back((self.now + self.delay, 1 - side, datagram));
+                    }
+                }
+            }
+            let arrives = self.under_way.front().map(|(at, ..)| *at);
+            let due = |side: usize| self.sides[side].timeout(self.now);
+            let next = [arrives, due(0), due(1)].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= end) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            if arrives.is_some_and(|at| at <= self.now) {
+                let (_, side, datagram) = self.under_way.pop_front().unwrap();
+                self.sides[side].handle(&datagram, self.now);
+            } else {
+                for side in &mut self.sides {
+                    if side.timeout(self.now).is_some_and(|due| due <= self.now) {
+                        side.handle_timeout(self.now);
+                    }
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    pub(super) fn states(&self) -> [State; 2] {
+        [self.sides[0].state(), self.sides[1].state()]
+    }
+
+    pub(super) fn opened() -> Self {
+        let mut world = Self::new();
+        world.run(200 * MS, &mut whole);
+        assert_eq!(world.states(), [State::Open; 2]);
+        world
+    }
+
+    pub(super) fn receive(&mut self, side: usize) -> Option<Vec<u8>> {
+        let mut buffer = [0; 9000];
+        match self.sides[side].receive(&mut buffer, self.now)? {
+            Received::Binary(length) => Some(buffer[..length].to_vec()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub(super) fn whole(_: usize, _: usize, datagram: &[u8]) -> Vec<Vec<u8>> {
+    vec![datagram.to_vec()]
+}
+
+#[test]
+fn a_channel_opens_and_carries_messages_both_ways() {
+    let mut world = World::opened();
+    for length in [0, 1, 1200, 1201, 8192] {
+        for side in 0..2 {
+            let message = vec![length as u8; length];
+            assert_eq!(world.sides[side].send(&message, world.now), Ok(()));
+            world.run(500 * MS, &mut whole);
+            assert_eq!(world.receive(1 - side), Some(message));
+            assert_eq!(world.receive(1 - side), None);
+        }
+    }
+    for side in &world.sides {
+        let view = side.view();
+        assert_eq!(view.dtls.version, Some(DtlsVersion::Dtls13));
+        assert_eq!((view.refused, view.end), (0, None));
+        assert!(view.dtls.is_done && view.sctp.is_established);
+    }
+    world.sides[0].close(world.now);
+    world.run(50 * MS, &mut whole);
+    assert_eq!(
+        world.states(),
+        [
+            State::Ended(ChannelEnd::Closed),
+            State::Ended(ChannelEnd::ClosedByPeer)
+        ]
+    );
+}
+
+#[test]
+fn an_open_channel_sleeps_when_there_is_nothing_to_do() {
+    let mut world = World::opened();
+    world.run(Duration::from_secs(5), &mut whole);
+    assert_eq!(
+        [0, 1].map(|side| world.sides[side].timeout(world.now)),
+        [None; 2]
+    );
+    let sent = world.sent;
+    world.run(Duration::from_secs(3600), &mut whole);
+    assert_eq!(world.sent, sent);
+}
+
+#[test]
+fn losses_are_given_up_and_make_room() {
+    let mut world = World::opened();
+    let mut heard = 0;
+    let mut full = 0;
+    for n in 0..600 {
+        if world.sides[1].send(&[0x55; 1000], world.now) != Ok(()) {
+            full += 1;
+        }
+        world.run(3 * MS, &mut |side, number, datagram| {
+            let is_lost = side == 1 && number.is_multiple_of(5);
+            if is_lost {
+                vec![]
+            } else {
+                vec![datagram.to_vec()]
+            }
+        });
+        let before = heard;
+        while world.receive(0).is_some() {
+            heard += 1;
+        }
+        if std::env::var("SHOW").is_ok() {
+            eprintln!(
+                "{n}: +{} {:?} {:?}",
+                heard - before,
+                world.sides[1].association.as_mut().unwrap().debug(),
+                world.sides[1].timeout(world.now).map(|t| t - world.now)
+            );
+        }
+    }
+    assert_eq!(full, 0, "{heard} {:?}", world.sides[1].view());
+    assert!((300..600).contains(&heard), "{heard}");
+}
