@@ -255,8 +255,8 @@ impl Association {
     fn invite(&mut self, init: &[u8]) -> Option<()> {
         let (remote, _) = Init::read(init)?;
         // one that begins anew would be another association
-        let known = self.running.as_ref().map(|running| running.remote.tag);
-        if known.is_some_and(|tag| tag != remote.tag) {
+        let known = self.running.as_ref().map(|running| running.remote);
+        if known.is_some_and(|known| (known.tag, known.tsn) != (remote.tag, remote.tsn)) {
             return None;
         }
         self.invited = Some(remote);

@@ -109,6 +109,7 @@ impl Dtls {
                 _ => None,
             },
             last_received: guard.last,
+            refusal: guard.refusal.or(self.view.refusal),
             plaintext_alert: guard.alert,
             plaintext_alerts: guard.alerts,
             ..self.view

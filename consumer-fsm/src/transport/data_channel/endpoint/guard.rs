@@ -10,6 +10,9 @@
 //! What stays is what DTLS itself leaves open: a forged message that is whole, well-formed and in
 //! its turn (RFC 9147 section 11, RFC 6347 section 4.2.1).
 
+use super::hello;
+use super::view::DtlsRefusal;
+
 /// Header of a record in the clear, or of DTLS 1.2 (RFC 6347 section 4.1).
 const RECORD: usize = 13;
 /// Header of a handshake message (RFC 6347 section 4.2.2).
@@ -54,6 +57,8 @@ mod message {
 pub(super) struct Seen {
     /// Kind of the last handshake message of the peer that was passed on.
     pub(super) last: Option<u8>,
+    /// Why the last hello that led nowhere was dropped.
+    pub(super) refusal: Option<DtlsRefusal>,
     /// The last alert in the clear. Nobody signed it.
     pub(super) alert: Option<u8>,
     /// Alerts in the clear.
@@ -95,6 +100,7 @@ impl Guard {
             changes: 0,
             seen: Seen {
                 last: None,
+                refusal: None,
                 alert: None,
                 alerts: 0,
                 refused: 0,
@@ -124,7 +130,9 @@ impl Guard {
     pub(super) fn admit(&mut self, datagram: &[u8], mut pass: impl FnMut(&[u8])) {
         let mut rest = datagram;
         while let Some(first) = rest.first() {
-            if is_unified(*first) {
+            // before the peer's hello there are no keys
+            let may_be_protected = self.next > 0;
+            if is_unified(*first) && may_be_protected {
                 // DTLS 1.3 under keys: dimpl knows where each of them ends, and opens them or not
                 pass(rest);
                 return;
@@ -140,19 +148,23 @@ impl Guard {
             rest = &rest[record.len()..];
             let is_protected = record[3..5] != [0, 0];
             match record[0] {
-                content::ALERT | content::HANDSHAKE | content::APPLICATION_DATA if is_protected => {
+                content::ALERT | content::HANDSHAKE | content::APPLICATION_DATA
+                    if is_protected && may_be_protected =>
+                {
                     pass(record);
                 }
                 content::HANDSHAKE if !is_protected => {
                     self.messages(&record[RECORD..], &mut pass);
                 }
-                content::CHANGE_CIPHER_SPEC if record[RECORD..] == [1] && !is_protected => {
+                content::CHANGE_CIPHER_SPEC
+                    if record[RECORD..] == [1] && !is_protected && may_be_protected =>
+                {
                     if self.changes < MOST_CHANGES {
                         self.changes += 1;
                         pass(record);
                     }
                 }
-                content::ALERT => {
+                content::ALERT if !is_protected => {
                     self.seen.refused += 1;
                     self.seen.alerts += 1;
                     self.seen.alert = record.get(RECORD + 1).copied().or(self.seen.alert);
@@ -264,6 +276,17 @@ impl Guard {
 
     /// Passes a whole message on, in a record of its own.
     fn pass(&mut self, number: u16, kind: u8, bytes: &[u8], pass: &mut impl FnMut(&[u8])) {
+        let agreed = match kind {
+            message::CLIENT_HELLO => hello::of_client(bytes),
+            message::SERVER_HELLO => hello::of_server(bytes),
+            message::HELLO_VERIFY_REQUEST => hello::of_verification(bytes),
+            _ => Ok(()),
+        };
+        if let Err(refusal) = agreed {
+            self.seen.refused += 1;
+            self.seen.refusal = Some(refusal);
+            return;
+        }
         if number == self.next {
             self.next += 1;
             self.changes = 0;
@@ -353,7 +376,17 @@ mod tests {
         record
     }
 
-    /// Bytes `from` to `to` of a message whose bytes are its number.
+    /// A hello of this length; zeros, if it is none.
+    fn body(kind: u8, length: usize) -> Vec<u8> {
+        match kind {
+            message::CLIENT_HELLO | message::SERVER_HELLO if length >= 60 => {
+                hello::tests::honest(kind == message::CLIENT_HELLO, length)
+            }
+            _ => vec![0; length],
+        }
+    }
+
+    /// Bytes `from` to `to` of a message.
     fn part(kind: u8, number: u16, length: usize, from: usize, to: usize) -> Vec<u8> {
         let u24 = |n: usize| u32::try_from(n).unwrap().to_be_bytes()[1..].to_vec();
         let mut message = vec![kind];
@@ -361,7 +394,8 @@ mod tests {
         message.extend(number.to_be_bytes());
         message.extend(u24(from));
         message.extend(u24(to - from));
-        message.extend(vec![u8::try_from(number).unwrap(); to - from]);
+        let body = body(kind, length);
+        message.extend((from..to).map(|at| body.get(at).copied().unwrap_or_default()));
         message
     }
 
@@ -369,7 +403,7 @@ mod tests {
         part(kind, number, length, 0, length)
     }
 
-    fn hello(bytes: &[u8]) -> Vec<u8> {
+    fn clear(bytes: &[u8]) -> Vec<u8> {
         record(content::HANDSHAKE, 0, bytes)
     }
 
@@ -388,11 +422,11 @@ mod tests {
     #[test]
     fn messages_pass_whole_and_in_their_order() {
         let mut guard = Guard::new(true);
-        let late = hello(&whole(message::CERTIFICATE, 1, 300));
+        let late = clear(&whole(message::CERTIFICATE, 1, 300));
         assert_eq!(passes(&mut guard, &late), []);
-        let first = hello(&part(message::SERVER_HELLO, 0, 80, 0, 50));
+        let first = clear(&part(message::SERVER_HELLO, 0, 80, 0, 50));
         assert_eq!(passes(&mut guard, &first), []);
-        let second = hello(&part(message::SERVER_HELLO, 0, 80, 50, 80));
+        let second = clear(&part(message::SERVER_HELLO, 0, 80, 50, 80));
         assert_eq!(passes(&mut guard, &second), [(0, 80), (1, 300)]);
         // once more: DTLS answers it with its own flight
         assert_eq!(passes(&mut guard, &late), [(1, 300)]);
@@ -407,7 +441,7 @@ mod tests {
             whole(message::CERTIFICATE, 1, 90),
         ];
         assert_eq!(
-            passes(&mut guard, &hello(&both.concat())),
+            passes(&mut guard, &clear(&both.concat())),
             [(0, 70), (1, 90)]
         );
     }
@@ -416,15 +450,15 @@ mod tests {
     fn forged_fragments_do_not_stand_in_the_way_of_honest_ones() {
         let mut guard = Guard::new(false);
         for length in 1..2000 {
-            let forged = hello(&part(message::CLIENT_HELLO, 0, 5000, length - 1, length));
+            let forged = clear(&part(message::CLIENT_HELLO, 0, 5000, length - 1, length));
             assert_eq!(passes(&mut guard, &forged), []);
-            let forged = hello(&part(message::CLIENT_HELLO, 0, length + 1, 0, 1));
+            let forged = clear(&part(message::CLIENT_HELLO, 0, length + 1, 0, 1));
             assert_eq!(passes(&mut guard, &forged), []);
         }
         assert!(guard.kept.len() <= MOST_KEPT);
-        let first = hello(&part(message::CLIENT_HELLO, 0, 1400, 0, 1000));
+        let first = clear(&part(message::CLIENT_HELLO, 0, 1400, 0, 1000));
         assert_eq!(passes(&mut guard, &first), []);
-        let second = hello(&part(message::CLIENT_HELLO, 0, 1400, 1000, 1400));
+        let second = clear(&part(message::CLIENT_HELLO, 0, 1400, 1000, 1400));
         assert_eq!(passes(&mut guard, &second), [(0, 1400)]);
     }
 
@@ -433,7 +467,7 @@ mod tests {
         let mut guard = Guard::new(false);
         for number in 0..FARTHEST {
             for length in 8100..8192 {
-                let forged = hello(&part(message::CERTIFICATE, number, length, 0, 8000));
+                let forged = clear(&part(message::CERTIFICATE, number, length, 0, 8000));
                 assert_eq!(passes(&mut guard, &forged), []);
             }
         }
@@ -444,8 +478,8 @@ mod tests {
 
     #[test]
     fn what_no_honest_peer_sends_is_dropped_and_counted() {
-        let far = hello(&whole(message::CERTIFICATE, FARTHEST, 9));
-        let long = hello(&whole(message::CERTIFICATE, 1, LONGEST + 1));
+        let far = clear(&whole(message::CERTIFICATE, FARTHEST, 9));
+        let long = clear(&whole(message::CERTIFICATE, 1, LONGEST + 1));
         let datagrams = [
             // alerts
             (record(content::ALERT, 0, &[2, 40]), true),
@@ -456,19 +490,19 @@ mod tests {
             (record(content::CHANGE_CIPHER_SPEC, 0, &[2]), true),
             (record(content::CHANGE_CIPHER_SPEC, 1, &[1]), true),
             // messages of the other side, far ahead, too long, before any hello
-            (hello(&whole(message::SERVER_HELLO, 0, 70)), true),
+            (clear(&whole(message::SERVER_HELLO, 0, 70)), true),
             (far, true),
             (long, true),
-            (hello(&whole(message::CERTIFICATE, 0, 70)), true),
+            (clear(&whole(message::CERTIFICATE, 0, 70)), true),
             // fragments without bytes, beyond their message, of half a header
-            (hello(&part(message::CLIENT_HELLO, 0, 70, 0, 0)), true),
-            (hello(&part(message::CLIENT_HELLO, 0, 70, 60, 71)), true),
-            (hello(&[1, 0, 0]), true),
+            (clear(&part(message::CLIENT_HELLO, 0, 70, 0, 0)), true),
+            (clear(&part(message::CLIENT_HELLO, 0, 70, 60, 71)), true),
+            (clear(&[1, 0, 0]), true),
             // no record
             (vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 200], true),
             (vec![22], true),
             // and what is one
-            (hello(&whole(message::CLIENT_HELLO, 0, 70)), false),
+            (clear(&whole(message::CLIENT_HELLO, 0, 70)), false),
         ];
         for (datagram, is_refused) in datagrams {
             let mut guard = Guard::new(false);
@@ -492,12 +526,17 @@ mod tests {
         let unified = vec![0x2e, 0, 1, 0, 20];
         for datagram in [&finished, &data, &unified] {
             let mut passed = Vec::new();
-            Guard::new(true).admit(datagram, |record| passed.push(record.to_vec()));
+            let mut guard = Guard::new(true);
+            // before the hello there are no keys
+            guard.admit(datagram, |record| passed.push(record.to_vec()));
+            assert_eq!((passed.len(), guard.seen().refused), (0, 1));
+            guard.admit(&clear(&whole(message::SERVER_HELLO, 0, 70)), |_| {});
+            guard.admit(datagram, |record| passed.push(record.to_vec()));
             assert_eq!(passed, std::slice::from_ref(datagram));
             assert!(admits_after(datagram, false));
         }
         for datagram in [
-            hello(&whole(message::CLIENT_HELLO, 0, 70)),
+            clear(&whole(message::CLIENT_HELLO, 0, 70)),
             record(content::ALERT, 0, &[2, 40]),
             record(content::CHANGE_CIPHER_SPEC, 0, &[1]),
             vec![22, 0xfe, 0xfd],
@@ -506,7 +545,7 @@ mod tests {
         ] {
             assert!(!admits_after(&datagram, false), "{datagram:?}");
         }
-        assert!(admits_after(&hello(&[]), true));
+        assert!(admits_after(&clear(&[]), true));
         assert!(!admits_after(&record(content::ALERT, 0, &[2, 40]), true));
     }
 
@@ -514,16 +553,15 @@ mod tests {
     fn changes_of_the_cipher_are_bounded_between_two_messages() {
         let mut guard = Guard::new(false);
         let mut passed = 0;
+        guard.admit(&clear(&whole(message::CLIENT_HELLO, 0, 70)), |_| {});
         for _ in 0..100 {
             guard.admit(&record(content::CHANGE_CIPHER_SPEC, 0, &[1]), |_| {
                 passed += 1
             });
         }
         assert_eq!(passed, MOST_CHANGES);
-        assert_eq!(
-            passes(&mut guard, &hello(&whole(message::CLIENT_HELLO, 0, 70))),
-            [(0, 70)]
-        );
+        let next = clear(&whole(message::CERTIFICATE, 1, 70));
+        assert_eq!(passes(&mut guard, &next), [(1, 70)]);
         guard.admit(&record(content::CHANGE_CIPHER_SPEC, 0, &[1]), |_| {
             passed += 1
         });

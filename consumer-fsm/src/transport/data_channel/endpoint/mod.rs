@@ -12,6 +12,7 @@ mod crypto;
 mod der;
 mod dtls;
 mod guard;
+mod hello;
 mod identity;
 mod outstanding;
 mod packet;

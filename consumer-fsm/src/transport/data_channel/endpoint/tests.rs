@@ -188,3 +188,34 @@ fn losses_are_given_up_and_make_room() {
     assert_eq!(full, 0, "{heard} {:?}", world.sides[1].view());
     assert!((300..600).contains(&heard), "{heard}");
 }
+
+#[path = "../../../../tests/it/forged.rs"]
+mod forged;
+
+/// Before each datagram that arrives, so many forged ones do.
+fn forging(
+    seed: u64,
+    class: usize,
+    count: usize,
+) -> impl FnMut(usize, usize, &[u8]) -> Vec<Vec<u8>> {
+    use rand::SeedableRng;
+    let mut rng = rand::rngs::SmallRng::seed_from_u64(seed);
+    move |_, _, datagram| {
+        let (_, make) = forged::CLASSES[class];
+        let mut datagrams: Vec<_> = (0..count).map(|_| make(&mut rng)).collect();
+        datagrams.push(datagram.to_vec());
+        datagrams
+    }
+}
+
+#[test]
+fn no_stranger_keeps_a_channel_from_opening() {
+    for (class, (name, _)) in forged::CLASSES.iter().enumerate() {
+        for seed in 0..5 {
+            let mut world = World::new();
+            world.run(Duration::from_secs(5), &mut forging(seed, class, 50));
+            let views = [0, 1].map(|side| world.sides[side].view());
+            assert_eq!(world.states(), [State::Open; 2], "{name}: {views:#?}");
+        }
+    }
+}
