@@ -374,10 +374,42 @@ fn refusal(error: &Error) -> DtlsRefusal {
     }
 }
 
+/// Whichever version the peer has: a client offers both in one hello.
 fn engine(identity: &Identity, is_client: bool, now: Instant) -> Option<dimpl::Dtls> {
-    let mut engine = dimpl::Dtls::new_auto(config()?, identity.certificate(), now);
+    let new = match is_only_12() {
+        true => dimpl::Dtls::new_12,
+        false => dimpl::Dtls::new_auto,
+    };
+    let mut engine = new(config()?, identity.certificate(), now);
     engine.set_active(is_client);
     Some(engine)
+}
+
+#[cfg(not(any(test, fuzzing)))]
+const fn is_only_12() -> bool {
+    false
+}
+
+#[cfg(any(test, fuzzing))]
+use only_12::is_only_12;
+
+/// Peers of DTLS 1.2, to try this side with.
+#[cfg(any(test, fuzzing))]
+pub(super) mod only_12 {
+    use std::cell::Cell;
+
+    thread_local! {
+        static ONLY_12: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn is_only_12() -> bool {
+        ONLY_12.get()
+    }
+
+    /// From now on, engines of this thread know DTLS 1.2 and nothing else, or whichever there is.
+    pub(in super::super) fn set(is_only: bool) {
+        ONLY_12.set(is_only);
+    }
 }
 
 /// One for all: dimpl tries the cryptography out each time that it makes one.

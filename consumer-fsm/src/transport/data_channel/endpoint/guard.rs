@@ -10,7 +10,7 @@
 //! What stays is what DTLS itself leaves open: a forged message that is whole, well-formed and in
 //! its turn (RFC 9147 section 11, RFC 6347 section 4.2.1).
 
-use super::hello;
+use super::clear;
 use super::view::DtlsRefusal;
 
 /// Header of a record in the clear, or of DTLS 1.2 (RFC 6347 section 4.1).
@@ -38,20 +38,6 @@ pub(super) mod content {
     pub(in super::super) const APPLICATION_DATA: u8 = 23;
 }
 
-/// Messages of a handshake (RFC 6347 section 4.3.2).
-mod message {
-    pub(super) const CLIENT_HELLO: u8 = 1;
-    pub(super) const SERVER_HELLO: u8 = 2;
-    pub(super) const HELLO_VERIFY_REQUEST: u8 = 3;
-    pub(super) const NEW_SESSION_TICKET: u8 = 4;
-    pub(super) const CERTIFICATE: u8 = 11;
-    pub(super) const SERVER_KEY_EXCHANGE: u8 = 12;
-    pub(super) const CERTIFICATE_REQUEST: u8 = 13;
-    pub(super) const SERVER_HELLO_DONE: u8 = 14;
-    pub(super) const CERTIFICATE_VERIFY: u8 = 15;
-    pub(super) const CLIENT_KEY_EXCHANGE: u8 = 16;
-}
-
 /// What the guard has seen go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Seen {
@@ -71,8 +57,8 @@ pub(super) struct Seen {
 #[derive(Debug)]
 pub(super) struct Guard {
     is_client: bool,
-    /// Number of the next message that has not been passed on.
-    next: u16,
+    /// Kinds of the messages that were passed on, by their numbers.
+    passed: Vec<u8>,
     kept: Vec<Kept>,
     changes: u8,
     seen: Seen,
@@ -95,7 +81,7 @@ impl Guard {
     pub(super) const fn new(is_client: bool) -> Self {
         Self {
             is_client,
-            next: 0,
+            passed: Vec::new(),
             kept: Vec::new(),
             changes: 0,
             seen: Seen {
@@ -113,9 +99,14 @@ impl Guard {
         self.seen
     }
 
+    /// Number of the next message that has not been passed on.
+    fn next(&self) -> u16 {
+        u16::try_from(self.passed.len()).unwrap_or(u16::MAX)
+    }
+
     /// For a handshake that begins anew.
     pub(super) fn start_over(&mut self) {
-        self.next = 0;
+        self.passed = Vec::new();
         self.changes = 0;
         self.kept = Vec::new();
     }
@@ -131,7 +122,7 @@ impl Guard {
         let mut rest = datagram;
         while let Some(first) = rest.first() {
             // before the peer's hello there are no keys
-            let may_be_protected = self.next > 0;
+            let may_be_protected = !self.passed.is_empty();
             if is_unified(*first) && may_be_protected {
                 // DTLS 1.3 under keys: dimpl knows where each of them ends, and opens them or not
                 pass(rest);
@@ -186,7 +177,7 @@ impl Guard {
                 self.seen.refused += 1;
                 continue;
             }
-            if fragment.bytes.len() == fragment.length && fragment.number <= self.next {
+            if fragment.bytes.len() == fragment.length && fragment.number <= self.next() {
                 self.pass(fragment.number, fragment.kind, fragment.bytes, pass);
             } else {
                 self.keep(&fragment);
@@ -197,32 +188,12 @@ impl Guard {
 
     /// Whether an honest peer may send such a message.
     fn is_expected(&self, fragment: &Fragment<'_>) -> bool {
-        use message::*;
-        let is_from_peer = if self.is_client {
-            matches!(
-                fragment.kind,
-                SERVER_HELLO
-                    | HELLO_VERIFY_REQUEST
-                    | NEW_SESSION_TICKET
-                    | CERTIFICATE
-                    | SERVER_KEY_EXCHANGE
-                    | CERTIFICATE_REQUEST
-                    | SERVER_HELLO_DONE
-            )
-        } else {
-            matches!(
-                fragment.kind,
-                CLIENT_HELLO | CERTIFICATE | CERTIFICATE_VERIFY | CLIENT_KEY_EXCHANGE
-            )
-        };
-        // a hello opens each handshake
-        let is_first = matches!(
-            fragment.kind,
-            CLIENT_HELLO | SERVER_HELLO | HELLO_VERIFY_REQUEST
-        );
-        is_from_peer
-            && (is_first || fragment.number > 0)
-            && fragment.number < self.next.saturating_add(FARTHEST)
+        // again, what was passed on in that place, or anything that is still to come
+        self.passed
+            .get(usize::from(fragment.number))
+            .map_or(fragment.number < self.next() + FARTHEST, |kind| {
+                *kind == fragment.kind
+            })
             && fragment.length <= LONGEST
     }
 
@@ -267,7 +238,7 @@ impl Guard {
         while let Some(place) = self
             .kept
             .iter()
-            .position(|kept| kept.number <= self.next && kept.bytes.len() == kept.length)
+            .position(|kept| kept.number <= self.next() && kept.bytes.len() == kept.length)
         {
             let kept = self.kept.remove(place);
             self.pass(kept.number, kept.kind, &kept.bytes, pass);
@@ -276,19 +247,19 @@ impl Guard {
 
     /// Passes a whole message on, in a record of its own.
     fn pass(&mut self, number: u16, kind: u8, bytes: &[u8], pass: &mut impl FnMut(&[u8])) {
-        let agreed = match kind {
-            message::CLIENT_HELLO => hello::of_client(bytes),
-            message::SERVER_HELLO => hello::of_server(bytes),
-            message::HELLO_VERIFY_REQUEST => hello::of_verification(bytes),
-            _ => Ok(()),
+        let is_next = number == self.next();
+        let last = self.passed.last().copied();
+        let checked = match !is_next || clear::follows(last, kind, self.is_client) {
+            true => clear::check(kind, bytes),
+            false => Err(DtlsRefusal::Message),
         };
-        if let Err(refusal) = agreed {
+        if let Err(refusal) = checked {
             self.seen.refused += 1;
             self.seen.refusal = Some(refusal);
             return;
         }
-        if number == self.next {
-            self.next += 1;
+        if is_next {
+            self.passed.push(kind);
             self.changes = 0;
             self.seen.last = Some(kind);
         }
@@ -367,6 +338,7 @@ impl<'a> Fragment<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::clear::kind as message;
     use super::*;
 
     fn record(kind: u8, epoch: u8, payload: &[u8]) -> Vec<u8> {
@@ -376,12 +348,13 @@ mod tests {
         record
     }
 
-    /// A hello of this length; zeros, if it is none.
+    /// A sound message of this kind and length, as far as there is one.
     fn body(kind: u8, length: usize) -> Vec<u8> {
         match kind {
             message::CLIENT_HELLO | message::SERVER_HELLO if length >= 60 => {
-                hello::tests::honest(kind == message::CLIENT_HELLO, length)
+                clear::tests::honest(kind == message::CLIENT_HELLO, length)
             }
+            message::CERTIFICATE if length >= 600 => clear::tests::certificate(length),
             _ => vec![0; length],
         }
     }
@@ -422,14 +395,14 @@ mod tests {
     #[test]
     fn messages_pass_whole_and_in_their_order() {
         let mut guard = Guard::new(true);
-        let late = clear(&whole(message::CERTIFICATE, 1, 300));
+        let late = clear(&whole(message::CERTIFICATE, 1, 600));
         assert_eq!(passes(&mut guard, &late), []);
         let first = clear(&part(message::SERVER_HELLO, 0, 80, 0, 50));
         assert_eq!(passes(&mut guard, &first), []);
         let second = clear(&part(message::SERVER_HELLO, 0, 80, 50, 80));
-        assert_eq!(passes(&mut guard, &second), [(0, 80), (1, 300)]);
+        assert_eq!(passes(&mut guard, &second), [(0, 80), (1, 600)]);
         // once more: DTLS answers it with its own flight
-        assert_eq!(passes(&mut guard, &late), [(1, 300)]);
+        assert_eq!(passes(&mut guard, &late), [(1, 600)]);
         assert_eq!(guard.seen().refused, 0);
     }
 
@@ -438,11 +411,11 @@ mod tests {
         let mut guard = Guard::new(true);
         let both = [
             whole(message::SERVER_HELLO, 0, 70),
-            whole(message::CERTIFICATE, 1, 90),
+            whole(message::CERTIFICATE, 1, 700),
         ];
         assert_eq!(
             passes(&mut guard, &clear(&both.concat())),
-            [(0, 70), (1, 90)]
+            [(0, 70), (1, 700)]
         );
     }
 
@@ -560,8 +533,8 @@ mod tests {
             });
         }
         assert_eq!(passed, MOST_CHANGES);
-        let next = clear(&whole(message::CERTIFICATE, 1, 70));
-        assert_eq!(passes(&mut guard, &next), [(1, 70)]);
+        let next = clear(&whole(message::CERTIFICATE, 1, 600));
+        assert_eq!(passes(&mut guard, &next), [(1, 600)]);
         guard.admit(&record(content::CHANGE_CIPHER_SPEC, 0, &[1]), |_| {
             passed += 1
         });

@@ -8,11 +8,11 @@
 mod admission;
 mod association;
 mod channel;
+mod clear;
 mod crypto;
 mod der;
 mod dtls;
 mod guard;
-mod hello;
 mod identity;
 mod outstanding;
 mod packet;

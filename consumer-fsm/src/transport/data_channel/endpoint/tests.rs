@@ -39,6 +39,12 @@ fn opening(identity: Identity, peer: Digest, is_dtls_client: bool, opens: bool) 
 impl World {
     /// The first side opens the channel, and is the DTLS server, as a consumer is.
     pub(super) fn new() -> Self {
+        Self::of(DtlsVersion::Dtls13)
+    }
+
+    /// Sides whose newest version is this.
+    fn of(newest: DtlsVersion) -> Self {
+        super::dtls::only_12::set(newest == DtlsVersion::Dtls12);
         let now = Instant::now();
         let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let (ours_digest, theirs_digest) = (ours.digest(), theirs.digest());
@@ -94,9 +100,16 @@ impl World {
     }
 
     pub(super) fn opened() -> Self {
-        let mut world = Self::new();
+        Self::opened_with(DtlsVersion::Dtls13)
+    }
+
+    fn opened_with(newest: DtlsVersion) -> Self {
+        let mut world = Self::of(newest);
         world.run(200 * MS, &mut whole);
         assert_eq!(world.states(), [State::Open; 2]);
+        for side in &world.sides {
+            assert_eq!(side.view().dtls.version, Some(newest));
+        }
         world
     }
 
@@ -208,14 +221,91 @@ fn forging(
     }
 }
 
+const VERSIONS: [DtlsVersion; 2] = [DtlsVersion::Dtls12, DtlsVersion::Dtls13];
+
 #[test]
 fn no_stranger_keeps_a_channel_from_opening() {
     for (class, (name, _)) in forged::CLASSES.iter().enumerate() {
-        for seed in 0..5 {
-            let mut world = World::new();
-            world.run(Duration::from_secs(5), &mut forging(seed, class, 50));
-            let views = [0, 1].map(|side| world.sides[side].view());
-            assert_eq!(world.states(), [State::Open; 2], "{name}: {views:#?}");
+        for newest in VERSIONS {
+            for seed in 0..2 {
+                let mut world = World::of(newest);
+                world.run(Duration::from_secs(5), &mut forging(seed, class, 30));
+                let views = [0, 1].map(|side| world.sides[side].view());
+                assert_eq!(world.states(), [State::Open; 2], "{name}: {views:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_stranger_ends_or_disturbs_an_open_channel() {
+    for (class, (name, _)) in forged::CLASSES.iter().enumerate() {
+        for newest in VERSIONS {
+            let mut world = World::opened_with(newest);
+            let mut road = forging(7, class, 30);
+            for n in 0..4_u8 {
+                for side in 0..2 {
+                    let message = vec![n; 1000];
+                    assert_eq!(world.sides[side].send(&message, world.now), Ok(()));
+                    world.run(20 * MS, &mut road);
+                    assert_eq!(world.receive(1 - side), Some(message), "{name}");
+                }
+            }
+            assert_eq!(world.states(), [State::Open; 2], "{name}");
+            for side in &world.sides {
+                let sctp = side.view().sctp;
+                assert_eq!((sctp.lost, sctp.repeated), Default::default(), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_signed_end_is_the_only_end() {
+    for newest in VERSIONS {
+        // damage, repetition and loss of what the peer really sent end nothing
+        let mut world = World::opened_with(newest);
+        let mut number = 0_usize;
+        for n in 0..100_u8 {
+            for side in 0..2 {
+                let _ = world.sides[side].send(&[n; 300], world.now);
+            }
+            world.run(10 * MS, &mut |_, _, datagram| {
+                number += 1;
+                let mut damaged = datagram.to_vec();
+                let at = (7 * number) % damaged.len();
+                damaged[at] ^= 1 << (number % 8);
+                let cut = datagram[..number % datagram.len()].to_vec();
+                vec![damaged, cut, datagram.to_vec(), datagram.to_vec()]
+            });
+            for side in 0..2 {
+                assert_eq!(world.receive(side), Some(vec![n; 300]));
+                assert_eq!(world.receive(side), None, "once");
+            }
+        }
+        assert_eq!(world.states(), [State::Open; 2]);
+        world.sides[1].close(world.now);
+        world.run(50 * MS, &mut whole);
+        assert_eq!(world.states()[0], State::Ended(ChannelEnd::ClosedByPeer));
+    }
+}
+
+#[test]
+fn another_certificate_ends_it_on_both_sides_under_the_keys() {
+    for newest in VERSIONS {
+        for wrong in 0..2 {
+            let mut world = World::of(newest);
+            world.sides[wrong].dtls = Dtls::new(
+                Identity::generate().unwrap(),
+                world.sides[wrong].opening.peer.clone(),
+                world.sides[wrong].opening.is_dtls_client,
+                world.now,
+            )
+            .unwrap();
+            world.run(300 * MS, &mut whole);
+            let mut ends = [State::Ended(ChannelEnd::Certificate); 2];
+            ends[wrong] = State::Ended(ChannelEnd::ClosedByPeer);
+            assert_eq!(world.states(), ends, "{newest:?} {wrong}");
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Pure: whether a hello is one that this side can go on with.
+//! Pure: whether a message in the clear is one that this side can go on with.
 //!
-//! dimpl ends over a hello that it cannot agree to, and by that of a server decides which version it
-//! goes on with. Nobody has signed a hello when it comes in. So one that leads nowhere is dropped
-//! here, and noted; an honest one may follow.
+//! dimpl ends over a hello that it cannot agree to and over a certificate that is none, and by the
+//! hello of a server decides which version it goes on with. Nobody has signed them when they come
+//! in. So one that leads nowhere is dropped here, and noted; an honest one may follow.
 
+use super::der;
 use super::view::DtlsRefusal;
 
 /// Suites of DTLS 1.2 and 1.3 that `crypto` has, and its groups.
@@ -23,6 +24,88 @@ const SIGNATURE_ALGORITHMS: u16 = 13;
 const EXTENDED_MASTER_SECRET: u16 = 23;
 const SUPPORTED_VERSIONS: u16 = 43;
 
+/// Messages of a handshake (RFC 6347 section 4.3.2).
+pub(super) mod kind {
+    pub(in super::super) const CLIENT_HELLO: u8 = 1;
+    pub(in super::super) const SERVER_HELLO: u8 = 2;
+    pub(in super::super) const HELLO_VERIFY_REQUEST: u8 = 3;
+    pub(in super::super) const CERTIFICATE: u8 = 11;
+    pub(in super::super) const SERVER_KEY_EXCHANGE: u8 = 12;
+    pub(in super::super) const CERTIFICATE_REQUEST: u8 = 13;
+    pub(in super::super) const SERVER_HELLO_DONE: u8 = 14;
+    pub(in super::super) const CERTIFICATE_VERIFY: u8 = 15;
+    pub(in super::super) const CLIENT_KEY_EXCHANGE: u8 = 16;
+}
+
+/// Whether a message of this kind may come from the peer in the clear after that of another, the
+/// last one (RFC 6347 section 4.2.4). In DTLS 1.3 nothing but hellos does.
+pub(super) fn follows(last: Option<u8>, kind: u8, is_client: bool) -> bool {
+    use kind::*;
+    match (last, is_client) {
+        (None, true) => matches!(kind, SERVER_HELLO | HELLO_VERIFY_REQUEST),
+        (Some(HELLO_VERIFY_REQUEST), true) => kind == SERVER_HELLO,
+        // one that asks for another hello is followed by a second (RFC 9147 section 5.1)
+        (Some(SERVER_HELLO), true) => matches!(kind, SERVER_HELLO | CERTIFICATE),
+        (Some(CERTIFICATE), true) => kind == SERVER_KEY_EXCHANGE,
+        (Some(SERVER_KEY_EXCHANGE), true) => {
+            matches!(kind, CERTIFICATE_REQUEST | SERVER_HELLO_DONE)
+        }
+        (Some(CERTIFICATE_REQUEST), true) => kind == SERVER_HELLO_DONE,
+        (None, false) => kind == CLIENT_HELLO,
+        (Some(CLIENT_HELLO), false) => matches!(kind, CLIENT_HELLO | CERTIFICATE),
+        (Some(CERTIFICATE), false) => kind == CLIENT_KEY_EXCHANGE,
+        (Some(CLIENT_KEY_EXCHANGE), false) => kind == CERTIFICATE_VERIFY,
+        _ => false,
+    }
+}
+
+/// Whether a whole message leads anywhere.
+pub(super) fn check(kind: u8, body: &[u8]) -> Result<(), DtlsRefusal> {
+    let is_sound = match kind {
+        kind::CLIENT_HELLO => return of_client(body),
+        kind::SERVER_HELLO => return of_server(body),
+        kind::CERTIFICATE => return of_certificate(body),
+        // version, cookie (RFC 6347 section 4.2.1)
+        kind::HELLO_VERIFY_REQUEST => take(body, 2)
+            .and_then(|(_, rest)| vector(rest, 1))
+            .and_then(alone)
+            .is_some(),
+        // a named curve, the key, and what signs both (RFC 8422 section 5.4)
+        kind::SERVER_KEY_EXCHANGE => take(body, 3)
+            .filter(|(curve, _)| curve[0] == 3 && words(&curve[1..]).all(is_group))
+            .and_then(|(_, rest)| vector(rest, 1))
+            .is_some_and(|(key, rest)| is_key(key) && is_signature(rest)),
+        // kinds of certificates, of signatures, names (RFC 5246 section 7.4.4)
+        kind::CERTIFICATE_REQUEST => vector(body, 1)
+            .and_then(|(_, rest)| vector(rest, 2))
+            .and_then(|(_, rest)| vector(rest, 2))
+            .and_then(alone)
+            .is_some(),
+        kind::SERVER_HELLO_DONE => body.is_empty(),
+        kind::CLIENT_KEY_EXCHANGE => vector(body, 1).and_then(alone).is_some_and(is_key),
+        kind::CERTIFICATE_VERIFY => is_signature(body),
+        _ => false,
+    };
+    is_sound.then_some(()).ok_or(DtlsRefusal::Message)
+}
+
+fn is_group(group: u16) -> bool {
+    GROUPS.contains(&group)
+}
+
+/// A key of one of the groups: X25519, P-256, P-384.
+const fn is_key(key: &[u8]) -> bool {
+    matches!(key.len(), 32 | 65 | 97)
+}
+
+/// An algorithm and what it signed (RFC 5246 section 4.7).
+fn is_signature(bytes: &[u8]) -> bool {
+    take(bytes, 2)
+        .and_then(|(_, rest)| vector(rest, 2))
+        .and_then(alone)
+        .is_some()
+}
+
 /// A hello, as far as it matters here.
 struct Hello<'a> {
     version: &'a [u8],
@@ -33,7 +116,7 @@ struct Hello<'a> {
 }
 
 /// A client's (RFC 6347 section 4.2.1, RFC 9147 section 5.3).
-pub(super) fn of_client(body: &[u8]) -> Result<(), DtlsRefusal> {
+fn of_client(body: &[u8]) -> Result<(), DtlsRefusal> {
     let hello = read_client(body).ok_or(DtlsRefusal::Message)?;
     hello.is_sound()?;
     let signs = hello
@@ -41,7 +124,7 @@ pub(super) fn of_client(body: &[u8]) -> Result<(), DtlsRefusal> {
         .is_none_or(|mut signatures| signatures.any(|signature| signature == SIGNATURE));
     let agrees = hello
         .list(SUPPORTED_GROUPS, 2)
-        .is_none_or(|mut groups| groups.any(|group| GROUPS.contains(&group)));
+        .is_none_or(|mut groups| groups.any(is_group));
     let is_13 = hello
         .list(SUPPORTED_VERSIONS, 1)
         .is_some_and(|mut versions| versions.any(|version| version == DTLS_13));
@@ -57,7 +140,7 @@ pub(super) fn of_client(body: &[u8]) -> Result<(), DtlsRefusal> {
 }
 
 /// A server's (RFC 5246 section 7.4.1.3, RFC 9147 section 5.4).
-pub(super) fn of_server(body: &[u8]) -> Result<(), DtlsRefusal> {
+fn of_server(body: &[u8]) -> Result<(), DtlsRefusal> {
     let hello = read_server(body).ok_or(DtlsRefusal::Message)?;
     hello.is_sound()?;
     let suite = words(hello.suites).next();
@@ -76,13 +159,17 @@ pub(super) fn of_server(body: &[u8]) -> Result<(), DtlsRefusal> {
     Ok(())
 }
 
-/// A server's request to come again with a cookie (RFC 6347 section 4.2.1).
-pub(super) fn of_verification(body: &[u8]) -> Result<(), DtlsRefusal> {
-    let cookie = take(body, 2).and_then(|(_, rest)| vector(rest, 1));
-    match cookie {
-        Some((_, [])) => Ok(()),
-        _ => Err(DtlsRefusal::Message),
-    }
+/// The certificates of either side (RFC 5246 section 7.4.2): one at least, with a key that can be
+/// used.
+fn of_certificate(body: &[u8]) -> Result<(), DtlsRefusal> {
+    let first = vector(body, 3)
+        .and_then(alone)
+        .and_then(|list| vector(list, 3))
+        .ok_or(DtlsRefusal::Message)?;
+    let (certificate, _) = first;
+    der::public_key(certificate)
+        .map(drop)
+        .ok_or(DtlsRefusal::Suites)
 }
 
 fn read_client(body: &[u8]) -> Option<Hello<'_>> {
@@ -231,6 +318,19 @@ pub(super) mod tests {
         make(length - make(0).len())
     }
 
+    /// A certificate and another entry that makes the message as long as this.
+    pub(in super::super) fn certificate(length: usize) -> Vec<u8> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default()
+            .self_signed(&key)
+            .unwrap();
+        let u24 = |length: usize| u32::try_from(length).unwrap().to_be_bytes()[1..].to_vec();
+        let list = |der: &[u8]| [&u24(der.len())[..], der].concat();
+        let first = list(certificate.der());
+        let second = list(&vec![0; length - first.len() - 6]);
+        list(&[first, second].concat())
+    }
+
     #[test]
     fn a_hello_passes_if_it_is_well_formed_to_the_last_byte() {
         for (is_client, check) in [
@@ -245,10 +345,55 @@ pub(super) mod tests {
             let longer = [&good[..], &[0]].concat();
             assert_eq!(check(&longer), Err(DtlsRefusal::Message));
         }
-        let request = [0xfe, 0xff, 4, 1, 2, 3, 4];
-        assert_eq!(of_verification(&request), Ok(()));
-        for length in 0..request.len() {
-            assert!(of_verification(&request[..length]).is_err(), "{length}");
+    }
+
+    #[test]
+    fn every_other_message_has_its_form_to_the_last_byte() {
+        let exchange = [&[3, 0, 29, 32][..], &[7; 32], &[4, 3, 0, 2, 1, 2]].concat();
+        for (kind, good) in [
+            (kind::HELLO_VERIFY_REQUEST, vec![0xfe, 0xff, 4, 1, 2, 3, 4]),
+            (kind::SERVER_KEY_EXCHANGE, exchange.clone()),
+            (kind::CERTIFICATE_REQUEST, vec![1, 64, 0, 2, 4, 3, 0, 0]),
+            (kind::SERVER_HELLO_DONE, vec![]),
+            (kind::CLIENT_KEY_EXCHANGE, [&[65][..], &[7; 65]].concat()),
+            (kind::CERTIFICATE_VERIFY, vec![4, 3, 0, 2, 1, 2]),
+        ] {
+            assert_eq!(check(kind, &good), Ok(()), "{kind}");
+            for length in 0..good.len() {
+                assert!(check(kind, &good[..length]).is_err(), "{kind} {length}");
+            }
+            assert!(check(kind, &[&good[..], &[0]].concat()).is_err(), "{kind}");
+        }
+        for at in 0..4 {
+            let mut other = exchange.clone();
+            other[at] += 1;
+            assert!(check(kind::SERVER_KEY_EXCHANGE, &other).is_err(), "{at}");
+        }
+        assert!(check(99, &[]).is_err());
+    }
+
+    #[test]
+    fn a_certificate_passes_if_it_has_a_key() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default()
+            .self_signed(&key)
+            .unwrap();
+        let der = certificate.der();
+        let u24 = |length: usize| u32::try_from(length).unwrap().to_be_bytes()[1..].to_vec();
+        let list = |der: &[u8]| [&u24(der.len())[..], der].concat();
+        let whole = |list: &[u8]| [&u24(list.len())[..], list].concat();
+        assert_eq!(of_certificate(&whole(&list(der))), Ok(()));
+        for (body, refusal) in [
+            (vec![0, 0, 0], DtlsRefusal::Message),
+            (whole(&list(&[])), DtlsRefusal::Suites),
+            (whole(&list(&der[1..])), DtlsRefusal::Suites),
+            (list(der), DtlsRefusal::Message),
+            (
+                [&whole(&list(der))[..], &[0]].concat(),
+                DtlsRefusal::Message,
+            ),
+        ] {
+            assert_eq!(of_certificate(&body), Err(refusal));
         }
     }
 
