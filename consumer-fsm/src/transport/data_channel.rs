@@ -195,11 +195,14 @@ impl Session for DataChannelSession {
             identity: self.identity.clone(),
             peer: peer.fingerprints.iter().map(|digest| digest.0).collect(),
             is_dtls_client,
-            opens_channel: self.role == Role::Controlling,
-            local_port: SCTP_PORT,
-            remote_port: peer.sctp_port,
-            max_message: max_message as usize,
-            random: random(),
+            newest: DtlsVersion::Dtls13,
+            channel: endpoint::Channel {
+                is_ours: self.role == Role::Controlling,
+                local_port: SCTP_PORT,
+                remote_port: peer.sctp_port,
+                max_message: max_message as usize,
+                random: random(),
+            },
         };
         let now = tokio::time::Instant::now().into_std();
         let endpoint = Endpoint::new(opening, now).ok_or(TransportError::Local)?;

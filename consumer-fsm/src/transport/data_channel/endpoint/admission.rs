@@ -24,9 +24,8 @@ const LEAST_WEIGHT: u32 = 512;
 /// Farthest a DATA chunk may be beyond what was acknowledged: as many are kept aside, and each new
 /// one is sorted in among them.
 const FARTHEST_DATA: u32 = 4096;
-/// Farthest a FORWARD TSN may go on, and most TSNs that a SACK may name: as far as a SACK reaches
-/// (RFC 9260 section 3.3.4).
-const FARTHEST: u32 = 0xffff;
+/// Most TSNs that a SACK may name, which is as many as it can (RFC 9260 section 3.3.4).
+const MOST_NAMED: u32 = 0xffff;
 /// Most streams that a FORWARD TSN skips on, each of which goes through all that is kept: each
 /// stands there once (RFC 3758 section 3.2), and there is one channel.
 const MOST_SKIPPED: usize = 64;
@@ -91,7 +90,7 @@ impl Admission {
                     Data::OnOneMoreStream => return Verdict::Streams,
                 },
                 kind::SACK => sack(bytes),
-                kind::FORWARD_TSN => self.forward_tsn(bytes).is_some(),
+                kind::FORWARD_TSN => forward_tsn(bytes),
                 kind::RE_CONFIG => {
                     answers += 1;
                     self.re_config(bytes).is_some()
@@ -179,13 +178,6 @@ impl Admission {
         Data::Weighs(weigh(length))
     }
 
-    /// RFC 3758 section 3.2.
-    fn forward_tsn(&self, chunk: &[u8]) -> Option<()> {
-        let skipped = chunk.len().checked_sub(HEADER + 4)?;
-        let is_sound = skipped.is_multiple_of(4) && skipped / 4 <= MOST_SKIPPED;
-        (is_sound && self.ahead(u32_at(chunk, 4)?).unsigned_abs() <= FARTHEST).then_some(())
-    }
-
     /// RFC 6525 section 3.1: one parameter or two, of the kinds that come to us.
     fn re_config(&mut self, chunk: &[u8]) -> Option<()> {
         let mut end = HEADER;
@@ -249,7 +241,15 @@ fn sack(chunk: &[u8]) -> bool {
         (Some(start), Some(end)) => (u32::from(end) + 1).saturating_sub(start.into()),
         _ => 0,
     });
-    named.fold(0, u32::saturating_add) <= FARTHEST
+    named.fold(0, u32::saturating_add) <= MOST_NAMED
+}
+
+/// RFC 3758 section 3.2.
+fn forward_tsn(chunk: &[u8]) -> bool {
+    chunk
+        .len()
+        .checked_sub(HEADER + 4)
+        .is_some_and(|skipped| skipped.is_multiple_of(4) && skipped / 4 <= MOST_SKIPPED)
 }
 
 /// One parameter, of the one kind (RFC 9260 section 3.3.5).
@@ -266,3 +266,6 @@ fn weigh(length: usize) -> u32 {
 const fn is_after(tsn: u32, other: u32) -> bool {
     tsn.wrapping_sub(other) as i32 > 0
 }
+
+#[cfg(test)]
+mod tests;

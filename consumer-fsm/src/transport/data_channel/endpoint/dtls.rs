@@ -48,12 +48,21 @@ pub(super) enum State {
     Ended(ChannelEnd),
 }
 
+/// All there is to know before the first record.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    pub(super) identity: Identity,
+    /// Certificates that the peer may show.
+    pub(super) expected: Vec<Digest>,
+    pub(super) is_client: bool,
+    /// The newest version that this side has.
+    pub(super) newest: DtlsVersion,
+}
+
 pub(super) struct Dtls {
+    handshake: Handshake,
     engine: dimpl::Dtls,
     guard: Guard,
-    identity: Identity,
-    expected: Vec<Digest>,
-    is_client: bool,
     state: State,
     /// Whether the certificate that the peer showed is one of the expected.
     is_expected: bool,
@@ -69,18 +78,12 @@ pub(super) struct Dtls {
 
 impl Dtls {
     /// The first flight of a client is due at once. None if the system has no random numbers.
-    pub(super) fn new(
-        identity: Identity,
-        expected: Vec<Digest>,
-        is_client: bool,
-        now: Instant,
-    ) -> Option<Self> {
+    pub(super) fn new(handshake: Handshake, now: Instant) -> Option<Self> {
+        let is_client = handshake.is_client;
         Some(Self {
-            engine: engine(&identity, is_client, now)?,
+            engine: engine(&handshake, now)?,
             guard: Guard::new(is_client),
-            identity,
-            expected,
-            is_client,
+            handshake,
             state: State::Handshake,
             is_expected: false,
             restart: None,
@@ -121,12 +124,17 @@ impl Dtls {
         self.refused + self.guard.seen().refused
     }
 
+    #[cfg(test)]
+    pub(super) fn digest(&self) -> Digest {
+        self.handshake.identity.digest()
+    }
+
     /// A datagram of the peer.
     pub(super) fn handle(&mut self, datagram: &[u8], now: Instant, sink: &mut Sink) {
         match self.state {
             State::Handshake if self.restart.is_none() && datagram.len() <= LONGEST => {
                 self.view.received = self.view.received.saturating_add(1);
-                self.handshake(datagram, now, sink);
+                self.shake(datagram, now, sink);
             }
             State::Open if guard::admits_after(datagram, self.awaits_proof) => {
                 self.step(now, sink, |engine| engine.handle_packet(datagram));
@@ -142,7 +150,7 @@ impl Dtls {
             if restart > now {
                 return;
             }
-            let Some(engine) = engine(&self.identity, self.is_client, now) else {
+            let Some(engine) = engine(&self.handshake, now) else {
                 return;
             };
             self.engine = engine;
@@ -182,7 +190,7 @@ impl Dtls {
         }
     }
 
-    fn handshake(&mut self, datagram: &[u8], now: Instant, sink: &mut Sink) {
+    fn shake(&mut self, datagram: &[u8], now: Instant, sink: &mut Sink) {
         // what passes in one datagram is taken record by record, so that one which fails takes
         // nothing along that came with it
         let mut records = Vec::new();
@@ -251,7 +259,7 @@ impl Dtls {
                     continue;
                 }
                 Output::PeerCert(certificate) => {
-                    self.is_expected = identity::is_one_of(certificate, &self.expected);
+                    self.is_expected = identity::is_one_of(certificate, &self.handshake.expected);
                     continue;
                 }
                 Output::Connected => None,
@@ -294,8 +302,8 @@ impl Dtls {
         if self.is_expected {
             self.state = State::Open;
             self.view.is_done = true;
-            self.awaits_proof =
-                !self.is_client && self.engine.protocol_version() == Some(ProtocolVersion::DTLS1_2);
+            self.awaits_proof = !self.handshake.is_client
+                && self.engine.protocol_version() == Some(ProtocolVersion::DTLS1_2);
             self.guard.finish();
             self.buffer = vec![0; LONGEST];
         } else {
@@ -374,42 +382,15 @@ fn refusal(error: &Error) -> DtlsRefusal {
     }
 }
 
-/// Whichever version the peer has: a client offers both in one hello.
-fn engine(identity: &Identity, is_client: bool, now: Instant) -> Option<dimpl::Dtls> {
-    let new = match is_only_12() {
-        true => dimpl::Dtls::new_12,
-        false => dimpl::Dtls::new_auto,
+/// A client of both versions offers both in one hello, and a server takes what it is offered.
+fn engine(opening: &Handshake, now: Instant) -> Option<dimpl::Dtls> {
+    let new = match opening.newest {
+        DtlsVersion::Dtls12 => dimpl::Dtls::new_12,
+        DtlsVersion::Dtls13 => dimpl::Dtls::new_auto,
     };
-    let mut engine = new(config()?, identity.certificate(), now);
-    engine.set_active(is_client);
+    let mut engine = new(config()?, opening.identity.certificate(), now);
+    engine.set_active(opening.is_client);
     Some(engine)
-}
-
-#[cfg(not(any(test, fuzzing)))]
-const fn is_only_12() -> bool {
-    false
-}
-
-#[cfg(any(test, fuzzing))]
-use only_12::is_only_12;
-
-/// Peers of DTLS 1.2, to try this side with.
-#[cfg(any(test, fuzzing))]
-pub(super) mod only_12 {
-    use std::cell::Cell;
-
-    thread_local! {
-        static ONLY_12: Cell<bool> = const { Cell::new(false) };
-    }
-
-    pub(super) fn is_only_12() -> bool {
-        ONLY_12.get()
-    }
-
-    /// From now on, engines of this thread know DTLS 1.2 and nothing else, or whichever there is.
-    pub(in super::super) fn set(is_only: bool) {
-        ONLY_12.set(is_only);
-    }
 }
 
 /// One for all: dimpl tries the cryptography out each time that it makes one.

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use self::association::{Association, Happened, Kind, Message, Start};
 use self::channel::{Control, Delivery};
-use self::dtls::{Dtls, Sink};
+use self::dtls::{Dtls, Handshake, Sink};
 pub(super) use self::identity::{Digest, Identity};
 pub use self::view::{
     ChannelEnd, ChannelView, DtlsRefusal, DtlsVersion, DtlsView, SctpView, SizeCounts,
@@ -50,7 +50,17 @@ pub(super) struct Opening {
     /// Certificates that the peer may show.
     pub(super) peer: Vec<Digest>,
     pub(super) is_dtls_client: bool,
-    pub(super) opens_channel: bool,
+    /// The newest version of DTLS that this side has.
+    pub(super) newest: DtlsVersion,
+    pub(super) channel: Channel,
+}
+
+/// All there is to know of what is above DTLS.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Channel {
+    /// This side opens it.
+    pub(super) is_ours: bool,
+    /// SCTP ports.
     pub(super) local_port: u16,
     pub(super) remote_port: u16,
     /// Longest message that the peer takes.
@@ -101,7 +111,8 @@ pub(super) enum Received {
 
 /// One side of a data channel.
 pub(super) struct Endpoint {
-    opening: Opening,
+    is_dtls_client: bool,
+    channel: Channel,
     dtls: Dtls,
     association: Option<Association>,
     /// The channel's stream, once there is one.
@@ -120,15 +131,16 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// A client's first flight is due at once. None if the system has no random numbers.
     pub(super) fn new(opening: Opening, now: Instant) -> Option<Self> {
-        let dtls = Dtls::new(
-            opening.identity.clone(),
-            opening.peer.clone(),
-            opening.is_dtls_client,
-            now,
-        )?;
+        let handshake = Handshake {
+            identity: opening.identity,
+            expected: opening.peer,
+            is_client: opening.is_dtls_client,
+            newest: opening.newest,
+        };
         Some(Self {
-            opening,
-            dtls,
+            is_dtls_client: opening.is_dtls_client,
+            channel: opening.channel,
+            dtls: Dtls::new(handshake, now)?,
             association: None,
             stream: None,
             awaits_ack: false,
@@ -200,7 +212,7 @@ impl Endpoint {
 
     /// Sends one message; never waits.
     pub(super) fn send(&mut self, message: &[u8], now: Instant) -> Result<(), Refused> {
-        if message.len() > self.opening.max_message {
+        if message.len() > self.channel.max_message {
             return Err(Refused::TooLong);
         }
         let (State::Open, Some(stream), Some(association)) =
@@ -269,11 +281,11 @@ impl Endpoint {
     fn turn(&mut self, mut sink: Sink, now: Instant) {
         if self.dtls.state() == dtls::State::Open && self.state == State::Handshake {
             self.state = State::Opening;
-            let Random { tag, tsn, cookie } = self.opening.random;
+            let Random { tag, tsn, cookie } = self.channel.random;
             let start = Start {
-                local_port: self.opening.local_port,
-                remote_port: self.opening.remote_port,
-                max_message: u32::try_from(self.opening.max_message).unwrap_or(u32::MAX),
+                local_port: self.channel.local_port,
+                remote_port: self.channel.remote_port,
+                max_message: u32::try_from(self.channel.max_message).unwrap_or(u32::MAX),
                 tag,
                 tsn,
                 cookie,
@@ -302,7 +314,7 @@ impl Endpoint {
     fn happened(&mut self, now: Instant) {
         while let Some(happened) = self.association.as_mut().and_then(Association::happened) {
             match happened {
-                Happened::Established if self.opens() => self.open(now),
+                Happened::Established if self.channel.is_ours => self.open(now),
                 Happened::Established => {}
                 Happened::Readable(stream) if self.stream == Some(stream) => {
                     self.is_readable = true;
@@ -318,10 +330,6 @@ impl Endpoint {
         }
     }
 
-    const fn opens(&self) -> bool {
-        self.opening.opens_channel
-    }
-
     fn end(&mut self, why: ChannelEnd) {
         if !matches!(self.state, State::Ended(_)) {
             self.state = State::Ended(why);
@@ -332,7 +340,7 @@ impl Endpoint {
     /// ordered (RFC 8832 section 6).
     fn open(&mut self, now: Instant) {
         // even numbers are the DTLS client's, odd ones the server's (RFC 8832 section 6)
-        let stream = u16::from(!self.opening.is_dtls_client);
+        let stream = u16::from(!self.is_dtls_client);
         let Some(association) = &mut self.association else {
             return;
         };
@@ -395,7 +403,7 @@ impl Endpoint {
         if let Some(Control::Open { delivery, label }) = control.and_then(Control::read)
             && label == LABEL
             && self.stream.is_none()
-            && !self.opening.opens_channel
+            && !self.channel.is_ours
         {
             association.deliver(stream, delivery);
             association.write(stream, Kind::Dcep, &Control::Ack.write(), now);

@@ -19,19 +19,22 @@ pub(super) struct World {
     pub(super) sent: [usize; 2],
 }
 
-fn opening(identity: Identity, peer: Digest, is_dtls_client: bool, opens: bool) -> Opening {
+fn opening(identity: Identity, peer: Digest, is_ours: bool, newest: DtlsVersion) -> Opening {
     Opening {
         identity,
         peer: vec![peer],
-        is_dtls_client,
-        opens_channel: opens,
-        local_port: 5000,
-        remote_port: 5000,
-        max_message: 8192,
-        random: Random {
-            tag: 7 + u32::from(opens),
-            tsn: u32::MAX - 3 + u32::from(opens),
-            cookie: [u8::from(opens); 16],
+        is_dtls_client: !is_ours,
+        newest,
+        channel: Channel {
+            is_ours,
+            local_port: 5000,
+            remote_port: 5000,
+            max_message: 8192,
+            random: Random {
+                tag: 7 + u32::from(is_ours),
+                tsn: u32::MAX - 3 + u32::from(is_ours),
+                cookie: [u8::from(is_ours); 16],
+            },
         },
     }
 }
@@ -44,15 +47,14 @@ impl World {
 
     /// Sides whose newest version is this.
     fn of(newest: DtlsVersion) -> Self {
-        super::dtls::only_12::set(newest == DtlsVersion::Dtls12);
         let now = Instant::now();
         let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let (ours_digest, theirs_digest) = (ours.digest(), theirs.digest());
         Self {
             now,
             sides: [
-                Endpoint::new(opening(ours, theirs_digest, false, true), now).unwrap(),
-                Endpoint::new(opening(theirs, ours_digest, true, false), now).unwrap(),
+                Endpoint::new(opening(ours, theirs_digest, true, newest), now).unwrap(),
+                Endpoint::new(opening(theirs, ours_digest, false, newest), now).unwrap(),
             ],
             delay: 5 * MS,
             under_way: VecDeque::new(),
@@ -295,13 +297,10 @@ fn another_certificate_ends_it_on_both_sides_under_the_keys() {
     for newest in VERSIONS {
         for wrong in 0..2 {
             let mut world = World::of(newest);
-            world.sides[wrong].dtls = Dtls::new(
-                Identity::generate().unwrap(),
-                world.sides[wrong].opening.peer.clone(),
-                world.sides[wrong].opening.is_dtls_client,
-                world.now,
-            )
-            .unwrap();
+            let other = Identity::generate().unwrap();
+            let expected = world.sides[1 - wrong].dtls.digest();
+            let other = opening(other, expected, wrong == 0, newest);
+            world.sides[wrong] = Endpoint::new(other, world.now).unwrap();
             world.run(300 * MS, &mut whole);
             let mut ends = [State::Ended(ChannelEnd::Certificate); 2];
             ends[wrong] = State::Ended(ChannelEnd::ClosedByPeer);
