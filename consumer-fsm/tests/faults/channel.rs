@@ -74,6 +74,12 @@ pub(crate) async fn hides_its_addresses(stage: &Stage) {
     stage.meets_over_a_channel(Until::Up, peer).await;
 }
 
+pub(crate) async fn forged_from_its_address(stage: &Stage) {
+    let peer = Peer::that_stays().over(DataChannel::new(faulty::network(Silence::Never)));
+    let report = stage.meets_over_a_channel(Until::Up, peer).await;
+    assert!(report.dropped.1 >= 20, "each is counted: {report:?}");
+}
+
 pub(crate) async fn packets_that_break_sctp(stage: &Stage) {
     let report = survives(stage, |wire| {
         Box::pin(async move {

@@ -299,6 +299,43 @@ async fn a_handshake_outlives_lost_flights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_with_the_address_of_the_peer_neither_ends_nor_disturbs_it() {
+    // either side of DTLS
+    for from_consumer in [false, true] {
+        let (consumer, producer) = match from_consumer {
+            true => (faulty::network(Silence::Never), transport()),
+            false => (transport(), faulty::network(Silence::Never)),
+        };
+        let (ours, theirs) = meet(consumer, producer, PATIENCE, unchanged).await;
+        let (our_path, their_path) = (ours.path.unwrap(), theirs.path.unwrap());
+        let mut heard = 0;
+        for n in 0..50 {
+            for (from, to) in [(&our_path, &their_path), (&their_path, &our_path)] {
+                assert!(from.send(&[n; 1000]).await);
+                let mut buffer = [0; 1500];
+                let received = tokio::time::timeout(SHORT / 5, to.recv(&mut buffer));
+                heard += u32::from(received.await == Ok(Some(1000)));
+            }
+        }
+        // the stranger's datagrams fill the socket as well, and the channel repeats none
+        assert!(heard >= 90, "{heard} of 100");
+        let (view, attacked) = match from_consumer {
+            true => (our_path.view(), their_path.view()),
+            false => (their_path.view(), our_path.view()),
+        };
+        assert_eq!((view.refused, view.end, attacked.end), (0, None, None));
+        assert!(attacked.refused > 1000, "{attacked:?}");
+        let stranger = attacked.dtls;
+        assert!(
+            stranger.plaintext_alerts > 0 && stranger.restarts == 0,
+            "{stranger:?}"
+        );
+        ours.session.close().await;
+        theirs.session.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn losses_lose_datagrams_and_neither_order_nor_room() {
     const DATAGRAMS: u32 = 600;
     let (ours, theirs) = meet(

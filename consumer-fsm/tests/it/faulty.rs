@@ -1,4 +1,8 @@
-//! A socket that loses DTLS on purpose, so that a peer stops at a chosen place.
+//! A socket that loses DTLS on purpose, so that a peer stops at a chosen place, or from which a
+//! stranger sends as well.
+
+#[path = "forged.rs"]
+mod forged;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,6 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use consumer_fsm::transport::{Ice, Network};
 use ice_gather::Base;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use tokio::net::UdpSocket;
 use webrtc_util::{Conn, Error};
 
@@ -19,6 +25,8 @@ pub(crate) enum Silence {
     Sctp,
     /// One datagram of DTLS in so many, the first of them.
     OneIn(u32),
+    /// Nothing; and before each datagram of DTLS, a stranger sends forged ones from its address.
+    Never,
 }
 
 /// On loopback, with this fault.
@@ -53,7 +61,18 @@ impl Faulty {
             (Silence::Sctp, Some(kind)) => *kind != APPLICATION_DATA,
             (Silence::DtlsAfter(most), _) => self.sent.fetch_add(1, Ordering::Relaxed) < most,
             (Silence::OneIn(n), _) => !self.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(n),
+            (Silence::Never, _) => true,
         }
+    }
+
+    /// One of each class.
+    async fn forge(&self, target: SocketAddr) -> std::io::Result<()> {
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        let mut rng = SmallRng::seed_from_u64(number.into());
+        for (_, make) in forged::CLASSES {
+            self.socket.send_to(&make(&mut rng), target).await?;
+        }
+        Ok(())
     }
 }
 
@@ -76,6 +95,10 @@ impl Conn for Faulty {
     }
 
     async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> Result<usize, Error> {
+        let is_dtls = matches!(buffer.first(), Some(20..64));
+        if self.silence == Silence::Never && is_dtls {
+            self.forge(target).await?;
+        }
         if self.says(buffer) {
             Ok(self.socket.send_to(buffer, target).await?)
         } else {
