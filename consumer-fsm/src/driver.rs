@@ -364,7 +364,7 @@ fn failure(from: State, event: Event) -> Option<Reason> {
 const fn refusal(error: SignalError, gives_up: bool) -> Event {
     match error {
         _ if gives_up => Event::GaveUp,
-        SignalError::Version | SignalError::Rejected => Event::Refused,
+        SignalError::Version | SignalError::Rejected | SignalError::NoRoom => Event::Refused,
         _ => Event::ExchangeFailed,
     }
 }

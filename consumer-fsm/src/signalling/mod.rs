@@ -3,6 +3,7 @@
 use core::fmt;
 use core::future::Future;
 
+mod budget;
 mod memory;
 mod switchboard;
 pub mod wire;
@@ -11,7 +12,7 @@ pub mod wire;
 pub mod http;
 
 pub use memory::{MemoryListener, MemorySignalling};
-pub use switchboard::{Posted, Switchboard, SwitchboardTiming};
+pub use switchboard::{Posted, Switchboard, SwitchboardLimits, SwitchboardTiming};
 pub use wire::{Envelope, Kind};
 
 /// The recipient that reaches everybody who listens.
@@ -27,6 +28,8 @@ pub enum SignalError {
     Version,
     /// The service takes no such request (400, or another status it does not explain).
     Rejected,
+    /// The service has no room for the message at present (503).
+    NoRoom,
     /// The recipient is gone (404): each reply-to id takes exactly one message.
     Gone,
     /// The service could not be reached, or the connection broke.
@@ -47,6 +50,7 @@ impl fmt::Display for SignalError {
             Self::Url => "the signalling service's URL cannot be used",
             Self::Version => "the signalling service speaks another version",
             Self::Rejected => "the signalling service rejected the request",
+            Self::NoRoom => "the signalling service has no room at present",
             Self::Gone => "the recipient is gone",
             Self::Unreachable => "the signalling service could not be reached",
             Self::Untrusted => "the signalling service's certificate is not trusted",

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use consumer_fsm::signalling::Switchboard;
-use consumer_fsm::signalling::http::SignallingService;
+use consumer_fsm::signalling::http::{Refused, SignallingService};
 use consumer_fsm::transport::{DataChannel, Ice, Network, Transport};
 use consumer_fsm::{Link, Pool, Producer, StunCache, StunSource, Timing, What};
 use ice_gather::responder::Responder;
@@ -58,7 +58,8 @@ async fn signal(
     let listen = options
         .listen
         .unwrap_or_else(|| ([127, 0, 0, 1], 9000).into());
-    let service = SignallingService::bind(listen, Switchboard::default()).await?;
+    let config = options.service.clone();
+    let service = SignallingService::bind_with(listen, Switchboard::default(), config).await?;
     teller.say(
         None,
         "listening",
@@ -66,6 +67,20 @@ async fn signal(
         json!({ "url": service.url() }),
     );
     cancel.cancelled().await;
+    let Refused {
+        connections,
+        requests,
+        deaf,
+        ..
+    } = service.refused();
+    teller.say(
+        None,
+        "stopped",
+        &format!(
+            "stopped; refused {connections} connections, {requests} requests, {deaf} deaf clients"
+        ),
+        json!({ "refused_connections": connections, "refused_requests": requests, "deaf": deaf }),
+    );
     Ok(true)
 }
 

@@ -1,6 +1,8 @@
 //! The program as people run it: several processes, signals, a collector, and the lines of the
 //! README.
 
+mod attack;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
@@ -467,6 +469,9 @@ fn wrong_arguments_are_2_and_what_cannot_be_started_is_1() {
             2,
         ),
         (&["--stun", "198.51.100.1", "--transport", "pigeon"], 2),
+        (&["--role", "signal", "--connections", "0"], 2),
+        (&["--role", "signal", "--per-address", "-1"], 2),
+        (&["--role", "signal", "--client-header", "no name"], 2),
         (&["--role", "signal", "--listen", "192.0.2.1:1"], 1),
     ] {
         let output = run(arguments);
@@ -477,7 +482,7 @@ fn wrong_arguments_are_2_and_what_cannot_be_started_is_1() {
 
 #[test]
 fn the_lines_of_the_readme_make_a_path() {
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     let lines: Vec<Vec<&str>> = readme
         .lines()
         .filter_map(|line| {
