@@ -38,7 +38,7 @@ Connects to volunteers over the signalling service and reports what the NAT does
   --json               one JSON object a line
   --show-addresses     show the mapped address with each verdict
   --external-ip HOW    how much of it goes into spans: full (default), prefix, omit
-  --log LEVEL          log to standard error: off, error, warn (default), info, debug; never an address
+  --log LEVEL          log to standard error: off, error, warn (default), info, debug, trace; never an address
   --help               this text
 
 Spans go to where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT says, over http/protobuf, or over grpc
@@ -212,7 +212,7 @@ impl Options {
             "log" => {
                 self.log = value
                     .parse()
-                    .map_err(|_| wrong("off, error, warn, info or debug"))?
+                    .map_err(|_| wrong("off, error, warn, info, debug or trace"))?
             }
             _ => return Err(format!("there is no --{name}")),
         }

@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::events::EventSink;
 use crate::options::{Kind, Options, Role};
-use crate::tell::Teller;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -32,27 +32,27 @@ const QUEUE: usize = 64;
 pub(crate) async fn run(
     options: &Options,
     telemetry: Telemetry,
+    sink: &EventSink,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure> {
-    let teller = Teller::new(options);
     let ice = Ice::new(Network::System(options.bind.clone()));
     match (options.role, options.transport) {
-        (Role::Signal, _) => signal(options, teller, cancel).await,
-        (Role::Stun, _) => stun(options, teller, cancel).await,
-        (Role::Consumer, Kind::Ice) => consume(options, ice, telemetry, teller, cancel).await,
+        (Role::Signal, _) => signal(options, sink, cancel).await,
+        (Role::Stun, _) => stun(options, sink, cancel).await,
+        (Role::Consumer, Kind::Ice) => consume(options, ice, telemetry, sink, cancel).await,
         (Role::Consumer, Kind::DataChannel) => {
-            consume(options, DataChannel::new(ice), telemetry, teller, cancel).await
+            consume(options, DataChannel::new(ice), telemetry, sink, cancel).await
         }
-        (Role::Producer, Kind::Ice) => produce(options, ice, teller, cancel).await,
+        (Role::Producer, Kind::Ice) => produce(options, ice, sink, cancel).await,
         (Role::Producer, Kind::DataChannel) => {
-            produce(options, DataChannel::new(ice), teller, cancel).await
+            produce(options, DataChannel::new(ice), sink, cancel).await
         }
     }
 }
 
 async fn signal(
     options: &Options,
-    teller: Teller,
+    sink: &EventSink,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure> {
     let listen = options
@@ -60,7 +60,7 @@ async fn signal(
         .unwrap_or_else(|| ([127, 0, 0, 1], 9000).into());
     let config = options.service.clone();
     let service = SignallingService::bind_with(listen, Switchboard::default(), config).await?;
-    teller.say(
+    sink.emit(
         None,
         "listening",
         &format!("listening: --signal {}", service.url()),
@@ -73,7 +73,7 @@ async fn signal(
         deaf,
         ..
     } = service.refused();
-    teller.say(
+    sink.emit(
         None,
         "stopped",
         &format!(
@@ -86,7 +86,7 @@ async fn signal(
 
 async fn stun(
     options: &Options,
-    teller: Teller,
+    sink: &EventSink,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure> {
     let listen = options
@@ -94,7 +94,7 @@ async fn stun(
         .unwrap_or_else(|| ([127, 0, 0, 1], 3478).into());
     let server = Responder::bind(listen).await?;
     let address = server.address().to_string();
-    teller.say(
+    sink.emit(
         None,
         "listening",
         &format!("listening: --stun {address}"),
@@ -108,7 +108,7 @@ async fn consume<T>(
     options: &Options,
     transport: T,
     telemetry: Telemetry,
-    teller: Teller,
+    sink: &EventSink,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure>
 where
@@ -121,7 +121,7 @@ where
         options.signalling.clone(),
         transport,
         telemetry,
-        servers(options),
+        servers(options, sink.clone()),
         options.slots,
     )
     .with_timing(timing);
@@ -133,13 +133,13 @@ where
     let mut paths = Vec::new();
     for (slot, link) in pool.links(QUEUE).into_iter().enumerate() {
         let path = watch::Sender::new(false);
-        probes.spawn(probe(slot, link, path.subscribe(), teller));
+        probes.spawn(probe(slot, link, path.subscribe(), sink.clone()));
         paths.push(path);
     }
     let mut had_path = false;
     let tell = async {
         while let Some(notice) = notices.next().await {
-            teller.notice(&notice);
+            sink.notice(&notice);
             if let (What::PathUp | What::PathDown, Some(path)) =
                 (&notice.what, paths.get(notice.slot))
             {
@@ -150,27 +150,27 @@ where
     };
     tokio::join!(pool.run(cancel), tell);
     if notices.missed() > 0 {
-        eprintln!(
-            "consumer: {} notices were not shown: standard output was too slow",
+        sink.warn(&format!(
+            "{} notices are not shown, because there were too many at once",
             notices.missed()
-        );
+        ));
     }
     Ok(had_path || options.attempts.is_none())
 }
 
-fn servers(options: &Options) -> StunCache {
+fn servers(options: &Options, sink: EventSink) -> StunCache {
     StunCache::from_source(match &options.stun_file {
         None => StunSource::List(options.stun.clone()),
         Some(file) => {
             let (named, file) = (options.stun.clone(), StunSource::File(file.clone()));
             StunSource::from_fn(move || {
-                let (mut servers, file) = (named.clone(), file.clone());
+                let (mut servers, file, sink) = (named.clone(), file.clone(), sink.clone());
                 async move {
                     match file.load().await {
                         Ok(more) => servers.extend(more),
                         Err(error) if servers.is_empty() => return Err(error),
                         // those that were named are enough to go on with
-                        Err(error) => eprintln!("consumer: --stun-file: {error}"),
+                        Err(error) => sink.warn(&format!("--stun-file: {error}")),
                     }
                     Ok(servers)
                 }
@@ -181,7 +181,7 @@ fn servers(options: &Options) -> StunCache {
 
 /// While there is a path, sends a datagram now and then, and says how long the first that came back
 /// was on its way.
-async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, teller: Teller) {
+async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, sink: EventSink) {
     // each datagram carries its number: an echo of an older one is no answer to this one
     let mut number = 0_u64;
     while path.wait_for(|up| *up).await.is_ok() {
@@ -202,7 +202,7 @@ async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, tel
                         if !is_told {
                             let millis = (round_trip.as_secs_f64() * 10_000.0).round() / 10.0;
                             let text = format!("the path works: {millis} ms there and back");
-                            teller.say(
+                            sink.emit(
                                 Some(slot),
                                 "echo",
                                 &text,
@@ -231,7 +231,7 @@ async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, tel
 async fn produce<T>(
     options: &Options,
     transport: T,
-    teller: Teller,
+    sink: &EventSink,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure>
 where
@@ -245,7 +245,7 @@ where
             transport.clone(),
             options.stun.clone(),
         );
-        slots.spawn(volunteer(slot, producer, teller, cancel.clone()));
+        slots.spawn(volunteer(slot, producer, sink.clone(), cancel.clone()));
     }
     while slots.join_next().await.is_some() {}
     Ok(true)
@@ -255,10 +255,10 @@ where
 async fn volunteer<T: Transport>(
     slot: usize,
     producer: Producer<consumer_fsm::signalling::http::HttpSignalling, T>,
-    teller: Teller,
+    sink: EventSink,
     cancel: CancellationToken,
 ) {
-    teller.say(
+    sink.emit(
         Some(slot),
         "announcing",
         "waiting for a consumer",
@@ -271,9 +271,9 @@ async fn volunteer<T: Transport>(
         };
         match served {
             Ok(served) => {
-                teller.say(Some(slot), "served", "a consumer is connected", json!({}));
+                sink.emit(Some(slot), "served", "a consumer is connected", json!({}));
                 let echoed = served.echo(&cancel).await;
-                teller.say(
+                sink.emit(
                     Some(slot),
                     "ended",
                     &format!("it left after {echoed} datagrams"),
@@ -281,7 +281,7 @@ async fn volunteer<T: Transport>(
                 );
             }
             Err(error) => {
-                teller.say(
+                sink.emit(
                     Some(slot),
                     "failed",
                     &format!("failed: {error}"),

@@ -1,8 +1,8 @@
-//! What is said, and how: a readable line or a JSON object per notice, and the log. No address
-//! unless asked for.
+//! The program's events as lines, readable or JSON, and its log; without addresses unless asked for.
 
-use std::io::Write;
-use std::time::Instant;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io;
+use std::time::{Duration, Instant};
 
 use consumer_fsm::{Notice, State, What};
 use nat_summary::NatSummary;
@@ -12,37 +12,76 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::options::Options;
+use crate::output::Output;
 
-/// Our own lines only: those of other libraries show addresses.
-pub(crate) fn log(level: LevelFilter) {
-    let ours = Targets::new()
-        .with_target("consumer_fsm", level)
-        .with_target("ice_gather", level);
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(false);
-    tracing_subscriber::registry().with(layer).with(ours).init();
-}
-
-/// Says it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Teller {
+/// Writes to standard output and standard error, and never waits for a reader.
+#[derive(Debug, Clone)]
+pub(crate) struct EventSink {
     started: Instant,
     json: bool,
     shows_addresses: bool,
+    lines: Output,
+    errors: Output,
 }
 
-impl Teller {
-    pub(crate) fn new(options: &Options) -> Self {
-        Self {
+impl EventSink {
+    /// # Errors
+    /// If the system has no thread left.
+    pub(crate) fn new(options: &Options) -> io::Result<Self> {
+        let json = options.json;
+        let missing = move |lines| {
+            if json {
+                format!("{}\n", json!({ "event": "dropped", "lines": lines }))
+            } else {
+                missing(lines)
+            }
+        };
+        Ok(Self {
             started: Instant::now(),
-            json: options.json,
+            json,
             shows_addresses: options.shows_addresses,
-        }
+            lines: Output::to(io::stdout(), missing)?,
+            errors: Output::to(io::stderr(), self::missing)?,
+        })
     }
 
-    /// Whatever has no notice of its own.
-    pub(crate) fn say(&self, slot: Option<usize>, event: &str, text: &str, mut more: Value) {
+    /// Logs from now on. Our own lines only: those of other libraries show addresses.
+    pub(crate) fn log(&self, level: LevelFilter) {
+        let ours = Targets::new()
+            .with_target("consumer_fsm", level)
+            .with_target("ice_gather", level);
+        let errors = self.errors.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(move || errors.clone())
+            .with_ansi(false);
+        tracing_subscriber::registry().with(layer).with(ours).init();
+        let errors = self.errors.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let trace = Backtrace::capture();
+            errors.line(if trace.status() == BacktraceStatus::Captured {
+                format!("{panic}\n{trace}\n")
+            } else {
+                format!("{panic}\n")
+            });
+        }));
+    }
+
+    /// What a person has to know of the program itself.
+    pub(crate) fn warn(&self, text: &str) {
+        self.errors.line(format!("consumer: {text}\n"));
+    }
+
+    /// Waits at most so long for the reader of each stream to take what is left.
+    pub(crate) fn close(&self, within: Duration) {
+        let unread = self.lines.close(within);
+        if unread > 0 {
+            self.warn(&format!("standard output was not read: {unread} lines"));
+        }
+        self.errors.close(within);
+    }
+
+    /// An event that has no notice of its own.
+    pub(crate) fn emit(&self, slot: Option<usize>, event: &str, text: &str, mut more: Value) {
         let seconds = self.started.elapsed().as_secs_f64();
         let line = if self.json {
             more["seconds"] = json!((seconds * 1_000.0).round() / 1_000.0);
@@ -50,34 +89,35 @@ impl Teller {
             if let Some(slot) = slot {
                 more["slot"] = slot.into();
             }
-            more.to_string()
+            format!("{more}\n")
         } else {
             let slot = slot
                 .map(|slot| format!("  slot {slot}"))
                 .unwrap_or_default();
-            format!("{seconds:8.3} s{slot}  {text}")
+            format!("{seconds:8.3} s{slot}  {text}\n")
         };
-        // a reader that went away wants no more
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
+        self.lines.line(line);
     }
 
     pub(crate) fn notice(&self, notice: &Notice) {
-        let say = |event, text: &str, more| self.say(Some(notice.slot), event, text, more);
+        let emit = |event, text: &str, more| self.emit(Some(notice.slot), event, text, more);
         match &notice.what {
-            What::AttemptStarted => say("attempt_started", "attempt", json!({})),
+            What::AttemptStarted => emit("attempt_started", "attempt", json!({})),
             What::Moved { from, event, to } => {
                 let text = format!("{} -> {}  {event:?}", state(*from), state(*to));
                 let [from, event, to] =
                     [format!("{from:?}"), format!("{event:?}"), format!("{to:?}")];
-                say(
+                emit(
                     "moved",
                     &text,
                     json!({ "from": from, "because": event, "to": to }),
                 );
             }
-            What::Gathered(summary) => say("gathered", &self.verdict(summary), self.facts(summary)),
+            What::Gathered(summary) => {
+                emit("gathered", &self.verdict(summary), self.facts(summary))
+            }
             What::Roamed(summary) => {
-                say(
+                emit(
                     "roamed",
                     &format!("new network: {}", self.verdict(summary)),
                     self.facts(summary),
@@ -85,14 +125,14 @@ impl Teller {
             }
             What::Connected(after) => {
                 let millis = after.as_millis();
-                say(
+                emit(
                     "connected",
                     &format!("connected after {millis} ms"),
                     json!({ "after_ms": millis }),
                 );
             }
-            What::PathUp => say("path_up", "path up", json!({})),
-            What::PathDown => say("path_down", "path down", json!({})),
+            What::PathUp => emit("path_up", "path up", json!({})),
+            What::PathDown => emit("path_down", "path down", json!({})),
             What::Carried { moved, dropped } => {
                 let text = format!(
                     "sent {}, received {}, dropped {}",
@@ -106,14 +146,14 @@ impl Teller {
                     "dropped_outbound": dropped.0,
                     "dropped_inbound": dropped.1,
                 });
-                say("carried", &text, more);
+                emit("carried", &text, more);
             }
-            What::Failed(reason) => say(
+            What::Failed(reason) => emit(
                 "failed",
                 &format!("failed: {reason}"),
                 json!({ "reason": reason.as_str() }),
             ),
-            What::Stopped => say("stopped", "stopped", json!({})),
+            What::Stopped => emit("stopped", "stopped", json!({})),
             _ => {}
         }
     }
@@ -136,6 +176,10 @@ impl Teller {
             "external_ip": external.map(|ip| ip.to_string()),
         })
     }
+}
+
+fn missing(lines: u64) -> String {
+    format!("... {lines} lines are missing here: they were not read in time\n")
 }
 
 fn state(state: State) -> String {
