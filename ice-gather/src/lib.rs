@@ -27,6 +27,7 @@ mod config;
 mod error;
 mod filtering;
 mod local;
+mod names;
 mod peer;
 mod plan;
 mod ports;
@@ -48,6 +49,7 @@ pub use error::RelayError;
 pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
 pub use filtering::{Finding, discover_filtering};
 pub use local::LocalAddresses;
+pub use names::lookup;
 pub use peer::{PeerDropped, PeerReader, PeerView, Rebinding, Remapped};
 pub use plan::{Answered, IcmpError, Plan, Transmit};
 #[cfg(feature = "relay")]

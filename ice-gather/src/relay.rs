@@ -28,6 +28,7 @@ use webrtc_util::{Conn, Error};
 
 use crate::base::{Base, GatheredCandidate, Inner, Line, candidate, lock};
 use crate::error::RelayError;
+use crate::names::lookup;
 use crate::plan::after;
 use crate::uri::{StunServer, UriError, read_turn};
 use guard::{ClosesGuard, Guard, Seen};
@@ -89,10 +90,7 @@ impl TurnServer {
     async fn resolve(&self, from: &[IpAddr]) -> Result<(SocketAddr, IpAddr), RelayError> {
         let addresses: Vec<SocketAddr> = match &self.place {
             StunServer::Address(address) => vec![*address],
-            StunServer::Name(host, port) => {
-                let found = tokio::net::lookup_host((host.as_str(), *port)).await;
-                found.map_err(|_| RelayError::Unresolved)?.collect()
-            }
+            StunServer::Name(host, port) => lookup(host, *port).await,
         };
         if addresses.is_empty() {
             return Err(RelayError::Unresolved);

@@ -13,6 +13,7 @@ use super::trickle::Told;
 use super::{Base, ERROR_PAUSE, Inner, lock};
 use crate::config::GatherConfig;
 use crate::local;
+use crate::names;
 use crate::peer::{bump, canonical};
 use crate::plan::{Plan, Request};
 use crate::unreachable::{Watch, passes};
@@ -126,8 +127,8 @@ fn resolve(servers: &[StunServer]) -> JoinSet<Lookup> {
         if let StunServer::Name(host, port) = server {
             let (server, host, port) = (server.clone(), host.clone(), *port);
             lookups.spawn(async move {
-                let addresses = tokio::net::lookup_host((host, port)).await;
-                (server, addresses.map(Iterator::collect).unwrap_or_default())
+                let addresses = names::lookup(&host, port).await;
+                (server, addresses)
             });
         }
     }

@@ -4,5 +4,6 @@ mod connect;
 mod filtering;
 mod gather;
 mod hostile;
+mod names;
 mod peer;
 mod silence;
