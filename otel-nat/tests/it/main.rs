@@ -21,6 +21,8 @@ mod otlp;
 #[cfg(feature = "pipelines")]
 mod pipelines;
 mod privacy;
+#[cfg(all(feature = "otlp-http", feature = "otlp-grpc"))]
+mod redaction;
 mod roots;
 #[cfg(all(feature = "otlp-http", feature = "otlp-grpc"))]
 mod rotel;
