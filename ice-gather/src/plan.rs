@@ -1,8 +1,8 @@
-//! Which request goes to whom and when, and when it is enough: pure, time and randomness are
-//! arguments.
+//! The plan of a gathering: which request leaves when, and when the answers are enough. Pure: time
+//! and randomness are arguments.
 //!
-//! Drive it like this: hand in the servers with [`Plan::ask`]; send whatever
-//! [`poll_transmit`](Plan::poll_transmit) gives until it gives nothing; wait for a datagram
+//! Drive it like this: hand in the servers with [`Plan::ask`]; send every request that
+//! [`poll_transmit`](Plan::poll_transmit) returns until it returns none; wait for a datagram
 //! ([`handle_datagram`](Plan::handle_datagram)) or for the instant of
 //! [`poll_timeout`](Plan::poll_timeout); repeat until [`is_complete`](Plan::is_complete). Datagrams
 //! may be handed in after that: a late answer is evidence like any other.
@@ -10,14 +10,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use nat_summary::{Evidence, Observation, Outcome};
+use nat_summary::{Evidence, Observation, Outcome, PendingRequest};
 
+use crate::common::{after, canonical};
 use crate::config::{GatherConfig, Policy};
-use crate::peer::canonical;
-use crate::transaction::{Answer, HEADER_LEN, Reject, TransactionId, read_answer, write_request};
-
-/// As good as never, and still an instant.
-const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);
+use crate::stun::{Answer, HEADER_LEN, Reject, TransactionId, read_answer, write_request};
 
 /// A request to send now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +23,7 @@ pub struct Transmit {
     pub request: usize,
     /// The socket it has to leave from, by its local address.
     pub socket: SocketAddr,
-    /// Where to.
+    /// The server it goes to.
     pub server: SocketAddr,
     /// The bytes.
     pub bytes: [u8; HEADER_LEN],
@@ -37,16 +34,16 @@ pub struct Transmit {
 pub struct Answered {
     /// Number of the request.
     pub request: usize,
-    /// What it said.
+    /// Its answer.
     pub answer: Answer,
 }
 
-/// What an ICMP message means for a request.
+/// The meaning of an ICMP message for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IcmpError {
-    /// Nobody is there, or nobody may get there.
+    /// No socket listens there, or no packet may get there.
     Hard,
-    /// It may be another in a moment.
+    /// It may pass in a moment.
     Soft,
 }
 
@@ -55,8 +52,7 @@ pub enum IcmpError {
 pub(crate) struct Request {
     /// The socket, by its local address.
     socket: SocketAddr,
-    /// What the socket stands for toward this server: itself, unless it is bound to the wildcard
-    /// address.
+    /// The base toward this server: the socket's address, unless that is the wildcard address.
     pub(crate) base: SocketAddr,
     pub(crate) server: SocketAddr,
     id: TransactionId,
@@ -68,8 +64,8 @@ pub(crate) struct Request {
     pub(crate) mapped: Option<SocketAddr>,
     /// The code of an error response.
     pub(crate) error_code: Option<u16>,
-    /// Unknown if the request was sent more than once: which copy was answered is (RFC 6298
-    /// section 3).
+    /// Unknown if the request was sent more than once, because the answer may be to either copy (RFC
+    /// 6298 section 3).
     pub(crate) round_trip: Option<Duration>,
     sequence: u32,
     /// A soft error came back.
@@ -92,7 +88,7 @@ impl Request {
         })
     }
 
-    /// Nobody answered, if it was waited for as long as that.
+    /// Ends the request without an answer, if it has waited for at least this long.
     fn time_out(&mut self, wait: Duration, now: Instant) {
         let is_over = self
             .first_sent
@@ -111,16 +107,12 @@ fn counts(observation: &Observation) -> bool {
     observation.is_possible() && observation.mapped.is_ipv4() == observation.base.is_ipv4()
 }
 
-/// `wait` after `now`, or what is as good as never.
-pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
-    now.checked_add(wait).unwrap_or_else(|| now + NEVER)
-}
-
 /// The requests of one gathering.
 ///
 /// ```
 /// use std::time::Instant;
-/// use ice_gather::{GatherConfig, Plan};
+/// use ice_gather::GatherConfig;
+/// use ice_gather::plan::Plan;
 ///
 /// let now = Instant::now();
 /// let mut plan = Plan::new(GatherConfig::default(), vec!["192.168.1.5:50000".parse()?], now);
@@ -128,7 +120,7 @@ pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
 /// let request = plan.poll_transmit(now).expect("one server, one request");
 /// assert_eq!(request.server, "198.51.100.1:3478".parse()?);
 /// assert!(plan.poll_transmit(now).is_none() && !plan.is_complete(now));
-/// // nobody answers
+/// // no answer comes
 /// assert!(plan.is_complete(now + GatherConfig::default().deadline));
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
@@ -150,7 +142,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Asks nobody yet, from these sockets: at most one of each family, by their local addresses.
+    /// A plan without servers yet, on these sockets: at most one of each family, by their local
+    /// addresses.
     #[must_use]
     pub fn new(config: GatherConfig, sockets: Vec<SocketAddr>, now: Instant) -> Self {
         let deadline = after(now, config.deadline);
@@ -248,8 +241,8 @@ impl Plan {
         let due = |r: &Request| {
             r.outcome == Outcome::Pending && r.sends < max_sends && r.next_send <= now
         };
-        // first whom fewest copies went to: nobody waits for his first until others got their
-        // second
+        // the server with the fewest copies comes first, so that none waits for its first copy while
+        // others get their second
         let due = self.requests.iter_mut().enumerate().filter(|(_, r)| due(r));
         let (number, request) = due.min_by_key(|(_, r)| r.sends)?;
         if request.first_sent.is_none() {
@@ -278,9 +271,8 @@ impl Plan {
         }
     }
 
-    /// The socket had no room for the copy that [`poll_transmit`](Self::poll_transmit) gave: it is
-    /// lost, as any packet may be, and the next one may get through. But nobody was asked by
-    /// it.
+    /// The socket had no room for the copy that [`poll_transmit`](Self::poll_transmit) returned: it
+    /// is lost, as any packet may be, and the next one may get through. But it asked no server.
     pub fn handle_send_lost(&mut self, request: usize) {
         if let Some(request) = self.requests.get_mut(request) {
             self.lost += 1;
@@ -291,12 +283,11 @@ impl Plan {
         }
     }
 
-    /// An ICMP message said that `server` cannot be reached. It may be forged, so an answer still
-    /// counts.
+    /// An ICMP message reported `server` as unreachable. It may be forged, so an answer still counts.
     ///
     /// A hard error ends the request (RFC 8489 section 6.2.1). A soft one, such as from a router
-    /// that has no route at the moment, does not (RFC 1122 section 4.2.3.9); it only says that
-    /// silence, if it stays, is no time-out.
+    /// that has no route at the moment, does not (RFC 1122 section 4.2.3.9); but silence after it is
+    /// no time-out.
     pub fn handle_unreachable(&mut self, server: SocketAddr, error: IcmpError) {
         for request in &mut self.requests {
             if request.server == server && request.sends > 0 && request.outcome == Outcome::Pending
@@ -382,8 +373,8 @@ impl Plan {
         self.possible().find(|o| o.base == base)
     }
 
-    /// The observations that count: a lie no NAT can tell is none, nor is a mapping of the other
-    /// family one that compares with the base's.
+    /// The observations that count: not those that no NAT can cause, and not a mapping of the other
+    /// family, which cannot be compared with the base.
     pub(crate) fn possible(&self) -> impl Iterator<Item = Observation> {
         self.requests
             .iter()
@@ -414,8 +405,8 @@ impl Plan {
             .min()
     }
 
-    /// Whether it is enough: every request ended, or what is missing cannot change the verdict, or
-    /// the grace period or the deadline is over. From then on nothing is sent.
+    /// Whether the answers are enough: every request ended, or the missing ones cannot change the
+    /// verdict, or the grace period or the deadline is over. From then on nothing is sent.
     pub fn is_complete(&mut self, now: Instant) -> bool {
         if !self.ended {
             self.give_up_single_servers(now);
@@ -435,77 +426,38 @@ impl Plan {
     fn is_decided(&self) -> bool {
         match self.config.policy {
             Policy::FirstAnswer => self.possible().next().is_some(),
-            Policy::Decisive => self.is_dependent(),
+            Policy::Decisive => self.is_settled(),
             Policy::All => false,
         }
     }
 
-    /// One base is mapped differently toward different servers: no further answer takes that back,
-    /// and it is this base that speaks for the host. While another port of a server that
-    /// answered is still missing, the kind of dependence is open.
-    fn is_dependent(&self) -> bool {
-        let differs = |a: &Observation| {
-            self.first_on(a.base)
-                .is_some_and(|first| a.mapped != first.mapped)
-        };
-        let mut differing: Vec<SocketAddr> =
-            self.possible().filter(differs).map(|a| a.base).collect();
-        differing.dedup();
-        let other_port = |a: &Request| {
-            self.requests
-                .iter()
-                .any(|b| a.server.ip() == b.server.ip() && a.server.port() != b.server.port())
-        };
-        let two_ports_open = || {
-            self.requests
-                .iter()
-                .any(|a| a.outcome == Outcome::Pending && other_port(a))
-        };
-        differing.into_iter().any(|base| self.speaks(base)) && !two_ports_open()
-    }
-
-    /// Whether `base` speaks for the host whatever is still answered: it was heard by as many
-    /// server addresses as any other base can come to. Two families ask from two bases, and the
-    /// NAT in front of one says nothing of the other.
-    fn speaks(&self, base: SocketAddr) -> bool {
-        let may_grow = self.sockets.len() > 1
+    /// Whether nothing that is missing can change how the NAT is judged to map.
+    fn is_settled(&self) -> bool {
+        // a name may still lead to servers that are asked from another base
+        let bases_may_grow = self.sockets.len() > 1
             || self
                 .sockets
                 .iter()
                 .any(|socket| socket.ip().is_unspecified());
-        if self.names > 0 && may_grow {
+        if self.names > 0 && bases_may_grow {
             return false;
         }
-        let heard = |r: &Request| r.observation().as_ref().is_some_and(counts);
-        let weight = |base: SocketAddr, counts: &dyn Fn(&Request) -> bool| {
-            let mut servers: Vec<IpAddr> = self
-                .requests
-                .iter()
-                .filter(|r| r.base == base && counts(r))
-                .map(|r| r.server.ip())
-                .collect();
-            let observations = servers.len();
-            servers.sort_unstable();
-            servers.dedup();
-            (servers.len(), observations)
-        };
-        let certain = weight(base, &heard);
-        let mut others: Vec<SocketAddr> = self
+        let mut heard = Evidence::new();
+        for observation in self.possible() {
+            heard.observe(observation);
+        }
+        let pending = self
             .requests
             .iter()
-            .map(|r| r.base)
-            .filter(|other| *other != base)
-            .collect();
-        others.sort_unstable();
-        others.dedup();
-        others.into_iter().all(|other| {
-            let most = weight(other, &|r| r.outcome == Outcome::Pending || heard(r));
-            // on a tie the lower base speaks, and IPv4 before IPv6
-            certain > most || (certain == most && base < other)
-        })
+            .filter(|request| request.outcome == Outcome::Pending)
+            .map(|request| PendingRequest {
+                base: request.base,
+                server: request.server.into(),
+            });
+        heard.is_settled(pending)
     }
 
-    /// When nobody waits for the answer to this request any longer.
+    /// When this request has waited for its answer long enough.
     fn given_up_at(&self, request: &Request) -> Option<Instant> {
         Some(after(request.first_sent?, self.config.server_deadline?))
     }
@@ -519,9 +471,9 @@ impl Plan {
         }
     }
 
-    /// What was asked late, as after a slow look-up of a name, had no time to be answered: its
-    /// silence is no evidence (RFC 8489 section 6.2.1: silence means something once the RTO is
-    /// over, which estimates the round trip). Whoever waits long for the first ones expects
+    /// Times out the requests that had time to be answered. The silence after a late request, as after
+    /// the slow look-up of a name, is no evidence (RFC 8489 section 6.2.1: silence means something
+    /// once the RTO is over, which estimates the round trip). A caller with a long deadline expects
     /// long round trips; a quarter of the usual 3 s is longer than one by satellite.
     fn time_out(&mut self, now: Instant) {
         let fair = self.config.initial_rto.max(self.config.deadline / 4);
@@ -542,17 +494,17 @@ impl Plan {
         self.sent.saturating_sub(self.lost)
     }
 
-    /// Adds what is known so far, and forgets what it contradicts.
+    /// Adds the observations so far, and forgets those that they contradict.
     ///
     /// A mapping that nothing used has expired, and the next packet makes another (RFC 4787 section
-    /// 4.3): two mappings of a cone, compared, would look like those of a symmetric NAT. So
-    /// what an earlier plan observed on a base stays beside what this one does only if a server
-    /// was heard again, and every such server saw the mapping that it saw then. As long as
-    /// nothing was heard on the base, nothing says that it has another.
+    /// 4.3): two mappings of a cone, compared, would look like those of a symmetric NAT. So the
+    /// observations of an earlier plan on a base stay beside new ones only if a server answered
+    /// again, and every such server saw the same mapping as then. As long as no answer came in on
+    /// the base, nothing shows that it has another mapping.
     pub fn record(&self, evidence: &mut Evidence) {
         let mut now = Evidence::new();
         for request in &self.requests {
-            now.asked(request.server.into(), request.outcome);
+            now.record_outcome(request.server.into(), request.outcome);
             if let Some(observation) = request.observation() {
                 now.observe(observation);
             }
@@ -565,6 +517,12 @@ impl Plan {
             evidence.forget(|observation| outdated.contains(&comparable(observation)));
         }
         evidence.merge(&now);
+    }
+
+    /// Whether there is a socket of this server's family.
+    pub(crate) fn can_reach(&self, server: SocketAddr) -> bool {
+        let mut sockets = self.sockets.iter();
+        sockets.any(|socket| socket.is_ipv4() == server.is_ipv4())
     }
 
     pub(crate) const fn next_sequence(&self) -> u32 {
@@ -584,12 +542,12 @@ impl Plan {
     }
 }
 
-/// What the mappings that may be compared have in common: base and family.
+/// Mappings may be compared if they have this in common: base and family.
 const fn comparable(observation: &Observation) -> (SocketAddr, bool) {
     (observation.base, observation.mapped.is_ipv4())
 }
 
-/// Whether what was observed `earlier` may be of another mapping than what is observed `now`.
+/// Whether the observations `earlier` may be of another mapping than those of `now`.
 fn is_outdated(group: (SocketAddr, bool), earlier: &[Observation], now: &Evidence) -> bool {
     let of_group = |o: &Observation| comparable(o) == group;
     let was = |server| {

@@ -14,6 +14,9 @@ mod host;
 mod peer;
 mod planted;
 mod raw;
+#[path = "../it/runner.rs"]
+#[allow(dead_code, reason = "the other integration tests use the rest")]
+mod runner;
 mod sctp;
 mod service;
 #[path = "../it/stage.rs"]

@@ -1,20 +1,21 @@
-//! What a gathering tells of itself: plain data.
+//! The reports of a gathering: plain data.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nat_summary::{CandidateKind, Evidence, Outcome, ServerId};
+use nat_summary::{Evidence, Outcome, ServerId};
 
-use crate::uri::StunServer;
+use crate::candidate::GatheredCandidate;
+use crate::stun::StunServer;
 
-/// What was dropped, by reason.
+/// Counts of what was dropped, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Dropped {
     /// Datagrams that are not STUN, before any peer could be connected.
     pub garbage: u32,
-    /// STUN that does not decode, is longer than any Binding answer, or begins as no STUN does
-    /// (RFC 7983 section 7): the ICE library goes by the magic cookie alone.
+    /// STUN that does not decode, is longer than any Binding answer, or has a wrong first byte (RFC
+    /// 7983 section 7): the ICE library goes by the magic cookie alone.
     pub malformed: u32,
     /// Responses to no request of ours, before the agent sent any.
     pub unknown_id: u32,
@@ -26,12 +27,12 @@ pub struct Dropped {
     pub unauthenticated: u32,
     /// Authenticated requests from more addresses than one peer can have.
     pub too_many_peers: u32,
-    /// Checks of the peer that came before the agent read, beyond what is kept.
+    /// Checks of the peer that came before the agent read, beyond those that are kept.
     pub early: u32,
     /// Datagrams of the peer that were longer than the buffer to read them into.
     pub overlong: u32,
-    /// What came from the TURN server of a relay and makes no sense to its client, such as data on
-    /// a channel never bound.
+    /// Messages from the TURN server of a relay that its client cannot take, such as data on a channel
+    /// that was never bound.
     pub relay: u32,
     /// Servers beyond [`GatherConfig::max_servers`](crate::GatherConfig::max_servers).
     pub servers: u32,
@@ -39,56 +40,15 @@ pub struct Dropped {
     pub socket_errors: u32,
 }
 
-/// A candidate to signal to the peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GatheredCandidate {
-    /// Host, server reflexive, or relayed.
-    pub kind: CandidateKind,
-    /// Its transport address.
-    pub address: SocketAddr,
-    /// The socket behind it; a relayed candidate is its own base (RFC 8445 section 5.1.1.2).
-    pub base: SocketAddr,
-    /// Priority (RFC 8445 section 5.1.2.1).
-    pub priority: u32,
-    /// Groups candidates of one kind and base.
-    pub foundation: String,
-}
-
-impl GatheredCandidate {
-    /// As the plain data that writes a candidate line. Component 1, UDP.
-    #[must_use]
-    pub fn as_candidate(&self) -> nat_summary::Candidate<'_> {
-        let related = match self.kind {
-            CandidateKind::Host => None,
-            // where the relay's socket is mapped to is nobody's business (RFC 8839 section 5.1)
-            CandidateKind::Relayed => Some(SocketAddr::from(([0, 0, 0, 0], 9))),
-            _ => Some(self.base),
-        };
-        nat_summary::Candidate {
-            foundation: &self.foundation,
-            component: 1,
-            transport: nat_summary::Transport::Udp,
-            priority: self.priority,
-            address: nat_summary::Address::Ip(self.address.ip()),
-            port: self.address.port(),
-            kind: self.kind,
-            related: related
-                .map(|related| (nat_summary::Address::Ip(related.ip()), related.port())),
-            ..nat_summary::Candidate::default()
-        }
-    }
-}
-
-/// How one server was asked and what came of it.
+/// How one server was asked, and the outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerReport {
-    /// Who was asked. A name that did not resolve stands as itself.
+    /// The server. A name that did not resolve stands as itself.
     pub server: StunServer,
     /// The name it was found by, if it was given by name.
     pub name: Option<StunServer>,
-    /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer, or not long
+    /// The outcome; [`Outcome::Pending`] if the gathering ended without waiting for it, or not long
     /// enough.
     pub outcome: Outcome,
     /// The socket the request left from.
@@ -96,8 +56,8 @@ pub struct ServerReport {
     /// XOR-MAPPED-ADDRESS of the answer.
     pub mapped: Option<SocketAddr>,
     /// The code of an error response (RFC 8489 section 14.8), such as 300 for Try Alternate, which
-    /// is not followed: the mapping toward a server nobody named is no mapping that was asked
-    /// for. 0 if none could be read.
+    /// is not followed, because the mapping toward another server was not asked for. 0 if none could
+    /// be read.
     pub error_code: Option<u16>,
     /// Time from request to answer; unknown if the request was sent more than once.
     pub round_trip: Option<Duration>,
@@ -106,7 +66,7 @@ pub struct ServerReport {
 }
 
 impl ServerReport {
-    /// Of a name that led to no server, or not yet.
+    /// The report of a name that led to no server, or not yet.
     pub(super) fn of_name(name: &StunServer, outcome: Outcome) -> Self {
         Self {
             server: name.clone(),
@@ -139,7 +99,7 @@ pub enum Progress {
     Server(ServerReport),
 }
 
-/// What one gathering found.
+/// The result of one gathering.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Gathering {
@@ -154,27 +114,4 @@ pub struct Gathering {
     pub packets_sent: u32,
     /// How long it took.
     pub elapsed: Duration,
-}
-
-/// Priority with the recommended preferences (RFC 8445 section 5.1.2.2): IPv6 before IPv4 costs
-/// nothing here, so both get the same local preference, as the ICE library gives them.
-pub(crate) fn candidate(
-    kind: CandidateKind,
-    address: SocketAddr,
-    base: SocketAddr,
-    foundation: u16,
-) -> GatheredCandidate {
-    let preference = match kind {
-        CandidateKind::Host => 126,
-        CandidateKind::Relayed => 0,
-        _ => 100,
-    };
-    let priority = (preference << 24) + (0xffff << 8) + 255;
-    GatheredCandidate {
-        kind,
-        address,
-        base,
-        priority,
-        foundation: foundation.to_string(),
-    }
 }

@@ -1,4 +1,4 @@
-//! `ice-gather`: asks STUN servers from one socket and says what the NAT in front of it does.
+//! `ice-gather`: asks STUN servers from one socket and reports what the NAT in front of it does.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 const HELP: &str = "\
 ice-gather [options] [stun:HOST[:PORT] ...]
 
-Asks STUN servers from one UDP socket and says what the NAT in front of it does. Without a server it asks a short list
+Asks STUN servers from one UDP socket and reports what the NAT in front of it does. Without a server it asks a short list
 of public ones.
 
   --from-file FILE    more servers, one a line; # starts a comment
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         Ok(None) => return ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("ice-gather: {message}");
-            eprintln!("ice-gather --help says what it takes");
+            eprintln!("see ice-gather --help");
             return ExitCode::from(2);
         }
     };
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the arguments say; nothing if they ask for something that was said at once.
+/// The options by the arguments; `None` if these asked for a text that was printed at once.
 fn options() -> Result<Option<Options>, String> {
     let mut arguments = lexopt::Parser::from_env();
     let mut options = Options {
@@ -199,7 +199,7 @@ async fn run(options: Options) -> Result<(), ice_gather::BindError> {
         bound => bound?,
     };
     let live = !options.json && std::io::stderr().is_terminal();
-    // names and addresses of what was given; a resolved name only gets longer
+    // names and addresses as given; a resolved name only gets longer
     let widest = options
         .servers
         .iter()
@@ -357,7 +357,7 @@ fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filter
     )
 }
 
-/// Whole milliseconds, or tenths where whole ones say nothing.
+/// Whole milliseconds, or tenths where whole ones are too coarse.
 fn whole_millis(duration: Duration) -> String {
     let millis = millis(duration);
     if millis < 10.0 {
@@ -367,7 +367,7 @@ fn whole_millis(duration: Duration) -> String {
     }
 }
 
-/// What the verdict means for direct connections (RFC 5128 section 3.3).
+/// The meaning of the verdict for direct connections (RFC 5128 section 3.3).
 fn meaning(gathering: &Gathering, summary: &NatSummary) -> &'static str {
     let all = |outcome| {
         gathering
@@ -424,7 +424,7 @@ const fn reason(rule: Rule) -> &'static str {
         }
         Rule::NoReflexiveCandidate => "Decided by: no reflexive candidate",
         Rule::TooFewServers => "Not decided: only one server address answered",
-        Rule::Crowded => "Not decided: more servers answered than can be compared",
+        Rule::Truncated => "Not decided: more servers answered than can be compared",
         Rule::SeveralWays => {
             "Not decided: servers saw different mappings, perhaps of different ways out of this host"
         }
@@ -465,7 +465,7 @@ fn to_json(gathering: &Gathering, summary: &NatSummary) -> Json {
             "server_addresses": counts.server_addresses,
             "observations": counts.observations,
             "bases": counts.bases,
-            "rule": format!("{:?}", summary.rule()),
+            "rule": summary.rule().as_str(),
         },
         "servers": servers,
         "elapsed_ms": millis(gathering.elapsed),

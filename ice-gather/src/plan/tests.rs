@@ -1,10 +1,9 @@
 use nat_summary::NatType;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use stun::message::{Message, Setter};
-use stun::xoraddr::XorMappedAddress;
 
 use super::*;
+use crate::stun::{Header, write_success};
 
 const BASE: &str = "192.168.1.5:50000";
 
@@ -43,7 +42,7 @@ impl World {
         world
     }
 
-    /// Sends what is due `after` milliseconds; how many packets that were.
+    /// Sends the requests that are due `after` milliseconds; the number of packets.
     fn advance(&mut self, after: u64) -> usize {
         let before = self.asked.len();
         while let Some(transmit) = self.plan.poll_transmit(self.start + ms(after)) {
@@ -71,17 +70,8 @@ impl World {
 }
 
 fn answer_to(request: &Transmit, mapped: &str) -> Vec<u8> {
-    let mapped = at(mapped);
-    let mut message = Message::new();
-    message.unmarshal_binary(&request.bytes).unwrap();
-    message.set_type(stun::message::BINDING_SUCCESS);
-    XorMappedAddress {
-        ip: mapped.ip(),
-        port: mapped.port(),
-    }
-    .add_to(&mut message)
-    .unwrap();
-    message.raw
+    let header = Header::peek(&request.bytes).unwrap();
+    write_success(header.id, at(mapped))
 }
 
 const FIVE: [&str; 5] = [
@@ -124,7 +114,7 @@ fn a_silent_server_costs_one_grace_period_and_is_not_called_timed_out() {
     assert_eq!(
         servers[4].1,
         Outcome::Pending,
-        "nobody waited long enough to say more"
+        "no wait was long enough to prove more"
     );
     world.answer(900, FIVE[4], "203.0.113.7:50000").unwrap();
     assert_eq!(
@@ -194,7 +184,7 @@ fn a_dependent_mapping_ends_it_only_on_the_base_that_speaks_for_the_host() {
             .unwrap();
         plan.is_complete(start)
     };
-    // no NAT in front of IPv6, heard first
+    // no NAT in front of IPv6, which is answered first
     assert!(!answer(0, BASE6) && !answer(1, BASE6) && !answer(2, BASE6));
     // a symmetric one in front of IPv4: two answers prove it, but three of the four are needed to
     // speak
@@ -321,7 +311,7 @@ fn local_failures_alone_are_no_firewall() {
 }
 
 #[test]
-fn what_was_asked_shortly_before_the_deadline_is_not_timed_out() {
+fn a_request_shortly_before_the_deadline_is_not_timed_out() {
     let mut world = World::new(&[]);
     let config = GatherConfig::default();
     world.plan.name_started();
@@ -362,7 +352,7 @@ fn what_was_asked_shortly_before_the_deadline_is_not_timed_out() {
 }
 
 #[test]
-fn what_was_never_sent_is_not_timed_out() {
+fn a_request_that_was_never_sent_is_not_timed_out() {
     let start = Instant::now();
     let config = GatherConfig {
         pacing: ms(1_400),
@@ -438,7 +428,7 @@ fn a_hard_error_ends_a_request_and_a_soft_one_only_keeps_its_silence_from_being_
     world.answer(270, FIVE[2], "203.0.113.7:50000").unwrap();
     assert!(world.done(3_000));
     assert_eq!(outcomes(&world), [Unreachable, Unreachable, Answered]);
-    // nobody has a route: that is no firewall
+    // no server has a route: that is no firewall
     let mut world = World::new(&FIVE[..2]);
     world.plan.handle_unreachable(at(FIVE[0]), IcmpError::Soft);
     world.plan.handle_unreachable(at(FIVE[1]), IcmpError::Soft);
@@ -498,7 +488,7 @@ fn times_without_an_end_are_as_good_as_never() {
     assert!(!world.done(1_000_000));
 }
 
-/// One after the other on one base: what is known after each answer, and at the end.
+/// One after the other on one base: the evidence after each answer, and at the end.
 struct Epochs {
     evidence: Evidence,
     sequence: u32,
@@ -514,7 +504,7 @@ impl Epochs {
 
     /// A gathering in which these servers answer, in that order; the verdict after each answer.
     fn gather(&mut self, answers: &[(&str, &str)]) -> Vec<NatType> {
-        self.evidence.local(at(BASE).ip());
+        self.evidence.add_local(at(BASE).ip());
         let start = Instant::now();
         let mut plan = Plan::new(GatherConfig::default(), vec![at(BASE)], start)
             .with_first_sequence(self.sequence);
@@ -577,7 +567,7 @@ fn a_mapping_that_expired_is_not_compared_with_its_successor() {
 }
 
 #[test]
-fn without_a_server_heard_again_nothing_says_that_the_mapping_is_the_same() {
+fn without_a_server_that_answered_again_nothing_shows_that_the_mapping_is_the_same() {
     use NatType::{Cone, Unknown};
     let mut epochs = Epochs::new();
     epochs.gather(&[(FIVE[0], X), (FIVE[1], X)]);
@@ -594,7 +584,7 @@ fn without_a_server_heard_again_nothing_says_that_the_mapping_is_the_same() {
 }
 
 #[test]
-fn what_was_observed_of_the_same_mapping_stays() {
+fn observations_of_the_same_mapping_stay() {
     use NatType::{Cone, Symmetric, Unknown};
     let mut epochs = Epochs::new();
     epochs.gather(&[(FIVE[0], X), (FIVE[1], X), (FIVE[2], X)]);
@@ -607,13 +597,13 @@ fn what_was_observed_of_the_same_mapping_stays() {
     assert_eq!(
         epochs.gather(&[]),
         [Cone],
-        "nobody answers, and nothing says otherwise"
+        "no server answers, and nothing shows otherwise"
     );
     // one that saw another mapping outweighs those that saw the same
     assert_eq!(
         epochs.gather(&[(FIVE[0], X), (FIVE[1], Y)]),
         [Cone, Cone, Symmetric],
-        "by what is heard now"
+        "by the answers now"
     );
     assert_eq!(epochs.seen(), 2);
     // a symmetric one whose mappings are still there
@@ -648,8 +638,8 @@ proptest::proptest! {
     ) {
         let mut epochs = Epochs::new();
         for (epoch, mut servers) in gatherings {
-            let mut heard = std::collections::BTreeSet::new();
-            servers.retain(|server| heard.insert(*server));
+            let mut distinct = std::collections::BTreeSet::new();
+            servers.retain(|server| distinct.insert(*server));
             let mapped = format!("203.0.113.7:{}", 50_000 + epoch);
             let answers: Vec<(&str, &str)> = servers.iter().map(|server| (FIVE[*server], mapped.as_str())).collect();
             for verdict in epochs.gather(&answers) {
@@ -697,7 +687,7 @@ fn an_impossible_mapped_address_counts_neither_for_the_quorum_nor_against_it() {
 }
 
 #[test]
-fn the_policy_says_when_it_is_enough() {
+fn the_policy_decides_when_the_answers_are_enough() {
     let run = |policy| {
         let config = GatherConfig {
             policy,
@@ -815,7 +805,7 @@ fn a_server_has_its_own_deadline_within_that_of_the_whole() {
     };
     let mut plan = plan(config, &FIVE[..3], start);
     let mut sends = Vec::new();
-    // as a driver would: look again when the plan says so
+    // as a driver would: look again at the instant of the plan
     let mut now = start;
     while !plan.is_complete(now) {
         while let Some(transmit) = plan.poll_transmit(now) {

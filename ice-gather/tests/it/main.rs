@@ -1,9 +1,9 @@
 //! Integration tests on real sockets, all on loopback.
 
+mod checks;
 mod connect;
 mod filtering;
 mod gather;
 mod hostile;
+mod liveness;
 mod names;
-mod peer;
-mod silence;

@@ -1,5 +1,6 @@
 //! Integration tests of the judge.
 
+mod facts;
 mod failure;
 mod model;
 mod outlook;
@@ -8,6 +9,7 @@ mod peer;
 mod properties;
 #[cfg(feature = "serde")]
 mod serde;
+mod settled;
 #[cfg(feature = "serde")]
 mod summarize;
 mod vectors;

@@ -90,12 +90,12 @@ fn from_parts(parts: &CaseEvidence, reversed: bool) -> Evidence {
     let mut steps: Vec<Step<'_>> = Vec::new();
     for host in &parts.hosts {
         steps.push(Box::new(|e| {
-            e.local(*host);
+            e.add_local(*host);
         }));
     }
     for asked in &parts.servers {
         steps.push(Box::new(|e| {
-            e.asked(server(&asked.server), outcome(&asked.outcome));
+            e.record_outcome(server(&asked.server), outcome(&asked.outcome));
         }));
     }
     for (sequence, o) in (0..).zip(&parts.observations) {

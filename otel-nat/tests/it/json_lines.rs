@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
-use otel_nat::Reason;
+use otel_nat::FailureReason;
 use otel_nat::pipeline::{Capture, JsonLines, Pipeline};
 
 use crate::host;
@@ -88,12 +88,12 @@ fn written(spans: Vec<SpanData>) -> ExportTraceServiceRequest {
 fn spans_of_every_kind_read_back_as_protobuf_would_have_carried_them() {
     let capture = Capture::new();
     for (_, summary) in host::every_kind() {
-        capture.telemetry().attempt().succeeded(&summary);
+        capture.telemetry().attempt().succeed(&summary);
         capture
             .telemetry()
             .with_scope("elsewhere")
             .attempt()
-            .failed(&summary, Reason::Timeout);
+            .fail(&summary, FailureReason::Timeout);
     }
     let mut spans = capture.spans();
     spans.sort_by_key(|span| span.instrumentation_scope.name().to_owned());
@@ -171,7 +171,7 @@ fn a_file_holds_one_line_per_batch_and_every_span_once() {
         .with_batch(2)
         .json_lines(page.clone());
     for _ in 0..5 {
-        pipeline.telemetry().attempt().succeeded(&host::cone());
+        pipeline.telemetry().attempt().succeed(&host::cone());
     }
     pipeline.shutdown(Duration::from_secs(5)).unwrap();
     let mut ids = Vec::new();
@@ -244,7 +244,7 @@ fn readable(text: &str) -> u64 {
 #[test]
 fn wherever_a_disk_is_full_every_exported_batch_is_readable_and_no_other() {
     let capture = Capture::new();
-    capture.telemetry().attempt().succeeded(&host::cone());
+    capture.telemetry().attempt().succeed(&host::cone());
     let batch = capture.spans();
     let whole = Page::default();
     assert!(export(&JsonLines::new(whole.clone()), batch.clone()));
@@ -269,7 +269,7 @@ fn a_line_that_an_earlier_process_tore_is_ended_first() {
     let path = std::env::temp_dir().join(format!("torn-{}.jsonl", std::process::id()));
     let emit = || {
         let pipeline = Pipeline::builder().json_file(&path).unwrap();
-        pipeline.telemetry().attempt().succeeded(&host::cone());
+        pipeline.telemetry().attempt().succeed(&host::cone());
         pipeline.shutdown(Duration::from_secs(5)).unwrap();
     };
     let read = || std::fs::read_to_string(&path).unwrap();
@@ -348,7 +348,7 @@ fn inner_full_disk() {
     let emit = |attempts: usize, pipelines: &[Pipeline]| {
         for _ in 0..attempts {
             for pipeline in pipelines {
-                pipeline.telemetry().attempt().succeeded(&host::cone());
+                pipeline.telemetry().attempt().succeed(&host::cone());
                 // an error: the disk is full
                 let _ = pipeline.flush();
             }

@@ -1,7 +1,7 @@
 //! `consumer`: a consumer, its producers, the service between them, and STUN servers to ask; each a
 //! role of one program.
 
-mod events;
+mod lines;
 mod options;
 mod output;
 mod roles;
@@ -15,8 +15,8 @@ use std::time::Duration;
 use otel_nat::Telemetry;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::EventSink;
 use crate::options::Options;
+use crate::output::Output;
 use crate::telemetry::Export;
 
 /// How long the roles may take to close what they have, once they are to stop.
@@ -53,8 +53,8 @@ fn main() -> ExitCode {
 }
 
 fn start(options: &Options) -> Result<bool, Box<dyn Error>> {
-    let sink = EventSink::new(options)?;
-    sink.log(options.log);
+    let output = Output::new(options)?;
+    output.log(options.log);
     // in front of the runtime: its threads are not ours to block
     let export = Export::of_environment(options.external_ip)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -64,17 +64,17 @@ fn start(options: &Options) -> Result<bool, Box<dyn Error>> {
         let _entered = runtime.enter();
         Stop::new()?
     };
-    let went_well = runtime.block_on(run(options, export, sink, stop));
+    let went_well = runtime.block_on(run(options, export, output, stop));
     runtime.shutdown_background();
     Ok(went_well)
 }
 
 /// Whether it went as it should. From here on nothing waits for a reader without an end.
-async fn run(options: &Options, export: Export, sink: EventSink, mut stop: Stop) -> bool {
+async fn run(options: &Options, export: Export, output: Output, mut stop: Stop) -> bool {
     let cancel = CancellationToken::new();
-    let done = role(options, export.telemetry(), &sink, &cancel, &mut stop).await;
+    let done = role(options, export.telemetry(), &output, &cancel, &mut stop).await;
     let went_well = done.unwrap_or_else(|error| {
-        sink.warn(&error.to_string());
+        output.warn(&error.to_string());
         false
     });
     let (flushing, reading) = if cancel.is_cancelled() {
@@ -83,8 +83,8 @@ async fn run(options: &Options, export: Export, sink: EventSink, mut stop: Stop)
         (UNHURRIED, UNHURRIED)
     };
     let closing = tokio::task::spawn_blocking(move || {
-        export.close(flushing, &sink);
-        sink.close(reading);
+        export.close(flushing, &output);
+        output.close(reading);
     });
     tokio::select! {
         // an error: it panicked, and the process ends all the same
@@ -98,11 +98,11 @@ async fn run(options: &Options, export: Export, sink: EventSink, mut stop: Stop)
 async fn role(
     options: &Options,
     telemetry: Telemetry,
-    sink: &EventSink,
+    output: &Output,
     cancel: &CancellationToken,
     stop: &mut Stop,
 ) -> Result<bool, Box<dyn Error>> {
-    let role = roles::run(options, telemetry, sink, cancel);
+    let role = roles::run(options, telemetry, output, cancel);
     tokio::pin!(role);
     tokio::select! {
         done = &mut role => return done,

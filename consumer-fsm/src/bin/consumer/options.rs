@@ -1,4 +1,4 @@
-//! What the arguments say.
+//! The arguments of the program.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -202,12 +202,9 @@ impl Options {
                 self.service = service.map_err(|_| wrong("the name of a header"))?;
             }
             "external-ip" => {
-                self.external_ip = match value {
-                    "full" => ExternalIp::Full,
-                    "prefix" => ExternalIp::Prefix,
-                    "omit" => ExternalIp::Omit,
-                    _ => return Err(wrong("full, prefix or omit")),
-                }
+                let mut policies = ExternalIp::ALL.iter().copied();
+                let named = policies.find(|policy| policy.as_str() == value);
+                self.external_ip = named.ok_or_else(|| wrong("full, prefix or omit"))?;
             }
             "log" => {
                 self.log = value

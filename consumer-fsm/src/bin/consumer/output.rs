@@ -1,223 +1,175 @@
-//! Lines on their way to a stream whose reader may have stopped reading.
+//! The program's output: a readable line or a JSON object per notice, and the log. Without
+//! `--show-addresses` no line holds an address.
 
-use core::fmt;
-use std::collections::VecDeque;
-use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io;
+use std::time::{Duration, Instant};
 
-/// Most lines that wait for the reader.
-const QUEUE: usize = 8_192;
+use consumer_fsm::{Notice, NoticeKind, Transition};
+use nat_summary::NatSummary;
+use serde_json::{Value, json};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
-/// A stream with a thread of its own, because a write may block for as long as the reader likes.
-/// Clones are the same stream.
+use crate::lines::Lines;
+use crate::options::Options;
+
+/// Prints to standard output and standard error, and never waits for a reader.
 #[derive(Debug, Clone)]
-pub(crate) struct Output(Arc<Shared>);
-
-struct Shared {
-    queue: Mutex<Queue>,
-    /// There is something to do for the thread.
-    is_filled: Condvar,
-    /// The thread has ended.
-    is_ended: Condvar,
-    /// Writes the line that stands in for so many dropped ones.
-    missing: Box<dyn Fn(u64) -> String + Send + Sync>,
-}
-
-#[derive(Default)]
-struct Queue {
-    lines: VecDeque<String>,
-    /// Whether the thread writes another line at present.
-    is_writing: bool,
-    /// Lines that had no room, and for which no other line stands in yet.
-    dropped: u64,
-    is_closed: bool,
-    is_ended: bool,
+pub(crate) struct Output {
+    started: Instant,
+    json: bool,
+    shows_addresses: bool,
+    events: Lines,
+    errors: Lines,
 }
 
 impl Output {
-    /// Starts the thread, which ends with the process at the latest. `missing` writes the line that
-    /// stands in for so many dropped ones.
-    ///
     /// # Errors
     /// If the system has no thread left.
-    pub(crate) fn to(
-        stream: impl Write + Send + 'static,
-        missing: impl Fn(u64) -> String + Send + Sync + 'static,
-    ) -> io::Result<Self> {
-        let output = Self(Arc::new(Shared {
-            queue: Mutex::default(),
-            is_filled: Condvar::new(),
-            is_ended: Condvar::new(),
-            missing: Box::new(missing),
-        }));
-        let shared = Arc::clone(&output.0);
-        let write = move || shared.write(stream);
-        thread::Builder::new().name("output".into()).spawn(write)?;
-        Ok(output)
-    }
-
-    /// Hands over a line, with its break. Never waits; a line without room is dropped and counted.
-    pub(crate) fn line(&self, line: String) {
-        let mut queue = self.0.queue();
-        if queue.lines.len() >= QUEUE || queue.is_closed {
-            queue.dropped += 1;
-            return;
-        }
-        if queue.dropped > 0 {
-            let missing = (self.0.missing)(core::mem::take(&mut queue.dropped));
-            queue.lines.push_back(missing);
-        }
-        queue.lines.push_back(line);
-        self.0.is_filled.notify_one();
-    }
-
-    /// Takes no more lines, and waits at most so long for the reader to take those that wait. How
-    /// many lines the reader did not get, nor a line in their place.
-    pub(crate) fn close(&self, within: Duration) -> u64 {
-        let mut queue = self.0.queue();
-        queue.is_closed = true;
-        self.0.is_filled.notify_one();
-        let goes_on = |queue: &mut Queue| !queue.is_ended;
-        let waited = self.0.is_ended.wait_timeout_while(queue, within, goes_on);
-        let (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        queue.dropped + queue.lines.len() as u64 + u64::from(queue.is_writing)
-    }
-}
-
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self, mut stream: impl Write) {
-        while let Some(line) = self.next() {
-            // a reader that went away wants no more
-            let _ = stream
-                .write_all(line.as_bytes())
-                .and_then(|()| stream.flush());
-        }
-        self.queue().is_ended = true;
-        self.is_ended.notify_all();
-    }
-
-    /// The next line; nothing once all of a closed queue is written.
-    fn next(&self) -> Option<String> {
-        let mut queue = self.queue();
-        queue.is_writing = false;
-        let is_idle =
-            |queue: &mut Queue| queue.lines.is_empty() && queue.dropped == 0 && !queue.is_closed;
-        let waited = self.is_filled.wait_while(queue, is_idle);
-        let mut queue = waited.unwrap_or_else(PoisonError::into_inner);
-        let line = queue.lines.pop_front().or_else(|| {
-            let dropped = core::mem::take(&mut queue.dropped);
-            (dropped > 0).then(|| (self.missing)(dropped))
-        });
-        queue.is_writing = line.is_some();
-        line
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}
-
-/// For a log, which writes a line at a time.
-impl Write for Output {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.line(String::from_utf8_lossy(line).into_owned());
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-    use std::time::Instant;
-
-    use super::*;
-
-    const LONG: Duration = Duration::from_secs(10);
-
-    /// A stream that blocks until its reader takes what was written.
-    struct Slow(SyncSender<String>);
-
-    impl Write for Slow {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let text = String::from_utf8(bytes.to_vec()).unwrap();
-            let sent = self.0.send(text);
-            sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn slow() -> (Output, Receiver<String>) {
-        let (sender, reader) = sync_channel(0);
-        let missing = |dropped| format!("missing {dropped}");
-        (Output::to(Slow(sender), missing).unwrap(), reader)
-    }
-
-    #[test]
-    fn lines_come_in_order_and_those_without_room_are_counted_where_they_are_missing() {
-        let (output, reader) = slow();
-        let lines = QUEUE + 1_000;
-        for number in 0..lines {
-            output.line(number.to_string());
-        }
-        let mut read: Vec<String> = reader.iter().take(QUEUE).collect();
-        output.line("later".into());
-        let closing = {
-            let output = output.clone();
-            thread::spawn(move || output.close(LONG))
+    pub(crate) fn new(options: &Options) -> io::Result<Self> {
+        let json = options.json;
+        let missing = move |lines| {
+            if json {
+                format!("{}\n", json!({ "event": "dropped", "lines": lines }))
+            } else {
+                missing(lines)
+            }
         };
-        read.extend(reader.iter());
-        assert_eq!(closing.join().unwrap(), 0);
-        let missing = read.iter().position(|line| line.starts_with("missing"));
-        let missing = missing.unwrap();
-        // the thread may have taken the first one already as the queue filled
-        assert!((QUEUE..=QUEUE + 1).contains(&missing), "{missing}");
-        assert!(
-            read[..missing]
-                .iter()
-                .enumerate()
-                .all(|(n, line)| *line == n.to_string())
-        );
-        let rest = [format!("missing {}", lines - missing), "later".into()];
-        assert_eq!(read[missing..], rest);
+        Ok(Self {
+            started: Instant::now(),
+            json,
+            shows_addresses: options.shows_addresses,
+            events: Lines::to(io::stdout(), missing)?,
+            errors: Lines::to(io::stderr(), self::missing)?,
+        })
     }
 
-    #[test]
-    fn a_reader_that_never_reads_holds_nothing_up_and_misses_every_line() {
-        let (output, _reader) = slow();
-        let started = Instant::now();
-        output.line("line".into());
-        while !output.0.queue().is_writing {
-            thread::yield_now();
-        }
-        for _ in 1..100_000 {
-            output.line("line".into());
-        }
-        assert_eq!(output.close(Duration::from_millis(100)), 100_000);
-        output.line("too late".into());
-        assert!(started.elapsed() < LONG / 2, "{:?}", started.elapsed());
+    /// Logs from now on. Our own lines only: those of other libraries show addresses.
+    pub(crate) fn log(&self, level: LevelFilter) {
+        let ours = Targets::new()
+            .with_target("consumer_fsm", level)
+            .with_target("ice_gather", level);
+        let errors = self.errors.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(move || errors.clone())
+            .with_ansi(false);
+        tracing_subscriber::registry().with(layer).with(ours).init();
+        let errors = self.errors.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let trace = Backtrace::capture();
+            errors.line(if trace.status() == BacktraceStatus::Captured {
+                format!("{panic}\n{trace}\n")
+            } else {
+                format!("{panic}\n")
+            });
+        }));
     }
 
-    #[test]
-    fn a_reader_that_went_away_ends_nothing() {
-        let (output, reader) = slow();
-        drop(reader);
-        output.line("line".into());
-        assert_eq!(output.close(LONG), 0);
+    /// Prints what a person has to know of the program itself.
+    pub(crate) fn warn(&self, text: &str) {
+        self.errors.line(format!("consumer: {text}\n"));
     }
+
+    /// Waits at most so long for the reader of each stream to take what is left.
+    pub(crate) fn close(&self, within: Duration) {
+        let unread = self.events.close(within);
+        if unread > 0 {
+            self.warn(&format!("standard output was not read: {unread} lines"));
+        }
+        self.errors.close(within);
+    }
+
+    /// Prints a line of an event, or a JSON object of it with these further fields.
+    pub(crate) fn print(&self, slot: Option<usize>, event: &str, text: &str, mut more: Value) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let line = if self.json {
+            more["seconds"] = json!((seconds * 1_000.0).round() / 1_000.0);
+            more["event"] = event.into();
+            if let Some(slot) = slot {
+                more["slot"] = slot.into();
+            }
+            format!("{more}\n")
+        } else {
+            let slot = slot
+                .map(|slot| format!("  slot {slot}"))
+                .unwrap_or_default();
+            format!("{seconds:8.3} s{slot}  {text}\n")
+        };
+        self.events.line(line);
+    }
+
+    pub(crate) fn notice(&self, notice: &Notice) {
+        let kind = &notice.kind;
+        let (text, more) = match kind {
+            NoticeKind::AttemptStarted => ("attempt".to_owned(), json!({})),
+            NoticeKind::Transition(transition) => {
+                let Transition { from, event, to } = transition;
+                let [from, to] = [from.as_str(), to.as_str()];
+                (
+                    transition.to_string(),
+                    json!({ "from": from, "because": event.as_str(), "to": to }),
+                )
+            }
+            NoticeKind::Gathered(summary) => (self.verdict(summary), self.facts(summary)),
+            NoticeKind::Roamed(summary) => (
+                format!("new network: {}", self.verdict(summary)),
+                self.facts(summary),
+            ),
+            NoticeKind::Connected(after) => {
+                let millis = after.as_millis();
+                (
+                    format!("connected after {millis} ms"),
+                    json!({ "after_ms": millis }),
+                )
+            }
+            NoticeKind::PathUp => ("path up".to_owned(), json!({})),
+            NoticeKind::PathDown => ("path down".to_owned(), json!({})),
+            NoticeKind::Carried(traffic) => (
+                format!(
+                    "sent {}, received {}, dropped {}",
+                    traffic.sent,
+                    traffic.received,
+                    traffic.dropped()
+                ),
+                json!({
+                    "sent": traffic.sent,
+                    "received": traffic.received,
+                    "dropped_outbound": traffic.dropped_outbound,
+                    "dropped_inbound": traffic.dropped_inbound,
+                }),
+            ),
+            NoticeKind::Failed(reason) => (
+                format!("failed: {reason}"),
+                json!({ "reason": reason.as_str() }),
+            ),
+            NoticeKind::Stopped => ("stopped".to_owned(), json!({})),
+            _ => return,
+        };
+        self.print(Some(notice.slot), kind.as_str(), &text, more);
+    }
+
+    fn verdict(&self, summary: &NatSummary) -> String {
+        if self.shows_addresses {
+            summary.with_address().to_string()
+        } else {
+            summary.to_string()
+        }
+    }
+
+    fn facts(&self, summary: &NatSummary) -> Value {
+        let external = summary.external_ip().filter(|_| self.shows_addresses);
+        json!({
+            "nat_type": summary.nat_type().as_legacy(),
+            "is_natted": summary.is_natted(),
+            "mapping_behavior": summary.mapping().as_legacy(),
+            "port_preservation": summary.port_preserved(),
+            "external_ip": external.map(|ip| ip.to_string()),
+        })
+    }
+}
+
+fn missing(lines: u64) -> String {
+    format!("... {lines} lines are missing here: they were not read in time\n")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use otel_nat::pipeline::Pipeline;
 use otel_nat::{ExternalIp, Telemetry};
 
-use crate::events::EventSink;
+use crate::output::Output;
 
 /// The way to the collector, if there is one.
 pub(crate) struct Export {
@@ -53,13 +53,13 @@ impl Export {
     }
 
     /// Sends what is left, and says so if that failed.
-    pub(crate) fn close(self, within: Duration, sink: &EventSink) {
+    pub(crate) fn close(self, within: Duration, output: &Output) {
         if let Some(pipeline) = &self.pipeline
             && pipeline.shutdown(within).is_err()
         {
             let delivery = pipeline.delivery();
             let (failed, dropped) = (delivery.failed, delivery.dropped);
-            sink.warn(&format!("{failed} spans failed, {dropped} were dropped"));
+            output.warn(&format!("{failed} spans failed, {dropped} were dropped"));
         }
     }
 }
