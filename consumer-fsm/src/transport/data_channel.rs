@@ -6,7 +6,7 @@
 //! name.
 //!
 //! Everything above ICE is one sans-I/O object (`data_channel/endpoint`), driven by one task per
-//! connection (`data_channel/driver`). Whoever waits may be cancelled at any point; that task is not.
+//! connection (`data_channel/driver`). A caller that waits may be cancelled at any point; the task is not.
 
 mod driver;
 mod endpoint;
@@ -95,8 +95,8 @@ impl core::fmt::Debug for Channel {
 }
 
 impl DataChannelSession {
-    /// What there is to see of the channel: nothing before ICE has connected. It stays when
-    /// [`connect`](Session::connect) fails.
+    /// The counts and the state of the channel; none before ICE has connected. They stay available
+    /// when [`connect`](Session::connect) fails.
     #[must_use]
     pub fn view(&self) -> Option<ChannelView> {
         self.channel.as_ref().map(|channel| channel.driven.view())
@@ -265,7 +265,7 @@ const fn why_not(state: State) -> TransportError {
     }
 }
 
-/// What the channel did not carry.
+/// Counts of messages and packets that the channel did not carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Discarded {
@@ -277,7 +277,7 @@ pub struct Discarded {
     /// Messages of the peer that were text, or of an unknown kind.
     pub not_binary: u64,
     /// Datagrams, records and packets that no honest stack sends, or for which there was no room:
-    /// DTLS or SCTP never saw them. Before the keys are proven, anybody may have sent them.
+    /// DTLS or SCTP never saw them. Before the keys are proven, a stranger may have sent them.
     pub refused: u64,
 }
 
@@ -298,7 +298,7 @@ pub struct DataChannelPath {
 }
 
 impl DataChannelPath {
-    /// What was not carried so far.
+    /// The counts of messages and packets that were not carried so far.
     #[must_use]
     pub fn discarded(&self) -> Discarded {
         Discarded {
@@ -310,7 +310,7 @@ impl DataChannelPath {
         }
     }
 
-    /// What there is to see of the channel so far, and why it ended once it has.
+    /// The counts and the state of the channel so far, and the cause of its end.
     #[must_use]
     pub fn view(&self) -> ChannelView {
         self.driven.view()

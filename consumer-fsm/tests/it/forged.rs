@@ -1,5 +1,4 @@
-//! Datagrams of somebody who can forge the peer's address and knows no secret: each class of them is
-//! a line.
+//! Datagrams of a stranger who can forge the peer's address and knows no secret, one class a line.
 
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;

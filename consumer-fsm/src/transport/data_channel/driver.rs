@@ -1,8 +1,8 @@
 //! Drives one endpoint over ICE: one task, which sleeps until a datagram comes or a timer is due.
 //!
-//! The endpoint is shared with the path. Whoever sends does so at once, in its own task; whoever
-//! receives takes from the endpoint what the task has put in. The task reads the socket, keeps the
-//! timer, and says the last word.
+//! The endpoint is shared with the path. A sender seals and sends its message at once, in its own
+//! task; a receiver takes messages from the endpoint that this task has put in. This task reads the
+//! socket, keeps the timer, and sends the last flight.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::endpoint::{ChannelEnd, ChannelView, Endpoint, Received, Refused, State};
 
-/// Longest datagram taken: what fits into an Ethernet frame, and more. Stacks of WebRTC stay below
+/// Longest datagram taken, which is more than an Ethernet frame holds. Stacks of WebRTC stay below
 /// 1,280 bytes (RFC 8831 section 5).
 const LONGEST: usize = 2048;
-/// Longest wait for the last word to leave.
-const LAST_WORD: Duration = Duration::from_millis(250);
+/// Longest wait for the last flight to leave.
+const LAST_FLIGHT: Duration = Duration::from_millis(250);
 
 /// An endpoint on its connection.
 pub(super) struct Driven {
@@ -34,9 +34,9 @@ struct Inner {
     endpoint: Endpoint,
     /// Until when the task sleeps.
     sleeps_until: Option<Instant>,
-    /// Somebody sends what is ready, and goes on until nothing is.
+    /// A task sends datagrams, and goes on until none is ready.
     is_flushing: bool,
-    /// Why it ended, if not by its peer.
+    /// The cause of its end, if the endpoint does not know it.
     end: Option<ChannelEnd>,
 }
 
@@ -119,8 +119,8 @@ impl Driven {
         self.over.is_cancelled()
     }
 
-    /// Sends what the endpoint has ready, one after the other. Datagrams that a cancelled call leaves
-    /// are the task's.
+    /// Sends the datagrams that are ready, one after the other. Those that a cancelled call leaves are
+    /// the task's.
     async fn flush(&self) {
         let mut turn = Turn {
             driven: self,
@@ -141,13 +141,13 @@ impl Driven {
                 datagram
             };
             let Some(datagram) = datagram else { return };
-            // what ICE does not take is lost, as datagrams are
+            // a datagram that ICE does not take is lost, as datagrams are
             let _ = self.conn.send(&datagram).await;
         }
     }
 
-    /// Runs the channel until it ends, or `cancel` says so. `opened` is told once, at `until` at the
-    /// latest; the path is used from then on if somebody waited for that.
+    /// Runs the channel until it ends or is cancelled. `opened` gets the result once, at `until` at the
+    /// latest; a channel whose result has no taker ends.
     pub(super) async fn run(
         self: Arc<Self>,
         until: tokio::time::Instant,
@@ -161,10 +161,10 @@ impl Driven {
             inner.end = end;
             inner.endpoint.close(now());
         }
-        let _ = tokio::time::timeout(LAST_WORD, self.flush()).await;
+        let _ = tokio::time::timeout(LAST_FLIGHT, self.flush()).await;
     }
 
-    /// Why it ended, unless the endpoint knows.
+    /// Drives the endpoint to its end; the cause, unless the endpoint knows it.
     async fn drive(
         &self,
         until: tokio::time::Instant,
@@ -183,7 +183,7 @@ impl Driven {
                     if let Some(opened) = opened.take()
                         && opened.send(Ok(())).is_err()
                     {
-                        // whoever waited is gone
+                        // the caller was cancelled
                         return Some(ChannelEnd::Closed);
                     }
                 }
@@ -230,7 +230,7 @@ impl Driven {
         }
     }
 
-    /// Gives the endpoint a datagram and the time; where that leads, and when to come again. None if
+    /// Gives the endpoint a datagram and the time; returns its state and its next timer. None if
     /// a panic has left it half done.
     fn step(&self, datagram: Option<&[u8]>) -> Option<(State, Option<Instant>)> {
         let (stepped, is_readable) = {
@@ -273,7 +273,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Tells those who wait that the task has ended.
+/// Wakes all receivers once the task has ended.
 struct Over<'a>(&'a Driven);
 
 impl Drop for Over<'_> {

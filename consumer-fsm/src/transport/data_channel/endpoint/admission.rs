@@ -1,14 +1,13 @@
 //! Pure: which packets of the peer reach the library of SCTP.
 //!
-//! Whoever has come through DTLS is the peer, and the peer is a stranger. The library bounds bytes
-//! of user data and nothing else: a million chunks of one byte fit into its window, each sorted into
-//! a list of all others, and each on a stream of its own if the peer likes. It goes through what an
-//! acknowledgement names, once for each time that it is named. And it reads on within a chunk that
-//! says another length than its content. So each packet is walked before, and passes or is dropped
-//! and counted as a whole. What honest stacks send passes (RFC 9260, partial reliability of RFC
-//! 3758, resets of RFC 6525).
+//! DTLS proves who the peer is, and the peer is a stranger. The library bounds bytes of user data and
+//! nothing else: a million chunks of one byte fit into its window, each sorted into a list of all
+//! others, and each on a stream of its own if the peer likes. It looks up each TSN of a SACK as often
+//! as the SACK names the TSN. And it reads on within a chunk whose length is not that of its content.
+//! So each packet is walked before, and passes or is dropped and counted as a whole. Packets of
+//! honest stacks pass (RFC 9260, partial reliability of RFC 3758, resets of RFC 6525).
 //!
-//! The bounds hold against what was acknowledged: the SACKs of this side go by as well. No
+//! The bounds hold against the TSNs that were acknowledged: the SACKs of this side go by as well. No
 //! allocation, apart from the list of streams.
 
 use super::packet::{Chunk, HEADER, chunks, kind, padded, parameter, u16_at, u32_at};
@@ -19,10 +18,10 @@ pub(super) const WINDOW: u32 = 1 << 20;
 /// Most that unread chunks may weigh, as [`LEAST_WEIGHT`] has it. An honest peer stops at the
 /// window.
 const MOST_HELD: u32 = 2 * WINDOW;
-/// What a chunk of one byte keeps alive in the library: itself twice, and its packet.
+/// Bytes that a chunk of one byte keeps alive in the library: itself twice, and its packet.
 const LEAST_WEIGHT: u32 = 512;
-/// Farthest a DATA chunk may be beyond what was acknowledged: as many are kept aside, and each new
-/// one is sorted in among them.
+/// Farthest a DATA chunk may be beyond the last acknowledged TSN: as many are kept aside, and each
+/// new one is sorted in among them.
 const FARTHEST_DATA: u32 = 4096;
 /// Most TSNs that a SACK may name, which is as many as it can (RFC 9260 section 3.3.4).
 const MOST_NAMED: u32 = 0xffff;
@@ -37,7 +36,7 @@ const MOST_ANSWERS: u32 = 8;
 /// as there is DATA for it.
 pub(super) const MOST_STREAMS: usize = 17;
 
-/// What became of a packet.
+/// The fate of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The library may have it.
@@ -49,12 +48,12 @@ pub(super) enum Verdict {
     Streams,
 }
 
-/// What it has to remember of an association.
+/// The state of the rules for one association.
 #[derive(Debug)]
 pub(super) struct Admission {
     /// The last TSN of the peer that was acknowledged.
     acknowledged: u32,
-    /// What unread chunks weigh, never less than they do.
+    /// Weight of the unread chunks, never less than the true one.
     held: u32,
     streams: Vec<u16>,
     /// A reset that waits for DATA before it: up to which TSN, and of which streams; of all if none
@@ -104,8 +103,8 @@ impl Admission {
                     true
                 }
                 kind::SHUTDOWN => bytes.len() == HEADER + 4,
-                // the library takes them for as long as this whatever they say, and goes on within
-                // them
+                // the library takes them for as long as this whatever their length field holds,
+                // and goes on within them
                 kind::COOKIE_ACK | kind::SHUTDOWN_ACK | kind::SHUTDOWN_COMPLETE => {
                     bytes.len() == HEADER
                 }
@@ -122,8 +121,8 @@ impl Admission {
         Verdict::Pass
     }
 
-    /// What a SACK of this side acknowledges, and whether it says that nothing waits to be read
-    /// (RFC 9260 section 3.3.4).
+    /// Takes a SACK of this side (RFC 9260 section 3.3.4): the TSN that it acknowledges, and a full
+    /// window, which means that all was read.
     pub(super) fn sent(&mut self, sack: &[u8]) {
         let (Some(acknowledged), Some(window), Some(gaps)) =
             (u32_at(sack, 4), u32_at(sack, 8), u16_at(sack, 12))
@@ -214,7 +213,7 @@ impl Admission {
         Some(())
     }
 
-    /// How far a TSN is ahead of what was acknowledged (serial numbers, RFC 9260 section 1.6).
+    /// Distance of a TSN from the last acknowledged one (serial numbers, RFC 9260 section 1.6).
     const fn ahead(&self, tsn: u32) -> i32 {
         tsn.wrapping_sub(self.acknowledged) as i32
     }
@@ -226,8 +225,8 @@ enum Data {
     OnOneMoreStream,
 }
 
-/// Exactly as long as its lists (RFC 9260 section 3.3.4), for the library goes by these; and no TSN
-/// stands there twice, for it looks at each.
+/// Exactly as long as its lists (RFC 9260 section 3.3.4), because the library goes by these; and no
+/// TSN stands there twice, because the library looks at each.
 fn sack(chunk: &[u8]) -> bool {
     let (Some(gaps), Some(duplicates)) = (u16_at(chunk, 12), u16_at(chunk, 14)) else {
         return false;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-/// What kind of message (RFC 8831 section 8).
+/// The kind of a message (RFC 8831 section 8).
 pub(super) use sctp_proto::PayloadProtocolIdentifier as Kind;
 use sctp_proto::{
     ClientConfig, DatagramEvent, EndpointConfig, Event, ReliabilityType, StreamEvent,
@@ -33,15 +33,15 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(4);
 /// measured, and at the least. RFC 9260 section 16 has 1 s for both; these are Chromium's.
 const RTO_INITIAL_MS: u64 = 500;
 const RTO_MIN_MS: u64 = 400;
-/// Longest message taken. A longer one ends the association, so this is far above what is
-/// announced.
+/// Longest message taken. A longer one ends the association, so the limit is far above the announced
+/// one.
 const MAX_MESSAGE_IN: u32 = 256 * 1024;
 /// Most chunks that may wait for an acknowledgement, or to be sent.
 const MOST_OUTSTANDING: usize = 1024;
-/// User data of one chunk: what the library fills a packet with.
+/// Bytes of user data with which the library fills a packet.
 const CHUNK: usize = 1200;
 
-/// What an association starts from. The numbers are random.
+/// The parameters of an association. The numbers are random.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Start {
     /// SCTP ports.
@@ -55,7 +55,7 @@ pub(super) struct Start {
     pub(super) cookie: [u8; 16],
 }
 
-/// What happened to a stream, or to all.
+/// An event of a stream, or of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Happened {
     /// The association stands.
@@ -92,14 +92,14 @@ pub(super) struct Association {
     running: Option<Running>,
     happened: VecDeque<Happened>,
     ended: Option<ChannelEnd>,
-    /// That it ended was told.
-    is_told: bool,
+    /// The end was reported.
+    is_reported: bool,
     outgoing: Vec<Bytes>,
     view: SctpView,
     refused: u64,
 }
 
-/// What is repeated until the peer answers.
+/// A packet that is repeated until the peer answers.
 struct Beginning {
     packet: Option<Vec<u8>>,
     due: Instant,
@@ -112,7 +112,7 @@ struct Running {
     remote: Init,
     admission: Admission,
     outstanding: Outstanding,
-    /// Each message of the channel is sent once, whatever becomes of it.
+    /// Each message of the channel is sent once.
     once: bool,
     /// Chunks that the library was given.
     given: u32,
@@ -145,7 +145,7 @@ impl Association {
             running: None,
             happened: VecDeque::new(),
             ended: None,
-            is_told: false,
+            is_reported: false,
             outgoing: Vec::new(),
             view: SctpView::default(),
             refused: 0,
@@ -219,7 +219,9 @@ impl Association {
                 {
                     let echo = chunk(kind::COOKIE_ECHO, cookie);
                     self.run(remote, now);
-                    self.begin(self.header(remote.tag).packet(&echo), now);
+                    if self.running.is_some() {
+                        self.begin(self.header(remote.tag).packet(&echo), now);
+                    }
                 }
                 return;
             }
@@ -243,6 +245,7 @@ impl Association {
                 self.outgoing.push(packet.into());
             }
             kind::COOKIE_ACK => self.beginning.packet = None,
+            kind::ABORT if self.running.is_none() => return self.end(ChannelEnd::Aborted),
             _ => {}
         }
         // DATA may travel with the cookie and its acknowledgement
@@ -250,8 +253,8 @@ impl Association {
         self.turn(now);
     }
 
-    /// The peer begins: its INIT is answered from what this side's own one says, so that both make
-    /// the same association (RFC 9260 section 5.2.1).
+    /// Answers the peer's INIT with the parameters of this side's own INIT, so that both sides make the
+    /// same association (RFC 9260 section 5.2.1).
     fn invite(&mut self, init: &[u8]) -> Option<()> {
         let (remote, _) = Init::read(init)?;
         // one that begins anew would be another association
@@ -355,7 +358,7 @@ impl Association {
         self.outgoing.extend(forward_tsn.map(Bytes::from));
     }
 
-    /// Takes what the library has to tell, and to send.
+    /// Takes the events and the packets of the library.
     fn turn(&mut self, now: Instant) {
         let Some(running) = &mut self.running else {
             return;
@@ -406,13 +409,13 @@ impl Association {
     fn end(&mut self, why: ChannelEnd) {
         self.ended = Some(why);
         self.beginning.packet = None;
-        if !self.is_told {
-            self.is_told = true;
+        if !self.is_reported {
+            self.is_reported = true;
             self.happened.push_back(Happened::Ended(why));
         }
     }
 
-    /// Time has passed.
+    /// Takes the time: timers that are due fire.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         let beginning = &mut self.beginning;
         if let Some(packet) = &beginning.packet
@@ -527,17 +530,6 @@ impl Association {
         // a stream that the peer has reset may be finished now
         self.turn(now);
         Some(Message(message))
-    }
-
-    #[cfg(test)]
-    pub(super) fn debug(&mut self) -> String {
-        let r = self.running.as_mut().unwrap();
-        let b = r.association.stream(1).unwrap().buffered_amount().unwrap();
-        format!(
-            "buffered {b} given {} first {}",
-            r.given,
-            r.outstanding.first().wrapping_sub(self.local.tsn)
-        )
     }
 
     /// Refuses a stream of the peer by a reset (RFC 8831 section 6.7).

@@ -1,8 +1,8 @@
 //! Pure: whether a message in the clear is one that this side can go on with.
 //!
 //! dimpl ends over a hello that it cannot agree to and over a certificate that is none, and by the
-//! hello of a server decides which version it goes on with. Nobody has signed them when they come
-//! in. So one that leads nowhere is dropped here, and noted; an honest one may follow.
+//! hello of a server decides which version it goes on with. None of them is signed as it comes in. A
+//! message that leads nowhere is dropped here, and noted; an honest one may follow.
 
 use super::der;
 use super::view::DtlsRefusal;
@@ -70,7 +70,7 @@ pub(super) fn check(kind: u8, body: &[u8]) -> Result<(), DtlsRefusal> {
             .and_then(|(_, rest)| vector(rest, 1))
             .and_then(alone)
             .is_some(),
-        // a named curve, the key, and what signs both (RFC 8422 section 5.4)
+        // a named curve, the key, and the signature over both (RFC 8422 section 5.4)
         kind::SERVER_KEY_EXCHANGE => take(body, 3)
             .filter(|(curve, _)| curve[0] == 3 && words(&curve[1..]).all(is_group))
             .and_then(|(_, rest)| vector(rest, 1))
@@ -98,7 +98,7 @@ const fn is_key(key: &[u8]) -> bool {
     matches!(key.len(), 32 | 65 | 97)
 }
 
-/// An algorithm and what it signed (RFC 5246 section 4.7).
+/// An algorithm and a signature (RFC 5246 section 4.7).
 fn is_signature(bytes: &[u8]) -> bool {
     take(bytes, 2)
         .and_then(|(_, rest)| vector(rest, 2))

@@ -1,9 +1,9 @@
 //! DTLS 1.2 and 1.3: the handshake, the peer's certificate, records either way.
 //!
-//! dimpl is the state machine, `guard` stands before it, and this file decides what an error means.
-//! dimpl calls every error fatal. Until the handshake is done nothing proves who caused it, so the
-//! handshake then begins anew, and only time ends it. Afterwards only records under the keys reach
-//! dimpl, and an error is the peer's own doing.
+//! dimpl is the state machine, `guard` stands before it, and this file decides the meaning of an
+//! error. dimpl calls every error fatal. Until the handshake is done nothing proves who caused the
+//! error, so the handshake begins anew, and only time ends it. Afterwards only records under the keys
+//! reach dimpl, and an error is the peer's own doing.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -19,23 +19,23 @@ use super::view::{ChannelEnd, DtlsRefusal, DtlsVersion, DtlsView};
 /// section 4.2.4.1 and RFC 9147 section 5.8.2 begin with 1 s, but the whole channel has five
 /// seconds, and the round trip is known to be shorter: ICE has just made several.
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(400);
-/// More than there is time for: who waits decides when it was enough.
+/// More than there is time for: the caller has a deadline.
 const FLIGHTS: usize = 16;
 const HANDSHAKE: Duration = Duration::from_secs(3600);
 /// Until a handshake that failed begins anew, the first time; the wait doubles.
 const RESTART: Duration = Duration::from_millis(50);
 const MOST_RESTARTS: u32 = 8;
-/// Longest datagram that a handshake may bring: what fits into an Ethernet frame, and more.
+/// Longest datagram that a handshake may bring, which is more than an Ethernet frame holds.
 const LONGEST: usize = 2048;
 /// Datagrams of a handshake that dimpl may hold, each shorter than that.
 const MOST_HELD: usize = 16;
 
-/// What comes out of DTLS.
+/// Output of DTLS.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     /// Datagrams for the peer.
     pub(super) datagrams: Vec<Vec<u8>>,
-    /// What the peer protected.
+    /// Application data of the peer.
     pub(super) plaintexts: Vec<Vec<u8>>,
 }
 
@@ -94,7 +94,7 @@ impl Dtls {
                 ..DtlsView::default()
             },
             refused: 0,
-            // as long as what dimpl may hold, because a certificate comes out in one piece
+            // a certificate comes out in one piece, and is no longer than all that dimpl may hold
             buffer: vec![0; MOST_HELD * LONGEST],
         })
     }
@@ -144,7 +144,7 @@ impl Dtls {
         }
     }
 
-    /// Time has passed.
+    /// Takes the time: timers that are due fire.
     pub(super) fn handle_timeout(&mut self, now: Instant, sink: &mut Sink) {
         if let Some(restart) = self.restart {
             if restart > now {
@@ -171,7 +171,7 @@ impl Dtls {
         }
     }
 
-    /// Protects what the peer shall get.
+    /// Protects application data for the peer.
     pub(super) fn send(&mut self, plaintext: &[u8], now: Instant, sink: &mut Sink) {
         if self.state == State::Open {
             self.step(now, sink, |engine| {
@@ -180,7 +180,7 @@ impl Dtls {
         }
     }
 
-    /// Says that this side ends, as long as there are keys to say it under.
+    /// Closes DTLS, with a `close_notify` if there are keys to sign it with.
     pub(super) fn close(&mut self, now: Instant, sink: &mut Sink) {
         if self.state == State::Open {
             self.step(now, sink, dimpl::Dtls::close);
@@ -191,8 +191,7 @@ impl Dtls {
     }
 
     fn shake(&mut self, datagram: &[u8], now: Instant, sink: &mut Sink) {
-        // what passes in one datagram is taken record by record, so that one which fails takes
-        // nothing along that came with it
+        // record by record, so that one which fails takes none along that came with it
         let mut records = Vec::new();
         self.guard
             .admit(datagram, |record| records.push(record.to_vec()));
@@ -219,7 +218,7 @@ impl Dtls {
             .engine
             .handle_timeout(now)
             .and_then(|()| act(&mut self.engine));
-        // what went well before the error goes out
+        // output from before the error goes out
         self.drain(now, sink);
         if let Err(error) = result {
             self.failed(&error, now);
@@ -284,7 +283,7 @@ impl Dtls {
                     self.timeout = Some(timeout);
                     return;
                 }
-                // keys for media, which nobody sends here
+                // keys for media, which has no sender here
                 _ => continue,
             };
             match needed {
@@ -307,7 +306,7 @@ impl Dtls {
             self.guard.finish();
             self.buffer = vec![0; LONGEST];
         } else {
-            // the peer shall know, and nobody else may say it in this side's name
+            // under the keys, so that the peer can trust it
             let _ = self.engine.handle_timeout(now);
             let _ = self.engine.close();
             self.state = State::Ended(ChannelEnd::Certificate);
@@ -324,7 +323,7 @@ impl core::fmt::Debug for Dtls {
     }
 }
 
-/// Notes which messages a datagram of ours carries in the clear.
+/// Notes the messages that a datagram of this side carries in the clear.
 fn note_sent(view: &mut DtlsView, datagram: &[u8]) {
     view.sent = view.sent.saturating_add(1);
     let mut rest = datagram;
@@ -382,7 +381,7 @@ fn refusal(error: &Error) -> DtlsRefusal {
     }
 }
 
-/// A client of both versions offers both in one hello, and a server takes what it is offered.
+/// A client of both versions offers both in one hello; a server takes the newest that it is offered.
 fn engine(opening: &Handshake, now: Instant) -> Option<dimpl::Dtls> {
     let new = match opening.newest {
         DtlsVersion::Dtls12 => dimpl::Dtls::new_12,
@@ -401,8 +400,8 @@ fn config() -> Option<Arc<Config>> {
             .with_crypto_provider(crypto::provider())
             .mtu(1200)
             .max_queue_rx(MOST_HELD)
-            // ICE has shown that the peer is where it says, which is what a cookie is for (RFC 6347
-            // section 4.2.1); it costs a round trip
+            // a cookie proves the peer's address (RFC 6347 section 4.2.1) and costs a round trip;
+            // ICE has proven the address
             .use_server_cookie(false)
             .flight_start_rto(FLIGHT_INTERVAL)
             .flight_retries(FLIGHTS)

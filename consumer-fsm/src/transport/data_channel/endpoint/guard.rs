@@ -1,14 +1,14 @@
 //! Pure: which records reach DTLS, as long as nothing proves who sent them.
 //!
-//! Everybody who can forge the peer's address can send a record in the clear. dimpl ends a
+//! A stranger who can forge the peer's address can send records in the clear. dimpl ends a
 //! handshake over a plaintext alert, over a queue that forged fragments have filled, and over a
 //! message that comes too early and never fits; it keeps one fragment per place of a message,
 //! whichever came first. So messages of the handshake are put together here, several alternatives
-//! side by side, and passed on whole and in their order. What an honest peer never sends is dropped
-//! and counted. The keys protect what comes later: from then on only records under them pass.
+//! side by side, and passed on whole and in their order. Records that an honest peer never sends are
+//! dropped and counted. Once there are keys, only records under them pass.
 //!
-//! What stays is what DTLS itself leaves open: a forged message that is whole, well-formed and in
-//! its turn (RFC 9147 section 11, RFC 6347 section 4.2.1).
+//! One gap stays, which DTLS itself leaves open: a forged message that is whole, well-formed and in its
+//! turn (RFC 9147 section 11, RFC 6347 section 4.2.1).
 
 use super::clear;
 use super::view::DtlsRefusal;
@@ -26,8 +26,8 @@ const FARTHEST: u16 = 8;
 const MOST_KEPT: usize = 16;
 /// Most bytes kept of them.
 const MOST_BYTES: usize = 32 * 1024;
-/// Most records that change the cipher, per message: dimpl queues each until its turn, and one
-/// forged does what the honest one does.
+/// Most records that change the cipher, per message: dimpl queues each until its turn, and a forged
+/// one has the effect of the honest one.
 const MOST_CHANGES: u8 = 4;
 
 /// Content types (RFC 5246 section 6.2.1).
@@ -38,14 +38,14 @@ pub(super) mod content {
     pub(in super::super) const APPLICATION_DATA: u8 = 23;
 }
 
-/// What the guard has seen go by.
+/// Notes on the records that came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Seen {
     /// Kind of the last handshake message of the peer that was passed on.
     pub(super) last: Option<u8>,
     /// Why the last hello that led nowhere was dropped.
     pub(super) refusal: Option<DtlsRefusal>,
-    /// The last alert in the clear. Nobody signed it.
+    /// Description of the last alert in the clear, which is not signed.
     pub(super) alert: Option<u8>,
     /// Alerts in the clear.
     pub(super) alerts: u64,
@@ -111,13 +111,13 @@ impl Guard {
         self.kept = Vec::new();
     }
 
-    /// The handshake is done: what was kept for it goes.
+    /// The handshake is done: its fragments go.
     pub(super) fn finish(&mut self) {
         self.kept = Vec::new();
         self.record = Vec::new();
     }
 
-    /// Passes on what belongs to a handshake, record by record.
+    /// Passes on the records that belong to a handshake, one by one.
     pub(super) fn admit(&mut self, datagram: &[u8], mut pass: impl FnMut(&[u8])) {
         let mut rest = datagram;
         while let Some(first) = rest.first() {
@@ -188,7 +188,7 @@ impl Guard {
 
     /// Whether an honest peer may send such a message.
     fn is_expected(&self, fragment: &Fragment<'_>) -> bool {
-        // again, what was passed on in that place, or anything that is still to come
+        // the message that was passed on in that place, again, or any that is still to come
         self.passed
             .get(usize::from(fragment.number))
             .map_or(fragment.number < self.next() + FARTHEST, |kind| {
@@ -197,8 +197,8 @@ impl Guard {
             && fragment.length <= LONGEST
     }
 
-    /// Keeps what a fragment adds. A message has one place for each kind and length that it was
-    /// said to have, so a forged one does not stand in the way of another.
+    /// Keeps the bytes that a fragment adds. Fragments of another kind or length make another message,
+    /// so a forged message does not stand in the way of an honest one.
     fn keep(&mut self, fragment: &Fragment<'_>) {
         let place = self.kept.iter().position(|kept| {
             (kept.number, kept.kind, kept.length)
@@ -223,7 +223,7 @@ impl Guard {
                     bytes: fragment.bytes.to_vec(),
                 });
             }
-            // what comes before is lost, and will come again with all the rest
+            // the first fragment is lost, and will come again with all others
             None => return,
         }
         let bytes = |kept: &[Kept]| kept.iter().map(|kept| kept.bytes.len()).sum::<usize>();
@@ -233,7 +233,7 @@ impl Guard {
         }
     }
 
-    /// Passes on what is whole by now, as long as it is the next.
+    /// Passes on kept messages that are whole and next.
     fn pass_kept(&mut self, pass: &mut impl FnMut(&[u8])) {
         while let Some(place) = self
             .kept
@@ -284,9 +284,9 @@ impl Guard {
     }
 }
 
-/// Passes on what DTLS needs once the handshake is done: records under the keys. `awaits_proof`:
-/// this side is the server of DTLS 1.2 and has not yet seen that its last flight arrived, which a
-/// repeated key exchange of the client asks for again (RFC 6347 section 4.2.4).
+/// Whether a datagram may pass once the handshake is done: if it is under the keys. `awaits_proof`:
+/// this side is the server of DTLS 1.2 and has no sign yet that its last flight arrived; a client
+/// asks for that flight with a repeated key exchange (RFC 6347 section 4.2.4).
 pub(super) fn admits_after(datagram: &[u8], awaits_proof: bool) -> bool {
     match datagram {
         [first, ..] if is_unified(*first) => true,
@@ -474,7 +474,7 @@ mod tests {
             // no record
             (vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 200], true),
             (vec![22], true),
-            // and what is one
+            // and an honest one
             (clear(&whole(message::CLIENT_HELLO, 0, 70)), false),
         ];
         for (datagram, is_refused) in datagrams {

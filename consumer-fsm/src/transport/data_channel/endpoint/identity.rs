@@ -1,9 +1,9 @@
 //! The certificate of one connection (RFC 8827 section 6.5): self-signed, ECDSA over P-256, known
 //! by its digest.
 //!
-//! Each session has its own. It costs 60 µs, and two sessions with one certificate could be told to
-//! be of one client by whoever sees both handshakes: DTLS 1.2 shows certificates in the clear. What
-//! is in it besides the key is what Chromium writes there.
+//! Each session has its own, at a cost of 60 µs. DTLS 1.2 shows certificates in the clear, so an
+//! observer of two handshakes could link two sessions with one certificate to one client. The fields
+//! besides the key are those of Chromium.
 
 use std::time::{Duration, SystemTime};
 

@@ -33,10 +33,10 @@ pub use self::view::{
 const LABEL: &[u8] = b"data";
 /// Streams of the peer that are refused before it is given up.
 const MOST_REFUSED: usize = admission::MOST_STREAMS - 1;
-/// Most bytes on their way to the peer, unacknowledged ones included: what is beyond is dropped.
+/// Most bytes on their way to the peer, unacknowledged ones included: messages beyond are dropped.
 const MOST_BUFFERED: usize = 64 * 1024;
-/// Most messages taken out of SCTP before they are asked for: whoever opens a channel has to find
-/// the acknowledgement among them.
+/// Most messages taken out of SCTP before a caller asks for them: the acknowledgement of a channel is
+/// among them.
 const MOST_WAITING: usize = 8;
 /// Longest message that opens a channel which may be ours.
 const MOST_CONTROL: usize = 256;
@@ -55,7 +55,7 @@ pub(super) struct Opening {
     pub(super) channel: Channel,
 }
 
-/// All there is to know of what is above DTLS.
+/// All there is to know of SCTP and the channel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Channel {
     /// This side opens it.
@@ -193,7 +193,7 @@ impl Endpoint {
         (first < now + NEVER).then_some(first)
     }
 
-    /// Time has passed.
+    /// Takes the time: timers that are due fire.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         let mut sink = Sink::default();
         self.dtls.handle_timeout(now, &mut sink);
@@ -203,7 +203,7 @@ impl Endpoint {
         self.turn(sink, now);
     }
 
-    /// A datagram of the peer, or of somebody who forges its address.
+    /// A datagram of the peer, or of a stranger who forges its address.
     pub(super) fn handle(&mut self, datagram: &[u8], now: Instant) {
         let mut sink = Sink::default();
         self.dtls.handle(datagram, now, &mut sink);
@@ -262,12 +262,12 @@ impl Endpoint {
         }
     }
 
-    /// Whether there may be something new to receive, since this was asked last.
+    /// Whether there may be a new message since the last call.
     pub(super) fn take_readable(&mut self) -> bool {
         core::mem::take(&mut self.is_readable)
     }
 
-    /// Ends it; the peer is told, if there are keys to tell it under.
+    /// Ends the channel, and informs the peer if there are keys to sign that with.
     pub(super) fn close(&mut self, now: Instant) {
         let mut sink = Sink::default();
         self.dtls.close(now, &mut sink);
@@ -356,7 +356,7 @@ impl Endpoint {
         self.state = State::Open;
     }
 
-    /// Looks for the peer's acknowledgement among what has come in.
+    /// Looks for the peer's acknowledgement among the messages that have come in.
     fn find_ack(&mut self, stream: u16, now: Instant) {
         while self.awaits_ack && self.waiting.len() < MOST_WAITING {
             let read = |association: &mut Association| association.read(stream, now);

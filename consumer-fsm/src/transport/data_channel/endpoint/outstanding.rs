@@ -1,13 +1,13 @@
-//! Pure: which chunks of this side the peer has, which are lost, and what follows.
+//! Pure: the chunks of this side that the peer has, and those that are lost.
 //!
 //! A datagram is sent once. The library holds a lost one until three acknowledgements have passed
 //! it over, counts none of them while it recovers from an earlier loss, and shrinks its window each
-//! time: at one loss in five it stands still for seconds. That is right for a stream. Here whoever
-//! sends datagrams has a congestion control of its own above, and the stacks that the library
-//! descends from give up such a chunk as it leaves. So a datagram that three later ones have
-//! overtaken is lost, as QUIC has it (RFC 9002 section 6.1.1): this side tells the peer to go on
-//! without it (RFC 3758 section 3.5), and the library that it is settled. What nothing overtakes,
-//! because all that was sent is lost, is left to the library and its timer.
+//! time: at one loss in five it stands still for seconds. That is right for a stream. Datagrams of this
+//! channel carry a protocol with a congestion control of its own, and the stacks from which the
+//! library descends give up such a chunk as it leaves. So a datagram that three later ones have
+//! overtaken is lost, as in QUIC (RFC 9002 section 6.1.1): a FORWARD TSN makes the peer go on without
+//! it (RFC 3758 section 3.5), and the library gets a SACK that covers it. Datagrams that none overtakes,
+//! because all were lost, are left to the library and its timer.
 
 use std::collections::VecDeque;
 
@@ -16,9 +16,9 @@ use super::view::SizeCounts;
 
 /// How many later chunks overtake one that is lost.
 const OVERTAKEN: usize = 3;
-/// Acknowledgements without progress until the peer is told once more to go on.
+/// Acknowledgements without progress until the FORWARD TSN is repeated.
 const REMINDER: u32 = 4;
-/// More than are ever outstanding: what the library is given is bounded.
+/// More than are ever outstanding, because the library gets a bounded number.
 const MOST: usize = 4096;
 /// DATA: the flag of unordered delivery, and the protocol of RFC 8832.
 const UNORDERED: u8 = 4;
@@ -30,11 +30,11 @@ pub(super) struct Outstanding {
     /// TSN of the first.
     first: u32,
     chunks: VecDeque<Sent>,
-    /// The last TSN up to which the peer has everything, or was told to go on without it.
+    /// The peer's cumulative TSN.
     cumulative: u32,
-    /// What the peer can be told to go on without: it knows FORWARD TSN.
+    /// The peer knows FORWARD TSN.
     may_lose: bool,
-    /// Acknowledgements since the peer was last told.
+    /// Acknowledgements since the last FORWARD TSN.
     since: u32,
 }
 
@@ -47,10 +47,10 @@ struct Sent {
     is_settled: bool,
 }
 
-/// What follows from an acknowledgement.
+/// The consequences of an acknowledgement.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Follows {
-    /// What the library shall take for it.
+    /// The SACK for the library, in place of the peer's.
     pub(super) sack: Option<Vec<u8>>,
     /// A FORWARD TSN for the peer.
     pub(super) forward_tsn: Option<Vec<u8>>,
@@ -105,8 +105,8 @@ impl Outstanding {
         });
     }
 
-    /// The peer's SACK (RFC 9260 section 3.3.4), which was found sound before. `once`: what is
-    /// unordered is sent once.
+    /// The peer's SACK (RFC 9260 section 3.3.4), which was found sound before. `once`: unordered
+    /// messages are sent once.
     pub(super) fn acknowledged(
         &mut self,
         sack: &[u8],
@@ -179,14 +179,14 @@ impl Outstanding {
         self.first = self.first.wrapping_add(count as u32);
     }
 
-    /// What the library and the peer are told, if this side is ahead of the peer.
+    /// A SACK for the library and a FORWARD TSN for the peer, if this side is ahead of the peer.
     fn follows(&mut self, sack: &[u8]) -> Follows {
         let settled = self.first.wrapping_sub(1);
         if settled.wrapping_sub(self.cumulative) as i32 <= 0 {
             self.since = 0;
             return Follows::default();
         }
-        // the same window, everything up to the first that is open, and what is settled beyond
+        // the same window, all up to the first that is open, and the settled ones beyond
         let mut value = settled.to_be_bytes().to_vec();
         value.extend(sack.get(8..12).unwrap_or_default());
         let blocks = self.blocks();
@@ -201,7 +201,7 @@ impl Outstanding {
             value.extend(end.to_be_bytes());
         }
         let forward_tsn = self.since.is_multiple_of(REMINDER).then(|| {
-            // no stream is named: what is unordered skips nothing (RFC 3758 section 3.2)
+            // no stream is named, because unordered chunks skip no number (RFC 3758 section 3.2)
             chunk(kind::FORWARD_TSN, &settled.to_be_bytes())
         });
         self.since += 1;
@@ -211,7 +211,7 @@ impl Outstanding {
         }
     }
 
-    /// What is settled beyond the first, as gaps count.
+    /// The settled chunks beyond the first, as gaps count.
     fn blocks(&self) -> Vec<(u16, u16)> {
         let mut blocks: Vec<(u16, u16)> = Vec::new();
         for (place, sent) in self.chunks.iter().enumerate() {
@@ -228,8 +228,8 @@ impl Outstanding {
         blocks
     }
 
-    /// A FORWARD TSN of the library (RFC 3758 section 3.2): what is up to there and not acknowledged
-    /// was given up.
+    /// A FORWARD TSN of the library (RFC 3758 section 3.2): chunks up to there that are not acknowledged
+    /// were given up.
     pub(super) fn given_up(&mut self, chunk: &[u8], lost: &mut SizeCounts) {
         let until = u32_at(chunk, HEADER).and_then(|tsn| self.place(tsn));
         let count = until.map_or(0, |until| until + 1).min(self.chunks.len());
@@ -327,7 +327,7 @@ mod tests {
             }
         );
         assert_eq!(counts.lost.counts()[0], 1);
-        // before the peer has heard of it: the library goes on, and the peer is told again later
+        // before the peer knows: the library goes on, and the FORWARD TSN is repeated later
         let four = sack(first, &[(2, 4), (6, 6)]);
         for n in 1..=REMINDER {
             let follows = acknowledge(&mut outstanding, &mut counts, &four);

@@ -1,5 +1,5 @@
-//! Pure: packets of SCTP, as far as both the association's beginning and the rules for what comes
-//! in need them (RFC 9260 section 3).
+//! Pure: packets of SCTP, as far as the beginning of an association and the rules for incoming packets
+//! need them (RFC 9260 section 3).
 
 use crc::{CRC_32_ISCSI, Crc, Table};
 
@@ -111,7 +111,7 @@ pub(super) fn chunk(kind: u8, value: &[u8]) -> Vec<u8> {
     chunk
 }
 
-/// Tells what one side brings into an association (RFC 9260 section 3.3.2).
+/// The parameters that one side brings into an association (RFC 9260 section 3.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Init {
     pub(super) tag: u32,
@@ -156,7 +156,7 @@ impl Init {
         Some((init, cookie))
     }
 
-    /// The chunk of this kind that says so, with the cookie of an INIT ACK.
+    /// Writes an INIT, or an INIT ACK with its cookie.
     pub(super) fn write(&self, kind: u8, cookie: Option<&[u8]>) -> Vec<u8> {
         let mut value = Vec::with_capacity(64);
         value.extend(self.tag.to_be_bytes());

@@ -7,16 +7,16 @@ use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// What the network does with a datagram: which side sent it, its number among that side's, and its
-/// bytes. Each element of the answer arrives.
+/// The network: gets the side that sent a datagram, its number among that side's, and its bytes;
+/// returns the datagrams that arrive.
 type Road<'a> = &'a mut dyn FnMut(usize, usize, &[u8]) -> Vec<Vec<u8>>;
 
-pub(super) struct World {
-    pub(super) now: Instant,
-    pub(super) sides: [Endpoint; 2],
+struct World {
+    now: Instant,
+    sides: [Endpoint; 2],
     delay: Duration,
     under_way: VecDeque<(Instant, usize, Vec<u8>)>,
-    pub(super) sent: [usize; 2],
+    sent: [usize; 2],
 }
 
 fn opening(identity: Identity, peer: Digest, is_ours: bool, newest: DtlsVersion) -> Opening {
@@ -40,12 +40,8 @@ fn opening(identity: Identity, peer: Digest, is_ours: bool, newest: DtlsVersion)
 }
 
 impl World {
-    /// The first side opens the channel, and is the DTLS server, as a consumer is.
-    pub(super) fn new() -> Self {
-        Self::of(DtlsVersion::Dtls13)
-    }
-
-    /// Sides whose newest version is this.
+    /// Sides whose newest version is this. The first opens the channel, and is the DTLS server, as a
+    /// consumer is.
     fn of(newest: DtlsVersion) -> Self {
         let now = Instant::now();
         let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
@@ -63,7 +59,7 @@ impl World {
     }
 
     /// Everything that is due by then happens, in its order.
-    pub(super) fn run(&mut self, time: Duration, road: Road<'_>) {
+    fn run(&mut self, time: Duration, road: Road<'_>) {
         let end = self.now + time;
         loop {
             for side in 0..2 {
@@ -97,11 +93,11 @@ impl World {
         self.now = end;
     }
 
-    pub(super) fn states(&self) -> [State; 2] {
+    fn states(&self) -> [State; 2] {
         [self.sides[0].state(), self.sides[1].state()]
     }
 
-    pub(super) fn opened() -> Self {
+    fn opened() -> Self {
         Self::opened_with(DtlsVersion::Dtls13)
     }
 
@@ -115,7 +111,7 @@ impl World {
         world
     }
 
-    pub(super) fn receive(&mut self, side: usize) -> Option<Vec<u8>> {
+    fn receive(&mut self, side: usize) -> Option<Vec<u8>> {
         let mut buffer = [0; 9000];
         match self.sides[side].receive(&mut buffer, self.now)? {
             Received::Binary(length) => Some(buffer[..length].to_vec()),
@@ -124,7 +120,7 @@ impl World {
     }
 }
 
-pub(super) fn whole(_: usize, _: usize, datagram: &[u8]) -> Vec<Vec<u8>> {
+fn whole(_: usize, _: usize, datagram: &[u8]) -> Vec<Vec<u8>> {
     vec![datagram.to_vec()]
 }
 
@@ -175,7 +171,7 @@ fn losses_are_given_up_and_make_room() {
     let mut world = World::opened();
     let mut heard = 0;
     let mut full = 0;
-    for n in 0..600 {
+    for _ in 0..600 {
         if world.sides[1].send(&[0x55; 1000], world.now) != Ok(()) {
             full += 1;
         }
@@ -187,21 +183,60 @@ fn losses_are_given_up_and_make_room() {
                 vec![datagram.to_vec()]
             }
         });
-        let before = heard;
         while world.receive(0).is_some() {
             heard += 1;
-        }
-        if std::env::var("SHOW").is_ok() {
-            eprintln!(
-                "{n}: +{} {:?} {:?}",
-                heard - before,
-                world.sides[1].association.as_mut().unwrap().debug(),
-                world.sides[1].timeout(world.now).map(|t| t - world.now)
-            );
         }
     }
     assert_eq!(full, 0, "{heard} {:?}", world.sides[1].view());
     assert!((300..600).contains(&heard), "{heard}");
+}
+
+#[test]
+fn any_datagram_of_the_opening_may_be_lost() {
+    for newest in VERSIONS {
+        for side in 0..2 {
+            for lost in 0..8 {
+                let mut world = World::of(newest);
+                world.run(Duration::from_secs(5), &mut |from, number, datagram| {
+                    if (from, number) == (side, lost) {
+                        vec![]
+                    } else {
+                        vec![datagram.to_vec()]
+                    }
+                });
+                assert_eq!(world.states(), [State::Open; 2], "{newest:?} {side} {lost}");
+                for side in 0..2 {
+                    assert_eq!(world.sides[side].send(b"x", world.now), Ok(()));
+                    world.run(500 * MS, &mut whole);
+                    assert_eq!(world.receive(1 - side), Some(b"x".to_vec()));
+                }
+            }
+        }
+    }
+}
+
+/// Round trips from the client's hello until the first message of the side that opens the channel
+/// arrives.
+fn round_trips(newest: DtlsVersion) -> u32 {
+    let mut world = World::of(newest);
+    world.delay = 500 * MS;
+    let mut half_trips = 0;
+    loop {
+        world.run(world.delay, &mut whole);
+        half_trips += 1;
+        let _ = world.sides[0].send(b"first", world.now);
+        if world.receive(1).is_some() {
+            return half_trips;
+        }
+    }
+}
+
+#[test]
+fn the_first_message_travels_with_the_cookie() {
+    // halves of round trips: three of DTLS, for its last flight carries the first INIT, then INIT ACK
+    // and the other INIT, and the cookie with the channel and the message. DTLS 1.2 has one more,
+    // and its last flight comes from the side that opens the channel.
+    assert_eq!(VERSIONS.map(round_trips), [6, 6]);
 }
 
 #[path = "../../../../tests/it/forged.rs"]
@@ -265,7 +300,7 @@ fn no_stranger_ends_or_disturbs_an_open_channel() {
 #[test]
 fn a_signed_end_is_the_only_end() {
     for newest in VERSIONS {
-        // damage, repetition and loss of what the peer really sent end nothing
+        // damage, repetition and loss of the peer's own datagrams end nothing
         let mut world = World::opened_with(newest);
         let mut number = 0_usize;
         for n in 0..100_u8 {
@@ -306,5 +341,124 @@ fn another_certificate_ends_it_on_both_sides_under_the_keys() {
             ends[wrong] = State::Ended(ChannelEnd::ClosedByPeer);
             assert_eq!(world.states(), ends, "{newest:?} {wrong}");
         }
+    }
+}
+
+/// Two associations, and the packets between them.
+struct Pair {
+    now: Instant,
+    sides: [Association; 2],
+}
+
+impl Pair {
+    fn new() -> Self {
+        let now = Instant::now();
+        let side = |tag| {
+            Association::new(
+                Start {
+                    local_port: 5000,
+                    remote_port: 5000,
+                    max_message: 8192,
+                    tag,
+                    tsn: u32::MAX - tag,
+                    cookie: [u8::try_from(tag).unwrap(); 16],
+                },
+                now,
+            )
+        };
+        Self {
+            now,
+            sides: [side(7), side(8)],
+        }
+    }
+
+    /// Exchanges packets for so long; `passes` gets the sender and the kind of the first chunk.
+    fn run(&mut self, time: Duration, passes: &mut dyn FnMut(usize, u8) -> bool) {
+        let end = self.now + time;
+        while self.now < end {
+            for side in 0..2 {
+                let packets: Vec<_> = self.sides[side].outgoing().collect();
+                for packet in packets {
+                    if passes(side, packet[packet::COMMON_HEADER]) {
+                        self.sides[1 - side].handle(packet.to_vec(), self.now);
+                    }
+                }
+            }
+            self.now += MS;
+            for side in &mut self.sides {
+                side.handle_timeout(self.now);
+            }
+        }
+    }
+
+    fn are_established(&self) -> bool {
+        self.sides.iter().all(|side| side.view().is_established)
+    }
+}
+
+#[test]
+fn an_association_begins_from_either_side_and_from_both() {
+    use packet::kind;
+    // some stacks begin from one side only, and some of those answer no INIT
+    for (side, silent) in [
+        (2, &[][..]),
+        (0, &[kind::INIT]),
+        (1, &[kind::INIT]),
+        (0, &[kind::INIT, kind::INIT_ACK]),
+        (1, &[kind::INIT, kind::INIT_ACK]),
+    ] {
+        let mut pair = Pair::new();
+        let is_silent = |kind: u8| silent.contains(&kind);
+        pair.run(100 * MS, &mut |from, kind| {
+            from != side || !is_silent(kind) || (kind == kind::INIT_ACK && silent.len() == 1)
+        });
+        let expected = silent.len() < 2;
+        assert_eq!(pair.are_established(), expected, "{side} {silent:?}");
+    }
+}
+
+#[test]
+fn a_beginning_is_repeated_until_it_is_answered() {
+    use packet::kind;
+    for lost in [
+        kind::INIT,
+        kind::INIT_ACK,
+        kind::COOKIE_ECHO,
+        kind::COOKIE_ACK,
+    ] {
+        let mut pair = Pair::new();
+        let mut left = 4;
+        pair.run(Duration::from_secs(5), &mut |_, kind| {
+            let is_lost = kind == lost && left > 0;
+            left -= u32::from(is_lost);
+            !is_lost
+        });
+        assert!(pair.are_established(), "{lost}");
+        assert_eq!(left, if lost == kind::COOKIE_ACK { 2 } else { 0 }, "{lost}");
+        assert!(pair.sides.iter().all(|side| side.timeout().is_none()));
+        assert!(pair.sides.iter().all(|side| side.refused() == 0));
+    }
+}
+
+#[test]
+fn an_association_ends_with_an_abort_at_any_time() {
+    for established in [false, true] {
+        let mut pair = Pair::new();
+        if established {
+            pair.run(100 * MS, &mut |_, _| true);
+        }
+        let header = packet::Header {
+            source: 5000,
+            destination: 5000,
+            tag: 7,
+        };
+        let abort = header.packet(&packet::chunk(packet::kind::ABORT, &[]));
+        pair.sides[0].handle(abort, pair.now);
+        let mut last = None;
+        while let Some(happened) = pair.sides[0].happened() {
+            last = Some(happened);
+        }
+        assert_eq!(last, Some(Happened::Ended(ChannelEnd::Aborted)));
+        assert_eq!(pair.sides[0].timeout(), None);
     }
 }

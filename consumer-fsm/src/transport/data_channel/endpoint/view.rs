@@ -1,8 +1,8 @@
-//! Plain data: what there is to see of a channel, from its first flight to its end.
+//! Plain data: the course of a channel, from its first flight to its end.
 //!
-//! Nothing in here is a verdict. A judge of how far an attempt came needs counts and last words.
+//! Nothing in here is a verdict. A judge of how far an attempt came needs counts and last messages.
 
-/// What there is to see of a channel.
+/// The course of a channel so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ChannelView {
@@ -17,7 +17,7 @@ pub struct ChannelView {
     pub end: Option<ChannelEnd>,
 }
 
-/// What there is to see of a DTLS handshake (RFC 6347, RFC 9147).
+/// The course of a DTLS handshake (RFC 6347, RFC 9147).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct DtlsView {
@@ -37,12 +37,12 @@ pub struct DtlsView {
     pub last_sent: Option<u8>,
     /// Kind of the peer's.
     pub last_received: Option<u8>,
-    /// How often the handshake failed and began anew. Until it is done nothing proves who sent
-    /// what, so no message can end it.
+    /// How often the handshake failed and began anew. Until it is done nothing proves who sent a
+    /// message, so no message can end it.
     pub restarts: u32,
-    /// Why it last began anew.
+    /// Why this side last refused a message, or began anew.
     pub refusal: Option<DtlsRefusal>,
-    /// Alerts in the clear. Anybody can send one, so they end nothing.
+    /// Alerts in the clear. A stranger can send them, so they end nothing.
     pub plaintext_alerts: u64,
     /// Description of the last of them (RFC 5246 section 7.2).
     pub plaintext_alert: Option<u8>,
@@ -58,7 +58,7 @@ pub enum DtlsVersion {
     Dtls13,
 }
 
-/// What a handshake of ours did not agree to.
+/// The cause for which this side did not agree to a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DtlsRefusal {
@@ -76,7 +76,7 @@ pub enum DtlsRefusal {
     Message,
 }
 
-/// What there is to see of an SCTP association (RFC 9260).
+/// The course of an SCTP association (RFC 9260).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SctpView {
