@@ -31,6 +31,8 @@ pub enum NoticeKind {
     AttemptStarted,
     /// The machine took a step.
     Transition(Transition),
+    /// No volunteer has announced itself for two seconds. The attempt goes on listening.
+    NoVolunteer,
     /// The cohort was asked, and this is the verdict.
     Gathered(Box<NatSummary>),
     /// The channel is open, so long after the attempt began.
@@ -59,6 +61,7 @@ impl NoticeKind {
         match self {
             Self::AttemptStarted => "attempt_started",
             Self::Transition(_) => "moved",
+            Self::NoVolunteer => "no_volunteer",
             Self::Gathered(_) => "gathered",
             Self::Connected(_) => "connected",
             Self::PathUp => "path_up",
@@ -143,6 +146,7 @@ impl NoticeSink {
             NoticeKind::Transition(Transition { from, event, to }) => {
                 tracing::debug!(slot, ?from, ?event, ?to, "moved");
             }
+            NoticeKind::NoVolunteer => tracing::info!(slot, "no volunteer is free"),
             NoticeKind::Gathered(summary) => {
                 tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "gathered");
             }

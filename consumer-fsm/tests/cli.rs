@@ -256,6 +256,28 @@ fn a_person_reads_a_line_per_step_and_addresses_only_if_asked_for() {
 }
 
 #[test]
+fn a_consumer_that_has_left_makes_no_other_wait_and_the_same_line_works_again_and_again() {
+    let world = World::new();
+    let _producer = world.producer(&[]);
+    for run in 1..=3 {
+        let started = Instant::now();
+        let mut consumer = world.start(&["--attempts", "1"]);
+        assert_eq!(consumer.ended().0, Some(0), "{}", consumer.everything());
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(3), "run {run}: {took:?}");
+    }
+}
+
+#[test]
+fn a_consumer_without_a_volunteer_prints_so() {
+    let world = World::new();
+    let mut consumer = world.start(&["--attempts", "1"]);
+    consumer.wait_for("no volunteer is free");
+    let _producer = world.producer(&[]);
+    assert_eq!(consumer.ended().0, Some(0), "{}", consumer.everything());
+}
+
+#[test]
 fn the_data_channel_is_a_transport_as_well_and_slots_are_many() {
     let world = World::new();
     let _producer = world.producer(&["--transport", "data-channel", "--slots", "3"]);

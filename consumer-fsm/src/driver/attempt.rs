@@ -4,7 +4,6 @@ use ice_gather::LocalAddresses;
 use nat_summary::{Evidence, NatSummary};
 use otel_nat::{FailureReason, Telemetry};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::checks::{self, PeerReport};
 use super::report::AttemptReport;
@@ -22,7 +21,6 @@ pub(super) struct OngoingAttempt<T: Transport> {
     /// Stands in front of the session, because a path is announced as down before it is closed.
     pub(super) announced: Option<AnnouncedPath>,
     pub(super) session: Option<T::Session>,
-    pub(super) id: Uuid,
     pub(super) cohort: Cohort,
     /// The host's addresses when the sockets were bound, if roaming is on.
     pub(super) addresses: Option<LocalAddresses>,
@@ -43,14 +41,13 @@ pub(super) struct OngoingAttempt<T: Transport> {
 }
 
 impl<T: Transport> OngoingAttempt<T> {
-    pub(super) fn new(telemetry: &Telemetry, id: Uuid) -> Self {
+    pub(super) fn new(telemetry: &Telemetry) -> Self {
         Self {
             telemetry: telemetry.clone(),
             started: Instant::now(),
             span: Some(telemetry.attempt()),
             announced: None,
             session: None,
-            id,
             cohort: Cohort::default(),
             addresses: None,
             mapped_at: None,

@@ -19,13 +19,13 @@ use crate::state::Event;
 use crate::transport::{Session, Transport};
 
 /// The message of an offer. It holds no candidates yet.
-pub(super) fn message(session: &impl Session) -> String {
+pub(super) fn message(session: &impl Session, tag: &str) -> String {
     write(&Offer {
         sdp: Description {
             kind: "offer".into(),
             sdp: session.describe(None, &[]),
         },
-        tag: String::new(),
+        tag: tag.to_owned(),
     })
 }
 

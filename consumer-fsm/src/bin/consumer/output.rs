@@ -73,6 +73,7 @@ impl Output {
                     json!({ "from": from, "because": event.as_str(), "to": to }),
                 )
             }
+            NoticeKind::NoVolunteer => ("no volunteer is free".to_owned(), json!({})),
             NoticeKind::Gathered(summary) => (self.verdict(summary), self.facts(summary)),
             NoticeKind::Roamed(summary) => (
                 format!("new network: {}", self.verdict(summary)),

@@ -113,6 +113,9 @@ where
     if let Some(attempts) = options.attempts {
         pool = pool.with_attempts(attempts);
     }
+    if let Some(id) = &options.session_id {
+        pool = pool.with_session_id(id.as_str());
+    }
     let mut notices = pool.notices();
     let mut probes = JoinSet::new();
     let mut paths = Vec::new();
