@@ -35,6 +35,9 @@ use self::attempt::OngoingAttempt;
 use self::listening::Listened;
 use self::offering::Offering;
 
+/// Useless replies in a row by which a server is not the service. One may be a proxy's.
+const FOREIGN: u8 = 3;
+
 /// A consumer: one slot that has a path, or is on its way to one.
 #[derive(Debug)]
 pub struct Consumer<S, T> {
@@ -48,6 +51,8 @@ pub struct Consumer<S, T> {
     client: ClientIdentity,
     /// An attempt ends where the service fails.
     gives_up: bool,
+    /// Replies of the service in a row that are of no use.
+    useless: u8,
     /// The host's addresses changed since the cohort was last asked.
     has_moved: bool,
     datagrams: Option<Datagrams>,
@@ -68,6 +73,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             roaming: Some(Roaming::default()),
             client: ClientIdentity::default(),
             gives_up: false,
+            useless: 0,
             has_moved: false,
             datagrams: None,
             path: watch::Sender::new(false),
@@ -215,6 +221,12 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             time_step(span, transition);
         }
         self.has_moved |= event == Event::Moved;
+        if event == Event::Chosen {
+            self.useless = 0;
+        }
+        if let Some(error) = attempt.signal_error.take() {
+            self.note_signal_error(attempt, error);
+        }
         self.notices.publish(NoticeKind::Transition(transition));
         if let Some(reason) = failure_reason(from, event) {
             self.notices.publish(NoticeKind::Failed(reason));
@@ -230,6 +242,20 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         if to == State::Stopped {
             self.notices.publish(NoticeKind::Stopped);
         }
+    }
+
+    /// Reports a failure of signalling. A server whose replies are of no use time and again is not the
+    /// service.
+    fn note_signal_error(&mut self, attempt: &mut OngoingAttempt<T>, error: SignalError) {
+        let is_useless = matches!(error, SignalError::Malformed | SignalError::TooLong);
+        self.useless = self.useless.saturating_add(is_useless.into());
+        let error = if is_useless && self.useless >= FOREIGN {
+            SignalError::Foreign
+        } else {
+            error
+        };
+        attempt.report.signal_error = Some(error);
+        self.notices.publish(NoticeKind::SignallingFailed(error));
     }
 
     async fn carry_out(&mut self, action: Action, from: State, attempt: &mut OngoingAttempt<T>) {
@@ -293,9 +319,19 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 attempt.partner = Some(reply_to);
                 Event::Chosen
             }
-            Ok(Listened::Unusable) if self.gives_up => Event::GaveUp,
-            Ok(Listened::Nothing | Listened::Unusable) => Event::NothingHeard,
-            Err(error) => refusal::event(error, self.gives_up),
+            Ok(Listened::Nothing) => Event::NothingHeard,
+            Ok(Listened::Unusable) => {
+                attempt.signal_error = Some(SignalError::Malformed);
+                if self.gives_up {
+                    Event::GaveUp
+                } else {
+                    Event::NothingHeard
+                }
+            }
+            Err(error) => {
+                attempt.signal_error = Some(error);
+                refusal::event(error, self.gives_up)
+            }
         }
     }
 
@@ -337,7 +373,10 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         {
             Ok(_) => Event::Delivered,
             Err(SignalError::Gone) => Event::PartnerGone,
-            Err(error) => refusal::event(error, false),
+            Err(error) => {
+                attempt.signal_error = Some(error);
+                refusal::event(error, false)
+            }
         }
     }
 

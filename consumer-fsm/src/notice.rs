@@ -7,6 +7,7 @@ use nat_summary::NatSummary;
 use otel_nat::FailureReason;
 use tokio::sync::{broadcast, watch};
 
+use crate::signalling::SignalError;
 use crate::state::Transition;
 use crate::traffic::Traffic;
 
@@ -43,6 +44,8 @@ pub enum NoticeKind {
     Carried(Traffic),
     /// The path is down.
     PathDown,
+    /// An exchange with the signalling service failed. The attempt may go on.
+    SignallingFailed(SignalError),
     /// The attempt ended without a path.
     Failed(FailureReason),
     /// The host's addresses changed, the cohort was asked again, and this is the new verdict.
@@ -67,6 +70,7 @@ impl NoticeKind {
             Self::PathUp => "path_up",
             Self::Carried(_) => "carried",
             Self::PathDown => "path_down",
+            Self::SignallingFailed(_) => "signalling_failed",
             Self::Failed(_) => "failed",
             Self::Roamed(_) => "roamed",
             Self::Rebound(_) => "rebound",
@@ -154,6 +158,9 @@ impl NoticeSink {
             NoticeKind::PathUp => tracing::info!(slot, "path up"),
             NoticeKind::Carried(traffic) => tracing::debug!(slot, ?traffic, "carried"),
             NoticeKind::PathDown => tracing::info!(slot, "path down"),
+            NoticeKind::SignallingFailed(error) => {
+                tracing::warn!(slot, %error, "signalling failed")
+            }
             NoticeKind::Failed(reason) => {
                 tracing::info!(slot, reason = reason.as_str(), "failed");
             }

@@ -10,6 +10,7 @@ use super::report::AttemptReport;
 use crate::cohort::Cohort;
 use crate::notice::AnnouncedPath;
 use crate::sdp::SessionDescription;
+use crate::signalling::SignalError;
 use crate::state::Ending;
 use crate::transport::{Session, Transport};
 
@@ -37,6 +38,8 @@ pub(super) struct OngoingAttempt<T: Transport> {
     /// A pair of candidates worked, and no channel came up over it.
     pub(super) has_pair: bool,
     pub(super) path: Option<<T::Session as Session>::Path>,
+    /// The failure of signalling behind the next event.
+    pub(super) signal_error: Option<SignalError>,
     pub(super) report: AttemptReport,
 }
 
@@ -57,6 +60,7 @@ impl<T: Transport> OngoingAttempt<T> {
             peer_summary: None,
             has_pair: false,
             path: None,
+            signal_error: None,
             report: AttemptReport::empty(),
         }
     }

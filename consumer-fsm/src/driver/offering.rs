@@ -134,10 +134,15 @@ impl<T: Transport> Offering<'_, T> {
             Ok(Some(envelope)) => envelope,
             Ok(None) => return Event::PeerDied,
             Err(SignalError::Gone) => return Event::LostRace,
-            Err(SignalError::Malformed | SignalError::TooLong) if !self.gives_up => {
-                return Event::BadAnswer;
+            Err(error) => {
+                self.attempt.signal_error = Some(error);
+                return match error {
+                    SignalError::Malformed | SignalError::TooLong if !self.gives_up => {
+                        Event::BadAnswer
+                    }
+                    error => refusal::event(error, self.gives_up),
+                };
             }
-            Err(error) => return refusal::event(error, self.gives_up),
         };
         let Some((remote, evidence)) = read_answer(&envelope) else {
             return Event::BadAnswer;

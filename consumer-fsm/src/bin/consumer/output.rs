@@ -141,6 +141,9 @@ impl Output {
                     "dropped_inbound": traffic.dropped_inbound,
                 }),
             ),
+            NoticeKind::SignallingFailed(error) => {
+                (error.to_string(), json!({ "problem": error.to_string() }))
+            }
             NoticeKind::Failed(reason) => (
                 format!("failed: {reason}"),
                 json!({ "reason": reason.as_str() }),
