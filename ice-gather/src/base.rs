@@ -176,7 +176,7 @@ impl Base {
     /// [`Plan::record`](crate::plan::Plan::record).
     #[must_use]
     pub fn evidence(&self) -> Box<Evidence> {
-        self.shared.observed().evidence()
+        self.shared.evidence()
     }
 
     /// The verdict on [`evidence`](Self::evidence).

@@ -163,6 +163,17 @@ impl PeerReader {
         self.is_port_old = true;
     }
 
+    /// Whether a packet of the peer came in.
+    pub(crate) const fn has_heard(&self) -> bool {
+        let Checks {
+            answered,
+            received,
+            relayed,
+            ..
+        } = self.checks;
+        answered > 0 || received > 0 || relayed > 0
+    }
+
     pub(crate) const fn is_port_old(&self) -> bool {
         self.is_port_old
     }

@@ -163,12 +163,21 @@ pub(crate) fn repeats(ports: &RangeInclusive<u16>) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Policy {
-    /// One mapped address is enough to connect with. It proves no mapping behaviour.
+    /// One mapped address is enough to connect with. It proves no mapping behaviour. An address seen
+    /// from inside a NAT is none, as long as a missing answer may be from further out.
     FirstAnswer,
-    /// As soon as the missing answers cannot change the verdict, or one grace period past the second
-    /// server address.
+    /// As soon as the mapping is known to depend on the destination, which no missing answer takes
+    /// back unless a server lies, or one grace period past the second server address. Servers inside
+    /// a NAT answer first and count for neither, as long as a missing answer may be from further out.
+    ///
+    /// The verdict is that of the servers which answered in time. A server that is missing is
+    /// reported as pending, because a slow one and a dead one look the same; its answer, once it
+    /// comes, still counts, and may contradict the others or let another base speak.
     #[default]
     Decisive,
+    /// One grace period past the second server address, whatever the verdict is by then: for a
+    /// person, who waits a second for the truth.
+    Patient,
     /// Every server has answered, or the deadline is over.
     All,
 }
@@ -194,16 +203,19 @@ pub struct GatherConfig {
     pub initial_rto: Duration,
     /// Most times one request is sent (RFC 8489 section 6.2.1, Rc).
     pub max_sends: u8,
-    /// Longest duration of the whole gathering, names still being looked up included. A request that
-    /// is unanswered by then has timed out if it was first sent a quarter of this before, and no
-    /// less than [`initial_rto`](Self::initial_rto): otherwise its silence proves nothing yet. Long
-    /// enough for a satellite path.
+    /// The whole gathering, names still being looked up included. A request that is unanswered by then
+    /// has timed out, if it was sent at least twice, the first time half of this before, and no less
+    /// than [`initial_rto`](Self::initial_rto): else its silence proves nothing. Long enough for a
+    /// satellite path.
     pub deadline: Duration,
-    /// Longest wait for one server, from the first request to it: then the request has timed out. As
-    /// long as the whole by default; shorter where many are asked one after the other.
+    /// One server, from the first request to it: a request that is unanswered by then has timed out,
+    /// if it was sent at least twice. As long as the whole by default; shorter where many are asked
+    /// one after the other, but no shorter than the longest round trip to expect.
     pub server_deadline: Option<Duration>,
-    /// Once two server addresses answered one base, the others get this long, or one more of the
-    /// longest round trip seen if that is longer.
+    /// Once two server addresses saw one base from the outermost place, the others get this long, or
+    /// one more of the longest round trip seen if that is longer. Two answers are a verdict, and
+    /// waiting for a third costs every attempt of a cohort with a dead server; so by default this is
+    /// as long as servers of one cohort differ on most paths, and no claim about the missing ones.
     pub grace: Duration,
     /// Least time between two requests (RFC 8445 section 14, Ta). Zero: a cohort is a handful of
     /// packets.

@@ -7,14 +7,19 @@
 //! [`poll_timeout`](Plan::poll_timeout); repeat until [`is_complete`](Plan::is_complete). Datagrams
 //! may be handed in after that: a late answer is evidence like any other.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use nat_summary::{Evidence, Observation, Outcome, PendingRequest};
+use nat_summary::{Evidence, Observation, Outcome, Outstanding, PendingRequest, Scope, ServerId};
 
 use crate::common::{after, canonical};
 use crate::config::{GatherConfig, Policy};
 use crate::stun::{Answer, HEADER_LEN, Reject, TransactionId, read_answer, write_request};
+
+/// Fewest copies of a request whose silence is a time-out: a single one may get lost.
+const FAIR_SENDS: u8 = 2;
+/// Servers that one name may lead to, of each family.
+pub(crate) const ADDRESSES_OF_A_NAME: usize = 2;
 
 /// A request to send now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,16 @@ pub enum IcmpError {
     Soft,
 }
 
+/// An ICMP error about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unreachable {
+    /// The server that was asked.
+    pub(crate) server: SocketAddr,
+    pub(crate) error: IcmpError,
+    /// The server itself sent the error, so UDP gets there and back.
+    pub(crate) is_of_server: bool,
+}
+
 /// One request: a server asked from a base.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -68,8 +83,12 @@ pub(crate) struct Request {
     /// 6298 section 3).
     pub(crate) round_trip: Option<Duration>,
     sequence: u32,
+    /// More than one copy had been sent when the answer came.
+    is_resent: bool,
     /// A soft error came back.
     is_in_doubt: bool,
+    /// Not waited for any longer, though its silence proves nothing.
+    is_given_up: bool,
 }
 
 impl Request {
@@ -88,18 +107,28 @@ impl Request {
         })
     }
 
-    /// Ends the request without an answer, if it has waited for at least this long.
-    fn time_out(&mut self, wait: Duration, now: Instant) {
+    /// Whether an answer is waited for.
+    fn is_open(&self) -> bool {
+        self.outcome == Outcome::Pending && !self.is_given_up
+    }
+
+    /// Ends the request, if it was waited for as long as that; whether it did. A single copy may have
+    /// been lost, so its silence is no time-out (RFC 8489 section 6.2.1).
+    fn time_out(&mut self, wait: Duration, now: Instant) -> bool {
         let is_over = self
             .first_sent
             .is_some_and(|sent| now.saturating_duration_since(sent) >= wait);
-        if self.outcome == Outcome::Pending && is_over {
-            self.outcome = if self.is_in_doubt {
-                Outcome::Unreachable
-            } else {
-                Outcome::TimedOut
-            };
+        if !self.is_open() || !is_over {
+            return false;
         }
+        if self.is_in_doubt {
+            self.outcome = Outcome::Unreachable;
+        } else if self.sends >= FAIR_SENDS {
+            self.outcome = Outcome::TimedOut;
+        } else {
+            self.is_given_up = true;
+        }
+        true
     }
 }
 
@@ -138,6 +167,11 @@ pub struct Plan {
     /// Of those, the ones that never left.
     lost: u32,
     over_cap: u32,
+    /// Packets that came in and are no answers.
+    signs_of_life: u32,
+    /// What the missing answers can change; `None` once a request or a name changed. A flood of
+    /// datagrams that are no answers costs no judgement.
+    outstanding: Option<Outstanding>,
     ended: bool,
 }
 
@@ -159,6 +193,8 @@ impl Plan {
             sent: 0,
             lost: 0,
             over_cap: 0,
+            signs_of_life: 0,
+            outstanding: None,
             ended: false,
         }
     }
@@ -195,8 +231,9 @@ impl Plan {
         let socket = self
             .sockets
             .iter()
-            .find(|socket| socket.is_ipv4() == server.is_ipv4())
+            .find(|socket| socket.is_ipv4() == server.is_ipv4() && is_unicast(server.ip()))
             .copied();
+        self.outstanding = None;
         let base =
             socket.map(|socket| SocketAddr::new(leaves_from.unwrap_or(socket.ip()), socket.port()));
         self.requests.push(Request {
@@ -217,18 +254,22 @@ impl Plan {
             error_code: None,
             round_trip: None,
             sequence: 0,
+            is_resent: false,
             is_in_doubt: false,
+            is_given_up: false,
         });
     }
 
     /// A name is being resolved: it may still become a server.
     pub const fn name_started(&mut self) {
         self.names += 1;
+        self.outstanding = None;
     }
 
     /// A name resolved, or failed to.
     pub const fn name_ended(&mut self) {
         self.names = self.names.saturating_sub(1);
+        self.outstanding = None;
     }
 
     /// The next request that is due, if any.
@@ -238,9 +279,7 @@ impl Plan {
         }
         self.give_up_single_servers(now);
         let max_sends = self.config.max_sends;
-        let due = |r: &Request| {
-            r.outcome == Outcome::Pending && r.sends < max_sends && r.next_send <= now
-        };
+        let due = |r: &Request| r.is_open() && r.sends < max_sends && r.next_send <= now;
         // the server with the fewest copies comes first, so that none waits for its first copy while
         // others get their second
         let due = self.requests.iter_mut().enumerate().filter(|(_, r)| due(r));
@@ -268,6 +307,7 @@ impl Plan {
             && request.outcome == Outcome::Pending
         {
             request.outcome = Outcome::Unreachable;
+            self.outstanding = None;
         }
     }
 
@@ -293,19 +333,42 @@ impl Plan {
             if request.server == server && request.sends > 0 && request.outcome == Outcome::Pending
             {
                 match error {
-                    IcmpError::Hard => request.outcome = Outcome::Unreachable,
+                    IcmpError::Hard => {
+                        request.outcome = Outcome::Unreachable;
+                        self.outstanding = None;
+                    }
                     IcmpError::Soft => request.is_in_doubt = true,
                 }
             }
         }
     }
 
+    /// Something came in over UDP that is handed in nowhere else, such as a packet of the peer, or an
+    /// ICMP error which a server itself sent: UDP is not blocked.
+    pub const fn handle_sign_of_life(&mut self) {
+        self.signs_of_life = self.signs_of_life.saturating_add(1);
+    }
+
     /// A datagram that may be an answer came in on `socket` from `source`. A request ends with its
     /// first answer; the id and the source must be those of the request.
     ///
     /// # Errors
-    /// [`Reject`]: no answer of ours. The request, if there is one, goes on.
+    /// [`Reject`]: no answer of ours. The request, if there is one, goes on; but UDP is not blocked.
     pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        socket: SocketAddr,
+        source: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<Answered, Reject> {
+        let answered = self.file(now, socket, source, datagram);
+        if answered.is_err() {
+            self.handle_sign_of_life();
+        }
+        answered
+    }
+
+    fn file(
         &mut self,
         now: Instant,
         socket: SocketAddr,
@@ -337,9 +400,11 @@ impl Plan {
             }
             Answer::Unreadable => Outcome::Refused,
         };
+        request.is_resent = request.sends > 1;
         if let (1, Some(sent)) = (request.sends, request.first_sent) {
             request.round_trip = Some(now.saturating_duration_since(sent));
         }
+        self.outstanding = None;
         self.start_grace(now);
         Ok(Answered {
             request: number,
@@ -347,9 +412,11 @@ impl Plan {
         })
     }
 
-    /// From the quorum on, the servers still missing get one grace period.
+    /// From the quorum on, the servers still missing get one grace period. It is long enough for a
+    /// server as fast as those heard, and shows of no other whether it is dead or slow.
     fn start_grace(&mut self, now: Instant) {
-        if self.config.policy != Policy::All && self.grace_ends.is_none() && self.has_quorum() {
+        let has_grace = matches!(self.config.policy, Policy::Decisive | Policy::Patient);
+        if has_grace && self.grace_ends.is_none() && self.outstanding() != Outstanding::Deciding {
             let longest = self
                 .requests
                 .iter()
@@ -360,17 +427,31 @@ impl Plan {
         }
     }
 
-    /// Two distinct server addresses answered one base: the least that can prove independence. If
-    /// any two do, one of them is not the first one's.
-    fn has_quorum(&self) -> bool {
-        self.possible().any(|a| {
-            self.first_on(a.base)
-                .is_some_and(|first| !a.server.is_same_address(&first.server))
-        })
+    /// What the answers that are still missing can change.
+    fn outstanding(&mut self) -> Outstanding {
+        if let Some(known) = self.outstanding {
+            return known;
+        }
+        let mut observed = Evidence::new();
+        for observation in self.requests.iter().filter_map(Request::observation) {
+            observed.observe(observation);
+        }
+        let outstanding = observed.outstanding(self.missing());
+        *self.outstanding.insert(outstanding)
     }
 
-    fn first_on(&self, base: SocketAddr) -> Option<Observation> {
-        self.possible().find(|o| o.base == base)
+    /// The requests whose answers are missing. A name may lead to as many more on each base.
+    fn missing(&self) -> impl Iterator<Item = PendingRequest> + Clone {
+        let is_open = |r: &&Request| r.is_open();
+        let requests = self.requests.iter().filter(is_open);
+        let bases = self.requests.iter().map(|r| r.base);
+        let bases = self.sockets.iter().copied().chain(bases);
+        let named = (0..self.names * ADDRESSES_OF_A_NAME)
+            .flat_map(move |n| bases.clone().map(move |base| (base, n)));
+        let named = named.map(|(base, n)| (base, ServerId::Name(n as u64, 0)));
+        let requests = requests.map(|r| (r.base, r.server.into()));
+        let pending = requests.chain(named);
+        pending.map(|(base, server)| PendingRequest { base, server })
     }
 
     /// The observations that count: not those that no NAT can cause, and not a mapping of the other
@@ -389,11 +470,7 @@ impl Plan {
             return None;
         }
         let max_sends = self.config.max_sends;
-        let pending = || {
-            self.requests
-                .iter()
-                .filter(|r| r.outcome == Outcome::Pending)
-        };
+        let pending = || self.requests.iter().filter(|r| r.is_open());
         let sends = pending()
             .filter(|r| r.sends < max_sends)
             .map(|r| r.next_send.max(self.not_before));
@@ -405,13 +482,14 @@ impl Plan {
             .min()
     }
 
-    /// Whether the answers are enough: every request ended, or the missing ones cannot change the
-    /// verdict, or the grace period or the deadline is over. From then on nothing is sent.
+    /// Whether the answers are enough: every request ended, or the policy has all it asks for, or the
+    /// grace period or the deadline is over. From then on nothing is sent.
     pub fn is_complete(&mut self, now: Instant) -> bool {
         if !self.ended {
             self.give_up_single_servers(now);
-            self.ended = (self.names == 0
-                && self.requests.iter().all(|r| r.outcome != Outcome::Pending))
+            // a request that ended may have been the last that could be answered from further out
+            self.start_grace(now);
+            self.ended = (self.names == 0 && !self.requests.iter().any(Request::is_open))
                 || now >= self.deadline
                 || self.grace_ends.is_some_and(|end| now >= end)
                 || self.is_decided();
@@ -422,39 +500,26 @@ impl Plan {
         self.ended
     }
 
-    /// What is missing cannot change the verdict, as far as the policy cares for one.
-    fn is_decided(&self) -> bool {
+    /// The policy has what it asks for.
+    fn is_decided(&mut self) -> bool {
         match self.config.policy {
-            Policy::FirstAnswer => self.possible().next().is_some(),
-            Policy::Decisive => self.is_settled(),
-            Policy::All => false,
+            Policy::FirstAnswer => self.is_mapped(),
+            Policy::Decisive => self.outstanding() == Outstanding::Settled,
+            Policy::Patient | Policy::All => false,
         }
     }
 
-    /// Whether nothing that is missing can change how the NAT is judged to map.
-    fn is_settled(&self) -> bool {
-        // a name may still lead to servers that are asked from another base
-        let bases_may_grow = self.sockets.len() > 1
+    /// An address was seen from as far out as any missing answer may be.
+    fn is_mapped(&self) -> bool {
+        let may_be_outside =
+            |ip: IpAddr| !matches!(Scope::of(ip), Scope::Loopback | Scope::LinkLocal);
+        let waits_for_outside = self.names > 0
             || self
-                .sockets
+                .requests
                 .iter()
-                .any(|socket| socket.ip().is_unspecified());
-        if self.names > 0 && bases_may_grow {
-            return false;
-        }
-        let mut heard = Evidence::new();
-        for observation in self.possible() {
-            heard.observe(observation);
-        }
-        let pending = self
-            .requests
-            .iter()
-            .filter(|request| request.outcome == Outcome::Pending)
-            .map(|request| PendingRequest {
-                base: request.base,
-                server: request.server.into(),
-            });
-        heard.is_settled(pending)
+                .any(|r| r.is_open() && may_be_outside(r.server.ip()));
+        self.possible()
+            .any(|o| !waits_for_outside || Scope::of(o.mapped.ip()).is_global())
     }
 
     /// When this request has waited for its answer long enough.
@@ -467,16 +532,18 @@ impl Plan {
             return;
         };
         for request in &mut self.requests {
-            request.time_out(server_deadline, now);
+            if request.time_out(server_deadline, now) {
+                self.outstanding = None;
+            }
         }
     }
 
     /// Times out the requests that had time to be answered. The silence after a late request, as after
     /// the slow look-up of a name, is no evidence (RFC 8489 section 6.2.1: silence means something
     /// once the RTO is over, which estimates the round trip). A caller with a long deadline expects
-    /// long round trips; a quarter of the usual 3 s is longer than one by satellite.
+    /// long round trips; half of the usual 3 s is longer than two by satellite.
     fn time_out(&mut self, now: Instant) {
-        let fair = self.config.initial_rto.max(self.config.deadline / 4);
+        let fair = self.config.initial_rto.max(self.config.deadline / 2);
         for request in &mut self.requests {
             request.time_out(fair, now);
         }
@@ -502,13 +569,7 @@ impl Plan {
     /// again, and every such server saw the same mapping as then. As long as no answer came in on
     /// the base, nothing shows that it has another mapping.
     pub fn record(&self, evidence: &mut Evidence) {
-        let mut now = Evidence::new();
-        for request in &self.requests {
-            now.record_outcome(request.server.into(), request.outcome);
-            if let Some(observation) = request.observation() {
-                now.observe(observation);
-            }
-        }
+        let now = self.observed();
         let earlier: Vec<Observation> = evidence.observations().collect();
         let mut outdated: Vec<_> = earlier.iter().map(comparable).collect();
         outdated.dedup();
@@ -523,6 +584,30 @@ impl Plan {
     pub(crate) fn can_reach(&self, server: SocketAddr) -> bool {
         let mut sockets = self.sockets.iter();
         sockets.any(|socket| socket.is_ipv4() == server.is_ipv4())
+    }
+
+    /// What this plan observed, alone.
+    fn observed(&self) -> Evidence {
+        let mut evidence = Evidence::new();
+        for request in &self.requests {
+            evidence.record_outcome(request.server.into(), request.outcome);
+            match request.observation() {
+                Some(observation) if request.is_resent => evidence.observe_resent(observation),
+                Some(observation) => evidence.observe(observation),
+                None => continue,
+            };
+        }
+        if self.signs_of_life > 0 {
+            evidence.add_sign_of_life();
+        }
+        evidence
+    }
+
+    /// Whether a server can be asked at this address from one of the sockets. Filters that answer for
+    /// a name's server give an unspecified address, or one of the host itself.
+    pub(crate) fn can_be_asked(&self, ip: IpAddr) -> bool {
+        let is_local = |socket: &SocketAddr| socket.ip().to_canonical().is_loopback();
+        is_unicast(ip) && (!ip.is_loopback() || self.sockets.iter().any(is_local))
     }
 
     pub(crate) const fn next_sequence(&self) -> u32 {
@@ -540,6 +625,12 @@ impl Plan {
     pub(crate) fn requests(&self) -> &[Request] {
         &self.requests
     }
+}
+
+/// Whether it is the address of one host as far as its form shows.
+fn is_unicast(ip: IpAddr) -> bool {
+    let is_broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+    !(ip.is_unspecified() || ip.is_multicast() || is_broadcast)
 }
 
 /// Mappings may be compared if they have this in common: base and family.

@@ -74,9 +74,14 @@ pub(super) async fn gather(
     }
     shared.observed().give_up_names(Instant::now());
     news(shared, &mut reported).into_iter().for_each(progress);
+    let is_heard = shared.is_heard();
     let mut observed = shared.observed();
     let candidates = shared.candidates(&observed);
-    observed.gathering(servers, candidates, started.elapsed())
+    let mut gathering = observed.gathering(servers, candidates, started.elapsed());
+    if is_heard {
+        gathering.evidence.add_sign_of_life();
+    }
+    gathering
 }
 
 /// How a server is asked. The route is looked up where its socket is bound to the wildcard address.

@@ -40,6 +40,25 @@ pub struct Dropped {
     pub socket_errors: u32,
 }
 
+impl Dropped {
+    /// Whether any datagram came in. A dropped one shows all the same that UDP passes.
+    pub(super) fn is_alive(&self) -> bool {
+        let datagrams = [
+            self.garbage,
+            self.malformed,
+            self.unknown_id,
+            self.wrong_source,
+            self.unexpected,
+            self.unauthenticated,
+            self.too_many_peers,
+            self.early,
+            self.overlong,
+            self.relay,
+        ];
+        datagrams.iter().any(|dropped| *dropped > 0)
+    }
+}
+
 /// How one server was asked, and the outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
+use nat_summary::Evidence;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -92,6 +93,29 @@ impl Shared {
 
     pub(super) fn checks(&self) -> MutexGuard<'_, PeerReader> {
         lock(&self.checks)
+    }
+
+    /// Everything observed so far. A packet of the peer, or of a relay, shows that UDP passes.
+    pub(super) fn evidence(&self) -> Box<Evidence> {
+        let is_heard = self.is_heard();
+        let mut evidence = self.observed().evidence();
+        if is_heard {
+            evidence.add_sign_of_life();
+        }
+        evidence
+    }
+
+    /// Whether a packet of the peer or of a relay came in.
+    pub(super) fn is_heard(&self) -> bool {
+        self.checks().has_heard() || self.has_relayed()
+    }
+
+    /// Whether a relay's server gave an address, over UDP.
+    fn has_relayed(&self) -> bool {
+        #[cfg(feature = "relay")]
+        return self.relay.get().and_then(Relayed::candidate).is_some();
+        #[cfg(not(feature = "relay"))]
+        false
     }
 
     pub(super) fn agent(&self) -> Option<AgentOf> {

@@ -33,7 +33,7 @@ mod linux {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
     use tokio::net::UdpSocket;
 
-    use crate::plan::IcmpError;
+    use crate::plan::{IcmpError, Unreachable};
 
     /// Most errors read at once; more are read next time.
     const MAX_ERRORS: usize = 64;
@@ -51,8 +51,8 @@ mod linux {
             watch
         }
 
-        /// The errors since the last call, each with its destination.
-        pub(crate) fn take(&self) -> Vec<(SocketAddr, IcmpError)> {
+        /// The errors since the last call.
+        pub(crate) fn take(&self) -> Vec<Unreachable> {
             let mut errors = Vec::new();
             let mut payload = [0_u8; 64];
             let mut control = Vec::with_capacity(256);
@@ -69,14 +69,28 @@ mod linux {
                 else {
                     continue;
                 };
-                let error = message.cmsgs().find_map(|control| match control {
-                    ControlMessageOwned::Ipv4RecvErr(e, _)
-                    | ControlMessageOwned::Ipv6RecvErr(e, _) => {
-                        Some(meaning(e.ee_origin, e.ee_type, e.ee_code))
+                let report = message.cmsgs().find_map(|control| match control {
+                    ControlMessageOwned::Ipv4RecvErr(e, sender) => {
+                        let sender = sender.map(|sender| v4(sender.sin_addr.s_addr));
+                        Some((e, sender))
+                    }
+                    ControlMessageOwned::Ipv6RecvErr(e, sender) => {
+                        let sender = sender.map(|sender| IpAddr::from(sender.sin6_addr.s6_addr));
+                        Some((e, sender))
                     }
                     _ => None,
                 });
-                errors.push((destination, error.unwrap_or(IcmpError::Soft)));
+                let error = report.map(|(e, _)| meaning(e.ee_origin, e.ee_type, e.ee_code));
+                let is_of_server = report.is_some_and(|(e, sender)| {
+                    is_icmp(e.ee_origin)
+                        && sender.map(|sender| sender.to_canonical())
+                            == Some(destination.ip().to_canonical())
+                });
+                errors.push(Unreachable {
+                    server: destination,
+                    error: error.unwrap_or(IcmpError::Soft),
+                    is_of_server,
+                });
             }
             errors
         }
@@ -101,13 +115,19 @@ mod linux {
         }
     }
 
+    const ICMP: u8 = 2;
+    const ICMP6: u8 = 3;
+
+    /// Whether an error came over the network, rather than from this host.
+    const fn is_icmp(origin: u8) -> bool {
+        matches!(origin, ICMP | ICMP6)
+    }
+
     /// The meaning of a `sock_extended_err` (`ip(7)`). An error is hard if no socket listens there
     /// (RFC 1122 section 4.2.3.9: protocol and port) or no packet may get there (prohibited: RFC 1122
     /// section 3.2.2.1, RFC 1812 section 5.2.7.1 and RFC 4443 section 3.1). Every other error may
     /// pass.
     pub(super) const fn meaning(origin: u8, kind: u8, code: u8) -> IcmpError {
-        const ICMP: u8 = 2;
-        const ICMP6: u8 = 3;
         match (origin, kind, code) {
             // protocol, port; network, host and communication prohibited
             (ICMP, 3, 2 | 3 | 9 | 10 | 13) => IcmpError::Hard,
@@ -115,6 +135,11 @@ mod linux {
             (ICMP6, 1, 1 | 4 | 5 | 6) | (ICMP6, 4, 1) => IcmpError::Hard,
             _ => IcmpError::Soft,
         }
+    }
+
+    /// An address as the kernel gives it, in network order.
+    fn v4(address: u32) -> IpAddr {
+        IpAddr::from(address.to_ne_bytes())
     }
 
     fn destination(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -133,11 +158,10 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 mod none {
     use core::marker::PhantomData;
-    use std::net::SocketAddr;
 
     use tokio::net::UdpSocket;
 
-    use crate::plan::IcmpError;
+    use crate::plan::Unreachable;
 
     /// This system does not keep ICMP errors apart.
     pub(crate) struct Watch<'a>(PhantomData<&'a UdpSocket>);
@@ -147,7 +171,7 @@ mod none {
             Self(PhantomData)
         }
 
-        pub(crate) const fn take(&self) -> Vec<(SocketAddr, IcmpError)> {
+        pub(crate) const fn take(&self) -> Vec<Unreachable> {
             Vec::new()
         }
     }

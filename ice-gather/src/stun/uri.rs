@@ -69,6 +69,16 @@ impl StunServer {
             Self::Name(name, port) => ServerId::named(name, *port),
         }
     }
+
+    /// Whether its name is that of the host itself, whatever a resolver answers (RFC 6761 section
+    /// 6.3).
+    pub(crate) fn is_localhost(&self) -> bool {
+        let Self::Name(name, _) = self else {
+            return false;
+        };
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        name == "localhost" || name.ends_with(".localhost")
+    }
 }
 
 impl FromStr for StunServer {

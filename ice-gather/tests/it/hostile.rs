@@ -47,7 +47,7 @@ async fn liar(
 
 async fn ask(server: StunServer) -> (Base, Gathering) {
     let base = base().await;
-    // one packet, waited for longer than the RTO: without an answer it has timed out then
+    // one packet, whose silence alone would prove nothing
     let config = GatherConfig::default()
         .with_deadline(Duration::from_millis(300))
         .with_max_sends(1);
@@ -68,7 +68,63 @@ async fn a_wrong_id_is_dropped_and_counted() {
     .await;
     let (base, gathering) = ask(server).await;
     assert_eq!(base.dropped().unknown_id, 1);
-    assert_eq!(gathering.servers[0].outcome, Outcome::TimedOut);
+    assert_eq!(gathering.servers[0].outcome, Outcome::Pending);
+}
+
+/// Each server answers, and no answer can be taken: that is no firewall.
+#[tokio::test]
+async fn answers_that_all_had_to_be_rejected_are_no_blocked_network() {
+    type Lie = fn([u8; 12], SocketAddr) -> Replies;
+    let lies: [Option<Lie>; 5] = [
+        None,
+        Some(|id, source| vec![(Some(source), success(id, source))]),
+        Some(|mut id, source| {
+            id[0] ^= 1;
+            vec![(None, success(id, source))]
+        }),
+        Some(|id, source| {
+            let mut message = success(id, source);
+            message[4] ^= 0xff;
+            vec![(None, message)]
+        }),
+        Some(|id, source| vec![(None, [&success(id, source)[..], &[0; 3]].concat())]),
+    ];
+    for (number, lie) in lies.into_iter().enumerate() {
+        let base = base().await;
+        base.add_local([192, 168, 1, 5].into());
+        let mut servers = Vec::new();
+        let mut silent = Vec::new();
+        for host in [21, 22] {
+            let socket = UdpSocket::bind((format!("127.0.0.{host}"), 0))
+                .await
+                .unwrap();
+            servers.push(StunServer::Address(socket.local_addr().unwrap()));
+            silent.push(tokio::spawn(async move {
+                let mut buffer = [0; 1500];
+                loop {
+                    let (n, source) = socket.recv_from(&mut buffer).await.unwrap();
+                    let id = Header::peek(&buffer[..n]).unwrap().id;
+                    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                    for (elsewhere, datagram) in lie.map(|lie| lie(id, source)).unwrap_or_default()
+                    {
+                        let from = if elsewhere.is_some() { &other } else { &socket };
+                        from.send_to(&datagram, source).await.unwrap();
+                    }
+                }
+            }));
+        }
+        let mut config = GatherConfig::default();
+        config.deadline = Duration::from_millis(600);
+        let gathering = base.gather(&servers, &config).await;
+        let all_timed_out = gathering
+            .servers
+            .iter()
+            .all(|server| server.outcome == Outcome::TimedOut);
+        assert!(all_timed_out, "{number}: none was answered");
+        let is_blocked = gathering.evidence.summary().nat_type() == NatType::UdpBlocked;
+        assert_eq!(is_blocked, lie.is_none(), "{number}");
+        silent.iter().for_each(JoinHandle::abort);
+    }
 }
 
 #[tokio::test]
@@ -82,7 +138,7 @@ async fn a_wrong_source_is_dropped_counted_and_the_true_answer_still_taken() {
     .await;
     let (base, gathering) = ask(server).await;
     assert_eq!(base.dropped().wrong_source, 1);
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
+    assert_eq!(gathering.evidence.summary().is_natted(), Some(false));
 }
 
 #[tokio::test]
@@ -100,7 +156,7 @@ async fn truncated_overlong_and_garbage_datagrams_are_dropped_and_counted() {
     })
     .await;
     let (base, gathering) = ask(server).await;
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
+    assert_eq!(gathering.evidence.summary().is_natted(), Some(false));
     let dropped = base.dropped();
     assert_eq!((dropped.malformed, dropped.garbage), (3, 2), "{dropped:?}");
 }
@@ -178,6 +234,32 @@ async fn checks_of_strangers_never_reach_the_agent() {
     .await;
     assert_eq!(base.dropped().unauthenticated, 50);
     agent.close().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_icmp_error_that_the_server_itself_sent_shows_that_udp_passes() {
+    let closed = UdpSocket::bind("127.0.0.74:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let silent = [
+        UdpSocket::bind("127.0.0.75:0").await.unwrap(),
+        UdpSocket::bind("127.0.0.76:0").await.unwrap(),
+    ];
+    let silent = silent.each_ref().map(|s| s.local_addr().unwrap());
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(600));
+    for (servers, verdict) in [
+        (&silent[..], NatType::UdpBlocked),
+        (&[silent[0], silent[1], closed], NatType::Unknown),
+    ] {
+        let base = base().await;
+        base.add_local([192, 168, 1, 5].into());
+        let servers: Vec<_> = servers.iter().copied().map(StunServer::Address).collect();
+        let gathering = base.gather(&servers, &config).await;
+        assert_eq!(gathering.evidence.summary().nat_type(), verdict);
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -388,8 +470,8 @@ async fn a_spoofed_flood_of_50_000_datagrams_a_second_changes_nothing() {
     );
     let summary = gathering.evidence.summary();
     assert_eq!(
-        (summary.nat_type(), summary.mapping()),
-        (NatType::Open, Mapping::EndpointIndependent)
+        (summary.is_natted(), summary.mapping()),
+        (Some(false), Mapping::EndpointIndependent)
     );
     assert_eq!(
         gathering.evidence.observations().len(),
@@ -439,7 +521,7 @@ async fn oversize_datagrams_are_dropped_and_counted_and_the_longest_answer_is_re
     .await;
     let (base, gathering) = ask(server).await;
     assert_eq!(base.dropped().malformed, 3);
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
+    assert_eq!(gathering.evidence.summary().is_natted(), Some(false));
 }
 
 #[tokio::test]
@@ -508,7 +590,7 @@ async fn an_attribute_longer_than_its_message_is_malformed_and_the_true_answer_s
     .await;
     let (base, gathering) = ask(server).await;
     assert_eq!(base.dropped().malformed, 40);
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
+    assert_eq!(gathering.evidence.summary().is_natted(), Some(false));
 }
 
 #[tokio::test]
@@ -559,8 +641,8 @@ async fn an_answer_after_the_deadline_becomes_evidence_once_checks_run() {
     let late = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let server = StunServer::Address(late.local_addr().unwrap());
     let (base, gathering) = ask(server).await;
-    assert_eq!(gathering.servers[0].outcome, Outcome::TimedOut);
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::UdpBlocked);
+    assert_eq!(gathering.servers[0].outcome, Outcome::Pending);
+    assert_eq!(gathering.evidence.summary().is_natted(), None);
 
     let mut buffer = [0; 1500];
     let (n, source) = late.recv_from(&mut buffer).await.unwrap();
@@ -581,8 +663,8 @@ async fn an_answer_after_the_deadline_becomes_evidence_once_checks_run() {
     let _ = agent.connect(remote, Duration::from_millis(200)).await;
     let summary = base.summary();
     assert_eq!(
-        (summary.nat_type(), summary.counts().answered),
-        (NatType::Open, 1),
+        (summary.is_natted(), summary.counts().answered),
+        (Some(false), 1),
         "the first answer, and only it"
     );
     agent.close().await;

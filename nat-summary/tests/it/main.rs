@@ -4,12 +4,12 @@ mod facts;
 mod failure;
 mod model;
 mod outlook;
+mod outstanding;
 mod parse;
 mod peer;
 mod properties;
 #[cfg(feature = "serde")]
 mod serde;
-mod settled;
 #[cfg(feature = "serde")]
 mod summarize;
 mod vectors;

@@ -1,6 +1,7 @@
 //! RFC 4787 NATs, one behind the other or one beside it, asked in random worlds: the verdict is
 //! never wrong, and given whenever the evidence can decide it.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use nat_model::{Behaviour, Dependence, Nat, PortAssignment};
@@ -305,6 +306,11 @@ impl World {
         crossed.max().unwrap_or(Dependence::EndpointIndependent)
     }
 
+    /// How all NATs of the host map.
+    fn whole_truth(&self) -> Mapping {
+        self.truth([203, 0, 113, 7].into())
+    }
+
     /// The NATs between the host and where it is seen as `external`.
     fn crossed(&self, external: IpAddr) -> impl Iterator<Item = &Nat> {
         let is_between = Scope::of(external) == Scope::CarrierGrade;
@@ -405,11 +411,11 @@ impl World {
         }
         let right = match summary.nat_type() {
             NatType::Unknown => true,
-            NatType::Open => external.is_some_and(|external| self.is_own(external)),
-            NatType::Cone => {
-                external.is_some_and(|ip| !self.is_own(ip) && !self.truth(ip).is_dependent())
-            }
-            NatType::Symmetric => external.is_some_and(|ip| self.truth(ip).is_dependent()),
+            NatType::Open => self.nat.is_none(),
+            NatType::Cone => external.is_some_and(|ip| {
+                self.nat.is_some() && !self.is_own(ip) && !self.whole_truth().is_dependent()
+            }),
+            NatType::Symmetric => self.whole_truth().is_dependent(),
             // where nothing came through, nobody can tell a dead network from a blocked one; nor
             // can a list tell that a server on the host's own network answered, for RFC
             // 8445 section 5.1.3 drops what it saw
@@ -420,6 +426,22 @@ impl World {
             _ => false,
         };
         (!right).then(|| format!("type {:?}", summary.nat_type()))
+    }
+
+    /// Two server addresses timed out, of a family in which the host has an address.
+    fn is_silent(&self) -> bool {
+        let timed_out = |(server, outcome): &(SocketAddr, Outcome)| {
+            (*outcome == Outcome::TimedOut).then_some(server.ip())
+        };
+        [true, false].into_iter().any(|is_ipv4| {
+            let silent: BTreeSet<_> = self
+                .asked
+                .iter()
+                .filter_map(timed_out)
+                .filter(|ip| ip.is_ipv4() == is_ipv4)
+                .collect();
+            silent.len() > 1 && self.locals.iter().any(|ip| ip.is_ipv4() == is_ipv4)
+        })
     }
 
     /// What the observations of one base can decide at most, worked out from the truth.
@@ -441,10 +463,13 @@ impl World {
         let ports =
             heard().any(|(a, _)| heard().any(|(b, _)| a.ip() == b.ip() && a.port() != b.port()));
         let agree = heard().all(|(_, a)| heard().all(|(_, b)| a == b));
+        // two ways out, perhaps
+        let contradictory = heard()
+            .any(|(a, seen)| heard().any(|(b, same)| a.ip() != b.ip() && seen == same) && !agree);
         let ways =
             reported.ip().is_unspecified() && self.locals.iter().any(|ip| *ip != self.locals[0]);
         match self.truth(outermost) {
-            _ if reported.port() == 0 => Mapping::Unknown,
+            _ if reported.port() == 0 || contradictory => Mapping::Unknown,
             Mapping::AddressAndPortDependent if ports => Mapping::AddressAndPortDependent,
             // two addresses may have been asked by two ways
             _ if ways && !agree => Mapping::Unknown,
@@ -510,13 +535,12 @@ fn no_verdict_is_wrong_and_none_is_missing_in_a_hundred_thousand_worlds() {
             natted.count(verdict.natted.is_some(), known);
             assert_eq!(verdict.natted.is_some(), known, "world {seed}: {world:#?}");
         }
-        let blocked = world.heard.is_empty()
-            && world
-                .asked
-                .iter()
-                .any(|(_, outcome)| *outcome == Outcome::TimedOut);
+        let blocked = world.heard.is_empty() && world.is_silent();
+        // from inside, only differences are the whole truth
+        let is_outside = summary.external_scope() == Some(Scope::Global);
         let speaks = summary.is_natted().is_some()
-            && (summary.mapping() != Mapping::Unknown || summary.is_natted() == Some(false));
+            && (summary.mapping() != Mapping::Unknown || summary.is_natted() == Some(false))
+            && (is_outside || summary.mapping().is_dependent());
         kind.count(summary.nat_type() != NatType::Unknown, blocked || speaks);
         assert_eq!(
             summary.nat_type() != NatType::Unknown,

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::plan::IcmpError;
 use crate::stun::{Header, write_success};
 
 const BASE: &str = "192.168.1.5:50000";
@@ -281,9 +282,11 @@ fn an_icmp_error_ends_the_request_it_is_about_and_no_other() {
     let mut world = World::asking(&servers);
     world.send();
     let mapped_form = address("[::ffff:192.0.2.1]:3478");
-    world
-        .observed
-        .handle_unreachable(&[(mapped_form, IcmpError::Hard)]);
+    world.observed.handle_unreachable(&[Unreachable {
+        server: mapped_form,
+        error: IcmpError::Hard,
+        is_of_server: false,
+    }]);
     let outcomes: Vec<Outcome> = world.reports().into_iter().map(|report| report.2).collect();
     assert_eq!(outcomes, [Outcome::Unreachable, Outcome::Pending]);
 }
@@ -312,4 +315,66 @@ fn a_gathering_has_its_servers_in_the_order_given_and_counts_those_beyond_the_mo
     assert_eq!(world.observed.dropped.servers, 1, "the name's");
     assert_eq!(gathering.packets_sent, 0);
     assert_eq!(gathering.elapsed, Duration::from_millis(7));
+}
+
+/// A filter that answers for a server's name gives an address at which no server can be.
+#[test]
+fn a_name_that_a_filter_answers_for_is_unresolved_and_not_asked() {
+    let name: StunServer = "stun.example.org".parse().unwrap();
+    let resolved = |name: &StunServer, addresses: &[&str]| {
+        let mut world = World::asking(std::slice::from_ref(name));
+        world.resolved(name, addresses);
+        let sent = world.send().len();
+        (sent, world.reports().remove(0).2)
+    };
+    for sinkhole in ["0.0.0.0:3478", "[::]:3478", "127.0.0.1:3478", "[::1]:3478"] {
+        assert_eq!(
+            resolved(&name, &[sinkhole]),
+            (0, Outcome::Unresolved),
+            "{sinkhole}"
+        );
+    }
+    assert_eq!(
+        resolved(&name, &["0.0.0.0:3478", "192.0.2.1:3478"]),
+        (1, Outcome::Pending)
+    );
+    let localhost: StunServer = "localhost".parse().unwrap();
+    assert_eq!(
+        resolved(&localhost, &["127.0.0.1:3478"]),
+        (1, Outcome::Pending),
+        "the name of the host itself"
+    );
+}
+
+/// Two servers that stay silent to the end, and `heard` in between.
+fn silent_but_for(heard: impl FnOnce(&mut World)) -> nat_summary::NatType {
+    let servers = ["192.0.2.1:3478", "192.0.2.2:3478"].map(at);
+    let mut world = World::asking(&servers);
+    for ms in [0, 250, 750] {
+        let now = world.start + Duration::from_millis(ms);
+        while world.observed.poll_transmit(now).is_some() {}
+    }
+    heard(&mut world);
+    let end = world.start + GatherConfig::default().deadline;
+    assert!(world.observed.is_complete(end));
+    world.observed.evidence().summary().nat_type()
+}
+
+#[test]
+fn an_icmp_error_of_the_server_itself_and_whatever_was_dropped_show_that_udp_passes() {
+    use nat_summary::NatType;
+    assert_eq!(silent_but_for(|_| ()), NatType::UdpBlocked);
+    let error = |is_of_server| Unreachable {
+        server: address("192.0.2.9:3478"),
+        error: IcmpError::Hard,
+        is_of_server,
+    };
+    let of_router = silent_but_for(|world| world.observed.handle_unreachable(&[error(false)]));
+    assert_eq!(of_router, NatType::UdpBlocked, "a router is not the server");
+    let of_server = silent_but_for(|world| world.observed.handle_unreachable(&[error(true)]));
+    assert_eq!(of_server, NatType::Unknown);
+    let garbage = silent_but_for(|world| bump(&mut world.observed.dropped.garbage));
+    assert_eq!(garbage, NatType::Unknown);
+    let unreceived = silent_but_for(|world| bump(&mut world.observed.dropped.socket_errors));
+    assert_eq!(unreceived, NatType::UdpBlocked, "that was no datagram");
 }
