@@ -638,6 +638,10 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
     if servers.iter().any(proves_nothing) {
         return None;
     }
+    // a stack lists no reflexive candidate that equals a host candidate, so the answer may be hidden
+    if list.maybe_global_hosts > 0 {
+        return None;
+    }
     let is_silent = |is_v4: bool| {
         let mut silent = servers.iter().filter_map(|server| match server {
             (ServerId::Address(ip, _), Outcome::TimedOut) => {
