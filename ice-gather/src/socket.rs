@@ -402,15 +402,22 @@ impl Socket {
         datagram: &[u8],
         target: SocketAddr,
     ) -> io::Result<usize> {
-        // as in `demux::recv_for_agent`: a socket with room needs no waker
-        if let Carrier::Udp(socket) = &self.carrier {
-            tokio::task::consume_budget().await;
-            match socket.try_send_to(datagram, target) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return sent,
+        match &self.carrier {
+            Carrier::Udp(socket) => {
+                // as in `demux::recv_for_agent`: a socket with room needs no waker
+                tokio::task::consume_budget().await;
+                match socket.try_send_to(datagram, target) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        socket.send_to(datagram, target).await
+                    }
+                    sent => sent,
+                }
             }
+            Carrier::Conn(conn) => conn
+                .send_to(datagram, target)
+                .await
+                .map_err(io::Error::other),
         }
-        self.carrier.send_to(datagram, target).await
     }
 }
 

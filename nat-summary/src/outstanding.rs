@@ -10,6 +10,15 @@ use crate::server::ServerId;
 use crate::summary::BaseVerdict;
 
 /// A Binding request without an answer so far.
+///
+/// ```
+/// use nat_summary::{Evidence, Outstanding, PendingRequest, ServerId};
+///
+/// let server = ServerId::named("198.51.100.1", 3478);
+/// let missing = PendingRequest { base: "192.168.1.5:50000".parse()?, server };
+/// assert_eq!(Evidence::new().outstanding([missing]), Outstanding::Deciding);
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PendingRequest {
     /// The local socket it left from, or will leave from.

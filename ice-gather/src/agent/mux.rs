@@ -17,12 +17,10 @@ use webrtc_ice::udp_mux::UDPMux;
 use webrtc_util::{Conn, Error};
 
 use crate::base::Shared;
-use crate::base::demux::recv_for_agent;
+use crate::base::demux::{recv_for_agent, send_for_agent};
 use crate::common::lock;
 use crate::event::{IceEvent, IceState};
-use crate::socket::Socket;
 use crate::socket::carrier::{DatagramCarrier, Unconnected};
-use crate::stun::Header;
 
 pub(crate) struct Mux {
     base: Arc<Shared>,
@@ -108,8 +106,7 @@ impl crate::base::Base {
     #[doc(hidden)]
     pub async fn recv_as_agent(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let shared = self.shared();
-        let socket = shared.socket(0).ok_or(io::ErrorKind::NotConnected)?;
-        recv_for_agent(shared, socket, buffer).await
+        recv_for_agent(shared, 0, buffer).await
     }
 
     /// The same through the interface of the ICE library, which boxes a future per datagram.
@@ -128,37 +125,29 @@ struct AgentEnd {
     number: usize,
 }
 
-impl AgentEnd {
-    fn socket(&self) -> io::Result<&Socket> {
-        let socket = self.base.socket(self.number);
-        socket.ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-}
-
 impl DatagramCarrier for AgentEnd {
-    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        recv_for_agent(&self.base, self.socket()?, buffer).await
+    fn recv_from(
+        &self,
+        buffer: &mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send {
+        recv_for_agent(&self.base, self.number, buffer)
     }
 
-    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
-        let socket = self.socket()?;
-        // before anything counts as sent
-        if socket.is_closed() {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
-        match Header::peek(datagram) {
-            Some(header) => self.base.on_sent(socket, target, header),
-            None => socket.note_moved(),
-        }
-        socket.send_for_agent(datagram, target).await
+    fn send_to(
+        &self,
+        datagram: &[u8],
+        target: SocketAddr,
+    ) -> impl Future<Output = io::Result<usize>> + Send {
+        send_for_agent(&self.base, self.number, datagram, target)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.socket()?.local())
+        let socket = self.base.socket(self.number);
+        Ok(socket.ok_or(io::ErrorKind::NotConnected)?.local())
     }
 
     fn close(&self) {
-        if let Ok(socket) = self.socket() {
+        if let Some(socket) = self.base.socket(self.number) {
             socket.close();
         }
     }

@@ -19,14 +19,15 @@ pub(super) const GATHER_MTU: usize = 1500;
 /// for.
 const MAX_WAITING: usize = nat_summary::MAX_OBSERVATIONS;
 
-/// The agent's reading end: every datagram that is not ours, straight from the socket into the
-/// agent's buffer. Fails once the socket is closed, and only then, because the agent's loop ends
-/// for ever on the first error.
+/// The agent's reading end of the socket with this number: every datagram that is not ours, straight
+/// from the socket into the agent's buffer. Fails once the socket is closed, and only then, because
+/// the agent's loop ends for ever on the first error.
 pub(crate) async fn recv_for_agent(
     shared: &Shared,
-    socket: &Socket,
+    number: usize,
     buffer: &mut [u8],
 ) -> io::Result<(usize, SocketAddr)> {
+    let socket = shared.socket(number).ok_or(io::ErrorKind::NotConnected)?;
     // a flood must not starve the other tasks of this thread
     tokio::task::consume_budget().await;
     if socket.is_closed() {
@@ -70,6 +71,25 @@ async fn wait_for_agent(
             Some(Ok(_)) | None => {}
         }
     }
+}
+
+/// The agent's sending end of the socket with this number.
+pub(crate) async fn send_for_agent(
+    shared: &Shared,
+    number: usize,
+    datagram: &[u8],
+    target: SocketAddr,
+) -> io::Result<usize> {
+    let socket = shared.socket(number).ok_or(io::ErrorKind::NotConnected)?;
+    // before anything counts as sent
+    if socket.is_closed() {
+        return Err(io::ErrorKind::NotConnected.into());
+    }
+    match Header::peek(datagram) {
+        Some(header) => shared.on_sent(socket, target, header),
+        None => socket.note_moved(),
+    }
+    socket.send_for_agent(datagram, target).await
 }
 
 #[inline]

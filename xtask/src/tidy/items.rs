@@ -39,6 +39,11 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ("nat-summary", "Recorded", "what just became of a fact"),
     (
         "nat-summary",
+        "Outstanding",
+        "the missing requests are known, and so is their weight",
+    ),
+    (
+        "nat-summary",
         "SentBefore",
         "a sender knows what it has sent",
     ),
