@@ -357,7 +357,7 @@ mod tests {
             (1, Setup::Active),
             "the certificate of the session, the role of the media"
         );
-        let of_session = sdp.replace("a=ice-ufrag:medi\n", "");
+        let of_session = sdp.replace("a=ice-ufrag:medi", "a=x-other:1");
         assert_eq!(read(&of_session).as_deref(), Ok("sess"));
 
         let rejected = sdp.replace("m=application 9", "m=audio 0");

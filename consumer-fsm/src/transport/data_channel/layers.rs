@@ -62,6 +62,7 @@ pub(super) async fn run(
     opened: oneshot::Sender<Result<Arc<Stream>, TransportError>>,
 ) {
     let mut state = conn.state();
+    let at_the_end = state.clone();
     let mut layers = Layers {
         ice: UnderDtls::new(conn, ended.clone()),
         dtls: None,
@@ -83,6 +84,11 @@ pub(super) async fn run(
                 TransportError::Channel
             })
         });
+        // a pair that died takes every layer above with it, and their failure means nothing
+        let built = match built {
+            Err(_) if *at_the_end.borrow() != IceState::Connected => Err(TransportError::Failed),
+            built => built,
+        };
         let is_open = built.is_ok();
         // whoever waited may be gone
         if opened.send(built).is_ok() && is_open {
