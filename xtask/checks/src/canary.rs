@@ -284,7 +284,7 @@ fn errors() -> Vec<(&'static str, String)> {
         ]
         SdpError: [SdpError::TooLong, SdpError::NoCredentials]
         SignalError: [
-            SignalError::Url, SignalError::Version, SignalError::Rejected, SignalError::Gone, SignalError::Unreachable,
+            SignalError::Url, SignalError::Version, SignalError::Rejected, SignalError::NoRoom, SignalError::Gone, SignalError::Unreachable,
             SignalError::Untrusted, SignalError::TimedOut, SignalError::TooLong, SignalError::Malformed,
         ]
         SourceError: [

@@ -162,8 +162,7 @@ fn watch(
 }
 
 fn config() -> AgentConfig {
-    let config = AgentConfig::default().with_check_interval(Duration::from_millis(20));
-    config
+    AgentConfig::default().with_check_interval(Duration::from_millis(20))
 }
 
 /// A transport of one session, on this socket.

@@ -133,8 +133,7 @@ fn host(address: SocketAddr) -> RemoteCandidate {
 }
 
 fn in_milliseconds(deadline: u64) -> GatherConfig {
-    let config = GatherConfig::default().with_deadline(Duration::from_millis(deadline));
-    config
+    GatherConfig::default().with_deadline(Duration::from_millis(deadline))
 }
 
 /// `future`, for as long as it takes the scheduler to come by so often; `None` if that was not
