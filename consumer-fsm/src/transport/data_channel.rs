@@ -257,6 +257,8 @@ fn random() -> Random {
 const fn why_not(state: State) -> TransportError {
     match state {
         State::Ended(ChannelEnd::Certificate) => TransportError::Fingerprint,
+        // a pair that died takes each layer above with it, so their state proves nothing
+        State::Ended(ChannelEnd::Path) => TransportError::Failed,
         State::Handshake => TransportError::Dtls,
         State::Ended(ChannelEnd::ClosedByPeer | ChannelEnd::Alert(_) | ChannelEnd::DtlsBroken) => {
             TransportError::Dtls
