@@ -96,6 +96,8 @@ mod tests {
             is_at_home_anywhere(&attempt);
             attempt.begin_gathering();
             attempt.end_gathering(&summary);
+            attempt.begin_wait();
+            attempt.end_wait();
             attempt.begin_checks();
             attempt.set_selected_pair(
                 nat_summary::CandidateKind::Host,

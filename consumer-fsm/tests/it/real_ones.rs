@@ -10,7 +10,6 @@ use consumer_fsm::signalling::wire::{IceCandidates, Offer, read};
 use consumer_fsm::signalling::{
     Envelope, Kind, MemoryListener, MemorySignalling, SignalError, Signalling, Switchboard,
 };
-use consumer_fsm::transport::Path;
 use consumer_fsm::{Consumer, Datagrams, Ending, Pool, Producer, Served, Timing};
 use ice_gather::responder::Manner;
 use tokio_util::sync::CancellationToken;

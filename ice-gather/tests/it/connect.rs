@@ -115,7 +115,8 @@ async fn a_peer_that_closes_or_drops_its_agent_is_gone_at_once() {
             } else {
                 drop(leaving);
             }
-            let end = tokio::time::timeout(DEADLINE, staying.1.recv(&mut [0; 9]));
+            let mut buffer = [0; 9];
+            let end = tokio::time::timeout(DEADLINE, staying.1.recv(&mut buffer));
             assert_eq!(end.await.unwrap(), None);
             assert_eq!(*staying.1.state().borrow(), IceState::Failed);
             assert!(left.elapsed() < DEADLINE / 5, "{:?}", left.elapsed());
