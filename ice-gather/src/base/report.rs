@@ -70,8 +70,8 @@ pub struct ServerReport {
     pub server: StunServer,
     /// The name it was found by, if it was given by name.
     pub name: Option<StunServer>,
-    /// The outcome; [`Outcome::Pending`] if the gathering ended without waiting for it, or not long
-    /// enough.
+    /// The outcome; [`Outcome::Pending`] if the gathering ended without waiting for it,
+    /// [`Outcome::GivenUp`] if it waited too short for a time-out.
     pub outcome: Outcome,
     /// The socket the request left from.
     pub base: Option<SocketAddr>,
