@@ -1,4 +1,5 @@
-//! Under somebody else's ICE agent: the only public items that name a type of `webrtc_ice`.
+//! The base under an ICE agent of another library: the only public items that name a type of
+//! `webrtc_ice`.
 //!
 //! A `webrtc` peer connection makes its own agent and takes its sockets from a `UDPNetwork`. Hand
 //! it the base's, and the connection's checks, its media and our STUN transactions share one
@@ -25,8 +26,8 @@ use crate::base::Base;
 /// The base's first socket as the network of one agent. A base serves one agent: give each its own.
 #[must_use]
 pub fn udp_network(base: &Base) -> UDPNetwork {
-    base.inner().serve_foreign();
-    UDPNetwork::Muxed(Mux::new(Arc::clone(base.inner())))
+    base.shared().serve_foreign();
+    UDPNetwork::Muxed(Mux::new(Arc::clone(base.shared())))
 }
 
 /// Lets an agent see the one local address that the base's first socket stands for. Without it, an

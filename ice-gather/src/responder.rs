@@ -5,14 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stun::message::{BINDING_SUCCESS, Message, Setter};
-use stun::xoraddr::XorMappedAddress;
 use tokio::net::{ToSocketAddrs, UdpSocket};
 use tokio::task::JoinHandle;
 use webrtc_util::Conn;
 
-use crate::transaction::{Header, TransactionId};
-use crate::uri::StunServer;
+use crate::stun::{Header, StunServer, TransactionId, write_success};
 
 /// How a [`Responder`] treats a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +47,25 @@ impl Responder {
         Self::on_conn(Arc::new(UdpSocket::bind(address).await?), manner)
     }
 
+    /// Binds `size` servers on consecutive loopback addresses from 127.0.0.11 on, the last `silent`
+    /// of them silent.
+    ///
+    /// # Errors
+    /// If a socket cannot be bound.
+    pub async fn cohort(size: u8, silent: u8) -> io::Result<Vec<Self>> {
+        let mut responders = Vec::with_capacity(size.into());
+        for n in 0..size {
+            let manner = if n < size.saturating_sub(silent) {
+                Manner::Honest
+            } else {
+                Manner::Silent
+            };
+            let ip = IpAddr::from([127, 0, 0, n.saturating_add(11)]);
+            responders.push(Self::bind_with((ip, 0), manner).await?);
+        }
+        Ok(responders)
+    }
+
     /// Serves on any datagram carrier, such as a virtual network.
     ///
     /// # Errors
@@ -69,7 +85,9 @@ impl Responder {
                 };
                 seen.fetch_add(1, Ordering::Relaxed);
                 if manner == Manner::Honest {
-                    let _ = conn.send_to(&success(header.id, source), source).await;
+                    let _ = conn
+                        .send_to(&write_success(header.id, source), source)
+                        .await;
                 }
             }
         });
@@ -137,7 +155,7 @@ impl TwoAddresses {
                         };
                         let (other_a, other_p) = changes(request);
                         let from = &conns[a ^ usize::from(other_a)][p ^ usize::from(other_p)];
-                        let mut answer = success(header.id, source);
+                        let mut answer = write_success(header.id, source);
                         append_other_address(&mut answer, other);
                         let _ = from.send_to(&answer, source).await;
                     }
@@ -186,15 +204,5 @@ fn append_other_address(answer: &mut Vec<u8>, other: SocketAddr) {
 /// A Binding success response with XOR-MAPPED-ADDRESS.
 #[must_use]
 pub fn success(id: TransactionId, mapped: SocketAddr) -> Vec<u8> {
-    let mut message = Message::new();
-    message.transaction_id.0 = id;
-    message.set_type(BINDING_SUCCESS);
-    message.write_header();
-    // fails only on an address that is neither IPv4 nor IPv6
-    let _ = XorMappedAddress {
-        ip: mapped.ip(),
-        port: mapped.port(),
-    }
-    .add_to(&mut message);
-    message.raw
+    write_success(id, mapped)
 }

@@ -1,61 +1,30 @@
-//! What was observed, and nothing else: counts and sets, no verdict.
+//! Facts as they were observed: counts and sets, no verdict.
 
-mod seen;
-mod server;
+mod candidates;
+mod list;
+mod observation;
+mod packed;
+pub(crate) mod vantage;
 
-use core::borrow::Borrow;
 use core::net::{IpAddr, SocketAddr};
 
-pub(crate) use self::seen::Seen;
-pub use self::server::ServerId;
-use crate::candidate::{Candidate, CandidateKind, Transport};
-use crate::classify::Vantage;
-use crate::packed::{Endpoint, Ip, Sorted};
-use crate::scope::Scope;
-use crate::summary::{BaseVerdict, NatSummary};
+pub(crate) use self::list::ListFacts;
+pub use self::observation::Observation;
+use self::observation::is_possible;
+pub(crate) use self::observation::{Group, Seen};
+pub(crate) use self::packed::{Endpoint, Ip};
+use crate::bounded::Sorted;
+use crate::server::ServerId;
+use crate::words::words;
 
-/// Most observations kept. What is beyond is counted in [`Discarded::overflow`], and then nothing
-/// is said of the base that lost some but what those that stayed prove.
-///
-/// ```
-/// use nat_summary::{Candidate, Evidence, MAX_OBSERVATIONS, Rule};
-///
-/// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-/// let evidence = Evidence::from_candidates([Candidate::parse(line)?; MAX_OBSERVATIONS + 1]);
-/// assert_eq!((evidence.observations().len(), evidence.discarded().overflow), (MAX_OBSERVATIONS, 1));
-/// assert_eq!(evidence.summary().rule(), Rule::Crowded, "the one without room may have differed");
-/// # Ok::<(), nat_summary::ParseError>(())
-/// ```
+/// Most observations kept. Those beyond are counted in [`Discarded::overflow`]; the mapping of a base
+/// that may have lost some is unknown then.
 pub const MAX_OBSERVATIONS: usize = 64;
-/// Most servers kept apart. What is beyond is counted in [`Discarded::overflow`], and then nothing
-/// is called blocked.
-///
-/// ```
-/// use nat_summary::{Evidence, MAX_SERVERS, NatType, Outcome, ServerId};
-///
-/// let mut evidence = Evidence::new();
-/// for port in (3478..).take(MAX_SERVERS + 1) {
-///     evidence.asked(ServerId::named("198.51.100.1", port), Outcome::TimedOut);
-/// }
-/// assert_eq!((evidence.servers().len(), evidence.discarded().overflow), (MAX_SERVERS, 1));
-/// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "the one without room may have answered");
-/// ```
+/// Most servers kept apart. Those beyond are counted in [`Discarded::overflow`]; then UDP is not
+/// called blocked, because one of them may have answered.
 pub const MAX_SERVERS: usize = 64;
-/// Most local addresses kept. What is beyond is counted in [`Discarded::overflow`], and then
-/// nothing is called natted.
-///
-/// ```
-/// use nat_summary::{Candidate, Evidence, MAX_LOCALS};
-///
-/// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-/// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
-/// assert_eq!(evidence.summary().is_natted(), Some(true));
-/// for host in (10..).take(MAX_LOCALS + 1) {
-///     evidence.local([192, 168, 1, host].into());
-/// }
-/// assert_eq!(evidence.summary().is_natted(), None, "the one without room may have been 203.0.113.7");
-/// # Ok::<(), nat_summary::ParseError>(())
-/// ```
+/// Most local addresses kept. Those beyond are counted in [`Discarded::overflow`]; then nothing is
+/// called natted, because the mapped address may be one of them.
 pub const MAX_LOCALS: usize = 16;
 
 const FEW_OBSERVATIONS: usize = 8;
@@ -77,13 +46,16 @@ const FEW_LOCALS: usize = 4;
 )]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Asked, not ended yet.
+    /// Asked, and not ended yet.
     Pending,
-    /// Its name did not resolve.
+    /// Asked, and given up before its silence means anything: see [`TimedOut`](Self::TimedOut).
+    GivenUp,
+    /// Its name did not resolve, or to an address at which no server can be asked.
     Unresolved,
     /// It could not be reached: no route, a local error, or an ICMP message.
     Unreachable,
-    /// No answer in time (RFC 8489 section 6.2.1).
+    /// No answer to at least two transmissions in a full wait (RFC 8489 section 6.2.1): one copy may
+    /// get lost, and a short wait is shorter than some round trips.
     TimedOut,
     /// It answered with an error (RFC 8489 section 6.3.4): UDP passes, the mapping stays unknown.
     Refused,
@@ -91,75 +63,34 @@ pub enum Outcome {
     Answered,
 }
 
-/// One answered Binding request: the local socket it left from, the address it was sent to and
-/// answered from, and the XOR-MAPPED-ADDRESS of the answer (RFC 8489 section 14.2).
-///
-/// ```
-/// use nat_summary::{Evidence, Observation, ServerId};
-///
-/// let mut evidence = Evidence::new();
-/// evidence.observe(Observation {
-///     base: "192.168.1.5:50000".parse()?,
-///     server: ServerId::named("198.51.100.1", 3478),
-///     mapped: "203.0.113.7:50000".parse()?,
-///     sequence: 0,
-/// });
-/// assert_eq!(evidence.summary().port_preserved(), Some(true));
-/// # Ok::<(), core::net::AddrParseError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Observation {
-    /// The local socket (RFC 8445 "base"). Port 0 where it is hidden: then it is comparable with
-    /// nothing.
-    pub base: SocketAddr,
-    /// Who answered.
-    pub server: ServerId,
-    /// XOR-MAPPED-ADDRESS.
-    pub mapped: SocketAddr,
-    /// Place in the order of sending, counted over everything that was sent, answered or not. If
-    /// one server is asked twice from one base, the higher one stands.
-    pub sequence: u32,
-}
-
-impl Observation {
-    /// Whether a NAT can have mapped anything to `mapped`: not if it is unspecified, multicast,
-    /// broadcast, or has port 0. No packet that wants an answer comes from such a source (RFC
-    /// 1122 section 3.2.1.3; RFC 4291 sections 2.5.2 and 2.7; RFC 8085 section 5.1).
-    ///
-    /// ```
-    /// # use nat_summary::{Observation, ServerId};
-    /// let mut seen = Observation {
-    ///     base: "192.168.1.5:50000".parse()?,
-    ///     server: ServerId::named("198.51.100.1", 3478),
-    ///     mapped: "203.0.113.7:50000".parse()?,
-    ///     sequence: 0,
-    /// };
-    /// assert!(seen.is_possible());
-    /// seen.mapped.set_port(0);
-    /// assert!(!seen.is_possible(), "nobody could answer there");
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
-    #[must_use]
-    pub fn is_possible(&self) -> bool {
-        is_possible(self.mapped.into())
+words! {
+    /// Its word, as it is written down.
+    Outcome {
+        Pending => "pending",
+        GivenUp => "given_up",
+        Unresolved => "unresolved",
+        Unreachable => "unreachable",
+        TimedOut => "timed_out",
+        Refused => "refused",
+        Answered => "answered",
     }
 }
 
-/// What became of a fact that was handed in.
+/// The fate of a fact that was handed in.
 ///
 /// ```
-/// use nat_summary::{Admission, Evidence};
+/// use nat_summary::{Evidence, Recorded};
 ///
 /// let mut evidence = Evidence::new();
-/// assert_eq!(evidence.local([192, 168, 1, 5].into()), Admission::Kept);
-/// assert_eq!(evidence.local([192, 168, 1, 5].into()), Admission::Superseded);
+/// assert_eq!(evidence.add_local([192, 168, 1, 5].into()), Recorded::Kept);
+/// assert_eq!(evidence.add_local([192, 168, 1, 5].into()), Recorded::Superseded);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Admission {
+pub enum Recorded {
     /// Kept.
     Kept,
-    /// Known already, or older than what is known.
+    /// Known already, or older than the known one.
     Superseded,
     /// Dropped and counted: no mapped address can look like this.
     Impossible,
@@ -188,57 +119,60 @@ pub struct Discarded {
     pub impossible: u32,
     /// Candidates that are not UDP.
     pub not_udp: u32,
-    /// Candidates nobody could read, and reflexive ones whose address is a name or that carry no
-    /// base at all.
+    /// Candidates that could not be read, and reflexive ones whose address is a name or that carry
+    /// no base at all.
     pub unreadable: u32,
     /// Reflexive candidates of another component than the first, without a server URL: some stacks
-    /// list every candidate once per component, and one answer told twice must not agree with
+    /// list every candidate once per component, and an answer that is repeated must not agree with
     /// itself.
     pub other_component: u32,
     /// Facts beyond [`MAX_OBSERVATIONS`], [`MAX_SERVERS`] or [`MAX_LOCALS`].
     pub overflow: u32,
 }
 
-/// What a bare candidate list said, besides its reflexive candidates.
+/// The kinds of facts that had no room: the absence of one proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
     serde(default)
 )]
-pub(crate) struct ListFacts {
-    /// UDP host candidates with a known address that is not global, but reaches beyond its own
-    /// link.
-    pub(crate) local_hosts: u16,
-    /// UDP host candidates of the link or the host itself. From there no server can be asked, so
-    /// silence says nothing.
-    pub(crate) confined_hosts: u16,
-    /// UDP host candidates that are global, or hidden (behind a name, or as the unspecified
-    /// address) and so perhaps global: a stack drops a reflexive candidate equal to one of
-    /// them.
-    pub(crate) maybe_global_hosts: u16,
-    /// What shows, or may show, UDP passing: candidates that are peer-reflexive, relayed,
-    /// reflexive but unusable, of an unknown type, or not readable at all.
-    pub(crate) signs_of_life: u16,
-    /// Those of them that are relayed, or may be: of an unknown type, or not readable.
-    pub(crate) maybe_relayed: u16,
-}
-
-/// Which kinds of facts had no room, and so cannot be argued from by their absence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default)
-)]
-pub(crate) struct Crowded {
-    /// The greatest keys go: of the bases that are kept, only the last can have lost some.
+pub(crate) struct Truncated {
     pub(crate) observations: bool,
     pub(crate) servers: bool,
     pub(crate) locals: bool,
+    /// The lowest base that lost observations, whatever is forgotten afterwards; `None`, though some
+    /// were lost: any base may have. The greatest keys go, so none before this one lost any.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) from: Option<Lost>,
 }
 
-/// What was observed: servers asked and how each ended, observations, local addresses.
+/// A base that lost observations: its address, whether it is mapped in IPv6, and its ICE session.
+pub(crate) type Lost = (SocketAddr, bool, u32);
+
+impl Truncated {
+    fn lose(&mut self, base: Option<Group>) {
+        let first = !self.observations;
+        self.observations = true;
+        self.from = match (base, self.from.map(group)) {
+            (Some(base), None) if first => Some(base),
+            (Some(base), Some(from)) => Some(from.min(base)),
+            _ => None,
+        }
+        .map(|(base, is_v6, session)| (base.into(), is_v6, session));
+    }
+
+    /// Whether no observation of this base was lost.
+    pub(crate) fn spares(&self, base: Group) -> bool {
+        !self.observations || self.from.is_some_and(|from| base < group(from))
+    }
+}
+
+fn group((base, is_v6, session): Lost) -> Group {
+    (base.into(), is_v6, session)
+}
+
+/// The facts of a gathering: servers asked and how each ended, observations, local addresses.
 ///
 /// Facts come in one at a time and in any order, the size is fixed, and [`summary`](Self::summary)
 /// may be asked at any moment.
@@ -246,16 +180,18 @@ pub(crate) struct Crowded {
 /// All of it has to be of one time and one network. A NAT forgets a mapping that lies idle, after
 /// two minutes perhaps (RFC 4787 section 4.3), and gives the same base another one; a host that
 /// moves meets another NAT. Answers from before and after such a change differ though the NAT maps
-/// independently of the destination, and nothing in them tells which is which. Whoever asks again
-/// later begins anew, or has the older ones [forgotten](Self::forget).
+/// independently of the destination, and nothing in them shows which is which. A caller that asks
+/// again later begins anew, or has the older ones [forgotten](Self::forget).
 ///
 /// ```
 /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
 ///
 /// let mut evidence = Evidence::new();
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::Pending);
-/// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+/// evidence.add_local([192, 168, 1, 5].into());
+/// let (first, second) = (ServerId::named("198.51.100.1", 3478), ServerId::named("198.51.100.2", 3478));
+/// evidence.record_outcome(first, Outcome::TimedOut);
+/// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "one server may be dead");
+/// evidence.record_outcome(second, Outcome::TimedOut);
 /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
 /// ```
 #[derive(Debug, Clone)]
@@ -264,7 +200,8 @@ pub struct Evidence {
     servers: Sorted<(ServerId, Outcome), FEW_SERVERS, MAX_SERVERS>,
     locals: Sorted<IpAddr, FEW_LOCALS, MAX_LOCALS>,
     list: Option<ListFacts>,
-    crowded: Crowded,
+    signs_of_life: u32,
+    truncated: Truncated,
     discarded: Discarded,
 }
 
@@ -280,7 +217,8 @@ impl PartialEq for Evidence {
             && self.servers() == other.servers()
             && self.locals() == other.locals()
             && self.list == other.list
-            && self.crowded == other.crowded
+            && self.signs_of_life == other.signs_of_life
+            && self.truncated == other.truncated
             && self.discarded == other.discarded
     }
 }
@@ -289,14 +227,6 @@ impl Eq for Evidence {}
 
 impl Evidence {
     /// Nothing observed yet.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, NatType, Rule};
-    ///
-    /// const NOTHING: Evidence = Evidence::new();
-    /// let summary = NOTHING.summary();
-    /// assert_eq!((summary.nat_type(), summary.rule()), (NatType::Unknown, Rule::NothingObserved));
-    /// ```
     #[must_use]
     #[inline(always)]
     pub const fn new() -> Self {
@@ -306,10 +236,12 @@ impl Evidence {
             servers: Sorted::new((ServerId::Address(ANY, 0), Outcome::Pending)),
             locals: Sorted::new(ANY),
             list: None,
-            crowded: Crowded {
+            signs_of_life: 0,
+            truncated: Truncated {
                 observations: false,
                 servers: false,
                 locals: false,
+                from: None,
             },
             discarded: Discarded {
                 impossible: 0,
@@ -322,85 +254,54 @@ impl Evidence {
     }
 
     /// A local address: a host candidate's (RFC 8445 section 5.1.1.1), or an interface's.
-    /// Unspecified addresses say nothing and are ignored.
-    ///
-    /// ```
-    /// use nat_summary::{Admission, Evidence};
-    ///
-    /// let mut evidence = Evidence::new();
-    /// assert_eq!(evidence.local("0.0.0.0".parse()?), Admission::Impossible);
-    /// assert_eq!(evidence.local("::ffff:10.0.0.1".parse()?), Admission::Kept);
-    /// assert_eq!(evidence.locals(), ["10.0.0.1".parse::<core::net::IpAddr>()?]);
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
-    pub fn local(&mut self, ip: IpAddr) -> Admission {
+    /// Unspecified addresses are ignored, because they name no host.
+    pub fn add_local(&mut self, ip: IpAddr) -> Recorded {
         let ip = ip.to_canonical();
         if ip.is_unspecified() {
-            return Admission::Impossible;
+            return Recorded::Impossible;
         }
         match self.locals.find(|known| known.cmp(&ip)) {
-            Ok(_) => Admission::Superseded,
+            Ok(_) => Recorded::Superseded,
             Err(at) => {
-                let overflowed = self.locals.insert(at, ip);
-                self.crowded.locals |= overflowed;
-                self.admission(overflowed)
+                let overflowed = self.locals.insert(at, ip).is_some();
+                self.truncated.locals |= overflowed;
+                self.recorded(overflowed)
             }
         }
     }
 
     /// A server was asked, and this is how it ended so far. Of several outcomes the strongest
-    /// stands.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, Outcome, ServerId};
-    ///
-    /// let mut evidence = Evidence::new();
-    /// let server = ServerId::named("stun.example.org", 3478);
-    /// evidence.asked(server, Outcome::TimedOut);
-    /// evidence.asked(server, Outcome::Unreachable);
-    /// assert_eq!(evidence.servers(), [(server, Outcome::TimedOut)]);
-    /// ```
-    pub fn asked(&mut self, mut server: ServerId, outcome: Outcome) -> Admission {
+    /// stands. A bare time-out proves nothing: see [`Outcome::TimedOut`].
+    pub fn record_outcome(&mut self, mut server: ServerId, outcome: Outcome) -> Recorded {
         if let ServerId::Address(ip @ IpAddr::V6(_), _) = &mut server {
             *ip = ip.to_canonical();
         }
         match self.servers.find(|(known, _)| known.cmp(&server)) {
             Ok((_, known)) if *known < outcome => {
                 *known = outcome;
-                Admission::Kept
+                Recorded::Kept
             }
-            Ok(_) => Admission::Superseded,
+            Ok(_) => Recorded::Superseded,
             Err(at) => {
-                let overflowed = self.servers.insert(at, (server, outcome));
-                self.crowded.servers |= overflowed;
-                self.admission(overflowed)
+                let overflowed = self.servers.insert(at, (server, outcome)).is_some();
+                self.truncated.servers |= overflowed;
+                self.recorded(overflowed)
             }
         }
     }
 
     /// A server answered with a mapped address (RFC 8489 section 14.2). Counts as
-    /// [`asked`](Self::asked) with [`Outcome::Answered`], even where the mapped address is
-    /// impossible and dropped. An [anonymous](ServerId::Anonymous) server cannot be asked: it
+    /// [`record_outcome`](Self::record_outcome) with [`Outcome::Answered`], even where the mapped
+    /// address is impossible and dropped. An [anonymous](ServerId::Anonymous) server cannot be asked: it
     /// counts as one more that answered, each time.
-    ///
-    /// ```
-    /// use nat_summary::{Admission, Evidence, Observation, Outcome, ServerId};
-    ///
-    /// let mut evidence = Evidence::new();
-    /// let server = ServerId::named("198.51.100.1", 3478);
-    /// let (base, mapped) = ("192.168.1.5:50000".parse()?, "0.0.0.0:50000".parse()?);
-    /// let admission = evidence.observe(Observation { base, server, mapped, sequence: 0 });
-    /// assert_eq!(admission, Admission::Impossible);
-    /// assert_eq!(evidence.servers(), [(server, Outcome::Answered)], "UDP passes all the same");
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
-    pub fn observe(&mut self, observation: Observation) -> Admission {
-        self.answered(observation, None)
+    pub fn observe(&mut self, observation: Observation) -> Recorded {
+        self.answered(observation, Seen::new(&observation, None))
     }
 
     /// A server answered with MAPPED-ADDRESS beside XOR-MAPPED-ADDRESS. They differ where something
     /// between rewrites addresses inside packets (RFC 8489 section 14.2); the verdict goes by
-    /// the latter, and [`NatSummary::rewritten`] tells.
+    /// the latter, and [`NatSummary::rewritten`](crate::NatSummary::rewritten) reports the
+    /// difference.
     ///
     /// ```
     /// use nat_summary::{Evidence, Observation, ServerId};
@@ -416,42 +317,87 @@ impl Evidence {
     /// assert_eq!(evidence.summary().rewritten(), Some(true));
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
-    pub fn observe_both(
-        &mut self,
-        observation: Observation,
-        mapped_plain: SocketAddr,
-    ) -> Admission {
+    pub fn observe_both(&mut self, observation: Observation, mapped_plain: SocketAddr) -> Recorded {
         let rewritten = Endpoint::from(mapped_plain) != Endpoint::from(observation.mapped);
-        self.answered(observation, Some(rewritten))
+        self.answered(observation, Seen::new(&observation, Some(rewritten)))
+    }
+
+    /// A server answered a request that had been sent more than once. Which copy made the mapping is
+    /// unknown, so nothing follows from it about the order in which ports are allocated.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Observation, PortAllocation, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// // the first copy to the first server was lost, and the second one left last
+    /// for (host, port) in [(1, 41_003), (2, 41_001), (3, 41_002)] {
+    ///     let observation = Observation {
+    ///         base: "192.168.1.5:50000".parse()?,
+    ///         server: ServerId::Address([198, 51, 100, host].into(), 3478),
+    ///         mapped: ([203, 0, 113, 7], port).into(),
+    ///         sequence: host.into(),
+    ///     };
+    ///     if host == 1 {
+    ///         evidence.observe_resent(observation);
+    ///     } else {
+    ///         evidence.observe(observation);
+    ///     }
+    /// }
+    /// assert_eq!(evidence.summary().port_allocation(), PortAllocation::Unknown);
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    pub fn observe_resent(&mut self, observation: Observation) -> Recorded {
+        self.answered(observation, Seen::new(&observation, None).resent(true))
+    }
+
+    /// Something came in over UDP that is no answer: an answer that had to be rejected (another
+    /// transaction id or source, a broken attribute), an ICMP error which a server itself sent, or a
+    /// packet of a peer. UDP is not blocked then.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// evidence.add_local([192, 168, 1, 5].into());
+    /// for host in [1, 2] {
+    ///     evidence.record_outcome(ServerId::Address([198, 51, 100, host].into(), 3478), Outcome::TimedOut);
+    /// }
+    /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
+    /// evidence.add_sign_of_life();
+    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
+    /// ```
+    pub const fn add_sign_of_life(&mut self) {
+        self.signs_of_life = self.signs_of_life.saturating_add(1);
     }
 
     #[inline]
-    fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Admission {
-        let seen = Seen::new(&observation, rewritten);
+    fn answered(&mut self, observation: Observation, seen: Seen) -> Recorded {
         if !seen.is_anonymous() {
-            self.asked(observation.server, Outcome::Answered);
+            self.record_outcome(observation.server, Outcome::Answered);
         }
         self.see(seen)
     }
 
-    pub(crate) fn see(&mut self, seen: Seen) -> Admission {
+    pub(crate) fn see(&mut self, seen: Seen) -> Recorded {
         if !is_possible(seen.mapped()) {
             self.discarded.impossible = self.discarded.impossible.saturating_add(1);
-            return Admission::Impossible;
+            return Recorded::Impossible;
         }
         match self.seen.find(|known| known.order(&seen)) {
             Ok(known) if known.recency() < seen.recency() => {
                 *known = seen;
-                Admission::Kept
+                Recorded::Kept
             }
-            Ok(_) => Admission::Superseded,
+            Ok(_) => Recorded::Superseded,
             Err(at) => {
-                let overflowed = self.seen.insert(at, seen);
-                self.crowded.observations |= overflowed;
+                let lost = self.seen.insert(at, seen);
+                if let Some(lost) = lost {
+                    self.truncated.lose(Some(lost.group()));
+                }
                 if seen.is_anonymous() {
                     self.number_anonymous(at);
                 }
-                self.admission(overflowed)
+                self.recorded(lost.is_some())
             }
         }
     }
@@ -474,154 +420,13 @@ impl Evidence {
         }
     }
 
-    fn admission(&mut self, overflowed: bool) -> Admission {
+    fn recorded(&mut self, overflowed: bool) -> Recorded {
         if overflowed {
             self.discarded.overflow = self.discarded.overflow.saturating_add(1);
-            Admission::Overflow
+            Recorded::Overflow
         } else {
-            Admission::Kept
+            Recorded::Kept
         }
-    }
-
-    /// What a bare candidate list tells (RFC 8839 section 5.1). Each reflexive candidate counts as
-    /// its own server address, unless it carries a [server URL](Candidate::url). Takes
-    /// candidates, or references to them.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, NatType};
-    ///
-    /// let lines = ["candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host"];
-    /// let summary = Evidence::from_candidates(lines.iter().filter_map(|line| Candidate::parse(line).ok())).summary();
-    /// assert_eq!(summary.nat_type(), NatType::UdpBlocked);
-    /// ```
-    #[must_use]
-    pub fn from_candidates<'a>(candidates: impl IntoIterator<Item: Borrow<Candidate<'a>>>) -> Self {
-        let mut evidence = Self::new();
-        evidence.list = Some(ListFacts::default());
-        for candidate in candidates {
-            evidence.candidate(candidate.borrow());
-        }
-        evidence
-    }
-
-    /// What the candidate lines in a text tell (RFC 8839 section 5.1): a session description, a
-    /// dump, a log. As [`from_candidates`](Self::from_candidates) of all that
-    /// [`Candidate::all_in`] finds; one that cannot be read is counted, for it may have been
-    /// reflexive.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, NatType};
-    ///
-    /// let host = "a=candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host\r\n";
-    /// assert_eq!(Evidence::from_text(host).summary().nat_type(), NatType::UdpBlocked);
-    /// let cut_off = "a=candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5\r\n";
-    /// let evidence = Evidence::from_text(&(host.to_owned() + cut_off));
-    /// assert_eq!(evidence.discarded().unreadable, 1);
-    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "a server did answer");
-    /// ```
-    #[must_use]
-    pub fn from_text(text: &str) -> Self {
-        let mut evidence = Self::new();
-        evidence.list = Some(ListFacts::default());
-        for candidate in Candidate::all_in(text) {
-            match candidate {
-                Ok(candidate) => evidence.candidate(&candidate),
-                Err(_) => evidence.unreadable_candidate(),
-            };
-        }
-        evidence
-    }
-
-    /// One candidate of a list, as [`from_candidates`](Self::from_candidates) takes them; for a
-    /// list that trickles.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, NatType};
-    ///
-    /// let mut evidence = Evidence::new();
-    /// for port in [50_001, 50_002] {
-    ///     let line = format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 10.0.0.5 rport 50000");
-    ///     evidence.candidate(&Candidate::parse(&line)?);
-    /// }
-    /// assert_eq!(evidence.summary().nat_type(), NatType::Symmetric);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
-    pub fn candidate(&mut self, candidate: &Candidate<'_>) -> Admission {
-        let list = self.list.get_or_insert_default();
-        if candidate.transport != Transport::Udp {
-            self.discarded.not_udp = self.discarded.not_udp.saturating_add(1);
-            return Admission::Impossible;
-        }
-        match candidate.kind {
-            CandidateKind::Host => {
-                let ip = candidate.address.ip().filter(|ip| !ip.is_unspecified());
-                let hosts = match ip.map(Scope::of) {
-                    Some(scope) if scope.is_confined() => &mut list.confined_hosts,
-                    Some(scope) if !scope.is_global() => &mut list.local_hosts,
-                    _ => &mut list.maybe_global_hosts,
-                };
-                *hosts = hosts.saturating_add(1);
-                ip.map_or(Admission::Kept, |ip| self.local(ip))
-            }
-            CandidateKind::ServerReflexive => {
-                let (Some(mapped), Some(base)) = (candidate.socket_addr(), candidate.base()) else {
-                    return self.unreadable_candidate();
-                };
-                let base = if is_hidden(base) {
-                    SocketAddr::new(base.ip(), 0)
-                } else {
-                    base
-                };
-                let server = candidate.server().unwrap_or(ServerId::Anonymous(0));
-                if server == ServerId::Anonymous(0) && candidate.component != 1 {
-                    list.signs_of_life = list.signs_of_life.saturating_add(1);
-                    self.discarded.other_component =
-                        self.discarded.other_component.saturating_add(1);
-                    return Admission::Superseded;
-                }
-                let seen = Seen::new(
-                    &Observation {
-                        base,
-                        server,
-                        mapped,
-                        sequence: 0,
-                    },
-                    None,
-                );
-                if !is_possible(seen.mapped()) {
-                    list.signs_of_life = list.signs_of_life.saturating_add(1);
-                }
-                self.see(seen)
-            }
-            CandidateKind::PeerReflexive | CandidateKind::Relayed | CandidateKind::Unknown => {
-                list.signs_of_life = list.signs_of_life.saturating_add(1);
-                let maybe_relayed = candidate.kind != CandidateKind::PeerReflexive;
-                list.maybe_relayed = list.maybe_relayed.saturating_add(maybe_relayed.into());
-                Admission::Kept
-            }
-        }
-    }
-
-    /// A candidate of a list that nobody could read, such as a line that does not parse (RFC 8839
-    /// section 5.1). It is counted, and since it may have been reflexive, the list is not
-    /// called blocked.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, NatType};
-    ///
-    /// let host = Candidate::parse("candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host")?;
-    /// let mut evidence = Evidence::from_candidates([host]);
-    /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
-    /// evidence.unreadable_candidate();
-    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
-    pub fn unreadable_candidate(&mut self) -> Admission {
-        let list = self.list.get_or_insert_default();
-        list.signs_of_life = list.signs_of_life.saturating_add(1);
-        list.maybe_relayed = list.maybe_relayed.saturating_add(1);
-        self.discarded.unreadable = self.discarded.unreadable.saturating_add(1);
-        Admission::Impossible
     }
 
     /// Takes in all of `other`, as if its facts had come here. Facts known to both count once,
@@ -631,8 +436,8 @@ impl Evidence {
     /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
     ///
     /// let (mut one, mut other) = (Evidence::new(), Evidence::new());
-    /// one.asked(ServerId::named("a.example.org", 3478), Outcome::TimedOut);
-    /// other.asked(ServerId::named("b.example.org", 3478), Outcome::Refused);
+    /// one.record_outcome(ServerId::named("198.51.100.1", 3478), Outcome::TimedOut);
+    /// other.record_outcome(ServerId::named("198.51.100.2", 3478), Outcome::Refused);
     /// one.merge(&other);
     /// assert_eq!(one.summary().nat_type(), NatType::Unknown, "an error answer crossed the firewall");
     /// ```
@@ -641,20 +446,21 @@ impl Evidence {
             self.see(*seen);
         }
         for (server, outcome) in other.servers() {
-            self.asked(*server, *outcome);
+            self.record_outcome(*server, *outcome);
         }
         for ip in other.locals() {
-            self.local(*ip);
+            self.add_local(*ip);
         }
         if let Some(theirs) = other.list {
             self.merge_list(theirs);
         }
-        self.merge_loss(other.crowded, other.discarded);
+        self.merge_signs(other.signs_of_life);
+        self.merge_loss(other.truncated, other.discarded);
     }
 
-    /// Forgets the observations that `is_outdated` says so of: a mapping expires when nothing uses
-    /// it, and the next packet makes another (RFC 4787 section 4.3), so the two may not be
-    /// compared. How the servers ended stays known, and what had no room stays lost.
+    /// Forgets the observations that `is_outdated` accepts. A mapping expires when nothing uses it, and the next packet makes another (RFC 4787 section 4.3), so the two may not be
+    /// compared. How the servers ended stays known, and facts that had no room stay
+    /// lost.
     ///
     /// ```
     /// use nat_summary::{Evidence, NatType, Observation, Outcome, ServerId};
@@ -684,12 +490,19 @@ impl Evidence {
             .saturating_add(theirs.maybe_global_hosts);
         list.signs_of_life = list.signs_of_life.saturating_add(theirs.signs_of_life);
         list.maybe_relayed = list.maybe_relayed.saturating_add(theirs.maybe_relayed);
+        list.asked = list.asked.max(theirs.asked);
     }
 
-    pub(crate) fn merge_loss(&mut self, crowded: Crowded, discarded: Discarded) {
-        self.crowded.observations |= crowded.observations;
-        self.crowded.servers |= crowded.servers;
-        self.crowded.locals |= crowded.locals;
+    pub(crate) const fn merge_signs(&mut self, theirs: u32) {
+        self.signs_of_life = self.signs_of_life.saturating_add(theirs);
+    }
+
+    pub(crate) fn merge_loss(&mut self, truncated: Truncated, discarded: Discarded) {
+        if truncated.observations {
+            self.truncated.lose(truncated.from.map(group));
+        }
+        self.truncated.servers |= truncated.servers;
+        self.truncated.locals |= truncated.locals;
         let ours = &mut self.discarded;
         ours.impossible = ours.impossible.saturating_add(discarded.impossible);
         ours.not_udp = ours.not_udp.saturating_add(discarded.not_udp);
@@ -700,110 +513,25 @@ impl Evidence {
         ours.overflow = ours.overflow.saturating_add(discarded.overflow);
     }
 
-    /// The verdict on what is known so far: how the NAT maps in the terms of RFC 4787 section 4,
-    /// and the type in those of RFC 3489 section 5. More facts may change it, their order never
-    /// does.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
-    /// assert_eq!(evidence.summary().to_string(), "NAT of unknown type, port kept, 1 reflexive candidate");
-    /// evidence.candidate(&Candidate::parse(line)?);
-    /// assert_eq!(evidence.summary().to_string(), "cone NAT, port kept, 2 reflexive candidates agree");
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
-    #[must_use]
-    pub fn summary(&self) -> NatSummary {
-        crate::classify::summarize(self)
-    }
-
     /// Every observation kept, by base, then server.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let evidence = Evidence::from_candidates([Candidate::parse(line)?]);
-    /// assert_eq!(evidence.observations().next().unwrap().mapped.port(), 50_000);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     pub fn observations(&self) -> impl ExactSizeIterator<Item = Observation> + '_ {
         self.observed().iter().map(Observation::from)
     }
 
-    /// The observations a verdict on one base rests on: those of that base and family that were
-    /// seen from the outermost vantage, and so through the same NATs. A base whose port is
-    /// hidden is comparable with nothing: where there are several of one address and family,
-    /// each has a verdict of its own, and this gives the observations of them all.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, Mapping};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let evidence = Evidence::from_candidates([Candidate::parse(line)?; 2]);
-    /// let verdict = *evidence.summary().speaking_base().unwrap();
-    /// assert_eq!(verdict.mapping, Mapping::EndpointIndependent);
-    /// assert!(evidence.behind(&verdict).all(|seen| seen.mapped == "203.0.113.7:50000".parse().unwrap()));
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
-    pub fn behind(&self, verdict: &BaseVerdict) -> impl Iterator<Item = Observation> + '_ {
-        let (base, external) = (Endpoint::from(verdict.base), Ip::from(verdict.external));
-        let group = (base, !external.is_v4());
-        let vantage = move |mapped: Ip| Vantage::of(mapped, base.ip, self);
-        let is_behind = move |seen: &&Seen| {
-            seen.group() == group && vantage(seen.mapped().ip) == vantage(external)
-        };
-        self.observed()
-            .iter()
-            .filter(is_behind)
-            .map(Observation::from)
-    }
-
     /// Every server asked and how it ended, sorted.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, Outcome, ServerId};
-    ///
-    /// let (first, second) = (ServerId::named("198.51.100.1", 3478), ServerId::named("198.51.100.2", 3478));
-    /// let mut evidence = Evidence::new();
-    /// evidence.asked(second, Outcome::TimedOut);
-    /// evidence.asked(first, Outcome::Refused);
-    /// assert_eq!(evidence.servers(), [(first, Outcome::Refused), (second, Outcome::TimedOut)]);
-    /// ```
     #[must_use]
     pub fn servers(&self) -> &[(ServerId, Outcome)] {
         self.servers.as_slice()
     }
 
     /// Every local address, sorted: those of host candidates (RFC 8445 section 5.1.1.1) and of
-    /// [`local`](Self::local).
-    ///
-    /// ```
-    /// use nat_summary::Evidence;
-    ///
-    /// let text = "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host
-    ///     candidate:2 1 udp 2130706430 5f9a7c0e-1b2d-4c3e-8f4a-000000000000.local 50001 typ host";
-    /// let evidence = Evidence::from_text(text);
-    /// assert_eq!(evidence.locals(), ["192.168.1.5".parse::<core::net::IpAddr>()?], "a name tells no address");
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
+    /// [`add_local`](Self::add_local).
     #[must_use]
     pub fn locals(&self) -> &[IpAddr] {
         self.locals.as_slice()
     }
 
-    /// What was dropped, by reason.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 2 udp 1 203.0.113.7 50001 typ srflx raddr 192.168.1.5 rport 50001";
-    /// let evidence = Evidence::from_candidates([Candidate::parse(line)?]);
-    /// assert_eq!((evidence.observations().len(), evidence.discarded().other_component), (0, 1));
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
+    /// The number of facts dropped, by reason.
     #[must_use]
     pub const fn discarded(&self) -> Discarded {
         self.discarded
@@ -817,18 +545,21 @@ impl Evidence {
         self.list
     }
 
-    pub(crate) const fn crowded(&self) -> Crowded {
-        self.crowded
+    /// Packets that show UDP passing, besides answers.
+    pub(crate) const fn signs_of_life(&self) -> u32 {
+        self.signs_of_life
     }
-}
 
-/// Whether the base of a candidate is hidden: RFC 8839 section 5.1 writes that as the unspecified
-/// address and port 9.
-fn is_hidden(base: SocketAddr) -> bool {
-    base.ip().is_unspecified() && base.port() == 9
-}
+    /// Whether a server was asked at this address, or at one that a translator made of it.
+    pub(crate) fn has_asked_at(&self, ip: Ip) -> bool {
+        let is_at = |(server, _): &(ServerId, Outcome)| match server {
+            ServerId::Address(at, _) => Ip::from(*at).untranslated() == ip,
+            _ => false,
+        };
+        self.observed().iter().any(|seen| seen.is_of(ip)) || self.servers().iter().any(is_at)
+    }
 
-/// Whether a NAT can have mapped anything to `mapped`.
-fn is_possible(mapped: Endpoint) -> bool {
-    mapped.port != 0 && mapped.ip.is_unicast()
+    pub(crate) const fn truncated(&self) -> Truncated {
+        self.truncated
+    }
 }

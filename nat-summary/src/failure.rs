@@ -2,10 +2,12 @@
 
 use core::net::IpAddr;
 
+use crate::behaviour::{Family, Filtering, Mapping, NatType};
 use crate::evidence::Evidence;
-use crate::outlook::{Outlook, Path, Reason};
+use crate::outlook::{ExpectedPath, Outlook, OutlookReason};
 use crate::scope::Scope;
-use crate::summary::{Filtering, Mapping, NatSummary, NatType};
+use crate::summary::{BaseVerdict, NatSummary};
+use crate::words::words;
 
 /// Fewest checks in a row without an answer that are no accident: with three of ten packets lost
 /// each way, all five of a working pair get lost once in thirty times.
@@ -35,7 +37,8 @@ pub struct Checks {
     pub answered: u32,
     /// Authenticated Binding requests of the peer that came in.
     pub received: u32,
-    /// Binding requests sent after the first of these.
+    /// Binding requests sent to an address after the first of these had come in from it: the greatest
+    /// such number of one address.
     pub sent_since_received: u32,
     /// Authenticated Binding requests of the peer that came in by way of a relay of ours, and so
     /// past the NAT.
@@ -60,69 +63,45 @@ pub struct Checks {
 )]
 #[non_exhaustive]
 pub enum FailureCause {
-    /// Both NATs send from ports nobody could foresee.
+    /// Both NATs send from ports that the other side could not foresee.
     BothSymmetric,
     /// Nothing of the peer ever came in, though nothing in front of this host would have kept it
     /// out.
     PeerSilent,
     /// UDP does not get out of this host's network, or not back in.
     UdpBlocked,
-    /// The peer sends from a port nobody could foresee, and the NAT in front of this host lets in
-    /// none it did not send to.
+    /// The peer sends from a port that could not be foreseen, and the NAT in front of this host lets
+    /// in none it did not send to.
     FilteredHere,
-    /// The peer's checks came in, and none of ours was answered.
+    /// The peer's checks came in, and none of those sent to where they came from was answered.
     ChecksOneWay,
-    /// A pair was found, and the handshake over it failed.
+    /// A pair worked to the end, and the handshake over it failed.
     Dtls,
     /// The evidence proves none of these.
     #[default]
     Unknown,
 }
 
-impl FailureCause {
-    /// Every cause there is.
-    ///
-    /// ```
-    /// use nat_summary::FailureCause;
-    /// assert!(FailureCause::ALL.iter().any(|cause| cause.as_str() == "both_symmetric"));
-    /// assert_eq!(FailureCause::ALL.last(), Some(&FailureCause::Unknown));
-    /// ```
-    pub const ALL: &'static [Self] = &[
-        Self::BothSymmetric,
-        Self::PeerSilent,
-        Self::UdpBlocked,
-        Self::FilteredHere,
-        Self::ChecksOneWay,
-        Self::Dtls,
-        Self::Unknown,
-    ];
-
+words! {
     /// Its word: the value of `nat_telemetry.failure.cause`.
-    ///
-    /// ```
-    /// use nat_summary::FailureCause;
-    /// assert_eq!(FailureCause::PeerSilent.as_str(), "peer_silent");
-    /// assert_eq!(FailureCause::default().to_string(), "unknown");
-    /// ```
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BothSymmetric => "both_symmetric",
-            Self::PeerSilent => "peer_silent",
-            Self::UdpBlocked => "udp_blocked",
-            Self::FilteredHere => "filtered_here",
-            Self::ChecksOneWay => "checks_one_way",
-            Self::Dtls => "dtls",
-            Self::Unknown => "unknown",
-        }
+    FailureCause {
+        BothSymmetric => "both_symmetric",
+        PeerSilent => "peer_silent",
+        UdpBlocked => "udp_blocked",
+        FilteredHere => "filtered_here",
+        ChecksOneWay => "checks_one_way",
+        Dtls => "dtls",
+        Unknown => "unknown",
     }
+}
 
-    /// The cause of a failure. `ours` is the verdict on this host, `theirs` what the peer
-    /// advertised, `paired` whether a pair of candidates worked before the end.
+impl FailureCause {
+    /// The cause of a failure. `ours` is the verdict on this host, `theirs` the
+    /// candidates of the peer, `paired` whether a pair of candidates worked, and still did at the end.
     ///
     /// Silence alone names no cause: a peer that sends nothing, and one whose packets are kept out,
-    /// look the same from here. It takes what would have kept them out, or the proof that
-    /// nothing would.
+    /// look the same from here. A cause takes a NAT that would have kept them out, or the proof
+    /// that nothing would.
     ///
     /// ```
     /// use nat_summary::{Checks, Evidence, FailureCause};
@@ -162,13 +141,18 @@ impl FailureCause {
             has_one_mapping(ours) && ours.filtering() == Filtering::AddressAndPortDependent;
         let lets_in_anybody =
             has_one_mapping(ours) && ours.filtering() == Filtering::EndpointIndependent;
-        // one of its relay's would pass both NATs
-        let needs_to_punch = theirs.list().is_none_or(|list| list.maybe_relayed == 0);
+        // one of its relay's would pass both NATs, and another way would pass none
+        let needs_to_punch = theirs.list().is_none_or(|list| list.maybe_relayed == 0)
+            && !has_other_way(ours, theirs);
         match (outlook.path, outlook.reason) {
             // whether its packets reach our NAT, and turn around there, is unknown
-            (_, Reason::SameExternalAddress | Reason::FamiliesDiffer) => Self::Unknown,
-            (Path::Relay, Reason::BothDependent) if needs_to_punch => Self::BothSymmetric,
-            (Path::Relay, Reason::PortFiltered) if strict_here && needs_to_punch => {
+            (_, OutlookReason::SameExternalAddress | OutlookReason::FamiliesDiffer) => {
+                Self::Unknown
+            }
+            (ExpectedPath::Relay, OutlookReason::BothDependent) if needs_to_punch => {
+                Self::BothSymmetric
+            }
+            (ExpectedPath::Relay, OutlookReason::PortFiltered) if strict_here && needs_to_punch => {
                 Self::FilteredHere
             }
             _ if lets_in_anybody || nothing_between(ours, theirs) => Self::PeerSilent,
@@ -183,7 +167,7 @@ impl core::fmt::Display for FailureCause {
     }
 }
 
-/// Whoever sends to the advertised address sends to where this host sends from (RFC 4787 section
+/// Whether a packet to the advertised address goes to where this host sends from (RFC 4787 section
 /// 4.1).
 fn has_one_mapping(ours: &NatSummary) -> bool {
     ours.mapping() == Mapping::EndpointIndependent || ours.is_natted() == Some(false)
@@ -193,9 +177,6 @@ fn has_one_mapping(ours: &NatSummary) -> bool {
 /// firewall in between can keep out both. The peer: every candidate of its list is a host's that
 /// reaches as far as we do.
 fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
-    let Some(base) = ours.speaking_base() else {
-        return false;
-    };
     let list = theirs.list().unwrap_or_default();
     let hosts = [
         list.local_hosts,
@@ -205,20 +186,46 @@ fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
     .map(usize::from)
     .iter()
     .sum();
-    let reaches = |ip: &IpAddr| match Scope::of(*ip) {
-        Scope::Global => base.base_scope() == Some(Scope::Global),
-        Scope::Loopback => base.base_scope() == Some(Scope::Loopback),
-        _ => false,
-    };
     // a name hides who it is, and a relayed or reflexive candidate may be a NAT's
-    base.natted == Some(false)
-        && list.signs_of_life == 0
+    let is_known = list.signs_of_life == 0
         && theirs.observed().is_empty()
         && hosts > 0
-        && theirs.locals().len() == hosts
-        && theirs.locals().iter().all(reaches)
-        && theirs
-            .locals()
-            .iter()
-            .any(|ip| ip.is_ipv4() == base.base.is_ipv4())
+        && theirs.locals().len() == hosts;
+    let meets = |base: &BaseVerdict| {
+        let reaches = |ip: &IpAddr| match Scope::of(*ip) {
+            Scope::Global => base.base_scope() == Some(Scope::Global),
+            Scope::Loopback => base.base_scope() == Some(Scope::Loopback),
+            _ => false,
+        };
+        let is_of_family = |ip: &IpAddr| ip.is_ipv4() == base.base.is_ipv4();
+        base.natted == Some(false)
+            && theirs.locals().iter().all(reaches)
+            && theirs.locals().iter().any(is_of_family)
+    };
+    is_known && ours.bases().any(meets)
+}
+
+/// Whether the peer may be reached without passing the NATs that were judged: at a global IPv6 address,
+/// over a family in which its NAT was not judged, or inside a subnet of ours.
+fn has_other_way(ours: &NatSummary, theirs: &Evidence) -> bool {
+    let list = theirs.list().unwrap_or_default();
+    let is_global = |ip: &&IpAddr| Scope::of(**ip).is_global();
+    let locals = || theirs.locals().iter();
+    let has_v6 = locals().filter(is_global).any(IpAddr::is_ipv6)
+        || theirs.observations().any(|seen| seen.mapped.is_ipv6());
+    // it may hide a global IPv6 address, which we could reach in IPv6 only
+    let hides = usize::from(list.maybe_global_hosts) > locals().filter(is_global).count()
+        && (ours.has_seen(Family::V6) || ours.unseen.has(Family::V6));
+    let is_near = |ip: &IpAddr| ours.bases().any(|base| are_near(*ip, base.base.ip()));
+    // an address that had no room may be any
+    has_v6 || hides || theirs.truncated().locals || locals().any(is_near)
+}
+
+/// Whether two addresses can be of one subnet: a /24 in IPv4, a /64 in IPv6 (RFC 4291 section 2.5.1).
+fn are_near(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.to_bits() >> 8 == b.to_bits() >> 8,
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() >> 64 == b.to_bits() >> 64,
+        _ => false,
+    }
 }

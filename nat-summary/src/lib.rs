@@ -1,4 +1,4 @@
-//! What a NAT does, judged from what was observed.
+//! The behaviour of a NAT, judged from observations.
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
@@ -7,34 +7,40 @@
 #[cfg(test)]
 extern crate std;
 
+mod behaviour;
+mod bounded;
 mod candidate;
 mod classify;
 mod evidence;
 mod failure;
+mod hash;
 mod outlook;
-mod packed;
-mod parse;
+mod outstanding;
 mod peer;
-mod scan;
+mod primary;
+mod rule;
 mod scope;
-mod summary;
 #[cfg(feature = "serde")]
-mod with_serde;
+mod serde_form;
+mod server;
+mod summary;
+mod text;
+mod words;
 
-pub use candidate::{Address, Candidate, CandidateKind, Transport};
-pub use classify::Rule;
+pub use behaviour::{Family, Filtering, Mapping, NatType, Pooling, PortAllocation};
+pub use candidate::{Address, Candidate, CandidateKind, Expected, ParseError, TransportProtocol};
 pub use evidence::{
-    Admission, Discarded, Evidence, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Observation,
-    Outcome, ServerId,
+    Discarded, Evidence, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Observation, Outcome, Recorded,
 };
 pub use failure::{Checks, FailureCause};
-pub use outlook::{Outlook, Path, Reason};
-pub use parse::{Expected, ParseError};
+pub use outlook::{ExpectedPath, Outlook, OutlookReason};
+pub use outstanding::{Outstanding, PendingRequest};
 pub use peer::{
-    Arrival, Contact, FilteringSeen, MAX_ARRIVALS, PeerEvidence, PeerSummary, TowardPeer, Word,
+    DecidedBy, FilteringSeen, MAX_UNSOLICITED, PeerEvidence, PeerSummary, SentBefore, TowardPeer,
+    UnsolicitedCheck,
 };
+pub use rule::Rule;
 pub use scope::Scope;
-pub use summary::{
-    BaseVerdict, Counts, Family, Filtering, MAX_BASES, Mapping, NatSummary, NatType, Pooling,
-    PortAllocation, WithAddress,
-};
+pub use server::ServerId;
+pub use summary::{BaseVerdict, Counts, MAX_BASES, NatSummary, WithAddress};
+pub use text::Sides;

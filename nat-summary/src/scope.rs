@@ -2,8 +2,10 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::words::words;
+
 /// How far an address reaches (IANA special-purpose registries, RFC 6890). The order is from the
-/// outside in; what is reserved comes last.
+/// outside in; reserved ones come last.
 ///
 /// ```
 /// use nat_summary::Scope;
@@ -31,6 +33,9 @@ pub enum Scope {
     /// An IPv4 address inside IPv6 made by a translator: 64:ff9b::/96 (RFC 6052), 64:ff9b:1::/48
     /// (RFC 8215).
     Nat64,
+    /// The host's own end of a translator that carries IPv4 over an IPv6 network (464XLAT, RFC
+    /// 6877), as a phone has it: 192.0.0.0/29 (RFC 7335).
+    Clat,
     /// Valid on one link: 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291).
     LinkLocal,
     /// The host itself: 127.0.0.0/8, ::1.
@@ -39,15 +44,23 @@ pub enum Scope {
     Reserved,
 }
 
+words! {
+    /// Its word: the value of `nat_telemetry.base.scope` and `nat_telemetry.external.scope`.
+    Scope {
+        Global => "global",
+        CarrierGrade => "carrier_grade",
+        Private => "private",
+        UniqueLocal => "unique_local",
+        Nat64 => "nat64",
+        Clat => "clat",
+        LinkLocal => "link_local",
+        Loopback => "loopback",
+        Reserved => "reserved",
+    }
+}
+
 impl Scope {
     /// The scope of `ip`. An IPv4-mapped IPv6 address has the scope of the IPv4 address.
-    ///
-    /// ```
-    /// use nat_summary::Scope;
-    /// assert_eq!(Scope::of("100.64.3.1".parse()?), Scope::CarrierGrade);
-    /// assert_eq!(Scope::of("203.0.113.7".parse()?), Scope::Global);
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub const fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
@@ -62,6 +75,7 @@ impl Scope {
             [10, ..] | [192, 168, ..] | [172, 16..=31, ..] => Self::Private,
             [100, 64..=127, ..] => Self::CarrierGrade,
             [169, 254, ..] => Self::LinkLocal,
+            [192, 0, 0, 0..=7] => Self::Clat,
             // "this network", IETF protocol assignments, benchmarking, multicast, reserved,
             // broadcast
             [0, ..] | [192, 0, 0, _] | [198, 18..=19, ..] | [224..=255, ..] => Self::Reserved,
@@ -80,18 +94,14 @@ impl Scope {
         }
     }
 
-    /// Whether an address of this scope reaches no further than its own link, so that no server out
-    /// there can be asked from it.
+    /// Whether an address of this scope reaches no further than its own link, so that no distant
+    /// server can be asked from it.
     #[must_use]
     pub(crate) const fn is_confined(self) -> bool {
         matches!(self, Self::LinkLocal | Self::Loopback)
     }
 
     /// Whether an address of this scope is reachable from anywhere.
-    ///
-    /// ```
-    /// assert!(!nat_summary::Scope::CarrierGrade.is_global());
-    /// ```
     #[must_use]
     pub const fn is_global(self) -> bool {
         matches!(self, Self::Global)
@@ -119,6 +129,8 @@ mod tests {
             ("172.16.0.0", Scope::Private),
             ("172.31.255.255", Scope::Private),
             ("172.32.0.0", Scope::Global),
+            ("192.0.0.0", Scope::Clat),
+            ("192.0.0.7", Scope::Clat),
             ("192.0.0.8", Scope::Reserved),
             ("192.0.2.1", Scope::Global),
             ("192.168.255.255", Scope::Private),

@@ -3,13 +3,12 @@
 //! `emit http URL`, `emit grpc URL` or `emit file PATH`.
 
 use std::error::Error;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use nat_summary::{CandidateKind, Evidence, NatSummary, Observation, Outcome};
 use otel_nat::pipeline::Pipeline;
-use otel_nat::{Reason, TowardPeer};
+use otel_nat::{FailureReason, TowardPeer};
 
 const SERVERS: [&str; 2] = ["198.51.100.1:3478", "198.51.100.2:3478"];
 
@@ -28,8 +27,9 @@ fn seen(mapped: [&str; 2]) -> Result<NatSummary, Box<dyn Error>> {
 
 fn blocked() -> Result<NatSummary, Box<dyn Error>> {
     let mut evidence = Evidence::new();
+    evidence.add_local([192, 168, 1, 5].into());
     for server in SERVERS {
-        evidence.asked(server.parse::<SocketAddr>()?.into(), Outcome::TimedOut);
+        evidence.record_outcome(server.parse::<SocketAddr>()?.into(), Outcome::TimedOut);
     }
     Ok(evidence.summary())
 }
@@ -40,24 +40,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pipeline = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["http", url] => builder.otlp_http(Some(url))?,
         ["grpc", url] => builder.otlp_grpc(Some(url))?,
-        ["file", path] => builder.json_lines(File::create(path)?),
+        ["file", path] => builder.json_file(path)?,
         _ => return Err("usage: emit http URL | grpc URL | file PATH".into()),
     };
     let telemetry = pipeline.telemetry();
 
     let mut cone = telemetry.attempt();
-    cone.asked();
+    cone.begin_gathering();
     let summary = seen(["203.0.113.7:50000"; 2])?;
-    cone.gathered(&summary);
-    cone.connecting();
-    cone.selected(CandidateKind::ServerReflexive, CandidateKind::Host);
-    cone.toward_peer(TowardPeer::Kept);
-    cone.succeeded(&summary);
-    telemetry.attempt().failed(
+    cone.end_gathering(&summary);
+    cone.begin_checks();
+    cone.set_selected_pair(CandidateKind::ServerReflexive, CandidateKind::Host);
+    cone.set_mapping_toward_peer(TowardPeer::Kept);
+    cone.succeed(&summary);
+    telemetry.attempt().fail(
         &seen(["203.0.113.7:40001", "203.0.113.7:40002"])?,
-        Reason::Timeout,
+        FailureReason::Timeout,
     );
-    telemetry.attempt().failed(&blocked()?, Reason::UdpBlocked);
+    telemetry
+        .attempt()
+        .fail(&blocked()?, FailureReason::UdpBlocked);
 
     let delivered = pipeline.shutdown(Duration::from_secs(5));
     println!("{:?}", pipeline.delivery());

@@ -3,7 +3,9 @@
 
 mod commands;
 mod dependencies;
+mod floors;
 mod items;
+mod source;
 mod text;
 mod versions;
 
@@ -11,7 +13,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::{Failure, Options, table};
+use common::commands::Json;
+
+use crate::{Failure, table};
 
 /// What is checked, and by what: the mends that are needed.
 type Check = (&'static str, fn(&Path) -> Result<Vec<String>, Failure>);
@@ -30,9 +34,11 @@ const CHECKS: &[Check] = &[
     ("every public enum has an honest unknown", items::unknowns),
     ("no error holds an address", items::addresses),
     (
-        "every public item of nat-summary has an example",
+        "every public type and rule of nat-summary has an example",
         items::examples,
     ),
+    ("no files import each other in a circle", floors::circles),
+    ("imports go down, and none is forbidden", floors::floors),
     ("dependencies are those allowed", dependencies::direct),
     ("dependencies have their reason", dependencies::reasons),
     ("dependency trees are small", dependencies::trees),
@@ -45,9 +51,9 @@ struct Finding {
     mends: Vec<String>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Json) -> Result<bool, Failure> {
     let findings = findings(&crate::root())?;
-    if options.is("json") {
+    if options.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
         let row = |f: &Finding| {

@@ -30,7 +30,7 @@ pub use self::endpoint::{
     ChannelEnd, ChannelView, DtlsRefusal, DtlsVersion, DtlsView, SctpView, SizeCounts,
 };
 use self::endpoint::{Endpoint, Identity, Opening, Random, Received, Refused, State};
-use super::{Ice, IceSession, Session, Transport, TransportError};
+use super::{IceSession, IceTransport, Session, Transport, TransportError};
 use crate::sdp::{ChannelDescription, Fingerprint, SessionDescription, Setup};
 
 /// Longest message taken, and announced as such (`a=max-message-size`, RFC 8841 section 6).
@@ -43,13 +43,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Makes connections whose datagrams travel over a WebRTC data channel, as browsers have it.
 #[derive(Debug, Clone)]
 pub struct DataChannel {
-    ice: Ice,
+    ice: IceTransport,
 }
 
 impl DataChannel {
     /// Over ICE as this transport makes it.
     #[must_use]
-    pub const fn new(ice: Ice) -> Self {
+    pub const fn new(ice: IceTransport) -> Self {
         Self { ice }
     }
 }
@@ -257,6 +257,8 @@ fn random() -> Random {
 const fn why_not(state: State) -> TransportError {
     match state {
         State::Ended(ChannelEnd::Certificate) => TransportError::Fingerprint,
+        // a pair that died takes each layer above with it, so their state proves nothing
+        State::Ended(ChannelEnd::Path) => TransportError::Failed,
         State::Handshake => TransportError::Dtls,
         State::Ended(ChannelEnd::ClosedByPeer | ChannelEnd::Alert(_) | ChannelEnd::DtlsBroken) => {
             TransportError::Dtls

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use consumer_fsm::transport::{DataChannel, Ice};
+use consumer_fsm::transport::{DataChannel, IceTransport};
 use consumer_fsm::{AttemptReport, Consumer, Datagrams};
 use ice_gather::responder::Manner;
 use tokio::sync::watch;
@@ -77,7 +77,10 @@ pub(crate) async fn hides_its_addresses(stage: &Stage) {
 pub(crate) async fn forged_from_its_address(stage: &Stage) {
     let peer = Peer::that_stays().over(DataChannel::new(faulty::network(Silence::Never)));
     let report = stage.meets_over_a_channel(Until::Up, peer).await;
-    assert!(report.dropped.1 >= 20, "each is counted: {report:?}");
+    assert!(
+        report.traffic.dropped_inbound >= 20,
+        "each is counted: {report:?}"
+    );
 }
 
 pub(crate) async fn packets_that_break_sctp(stage: &Stage) {
@@ -90,7 +93,7 @@ pub(crate) async fn packets_that_break_sctp(stage: &Stage) {
             }
         })
     });
-    let dropped = report.await.dropped.1;
+    let dropped = report.await.traffic.dropped_inbound;
     assert_eq!(
         dropped,
         hostile(1).len() as u64,
@@ -104,7 +107,7 @@ pub(crate) async fn data_without_data(stage: &Stage) {
             data(WHOLE, tsn, STREAM + 2, b"")
         }))
     });
-    assert!(report.await.dropped.1 > 500);
+    assert!(report.await.traffic.dropped_inbound > 500);
 }
 
 pub(crate) async fn stream_that_nobody_reads(stage: &Stage) {
@@ -113,7 +116,7 @@ pub(crate) async fn stream_that_nobody_reads(stage: &Stage) {
             data(WHOLE, tsn, STREAM + 2, b"x")
         }))
     });
-    assert!(report.await.dropped.1 > 500);
+    assert!(report.await.traffic.dropped_inbound > 500);
 }
 
 pub(crate) async fn fragments_without_end(stage: &Stage) {
@@ -122,7 +125,7 @@ pub(crate) async fn fragments_without_end(stage: &Stage) {
             data(MIDDLE, tsn, STREAM, b"x")
         }))
     });
-    assert!(report.await.dropped.1 > 500);
+    assert!(report.await.traffic.dropped_inbound > 500);
 }
 
 pub(crate) async fn gaps_without_end(stage: &Stage) {
@@ -248,7 +251,7 @@ async fn says(stage: &Stage, edit: impl Fn(String) -> String + Send + Sync + 'st
 }
 
 /// A peer on such a network.
-async fn over(stage: &Stage, network: Ice) {
+async fn over(stage: &Stage, network: IceTransport) {
     stage
         .meets_over_a_channel(
             Until::End,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use consumer_fsm::signalling::http::HttpSignalling;
 use consumer_fsm::signalling::wire::{Envelope, Kind, write};
 use consumer_fsm::signalling::{Listener, SignalError, Signalling};
-use consumer_fsm::{AttemptReport, Consumer, Event, Pool, State, What};
+use consumer_fsm::{AttemptReport, Consumer, Event, NoticeKind, Pool, State, Transition};
 use ice_gather::responder::Manner;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -72,7 +72,7 @@ fn happened(report: &AttemptReport, state: State, event: Event) -> bool {
     report
         .transitions
         .iter()
-        .any(|(from, e, _)| (*from, *e) == (state, event))
+        .any(|step| (step.from, step.event) == (state, event))
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn where_attempts_are_counted_a_stream_of_rubbish_ends_one_and_is_silence_
         .expect("it ends");
     let mut events = Vec::new();
     while let Some(notice) = notices.next().await {
-        if let What::Moved { event, .. } = notice.what {
+        if let NoticeKind::Transition(Transition { event, .. }) = notice.kind {
             events.push(event);
         }
     }
@@ -255,16 +255,19 @@ async fn replies_off_the_wire_become_typed_errors() {
         ),
         (
             b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".to_vec(),
-            Err(SignalError::Rejected),
+            Err(SignalError::Status(302)),
         ),
         (
             b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec(),
-            Err(SignalError::Rejected),
+            Err(SignalError::Status(500)),
         ),
         (
-            b"SMTP ready\r\n\r\n".to_vec(),
-            Err(SignalError::Unreachable),
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            Err(SignalError::Rejected),
         ),
+        (b"SMTP ready\r\n\r\n".to_vec(), Err(SignalError::NotHttp)),
+        // an alert: the client's bytes are no handshake
+        (vec![0x15, 3, 1, 0, 2, 2, 10], Err(SignalError::NotHttp)),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf".to_vec(),
             Err(SignalError::Unreachable),
@@ -282,16 +285,22 @@ async fn replies_off_the_wire_become_typed_errors() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_is_unreachable() {
+async fn a_service_that_is_not_there_refuses_and_a_name_without_an_address_is_named_so() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
     let client = HttpSignalling::new(&url).unwrap();
     assert_eq!(
         client.exchange("x", Kind::Offer, "{}").await,
-        Err(SignalError::Unreachable)
+        Err(SignalError::Refused)
     );
-    assert!(client.listen().await.is_err());
+    assert_eq!(client.listen().await.err(), Some(SignalError::Refused));
+    let client = HttpSignalling::new("http://nowhere.invalid/").unwrap();
+    let client = client.with_slack(Duration::from_secs(20));
+    assert_eq!(client.listen().await.err(), Some(SignalError::NoSuchName));
+    let missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let (client, _service) = raw_service(missing, None).await;
+    assert_eq!(client.listen().await.err(), Some(SignalError::Status(404)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -429,11 +438,11 @@ async fn attempt_of(
     let chosen = tokio::spawn(async move {
         while let Some(notice) = notices.next().await {
             if matches!(
-                notice.what,
-                What::Moved {
+                notice.kind,
+                NoticeKind::Transition(Transition {
                     event: Event::Chosen,
                     ..
-                }
+                })
             ) {
                 return Some(started.elapsed());
             }

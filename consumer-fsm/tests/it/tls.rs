@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{Kind, SignalError, Signalling, Switchboard};
-use consumer_fsm::{Ending, Event, State};
+use consumer_fsm::{Ending, Event, State, Transition};
 use ice_gather::responder::Manner;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -131,11 +131,11 @@ async fn who_cannot_show_that_it_is_the_service_hears_nothing() {
         Duration::from_millis(300),
     )
     .await;
-    assert!(report.transitions.contains(&(
-        State::Listening,
-        Event::ExchangeFailed,
-        State::Listening
-    )));
+    assert!(report.transitions.contains(&Transition {
+        from: State::Listening,
+        event: Event::ExchangeFailed,
+        to: State::Listening
+    }));
     assert!(spans.all().is_empty(), "nobody was asked");
 }
 
@@ -148,7 +148,7 @@ async fn a_service_without_tls_or_that_never_shakes_hands_is_given_up() {
     let client = HttpSignalling::secure(&url, trusting(RootCertStore::empty())).unwrap();
     assert_eq!(
         client.listen().await.err(),
-        Some(SignalError::Unreachable),
+        Some(SignalError::NotTls),
         "it speaks plain HTTP"
     );
 

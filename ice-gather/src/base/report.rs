@@ -1,20 +1,24 @@
-//! What a gathering tells of itself: plain data.
+//! The reports of a gathering: plain data.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use nat_summary::{CandidateKind, Evidence, Outcome, ServerId};
 
-use crate::uri::StunServer;
+use crate::candidate::{GatheredCandidate, candidate};
+use crate::stun::StunServer;
 
-/// What was dropped, by reason.
+/// The foundation of the reflexive candidate of an open host. Those of servers begin there.
+const OPEN_HOST: u16 = 100;
+
+/// Counts of what was dropped, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Dropped {
     /// Datagrams that are not STUN, before any peer could be connected.
     pub garbage: u32,
-    /// STUN that does not decode, is longer than any Binding answer, or begins as no STUN does
-    /// (RFC 7983 section 7): the ICE library goes by the magic cookie alone.
+    /// STUN that does not decode, is longer than any Binding answer, or has a wrong first byte (RFC
+    /// 7983 section 7): the ICE library goes by the magic cookie alone.
     pub malformed: u32,
     /// Responses to no request of ours, before the agent sent any.
     pub unknown_id: u32,
@@ -26,12 +30,12 @@ pub struct Dropped {
     pub unauthenticated: u32,
     /// Authenticated requests from more addresses than one peer can have.
     pub too_many_peers: u32,
-    /// Checks of the peer that came before the agent read, beyond what is kept.
+    /// Checks of the peer that came before the agent read, beyond those that are kept.
     pub early: u32,
     /// Datagrams of the peer that were longer than the buffer to read them into.
     pub overlong: u32,
-    /// What came from the TURN server of a relay and makes no sense to its client, such as data on
-    /// a channel never bound.
+    /// Messages from the TURN server of a relay that its client cannot take, such as data on a channel
+    /// that was never bound.
     pub relay: u32,
     /// Servers beyond [`GatherConfig::max_servers`](crate::GatherConfig::max_servers).
     pub servers: u32,
@@ -39,65 +43,43 @@ pub struct Dropped {
     pub socket_errors: u32,
 }
 
-/// A candidate to signal to the peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GatheredCandidate {
-    /// Host, server reflexive, or relayed.
-    pub kind: CandidateKind,
-    /// Its transport address.
-    pub address: SocketAddr,
-    /// The socket behind it; a relayed candidate is its own base (RFC 8445 section 5.1.1.2).
-    pub base: SocketAddr,
-    /// Priority (RFC 8445 section 5.1.2.1).
-    pub priority: u32,
-    /// Groups candidates of one kind and base.
-    pub foundation: String,
-}
-
-impl GatheredCandidate {
-    /// As the plain data that writes a candidate line. Component 1, UDP.
-    #[must_use]
-    pub fn as_candidate(&self) -> nat_summary::Candidate<'_> {
-        let related = match self.kind {
-            CandidateKind::Host => None,
-            // where the relay's socket is mapped to is nobody's business (RFC 8839 section 5.1)
-            CandidateKind::Relayed => Some(SocketAddr::from(([0, 0, 0, 0], 9))),
-            _ => Some(self.base),
-        };
-        nat_summary::Candidate {
-            foundation: &self.foundation,
-            component: 1,
-            transport: nat_summary::Transport::Udp,
-            priority: self.priority,
-            address: nat_summary::Address::Ip(self.address.ip()),
-            port: self.address.port(),
-            kind: self.kind,
-            related: related
-                .map(|related| (nat_summary::Address::Ip(related.ip()), related.port())),
-            ..nat_summary::Candidate::default()
-        }
+impl Dropped {
+    /// Whether any datagram came in. A dropped one shows all the same that UDP passes.
+    pub(super) fn is_alive(&self) -> bool {
+        let datagrams = [
+            self.garbage,
+            self.malformed,
+            self.unknown_id,
+            self.wrong_source,
+            self.unexpected,
+            self.unauthenticated,
+            self.too_many_peers,
+            self.early,
+            self.overlong,
+            self.relay,
+        ];
+        datagrams.iter().any(|dropped| *dropped > 0)
     }
 }
 
-/// How one server was asked and what came of it.
+/// How one server was asked, and the outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerReport {
-    /// Who was asked. A name that did not resolve stands as itself.
+    /// The server. A name that did not resolve stands as itself.
     pub server: StunServer,
     /// The name it was found by, if it was given by name.
     pub name: Option<StunServer>,
-    /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer, or not long
-    /// enough.
+    /// The outcome; [`Outcome::Pending`] if the gathering ended without waiting for it,
+    /// [`Outcome::GivenUp`] if it waited too short for a time-out.
     pub outcome: Outcome,
     /// The socket the request left from.
     pub base: Option<SocketAddr>,
     /// XOR-MAPPED-ADDRESS of the answer.
     pub mapped: Option<SocketAddr>,
     /// The code of an error response (RFC 8489 section 14.8), such as 300 for Try Alternate, which
-    /// is not followed: the mapping toward a server nobody named is no mapping that was asked
-    /// for. 0 if none could be read.
+    /// is not followed, because the mapping toward another server was not asked for. 0 if none could
+    /// be read.
     pub error_code: Option<u16>,
     /// Time from request to answer; unknown if the request was sent more than once.
     pub round_trip: Option<Duration>,
@@ -106,7 +88,7 @@ pub struct ServerReport {
 }
 
 impl ServerReport {
-    /// Of a name that led to no server, or not yet.
+    /// The report of a name that led to no server, or not yet.
     pub(super) fn of_name(name: &StunServer, outcome: Outcome) -> Self {
         Self {
             server: name.clone(),
@@ -139,11 +121,12 @@ pub enum Progress {
     Server(ServerReport),
 }
 
-/// What one gathering found.
+/// The result of one gathering.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Gathering {
-    /// To be signalled: host candidates, then reflexive ones, each once.
+    /// The candidates that were found: host candidates, then reflexive ones, each address once. A
+    /// peer is sent [`to_signal`](Self::to_signal).
     pub candidates: Vec<GatheredCandidate>,
     /// Everything observed on this base so far, as [`Base::evidence`](crate::Base::evidence) has
     /// it.
@@ -156,25 +139,22 @@ pub struct Gathering {
     pub elapsed: Duration,
 }
 
-/// Priority with the recommended preferences (RFC 8445 section 5.1.2.2): IPv6 before IPv4 costs
-/// nothing here, so both get the same local preference, as the ICE library gives them.
-pub(crate) fn candidate(
-    kind: CandidateKind,
-    address: SocketAddr,
-    base: SocketAddr,
-    foundation: u16,
-) -> GatheredCandidate {
-    let preference = match kind {
-        CandidateKind::Host => 126,
-        CandidateKind::Relayed => 0,
-        _ => 100,
-    };
-    let priority = (preference << 24) + (0xffff << 8) + 255;
-    GatheredCandidate {
-        kind,
-        address,
-        base,
-        priority,
-        foundation: foundation.to_string(),
+impl Gathering {
+    /// The candidates to signal to the peer: those that were found, and on an open host its address
+    /// once more, as server reflexive.
+    ///
+    /// There the mapped address is the host candidate's, and so it is found once only (RFC 8445
+    /// section 5.1.3). Some producers refuse a list of nothing but host candidates.
+    #[must_use]
+    pub fn to_signal(&self) -> Vec<GatheredCandidate> {
+        let mut signalled = self.candidates.clone();
+        if signalled.iter().all(|c| c.kind == CandidateKind::Host) {
+            let mut mapped = self.servers.iter().filter_map(|server| server.mapped);
+            let open = mapped.find(|mapped| signalled.iter().any(|c| c.address == *mapped));
+            signalled.extend(open.map(|address| {
+                candidate(CandidateKind::ServerReflexive, address, address, OPEN_HOST)
+            }));
+        }
+        signalled
     }
 }

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use nat_summary::{
-    Candidate, Checks, Evidence, FailureCause, Filtering, Mapping, NatSummary, NatType,
-    Observation, Outcome, Outlook, Path, Reason, ServerId,
+    Candidate, Checks, Evidence, ExpectedPath, FailureCause, Filtering, Mapping, NatSummary,
+    NatType, Observation, Outcome, Outlook, OutlookReason, ServerId,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,11 @@ fn ours(host: Host, filtering: Filtering) -> NatSummary {
     let (base, mapped): (&str, &[u16]) = match host {
         Host::Nothing => ("192.168.1.5:50000", &[]),
         Host::Blocked => {
-            evidence.asked(ServerId::named("stun.example.org", 1), Outcome::TimedOut);
+            evidence.add_local([192, 168, 1, 5].into());
+            for n in [1, 2] {
+                let server = ServerId::Address([198, 51, 100, n].into(), 3478);
+                evidence.record_outcome(server, Outcome::TimedOut);
+            }
             ("192.168.1.5:50000", &[])
         }
         Host::Open | Host::Loopback => ("", &[50_000, 50_000]),
@@ -59,7 +63,10 @@ fn ours(host: Host, filtering: Filtering) -> NatSummary {
             ),
             _ => (base.parse().unwrap(), ([203, 0, 113, 7], *port).into()),
         };
-        let server = ServerId::Address([198, 51, 100, n].into(), 3478);
+        let near = [127, 0, 0, 1 + n];
+        let far = [198, 51, 100, n];
+        let ip = if host == Host::Loopback { near } else { far };
+        let server = ServerId::Address(ip.into(), 3478);
         evidence.observe(Observation {
             base,
             server,
@@ -273,8 +280,8 @@ fn what_may_be_a_relays_takes_a_cause_away_and_a_second_component_does_not() {
         let mut theirs = theirs(&[]);
         for line in (symmetric.clone() + &more).lines() {
             match Candidate::parse(line) {
-                Ok(candidate) => theirs.candidate(&candidate),
-                Err(_) => theirs.unreadable_candidate(),
+                Ok(candidate) => theirs.add_candidate(&candidate),
+                Err(_) => theirs.add_unreadable(),
             };
         }
         let ours = ours(Host::Symmetric, Filtering::Unknown);
@@ -294,7 +301,7 @@ fn an_outlook_that_counts_on_a_cone_to_stay_one_blames_no_peer() {
     let outlook = Outlook::between(&ours, &theirs.summary());
     assert_eq!(
         (outlook.path, outlook.reason),
-        (Path::Direct, Reason::BothIndependent)
+        (ExpectedPath::Direct, OutlookReason::BothIndependent)
     );
     assert_eq!(
         FailureCause::of(&ours, Some(&theirs), checks(50, 0, 0, 0), false),
@@ -307,8 +314,8 @@ fn a_peer_that_asked_no_server_is_not_called_blocked() {
     let theirs = theirs(THEIRS[3].1);
     assert_eq!(
         theirs.summary().nat_type(),
-        NatType::UdpBlocked,
-        "all that a bare list can say"
+        NatType::Unknown,
+        "a bare list does not show which servers were asked"
     );
     for host in HOSTS {
         let cause = FailureCause::of(
@@ -337,4 +344,84 @@ fn every_cause_has_a_word_of_its_own() {
         ours(Host::Symmetric, Filtering::Unknown).mapping(),
         Mapping::Unknown
     );
+}
+
+#[test]
+fn no_nat_is_blamed_where_the_peer_may_be_reached_without_passing_it() {
+    let symmetric = THEIRS
+        .iter()
+        .find(|(name, _)| *name == "symmetric")
+        .unwrap()
+        .1;
+    let silence = checks(50, 0, 0, 0);
+    for (host, filtering, blamed) in [
+        (
+            Host::Symmetric,
+            Filtering::Unknown,
+            FailureCause::BothSymmetric,
+        ),
+        (
+            Host::Cone,
+            Filtering::AddressAndPortDependent,
+            FailureCause::FilteredHere,
+        ),
+    ] {
+        let cause = |more: &str| {
+            let lines: Vec<&str> = symmetric.iter().copied().chain([more]).collect();
+            let ours = ours(host, filtering);
+            FailureCause::of(&ours, Some(&theirs(&lines)), silence, false)
+        };
+        for (more, expected) in [
+            ("10.0.0.10 40000 typ host", blamed),
+            ("fe80::9 40000 typ host", blamed),
+            ("fd00::9 40000 typ host", blamed),
+            // hidden, but we have no IPv6 to meet over
+            ("7a3b.local 40000 typ host", blamed),
+            ("2001:db8::9 40000 typ host", FailureCause::Unknown),
+            (
+                "2001:db8::9 40000 typ srflx raddr fd00::9 rport 40000",
+                FailureCause::Unknown,
+            ),
+            ("192.168.1.77 40000 typ host", FailureCause::Unknown),
+        ] {
+            assert_eq!(cause(more), expected, "{host:?} {more}");
+        }
+    }
+}
+
+#[test]
+fn a_second_base_without_a_nat_shows_the_peer_silent_too() {
+    let mut evidence = Evidence::new();
+    let symmetric = [1, 2, 3].map(|n| {
+        (
+            ([192, 168, 1, 5], 50_000),
+            [198, 51, 100, n],
+            60_000 + u16::from(n),
+        )
+    });
+    for (base, server, port) in symmetric {
+        evidence.observe(Observation {
+            base: base.into(),
+            server: ServerId::Address(server.into(), 3478),
+            mapped: ([203, 0, 113, 7], port).into(),
+            sequence: 0,
+        });
+    }
+    let open: SocketAddr = "[2001:db8:1::5]:50000".parse().unwrap();
+    for n in [1_u16, 2] {
+        evidence.observe(Observation {
+            base: open,
+            server: ServerId::Address([0x2001, 0xdb8, 9, 0, 0, 0, 0, n].into(), 3478),
+            mapped: open,
+            sequence: 0,
+        });
+    }
+    let theirs = theirs(&["2001:db8:2::9 40000 typ host"]);
+    let cause = FailureCause::of(
+        &evidence.summary(),
+        Some(&theirs),
+        checks(50, 0, 0, 0),
+        false,
+    );
+    assert_eq!(cause, FailureCause::PeerSilent);
 }

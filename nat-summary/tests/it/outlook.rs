@@ -1,10 +1,11 @@
 //! The outlook table, against two NATs and two ICE agents that really exchange packets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
+use nat_model::{Behaviour, Dependence, FilterState, Nat, PortAssignment};
 use nat_summary::{
-    Candidate, Evidence, Filtering, Mapping, NatSummary, Observation, Outcome, Outlook, Path,
-    Pooling, Reason, ServerId,
+    Candidate, Evidence, ExpectedPath, Filtering, Mapping, NatSummary, Observation, Outcome,
+    Outlook, OutlookReason, Pooling, ServerId,
 };
 
 const FILTERINGS: [Filtering; 4] = [
@@ -48,91 +49,89 @@ fn summary(mapping: Mapping, filtering: Filtering, host: u8) -> NatSummary {
     summary
 }
 
-type Endpoint = (u8, u16);
-
-/// An RFC 4787 NAT with one host behind it. `per_mapping`: what one mapping let out does not open
-/// another.
-struct Nat {
-    address: u8,
-    mapping: Mapping,
-    filtering: Filtering,
-    per_mapping: bool,
-    mappings: BTreeMap<(u8, u16), u16>,
-    contacts: BTreeSet<(u16, Endpoint)>,
-    targets: Vec<Endpoint>,
+/// A host behind a NAT of its own, and what it knows of the other.
+struct Host {
+    nat: Nat,
+    targets: Vec<SocketAddr>,
     connected: bool,
 }
 
-impl Nat {
-    fn send(&mut self, to: Endpoint) -> Endpoint {
-        let key = match self.mapping {
-            Mapping::EndpointIndependent => (0, 0),
-            Mapping::AddressDependent => (to.0, 0),
-            _ => to,
+impl Host {
+    fn new(address: u8, (mapping, filtering, state): (Mapping, Filtering, FilterState)) -> Self {
+        let mapping = match mapping {
+            Mapping::EndpointIndependent => Dependence::EndpointIndependent,
+            Mapping::AddressDependent => Dependence::AddressDependent,
+            _ => Dependence::AddressAndPortDependent,
         };
-        let next = self.mappings.len() as u16 + 1;
-        let port = *self.mappings.entry(key).or_insert(next);
-        self.contacts.insert((port, to));
-        (self.address, port)
-    }
-
-    fn lets_in(&self, from: Endpoint, port: u16) -> bool {
-        let mut contacts = self
-            .contacts
-            .iter()
-            .filter(|(p, _)| !self.per_mapping || *p == port)
-            .map(|(_, to)| to);
-        match self.filtering {
-            Filtering::EndpointIndependent => true,
-            Filtering::AddressDependent => contacts.any(|to| to.0 == from.0),
-            _ => contacts.any(|to| *to == from),
+        let filtering = match filtering {
+            Filtering::EndpointIndependent => Dependence::EndpointIndependent,
+            Filtering::AddressDependent => Dependence::AddressDependent,
+            _ => Dependence::AddressAndPortDependent,
+        };
+        let behaviour = Behaviour::new(mapping, filtering)
+            .with_filter_state(state)
+            .with_assignment(PortAssignment::Sequential {
+                step: 1,
+                traffic: 0,
+            });
+        Self {
+            nat: Nat::new(behaviour, vec![[203, 0, 113, address].into()], 20_000),
+            targets: Vec::new(),
+            connected: false,
         }
     }
+
+    fn send(&mut self, to: SocketAddr) -> SocketAddr {
+        let base = ([192, 168, 1, 5], 50_000).into();
+        self.nat.outward(base, to, &mut |_| 0)
+    }
+
+    fn hears(&self, at: SocketAddr, from: SocketAddr) -> bool {
+        self.nat.inward(at, from).is_some()
+    }
 }
+
+type Side = (Mapping, Filtering, FilterState);
 
 /// Whether two ICE agents behind these NATs connect: both check what they know, and learn every
 /// source they hear from (RFC 8445 section 7.3.1.3); a check succeeds if its answer comes from
 /// where it went (section 7.2.5.2.1).
-fn connects(ours: (Mapping, Filtering, bool), theirs: (Mapping, Filtering, bool)) -> bool {
-    let mut nats =
-        [(1, ours), (2, theirs)].map(|(address, (mapping, filtering, per_mapping))| Nat {
-            address,
-            mapping,
-            filtering,
-            per_mapping,
-            mappings: BTreeMap::new(),
-            contacts: BTreeSet::new(),
-            targets: Vec::new(),
-            connected: false,
-        });
-    let advertised = [nats[0].send((9, 9)), nats[1].send((9, 9))];
-    nats[0].targets.push(advertised[1]);
-    nats[1].targets.push(advertised[0]);
+fn connects(ours: Side, theirs: Side) -> bool {
+    let mut hosts = [Host::new(7, ours), Host::new(8, theirs)];
+    let server = ([198, 51, 100, 1], 3478).into();
+    let advertised = [hosts[0].send(server), hosts[1].send(server)];
+    hosts[0].targets.push(advertised[1]);
+    hosts[1].targets.push(advertised[0]);
     for turn in 0..20 {
         let (me, peer) = (turn % 2, 1 - turn % 2);
-        for target in nats[me].targets.clone() {
-            let from = nats[me].send(target);
-            if !nats[peer].lets_in(from, target.1) {
+        for target in hosts[me].targets.clone() {
+            let from = hosts[me].send(target);
+            if !hosts[peer].hears(target, from) {
                 continue;
             }
-            if !nats[peer].targets.contains(&from) {
-                nats[peer].targets.push(from);
+            if !hosts[peer].targets.contains(&from) {
+                hosts[peer].targets.push(from);
             }
-            let answered_from = nats[peer].send(from);
-            nats[me].connected |=
-                nats[me].lets_in(answered_from, from.1) && answered_from == target;
+            let answered_from = hosts[peer].send(from);
+            hosts[me].connected |= hosts[me].hears(from, answered_from) && answered_from == target;
         }
     }
-    nats.iter().all(|nat| nat.connected)
+    hosts.iter().all(|host| host.connected)
 }
 
-fn simulated(ours: (Mapping, Filtering), theirs: (Mapping, Filtering)) -> Path {
-    let ways = [(false, false), (false, true), (true, false), (true, true)];
+fn simulated(ours: (Mapping, Filtering), theirs: (Mapping, Filtering)) -> ExpectedPath {
+    use FilterState::{OfInternalEndpoint, OfMapping};
+    let ways = [
+        (OfInternalEndpoint, OfInternalEndpoint),
+        (OfInternalEndpoint, OfMapping),
+        (OfMapping, OfInternalEndpoint),
+        (OfMapping, OfMapping),
+    ];
     let worked = ways.map(|(a, b)| connects((ours.0, ours.1, a), (theirs.0, theirs.1, b)));
     match worked {
-        [true, true, true, true] => Path::Direct,
-        [false, false, false, false] => Path::Relay,
-        _ => Path::Undecided,
+        [true, true, true, true] => ExpectedPath::Direct,
+        [false, false, false, false] => ExpectedPath::Relay,
+        _ => ExpectedPath::Undecided,
     }
 }
 
@@ -184,18 +183,18 @@ fn table() -> String {
                     "the two sides disagree"
                 );
                 let because = match outlook.reason {
-                    Reason::BothIndependent => "i",
-                    Reason::LetIn => "l",
-                    Reason::PortFiltered => "p",
-                    Reason::BothDependent => "d",
-                    Reason::MappingUnknown => "m",
-                    Reason::FilteringUnknown => "f",
-                    Reason::DetailUnknown => "x",
+                    OutlookReason::BothIndependent => "i",
+                    OutlookReason::LetIn => "l",
+                    OutlookReason::PortFiltered => "p",
+                    OutlookReason::BothDependent => "d",
+                    OutlookReason::MappingUnknown => "m",
+                    OutlookReason::FilteringUnknown => "f",
+                    OutlookReason::DetailUnknown => "x",
                     other => panic!("{other:?} is no reason here"),
                 };
                 let path = match outlook.path {
-                    Path::Direct => "D",
-                    Path::Relay => "R",
+                    ExpectedPath::Direct => "D",
+                    ExpectedPath::Relay => "R",
                     _ => "?",
                 };
                 format!("{path}{because}")
@@ -247,14 +246,18 @@ fn what_is_beyond_mapping_and_filtering_is_named() {
     };
     let mut evidence = Evidence::new();
     let nothing = evidence.summary();
-    evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+    evidence.add_local([192, 168, 1, 5].into());
+    for n in [1, 2] {
+        let server = ServerId::Address([198, 51, 100, n].into(), 3478);
+        evidence.record_outcome(server, Outcome::TimedOut);
+    }
     assert_eq!(
         outlook(&cone(7), &evidence.summary()),
-        (Path::Relay, Reason::UdpBlocked)
+        (ExpectedPath::Relay, OutlookReason::UdpBlocked)
     );
     assert_eq!(
         outlook(&nothing, &evidence.summary()),
-        (Path::Relay, Reason::UdpBlocked)
+        (ExpectedPath::Relay, OutlookReason::UdpBlocked)
     );
     let open = summary(
         Mapping::EndpointIndependent,
@@ -265,26 +268,26 @@ fn what_is_beyond_mapping_and_filtering_is_named() {
         let told = outlook(&theirs, &nothing);
         assert_eq!(
             told,
-            (Path::Undecided, Reason::MappingUnknown),
+            (ExpectedPath::Undecided, OutlookReason::MappingUnknown),
             "nothing shows that UDP leaves there"
         );
     }
     assert_eq!(
         outlook(&cone(7), &cone(7)),
-        (Path::Undecided, Reason::SameExternalAddress)
+        (ExpectedPath::Undecided, OutlookReason::SameExternalAddress)
     );
     let line = "candidate:2 1 udp 1 2001:db8::5 50000 typ srflx raddr 2001:db8::5 rport 50000";
     let open = Evidence::from_candidates([Candidate::parse(line).unwrap()]).summary();
     assert_eq!(
         outlook(&cone(7), &open),
-        (Path::Undecided, Reason::FamiliesDiffer)
+        (ExpectedPath::Undecided, OutlookReason::FamiliesDiffer)
     );
     let line = "candidate:2 1 udp 1 203.0.113.9 50000 typ srflx raddr 203.0.113.9 rport 50000";
     let open = Evidence::from_candidates([Candidate::parse(line).unwrap()]).summary();
     assert_eq!(open.mapping(), Mapping::Unknown);
     assert_eq!(
         outlook(&cone(7), &open),
-        (Path::Direct, Reason::BothIndependent),
+        (ExpectedPath::Direct, OutlookReason::BothIndependent),
         "nothing there that could map"
     );
 }
@@ -305,8 +308,104 @@ fn a_side_that_turns_up_with_another_address_passes_no_filter_by_address() {
     assert_eq!(arbitrary.pooling(), Pooling::Arbitrary);
     assert_eq!(
         Outlook::between(&by_address, &arbitrary).path,
-        Path::Undecided
+        ExpectedPath::Undecided
     );
     let dependent = summary(Mapping::Dependent, Filtering::Unknown, 8);
-    assert_eq!(Outlook::between(&by_address, &dependent).path, Path::Direct);
+    assert_eq!(
+        Outlook::between(&by_address, &dependent).path,
+        ExpectedPath::Direct
+    );
+}
+
+/// A summary of these observations (base, server, mapped) and local addresses.
+fn host(seen: &[(&str, &str, &str)], locals: &[&str]) -> NatSummary {
+    let mut evidence = Evidence::new();
+    for ip in locals {
+        evidence.add_local(ip.parse().unwrap());
+    }
+    for (sequence, (base, server, mapped)) in (0..).zip(seen) {
+        evidence.observe(Observation {
+            base: base.parse().unwrap(),
+            server: server.parse::<SocketAddr>().unwrap().into(),
+            mapped: mapped.parse().unwrap(),
+            sequence,
+        });
+    }
+    evidence.summary()
+}
+
+/// A symmetric NAT in IPv4, by three servers, so that this base is the primary one.
+fn symmetric_v4(external: &str) -> Vec<(&'static str, &'static str, String)> {
+    [
+        ("198.51.100.1:3478", 1),
+        ("198.51.100.2:3478", 2),
+        ("198.51.100.3:3478", 3),
+    ]
+    .map(|(server, port)| ("192.168.1.5:50000", server, format!("{external}:{port}")))
+    .into()
+}
+
+fn with_v6(external: &str, v6: Option<&'static str>, locals: &[&str]) -> NatSummary {
+    let mut seen = symmetric_v4(external);
+    for server in ["[2001:db8:9::1]:3478", "[2001:db8:9::2]:3478"] {
+        seen.extend(v6.map(|base| (base, server, base.to_owned())));
+    }
+    let seen: Vec<_> = seen.iter().map(|(b, s, m)| (*b, *s, m.as_str())).collect();
+    host(&seen, locals)
+}
+
+#[test]
+fn two_hosts_that_are_open_over_ipv6_need_no_relay_whatever_their_ipv4_nats_do() {
+    let (one, two) = (Some("[2001:db8:1::5]:50000"), Some("[2001:db8:2::5]:50000"));
+    let (ours, theirs) = (
+        with_v6("203.0.113.7", one, &[]),
+        with_v6("203.0.113.8", two, &[]),
+    );
+    assert_eq!(ours.mapping(), Mapping::Dependent, "the primary base");
+    let outlook = |a: &NatSummary, b: &NatSummary| {
+        let outlook = Outlook::between(a, b);
+        assert_eq!(outlook, Outlook::between(b, a));
+        (outlook.path, outlook.reason)
+    };
+    let direct = (ExpectedPath::Direct, OutlookReason::BothIndependent);
+    let relay = (ExpectedPath::Relay, OutlookReason::BothDependent);
+    let open = (ExpectedPath::Undecided, OutlookReason::MappingUnknown);
+    assert_eq!(outlook(&ours, &theirs), direct);
+    // a global address of which no server reports is a way as well, though nothing shows that it works
+    let unseen = with_v6("203.0.113.8", None, &["192.168.1.5", "2001:db8:2::5"]);
+    assert_eq!(outlook(&ours, &unseen), open);
+    assert_eq!(
+        outlook(&unseen, &with_v6("203.0.113.7", None, &["2001:db8:1::5"])),
+        open
+    );
+    // one side alone cannot use it, and an address of its own network leads nowhere
+    for locals in [&["192.168.1.5"][..], &["fd00::5"], &["fe80::5"]] {
+        let only_v4 = with_v6("203.0.113.8", None, locals);
+        assert_eq!(outlook(&ours, &only_v4), relay, "{locals:?}");
+    }
+}
+
+#[test]
+fn hosts_that_were_seen_from_inside_a_network_are_not_expected_to_meet_directly() {
+    let inside = |external: &str| {
+        let mapped = format!("{external}:50000");
+        host(
+            &[
+                ("192.168.1.5:50000", "10.0.0.1:3478", &mapped),
+                ("192.168.1.5:50000", "10.0.0.2:3478", &mapped),
+            ],
+            &[],
+        )
+    };
+    let outside = summary(
+        Mapping::EndpointIndependent,
+        Filtering::EndpointIndependent,
+        7,
+    );
+    for theirs in [inside("10.9.9.9"), outside] {
+        assert_eq!(
+            Outlook::between(&inside("10.8.8.8"), &theirs).path,
+            ExpectedPath::Undecided
+        );
+    }
 }

@@ -68,15 +68,22 @@ fn text_is_answered_by_a_line_or_by_json() {
         (code, out.as_str()),
         (
             0,
-            "cone NAT, port kept, 203.0.113.7, 2 reflexive candidates agree\n"
-        )
+            "NAT of unknown type, port kept, 203.0.113.7, 1 reflexive candidate\n"
+        ),
+        "a text repeats itself"
     );
     // the description once more, as a dump has it, changes nothing
     let (_, again, _) = summarize(&[], &SDP.repeat(2));
     assert_eq!(again, out);
     let (code, out, _) = summarize(&["--json"], SDP);
     let verdict: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &verdict["nat_type"]), (0, &"Cone NAT".into()));
+    assert_eq!((code, &verdict["nat_type"]), (0, &"Unknown".into()));
+    let moved = SDP.replacen("7 50000 typ srflx", "7 50001 typ srflx", 1);
+    let (_, out, _) = summarize(&[], &moved);
+    assert_eq!(
+        out,
+        "symmetric NAT, port changed, 203.0.113.7, 2 reflexive candidates differ\n"
+    );
     let values = r#"[{"candidate":"candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 10.0.0.1 rport 5","sdpMid":"0"}]"#;
     let (code, out, _) = summarize(&[], values);
     assert_eq!(
@@ -90,9 +97,21 @@ fn text_is_answered_by_a_line_or_by_json() {
         {"type":"icecandidate","value":"candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 0.0.0.0 rport 5"}"#;
     let (_, out, _) = summarize(&[], dump);
     assert_eq!(
-        out, "unknown, 203.0.113.7, 1 reflexive candidate\n",
+        out,
+        "this host: unknown, 203.0.113.7, 1 reflexive candidate\n\
+         peer: NAT of unknown type, port changed, 203.0.113.99, 1 reflexive candidate\n",
         "the peer's candidates say nothing of this host"
     );
+    let (_, out, _) = summarize(&["--json"], dump);
+    let verdict: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&verdict["external_ip"], &verdict["peer"]["external_ip"]),
+        (&"203.0.113.7".into(), &"203.0.113.99".into())
+    );
+    // the object of a statistic is no case
+    let stats = r#"[{"type":"local-candidate","candidateType":"srflx","ip":"203.0.113.7","port":5,"protocol":"udp"}]"#;
+    let (_, out, _) = summarize(&[], stats);
+    assert_eq!(out, "unknown, 203.0.113.7, 1 reflexive candidate\n");
 }
 
 #[test]
