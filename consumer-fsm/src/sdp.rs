@@ -160,7 +160,7 @@ impl SessionDescription {
         let (mut session, mut candidates, mut unusable) = (Level::default(), Vec::new(), 0);
         let (mut sctp_port, mut max_message_size) = (None, None);
         // the first media description that is not rejected, and whether the lines are its own
-        let mut media: Option<Level> = None;
+        let mut media: Option<Level<'_>> = None;
         let mut section = Section::Session;
         for line in sdp.lines() {
             if let Some(value) = line.strip_prefix("m=") {
