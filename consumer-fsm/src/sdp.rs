@@ -7,6 +7,8 @@ use core::fmt::Write;
 use ice_gather::{Credentials, GatheredCandidate, RemoteCandidate, RemoteDescription};
 use nat_summary::Candidate;
 
+/// `a=mid` of the one media section.
+pub(crate) const MID: &str = "0";
 /// Longest description read, in bytes.
 const MAX_SDP: usize = 64 * 1024;
 /// Most candidates taken from one description.
@@ -237,9 +239,9 @@ impl SessionDescription {
         channel: Option<&ChannelDescription>,
         candidates: &[GatheredCandidate],
     ) -> String {
-        let mut sdp = String::from(
-            "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
-             m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n",
+        let mut sdp = format!(
+            "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {MID}\r\n\
+             m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:{MID}\r\n",
         );
         // writing to a string cannot fail
         let _ = write!(

@@ -14,7 +14,7 @@ use nat_summary::{Checks, Observation, PeerEvidence, SentBefore, TowardPeer, Uns
 use ring::hmac;
 
 use crate::common::{bump, canonical};
-use crate::stun::{Header, TransactionId, authenticated, integrity_key, mapped_in};
+use crate::stun::{Header, TransactionId, authenticated, integrity_key, is_goodbye, mapped_in};
 
 /// Requests whose answer may still come: two rounds of 32 candidates, twice.
 const MAX_PENDING: usize = 128;
@@ -473,6 +473,13 @@ impl PeerReader {
         }
         self.next_request = (self.next_request + 1) % MAX_REQUESTS;
         true
+    }
+
+    /// Whether an indication is the goodbye of the peer: signed with our password.
+    pub(crate) fn is_goodbye(&self, datagram: &[u8]) -> bool {
+        self.ours
+            .as_ref()
+            .is_some_and(|key| is_goodbye(datagram, key))
     }
 
     /// Other STUN came in.

@@ -127,8 +127,16 @@ fn is_stun_for_agent(
     } else if header.is_binding_request {
         admits(shared, socket, source, datagram)
     } else {
-        shared.checks().on_other_received(Instant::now());
-        shared.agent() == Some(AgentOf::Others) || socket.knows_sender(source)
+        let mut checks = shared.checks();
+        checks.on_other_received(Instant::now());
+        if shared.agent() == Some(AgentOf::Others) {
+            return true;
+        }
+        let is_known = socket.knows_sender(source);
+        if is_known && checks.is_goodbye(datagram) {
+            shared.left.notify_one();
+        }
+        is_known
     }
 }
 
