@@ -163,5 +163,5 @@ fn read_answer(envelope: &Envelope) -> Option<(SessionDescription, Box<Evidence>
     let remote = SessionDescription::parse(&answer.sdp)
         .ok()
         .filter(|_| answer.kind == "answer")?;
-    Some((remote, Box::new(Evidence::from_text(&answer.sdp))))
+    Some((remote, Box::new(Evidence::from_description(&answer.sdp))))
 }

@@ -85,11 +85,16 @@ pub(crate) async fn send_for_agent(
     if socket.is_closed() {
         return Err(io::ErrorKind::NotConnected.into());
     }
-    match Header::peek(datagram) {
+    let header = Header::peek(datagram);
+    match header {
         Some(header) => shared.on_sent(socket, target, header),
         None => socket.note_moved(),
     }
-    socket.send_for_agent(datagram, target).await
+    let sent = socket.send_for_agent(datagram, target).await;
+    if let (Err(_), Some(header)) = (&sent, header) {
+        shared.on_not_sent(header);
+    }
+    sent
 }
 
 #[inline]

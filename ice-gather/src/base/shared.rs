@@ -223,6 +223,11 @@ impl Shared {
         }
     }
 
+    /// STUN of the agent that was announced as sent did not leave after all.
+    pub(crate) fn on_not_sent(&self, header: Header) {
+        self.checks().on_not_sent(header);
+    }
+
     /// Whether the peer consents to be sent to on this pair, the one in use.
     pub(crate) fn consent(&self, local: SocketAddr, remote: SocketAddr) -> Consent {
         let socket = self
