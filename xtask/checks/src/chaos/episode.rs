@@ -17,7 +17,6 @@ use otel_nat::{FailureReason, keys};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use webrtc_util::Conn;
 
 use super::link::Behind;
 use super::plan::{Ends, Link, Plan, Producers, SERVERS};
@@ -67,12 +66,12 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
             seed: plan.link.seed ^ seed,
             ..plan.link
         };
-        let transport = transport(Arc::new(Behind::new(
+        let transport = transport(Behind::new(
             plan.front,
             link,
             addresses.clone(),
             Arc::clone(&asked),
-        )?));
+        )?);
         let servers = addresses.iter().copied().map(StunServer::Address).collect();
         let signalling = match plan.signal {
             Some((stage, fault, times)) => {
@@ -166,15 +165,15 @@ fn config() -> AgentConfig {
 }
 
 /// A transport of one session, on this socket.
-fn transport(conn: Arc<dyn Conn + Send + Sync>) -> IceTransport {
+fn transport(socket: Behind) -> IceTransport {
     // taken by the session, so that the socket goes with it
-    let conn = Arc::new(std::sync::Mutex::new(Some(conn)));
+    let socket = Arc::new(std::sync::Mutex::new(Some(socket)));
     let make = move || {
-        let taken = conn
+        let taken = socket
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take();
-        async move { Base::from_conn(taken.ok_or(BindError::NoAddress)?) }
+        async move { Base::from_carrier(taken.ok_or(BindError::NoAddress)?) }
     };
     IceTransport::new(Network::custom(make)).with_agent_config(config())
 }
