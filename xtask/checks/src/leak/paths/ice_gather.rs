@@ -522,7 +522,7 @@ async fn foreign(meter: Meter) -> Result<Measured, Failure> {
         let base = base().await?;
         let gathering = base.gather(&servers, &GatherConfig::default()).await;
         stock::on_base(&base).await?.close().await?;
-        Ok(gathering.evidence.summary().nat_type() == NatType::Open)
+        Ok(gathering.evidence.summary().is_natted() == Some(false))
     });
     Ok(measured.await?.intended(bounds::INTENDED))
 }
