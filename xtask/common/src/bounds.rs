@@ -186,6 +186,19 @@ pub const CHURN_ATTEMPTS_QUICK: u32 = 5_000;
 /// webrtc-ice's agent, which is shown beside it, is what a bare agent of ours takes:
 /// ARCHITECTURE.md says what the bytes are.
 pub const SLOT_KIB: f64 = 64.0;
+
+/// Chaos, unless one says otherwise: every fault a few dozen times.
+pub const CHAOS: Duration = Duration::from_secs(60);
+/// The same in CI, in minutes: every fault a few times.
+pub const CHAOS_MINUTES_CI: f64 = 0.33;
+/// Longest wait for a path in an episode, with everything failing: by then it is given up.
+pub const CHAOS_PATH: Duration = Duration::from_secs(6);
+/// What an attempt may take once its owner has given it up: a tear-down is waited for at most one
+/// second, and the machine is busy.
+pub const CHAOS_ENDING: Duration = Duration::from_secs(3);
+/// So many times what an episode has, and it will never end: one that is merely late is told by the
+/// bound above.
+pub const CHAOS_NEVER: u32 = 2;
 /// Looks at the heap in the second half of a run: with fewer, all are judged, and one table more
 /// may have grown.
 pub const CHAOS_LOOKS: usize = 3;
