@@ -55,4 +55,5 @@ pub use nat_summary::CandidateKind;
 pub use relay::{Relay, RelayConfig, TurnServer};
 pub use socket::carrier::DatagramCarrier;
 pub use socket::local::LocalAddresses;
+pub use socket::names::lookup;
 pub use stun::{StunServer, UriError};

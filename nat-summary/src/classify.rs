@@ -10,7 +10,7 @@ use crate::primary::{group_of, keep};
 use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::server::ServerId;
-use crate::summary::{BaseVerdict, Bases, Counts, MAX_BASES, NatSummary};
+use crate::summary::{BaseVerdict, Bases, Counts, MAX_BASES, NatSummary, UnseenWays};
 use crate::tally::{Tally, contradicts_itself};
 
 /// Fewest mappings of one local address that make their common external address a habit. A NAT that
@@ -109,7 +109,31 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
         pooling,
         rule,
         counts,
+        unseen: unseen(evidence, &bases),
         bases: Bases(bases),
+    }
+}
+
+/// The families of global local addresses in which no base was judged. A stack lists no reflexive
+/// candidate that equals a host candidate (RFC 8445 section 5.1.3), so a list shows less than there is;
+/// a host that hides its addresses may have any.
+fn unseen(evidence: &Evidence, bases: &[Option<BaseVerdict>; MAX_BASES]) -> UnseenWays {
+    let is_judged = |is_v4: bool| {
+        let mut bases = bases.iter().flatten();
+        bases.any(|base| base.external.is_ipv4() == is_v4)
+    };
+    let globals = |is_v4: bool| {
+        let locals = evidence.locals().iter();
+        let is_global = move |ip: &&IpAddr| ip.is_ipv4() == is_v4 && Scope::of(**ip).is_global();
+        locals.filter(is_global).count()
+    };
+    let (v4, v6) = (globals(true), globals(false));
+    let hides = evidence
+        .list()
+        .is_some_and(|list| usize::from(list.maybe_global_hosts) > v4 + v6);
+    UnseenWays {
+        v4: v4 > 0 && !is_judged(true),
+        v6: (v6 > 0 || hides) && !is_judged(false),
     }
 }
 
@@ -465,6 +489,10 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
         )
     };
     if servers.iter().any(proves_nothing) {
+        return None;
+    }
+    // a stack lists no reflexive candidate that equals a host candidate, so the answer may be hidden
+    if list.maybe_global_hosts > 0 {
         return None;
     }
     let is_silent = |is_v4: bool| {

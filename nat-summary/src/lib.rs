@@ -26,6 +26,7 @@ mod serde_form;
 mod server;
 mod summary;
 mod tally;
+mod text;
 mod words;
 
 pub use behaviour::{Family, Filtering, Mapping, NatType, Pooling, PortAllocation};
@@ -44,3 +45,4 @@ pub use rule::Rule;
 pub use scope::Scope;
 pub use server::ServerId;
 pub use summary::{BaseVerdict, Counts, MAX_BASES, NatSummary, WithAddress};
+pub use text::Sides;

@@ -3,7 +3,6 @@
 //! `emit http URL`, `emit grpc URL` or `emit file PATH`.
 
 use std::error::Error;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -41,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pipeline = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["http", url] => builder.otlp_http(Some(url))?,
         ["grpc", url] => builder.otlp_grpc(Some(url))?,
-        ["file", path] => builder.json_lines(File::create(path)?),
+        ["file", path] => builder.json_file(path)?,
         _ => return Err("usage: emit http URL | grpc URL | file PATH".into()),
     };
     let telemetry = pipeline.telemetry();

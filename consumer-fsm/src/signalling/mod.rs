@@ -3,6 +3,7 @@
 
 use core::future::Future;
 
+mod budget;
 mod error;
 mod memory;
 mod switchboard;
@@ -13,7 +14,7 @@ pub mod http;
 
 pub use error::SignalError;
 pub use memory::{MemoryListener, MemorySignalling};
-pub use switchboard::{Posted, Switchboard, SwitchboardTiming};
+pub use switchboard::{Posted, Switchboard, SwitchboardLimits, SwitchboardTiming};
 pub use wire::{Envelope, Kind};
 
 /// The recipient that reaches every listener.

@@ -241,7 +241,12 @@ async fn a_description_without_a_certificate_is_unusable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_stops_half_way_ends_at_the_deadline_wherever_it_stops() {
-    for said in 0..3 {
+    // the hello, and then the flight that ends DTLS 1.3: what comes after is the channel's
+    for (said, why) in [
+        (0, TransportError::Dtls),
+        (1, TransportError::Dtls),
+        (2, TransportError::Channel),
+    ] {
         let started = Instant::now();
         let (ours, theirs) = meet(
             transport(),
@@ -250,11 +255,7 @@ async fn a_handshake_that_stops_half_way_ends_at_the_deadline_wherever_it_stops(
             unchanged,
         )
         .await;
-        assert_eq!(
-            ours.path.unwrap_err(),
-            TransportError::Dtls,
-            "after {said} datagrams"
-        );
+        assert_eq!(ours.path.unwrap_err(), why, "after {said} datagrams");
         assert!(theirs.path.is_err());
         assert!(
             (SHORT..SHORT * 3).contains(&started.elapsed()),
@@ -295,6 +296,43 @@ async fn a_handshake_outlives_lost_flights() {
     .await;
     let (our_path, _their_path) = (ours.path.unwrap(), theirs.path.unwrap());
     assert!(our_path.send(b"through").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_with_the_address_of_the_peer_neither_ends_nor_disturbs_it() {
+    // either side of DTLS
+    for from_consumer in [false, true] {
+        let (consumer, producer) = match from_consumer {
+            true => (faulty::network(Silence::Never), transport()),
+            false => (transport(), faulty::network(Silence::Never)),
+        };
+        let (ours, theirs) = meet(consumer, producer, PATIENCE, unchanged).await;
+        let (our_path, their_path) = (ours.path.unwrap(), theirs.path.unwrap());
+        let mut heard = 0;
+        for n in 0..50 {
+            for (from, to) in [(&our_path, &their_path), (&their_path, &our_path)] {
+                assert!(from.send(&[n; 1000]).await);
+                let mut buffer = [0; 1500];
+                let received = tokio::time::timeout(SHORT / 5, to.recv(&mut buffer));
+                heard += u32::from(received.await == Ok(Some(1000)));
+            }
+        }
+        // the stranger's datagrams fill the socket as well, and the channel repeats none
+        assert!(heard >= 90, "{heard} of 100");
+        let (view, attacked) = match from_consumer {
+            true => (our_path.view(), their_path.view()),
+            false => (their_path.view(), our_path.view()),
+        };
+        assert_eq!((view.refused, view.end, attacked.end), (0, None, None));
+        assert!(attacked.refused > 1000, "{attacked:?}");
+        let stranger = attacked.dtls;
+        assert!(
+            stranger.plaintext_alerts > 0 && stranger.restarts == 0,
+            "{stranger:?}"
+        );
+        ours.session.close().await;
+        theirs.session.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,3 +6,4 @@ mod filtering;
 mod gather;
 mod hostile;
 mod liveness;
+mod names;

@@ -10,7 +10,7 @@
 //! use otel_nat::FailureReason;
 //! use otel_nat::pipeline::Pipeline;
 //!
-//! let file = Vec::new(); // or a `std::fs::File`
+//! let file = Vec::new(); // for a file on disk, `json_file`
 //! let pipeline = Pipeline::builder().with_service_name("consumer").json_lines(file);
 //! pipeline.telemetry().attempt().fail(&Evidence::new().summary(), FailureReason::Signalling);
 //! pipeline.flush()?;
@@ -23,15 +23,18 @@
 mod account;
 mod capture;
 mod json_lines;
+mod lines;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 mod otlp;
 
 use core::fmt;
 use core::time::Duration;
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
+use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter,
@@ -134,6 +137,7 @@ impl core::error::Error for Undelivered {}
 #[must_use]
 pub struct PipelineBuilder {
     service: Option<Cow<'static, str>>,
+    version: Option<Cow<'static, str>>,
     resource: Option<Resource>,
     queue: Option<usize>,
     batch: Option<usize>,
@@ -149,7 +153,14 @@ impl PipelineBuilder {
         self
     }
 
-    /// The whole resource, in place of the one made of the environment and the service name.
+    /// The resource attribute `service.version`.
+    pub fn with_service_version(mut self, version: impl Into<Cow<'static, str>>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// The whole resource, in place of the one made of the environment, the service name and the
+    /// service version.
     pub fn with_resource(mut self, resource: Resource) -> Self {
         self.resource = Some(resource);
         self
@@ -205,11 +216,14 @@ impl PipelineBuilder {
                 .with_batch_config(config.build())
                 .build();
         let resource = self.resource.unwrap_or_else(|| {
-            let resource = Resource::builder();
-            match self.service {
-                Some(name) => resource.with_service_name(name).build(),
-                None => resource.build(),
+            let mut resource = Resource::builder();
+            if let Some(name) = self.service {
+                resource = resource.with_service_name(name);
             }
+            if let Some(version) = self.version {
+                resource = resource.with_attribute(KeyValue::new("service.version", version));
+            }
+            resource.build()
         });
         let mut provider = SdkTracerProvider::builder()
             .with_resource(resource)
@@ -219,6 +233,14 @@ impl PipelineBuilder {
         }
         let provider = provider.build();
         Pipeline { provider, account }
+    }
+
+    /// Batches to the end of this file as OTLP/JSON, one line each: see [`JsonLines::append`].
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn json_file(self, path: impl AsRef<Path>) -> io::Result<Pipeline> {
+        JsonLines::append(path).map(|lines| self.export_to(lines))
     }
 
     /// Batches to `writer` as OTLP/JSON, one line each: see [`JsonLines`].

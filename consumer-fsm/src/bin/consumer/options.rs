@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use consumer_fsm::signalling::SignalError;
-use consumer_fsm::signalling::http::HttpSignalling;
+use consumer_fsm::signalling::http::{HttpSignalling, ServiceConfig};
 use ice_gather::{BindConfig, StunServer};
 use lexopt::prelude::{Long, ValueExt};
 use otel_nat::ExternalIp;
@@ -27,14 +28,18 @@ Connects to volunteers over the signalling service and reports what the NAT does
   --attempts N         consumer: end after so many attempts; a path that works is closed after a second then, and a
                        service that fails ends an attempt; it goes on while no volunteer answers
   --hold SECONDS       consumer: give each path up after so long
+  --session-id ID      consumer: the id of this client toward its peers; a random one for each process by default
   --transport KIND     ice (default), or data-channel, as browsers have it
   --bind ADDRESS       send from this address instead of the default route's
   --interface NAME     send from the first address of this interface
   --listen ADDRESS     signal, stun: listen there (127.0.0.1:9000, 127.0.0.1:3478)
+  --connections N      signal: serve so many at once (1024)
+  --per-address N      signal: and so many of one address, an IPv6 network of 64 bits being one (64)
+  --client-header NAME signal, behind a proxy: the header with the client's address, such as X-Forwarded-For
   --json               one JSON object a line
   --show-addresses     show the mapped address with each verdict
   --external-ip HOW    how much of it goes into spans: full (default), prefix, omit
-  --log LEVEL          log to standard error: off, error, warn (default), info, debug; never an address
+  --log LEVEL          log to standard error: off, error, warn (default), info, debug, trace; never an address
   --help               this text
 
 Spans go to where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT says, over http/protobuf, or over grpc
@@ -67,9 +72,11 @@ pub(crate) struct Options {
     pub(crate) slots: usize,
     pub(crate) attempts: Option<u64>,
     pub(crate) hold: Option<Duration>,
+    pub(crate) session_id: Option<String>,
     pub(crate) transport: Kind,
     pub(crate) bind: BindConfig,
     pub(crate) listen: Option<SocketAddr>,
+    pub(crate) service: ServiceConfig,
     pub(crate) json: bool,
     pub(crate) shows_addresses: bool,
     pub(crate) external_ip: ExternalIp,
@@ -80,6 +87,8 @@ pub(crate) struct Options {
 const DEFAULT_SIGNAL: &str = "http://localhost:9000/v1/signal";
 /// Most slots of one program.
 const MAX_SLOTS: usize = 100_000;
+/// Longest id of a client, in bytes.
+const MAX_SESSION_ID: usize = 128;
 
 impl Options {
     /// Nothing if they ask for help.
@@ -93,9 +102,11 @@ impl Options {
             slots: 1,
             attempts: None,
             hold: None,
+            session_id: None,
             transport: Kind::Ice,
             bind: BindConfig::default(),
             listen: None,
+            service: ServiceConfig::default(),
             json: false,
             shows_addresses: false,
             external_ip: ExternalIp::default(),
@@ -152,6 +163,10 @@ impl Options {
                     .map_err(|error| format!("--stun {value}: {error}"))?,
             ),
             "stun-file" => self.stun_file = Some(value.into()),
+            "session-id" => {
+                let id = Some(value).filter(|id| (1..=MAX_SESSION_ID).contains(&id.len()));
+                self.session_id = Some(id.ok_or_else(|| wrong("1 to 128 bytes"))?.to_owned());
+            }
             "slots" => {
                 let slots = value
                     .parse()
@@ -160,8 +175,7 @@ impl Options {
                 self.slots = slots.ok_or_else(|| wrong("a number from 1 to 100000"))?;
             }
             "attempts" => {
-                let attempts = value.parse().ok().filter(|attempts| *attempts > 0);
-                self.attempts = Some(attempts.ok_or_else(|| wrong("a number from 1 on"))?);
+                self.attempts = Some(number(value).ok_or_else(|| wrong(NUMBER))?);
             }
             "hold" => {
                 let seconds = value
@@ -185,6 +199,17 @@ impl Options {
             "listen" => {
                 self.listen = Some(value.parse().map_err(|_| wrong("an address with a port"))?)
             }
+            "connections" => {
+                self.service.connections = number(value).ok_or_else(|| wrong(NUMBER))?
+            }
+            "per-address" => {
+                self.service.connections_per_address =
+                    number(value).ok_or_else(|| wrong(NUMBER))?;
+            }
+            "client-header" => {
+                let service = self.service.clone().with_client_header(value);
+                self.service = service.map_err(|_| wrong("the name of a header"))?;
+            }
             "external-ip" => {
                 let mut policies = ExternalIp::ALL.iter().copied();
                 let named = policies.find(|policy| policy.as_str() == value);
@@ -193,12 +218,18 @@ impl Options {
             "log" => {
                 self.log = value
                     .parse()
-                    .map_err(|_| wrong("off, error, warn, info or debug"))?
+                    .map_err(|_| wrong("off, error, warn, info, debug or trace"))?
             }
             _ => return Err(format!("there is no --{name}")),
         }
         Ok(())
     }
+}
+
+const NUMBER: &str = "a number from 1 on";
+
+fn number<T: FromStr + Default + PartialOrd>(value: &str) -> Option<T> {
+    value.parse().ok().filter(|number| *number > T::default())
 }
 
 /// Over TLS if the URL says so, trusting whom the system trusts.

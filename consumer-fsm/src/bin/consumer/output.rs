@@ -1,8 +1,9 @@
 //! The program's output: a readable line or a JSON object per notice, and the log. Without
 //! `--show-addresses` no line holds an address.
 
-use std::io::Write;
-use std::time::Instant;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io;
+use std::time::{Duration, Instant};
 
 use consumer_fsm::{Notice, NoticeKind, Transition};
 use nat_summary::NatSummary;
@@ -11,34 +12,73 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::lines::Lines;
 use crate::options::Options;
 
-/// Our own lines only: those of other libraries show addresses.
-pub(crate) fn log(level: LevelFilter) {
-    let ours = Targets::new()
-        .with_target("consumer_fsm", level)
-        .with_target("ice_gather", level);
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(false);
-    tracing_subscriber::registry().with(layer).with(ours).init();
-}
-
-/// Prints to standard output.
-#[derive(Debug, Clone, Copy)]
+/// Prints to standard output and standard error, and never waits for a reader.
+#[derive(Debug, Clone)]
 pub(crate) struct Output {
     started: Instant,
     json: bool,
     shows_addresses: bool,
+    events: Lines,
+    errors: Lines,
 }
 
 impl Output {
-    pub(crate) fn new(options: &Options) -> Self {
-        Self {
+    /// # Errors
+    /// If the system has no thread left.
+    pub(crate) fn new(options: &Options) -> io::Result<Self> {
+        let json = options.json;
+        let missing = move |lines| {
+            if json {
+                format!("{}\n", json!({ "event": "dropped", "lines": lines }))
+            } else {
+                missing(lines)
+            }
+        };
+        Ok(Self {
             started: Instant::now(),
-            json: options.json,
+            json,
             shows_addresses: options.shows_addresses,
+            events: Lines::to(io::stdout(), missing)?,
+            errors: Lines::to(io::stderr(), self::missing)?,
+        })
+    }
+
+    /// Logs from now on. Our own lines only: those of other libraries show addresses.
+    pub(crate) fn log(&self, level: LevelFilter) {
+        let ours = Targets::new()
+            .with_target("consumer_fsm", level)
+            .with_target("ice_gather", level);
+        let errors = self.errors.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(move || errors.clone())
+            .with_ansi(false);
+        tracing_subscriber::registry().with(layer).with(ours).init();
+        let errors = self.errors.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let trace = Backtrace::capture();
+            errors.line(if trace.status() == BacktraceStatus::Captured {
+                format!("{panic}\n{trace}\n")
+            } else {
+                format!("{panic}\n")
+            });
+        }));
+    }
+
+    /// Prints what a person has to know of the program itself.
+    pub(crate) fn warn(&self, text: &str) {
+        self.errors.line(format!("consumer: {text}\n"));
+    }
+
+    /// Waits at most so long for the reader of each stream to take what is left.
+    pub(crate) fn close(&self, within: Duration) {
+        let unread = self.events.close(within);
+        if unread > 0 {
+            self.warn(&format!("standard output was not read: {unread} lines"));
         }
+        self.errors.close(within);
     }
 
     /// Prints a line of an event, or a JSON object of it with these further fields.
@@ -50,15 +90,14 @@ impl Output {
             if let Some(slot) = slot {
                 more["slot"] = slot.into();
             }
-            more.to_string()
+            format!("{more}\n")
         } else {
             let slot = slot
                 .map(|slot| format!("  slot {slot}"))
                 .unwrap_or_default();
-            format!("{seconds:8.3} s{slot}  {text}")
+            format!("{seconds:8.3} s{slot}  {text}\n")
         };
-        // fails once the reader is gone
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
+        self.events.line(line);
     }
 
     pub(crate) fn notice(&self, notice: &Notice) {
@@ -73,6 +112,7 @@ impl Output {
                     json!({ "from": from, "because": event.as_str(), "to": to }),
                 )
             }
+            NoticeKind::NoVolunteer => ("no volunteer is free".to_owned(), json!({})),
             NoticeKind::Gathered(summary) => (self.verdict(summary), self.facts(summary)),
             NoticeKind::Roamed(summary) => (
                 format!("new network: {}", self.verdict(summary)),
@@ -101,6 +141,9 @@ impl Output {
                     "dropped_inbound": traffic.dropped_inbound,
                 }),
             ),
+            NoticeKind::SignallingFailed(error) => {
+                (error.to_string(), json!({ "problem": error.to_string() }))
+            }
             NoticeKind::Failed(reason) => (
                 format!("failed: {reason}"),
                 json!({ "reason": reason.as_str() }),
@@ -129,4 +172,8 @@ impl Output {
             "external_ip": external.map(|ip| ip.to_string()),
         })
     }
+}
+
+fn missing(lines: u64) -> String {
+    format!("... {lines} lines are missing here: they were not read in time\n")
 }

@@ -1,10 +1,12 @@
 //! The work of each role until it is cancelled.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use consumer_fsm::signalling::Switchboard;
-use consumer_fsm::signalling::http::SignallingService;
+use consumer_fsm::signalling::http::{Refused, SignallingService};
 use consumer_fsm::transport::{DataChannel, IceTransport, Network, Transport};
 use consumer_fsm::{Link, NoticeKind, Pool, Producer, StunCache, StunSource, Timing};
 use ice_gather::responder::Responder;
@@ -32,9 +34,9 @@ const QUEUE: usize = 64;
 pub(crate) async fn run(
     options: &Options,
     telemetry: Telemetry,
+    output: &Output,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure> {
-    let output = Output::new(options);
     let ice = IceTransport::new(Network::System(options.bind.clone()));
     match (options.role, options.transport) {
         (Role::Signal, _) => signal(options, output, cancel).await,
@@ -52,13 +54,16 @@ pub(crate) async fn run(
 
 async fn signal(
     options: &Options,
-    output: Output,
+    output: &Output,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure> {
     let listen = options
         .listen
         .unwrap_or_else(|| ([127, 0, 0, 1], 9000).into());
-    let service = SignallingService::bind(listen, Switchboard::default()).await?;
+    let config = options.service.clone();
+    let service = SignallingService::bind_with(listen, Switchboard::default(), config)
+        .await
+        .map_err(|error| cannot_listen(listen, &error))?;
     output.print(
         None,
         "listening",
@@ -66,18 +71,39 @@ async fn signal(
         json!({ "url": service.url() }),
     );
     cancel.cancelled().await;
+    let Refused {
+        connections,
+        requests,
+        deaf,
+        ..
+    } = service.refused();
+    output.print(
+        None,
+        "stopped",
+        &format!(
+            "stopped; refused {connections} connections, {requests} requests, {deaf} deaf clients"
+        ),
+        json!({ "refused_connections": connections, "refused_requests": requests, "deaf": deaf }),
+    );
     Ok(true)
+}
+
+/// Names the port, because several roles of the program listen on one machine.
+fn cannot_listen(listen: SocketAddr, error: &io::Error) -> Failure {
+    format!("cannot listen on port {}: {error}", listen.port()).into()
 }
 
 async fn stun(
     options: &Options,
-    output: Output,
+    output: &Output,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure> {
     let listen = options
         .listen
         .unwrap_or_else(|| ([127, 0, 0, 1], 3478).into());
-    let server = Responder::bind(listen).await?;
+    let server = Responder::bind(listen)
+        .await
+        .map_err(|error| cannot_listen(listen, &error))?;
     let address = server.address().to_string();
     output.print(
         None,
@@ -93,7 +119,7 @@ async fn consume<T>(
     options: &Options,
     transport: T,
     telemetry: Telemetry,
-    output: Output,
+    output: &Output,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure>
 where
@@ -106,19 +132,22 @@ where
         options.signalling.clone(),
         transport,
         telemetry,
-        servers(options),
+        servers(options, output.clone()),
         options.slots,
     )
     .with_timing(timing);
     if let Some(attempts) = options.attempts {
         pool = pool.with_attempts(attempts);
     }
+    if let Some(id) = &options.session_id {
+        pool = pool.with_session_id(id.as_str());
+    }
     let mut notices = pool.notices();
     let mut probes = JoinSet::new();
     let mut paths = Vec::new();
     for (slot, link) in pool.links(QUEUE).into_iter().enumerate() {
         let path = watch::Sender::new(false);
-        probes.spawn(probe(slot, link, path.subscribe(), output));
+        probes.spawn(probe(slot, link, path.subscribe(), output.clone()));
         paths.push(path);
     }
     let mut had_path = false;
@@ -135,27 +164,27 @@ where
     };
     tokio::join!(pool.run(cancel), print);
     if notices.missed() > 0 {
-        eprintln!(
-            "consumer: {} notices were not shown: standard output was too slow",
+        output.warn(&format!(
+            "{} notices are not shown, because there were too many at once",
             notices.missed()
-        );
+        ));
     }
     Ok(had_path || options.attempts.is_none())
 }
 
-fn servers(options: &Options) -> StunCache {
+fn servers(options: &Options, output: Output) -> StunCache {
     StunCache::from_source(match &options.stun_file {
         None => StunSource::List(options.stun.clone()),
         Some(file) => {
             let (named, file) = (options.stun.clone(), StunSource::File(file.clone()));
             StunSource::from_fn(move || {
-                let (mut servers, file) = (named.clone(), file.clone());
+                let (mut servers, file, output) = (named.clone(), file.clone(), output.clone());
                 async move {
                     match file.load().await {
                         Ok(more) => servers.extend(more),
                         Err(error) if servers.is_empty() => return Err(error),
                         // those that were named are enough to go on with
-                        Err(error) => eprintln!("consumer: --stun-file: {error}"),
+                        Err(error) => output.warn(&format!("--stun-file: {error}")),
                     }
                     Ok(servers)
                 }
@@ -216,7 +245,7 @@ async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, out
 async fn produce<T>(
     options: &Options,
     transport: T,
-    output: Output,
+    output: &Output,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure>
 where
@@ -230,7 +259,7 @@ where
             transport.clone(),
             options.stun.clone(),
         );
-        slots.spawn(volunteer(slot, producer, output, cancel.clone()));
+        slots.spawn(volunteer(slot, producer, output.clone(), cancel.clone()));
     }
     while slots.join_next().await.is_some() {}
     Ok(true)

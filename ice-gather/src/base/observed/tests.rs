@@ -263,17 +263,19 @@ fn candidates_are_hosts_then_reflexive_ones_each_address_once() {
 fn a_plan_that_is_retired_stays_evidence_and_a_later_one_supersedes_what_it_contradicts() {
     let server = at("192.0.2.1:3478");
     let mut world = World::asking(std::slice::from_ref(&server));
-    let mapped = |world: &World| -> Vec<SocketAddr> {
+    let observed = |world: &World| -> Vec<(SocketAddr, u32)> {
         let evidence = world.observed.evidence();
-        evidence.observations().map(|o| o.mapped).collect()
+        let observations = evidence.observations();
+        observations.map(|o| (o.mapped, o.sequence)).collect()
     };
+    let (first, second) = ("203.0.113.7:50000", "203.0.113.7:61000");
     let sent = world.send();
-    world.answer(&sent[0], "203.0.113.7:50000");
+    world.answer(&sent[0], first);
     world.ask(std::slice::from_ref(&server));
-    assert_eq!(mapped(&world), [address("203.0.113.7:50000")]);
+    assert_eq!(observed(&world), [(address(first), 0)]);
     let sent = world.send();
-    world.answer(&sent[0], "203.0.113.7:61000");
-    assert_eq!(mapped(&world), [address("203.0.113.7:61000")]);
+    world.answer(&sent[0], second);
+    assert_eq!(observed(&world), [(address(second), 1)]);
 }
 
 #[test]

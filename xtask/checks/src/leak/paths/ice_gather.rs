@@ -133,8 +133,7 @@ fn host(address: SocketAddr) -> RemoteCandidate {
 }
 
 fn in_milliseconds(deadline: u64) -> GatherConfig {
-    let config = GatherConfig::default().with_deadline(Duration::from_millis(deadline));
-    config
+    GatherConfig::default().with_deadline(Duration::from_millis(deadline))
 }
 
 /// `future`, for as long as it takes the scheduler to come by so often; `None` if that was not
@@ -250,7 +249,7 @@ async fn late(meter: Meter) -> Result<Measured, Failure> {
         let is_late = first
             .servers
             .first()
-            .is_some_and(|server| server.outcome == Outcome::Pending);
+            .is_some_and(|server| server.outcome == Outcome::GivenUp);
         Ok(is_late && second.evidence.summary().counts().answered == 1)
     });
     Ok(measured.await?.intended(bounds::INTENDED_IN_A_RACE))
@@ -523,7 +522,7 @@ async fn foreign(meter: Meter) -> Result<Measured, Failure> {
         let base = base().await?;
         let gathering = base.gather(&servers, &GatherConfig::default()).await;
         stock::on_base(&base).await?.close().await?;
-        Ok(gathering.evidence.summary().nat_type() == NatType::Open)
+        Ok(gathering.evidence.summary().is_natted() == Some(false))
     });
     Ok(measured.await?.intended(bounds::INTENDED))
 }
