@@ -161,7 +161,18 @@ impl Driven {
             inner.end = end;
             inner.endpoint.close(now());
         }
-        let _ = tokio::time::timeout(LAST_FLIGHT, self.flush()).await;
+        let sent = async {
+            // a sender may be at it
+            while self.is_flushing() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            self.flush().await;
+        };
+        let _ = tokio::time::timeout(LAST_FLIGHT, sent).await;
+    }
+
+    fn is_flushing(&self) -> bool {
+        self.inner().is_some_and(|inner| inner.is_flushing)
     }
 
     /// Drives the endpoint to its end; the cause, unless the endpoint knows it.
