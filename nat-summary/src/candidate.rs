@@ -218,11 +218,15 @@ impl<'a> Candidate<'a> {
     /// The ICE session, from the user fragment among the extensions (`ufrag`, as browsers write
     /// it); 0 where there is none.
     pub(crate) fn session(&self) -> u32 {
-        // most lists of other programs have none, and that is seen fastest
-        if !self.extensions.as_bytes().contains(&b'f') {
+        // mostly the first one, and often the only one
+        let rest = match self.extensions.strip_prefix("generation ") {
+            Some(behind) => behind.split_once(' ').map_or("", |(_, rest)| rest),
+            None => self.extensions,
+        };
+        if rest.is_empty() {
             return 0;
         }
-        let mut words = self.extensions.split_ascii_whitespace();
+        let mut words = rest.split_ascii_whitespace();
         while let (Some(name), Some(value)) = (words.next(), words.next()) {
             if name == "ufrag" {
                 return session_of([value]);

@@ -420,17 +420,12 @@ impl Evidence {
     /// matters: from `at` on, where one came in.
     fn number_anonymous(&mut self, at: usize) {
         let known = self.seen.as_mut_slice();
-        let mut before = at
-            .checked_sub(1)
-            .and_then(|before| known.get(before))
-            .copied();
-        for seen in known
-            .iter_mut()
-            .skip(at)
-            .take_while(|seen| seen.is_anonymous())
-        {
-            seen.number_after(before.as_ref());
-            before = Some(*seen);
+        for at in at..known.len() {
+            let (before, from) = known.split_at_mut(at);
+            match from.first_mut().filter(|seen| seen.is_anonymous()) {
+                Some(seen) => seen.number_after(before.last()),
+                None => break,
+            }
         }
     }
 

@@ -331,13 +331,13 @@ impl Seen {
 
     /// Those of a text come last, and one mapping counts once there: texts repeat themselves.
     fn order_unnamed(&self, new: &Self) -> Ordering {
-        let saw = |s: &Self| (s.is_of_text(), s.mapped());
-        let by_mapping = saw(self).cmp(&saw(new));
-        if by_mapping.is_ne() || self.is_of_text() {
-            return by_mapping;
-        }
-        let told = |s: &Self| (s.sequence, s.marks);
-        told(self).cmp(&told(new)).then(Ordering::Less)
+        let key = |s: &Self| (s.is_of_text(), s.mapped(), s.sequence, s.marks);
+        let of_values = if self.is_of_text() {
+            Ordering::Equal
+        } else {
+            Ordering::Less
+        };
+        key(self).cmp(&key(new)).then(of_values)
     }
 
     /// Gives an anonymous server its number, from the observation before.
