@@ -1,14 +1,11 @@
 //! A socket that loses chosen datagrams of its own, so that a peer falls silent at a chosen place.
 
-use std::any::Any;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use async_trait::async_trait;
 use consumer_fsm::transport::{IceTransport, Network};
-use ice_gather::{Base, BindError};
+use ice_gather::{Base, BindError, DatagramCarrier};
 use tokio::net::UdpSocket;
-use webrtc_util::{Conn, Error};
 
 /// Whether a datagram leaves.
 pub type Rule = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
@@ -18,9 +15,9 @@ pub fn ice(rule: impl Fn() -> Rule + Send + Sync + 'static) -> IceTransport {
     IceTransport::new(Network::custom(move || {
         let leaves = rule();
         async move {
-            let refused = |error: std::io::Error| BindError::Socket(error.kind());
+            let refused = |error: io::Error| BindError::Socket(error.kind());
             let socket = UdpSocket::bind("127.0.0.1:0").await.map_err(refused)?;
-            Base::from_conn(Arc::new(Mute { socket, leaves }))
+            Base::from_carrier(Mute { socket, leaves })
         }
     }))
 }
@@ -30,45 +27,20 @@ struct Mute {
     leaves: Rule,
 }
 
-#[async_trait]
-impl Conn for Mute {
-    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
-        Err(Error::ErrNoRemAddr)
+impl DatagramCarrier for Mute {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.socket.recv_from(buffer).await
     }
 
-    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        Ok(self.socket.recv(buffer).await?)
-    }
-
-    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        Ok(self.socket.recv_from(buffer).await?)
-    }
-
-    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
+    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
         if (self.leaves)(datagram) {
-            Ok(self.socket.send_to(datagram, target).await?)
+            self.socket.send_to(datagram, target).await
         } else {
             Ok(datagram.len())
         }
     }
 
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Ok(self.socket.local_addr()?)
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 }

@@ -12,12 +12,11 @@ use consumer_fsm::{
     AttemptReport, Consumer, Ending, Event, NoticeKind, Producer, State, StunCache, Timing,
 };
 use ice_gather::{AgentConfig, Base, BindError, StunServer};
-use nat_summary::NatType;
+use nat_summary::{Mapping, NatType};
 use otel_nat::{FailureReason, keys};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use webrtc_util::Conn;
 
 use super::link::Behind;
 use super::plan::{Ends, Link, Plan, Producers, SERVERS};
@@ -67,12 +66,12 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
             seed: plan.link.seed ^ seed,
             ..plan.link
         };
-        let transport = transport(Arc::new(Behind::new(
+        let transport = transport(Behind::new(
             plan.front,
             link,
             addresses.clone(),
             Arc::clone(&asked),
-        )?));
+        )?);
         let servers = addresses.iter().copied().map(StunServer::Address).collect();
         let signalling = match plan.signal {
             Some((stage, fault, times)) => {
@@ -166,15 +165,15 @@ fn config() -> AgentConfig {
 }
 
 /// A transport of one session, on this socket.
-fn transport(conn: Arc<dyn Conn + Send + Sync>) -> IceTransport {
+fn transport(socket: Behind) -> IceTransport {
     // taken by the session, so that the socket goes with it
-    let conn = Arc::new(std::sync::Mutex::new(Some(conn)));
+    let socket = Arc::new(std::sync::Mutex::new(Some(socket)));
     let make = move || {
-        let taken = conn
+        let taken = socket
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take();
-        async move { Base::from_conn(taken.ok_or(BindError::NoAddress)?) }
+        async move { Base::from_carrier(taken.ok_or(BindError::NoAddress)?) }
     };
     IceTransport::new(Network::custom(make)).with_agent_config(config())
 }
@@ -273,8 +272,27 @@ async fn attempt(
                 plan.front.name()
             ));
         }
+        let natted = report.summary.is_natted();
+        let mapping = report.summary.mapping();
+        let is_seen = match plan.front {
+            Front::Nothing => natted == Some(false),
+            Front::FullCone | Front::AddressRestricted | Front::PortRestricted => {
+                natted == Some(true) && mapping == Mapping::EndpointIndependent
+            }
+            Front::AddressDependent | Front::Symmetric => {
+                natted == Some(true) && mapping.is_dependent()
+            }
+            Front::Blocked | Front::NoRoute => natted.is_none(),
+        };
+        if plan.is_clear() && !is_seen {
+            broken.push(format!(
+                "natted {natted:?}, mapping {mapping:?} behind a NAT that is {}",
+                plan.front.name()
+            ));
+        }
+        // silence proves no block where the host has no address that reaches beyond it
         let due = if plan.front == Front::Blocked {
-            Ending::Failure(FailureReason::UdpBlocked)
+            Ending::Failure(FailureReason::NoServerAnswered)
         } else {
             Ending::Success
         };
@@ -295,13 +313,14 @@ async fn attempt(
     }
 }
 
-/// Whether the simulated NAT allows a verdict. Unknown is always allowed, but where nothing stands
-/// in the way of the truth.
+/// Whether the simulated NAT allows a verdict. All of it lies on the loopback, and no server there
+/// sees the NATs further out: `Open`, `Cone` and `blocked` would say more than the evidence. Unknown is
+/// always allowed, but where nothing stands in the way of a symmetric NAT, which no outer NAT hides.
 fn allows(plan: &Plan, is: impl Fn(NatType) -> bool) -> bool {
-    let misled = [NatType::Open, NatType::Cone, NatType::Symmetric];
-    is(NatType::Unknown) && !plan.is_clear()
-        || is(plan.front.truth())
-        || plan.may_seem_blocked() && is(NatType::UdpBlocked)
+    let misled = [NatType::Cone, NatType::Symmetric];
+    let is_symmetric = plan.front.truth() == NatType::Symmetric;
+    is(NatType::Unknown) && !(plan.is_clear() && is_symmetric)
+        || is_symmetric && is(NatType::Symmetric)
         || plan.misleads() && plan.front != Front::Blocked && misled.into_iter().any(is)
 }
 

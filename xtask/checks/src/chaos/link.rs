@@ -5,14 +5,14 @@
 //! receive. webrtc-util's virtual network is not for this: there, a socket that nobody reads halts
 //! its whole host.
 
-use std::any::Any;
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use ice_gather::DatagramCarrier;
 use ice_gather::responder::success;
 use ice_gather::stun::write_request;
 use nat_model::{Behaviour, Dependence, Nat};
@@ -21,7 +21,6 @@ use rand::{Rng, SeedableRng};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use webrtc_util::Conn;
 
 use super::plan::Link;
 use crate::front::Front;
@@ -75,7 +74,7 @@ impl Behind {
         link: Link,
         servers: Vec<SocketAddr>,
         asked: Arc<AtomicU64>,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let (inbox, outbox) = mpsc::channel(INBOX);
         let rebinds_at = link
             .rebinds
@@ -114,7 +113,7 @@ impl Behind {
     }
 
     /// The socket that a datagram to `target` leaves from, made if there is no mapping yet.
-    fn outside(&self, target: SocketAddr) -> std::io::Result<Arc<UdpSocket>> {
+    fn outside(&self, target: SocketAddr) -> io::Result<Arc<UdpSocket>> {
         let mut outside = lock(&self.outside);
         if outside
             .rebinds_at
@@ -202,21 +201,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[async_trait]
-impl Conn for Behind {
-    async fn connect(&self, _: SocketAddr) -> webrtc_util::Result<()> {
-        Ok(())
-    }
-
-    async fn recv(&self, buffer: &mut [u8]) -> webrtc_util::Result<usize> {
-        self.recv_from(buffer).await.map(|(length, _)| length)
-    }
-
-    async fn recv_from(&self, buffer: &mut [u8]) -> webrtc_util::Result<(usize, SocketAddr)> {
+impl DatagramCarrier for Behind {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         loop {
             let received = self.outbox.lock().await.recv().await;
             let Some(mut inbound) = received else {
-                return Err(webrtc_util::Error::ErrAlreadyClosed);
+                return Err(io::ErrorKind::NotConnected.into());
             };
             if self.draw(|rng| rng.random_bool(self.link.loss)) {
                 continue;
@@ -234,11 +224,7 @@ impl Conn for Behind {
         }
     }
 
-    async fn send(&self, _: &[u8]) -> webrtc_util::Result<usize> {
-        Err(webrtc_util::Error::ErrNoRemAddr)
-    }
-
-    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> webrtc_util::Result<usize> {
+    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
         if self.servers.contains(&target) {
             self.asked.fetch_add(1, Ordering::Relaxed);
         }
@@ -250,19 +236,7 @@ impl Conn for Behind {
         Ok(datagram.len())
     }
 
-    fn local_addr(&self) -> webrtc_util::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.local)
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> webrtc_util::Result<()> {
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
     }
 }
