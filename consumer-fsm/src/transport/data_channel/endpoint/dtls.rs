@@ -151,6 +151,7 @@ impl Dtls {
                 return;
             }
             let Some(engine) = engine(&self.handshake, now) else {
+                self.restart = Some(now + RESTART);
                 return;
             };
             self.engine = engine;
