@@ -14,7 +14,7 @@ use consumer_fsm::signalling::{
 use consumer_fsm::transport::{DataChannel, IceTransport, Network, Path, Session, Transport};
 use consumer_fsm::{AttemptReport, Consumer, SessionDescription, StunCache, Timing};
 use ice_gather::responder::Responder;
-use ice_gather::{AgentConfig, BindConfig, GatherConfig, Role};
+use ice_gather::{AgentConfig, Base, BindConfig, GatherConfig, Role};
 use otel_nat::Telemetry;
 
 use crate::fault::Span;
@@ -164,7 +164,12 @@ pub(crate) fn transport_with(silence: Duration) -> IceTransport {
 }
 
 pub(crate) fn loopback() -> Network {
-    Network::System(BindConfig::address([127, 0, 0, 1].into()))
+    Network::custom(|| async {
+        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+        // an address that reaches beyond this host: without one, no silence is a firewall's
+        base.add_local([192, 168, 1, 5].into());
+        Ok(base)
+    })
 }
 
 /// Signalling in memory that gives up a silent side within 200 ms.

@@ -8,7 +8,7 @@ use consumer_fsm::signalling::Signalling;
 use consumer_fsm::transport::{IceTransport, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Producer, StunCache, Timing};
 use ice_gather::responder::{Manner, Responder};
-use ice_gather::{BindConfig, GatherConfig};
+use ice_gather::{Base, BindConfig, GatherConfig};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use otel_nat::Telemetry;
@@ -28,8 +28,13 @@ impl Drop for Running {
 
 pub(crate) fn transport() -> IceTransport {
     let gather = GatherConfig::default().with_deadline(Duration::from_secs(1));
-    IceTransport::new(Network::System(BindConfig::address([127, 0, 0, 1].into())))
-        .with_gather_config(gather)
+    let network = Network::custom(|| async {
+        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+        // an address that reaches beyond this host: without one, no silence is a firewall's
+        base.add_local([192, 168, 1, 5].into());
+        Ok(base)
+    });
+    IceTransport::new(network).with_gather_config(gather)
 }
 
 pub(crate) async fn responders(count: u8, manner: Manner) -> Vec<Responder> {

@@ -10,6 +10,7 @@ mod peer;
 mod properties;
 #[cfg(feature = "serde")]
 mod serde;
+mod sides;
 #[cfg(feature = "serde")]
 mod summarize;
 mod vectors;

@@ -186,7 +186,8 @@ fn world(random: &mut Random) -> World {
     // as both map, so that one truth holds for the host
     let truth = world.dependence(outside(0));
     let second = natted.then(|| nat_of(Some(truth), &|n| ip(2, 107 + n)));
-    world.second = second.filter(|_| random.chance(50));
+    // the servers in a carrier's network are reached by the way through it
+    world.second = second.filter(|_| !in_carrier && random.chance(50));
     let blocked = random.chance(10);
     let loss = random.one_of(&[0, 10, 50]);
     for base in world.bases.clone() {

@@ -37,10 +37,13 @@ const OCTETS: [u8; 4] = [203, 0, 113, 7];
 /// An attribute that comes through, once per place.
 const KEPT: &str = "redaction.kept";
 
-/// Receives what a collector exports over OTLP/HTTP.
+/// Each request that came in: its path and its body.
+type Received = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// Receives the exports of a collector over OTLP/HTTP.
 struct Sink {
     address: SocketAddr,
-    received: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    received: Received,
 }
 
 impl Sink {
