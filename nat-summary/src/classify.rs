@@ -3,13 +3,15 @@
 use core::net::IpAddr;
 
 use crate::behaviour::{Filtering, Mapping, NatType, Pooling, PortAllocation};
+use crate::comparable::{Selection, comparable, is_aside, is_plain, place, place_of};
 use crate::evidence::vantage::{Vantage, is_local, is_own};
 use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Outcome, Seen};
-use crate::primary::keep;
+use crate::primary::{group_of, keep};
 use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::server::ServerId;
 use crate::summary::{BaseVerdict, Bases, Counts, MAX_BASES, NatSummary, UnseenWays};
+use crate::tally::{Tally, contradicts_itself};
 
 /// Fewest mappings of one local address that make their common external address a habit. A NAT that
 /// draws it at random from a pool of two shows this by accident once in 65,536 times.
@@ -50,42 +52,33 @@ impl Evidence {
     /// # Ok::<(), nat_summary::ParseError>(())
     /// ```
     pub fn behind(&self, verdict: &BaseVerdict) -> impl Iterator<Item = Observation> + '_ {
-        let (base, external) = (Endpoint::from(verdict.base), Ip::from(verdict.external));
-        let group = (base, !external.is_v4(), verdict.session);
-        let describes = move |seen: &&Seen| seen.group() == group && !is_aside(seen, self);
-        let is_believed = move |seen: &&Seen| !is_beyond_its_server(seen, self);
-        let observed = || self.observed().iter().filter(describes);
-        let all = base.port == 0 || !observed().any(|seen| is_believed(&seen));
-        let of_group = move |seen: &&Seen| describes(seen) && (all || is_believed(seen));
-        let outermost = if base.port == 0 {
-            let port = 0;
-            Some(Vantage::of(Endpoint { ip: external, port }, base, self))
-        } else {
-            let of_group = self.observed().iter().filter(of_group);
-            of_group.map(|seen| vantage(seen, self)).min()
+        let group = group_of(verdict);
+        let of_group = move |seen: &&Seen| seen.group() == group;
+        let selection = Selection::of(self.observed().iter().filter(of_group), self);
+        let selection = selection.map(|selection| match verdict.rule {
+            Rule::Contradictory => selection.with_local(),
+            _ => selection,
+        });
+        // each observation on a hidden base is a group of its own
+        let is_hidden = verdict.base.port() == 0;
+        let hidden_place = place_of(verdict.external.into(), verdict.base.ip().into(), self);
+        let is_behind = move |seen: &&Seen| match selection {
+            Some(_) if is_hidden => !is_aside(seen, self) && place(seen, self) == hidden_place,
+            Some(selection) => selection.takes(seen, self),
+            None => false,
         };
-        let is_contradictory = verdict.rule == Rule::Contradictory;
-        let is_behind = move |seen: &&Seen| {
-            Some(vantage(seen, self)) == outermost
-                || is_contradictory
-                    && outermost == Some(Vantage::Global)
-                    && Scope::of(seen.mapped().ip.into()).is_global()
-        };
-        self.observed()
-            .iter()
-            .filter(of_group)
-            .filter(is_behind)
-            .map(Observation::from)
+        let observed = self.observed().iter().filter(of_group);
+        observed.filter(is_behind).map(Observation::from)
     }
 }
 
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
     let mut bases = [const { None }; MAX_BASES];
-    let (mut judged, mut set_aside) = (0_u16, 0_u16);
+    let (mut best, mut judged, mut set_aside) = (None, 0_u16, 0_u16);
     for group in by_base(evidence.observed()) {
-        if let Some(verdict) = judge_base(group, evidence, &mut set_aside) {
+        if let Some((verdict, vantage)) = judge_base(group, evidence, &mut set_aside) {
             judged = judged.saturating_add(1);
-            keep(&mut bases, verdict);
+            keep(&mut bases, &mut best, verdict, vantage);
         }
     }
     let primary = bases[0].as_ref();
@@ -151,13 +144,19 @@ fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
     seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
 
-/// Judges one base, and counts the answers set aside.
-fn judge_base(all: &[Seen], evidence: &Evidence, set_aside: &mut u16) -> Option<BaseVerdict> {
+/// Judges one base, by its outermost vantage, and counts the answers set aside.
+fn judge_base(
+    all: &[Seen],
+    evidence: &Evidence,
+    set_aside: &mut u16,
+) -> Option<(BaseVerdict, Vantage)> {
     let (first, places) = (all.first()?, &mut None);
     let mut seen = all;
     let mut tally = Tally::of(seen)?;
     if !is_plain(first, &tally, evidence) {
-        seen = comparable(all, places, evidence, set_aside);
+        let (chosen, aside) = comparable(all, places, evidence);
+        *set_aside = set_aside.saturating_add(saturate(aside));
+        seen = chosen;
         tally = Tally::of(seen)?;
     }
     let base = first.base();
@@ -173,12 +172,12 @@ fn judge_base(all: &[Seen], evidence: &Evidence, set_aside: &mut u16) -> Option<
         decided => decided,
     };
     let external = external(seen, &tally)?;
-    Some(BaseVerdict {
+    let verdict = BaseVerdict {
         base: base.into(),
         external: external.into(),
         mapping,
         rule,
-        natted: natted_by(seen, &tally, external, evidence).filter(|natted| *natted || is_whole),
+        natted: natted_by(seen, rule, external, evidence).filter(|natted| *natted || is_whole),
         port_preserved: (base.port != 0 && is_whole).then_some(tally.ports_kept),
         allocation: if mapping.is_dependent() {
             allocation(seen, base.port)
@@ -189,184 +188,13 @@ fn judge_base(all: &[Seen], evidence: &Evidence, set_aside: &mut u16) -> Option<
         server_addresses: tally.server_addresses,
         observations: saturate(seen.len()),
         session: first.session,
-    })
-}
-
-/// Whether all of the base was seen from one place, and none of it by a proxy: the usual case, which
-/// needs no copy. All saw one global address, and no server was asked at it.
-fn is_plain(first: &Seen, tally: &Tally, evidence: &Evidence) -> bool {
-    let ip = first.mapped().ip;
-    tally.addresses_equal
-        && tally.servers_global
-        && Scope::of(ip.into()).is_global()
-        && !evidence.has_asked_at(ip)
-        && (tally.ports_alike || !is_local(ip, first.base().ip, evidence))
-}
-
-/// The observations of one base that may be compared (RFC 8489 section 14.2 on XOR-MAPPED-ADDRESS):
-/// those that describe this host's NAT, seen from the outermost place.
-///
-/// A server sees from no further out than it is. An answer that would come from further out, such as
-/// one whose mapped address is not masked and gets unmasked all the same, counts only where there is
-/// no other.
-///
-/// Servers inside and outside a NAT do not see the same NATs. A local address did not cross the NAT
-/// that another answer proves, and is no evidence of how that maps, except where the two contradict
-/// each other: a global address of the host's own is seen from outside as well.
-#[cold]
-#[inline(never)]
-fn comparable<'a>(
-    all: &[Seen],
-    places: &'a mut Option<[Seen; MAX_OBSERVATIONS]>,
-    evidence: &Evidence,
-    set_aside: &mut u16,
-) -> &'a [Seen] {
-    let places = places.insert([Seen::NOTHING; MAX_OBSERVATIONS]);
-    let mut len = copy(places, all, |s| !is_aside(s, evidence));
-    *set_aside = set_aside.saturating_add(saturate(all.len() - len));
-    let vantage = |s: &Seen| vantage(s, evidence);
-    let mut believed = [Seen::NOTHING; MAX_OBSERVATIONS];
-    let kept = places.get(..len).unwrap_or(&[]);
-    let believed_len = copy(&mut believed, kept, |s| !is_beyond_its_server(s, evidence));
-    if believed_len > 0 {
-        (*places, len) = (believed, believed_len);
-    }
-    let kept = places.get(..len).unwrap_or(&[]);
-    let outermost = kept.iter().map(vantage).min();
-    if outermost == Some(Vantage::Global) {
-        let mut global = [Seen::NOTHING; MAX_OBSERVATIONS];
-        let is_global = |s: &Seen| Scope::of(s.mapped().ip.into()).is_global();
-        let global_len = copy(&mut global, kept, is_global);
-        let is_contradictory = global
-            .get(..global_len)
-            .is_some_and(|global| contradicts_itself(global, Tally::of(global).as_ref()));
-        if is_contradictory {
-            *places = global;
-            return places.get(..global_len).unwrap_or(&[]);
-        }
-    }
-    len = {
-        let mut outer = [Seen::NOTHING; MAX_OBSERVATIONS];
-        let len = copy(&mut outer, kept, |s| Some(vantage(s)) == outermost);
-        *places = outer;
-        len
     };
-    places.get(..len).unwrap_or(&[])
-}
-
-fn copy(
-    to: &mut [Seen; MAX_OBSERVATIONS],
-    from: &[Seen],
-    is_kept: impl Fn(&Seen) -> bool,
-) -> usize {
-    let mut len = 0;
-    for (place, s) in to.iter_mut().zip(from.iter().filter(|s| is_kept(s))) {
-        *place = *s;
-        len += 1;
-    }
-    len
-}
-
-fn vantage(seen: &Seen, evidence: &Evidence) -> Vantage {
-    Vantage::of(seen.mapped(), seen.base(), evidence)
-}
-
-/// Whether an answer does not describe this host's NAT. A proxy in front of a server is seen there in
-/// place of the host, as the address of a server that was asked, or as one of the network behind it.
-fn is_aside(seen: &Seen, evidence: &Evidence) -> bool {
-    let (mapped, base) = (seen.mapped(), seen.base());
-    let is_global = |ip: Ip| Scope::of(ip.into()).is_global();
-    // a host that asks a server of its own is seen there as itself
-    evidence.has_asked_at(mapped.ip) && !is_own(mapped, base, evidence)
-        || seen.server_ip().is_some_and(is_global) && !is_global(mapped.ip)
-}
-
-/// Whether the mapped address would have been seen from further out than the server is.
-fn is_beyond_its_server(seen: &Seen, evidence: &Evidence) -> bool {
-    let place = |ip: Ip| Vantage::of_scope(Scope::of(ip.into()));
-    let from = match place(seen.mapped().ip) {
-        Vantage::Global => Vantage::Global,
-        _ => vantage(seen, evidence),
-    };
-    seen.server_ip().is_some_and(|server| from < place(server))
-}
-
-/// What the observations of one base have in common, in one pass.
-struct Tally {
-    /// Distinct servers: addresses and names, or answers without a server where none is named: such
-    /// an answer may be one of a named server, found again.
-    server_addresses: u16,
-    /// Those that are certainly distinct: two names may be one address, and a text repeats itself.
-    certain: u16,
-    mappings_equal: bool,
-    addresses_equal: bool,
-    /// No server is known to be inside a network.
-    servers_global: bool,
-    ports_kept: bool,
-    /// Every port was kept, or none.
-    ports_alike: bool,
-    rewritten: Option<bool>,
-    /// Some server address was asked on two ports. Two of a name may be of two addresses.
-    two_ports: bool,
-    /// Two ports of one server address got different mappings.
-    ports_differ: bool,
-}
-
-impl Tally {
-    pub(crate) fn of(seen: &[Seen]) -> Option<Self> {
-        let mut last = seen.first()?;
-        let (first, base) = (last.mapped(), last.base());
-        let first_kept = first.port == base.port;
-        let mut tally = Self {
-            server_addresses: 1,
-            certain: 1,
-            mappings_equal: true,
-            addresses_equal: true,
-            servers_global: true,
-            ports_kept: true,
-            ports_alike: true,
-            rewritten: None,
-            two_ports: false,
-            ports_differ: false,
-        };
-        // by address first, then by name, then without a server, those of a text last
-        let is_named = !last.is_anonymous();
-        let counts = |s: &Seen| {
-            if is_named {
-                s.is_by_address()
-            } else {
-                !s.is_of_text()
-            }
-        };
-        for (at, s) in seen.iter().enumerate() {
-            let mapped = s.mapped();
-            let kept = mapped.port == base.port;
-            tally.mappings_equal &= mapped == first;
-            tally.addresses_equal &= mapped.ip == first.ip;
-            tally.servers_global &= s
-                .server_ip()
-                .is_none_or(|server| Scope::of(server.into()).is_global());
-            tally.ports_kept &= kept;
-            tally.ports_alike &= kept == first_kept;
-            tally.rewritten = tally.rewritten.max(s.rewritten());
-            if at > 0 {
-                if last.same_address(s) {
-                    tally.two_ports |= s.is_by_address();
-                    tally.ports_differ |= !last.same_mapping(s) && s.is_by_address();
-                } else if !(is_named && s.is_anonymous()) {
-                    tally.server_addresses = tally.server_addresses.saturating_add(1);
-                    tally.certain = tally.certain.saturating_add(counts(s).into());
-                }
-            }
-            last = s;
-        }
-        Some(tally)
-    }
+    Some((verdict, place(seen.first()?, evidence)))
 }
 
 /// Mapping behaviour of one base (RFC 4787 section 4.1, RFC 5780 section 4.3).
 fn mapping(seen: &[Seen], tally: &Tally) -> (Mapping, Rule) {
-    if contradicts_itself(seen, Some(tally)) {
+    if contradicts_itself(seen, tally) {
         (Mapping::Unknown, Rule::Contradictory)
     } else if tally.ports_differ {
         (
@@ -384,29 +212,6 @@ fn mapping(seen: &[Seen], tally: &Tally) -> (Mapping, Rule) {
     } else {
         (Mapping::Unknown, Rule::TooFewServers)
     }
-}
-
-/// Whether two servers that are certainly at two addresses saw one mapping, and any server another.
-/// RFC 4787 section 4.1 knows no NAT that does so: one server lies, or the mapping changed in the
-/// middle, or two ways lead out.
-fn contradicts_itself(seen: &[Seen], tally: Option<&Tally>) -> bool {
-    tally.is_some_and(|tally| !tally.mappings_equal && tally.certain > 1) && two_agree(seen)
-}
-
-#[cold]
-fn two_agree(seen: &[Seen]) -> bool {
-    let is_named = seen.first().is_some_and(|first| !first.is_anonymous());
-    let counts = |s: &&Seen| {
-        if is_named {
-            s.is_by_address()
-        } else {
-            !s.is_of_text()
-        }
-    };
-    seen.iter().filter(counts).enumerate().any(|(at, a)| {
-        let mut before = seen.iter().filter(counts).take(at);
-        before.any(|b| a.same_mapping(b) && !a.same_address(b))
-    })
 }
 
 /// Whether a server without a known address saw a mapping that no known address saw: it may be
@@ -471,18 +276,16 @@ fn votes(seen: &[Seen], ip: Ip) -> usize {
 
 /// Natted (RFC 5780 section 4.3, first test): no, if every mapped address is a local one with the
 /// base's port kept; else as [`natted`] has it.
-fn natted_by(seen: &[Seen], tally: &Tally, external: Ip, evidence: &Evidence) -> Option<bool> {
-    let is_own = |s: &Seen| vantage(s, evidence) == Vantage::Own;
-    let first = seen.first()?;
-    if tally.addresses_equal && tally.ports_alike {
-        return natted(first.mapped(), first.base(), evidence);
-    }
+fn natted_by(seen: &[Seen], rule: Rule, external: Ip, evidence: &Evidence) -> Option<bool> {
+    let is_own = |s: &Seen| is_own(s.mapped(), s.base(), evidence);
+    let Some(translated) = seen.iter().find(|s| !is_own(s)) else {
+        return Some(false);
+    };
     // one answer among those that contradict each other proves no NAT where most saw the host itself
-    let of_external = |s: &&Seen| s.mapped().ip == external;
-    if seen.iter().filter(of_external).any(is_own) {
-        return seen.iter().all(is_own).then_some(false);
+    let mut of_external = seen.iter().filter(|s| s.mapped().ip == external);
+    if rule == Rule::Contradictory && of_external.any(is_own) {
+        return None;
     }
-    let translated = seen.iter().find(|s| !is_own(s)).unwrap_or(first);
     natted(translated.mapped(), translated.base(), evidence)
 }
 
@@ -594,25 +397,20 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
     let seen = evidence.observed();
     let of_local = |s: &&Seen| s.base().ip == base.ip && s.mapped().ip.is_v4() == external.is_v4();
     let of_external = |s: &&Seen| of_local(s) && s.mapped().ip == external;
-    let others_differ = || {
-        let outermost = Vantage::of_scope(Scope::of(external.into()));
-        let compared = |s: &Seen| vantage(s, evidence) == outermost && !is_aside(s, evidence);
-        by_base(seen).any(|group| {
-            let first = group.first().filter(of_local);
-            first.is_some()
-                && group
-                    .iter()
-                    .any(|s| s.mapped().ip != external && compared(s))
-                && !is_in_doubt(group, evidence)
-        })
+    let outermost = Vantage::of_scope(Scope::of(external.into()));
+    let differs = |s: &Seen| {
+        s.mapped().ip != external && place(s, evidence) == outermost && !is_aside(s, evidence)
     };
-    if seen
-        .iter()
-        .filter(of_local)
-        .any(|s| s.mapped().ip != external)
-        && others_differ()
-    {
-        return Pooling::Arbitrary;
+    if seen.iter().filter(of_local).any(differs) {
+        let mut of_local =
+            by_base(seen).filter(|group| group.first().is_some_and(|s| of_local(&s)));
+        // where answers contradict each other, another address may be a lie
+        let is_in_doubt = of_local.any(|group| is_in_doubt(group, evidence));
+        return if is_in_doubt {
+            Pooling::Unknown
+        } else {
+            Pooling::Arbitrary
+        };
     }
     // an observation that had no room may differ
     let all = seen.iter().filter(of_external).count();
@@ -642,7 +440,7 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
 #[cold]
 fn is_in_doubt(group: &[Seen], evidence: &Evidence) -> bool {
     let verdict = judge_base(group, evidence, &mut 0);
-    verdict.is_some_and(|verdict| verdict.rule == Rule::Contradictory)
+    verdict.is_some_and(|(verdict, _)| verdict.rule == Rule::Contradictory)
 }
 
 /// The type, in the terms of RFC 3489 section 5. From inside a carrier's or a company's network, the

@@ -11,6 +11,7 @@ mod behaviour;
 mod bounded;
 mod candidate;
 mod classify;
+mod comparable;
 mod evidence;
 mod failure;
 mod hash;
@@ -24,6 +25,7 @@ mod scope;
 mod serde_form;
 mod server;
 mod summary;
+mod tally;
 mod text;
 mod words;
 

@@ -143,11 +143,8 @@ impl Evidence {
         let is_named = |server: ServerId| !matches!(server, ServerId::Address(..));
         let is_other_port =
             |a: ServerId, b: ServerId| !is_named(a) && a.is_same_address(&b) && a != b;
-        // answers without a server count for less beside one of a named server
-        if self
-            .behind(primary)
-            .any(|seen| matches!(seen.server, ServerId::Anonymous(_)))
-        {
+        // one more known address makes a server without one count for less, or more
+        if self.behind(primary).any(|seen| is_named(seen.server)) {
             return missing.clone().next().is_some();
         }
         match primary.mapping {

@@ -5,14 +5,13 @@ use core::cmp::Reverse;
 use crate::behaviour::Mapping;
 use crate::evidence::vantage::Vantage;
 use crate::evidence::{Endpoint, Group};
-use crate::scope::Scope;
 use crate::summary::{BaseVerdict, MAX_BASES};
 
 /// Orders bases; the greatest is the primary one. Bases seen from furthest out come first, then decided
 /// ones, then the most distinct server addresses, then the most observations, then IPv4, then the
 /// lowest address and port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
+pub(crate) struct Rank {
     vantage: Reverse<Vantage>,
     is_decided: bool,
     server_addresses: u16,
@@ -22,12 +21,7 @@ struct Rank {
 }
 
 impl Rank {
-    fn of(verdict: &BaseVerdict) -> Self {
-        let vantage = match verdict.external_scope() {
-            Scope::Global => Vantage::Global,
-            _ if verdict.natted == Some(false) => Vantage::Own,
-            scope => Vantage::of_scope(scope),
-        };
+    fn of(verdict: &BaseVerdict, vantage: Vantage) -> Self {
         Self {
             vantage: Reverse(vantage),
             is_decided: verdict.mapping != Mapping::Unknown || verdict.natted == Some(false),
@@ -48,14 +42,21 @@ pub(crate) fn group_of(verdict: &BaseVerdict) -> Group {
 }
 
 /// Keeps the primary base first and the others by address and port. Beyond the last place, the
-/// greatest of the others goes.
-pub(crate) fn keep(bases: &mut [Option<BaseVerdict>; MAX_BASES], verdict: BaseVerdict) {
+/// greatest of the others goes. `best` is the rank of the primary one so far.
+pub(crate) fn keep(
+    bases: &mut [Option<BaseVerdict>; MAX_BASES],
+    best: &mut Option<Rank>,
+    verdict: BaseVerdict,
+    vantage: Vantage,
+) {
+    let rank = Some(Rank::of(&verdict, vantage));
     let [primary, others @ ..] = bases;
     let Some(current) = primary else {
-        *primary = Some(verdict);
+        (*primary, *best) = (Some(verdict), rank);
         return;
     };
-    let other = if Rank::of(&verdict) > Rank::of(current) {
+    let other = if rank > *best {
+        *best = rank;
         core::mem::replace(current, verdict)
     } else {
         verdict

@@ -98,8 +98,6 @@ mod tests {
             attempt.begin_wait();
             attempt.end_wait();
             attempt.end_gathering(&summary);
-            attempt.begin_wait();
-            attempt.end_wait();
             attempt.begin_checks();
             attempt.set_selected_pair(
                 nat_summary::CandidateKind::Host,

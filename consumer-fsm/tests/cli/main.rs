@@ -211,7 +211,8 @@ fn three_processes_make_a_path_and_nobody_shows_an_address() {
         "debug",
     ]);
     let gathered = consumer.json("gathered");
-    assert_eq!(gathered["nat_type"], "Open to the Internet");
+    // from the loopback alone, no server sees the NATs further out
+    assert_eq!(gathered["nat_type"], "Unknown");
     assert_eq!(gathered["external_ip"], Value::Null);
     consumer.json("connected");
     consumer.json("path_up");
@@ -294,7 +295,7 @@ fn a_person_reads_a_line_per_step_and_addresses_only_if_asked_for() {
     for line in [
         "0 Preparing -> 1 Listening  Prepared",
         "1 Listening -> 2 Offering  Chosen",
-        "no NAT, ",
+        "no NAT as far as seen, ",
     ] {
         consumer.wait_for(line);
     }
@@ -573,10 +574,8 @@ fn servers_that_are_named_are_asked_though_the_file_is_missing() {
         "--json",
     ]);
     consumer.wait_for("--stun-file: ");
-    assert_eq!(
-        consumer.json("gathered")["nat_type"],
-        "Open to the Internet"
-    );
+    let gathered = consumer.json("gathered");
+    assert_eq!(gathered["is_natted"], false, "{gathered}");
     assert_eq!(consumer.ended().0, Some(0));
 }
 
@@ -748,9 +747,9 @@ fn inner_roaming() {
     ip("link add lte type veth peer name lte-mast");
     ip("link set lte up");
     ip("link set lte-mast up");
-    ip("addr add 198.18.0.10/24 dev lte");
-    ip("route replace default via 198.18.0.1");
-    assert_eq!(consumer.json("roamed")["external_ip"], "198.18.0.10");
+    ip("addr add 192.0.2.10/24 dev lte");
+    ip("route replace default via 192.0.2.1");
+    assert_eq!(consumer.json("roamed")["external_ip"], "192.0.2.10");
     assert!(
         !consumer.said.iter().any(|line| line.contains("path_down")),
         "{:#?}",
@@ -759,7 +758,7 @@ fn inner_roaming() {
     // the first network goes, and the path with it
     ip("link del wifi");
     consumer.json("path_down");
-    assert_eq!(consumer.json("roamed")["external_ip"], "198.18.0.10");
+    assert_eq!(consumer.json("roamed")["external_ip"], "192.0.2.10");
     consumer.json("path_up");
     consumer.signal("-INT");
     assert_eq!(consumer.ended().0, Some(0));

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::faulty::{self, Silence};
 use crate::raw::{Raw, STREAM, Script, Wire};
-use crate::sctp::{FIRST, MIDDLE, WHOLE, data, hostile, reset};
+use crate::sctp::{FIRST, MIDDLE, WHOLE, data, hostile, reset, strange};
 use crate::stage::{Leaves, Peer, Stage, Until, cache, lasting, memory, responders};
 
 /// Chunks of a flood, about.
@@ -74,17 +74,31 @@ pub(crate) async fn hides_its_addresses(stage: &Stage) {
     stage.meets_over_a_channel(Until::Up, peer).await;
 }
 
+pub(crate) async fn forged_from_its_address(stage: &Stage) {
+    let peer = Peer::that_stays().over(DataChannel::new(faulty::network(Silence::Never)));
+    let report = stage.meets_over_a_channel(Until::Up, peer).await;
+    assert!(
+        report.traffic.dropped_inbound >= 20,
+        "each is counted: {report:?}"
+    );
+}
+
 pub(crate) async fn packets_that_break_sctp(stage: &Stage) {
     let report = survives(stage, |wire| {
         Box::pin(async move {
-            for (_, packet) in hostile(wire.tag()) {
+            let tag = wire.tag();
+            for (_, packet) in hostile(tag).into_iter().chain(strange(tag)) {
                 wire.writes(&packet).await;
                 tokio::task::yield_now().await;
             }
         })
     });
     let dropped = report.await.traffic.dropped_inbound;
-    assert!(dropped >= 20, "each is counted: {dropped}");
+    assert_eq!(
+        dropped,
+        hostile(1).len() as u64,
+        "each is counted, and no other"
+    );
 }
 
 pub(crate) async fn data_without_data(stage: &Stage) {

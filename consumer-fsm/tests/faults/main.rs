@@ -103,6 +103,7 @@ faults! {
         no_sctp: "DTLS stands, and SCTP never comes" => (Opening ChannelFailed), Span::Failure("channel_failed");
         gone_as_the_channel_opens: "Gone the moment the channel is open" => (Established Ended), Span::Success;
         hides_its_addresses: "Nothing but mDNS names in its answer, as browsers have it" => (Opening Opened), Span::Success;
+        forged_from_its_address: "Forged DTLS of every class, from its own address" => (Opening Opened), Span::Success;
         packets_that_break_sctp: "Packets of SCTP over which its reader panics, spins or is misled" => (Established Cancelled), Span::Success;
         data_without_data: "100,000 chunks of DATA without a byte" => (Established Cancelled), Span::Success;
         stream_that_nobody_reads: "100,000 messages on a stream that nobody reads" => (Established Cancelled), Span::Success;

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use consumer_fsm::transport::{ChannelEnd, Discarded, TransportError};
 use consumer_fsm::transport::{
     DataChannel, DataChannelPath, DataChannelSession, IceTransport, Path, Session, Transport,
 };
-use consumer_fsm::transport::{Discarded, TransportError};
 use consumer_fsm::{ChannelDescription, Fingerprint, SessionDescription, Setup};
 use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, Role};
 
@@ -299,6 +299,43 @@ async fn a_handshake_outlives_lost_flights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_with_the_address_of_the_peer_neither_ends_nor_disturbs_it() {
+    // either side of DTLS
+    for from_consumer in [false, true] {
+        let (consumer, producer) = match from_consumer {
+            true => (faulty::network(Silence::Never), transport()),
+            false => (transport(), faulty::network(Silence::Never)),
+        };
+        let (ours, theirs) = meet(consumer, producer, PATIENCE, unchanged).await;
+        let (our_path, their_path) = (ours.path.unwrap(), theirs.path.unwrap());
+        let mut heard = 0;
+        for n in 0..50 {
+            for (from, to) in [(&our_path, &their_path), (&their_path, &our_path)] {
+                assert!(from.send(&[n; 1000]).await);
+                let mut buffer = [0; 1500];
+                let received = tokio::time::timeout(SHORT / 5, to.recv(&mut buffer));
+                heard += u32::from(received.await == Ok(Some(1000)));
+            }
+        }
+        // the stranger's datagrams fill the socket as well, and the channel repeats none
+        assert!(heard >= 90, "{heard} of 100");
+        let (view, attacked) = match from_consumer {
+            true => (our_path.view(), their_path.view()),
+            false => (their_path.view(), our_path.view()),
+        };
+        assert_eq!((view.refused, view.end, attacked.end), (0, None, None));
+        assert!(attacked.refused > 1000, "{attacked:?}");
+        let stranger = attacked.dtls;
+        assert!(
+            stranger.plaintext_alerts > 0 && stranger.restarts == 0,
+            "{stranger:?}"
+        );
+        ours.session.close().await;
+        theirs.session.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn losses_lose_datagrams_and_neither_order_nor_room() {
     const DATAGRAMS: u32 = 600;
     let (ours, theirs) = meet(
@@ -419,6 +456,36 @@ async fn waiting_may_be_given_up_at_any_moment() {
         // whatever there was goes: the session's own task sees to it
         let _ = tokio::time::timeout(Duration::from_millis(ms), meeting).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_that_dies_before_the_channel_is_up_is_no_fault_of_dtls() {
+    let silence = Duration::from_millis(200);
+    let agent = AgentConfig::default()
+        .with_check_interval(Duration::from_millis(10))
+        .with_keepalive_interval(Duration::from_millis(40))
+        .with_disconnected_timeout(silence)
+        .with_failed_timeout(silence);
+    let ours = DataChannel::new(transport().with_agent_config(agent));
+    // it connects, and says nothing more
+    let theirs = DataChannel::new(faulty::network(Silence::DtlsAfter(0)));
+    let (mut ours, mut theirs) = (
+        ours.open(Role::Controlling).await.unwrap(),
+        theirs.open(Role::Controlled).await.unwrap(),
+    );
+    let (our_side, their_side) = (ours.gather(&[]).await, theirs.gather(&[]).await);
+    let offer = SessionDescription::parse(&ours.describe(None, &our_side.candidates)).unwrap();
+    let answer = theirs.describe(Some(&offer), &their_side.candidates);
+    let answer = SessionDescription::parse(&answer).unwrap();
+    let gone = async move {
+        let _ = tokio::time::timeout(SHORT / 2, theirs.connect(offer, PATIENCE)).await;
+        drop(theirs);
+    };
+    let started = Instant::now();
+    let (path, ()) = tokio::join!(ours.connect(answer, PATIENCE), gone);
+    assert_eq!(path.unwrap_err(), TransportError::Failed);
+    assert_eq!(ours.view().unwrap().end, Some(ChannelEnd::Path));
+    assert!(started.elapsed() < PATIENCE, "at once, and not in the end");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,8 @@
-//! A socket that loses DTLS on purpose, so that a peer stops at a chosen place.
+//! A socket that loses DTLS on purpose, so that a peer stops at a chosen place, or from which a
+//! stranger sends as well.
+
+#[path = "forged.rs"]
+mod forged;
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,6 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use consumer_fsm::transport::{IceTransport, Network};
 use ice_gather::{Base, DatagramCarrier};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use tokio::net::UdpSocket;
 
 /// What a peer never says. Its checks are those of a healthy one.
@@ -17,6 +23,8 @@ pub(crate) enum Silence {
     Sctp,
     /// One datagram of DTLS in so many, the first of them.
     OneIn(u32),
+    /// Nothing; and before each datagram of DTLS, a stranger sends forged ones from its address.
+    Never,
 }
 
 /// On loopback, with this fault.
@@ -51,7 +59,18 @@ impl Faulty {
             (Silence::Sctp, Some(kind)) => *kind != APPLICATION_DATA,
             (Silence::DtlsAfter(most), _) => self.sent.fetch_add(1, Ordering::Relaxed) < most,
             (Silence::OneIn(n), _) => !self.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(n),
+            (Silence::Never, _) => true,
         }
+    }
+
+    /// One of each class.
+    async fn forge(&self, target: SocketAddr) -> std::io::Result<()> {
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        let mut rng = SmallRng::seed_from_u64(number.into());
+        for (_, make) in forged::CLASSES {
+            self.socket.send_to(&make(&mut rng), target).await?;
+        }
+        Ok(())
     }
 }
 
@@ -61,6 +80,10 @@ impl DatagramCarrier for Faulty {
     }
 
     async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> io::Result<usize> {
+        let is_dtls = matches!(buffer.first(), Some(20..64));
+        if self.silence == Silence::Never && is_dtls {
+            self.forge(target).await?;
+        }
         if self.says(buffer) {
             self.socket.send_to(buffer, target).await
         } else {

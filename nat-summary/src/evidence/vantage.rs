@@ -18,6 +18,7 @@ pub(crate) enum Vantage {
 }
 
 impl Vantage {
+    /// Where an address was seen that is not the host's own with the base's port kept.
     pub(crate) fn of(mapped: Endpoint, base: Endpoint, evidence: &Evidence) -> Self {
         if is_own(mapped, base, evidence) {
             Self::Own

@@ -1784,7 +1784,7 @@ fn a_local_address_with_another_port_was_translated() {
         Some(false),
         "its port is not known"
     );
-    // seen inside a translation of the host's own, and beyond it
+    // a translation of the host's own, which kept the port toward one server
     let mut mixed = observed(&[
         (HOME, "198.51.100.1:3478", "203.0.113.7:50000"),
         (HOME, "198.51.100.2:3478", "203.0.113.7:61000"),
@@ -1792,8 +1792,17 @@ fn a_local_address_with_another_port_was_translated() {
     mixed.add_local([203, 0, 113, 7].into());
     assert_eq!(
         told(&mixed),
-        (Some(true), Mapping::Unknown, NatType::Unknown)
+        (Some(true), Mapping::Dependent, NatType::Symmetric)
     );
+    // two servers that saw the host itself contradict one that says otherwise
+    let mut liar = observed(&[
+        (HOME, "192.168.1.2:3478", HOME),
+        (HOME, "192.168.1.3:3478", HOME),
+        (HOME, "192.168.1.4:3478", "192.168.1.5:6012"),
+    ]);
+    liar.add_local([192, 168, 1, 5].into());
+    assert_eq!(liar.summary().rule(), Rule::Contradictory);
+    assert_eq!(told(&liar), (None, Mapping::Unknown, NatType::Unknown));
 }
 
 #[test]

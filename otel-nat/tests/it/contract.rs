@@ -107,7 +107,7 @@ fn what_is_unknown_is_left_out_or_has_an_unknown_of_its_own() {
             "bare list",
             "true|address-port dependent|Symmetric NAT|203.0.113.7|false",
         ),
-        ("carrier grade", "true|independent|Cone NAT|100.64.9.9|true"),
+        ("carrier grade", "true|independent|Unknown|100.64.9.9|true"),
         (
             "sequential",
             "true|address-port dependent|Symmetric NAT|203.0.113.7|false",

@@ -8,7 +8,13 @@
 use std::process::{Command, Stdio};
 
 use consumer_fsm::transport::TransportError;
-use consumer_fsm::{Event, signalling::SignalError};
+use consumer_fsm::{
+    Event,
+    signalling::{
+        SignalError,
+        http::{InvalidHeader, ServiceConfig},
+    },
+};
 use consumer_fsm::{
     Illegal, Machine, ProducerError, SdpError, SessionDescription, SourceError, Timing,
 };
@@ -283,6 +289,9 @@ fn errors() -> Vec<(&'static str, String)> {
             Reject::WrongSource,
         ]
         SdpError: [SdpError::TooLong, SdpError::NoCredentials]
+        InvalidHeader: [
+            ServiceConfig::default().with_client_header(&format!("{CANARY} {CANARY}")).unwrap_err(),
+        ]
         SignalError: [
             SignalError::Url, SignalError::Version, SignalError::Rejected, SignalError::NoRoom, SignalError::Gone, SignalError::Unreachable,
             SignalError::Status(500), SignalError::NoSuchName, SignalError::Refused, SignalError::NotHttp, SignalError::NotTls,

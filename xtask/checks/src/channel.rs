@@ -251,7 +251,15 @@ fn dtls_ends_after(most: u32) -> IceTransport {
 fn sctp_is_silent() -> IceTransport {
     /// ContentType of application data (RFC 5246 section 6.2.1).
     const APPLICATION_DATA: u8 = 23;
-    mute::ice(|| Box::new(|datagram| datagram.first() != Some(&APPLICATION_DATA)))
+    /// The unified header of DTLS 1.3, whose lowest bits are those of the epoch (RFC 9147 section 4).
+    const UNIFIED: std::ops::RangeInclusive<u8> = 32..=63;
+    /// The epoch of application data.
+    const EPOCH: u8 = 0b11;
+    let leaves = |datagram: &[u8]| match datagram.first() {
+        Some(kind) if UNIFIED.contains(kind) => kind & EPOCH != EPOCH,
+        kind => kind != Some(&APPLICATION_DATA),
+    };
+    mute::ice(move || Box::new(leaves))
 }
 
 /// A consumer's session and a producer's on two transports of one kind, each with its path or why

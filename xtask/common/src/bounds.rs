@@ -199,9 +199,6 @@ pub const CHAOS_ENDING: Duration = Duration::from_secs(3);
 /// So many times what an episode has, and it will never end: one that is merely late is told by the
 /// bound above.
 pub const CHAOS_NEVER: u32 = 2;
-/// So many honest servers are heard in spite of any loss there is here: with 15 % each way and four
-/// requests, none of three is with (1 - 0.85^2)^12, one in five million.
-pub const CHAOS_HEARD: usize = 3;
 /// Looks at the heap in the second half of a run: with fewer, all are judged, and one table more
 /// may have grown.
 pub const CHAOS_LOOKS: usize = 3;

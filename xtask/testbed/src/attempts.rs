@@ -57,7 +57,8 @@ pub async fn on_real_sockets(
         let _producer = peers::echo(signalling.clone(), loopback.clone(), Duration::MAX);
         let expected = Expected {
             nat: "loopback",
-            verdict: NatType::Open,
+            // a server on the loopback sees none of the NATs further out, so no type is claimed
+            verdict: NatType::Unknown,
             ending: Ending::Success,
         };
         tell(
@@ -74,7 +75,7 @@ pub async fn on_real_sockets(
     let _ghost = peers::ghost(signalling.clone()).await?;
     let expected = Expected {
         nat: "loopback, peer silent",
-        verdict: NatType::Open,
+        verdict: NatType::Unknown,
         ending: Ending::Failure(FailureReason::Timeout),
     };
     tell(

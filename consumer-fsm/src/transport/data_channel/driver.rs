@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use ice_gather::IceConn;
+use ice_gather::{IceConn, IceState};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -161,7 +161,18 @@ impl Driven {
             inner.end = end;
             inner.endpoint.close(now());
         }
-        let _ = tokio::time::timeout(LAST_FLIGHT, self.flush()).await;
+        let sent = async {
+            // a sender may be at it
+            while self.is_flushing() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            self.flush().await;
+        };
+        let _ = tokio::time::timeout(LAST_FLIGHT, sent).await;
+    }
+
+    fn is_flushing(&self) -> bool {
+        self.inner().is_some_and(|inner| inner.is_flushing)
     }
 
     /// Drives the endpoint to its end; the cause, unless the endpoint knows it.
@@ -212,7 +223,7 @@ impl Driven {
                     Some(length) => received = Some(length),
                     None => {
                         if let Some(opened) = opened.take() {
-                            let _ = opened.send(Err(state));
+                            let _ = opened.send(Err(State::Ended(ChannelEnd::Path)));
                         }
                         return Some(ChannelEnd::Path);
                     }
@@ -221,7 +232,7 @@ impl Driven {
                     if opened.is_some() && tokio::time::Instant::now() >= until
                         && let Some(opened) = opened.take()
                     {
-                        let _ = opened.send(Err(state));
+                        let _ = opened.send(Err(in_time(state, *self.conn.state().borrow())));
                         return Some(ChannelEnd::TimedOut);
                     }
                 }
@@ -256,6 +267,16 @@ impl Driven {
     }
 }
 
+/// Where a channel was that did not open in time. Over a pair that does not work any more, that proves
+/// nothing about the channel.
+fn in_time(state: State, ice: IceState) -> State {
+    if ice == IceState::Connected {
+        state
+    } else {
+        State::Ended(ChannelEnd::Path)
+    }
+}
+
 /// Whose turn it is to send. One that is cancelled in between leaves the rest to the task.
 struct Turn<'a> {
     driven: &'a Driven,
@@ -280,5 +301,20 @@ impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.over.cancel();
         self.0.readable.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_over_a_pair_that_died_ends_with_the_path() {
+        let handshake = in_time(State::Handshake, IceState::Connected);
+        assert!(matches!(handshake, State::Handshake));
+        for ice in [IceState::Disconnected, IceState::Failed, IceState::Closed] {
+            let state = in_time(State::Handshake, ice);
+            assert!(matches!(state, State::Ended(ChannelEnd::Path)), "{ice:?}");
+        }
     }
 }

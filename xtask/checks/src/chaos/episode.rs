@@ -12,7 +12,7 @@ use consumer_fsm::{
     AttemptReport, Consumer, Ending, Event, NoticeKind, Producer, State, StunCache, Timing,
 };
 use ice_gather::{AgentConfig, Base, BindError, StunServer};
-use nat_summary::NatType;
+use nat_summary::{Mapping, NatType};
 use otel_nat::{FailureReason, keys};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
@@ -272,8 +272,27 @@ async fn attempt(
                 plan.front.name()
             ));
         }
+        let natted = report.summary.is_natted();
+        let mapping = report.summary.mapping();
+        let is_seen = match plan.front {
+            Front::Nothing => natted == Some(false),
+            Front::FullCone | Front::AddressRestricted | Front::PortRestricted => {
+                natted == Some(true) && mapping == Mapping::EndpointIndependent
+            }
+            Front::AddressDependent | Front::Symmetric => {
+                natted == Some(true) && mapping.is_dependent()
+            }
+            Front::Blocked | Front::NoRoute => natted.is_none(),
+        };
+        if plan.is_clear() && !is_seen {
+            broken.push(format!(
+                "natted {natted:?}, mapping {mapping:?} behind a NAT that is {}",
+                plan.front.name()
+            ));
+        }
+        // silence proves no block where the host has no address that reaches beyond it
         let due = if plan.front == Front::Blocked {
-            Ending::Failure(FailureReason::UdpBlocked)
+            Ending::Failure(FailureReason::NoServerAnswered)
         } else {
             Ending::Success
         };
@@ -294,13 +313,14 @@ async fn attempt(
     }
 }
 
-/// Whether the simulated NAT allows a verdict. Unknown is always allowed, but where nothing stands
-/// in the way of the truth.
+/// Whether the simulated NAT allows a verdict. All of it lies on the loopback, and no server there
+/// sees the NATs further out: `Open`, `Cone` and `blocked` would say more than the evidence. Unknown is
+/// always allowed, but where nothing stands in the way of a symmetric NAT, which no outer NAT hides.
 fn allows(plan: &Plan, is: impl Fn(NatType) -> bool) -> bool {
-    let misled = [NatType::Open, NatType::Cone, NatType::Symmetric];
-    is(NatType::Unknown) && !plan.is_clear()
-        || is(plan.front.truth())
-        || plan.may_seem_blocked() && is(NatType::UdpBlocked)
+    let misled = [NatType::Cone, NatType::Symmetric];
+    let is_symmetric = plan.front.truth() == NatType::Symmetric;
+    is(NatType::Unknown) && !(plan.is_clear() && is_symmetric)
+        || is_symmetric && is(NatType::Symmetric)
         || plan.misleads() && plan.front != Front::Blocked && misled.into_iter().any(is)
 }
 

@@ -241,15 +241,6 @@ impl Plan {
             && matches!(self.ends, Ends::AfterPath(_))
     }
 
-    /// Whether silence may look like a firewall: so few servers answer that none may be heard.
-    pub(super) fn may_seem_blocked(&self) -> bool {
-        let answers = |manner: &&Manner| {
-            matches!(manner, Manner::Honest | Manner::Flooding | Manner::Slow(_))
-        };
-        let honest = self.servers.iter().filter(answers).count();
-        honest == 0 || honest < bounds::CHAOS_HEARD && self.link.loss > 0.0
-    }
-
     /// When the consumer's side ends the attempt at the latest.
     pub(super) fn ends_by(&self) -> Duration {
         match self.ends {

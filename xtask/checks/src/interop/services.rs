@@ -33,7 +33,7 @@ impl Services {
     /// Starts them beside the STUN servers.
     pub(super) fn start(namespace: &Namespace, root: &Path) -> Result<Self, Failure> {
         let namespace = namespace.clone();
-        let folder = root.join("xtask").join("interop");
+        let folder = root.join("xtask/checks/interop");
         let read = |name: &str| std::fs::read_to_string(folder.join(name));
         let pages = vec![
             ("/producer.js", "text/javascript", read("producer.js")?),

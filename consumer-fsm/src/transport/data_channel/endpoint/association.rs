@@ -202,7 +202,8 @@ impl Association {
             return;
         };
         if first.kind == kind::INIT && header.tag == 0 {
-            if self.invite(first.bytes).is_none() {
+            // alone in its packet (RFC 9260 section 6.10)
+            if chunks(&packet).count() > 1 || self.invite(first.bytes).is_none() {
                 self.refused += 1;
             }
             return;

@@ -249,7 +249,7 @@ async fn late(meter: Meter) -> Result<Measured, Failure> {
         let is_late = first
             .servers
             .first()
-            .is_some_and(|server| server.outcome == Outcome::Pending);
+            .is_some_and(|server| server.outcome == Outcome::GivenUp);
         Ok(is_late && second.evidence.summary().counts().answered == 1)
     });
     Ok(measured.await?.intended(bounds::INTENDED_IN_A_RACE))
@@ -522,7 +522,7 @@ async fn foreign(meter: Meter) -> Result<Measured, Failure> {
         let base = base().await?;
         let gathering = base.gather(&servers, &GatherConfig::default()).await;
         stock::on_base(&base).await?.close().await?;
-        Ok(gathering.evidence.summary().nat_type() == NatType::Open)
+        Ok(gathering.evidence.summary().is_natted() == Some(false))
     });
     Ok(measured.await?.intended(bounds::INTENDED))
 }
