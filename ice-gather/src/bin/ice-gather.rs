@@ -84,9 +84,9 @@ fn main() -> ExitCode {
 
 /// A person waits a second for the truth: the slowest live server is told from a dead one by then.
 fn patient() -> GatherConfig {
-    let mut config = GatherConfig::default();
-    (config.policy, config.grace) = (Policy::Patient, Duration::from_secs(1));
-    config
+    GatherConfig::default()
+        .with_policy(Policy::Patient)
+        .with_grace(Duration::from_secs(1))
 }
 
 /// The options by the arguments; `None` if these asked for a text that was printed at once.

@@ -113,8 +113,7 @@ async fn answers_that_all_had_to_be_rejected_are_no_blocked_network() {
                 }
             }));
         }
-        let mut config = GatherConfig::default();
-        config.deadline = Duration::from_millis(600);
+        let config = GatherConfig::default().with_deadline(Duration::from_millis(600));
         let gathering = base.gather(&servers, &config).await;
         let all_timed_out = gathering
             .servers

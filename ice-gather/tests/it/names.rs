@@ -89,8 +89,7 @@ fn inner_silent() {
                 let bind = BindConfig::address([127, 0, 0, 1].into());
                 let base = Base::bind(bind).await.unwrap();
                 let name = format!("stun{}.example.org", number % 20);
-                let mut config = GatherConfig::default();
-                config.deadline = Duration::from_secs(3);
+                let config = GatherConfig::default().with_deadline(Duration::from_secs(3));
                 base.gather(&[StunServer::Name(name, 3478)], &config).await
             });
         }
