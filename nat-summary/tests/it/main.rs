@@ -1,14 +1,19 @@
 //! Integration tests of the judge.
 
+mod cases;
+mod door;
+mod facts;
 mod failure;
 mod model;
 mod outlook;
 mod parse;
 mod peer;
 mod properties;
+mod reference;
 #[cfg(feature = "serde")]
 mod serde;
 #[cfg(feature = "serde")]
 mod summarize;
 mod vectors;
 mod verdicts;
+mod worlds;
