@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::door;
-use crate::facts::{Facts, Kind, Maps, Verdict};
+use crate::plain::{Facts, Kind, Maps, Verdict};
 use crate::vectors::Parts;
 
 const NATTED: Option<bool> = Some(true);

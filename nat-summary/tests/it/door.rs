@@ -7,13 +7,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use nat_summary::{
-    Address, Candidate, CandidateKind, Checks, Evidence, FailureCause, Filtering, Mapping,
-    NatSummary, NatType, Observation, Outcome, Outlook, Path, Pooling, PortAllocation, ServerId,
+    Address, Arrival, Candidate, CandidateKind, Checks, Contact, Evidence, FailureCause, Filtering,
+    FilteringSeen, Mapping, NatSummary, NatType, Observation, Outcome, Outlook, Path, PeerEvidence,
+    Pooling, PortAllocation, Scope, ServerId,
 };
 
-use crate::facts::{
-    Allocates, BaseVerdict, Door, End, Facts, Kind, List, Listed, ListedKind, Maps, Pools, Seen,
-    Server, Verdict,
+use crate::plain::{
+    Allocates, BaseVerdict, Checked, Door, End, Expect, Facts, Filters, Kind, List, Listed,
+    ListedKind, Maps, Pools, Seen, Server, Verdict,
 };
 
 /// The evidence of a gathering.
@@ -76,14 +77,18 @@ fn server_id(server: Server) -> ServerId {
 /// The evidence of a candidate list.
 pub(crate) fn list(list: &List) -> Evidence {
     let urls: Vec<_> = list.candidates.iter().map(url).collect();
-    let candidates = list.candidates.iter().zip(&urls).map(|(listed, url)| {
-        let extensions = listed.session.map(|session| format!("ufrag {session}"));
-        (candidate(listed, url.as_deref()), extensions)
+    // a repeated line has another foundation, as in a re-INVITE
+    let foundations: Vec<_> = (0..urls.len()).map(|n| n.to_string()).collect();
+    let extensions = list.candidates.iter().map(|listed| {
+        let session = listed.session.map(|session| format!("ufrag {session}"));
+        session.unwrap_or_default()
     });
-    let candidates: Vec<_> = candidates.collect();
-    let candidates = candidates.iter().map(|(candidate, extensions)| Candidate {
-        extensions: extensions.as_deref().unwrap_or_default(),
-        ..*candidate
+    let extensions: Vec<_> = extensions.collect();
+    let numbered = list.candidates.iter().enumerate();
+    let candidates = numbered.map(|(n, listed)| Candidate {
+        foundation: &foundations[n],
+        extensions: &extensions[n],
+        ..candidate(listed, urls[n].as_deref())
     });
     let evidence = match list.door {
         Door::Values => Evidence::from_candidates(candidates),
@@ -163,6 +168,42 @@ pub(crate) fn name_order(name: &'static str) -> impl Ord {
     server_id(Server::Named(name, 0))
 }
 
+/// Forgets what was sent before `sequence`.
+pub(crate) fn forget_before(evidence: &mut Evidence, sequence: u32) {
+    evidence.forget(|observation| observation.sequence < sequence);
+}
+
+/// How far an address reaches, by name.
+pub(crate) fn scope(ip: &str) -> String {
+    format!("{:?}", Scope::of(ip.parse().expect("an address")))
+}
+
+/// The filtering that a check of the peer proves, which came in from `source`, where nothing had
+/// been sent to. `reported`: the mapping that the peer saw and reported.
+pub(crate) fn filtering(
+    facts: &Facts,
+    base: SocketAddr,
+    source: SocketAddr,
+    reported: Option<SocketAddr>,
+) -> FilteringSeen {
+    let mut peer = PeerEvidence::new();
+    let contact = Contact::Nobody;
+    peer.arrived(Arrival {
+        base,
+        source,
+        contact,
+    });
+    if let Some(mapped) = reported {
+        peer.answered(Observation {
+            base,
+            server: source.into(),
+            mapped,
+            sequence: 1_000,
+        });
+    }
+    peer.summary(&evidence(facts)).filtering
+}
+
 /// The verdict on the evidence.
 pub(crate) fn verdict(evidence: &Evidence) -> Verdict {
     let summary = evidence.summary();
@@ -205,6 +246,42 @@ fn base_verdict(verdict: &nat_summary::BaseVerdict) -> BaseVerdict {
             _ => Allocates::Unknown,
         },
     }
+}
+
+/// A gathering, and the filtering of its NAT where something else has shown it.
+pub(crate) type Host<'a> = (&'a Facts, Option<Filters>);
+
+fn summary((facts, filters): Host<'_>) -> NatSummary {
+    let summary = evidence(facts).summary();
+    match filters {
+        None => summary,
+        Some(Filters::Independent) => summary.with_filtering(Filtering::EndpointIndependent),
+        Some(Filters::ByAddress) => summary.with_filtering(Filtering::AddressDependent),
+        Some(Filters::ByPort) => summary.with_filtering(Filtering::AddressAndPortDependent),
+    }
+}
+
+/// What two hosts can expect, and the reason.
+pub(crate) fn outlook(ours: Host<'_>, theirs: Host<'_>) -> (Expect, String) {
+    let outlook = Outlook::between(&summary(ours), &summary(theirs));
+    let expect = match outlook.path {
+        Path::Direct => Expect::Direct,
+        Path::Relay => Expect::Relay,
+        _ => Expect::Undecided,
+    };
+    (expect, format!("{:?}", outlook.reason))
+}
+
+/// Why an attempt failed, from our gathering, the peer's candidates and the checks.
+pub(crate) fn cause(ours: Host<'_>, theirs: &List, checked: Checked) -> &'static str {
+    let checks = Checks {
+        sent: checked.sent,
+        answered: checked.answered,
+        received: checked.received,
+        sent_since_received: checked.sent_since_received,
+        ..Checks::default()
+    };
+    FailureCause::of(&summary(ours), Some(&list(theirs)), checks, false).as_str()
 }
 
 /// The six values that go out, as they are written.

@@ -2,16 +2,18 @@
 
 mod cases;
 mod door;
-mod facts;
 mod failure;
 mod model;
 mod outlook;
 mod parse;
 mod peer;
+mod plain;
 mod properties;
+mod random;
 mod reference;
 #[cfg(feature = "serde")]
 mod serde;
+mod stories;
 #[cfg(feature = "serde")]
 mod summarize;
 mod vectors;

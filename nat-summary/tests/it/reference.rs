@@ -4,10 +4,11 @@
 //! Where the text leaves room, a comment says `Reading`.
 
 mod agrees;
+pub(crate) mod compare;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::facts::{
+use crate::plain::{
     Allocates, BaseVerdict, Door, End, Facts, Kind, List, ListedKind, Maps, Pools, Server, Verdict,
 };
 
@@ -33,7 +34,7 @@ pub(crate) fn of_facts(facts: &Facts) -> Verdict {
 /// The verdict on a candidate list.
 pub(crate) fn of_list(list: &List) -> Verdict {
     let candidates = || list.candidates.iter();
-    let host = |listed: &&crate::facts::Listed| listed.kind == ListedKind::Host;
+    let host = |listed: &&crate::plain::Listed| listed.kind == ListedKind::Host;
     let hosts = candidates().filter(host).filter_map(|c| c.address);
     let known = Known {
         locals: locals(&hosts.map(|address| address.ip()).collect::<Vec<_>>()),
@@ -538,11 +539,4 @@ fn list_blocked(list: &List) -> Option<&'static str> {
     let reaches = |host: &Option<IpAddr>| host.is_some_and(reaches_beyond_its_link);
     let silent = is_asked && hosts.iter().any(reaches) && !hosts.iter().any(is_hidden_or_global);
     silent.then_some("no_reflexive_candidate")
-}
-
-/// The base verdicts in an order that does not depend on which one speaks.
-pub(crate) fn sorted(verdict: &Verdict) -> Vec<BaseVerdict> {
-    let mut bases = verdict.bases.clone();
-    bases.sort_unstable();
-    bases
 }

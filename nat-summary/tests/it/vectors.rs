@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Deserialize;
 
 use crate::door::{self, Written};
-use crate::facts::{Door, End, Facts, Kind, List, Maps, Seen, Server, Verdict};
+use crate::plain::{Door, End, Facts, Kind, List, Maps, Seen, Server, Verdict};
 
 #[derive(Deserialize)]
 struct Case {

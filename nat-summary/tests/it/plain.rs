@@ -119,6 +119,31 @@ impl Maps {
     }
 }
 
+/// Which packets a mapping lets in (RFC 4787 section 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filters {
+    Independent,
+    ByAddress,
+    ByPort,
+}
+
+/// What two hosts can expect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expect {
+    Direct,
+    Relay,
+    Undecided,
+}
+
+/// The connectivity checks of an attempt that failed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Checked {
+    pub(crate) sent: u32,
+    pub(crate) answered: u32,
+    pub(crate) received: u32,
+    pub(crate) sent_since_received: u32,
+}
+
 /// The type that goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
