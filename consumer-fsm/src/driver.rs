@@ -2,7 +2,7 @@
 //! says.
 
 use ice_gather::Role;
-use otel_nat::{Reason, Telemetry};
+use otel_nat::{FailureReason, Telemetry};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
@@ -211,7 +211,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Action::Close => {
                     attempt.close().await;
                     if from == State::Established {
-                        attempt.endured();
+                        attempt.record_mapping_lifetime();
                     }
                 }
                 // the machine says until when
@@ -291,7 +291,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             return Event::IceFailed;
         };
         if let Some(span) = &mut attempt.span {
-            span.connecting();
+            span.begin_checks();
         }
         let now = Instant::now().into_std();
         let deadline = self
@@ -306,7 +306,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 if let (Some(span), Some((local, remote))) =
                     (&mut attempt.span, attempt.report.selected_pair)
                 {
-                    span.selected(local, remote);
+                    span.set_selected_pair(local, remote);
                 }
                 let after = attempt.started.elapsed();
                 attempt.report.connected_after = Some(after);
@@ -351,7 +351,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
 }
 
 /// Why the attempt fails if this happens, reported or not.
-fn failure(from: State, event: Event) -> Option<Reason> {
+fn failure(from: State, event: Event) -> Option<FailureReason> {
     next(from, event)?
         .actions
         .iter()

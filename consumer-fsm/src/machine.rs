@@ -89,7 +89,7 @@ impl core::error::Error for Illegal {}
 /// use std::time::{Duration, Instant};
 ///
 /// use consumer_fsm::{Action, Ending, Event, Machine, State, Timing};
-/// use otel_nat::Reason;
+/// use otel_nat::FailureReason;
 ///
 /// let mut now = Instant::now();
 /// let mut machine = Machine::new(Timing::default());
@@ -100,7 +100,7 @@ impl core::error::Error for Illegal {}
 ///
 /// now = machine.poll_timeout().expect("the channel has its time");
 /// let event = machine.handle_timeout(now).expect("and it is over");
-/// assert_eq!(machine.handle(event, now)?, [Action::Report(Ending::Failure(Reason::Timeout)), Action::Close]);
+/// assert_eq!(machine.handle(event, now)?, [Action::Report(Ending::Failure(FailureReason::Timeout)), Action::Close]);
 /// assert_eq!(machine.state(), State::Preparing);
 /// # Ok::<(), consumer_fsm::Illegal>(())
 /// ```
@@ -202,7 +202,7 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
-    use otel_nat::Reason;
+    use otel_nat::FailureReason;
 
     use super::*;
     use crate::state::Ending;
@@ -237,7 +237,10 @@ mod tests {
         .concat();
         assert_eq!(run(&cancelled_late).1, [Ending::Success]);
         let blocked = [&to_offering[..], &[E::UdpBlocked]].concat();
-        assert_eq!(run(&blocked).1, [Ending::Failure(Reason::UdpBlocked)]);
+        assert_eq!(
+            run(&blocked).1,
+            [Ending::Failure(FailureReason::UdpBlocked)]
+        );
         let twice = [blocked.clone(), blocked].concat();
         assert_eq!(run(&twice).1.len(), 2, "each attempt its own");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ice_gather::Rebinding;
 use nat_summary::NatSummary;
-use otel_nat::Reason;
+use otel_nat::FailureReason;
 use tokio::sync::{broadcast, watch};
 
 use crate::state::{Event, State};
@@ -54,7 +54,7 @@ pub enum What {
     /// They no longer can.
     PathDown,
     /// The attempt ended without a path.
-    Failed(Reason),
+    Failed(FailureReason),
     /// The host's addresses changed, the cohort was asked again, and this is the new verdict.
     Roamed(Box<NatSummary>),
     /// The mapping toward the peer changed under the path, by the peer's word: the verdicts before

@@ -1,6 +1,6 @@
 //! The words of the machine: states, events, actions.
 
-use otel_nat::Reason;
+use otel_nat::FailureReason;
 
 /// Where an attempt stands. [`number`](Self::number) is the name operators know it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -133,7 +133,7 @@ pub enum Ending {
     /// The channel opened.
     Success,
     /// It did not, for this reason.
-    Failure(Reason),
+    Failure(FailureReason),
 }
 
 /// What to do on a transition, in order.

@@ -1,6 +1,6 @@
 //! The machine on one screen.
 
-use otel_nat::Reason;
+use otel_nat::FailureReason;
 
 use crate::state::{Action, Ending, Event, State};
 
@@ -20,6 +20,7 @@ pub const fn next(state: State, event: Event) -> Option<Step> {
     use Action::{AnnounceNoPath, AnnouncePath, BackOff, Close, DropCohort, Pause, Report};
     use Ending::{Failure, Success};
     use Event as E;
+    use FailureReason as Reason;
     use State::{Established, Listening, Offering, Opening, Preparing, Stopped, Trickling};
 
     let (state, actions): (State, &'static [Action]) = match (state, event) {

@@ -5,10 +5,10 @@
 //! down in a task of its own that nobody aborts; callers only ever bound their *wait*. Dropping an
 //! [`IceAgent`] at any point starts the same tear-down.
 
-mod event;
+mod library;
+mod liveness;
 mod mux;
 mod remote;
-mod silence;
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,16 +30,16 @@ use webrtc_util::vnet::interface::Interface;
 use webrtc_util::vnet::net::Net;
 use webrtc_util::{Conn, Error};
 
-pub use self::event::{IceEvent, IceState};
-use self::event::{ice_state, kind};
+use self::library::{ice_state, kind};
+use self::liveness::Silence;
 pub(crate) use self::mux::Mux;
 pub use self::remote::{Credentials, RemoteCandidate, RemoteDescription};
-use self::silence::Silence;
-use crate::base::{Base, Inner};
+use crate::base::{Base, Shared, demux};
+use crate::checks::Consent;
 use crate::config::AgentConfig;
 use crate::error::{AgentError, ConnectError, SendError};
-use crate::peer::Consent;
-use crate::transaction::Header;
+use crate::event::{IceEvent, IceState};
+use crate::stun::Header;
 
 /// Events kept for a listener that is busy.
 const EVENTS: usize = 64;
@@ -115,7 +115,7 @@ impl IceAgent {
     pub fn events(&self) -> mpsc::Receiver<IceEvent> {
         let (events, receiver) = mpsc::channel(EVENTS);
         if self.parts.is_some() {
-            self.base.inner().listen(events);
+            self.base.shared().listen(events);
         }
         receiver
     }
@@ -139,7 +139,7 @@ impl IceAgent {
         {
             return false;
         }
-        self.base.inner().expect_peer(candidate.address);
+        self.base.shared().expect_peer(candidate.address);
         // fails for TCP candidates only
         parts.agent.add_remote_candidate(&remote).is_ok()
     }
@@ -162,14 +162,14 @@ impl IceAgent {
             return Err(ConnectError::Again);
         }
         #[cfg(feature = "relay")]
-        if let Some(relay) = self.base.inner().relay() {
+        if let Some(relay) = self.base.shared().relay() {
             relay.checks_begin();
         }
-        self.base.inner().expect_answers(&remote.credentials.pwd);
-        self.base.inner().hand_over();
+        self.base.shared().expect_answers(&remote.credentials.pwd);
+        demux::hand_over(self.base.shared());
         let (agent, cancel, role) = (Arc::clone(&parts.agent), parts.cancel.clone(), self.role);
         let (connected_tx, mut connected) = mpsc::channel(1);
-        let (base, state) = (Arc::clone(self.base.inner()), Arc::clone(&parts.state));
+        let (base, state) = (Arc::clone(self.base.shared()), Arc::clone(&parts.state));
         let AgentConfig {
             disconnected_timeout,
             failed_timeout,
@@ -210,7 +210,7 @@ impl IceAgent {
         tokio::select! {
             conn = connected.recv() => match conn {
                 Some(conn) => {
-                    let base = Arc::downgrade(self.base.inner());
+                    let base = Arc::downgrade(self.base.shared());
                     Ok(IceConn { conn, state: self.state.clone(), base })
                 }
                 None => Err(ConnectError::Failed),
@@ -260,21 +260,21 @@ impl core::fmt::Debug for IceAgent {
 async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, AgentError> {
     let credentials = Credentials::random();
     if !base
-        .inner()
+        .shared()
         .serve(&credentials.pwd, config.max_remote_candidates)
     {
         return Err(AgentError::BaseTaken);
     }
-    let mux = Mux::new(Arc::clone(base.inner()));
+    let mux = Mux::new(Arc::clone(base.shared()));
     // the library shall see the addresses of the base and no other
     let addresses: Vec<_> = base
-        .inner()
-        .lines()
-        .map(|line| line.local.ip().into())
+        .shared()
+        .sockets()
+        .map(|socket| socket.local().ip().into())
         .collect();
     let families = addresses.len();
     let net = Arc::new(Net::Ifs(vec![Interface::new("base".to_owned(), addresses)]));
-    let by_line = Arc::clone(&mux);
+    let by_socket = Arc::clone(&mux);
     let library_config = webrtc_ice::agent::agent_config::AgentConfig {
         udp_network: UDPNetwork::Muxed(Arc::clone(&mux) as _),
         local_ufrag: credentials.ufrag.clone(),
@@ -284,7 +284,7 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         // one gathering of host candidates per socket: see `Mux`
         candidate_types: vec![CandidateType::Host; families],
         include_loopback: true,
-        ip_filter: Arc::new(Some(Box::new(move |ip| by_line.is_mine(ip)))),
+        ip_filter: Arc::new(Some(Box::new(move |ip| by_socket.is_mine(ip)))),
         net: Some(Arc::clone(&net)),
         is_controlling: role == Role::Controlling,
         check_interval: config.check_interval,
@@ -318,7 +318,7 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
     let state = state_tx.subscribe();
     let state_from_agent = Arc::clone(&state_tx);
     // the agent's internals may outlive the handlers a little, and the base shall not
-    let listening = Arc::downgrade(base.inner());
+    let listening = Arc::downgrade(base.shared());
     agent.on_connection_state_change(Box::new(move |state| {
         // the end is told once the tear-down is over, and who is silent is judged elsewhere
         match (ice_state(state), listening.upgrade()) {
@@ -333,10 +333,10 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         let _ = gathered_tx.try_send(candidate.is_some());
         Box::pin(core::future::ready(()))
     }));
-    let listening = Arc::downgrade(base.inner());
+    let listening = Arc::downgrade(base.shared());
     agent.on_selected_candidate_pair_change(Box::new(move |local, remote| {
         if let Some(base) = listening.upgrade() {
-            base.tell(IceEvent::Pair(kind(&**local), kind(&**remote)));
+            base.emit(IceEvent::Pair(kind(&**local), kind(&**remote)));
         }
         Box::pin(core::future::ready(()))
     }));
@@ -380,7 +380,7 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
 /// consents to is counted here.
 async fn watch_silence(
     agent: &Agent,
-    base: &Inner,
+    base: &Shared,
     state: &watch::Sender<IceState>,
     disconnected: Duration,
     failed: Duration,
@@ -397,12 +397,12 @@ async fn watch_silence(
         ),
         None => (None, Consent::default()),
     };
-    let mut silence = Silence::new(disconnected, failed, stamp(), silence::now());
+    let mut silence = Silence::new(disconnected, failed, stamp(), liveness::now());
     let pause = (longest / LOOKS_FOR_LIFE).max(LEAST_PAUSE);
     loop {
         tokio::time::sleep(pause).await;
         base.beat(pause);
-        match silence.look(stamp(), silence::now()) {
+        match silence.look(stamp(), liveness::now()) {
             Some(IceState::Failed) => return becomes(base, state, IceState::Failed),
             Some(now) => becomes(base, state, now),
             None => {}
@@ -412,7 +412,7 @@ async fn watch_silence(
 
 /// Ends a relay that the pair in use does not go by, once the peer has had time to see that: the
 /// library keeps the first pair that it takes. Never returns.
-async fn spare_relay(agent: &Agent, base: &Inner) {
+async fn spare_relay(agent: &Agent, base: &Shared) {
     let local = agent
         .get_selected_candidate_pair()
         .map(|pair| kind(&*pair.local));
@@ -425,7 +425,7 @@ async fn spare_relay(agent: &Agent, base: &Inner) {
 
 /// The connection has this state, and whoever listens hears of it if it had another. After its end
 /// it has none.
-fn becomes(base: &Inner, state: &watch::Sender<IceState>, now: IceState) {
+fn becomes(base: &Shared, state: &watch::Sender<IceState>, now: IceState) {
     let is_news = state.send_if_modified(|state| {
         if has_ended(*state) {
             return false;
@@ -434,12 +434,12 @@ fn becomes(base: &Inner, state: &watch::Sender<IceState>, now: IceState) {
         // library would go on: whoever sees the end finds the lines closed, and whoever
         // finds them closed sees the end
         if now == IceState::Failed {
-            base.close_lines();
+            base.close_sockets();
         }
         core::mem::replace(state, now) != now
     });
     if is_news {
-        base.tell(IceEvent::State(now));
+        base.emit(IceEvent::State(now));
     }
 }
 
@@ -464,7 +464,7 @@ async fn tear_down(parts: Parts) {
     }
     // fails only if closed before
     let _ = agent.close().await;
-    mux.close_lines();
+    mux.close_sockets();
     #[cfg(feature = "relay")]
     mux.release_relay().await;
     // a gathering task may add a candidate after the close: wait until the agent and we alone hold
@@ -492,7 +492,7 @@ pub struct IceConn {
     conn: Arc<dyn Conn + Send + Sync>,
     state: watch::Receiver<IceState>,
     /// Counts what is dropped. The sockets are not this one's to keep.
-    base: Weak<Inner>,
+    base: Weak<Shared>,
 }
 
 impl IceConn {

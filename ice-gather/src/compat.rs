@@ -25,8 +25,8 @@ use crate::base::Base;
 /// The base's first socket as the network of one agent. A base serves one agent: give each its own.
 #[must_use]
 pub fn udp_network(base: &Base) -> UDPNetwork {
-    base.inner().serve_foreign();
-    UDPNetwork::Muxed(Mux::new(Arc::clone(base.inner())))
+    base.shared().serve_foreign();
+    UDPNetwork::Muxed(Mux::new(Arc::clone(base.shared())))
 }
 
 /// Lets an agent see the one local address that the base's first socket stands for. Without it, an

@@ -17,7 +17,7 @@ use nat_summary::Filtering;
 use tokio::time::{Instant, timeout_at};
 
 use crate::base::Base;
-use crate::transaction::{
+use crate::stun::{
     Change, TransactionId, other_address, read_answer, write_change_request, write_request,
 };
 
@@ -152,7 +152,7 @@ impl Probe {
     /// What it shows that an answer was let in: nothing, if another discovery may have opened the
     /// filter on this port.
     fn let_in(&self, filtering: Filtering) -> Finding {
-        if self.base.inner().is_port_old() {
+        if self.base.shared().is_port_old() {
             Finding::Inconclusive
         } else {
             Finding::Known(filtering)
@@ -167,7 +167,7 @@ impl Probe {
             ids.push(self.send(question).await?);
             let until = Instant::now() + 2 * SHORTEST_WAIT;
             while let Ok(Some((length, source))) =
-                timeout_at(until, self.base.inner().recv_extra(&mut buffer)).await
+                timeout_at(until, self.base.shared().recv_extra(&mut buffer)).await
             {
                 let datagram = &buffer[..length];
                 if source == question.from
@@ -202,7 +202,7 @@ impl Probe {
             };
             let until = Instant::now() + wait;
             while let Ok(Some((length, source))) =
-                timeout_at(until, self.base.inner().recv_extra(&mut buffer)).await
+                timeout_at(until, self.base.shared().recv_extra(&mut buffer)).await
             {
                 let Ok((id, _)) = read_answer(&buffer[..length]) else {
                     continue;
@@ -229,13 +229,13 @@ impl Probe {
         let sent = match question.change {
             None => {
                 self.base
-                    .inner()
+                    .shared()
                     .send_extra(&write_request(id), question.to)
                     .await
             }
             Some(change) => {
                 self.base
-                    .inner()
+                    .shared()
                     .send_extra(&write_change_request(id, change), question.to)
                     .await
             }

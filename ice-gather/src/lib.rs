@@ -22,38 +22,37 @@
 
 mod agent;
 mod base;
+mod candidate;
+mod checks;
+mod common;
 pub mod compat;
 mod config;
 mod error;
+mod event;
 mod filtering;
-mod local;
-mod peer;
 mod plan;
-mod ports;
 #[cfg(feature = "relay")]
 mod relay;
 #[cfg(feature = "responder")]
 pub mod responder;
-mod transaction;
-mod unreachable;
-mod uri;
+mod socket;
+mod stun;
 
-pub use agent::{
-    Credentials, IceAgent, IceConn, IceEvent, IceState, RemoteCandidate, RemoteDescription, Role,
-};
-pub use base::{Base, Dropped, GatheredCandidate, Gathering, Progress, ServerReport};
+pub use agent::{Credentials, IceAgent, IceConn, RemoteCandidate, RemoteDescription, Role};
+pub use base::{Base, Dropped, Gathering, Progress, ServerReport};
+pub use candidate::GatheredCandidate;
+pub use checks::{PeerDropped, PeerReader, PeerView, Rebinding, Remapped};
 pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
 #[cfg(feature = "relay")]
 pub use error::RelayError;
 pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
+pub use event::{IceEvent, IceState};
 pub use filtering::{Finding, discover_filtering};
-pub use local::LocalAddresses;
-pub use peer::{PeerDropped, PeerReader, PeerView, Rebinding, Remapped};
 pub use plan::{Answered, IcmpError, Plan, Transmit};
 #[cfg(feature = "relay")]
 pub use relay::{Relay, RelayConfig, TurnServer};
-pub use transaction::{
-    Answer, Change, Header, Reject, TransactionId, other_address, read_answer,
-    write_change_request, write_request,
+pub use socket::local::LocalAddresses;
+pub use stun::{
+    Answer, Change, Header, Reject, StunServer, TransactionId, UriError, other_address,
+    read_answer, write_change_request, write_request,
 };
-pub use uri::{StunServer, UriError};

@@ -12,12 +12,9 @@ use std::time::{Duration, Instant};
 
 use nat_summary::{Evidence, Observation, Outcome};
 
+use crate::common::{after, canonical};
 use crate::config::{GatherConfig, Policy};
-use crate::peer::canonical;
-use crate::transaction::{Answer, HEADER_LEN, Reject, TransactionId, read_answer, write_request};
-
-/// As good as never, and still an instant.
-const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);
+use crate::stun::{Answer, HEADER_LEN, Reject, TransactionId, read_answer, write_request};
 
 /// A request to send now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,11 +106,6 @@ impl Request {
 
 fn counts(observation: &Observation) -> bool {
     observation.is_possible() && observation.mapped.is_ipv4() == observation.base.is_ipv4()
-}
-
-/// `wait` after `now`, or what is as good as never.
-pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
-    now.checked_add(wait).unwrap_or_else(|| now + NEVER)
 }
 
 /// The requests of one gathering.
@@ -565,6 +557,12 @@ impl Plan {
             evidence.forget(|observation| outdated.contains(&comparable(observation)));
         }
         evidence.merge(&now);
+    }
+
+    /// Whether there is a socket of this server's family.
+    pub(crate) fn can_reach(&self, server: SocketAddr) -> bool {
+        let mut sockets = self.sockets.iter();
+        sockets.any(|socket| socket.is_ipv4() == server.is_ipv4())
     }
 
     pub(crate) const fn next_sequence(&self) -> u32 {

@@ -10,32 +10,27 @@
 
 mod guard;
 
-use std::any::Any;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use async_trait::async_trait;
-use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use turn::client::{Client, ClientConfig};
+use webrtc_util::Conn;
 use webrtc_util::vnet::net::Net;
-use webrtc_util::{Conn, Error};
 
-use crate::base::{Base, GatheredCandidate, Inner, Line, candidate, lock};
+use self::guard::{ClosesGuard, Guard, GuardedSocket, Seen};
+use crate::base::relayed::{Allocation, Datagram, Relayed, relayed_candidate};
+use crate::base::{Base, Shared};
+use crate::candidate::GatheredCandidate;
+use crate::common::{ERROR_PAUSE, after};
 use crate::error::RelayError;
-use crate::plan::after;
-use crate::uri::{StunServer, UriError, read_turn};
-use guard::{ClosesGuard, Guard, Seen};
+use crate::socket::names;
+use crate::socket::unconnected::Datagrams;
+use crate::stun::{StunServer, UriError, read_turn};
 
-/// What the relay's line is called toward the agent, which needs an address for it before there is
-/// one: the IPv4 dummy address (RFC 7600 section 4.8). It is never signalled.
-pub(crate) const PLACEHOLDER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
-const PLACEHOLDER_PORT: u16 = 9;
 /// Datagrams that wait for the agent or for the TURN client; beyond, they are lost as datagrams
 /// are.
 const QUEUE: usize = 64;
@@ -51,8 +46,6 @@ const RELEASE: Duration = Duration::from_millis(500);
 /// Longest wait for the client: a task of its own may hold it until its timer looks up, every 1.6
 /// s.
 const CLOSE: Duration = Duration::from_secs(4);
-/// Pause after a datagram the client could not hand over.
-const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// A TURN server and the credentials it asks for (RFC 8489 section 9.2, long-term).
 #[derive(Clone, PartialEq, Eq)]
@@ -89,10 +82,7 @@ impl TurnServer {
     async fn resolve(&self, from: &[IpAddr]) -> Result<(SocketAddr, IpAddr), RelayError> {
         let addresses: Vec<SocketAddr> = match &self.place {
             StunServer::Address(address) => vec![*address],
-            StunServer::Name(host, port) => {
-                let found = tokio::net::lookup_host((host.as_str(), *port)).await;
-                found.map_err(|_| RelayError::Unresolved)?.collect()
-            }
+            StunServer::Name(host, port) => names::lookup(host, *port).await,
         };
         if addresses.is_empty() {
             return Err(RelayError::Unresolved);
@@ -136,12 +126,10 @@ impl Default for RelayConfig {
     }
 }
 
-type Outcome = Option<Result<SocketAddr, RelayError>>;
-
 /// What became of a relay. It belongs to the base: dropping this changes nothing.
 #[derive(Debug, Clone)]
 pub struct Relay {
-    outcome: watch::Receiver<Outcome>,
+    outcome: watch::Receiver<Allocation>,
 }
 
 impl Relay {
@@ -151,7 +139,7 @@ impl Relay {
     /// [`RelayError`]: there is none, or no longer.
     pub async fn allocated(&mut self) -> Result<GatheredCandidate, RelayError> {
         match self.outcome.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(Ok(address))) => Ok(relayed(*address)),
+            Ok(Some(Ok(address))) => Ok(relayed_candidate(*address)),
             Ok(Some(Err(error))) => Err(*error),
             // the task ended without a word: the library panicked in it
             Ok(None) | Err(_) => Err(RelayError::Closed),
@@ -173,36 +161,27 @@ impl Base {
     /// [`RelayError::Late`] if the base has a relay or an agent already, [`RelayError::NoSocket`]
     /// if it is no UDP socket of this host.
     pub fn add_relay(&self, server: TurnServer, config: RelayConfig) -> Result<Relay, RelayError> {
-        let inner = self.inner();
-        let from = inner.bound_ips();
+        let shared = self.shared();
+        let from = shared.bound_ips();
         if from.is_empty() {
             return Err(RelayError::NoSocket);
         }
-        let Some(runtime) = inner.runtime() else {
+        let Some(runtime) = shared.runtime() else {
             return Err(RelayError::NoSocket);
         };
         let (outcome, view) = watch::channel(None);
         let (to_agent, from_relay) = mpsc::channel(QUEUE);
         let (to_relay, from_agent) = mpsc::channel(QUEUE);
         let cancel = CancellationToken::new();
-        let line = Arc::new(RelayLine {
-            inbound: tokio::sync::Mutex::new(from_relay),
-            outbound: to_relay,
-            head_start: config.head_start,
-            checks_began: OnceLock::new(),
-            cancel: cancel.clone(),
-        });
-        let relayed = Relayed {
-            line: Line::over(
-                Arc::clone(&line) as _,
-                SocketAddr::new(PLACEHOLDER, PLACEHOLDER_PORT),
-            ),
-            end: line,
-            outcome: view.clone(),
-            task: Mutex::default(),
-        };
-        let base = Arc::downgrade(inner);
-        let kept = inner.keep_relay(relayed).ok_or(RelayError::Late)?;
+        let relayed = Relayed::new(
+            from_relay,
+            to_relay,
+            config.head_start,
+            view.clone(),
+            cancel.clone(),
+        );
+        let base = Arc::downgrade(shared);
+        let kept = shared.keep_relay(relayed).ok_or(RelayError::Late)?;
         let task = Task {
             server,
             deadline: config.deadline,
@@ -213,55 +192,9 @@ impl Base {
             cancel,
             base,
         };
-        *lock(&kept.task) = Some(runtime.spawn(task.run()));
+        kept.keep_task(runtime.spawn(task.run()));
         Ok(Relay { outcome: view })
     }
-}
-
-fn relayed(address: SocketAddr) -> GatheredCandidate {
-    candidate(CandidateKind::Relayed, address, address, 200)
-}
-
-/// The relay as the base keeps it.
-pub(crate) struct Relayed {
-    pub(crate) line: Line,
-    end: Arc<RelayLine>,
-    outcome: watch::Receiver<Outcome>,
-    task: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Relayed {
-    pub(crate) fn candidate(&self) -> Option<GatheredCandidate> {
-        self.outcome.borrow().and_then(Result::ok).map(relayed)
-    }
-
-    /// The head start of direct pairs counts from here.
-    pub(crate) fn checks_begin(&self) {
-        let _ = self.end.checks_began.set(Instant::now());
-    }
-
-    /// Ends it: its server is told to free what it holds, and nothing else leaves any more.
-    pub(crate) fn end(&self) {
-        self.end.cancel.cancel();
-    }
-
-    /// Ends it; waits until nothing of it is left.
-    pub(crate) async fn release(&self) {
-        self.end();
-        let task = lock(&self.task).take();
-        if let Some(task) = task {
-            let _ = task.await;
-        }
-    }
-}
-
-/// The relay's end at the agent: two bounded queues. Nothing here waits for the TURN server.
-struct RelayLine {
-    inbound: tokio::sync::Mutex<mpsc::Receiver<(Vec<u8>, SocketAddr)>>,
-    outbound: mpsc::Sender<(Vec<u8>, SocketAddr)>,
-    head_start: Duration,
-    checks_began: OnceLock<Instant>,
-    cancel: CancellationToken,
 }
 
 /// Owns the client: allocates, moves datagrams, tears down.
@@ -269,17 +202,11 @@ struct Task {
     server: TurnServer,
     deadline: Duration,
     from: Vec<IpAddr>,
-    outcome: watch::Sender<Outcome>,
-    to_agent: mpsc::Sender<(Vec<u8>, SocketAddr)>,
-    from_agent: mpsc::Receiver<(Vec<u8>, SocketAddr)>,
+    outcome: watch::Sender<Allocation>,
+    to_agent: mpsc::Sender<Datagram>,
+    from_agent: mpsc::Receiver<Datagram>,
     cancel: CancellationToken,
-    base: Weak<Inner>,
-}
-
-impl Drop for RelayLine {
-    fn drop(&mut self) {
-        self.cancel.cancel();
-    }
+    base: Weak<Shared>,
 }
 
 impl Task {
@@ -311,7 +238,7 @@ impl Task {
         };
         // closed on every way out, a panic of the library included
         let _closes = ClosesGuard(Arc::clone(&guard));
-        let mut seen = guard.seen();
+        let mut seen = guard.0.seen();
         let end = match allocate(&client, &mut seen, &self.cancel, ends).await {
             Ok((relay, address)) => {
                 self.serve(&*relay, address).await;
@@ -320,7 +247,7 @@ impl Task {
             }
             Err(error) => error,
         };
-        guard.close();
+        guard.0.close();
         let _ = tokio::time::timeout(CLOSE, client.close()).await;
         end
     }
@@ -344,8 +271,8 @@ impl Task {
 async fn connect(
     server: &TurnServer,
     from: &[IpAddr],
-    base: &Weak<Inner>,
-) -> Result<(Arc<Guard>, Client), RelayError> {
+    base: &Weak<Shared>,
+) -> Result<(GuardedSocket, Client), RelayError> {
     let (address, ip) = server.resolve(from).await?;
     let socket = UdpSocket::bind((ip, 0))
         .await
@@ -355,7 +282,7 @@ async fn connect(
         .connect(address)
         .await
         .map_err(|_| RelayError::Unreachable)?;
-    let guard = Arc::new(Guard::new(socket, address, Weak::clone(base)));
+    let guard = Guard::new(socket, address, Weak::clone(base)).shared();
     let config = ClientConfig {
         stun_serv_addr: String::new(),
         turn_serv_addr: address.to_string(),
@@ -374,15 +301,13 @@ async fn connect(
     Ok((guard, client))
 }
 
-type Allocation = (Arc<dyn Conn + Send + Sync>, SocketAddr);
-
 /// Two exchanges with the server: the first asks which credentials it wants.
 async fn allocate(
     client: &Client,
     seen: &mut watch::Receiver<Seen>,
     cancel: &CancellationToken,
     ends: tokio::time::Instant,
-) -> Result<Allocation, RelayError> {
+) -> Result<(Arc<dyn Conn + Send + Sync>, SocketAddr), RelayError> {
     let mut refusals = seen.clone();
     let allocating = async {
         let relay = client.allocate().await.map_err(|_| RelayError::Unusable)?;
@@ -419,7 +344,7 @@ async fn free(relay: &(dyn Conn + Send + Sync), seen: &mut watch::Receiver<Seen>
     let _ = tokio::time::timeout(RELEASE, freed).await;
 }
 
-async fn hand_in(relay: &(dyn Conn + Send + Sync), to_agent: &mpsc::Sender<(Vec<u8>, SocketAddr)>) {
+async fn hand_in(relay: &(dyn Conn + Send + Sync), to_agent: &mpsc::Sender<Datagram>) {
     let mut buffer = vec![0; MTU];
     loop {
         match relay.recv_from(&mut buffer).await {
@@ -432,69 +357,9 @@ async fn hand_in(relay: &(dyn Conn + Send + Sync), to_agent: &mpsc::Sender<(Vec<
     }
 }
 
-async fn hand_out(
-    relay: &(dyn Conn + Send + Sync),
-    from_agent: &mut mpsc::Receiver<(Vec<u8>, SocketAddr)>,
-) {
+async fn hand_out(relay: &(dyn Conn + Send + Sync), from_agent: &mut mpsc::Receiver<Datagram>) {
     while let Some((datagram, target)) = from_agent.recv().await {
         // the peer may not be permitted: its pair fails by itself
         let _ = relay.send_to(&datagram, target).await;
-    }
-}
-
-#[async_trait]
-impl Conn for RelayLine {
-    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.recv_from(buffer).await.map(|(length, _)| length)
-    }
-
-    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        loop {
-            let received = self.inbound.lock().await.recv().await;
-            let Some((datagram, source)) = received else {
-                // a relay that is gone is silent; an error would end the agent's loop
-                return core::future::pending().await;
-            };
-            if let Some(target) = buffer.get_mut(..datagram.len()) {
-                target.copy_from_slice(&datagram);
-                return Ok((datagram.len(), source));
-            }
-        }
-    }
-
-    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
-        if self
-            .checks_began
-            .get()
-            .is_some_and(|began| began.elapsed() >= self.head_start)
-        {
-            let _ = self.outbound.try_send((datagram.to_vec(), target));
-        }
-        Ok(datagram.len())
-    }
-
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Err(io::Error::from(io::ErrorKind::AddrNotAvailable).into())
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        self.cancel.cancel();
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
     }
 }

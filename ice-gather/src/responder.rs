@@ -5,14 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stun::message::{BINDING_SUCCESS, Message, Setter};
-use stun::xoraddr::XorMappedAddress;
 use tokio::net::{ToSocketAddrs, UdpSocket};
 use tokio::task::JoinHandle;
 use webrtc_util::Conn;
 
-use crate::transaction::{Header, TransactionId};
-use crate::uri::StunServer;
+pub use crate::stun::success;
+use crate::stun::{Header, StunServer};
 
 /// How a [`Responder`] treats a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -181,20 +179,4 @@ fn append_other_address(answer: &mut Vec<u8>, other: SocketAddr) {
     answer.extend_from_slice(&other.port().to_be_bytes());
     answer.extend_from_slice(&ip);
     answer[3] += 4 + length;
-}
-
-/// A Binding success response with XOR-MAPPED-ADDRESS.
-#[must_use]
-pub fn success(id: TransactionId, mapped: SocketAddr) -> Vec<u8> {
-    let mut message = Message::new();
-    message.transaction_id.0 = id;
-    message.set_type(BINDING_SUCCESS);
-    message.write_header();
-    // fails only on an address that is neither IPv4 nor IPv6
-    let _ = XorMappedAddress {
-        ip: mapped.ip(),
-        port: mapped.port(),
-    }
-    .add_to(&mut message);
-    message.raw
 }

@@ -1,9 +1,13 @@
 //! One ICE candidate as plain data (RFC 8445 section 5.3, RFC 8839 section 5.1).
 
+mod parse;
+mod scan;
+
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-use crate::evidence::ServerId;
+pub use self::parse::{Expected, ParseError};
+use crate::server::ServerId;
 
 /// Where a candidate comes from (RFC 8445 section 5.1.1).
 ///

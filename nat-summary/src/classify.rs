@@ -2,101 +2,12 @@
 
 use core::net::IpAddr;
 
-use crate::evidence::{Evidence, MAX_OBSERVATIONS, Outcome, Seen};
-use crate::packed::{Endpoint, Ip};
+use crate::behaviour::{Filtering, Mapping, NatType, Pooling, PortAllocation};
+use crate::evidence::vantage::{Vantage, is_own};
+use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Outcome, Seen};
+use crate::rule::Rule;
 use crate::scope::Scope;
-use crate::summary::{
-    BaseVerdict, Counts, Filtering, MAX_BASES, Mapping, NatSummary, NatType, Pooling,
-    PortAllocation,
-};
-
-/// The rule that decided, or why nothing could be decided.
-///
-/// ```
-/// use nat_summary::{Evidence, Rule};
-/// assert_eq!(Evidence::new().summary().rule(), Rule::NothingObserved);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
-#[non_exhaustive]
-pub enum Rule {
-    /// Two ports of one server address saw different mappings.
-    PortsOfOneServerDiffer,
-    /// Two or more server addresses saw one and the same mapping.
-    ServersAgree,
-    /// Server addresses saw different mappings, and the ports of one agreed.
-    ServersDifferPortsAgree,
-    /// Different mappings were seen, but by no two ports that are surely those of one address.
-    ServersDiffer,
-    /// The mapped address is a local one.
-    MappedIsLocal,
-    /// Servers were asked, none was heard of, and at least one timed out.
-    AskedNoneAnswered,
-    /// A candidate list has host candidates that are not global, and nothing that came over UDP.
-    NoReflexiveCandidate,
-    /// Only one server address was observed, or the base is hidden: unknown.
-    TooFewServers,
-    /// Some observations of the base had no room, and those that had do not differ: unknown.
-    Crowded,
-    /// Server addresses saw different mappings of a wildcard base that may have sent by several
-    /// ways, and so through several NATs: unknown.
-    SeveralWays,
-    /// Dependent or independent, but whether a NAT is there is unknown, for not every local address
-    /// is.
-    LocalsUnknown,
-    /// Nothing was observed, and nothing proves UDP blocked: unknown.
-    NothingObserved,
-}
-
-impl Rule {
-    /// Every rule there is.
-    ///
-    /// ```
-    /// use nat_summary::Rule;
-    /// assert!(Rule::ALL.contains(&Rule::Crowded));
-    /// ```
-    pub const ALL: &'static [Self] = &[
-        Self::PortsOfOneServerDiffer,
-        Self::ServersAgree,
-        Self::ServersDifferPortsAgree,
-        Self::ServersDiffer,
-        Self::MappedIsLocal,
-        Self::AskedNoneAnswered,
-        Self::NoReflexiveCandidate,
-        Self::TooFewServers,
-        Self::Crowded,
-        Self::SeveralWays,
-        Self::LocalsUnknown,
-        Self::NothingObserved,
-    ];
-
-    /// Its word: the value of `nat_telemetry.rule`.
-    ///
-    /// ```
-    /// assert_eq!(nat_summary::Rule::ServersAgree.as_str(), "servers_agree");
-    /// ```
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PortsOfOneServerDiffer => "ports_of_one_server_differ",
-            Self::ServersAgree => "servers_agree",
-            Self::ServersDifferPortsAgree => "servers_differ_ports_agree",
-            Self::ServersDiffer => "servers_differ",
-            Self::MappedIsLocal => "mapped_is_local",
-            Self::AskedNoneAnswered => "asked_none_answered",
-            Self::NoReflexiveCandidate => "no_reflexive_candidate",
-            Self::TooFewServers => "too_few_servers",
-            Self::Crowded => "crowded",
-            Self::SeveralWays => "several_ways",
-            Self::LocalsUnknown => "locals_unknown",
-            Self::NothingObserved => "nothing_observed",
-        }
-    }
-}
+use crate::summary::{BaseVerdict, Bases, Counts, NatSummary};
 
 /// Fewest mappings of one local address that make their common external address a habit. A NAT that
 /// draws it at random from a pool of two shows this by accident once in 65,536 times.
@@ -110,8 +21,57 @@ const MAX_STEP: i64 = 64;
 /// gathering.
 const MAX_DRIFT: i64 = 256;
 
+impl Evidence {
+    /// The verdict on what is known so far: how the NAT maps in the terms of RFC 4787 section 4,
+    /// and the type in those of RFC 3489 section 5. More facts may change it, their order never
+    /// does.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
+    /// assert_eq!(evidence.summary().to_string(), "NAT of unknown type, port kept, 1 reflexive candidate");
+    /// evidence.candidate(&Candidate::parse(line)?);
+    /// assert_eq!(evidence.summary().to_string(), "cone NAT, port kept, 2 reflexive candidates agree");
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn summary(&self) -> NatSummary {
+        summarize(self)
+    }
+
+    /// The observations a verdict on one base rests on: those of that base and family that were
+    /// seen from the outermost vantage, and so through the same NATs. A base whose port is
+    /// hidden is comparable with nothing: where there are several of one address and family,
+    /// each has a verdict of its own, and this gives the observations of them all.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Mapping};
+    ///
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let evidence = Evidence::from_candidates([Candidate::parse(line)?; 2]);
+    /// let verdict = *evidence.summary().speaking_base().unwrap();
+    /// assert_eq!(verdict.mapping, Mapping::EndpointIndependent);
+    /// assert!(evidence.behind(&verdict).all(|seen| seen.mapped == "203.0.113.7:50000".parse().unwrap()));
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
+    pub fn behind(&self, verdict: &BaseVerdict) -> impl Iterator<Item = Observation> + '_ {
+        let (base, external) = (Endpoint::from(verdict.base), Ip::from(verdict.external));
+        let group = (base, !external.is_v4());
+        let vantage = move |mapped: Ip| Vantage::of(mapped, base.ip, self);
+        let is_behind = move |seen: &&Seen| {
+            seen.group() == group && vantage(seen.mapped().ip) == vantage(external)
+        };
+        self.observed()
+            .iter()
+            .filter(is_behind)
+            .map(Observation::from)
+    }
+}
+
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
-    let mut bases = [const { None }; MAX_BASES];
+    let mut bases = Bases::NONE;
     let mut judged = 0_u16;
     let cut = evidence
         .observed()
@@ -124,7 +84,7 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
             keep(&mut bases, verdict);
         }
     }
-    let speaking = bases[0].as_ref();
+    let speaking = bases.0[0].as_ref();
     let (nat_type, rule) = match speaking {
         Some(speaking) => nat_type(speaking),
         None => blocked(evidence).map_or((NatType::Unknown, Rule::NothingObserved), |rule| {
@@ -160,30 +120,6 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
 /// itself included.
 fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
     seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
-}
-
-/// From where an address of the host was seen, the outermost first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Vantage {
-    /// From beyond a NAT, and the scope of its outside.
-    Beyond(Scope),
-    /// From where the host has its own address.
-    Here,
-}
-
-impl Vantage {
-    pub(crate) fn of(mapped: Ip, base: Ip, evidence: &Evidence) -> Self {
-        if is_own(mapped, base, evidence) {
-            Self::Here
-        } else {
-            Self::Beyond(Scope::of(mapped.into()))
-        }
-    }
-}
-
-/// Whether `mapped` is an address of the host.
-fn is_own(mapped: Ip, base: Ip, evidence: &Evidence) -> bool {
-    mapped == base || evidence.locals().contains(&mapped.into())
 }
 
 /// `is_whole`: no observation of the base was lost. Else only differences count, for what agrees
@@ -520,7 +456,7 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
 
 /// Keeps the speaking base first and the others by address and port. Beyond the last place, the
 /// greatest of the others goes.
-fn keep(bases: &mut [Option<BaseVerdict>; MAX_BASES], verdict: BaseVerdict) {
+fn keep(Bases(bases): &mut Bases, verdict: BaseVerdict) {
     let [speaking, others @ ..] = bases;
     let Some(current) = speaking else {
         *speaking = Some(verdict);

@@ -1,18 +1,20 @@
 //! What was observed, and nothing else: counts and sets, no verdict.
 
-mod seen;
-mod server;
+mod candidates;
+mod list;
+mod observation;
+mod packed;
+pub(crate) mod vantage;
 
-use core::borrow::Borrow;
 use core::net::{IpAddr, SocketAddr};
 
-pub(crate) use self::seen::Seen;
-pub use self::server::ServerId;
-use crate::candidate::{Candidate, CandidateKind, Transport};
-use crate::classify::Vantage;
-use crate::packed::{Endpoint, Ip, Sorted};
-use crate::scope::Scope;
-use crate::summary::{BaseVerdict, NatSummary};
+pub(crate) use self::list::ListFacts;
+pub use self::observation::Observation;
+pub(crate) use self::observation::Seen;
+use self::observation::is_possible;
+pub(crate) use self::packed::{Endpoint, Ip};
+use crate::bounded::Sorted;
+use crate::server::ServerId;
 
 /// Most observations kept. What is beyond is counted in [`Discarded::overflow`], and then nothing
 /// is said of the base that lost some but what those that stayed prove.
@@ -91,60 +93,6 @@ pub enum Outcome {
     Answered,
 }
 
-/// One answered Binding request: the local socket it left from, the address it was sent to and
-/// answered from, and the XOR-MAPPED-ADDRESS of the answer (RFC 8489 section 14.2).
-///
-/// ```
-/// use nat_summary::{Evidence, Observation, ServerId};
-///
-/// let mut evidence = Evidence::new();
-/// evidence.observe(Observation {
-///     base: "192.168.1.5:50000".parse()?,
-///     server: ServerId::named("198.51.100.1", 3478),
-///     mapped: "203.0.113.7:50000".parse()?,
-///     sequence: 0,
-/// });
-/// assert_eq!(evidence.summary().port_preserved(), Some(true));
-/// # Ok::<(), core::net::AddrParseError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Observation {
-    /// The local socket (RFC 8445 "base"). Port 0 where it is hidden: then it is comparable with
-    /// nothing.
-    pub base: SocketAddr,
-    /// Who answered.
-    pub server: ServerId,
-    /// XOR-MAPPED-ADDRESS.
-    pub mapped: SocketAddr,
-    /// Place in the order of sending, counted over everything that was sent, answered or not. If
-    /// one server is asked twice from one base, the higher one stands.
-    pub sequence: u32,
-}
-
-impl Observation {
-    /// Whether a NAT can have mapped anything to `mapped`: not if it is unspecified, multicast,
-    /// broadcast, or has port 0. No packet that wants an answer comes from such a source (RFC
-    /// 1122 section 3.2.1.3; RFC 4291 sections 2.5.2 and 2.7; RFC 8085 section 5.1).
-    ///
-    /// ```
-    /// # use nat_summary::{Observation, ServerId};
-    /// let mut seen = Observation {
-    ///     base: "192.168.1.5:50000".parse()?,
-    ///     server: ServerId::named("198.51.100.1", 3478),
-    ///     mapped: "203.0.113.7:50000".parse()?,
-    ///     sequence: 0,
-    /// };
-    /// assert!(seen.is_possible());
-    /// seen.mapped.set_port(0);
-    /// assert!(!seen.is_possible(), "nobody could answer there");
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
-    #[must_use]
-    pub fn is_possible(&self) -> bool {
-        is_possible(self.mapped.into())
-    }
-}
-
 /// What became of a fact that was handed in.
 ///
 /// ```
@@ -197,31 +145,6 @@ pub struct Discarded {
     pub other_component: u32,
     /// Facts beyond [`MAX_OBSERVATIONS`], [`MAX_SERVERS`] or [`MAX_LOCALS`].
     pub overflow: u32,
-}
-
-/// What a bare candidate list said, besides its reflexive candidates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default)
-)]
-pub(crate) struct ListFacts {
-    /// UDP host candidates with a known address that is not global, but reaches beyond its own
-    /// link.
-    pub(crate) local_hosts: u16,
-    /// UDP host candidates of the link or the host itself. From there no server can be asked, so
-    /// silence says nothing.
-    pub(crate) confined_hosts: u16,
-    /// UDP host candidates that are global, or hidden (behind a name, or as the unspecified
-    /// address) and so perhaps global: a stack drops a reflexive candidate equal to one of
-    /// them.
-    pub(crate) maybe_global_hosts: u16,
-    /// What shows, or may show, UDP passing: candidates that are peer-reflexive, relayed,
-    /// reflexive but unusable, of an unknown type, or not readable at all.
-    pub(crate) signs_of_life: u16,
-    /// Those of them that are relayed, or may be: of an unknown type, or not readable.
-    pub(crate) maybe_relayed: u16,
 }
 
 /// Which kinds of facts had no room, and so cannot be argued from by their absence.
@@ -483,147 +406,6 @@ impl Evidence {
         }
     }
 
-    /// What a bare candidate list tells (RFC 8839 section 5.1). Each reflexive candidate counts as
-    /// its own server address, unless it carries a [server URL](Candidate::url). Takes
-    /// candidates, or references to them.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, NatType};
-    ///
-    /// let lines = ["candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host"];
-    /// let summary = Evidence::from_candidates(lines.iter().filter_map(|line| Candidate::parse(line).ok())).summary();
-    /// assert_eq!(summary.nat_type(), NatType::UdpBlocked);
-    /// ```
-    #[must_use]
-    pub fn from_candidates<'a>(candidates: impl IntoIterator<Item: Borrow<Candidate<'a>>>) -> Self {
-        let mut evidence = Self::new();
-        evidence.list = Some(ListFacts::default());
-        for candidate in candidates {
-            evidence.candidate(candidate.borrow());
-        }
-        evidence
-    }
-
-    /// What the candidate lines in a text tell (RFC 8839 section 5.1): a session description, a
-    /// dump, a log. As [`from_candidates`](Self::from_candidates) of all that
-    /// [`Candidate::all_in`] finds; one that cannot be read is counted, for it may have been
-    /// reflexive.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, NatType};
-    ///
-    /// let host = "a=candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host\r\n";
-    /// assert_eq!(Evidence::from_text(host).summary().nat_type(), NatType::UdpBlocked);
-    /// let cut_off = "a=candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5\r\n";
-    /// let evidence = Evidence::from_text(&(host.to_owned() + cut_off));
-    /// assert_eq!(evidence.discarded().unreadable, 1);
-    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "a server did answer");
-    /// ```
-    #[must_use]
-    pub fn from_text(text: &str) -> Self {
-        let mut evidence = Self::new();
-        evidence.list = Some(ListFacts::default());
-        for candidate in Candidate::all_in(text) {
-            match candidate {
-                Ok(candidate) => evidence.candidate(&candidate),
-                Err(_) => evidence.unreadable_candidate(),
-            };
-        }
-        evidence
-    }
-
-    /// One candidate of a list, as [`from_candidates`](Self::from_candidates) takes them; for a
-    /// list that trickles.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, NatType};
-    ///
-    /// let mut evidence = Evidence::new();
-    /// for port in [50_001, 50_002] {
-    ///     let line = format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 10.0.0.5 rport 50000");
-    ///     evidence.candidate(&Candidate::parse(&line)?);
-    /// }
-    /// assert_eq!(evidence.summary().nat_type(), NatType::Symmetric);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
-    pub fn candidate(&mut self, candidate: &Candidate<'_>) -> Admission {
-        let list = self.list.get_or_insert_default();
-        if candidate.transport != Transport::Udp {
-            self.discarded.not_udp = self.discarded.not_udp.saturating_add(1);
-            return Admission::Impossible;
-        }
-        match candidate.kind {
-            CandidateKind::Host => {
-                let ip = candidate.address.ip().filter(|ip| !ip.is_unspecified());
-                let hosts = match ip.map(Scope::of) {
-                    Some(scope) if scope.is_confined() => &mut list.confined_hosts,
-                    Some(scope) if !scope.is_global() => &mut list.local_hosts,
-                    _ => &mut list.maybe_global_hosts,
-                };
-                *hosts = hosts.saturating_add(1);
-                ip.map_or(Admission::Kept, |ip| self.local(ip))
-            }
-            CandidateKind::ServerReflexive => {
-                let (Some(mapped), Some(base)) = (candidate.socket_addr(), candidate.base()) else {
-                    return self.unreadable_candidate();
-                };
-                let base = if is_hidden(base) {
-                    SocketAddr::new(base.ip(), 0)
-                } else {
-                    base
-                };
-                let server = candidate.server().unwrap_or(ServerId::Anonymous(0));
-                if server == ServerId::Anonymous(0) && candidate.component != 1 {
-                    list.signs_of_life = list.signs_of_life.saturating_add(1);
-                    self.discarded.other_component =
-                        self.discarded.other_component.saturating_add(1);
-                    return Admission::Superseded;
-                }
-                let seen = Seen::new(
-                    &Observation {
-                        base,
-                        server,
-                        mapped,
-                        sequence: 0,
-                    },
-                    None,
-                );
-                if !is_possible(seen.mapped()) {
-                    list.signs_of_life = list.signs_of_life.saturating_add(1);
-                }
-                self.see(seen)
-            }
-            CandidateKind::PeerReflexive | CandidateKind::Relayed | CandidateKind::Unknown => {
-                list.signs_of_life = list.signs_of_life.saturating_add(1);
-                let maybe_relayed = candidate.kind != CandidateKind::PeerReflexive;
-                list.maybe_relayed = list.maybe_relayed.saturating_add(maybe_relayed.into());
-                Admission::Kept
-            }
-        }
-    }
-
-    /// A candidate of a list that nobody could read, such as a line that does not parse (RFC 8839
-    /// section 5.1). It is counted, and since it may have been reflexive, the list is not
-    /// called blocked.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, NatType};
-    ///
-    /// let host = Candidate::parse("candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host")?;
-    /// let mut evidence = Evidence::from_candidates([host]);
-    /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
-    /// evidence.unreadable_candidate();
-    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
-    pub fn unreadable_candidate(&mut self) -> Admission {
-        let list = self.list.get_or_insert_default();
-        list.signs_of_life = list.signs_of_life.saturating_add(1);
-        list.maybe_relayed = list.maybe_relayed.saturating_add(1);
-        self.discarded.unreadable = self.discarded.unreadable.saturating_add(1);
-        Admission::Impossible
-    }
-
     /// Takes in all of `other`, as if its facts had come here. Facts known to both count once,
     /// except those of [anonymous](ServerId::Anonymous) servers.
     ///
@@ -700,25 +482,6 @@ impl Evidence {
         ours.overflow = ours.overflow.saturating_add(discarded.overflow);
     }
 
-    /// The verdict on what is known so far: how the NAT maps in the terms of RFC 4787 section 4,
-    /// and the type in those of RFC 3489 section 5. More facts may change it, their order never
-    /// does.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
-    /// assert_eq!(evidence.summary().to_string(), "NAT of unknown type, port kept, 1 reflexive candidate");
-    /// evidence.candidate(&Candidate::parse(line)?);
-    /// assert_eq!(evidence.summary().to_string(), "cone NAT, port kept, 2 reflexive candidates agree");
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
-    #[must_use]
-    pub fn summary(&self) -> NatSummary {
-        crate::classify::summarize(self)
-    }
-
     /// Every observation kept, by base, then server.
     ///
     /// ```
@@ -731,34 +494,6 @@ impl Evidence {
     /// ```
     pub fn observations(&self) -> impl ExactSizeIterator<Item = Observation> + '_ {
         self.observed().iter().map(Observation::from)
-    }
-
-    /// The observations a verdict on one base rests on: those of that base and family that were
-    /// seen from the outermost vantage, and so through the same NATs. A base whose port is
-    /// hidden is comparable with nothing: where there are several of one address and family,
-    /// each has a verdict of its own, and this gives the observations of them all.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, Mapping};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let evidence = Evidence::from_candidates([Candidate::parse(line)?; 2]);
-    /// let verdict = *evidence.summary().speaking_base().unwrap();
-    /// assert_eq!(verdict.mapping, Mapping::EndpointIndependent);
-    /// assert!(evidence.behind(&verdict).all(|seen| seen.mapped == "203.0.113.7:50000".parse().unwrap()));
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
-    pub fn behind(&self, verdict: &BaseVerdict) -> impl Iterator<Item = Observation> + '_ {
-        let (base, external) = (Endpoint::from(verdict.base), Ip::from(verdict.external));
-        let group = (base, !external.is_v4());
-        let vantage = move |mapped: Ip| Vantage::of(mapped, base.ip, self);
-        let is_behind = move |seen: &&Seen| {
-            seen.group() == group && vantage(seen.mapped().ip) == vantage(external)
-        };
-        self.observed()
-            .iter()
-            .filter(is_behind)
-            .map(Observation::from)
     }
 
     /// Every server asked and how it ended, sorted.
@@ -820,15 +555,4 @@ impl Evidence {
     pub(crate) const fn crowded(&self) -> Crowded {
         self.crowded
     }
-}
-
-/// Whether the base of a candidate is hidden: RFC 8839 section 5.1 writes that as the unspecified
-/// address and port 9.
-fn is_hidden(base: SocketAddr) -> bool {
-    base.ip().is_unspecified() && base.port() == 9
-}
-
-/// Whether a NAT can have mapped anything to `mapped`.
-fn is_possible(mapped: Endpoint) -> bool {
-    mapped.port != 0 && mapped.ip.is_unicast()
 }

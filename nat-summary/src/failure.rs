@@ -2,10 +2,11 @@
 
 use core::net::IpAddr;
 
+use crate::behaviour::{Filtering, Mapping, NatType};
 use crate::evidence::Evidence;
 use crate::outlook::{Outlook, Path, Reason};
 use crate::scope::Scope;
-use crate::summary::{Filtering, Mapping, NatSummary, NatType};
+use crate::summary::NatSummary;
 
 /// Fewest checks in a row without an answer that are no accident: with three of ten packets lost
 /// each way, all five of a working pair get lost once in thirty times.

@@ -7,34 +7,33 @@
 #[cfg(test)]
 extern crate std;
 
+mod behaviour;
+mod bounded;
 mod candidate;
 mod classify;
 mod evidence;
 mod failure;
+mod hash;
 mod outlook;
-mod packed;
-mod parse;
 mod peer;
-mod scan;
+mod rule;
 mod scope;
-mod summary;
 #[cfg(feature = "serde")]
-mod with_serde;
+mod serde_form;
+mod server;
+mod summary;
 
-pub use candidate::{Address, Candidate, CandidateKind, Transport};
-pub use classify::Rule;
+pub use behaviour::{Family, Filtering, Mapping, NatType, Pooling, PortAllocation};
+pub use candidate::{Address, Candidate, CandidateKind, Expected, ParseError, Transport};
 pub use evidence::{
-    Admission, Discarded, Evidence, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Observation,
-    Outcome, ServerId,
+    Admission, Discarded, Evidence, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Observation, Outcome,
 };
 pub use failure::{Checks, FailureCause};
 pub use outlook::{Outlook, Path, Reason};
-pub use parse::{Expected, ParseError};
 pub use peer::{
     Arrival, Contact, FilteringSeen, MAX_ARRIVALS, PeerEvidence, PeerSummary, TowardPeer, Word,
 };
+pub use rule::Rule;
 pub use scope::Scope;
-pub use summary::{
-    BaseVerdict, Counts, Family, Filtering, MAX_BASES, Mapping, NatSummary, NatType, Pooling,
-    PortAllocation, WithAddress,
-};
+pub use server::ServerId;
+pub use summary::{BaseVerdict, Counts, MAX_BASES, NatSummary, WithAddress};

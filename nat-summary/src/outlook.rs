@@ -1,6 +1,7 @@
 //! Whether two hosts can expect to meet directly, from the summaries of both.
 
-use crate::summary::{Filtering, Mapping, NatSummary, NatType, Pooling};
+use crate::behaviour::{Filtering, Mapping, NatType, Pooling};
+use crate::summary::NatSummary;
 
 /// The path two hosts can expect to end up on (RFC 5128 section 3.3).
 ///

@@ -16,7 +16,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry::trace::noop::NoopTracerProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
-use otel_nat::{Reason, Telemetry};
+use otel_nat::{FailureReason, Telemetry};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -73,7 +73,7 @@ fn summary() -> NatSummary {
 fn ours(telemetry: &Telemetry, summary: &NatSummary) {
     telemetry
         .attempt()
-        .failed(black_box(summary), Reason::Timeout);
+        .fail(black_box(summary), FailureReason::Timeout);
 }
 
 /// The same attributes, status and times, as one would write it with `tracing`.
@@ -90,7 +90,7 @@ fn theirs(summary: &NatSummary) {
         nat_type = summary.nat_type().as_legacy(),
         nat_external_ip = Empty,
         nat_port_preservation = Empty,
-        error.type = Reason::Timeout.as_str(),
+        error.type = FailureReason::Timeout.as_str(),
         network.transport = "udp",
         network.type = "ipv4",
         nat_telemetry.rule = "servers_agree",

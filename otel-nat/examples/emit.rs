@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nat_summary::{CandidateKind, Evidence, NatSummary, Observation, Outcome};
 use otel_nat::pipeline::Pipeline;
-use otel_nat::{Reason, TowardPeer};
+use otel_nat::{FailureReason, TowardPeer};
 
 const SERVERS: [&str; 2] = ["198.51.100.1:3478", "198.51.100.2:3478"];
 
@@ -46,18 +46,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let telemetry = pipeline.telemetry();
 
     let mut cone = telemetry.attempt();
-    cone.asked();
+    cone.begin_gathering();
     let summary = seen(["203.0.113.7:50000"; 2])?;
-    cone.gathered(&summary);
-    cone.connecting();
-    cone.selected(CandidateKind::ServerReflexive, CandidateKind::Host);
-    cone.toward_peer(TowardPeer::Kept);
-    cone.succeeded(&summary);
-    telemetry.attempt().failed(
+    cone.end_gathering(&summary);
+    cone.begin_checks();
+    cone.set_selected_pair(CandidateKind::ServerReflexive, CandidateKind::Host);
+    cone.set_mapping_toward_peer(TowardPeer::Kept);
+    cone.succeed(&summary);
+    telemetry.attempt().fail(
         &seen(["203.0.113.7:40001", "203.0.113.7:40002"])?,
-        Reason::Timeout,
+        FailureReason::Timeout,
     );
-    telemetry.attempt().failed(&blocked()?, Reason::UdpBlocked);
+    telemetry
+        .attempt()
+        .fail(&blocked()?, FailureReason::UdpBlocked);
 
     let delivered = pipeline.shutdown(Duration::from_secs(5));
     println!("{:?}", pipeline.delivery());

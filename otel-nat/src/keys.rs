@@ -1,7 +1,10 @@
-//! The names that go out. Dashboards group by them: they never change.
+//! The names that go out. They never change, because dashboards group by them.
 
-/// Instrumentation scope, unless [`Telemetry::with_scope`](crate::Telemetry::with_scope) says
-/// otherwise.
+/// The default name of the instrumentation scope, under which every span and metric goes out.
+///
+/// The word is the name of the system whose telemetry this crate continues: its dashboards group by
+/// this scope, and so spans of old and new clients stand in the same group. A program without such
+/// dashboards sets a name of its own with [`Telemetry::with_scope`](crate::Telemetry::with_scope).
 pub const SCOPE: &str = "broflake";
 
 /// Name of the span of an attempt that connected.
@@ -23,8 +26,8 @@ pub const EXTERNAL_IP: &str = "nat_external_ip";
 /// Boolean: whether every mapping kept the base's port. Absent: unknown.
 pub const PORT_PRESERVATION: &str = "nat_port_preservation";
 
-/// String, on failure only: the [`Reason`](crate::Reason), under OpenTelemetry's stable name for
-/// it.
+/// String, on failure only: the [`FailureReason`](crate::FailureReason), under OpenTelemetry's stable
+/// name for it.
 pub const ERROR_TYPE: &str = "error.type";
 
 /// String: `udp`, the transport the verdict is about, under OpenTelemetry's stable name for it.
@@ -35,7 +38,8 @@ pub const NETWORK_TYPE: &str = "network.type";
 
 /// String: the rule that decided the type, or why none could.
 pub const RULE: &str = "nat_telemetry.rule";
-/// Integer: STUN servers asked. Absent: a bare candidate list, which cannot tell.
+/// Integer: STUN servers asked. Absent: the evidence is a bare candidate list, which does not hold
+/// this number.
 pub const SERVERS_ASKED: &str = "nat_telemetry.servers.asked";
 /// Integer: of these, how many answered with a mapped address.
 pub const SERVERS_ANSWERED: &str = "nat_telemetry.servers.answered";
@@ -57,11 +61,11 @@ pub const PORT_ALLOCATION: &str = "nat_telemetry.port.allocation";
 pub const PORT_STEP: &str = "nat_telemetry.port.step";
 /// Boolean: whether something between rewrites addresses inside packets. Absent: unknown.
 pub const REWRITTEN: &str = "nat_telemetry.rewritten";
-/// Double, seconds: from the first server asked until gathering was told to have ended. Absent:
-/// never told.
+/// Double, seconds: from the first request to a server until gathering ended. Absent: the end was
+/// never recorded.
 pub const GATHER_DURATION: &str = "nat_telemetry.gather.duration";
-/// Double, seconds: from the first connectivity check until the attempt ended. Absent: never told
-/// of one.
+/// Double, seconds: from the first connectivity check until the attempt ended. Absent: no check was
+/// recorded.
 pub const CONNECT_DURATION: &str = "nat_telemetry.connect.duration";
 /// String: type of the local candidate of the selected pair. Absent: none selected.
 pub const PAIR_LOCAL: &str = "nat_telemetry.pair.local";
@@ -75,20 +79,21 @@ pub const PEER_MAPPING: &str = "nat_telemetry.peer_mapping";
 pub const MAPPING_WITH_PEER: &str = "nat_telemetry.mapping.with_peer";
 /// String: what packets that came in proved of the filtering. Absent: nothing.
 pub const FILTERING_SEEN: &str = "nat_telemetry.filtering";
-/// Integer: connectivity checks sent to the peer. Absent: never told.
+/// Integer: connectivity checks sent to the peer. Absent: never recorded.
 pub const CHECKS_SENT: &str = "nat_telemetry.checks.sent";
 /// Integer: of these, how many the peer answered.
 pub const CHECKS_ANSWERED: &str = "nat_telemetry.checks.answered";
 /// Integer: connectivity checks of the peer that came in.
 pub const CHECKS_RECEIVED: &str = "nat_telemetry.checks.received";
 /// String: the type of the peer's NAT, judged from the candidates it advertised. Absent: never
-/// told.
+/// recorded.
 pub const PEER_NAT_TYPE: &str = "nat_telemetry.peer.nat_type";
-/// String: whether hole punching is expected to work between the two. Absent: never told.
+/// String: whether hole punching is expected to work between the two. Absent: never
+/// recorded.
 pub const OUTLOOK: &str = "nat_telemetry.outlook";
 /// String: why that is expected.
 pub const OUTLOOK_REASON: &str = "nat_telemetry.outlook.reason";
-/// String, on failure only: what stood in the way, as far as it is proven. Absent: nobody judged.
+/// String, on failure only: what stood in the way, as far as it is proven. Absent: never judged.
 pub const FAILURE_CAUSE: &str = "nat_telemetry.failure.cause";
 /// Integer: how often the mapping toward the peer changed under the connection. Absent: never
 /// watched.

@@ -1,20 +1,19 @@
 //! One OpenTelemetry span per connection attempt that says how the NAT in front of it behaves.
 //!
-//! Hand in what [`nat_summary`] judged, at the end of each attempt; a span named `nat_success` or
-//! `nat_failure` goes out through whatever tracer provider the program has. What leaves the
-//! process, and how much of an address, is decided in one function, by one argument:
-//! [`ExternalIp`].
+//! Hand in the verdict of [`nat_summary`] at the end of each attempt; a span named `nat_success` or
+//! `nat_failure` goes out through the tracer provider of the program. One function decides which
+//! attributes leave the process, and one argument how much of an address: [`ExternalIp`].
 //!
 //! ```
 //! use nat_summary::{Evidence, Observation};
-//! use otel_nat::{Reason, Telemetry};
+//! use otel_nat::{FailureReason, Telemetry};
 //!
-//! // The global tracer provider, looked up again for each span: it may be set before or after this line.
+//! // The global tracer provider is looked up for each span: it may be set before or after this line.
 //! let telemetry = Telemetry::global();
 //!
 //! let mut attempt = telemetry.attempt(); // the clock runs from here
 //! let mut evidence = Evidence::new();
-//! attempt.asked(); // from here on a span goes out whatever happens, even if the attempt is dropped
+//! attempt.begin_gathering(); // from here on the attempt has its span, even if it is dropped
 //! for (sequence, server) in ["198.51.100.1:3478", "198.51.100.2:3478"].into_iter().enumerate() {
 //!     evidence.observe(Observation {
 //!         base: "192.168.1.5:50000".parse()?,
@@ -24,13 +23,13 @@
 //!     });
 //! }
 //! let summary = evidence.summary();
-//! attempt.gathered(&summary);
+//! attempt.end_gathering(&summary);
 //!
-//! let connected = true; // what your connection came to
+//! let connected = true; // the end of your connection attempt
 //! if connected {
-//!     attempt.succeeded(&summary);
+//!     attempt.succeed(&summary);
 //! } else {
-//!     attempt.failed(&summary, Reason::Timeout);
+//!     attempt.fail(&summary, FailureReason::Timeout);
 //! }
 //! # Ok::<(), core::net::AddrParseError>(())
 //! ```
@@ -41,9 +40,11 @@
 
 #[doc = include_str!("../docs/attributes.md")]
 pub mod keys;
-mod peer;
-mod reason;
+
+mod failure_reason;
+mod mapping_lifetime;
 mod record;
+mod tally;
 
 #[cfg(all(feature = "metrics", not(target_arch = "wasm32")))]
 mod metrics;
@@ -58,11 +59,14 @@ pub mod pipeline;
 #[cfg(not(target_arch = "wasm32"))]
 mod telemetry;
 
+pub use failure_reason::FailureReason;
+pub use mapping_lifetime::MappingLifetime;
+/// The judge's words for the connectivity checks, which [`Attempt`] takes.
+pub use nat_summary::{Checks, FailureCause, FilteringSeen, TowardPeer};
 #[cfg(target_arch = "wasm32")]
 pub use noop::{Attempt, Telemetry};
-pub use peer::{Checks, Endurance, FailureCause, FilteringSeen, TowardPeer};
-pub use reason::{Reason, Tally};
 pub use record::ExternalIp;
+pub use tally::Tally;
 #[cfg(not(target_arch = "wasm32"))]
 pub use telemetry::{Attempt, Telemetry};
 
@@ -72,10 +76,10 @@ struct Readme;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
-    /// Everything a consumer may call on every target.
+    /// Every call that a program may make on every target.
     macro_rules! shared_api {
-        ($room:ident) => {{
-            use crate::$room::{Attempt, Telemetry};
+        ($module:ident) => {{
+            use crate::$module::{Attempt, Telemetry};
             fn is_at_home_anywhere<T: Send + Sync + core::fmt::Debug + 'static>(_: &T) {}
             let telemetry = Telemetry::global()
                 .with_scope("elsewhere")
@@ -88,24 +92,26 @@ mod tests {
             let summary = nat_summary::Evidence::new().summary();
             let mut attempt: Attempt = telemetry.attempt();
             is_at_home_anywhere(&attempt);
-            attempt.asked();
-            attempt.gathered(&summary);
-            attempt.connecting();
-            attempt.selected(
+            attempt.begin_gathering();
+            attempt.end_gathering(&summary);
+            attempt.begin_checks();
+            attempt.set_selected_pair(
                 nat_summary::CandidateKind::Host,
                 nat_summary::CandidateKind::Relayed,
             );
-            attempt.toward_peer(crate::TowardPeer::Kept);
-            attempt.mapping_with_peer(nat_summary::Mapping::Unknown);
-            attempt.filtering(crate::FilteringSeen::Independent);
-            attempt.checks(crate::Checks::default());
-            attempt.peer(&summary);
-            attempt.outlook(nat_summary::Outlook::between(&summary, &summary));
-            attempt.explained(crate::FailureCause::Dtls);
-            attempt.endured(crate::Endurance::default());
-            attempt.succeeded(&summary);
-            telemetry.attempt().failed(&summary, crate::Reason::Timeout);
-            telemetry.endured(&summary, crate::Endurance::default());
+            attempt.set_mapping_toward_peer(crate::TowardPeer::Kept);
+            attempt.set_mapping_with_peer(nat_summary::Mapping::Unknown);
+            attempt.set_filtering_seen(crate::FilteringSeen::Independent);
+            attempt.set_checks(crate::Checks::default());
+            attempt.set_peer_summary(&summary);
+            attempt.set_outlook(nat_summary::Outlook::between(&summary, &summary));
+            attempt.set_failure_cause(crate::FailureCause::Dtls);
+            attempt.set_mapping_lifetime(crate::MappingLifetime::default());
+            attempt.succeed(&summary);
+            telemetry
+                .attempt()
+                .fail(&summary, crate::FailureReason::Timeout);
+            telemetry.record_mapping_lifetime(&summary, crate::MappingLifetime::default());
         }};
     }
 

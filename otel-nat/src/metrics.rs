@@ -1,5 +1,5 @@
-//! How long attempts last and how mappings hold, through the global meter provider or one handed
-//! in.
+//! Metrics of how long attempts last and how mappings hold, through the global meter provider or one
+//! handed in.
 
 use core::fmt;
 use core::time::Duration;
@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use opentelemetry::metrics::{Counter, Histogram, MeterProvider};
 use opentelemetry::{InstrumentationScope, KeyValue, global};
 
-use crate::{Endurance, keys};
+use crate::keys;
+use crate::mapping_lifetime::MappingLifetime;
 
 type Provider = Arc<dyn MeterProvider + Send + Sync>;
 /// Instruments, and the provider that made them.
@@ -18,8 +19,8 @@ type Made = (Provider, Instruments);
 const ATTEMPTS: [f64; 12] = [
     0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0,
 ];
-/// A mapping shall live two minutes and may live on (RFC 4787 section 4.3); many die after half of
-/// one.
+/// A mapping has to live for two minutes and may live longer (RFC 4787 section 4.3); many end after
+/// half a minute.
 const GAPS: [f64; 12] = [
     1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0,
 ];
@@ -31,13 +32,13 @@ pub(crate) struct Instruments {
     rebindings: Counter<u64>,
 }
 
-/// Where measurements go.
+/// The way out for measurements.
 #[derive(Clone, Default)]
 pub(crate) enum Metrics {
     #[default]
     Nowhere,
-    /// The instruments of the global provider that was set last: one made before it is set stays a
-    /// no-op for ever.
+    /// The instruments of the global provider that was set last: an instrument made before the
+    /// provider is set does nothing for ever.
     Global(Arc<Mutex<Option<Made>>>),
     Own {
         provider: Provider,
@@ -58,7 +59,7 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn rescope(&mut self, scope: InstrumentationScope) {
+    pub(crate) fn set_scope(&mut self, scope: InstrumentationScope) {
         match self {
             Self::Nowhere => {}
             Self::Global(_) => *self = Self::global(),
@@ -74,7 +75,7 @@ impl Metrics {
     }
 
     /// An attempt has ended.
-    pub(crate) fn lasted(
+    pub(crate) fn record_attempt(
         &self,
         scope: impl FnOnce() -> InstrumentationScope,
         time: Duration,
@@ -86,17 +87,17 @@ impl Metrics {
     }
 
     /// A path has ended.
-    pub(crate) fn endured(
+    pub(crate) fn record_path(
         &self,
         scope: impl FnOnce() -> InstrumentationScope,
-        Endurance {
+        MappingLifetime {
             rebindings,
             survived,
-        }: Endurance,
+        }: MappingLifetime,
         labels: &[KeyValue],
     ) {
         if let Some(instruments) = self.instruments(scope) {
-            // none is a measurement too: a rate needs a whole
+            // zero is recorded as well, because a rate needs the number of all paths
             instruments.rebindings.add(rebindings.into(), labels);
             if let Some(gap) = survived {
                 instruments.survived.record(gap.as_secs_f64(), labels);

@@ -1,14 +1,17 @@
-//! wasm32: the same API, and nothing behind it.
+//! The API on wasm32, where it does nothing.
 
 use std::borrow::Cow;
 
-use nat_summary::{CandidateKind, Mapping, NatSummary, Outlook};
-
-use crate::{
-    Checks, Endurance, ExternalIp, FailureCause, FilteringSeen, Reason, Tally, TowardPeer,
+use nat_summary::{
+    CandidateKind, Checks, FailureCause, FilteringSeen, Mapping, NatSummary, Outlook, TowardPeer,
 };
 
-/// Where spans would go out. On wasm32 none does.
+use crate::failure_reason::FailureReason;
+use crate::mapping_lifetime::MappingLifetime;
+use crate::record::ExternalIp;
+use crate::tally::Tally;
+
+/// The way out for spans. On wasm32 no span goes out.
 #[derive(Debug, Clone, Default)]
 pub struct Telemetry {}
 
@@ -32,65 +35,65 @@ impl Telemetry {
     }
 
     /// Does nothing on wasm32.
-    pub fn endured(&self, _: &NatSummary, _: Endurance) {}
+    pub fn record_mapping_lifetime(&self, _: &NatSummary, _: MappingLifetime) {}
 
-    /// On wasm32 there is nothing to count.
+    /// All zero on wasm32.
     #[must_use]
     pub fn tally(&self) -> Tally {
         Tally::default()
     }
 
-    /// An attempt begins. On wasm32 nothing is told of it.
+    /// An attempt begins. On wasm32 it emits nothing.
     #[must_use = "dropping the handle ends the attempt"]
     pub fn attempt(&self) -> Attempt {
         Attempt {}
     }
 }
 
-/// One connection attempt. On wasm32 nothing is told of it.
+/// One connection attempt. On wasm32 it emits nothing.
 #[derive(Debug)]
 pub struct Attempt {}
 
 impl Attempt {
     /// Does nothing on wasm32.
-    pub fn asked(&mut self) {}
+    pub fn begin_gathering(&mut self) {}
 
     /// Does nothing on wasm32.
-    pub fn gathered(&mut self, _: &NatSummary) {}
+    pub fn end_gathering(&mut self, _: &NatSummary) {}
 
     /// Does nothing on wasm32.
-    pub fn connecting(&mut self) {}
+    pub fn begin_checks(&mut self) {}
 
     /// Does nothing on wasm32.
-    pub fn selected(&mut self, _local: CandidateKind, _remote: CandidateKind) {}
+    pub fn set_selected_pair(&mut self, _local: CandidateKind, _remote: CandidateKind) {}
 
     /// Does nothing on wasm32.
-    pub fn toward_peer(&mut self, _: TowardPeer) {}
+    pub fn set_mapping_toward_peer(&mut self, _: TowardPeer) {}
 
     /// Does nothing on wasm32.
-    pub fn mapping_with_peer(&mut self, _: Mapping) {}
+    pub fn set_mapping_with_peer(&mut self, _: Mapping) {}
 
     /// Does nothing on wasm32.
-    pub fn filtering(&mut self, _: FilteringSeen) {}
+    pub fn set_filtering_seen(&mut self, _: FilteringSeen) {}
 
     /// Does nothing on wasm32.
-    pub fn checks(&mut self, _: Checks) {}
+    pub fn set_checks(&mut self, _: Checks) {}
 
     /// Does nothing on wasm32.
-    pub fn peer(&mut self, _: &NatSummary) {}
+    pub fn set_peer_summary(&mut self, _: &NatSummary) {}
 
     /// Does nothing on wasm32.
-    pub fn outlook(&mut self, _: Outlook) {}
+    pub fn set_outlook(&mut self, _: Outlook) {}
 
     /// Does nothing on wasm32.
-    pub fn explained(&mut self, _: FailureCause) {}
+    pub fn set_failure_cause(&mut self, _: FailureCause) {}
 
     /// Does nothing on wasm32.
-    pub fn endured(&mut self, _: Endurance) {}
+    pub fn set_mapping_lifetime(&mut self, _: MappingLifetime) {}
 
     /// Does nothing on wasm32.
-    pub fn succeeded(self, _: &NatSummary) {}
+    pub fn succeed(self, _: &NatSummary) {}
 
     /// Does nothing on wasm32.
-    pub fn failed(self, _: &NatSummary, _: Reason) {}
+    pub fn fail(self, _: &NatSummary, _: FailureReason) {}
 }

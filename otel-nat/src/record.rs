@@ -1,21 +1,34 @@
-//! What leaves the process: the one file that turns a summary into attributes, and an address into
-//! what may be told of it.
+//! The one file that decides which attributes leave the process, and how much of an address.
 
 /// How much of the mapped address goes out as `nat_external_ip`.
 ///
-/// An address is a person's. Nothing else that goes out holds one, under any policy.
+/// An address belongs to a person. No other attribute holds an address, under any policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ExternalIp {
-    /// The whole address, as dashboards have it today.
+    /// The whole address, as dashboards expect it.
     #[default]
     Full,
-    /// The network only: `203.0.113.0/24`, `2001:db8:5::/48`. Of a 6to4 address, which carries an
-    /// IPv4 address within its first 48 bits, no more than that address's /24:
-    /// `2002:cb00:7100::/40`.
+    /// The network only: `203.0.113.0/24`, `2001:db8:5::/48`. A 6to4 address carries an IPv4 address
+    /// within its first 48 bits, so only the /24 of that address goes out: `2002:cb00:7100::/40`.
     Prefix,
-    /// Nothing: the key is left out.
+    /// No address: the key is left out.
     Omit,
+}
+
+impl ExternalIp {
+    /// Every policy.
+    pub const ALL: &'static [Self] = &[Self::Full, Self::Prefix, Self::Omit];
+
+    /// The word for it in settings: `full`, `prefix` or `omit`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Prefix => "prefix",
+            Self::Omit => "omit",
+        }
+    }
 }
 
 #[cfg(all(feature = "metrics", not(target_arch = "wasm32")))]
@@ -25,20 +38,21 @@ pub(crate) use outgoing::{Facts, record};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod outgoing {
-    use core::fmt::{self, Write as _};
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use core::time::Duration;
 
     use nat_summary::{
-        CandidateKind, Family, Mapping, NatSummary, NatType, Outlook, Path, Pooling,
-        PortAllocation, Scope,
+        CandidateKind, Checks, FailureCause, Family, FilteringSeen, Mapping, NatSummary, NatType,
+        Outlook, Path, Pooling, PortAllocation, Scope, TowardPeer,
     };
     use opentelemetry::{KeyValue, Value};
 
     use super::ExternalIp;
-    use crate::{Checks, Endurance, FailureCause, FilteringSeen, Reason, TowardPeer, keys};
+    use crate::failure_reason::FailureReason;
+    use crate::keys;
+    use crate::mapping_lifetime::MappingLifetime;
 
-    /// What is known of an attempt besides its summary.
+    /// The facts of an attempt besides its summary.
     #[derive(Debug, Clone, Copy, Default)]
     pub(crate) struct Facts {
         pub(crate) gather: Option<Duration>,
@@ -52,17 +66,17 @@ mod outgoing {
         pub(crate) peer: Option<NatType>,
         pub(crate) outlook: Option<Outlook>,
         pub(crate) cause: Option<FailureCause>,
-        pub(crate) endurance: Option<Endurance>,
+        pub(crate) mapping_lifetime: Option<MappingLifetime>,
     }
 
     /// Most attributes of one span, so that their list is allocated once.
     const MOST: usize = 37;
 
-    /// Everything the span of one attempt says. What is unknown is left out, or has an unknown of
-    /// its own; no key is there twice.
+    /// Every attribute of the span of one attempt. An unknown value is left out, or has a word of its
+    /// own; no key stands there twice.
     pub(crate) fn record(
         summary: &NatSummary,
-        failure: Option<Reason>,
+        failure: Option<FailureReason>,
         facts: &Facts,
         external_ip: ExternalIp,
     ) -> Vec<KeyValue> {
@@ -178,10 +192,10 @@ mod outgoing {
         say(
             keys::REBINDINGS,
             facts
-                .endurance
+                .mapping_lifetime
                 .map(|held| i64::from(held.rebindings).into()),
         );
-        let survived = facts.endurance.and_then(|held| held.survived);
+        let survived = facts.mapping_lifetime.and_then(|held| held.survived);
         say(
             keys::MAPPING_SURVIVED,
             survived.map(|time| time.as_secs_f64().into()),
@@ -189,9 +203,9 @@ mod outgoing {
         out
     }
 
-    /// Everything the metric of one attempt is grouped by: closed sets only, and never an address.
+    /// Every attribute that the metrics are grouped by: closed sets only, and never an address.
     #[cfg(feature = "metrics")]
-    pub(crate) fn labels(summary: &NatSummary, failure: Option<Reason>) -> Vec<KeyValue> {
+    pub(crate) fn labels(summary: &NatSummary, failure: Option<FailureReason>) -> Vec<KeyValue> {
         group(
             failure,
             summary.nat_type(),
@@ -202,7 +216,7 @@ mod outgoing {
 
     #[cfg(feature = "metrics")]
     fn group(
-        failure: Option<Reason>,
+        failure: Option<FailureReason>,
         nat_type: nat_summary::NatType,
         mapping: nat_summary::Mapping,
         family: Option<&'static str>,
@@ -302,9 +316,10 @@ mod outgoing {
     }
 
     fn let_out(ip: IpAddr, policy: ExternalIp) -> Option<String> {
-        let ip = ip.to_canonical();
-        match (policy, ip) {
-            (ExternalIp::Full, ip) => Some(exactly(format_args!("{ip}"))),
+        // With a width, the standard library hands an address on in one piece, and the text takes
+        // one allocation of its length, where a `String` that grows takes three.
+        match (policy, ip.to_canonical()) {
+            (ExternalIp::Full, ip) => Some(format!("{ip:1}")),
             (ExternalIp::Prefix, IpAddr::V4(ip)) => Some(prefix_of_v4(ip)),
             (ExternalIp::Prefix, IpAddr::V6(ip)) => Some(prefix_of_v6(ip)),
             (ExternalIp::Omit, _) => None,
@@ -312,56 +327,16 @@ mod outgoing {
     }
 
     fn prefix_of_v4(ip: Ipv4Addr) -> String {
-        exactly(format_args!(
-            "{}/24",
-            Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8))
-        ))
+        format!("{}/24", Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)))
     }
 
     fn prefix_of_v6(ip: Ipv6Addr) -> String {
         // 6to4, RFC 3056 section 2: 2002:V4ADDR::/48
         let length = if ip.segments()[0] == 0x2002 { 40 } else { 48 };
-        exactly(format_args!(
+        format!(
             "{}/{length}",
             Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - length)))
-        ))
-    }
-
-    /// One allocation of the right size, where a `String` that grows takes three.
-    fn exactly(text: fmt::Arguments<'_>) -> String {
-        let mut longest = Longest {
-            bytes: [0; LONGEST],
-            length: 0,
-        };
-        match longest.write_fmt(text) {
-            Ok(()) => String::from_utf8_lossy(longest.written()).into_owned(),
-            Err(fmt::Error) => text.to_string(),
-        }
-    }
-
-    /// An IPv6 address that shows an IPv4 address, and a prefix length.
-    const LONGEST: usize = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128".len();
-
-    struct Longest {
-        bytes: [u8; LONGEST],
-        length: usize,
-    }
-
-    impl Longest {
-        fn written(&self) -> &[u8] {
-            self.bytes.get(..self.length).unwrap_or(&[])
-        }
-    }
-
-    impl fmt::Write for Longest {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            let free = self.bytes.get_mut(self.length..).unwrap_or(&mut []);
-            free.get_mut(..text.len())
-                .ok_or(fmt::Error)?
-                .copy_from_slice(text.as_bytes());
-            self.length += text.len();
-            Ok(())
-        }
+        )
     }
 
     #[cfg(test)]
@@ -375,10 +350,10 @@ mod outgoing {
 
             use nat_summary::{Mapping, NatType};
 
-            use crate::Reason;
+            use crate::failure_reason::FailureReason;
 
             let failures: Vec<_> = std::iter::once(None)
-                .chain(Reason::ALL.iter().copied().map(Some))
+                .chain(FailureReason::ALL.iter().copied().map(Some))
                 .collect();
             let mut groups = HashSet::new();
             for failure in failures {
@@ -409,7 +384,7 @@ mod outgoing {
                     }
                 }
             }
-            assert_eq!(groups.len(), (Reason::ALL.len() + 1) * 8 * 4 * 3);
+            assert_eq!(groups.len(), (FailureReason::ALL.len() + 1) * 8 * 4 * 3);
             let told = format!("{} groups", groups.len());
             assert!(
                 include_str!("../README.md").contains(&told),

@@ -8,19 +8,28 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use nat_summary::{CandidateKind, Evidence, Mapping, NatSummary, Outlook};
+use nat_summary::{
+    CandidateKind, Checks, Evidence, FailureCause, FilteringSeen, Mapping, NatSummary, Outlook,
+    TowardPeer,
+};
 use opentelemetry::trace::{
     Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer,
     TracerProvider,
 };
 use opentelemetry::{Context, InstrumentationScope, global};
 
-use crate::record::{Facts, record};
-use crate::{
-    Checks, Endurance, ExternalIp, FailureCause, FilteringSeen, Reason, Tally, TowardPeer, keys,
-};
+use crate::failure_reason::FailureReason;
+use crate::keys;
+use crate::mapping_lifetime::MappingLifetime;
+#[cfg(feature = "metrics")]
+use crate::metrics::Metrics;
+#[cfg(feature = "metrics")]
+use crate::record::labels;
+use crate::record::{ExternalIp, Facts, record};
+use crate::tally::Tally;
 
-/// Where spans go out, and what of an address goes with them. A clone is cheap, and the same thing.
+/// The way out for spans, and the policy for the address in them. Clones are cheap and share
+/// everything.
 #[derive(Clone)]
 pub struct Telemetry {
     settings: Arc<Settings>,
@@ -32,7 +41,7 @@ struct Settings {
     scope: Cow<'static, str>,
     external_ip: ExternalIp,
     #[cfg(feature = "metrics")]
-    metrics: crate::metrics::Metrics,
+    metrics: Metrics,
     counters: Arc<Counters>,
 }
 
@@ -45,7 +54,7 @@ struct Counters {
 
 #[derive(Clone)]
 enum Source {
-    /// Looked up per span: a tracer taken before the global provider is set stays a no-op for ever.
+    /// Looked up per span: a tracer taken before the global provider is set does nothing for ever.
     Global,
     Own {
         provider: Arc<dyn MakeTracer>,
@@ -54,7 +63,7 @@ enum Source {
 }
 
 impl Telemetry {
-    /// Spans go to whatever is the global tracer provider when an attempt ends.
+    /// Spans go to the global tracer provider as it is when an attempt ends.
     #[must_use]
     pub fn global() -> Self {
         Self::from_source(Source::Global)
@@ -79,7 +88,7 @@ impl Telemetry {
             scope: Cow::Borrowed(keys::SCOPE),
             external_ip: ExternalIp::default(),
             #[cfg(feature = "metrics")]
-            metrics: crate::metrics::Metrics::default(),
+            metrics: Metrics::default(),
             counters: Arc::default(),
         };
         Self {
@@ -97,21 +106,21 @@ impl Telemetry {
             *tracer = provider.make_tracer(scope(settings.scope.clone()));
         }
         #[cfg(feature = "metrics")]
-        settings.metrics.rescope(scope(settings.scope.clone()));
+        settings.metrics.set_scope(scope(settings.scope.clone()));
         self
     }
 
-    /// Durations of attempts go to whatever is the global meter provider when an attempt ends. Not
-    /// on wasm32.
+    /// Metrics go to the global meter provider as it is when an attempt or a path ends. Not on
+    /// wasm32.
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn with_global_metrics(mut self) -> Self {
-        Arc::make_mut(&mut self.settings).metrics = crate::metrics::Metrics::global();
+        Arc::make_mut(&mut self.settings).metrics = Metrics::global();
         self
     }
 
-    /// Durations of attempts go to `provider`, as the histogram [`keys::ATTEMPT_DURATION`]. Not on
-    /// wasm32.
+    /// Metrics go to `provider`: durations of attempts as the histogram
+    /// [`keys::ATTEMPT_DURATION`], and lifetimes of mappings. Not on wasm32.
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn with_metrics<P>(mut self, provider: P) -> Self
@@ -119,8 +128,7 @@ impl Telemetry {
         P: opentelemetry::metrics::MeterProvider + Send + Sync + 'static,
     {
         let settings = Arc::make_mut(&mut self.settings);
-        settings.metrics =
-            crate::metrics::Metrics::own(Arc::new(provider), scope(settings.scope.clone()));
+        settings.metrics = Metrics::own(Arc::new(provider), scope(settings.scope.clone()));
         self
     }
 
@@ -149,22 +157,22 @@ impl Telemetry {
         }
     }
 
-    /// A path has ended, long after the span of its attempt went out: how its mapping held goes
-    /// into the metrics [`keys::PATH_SURVIVED`] and [`keys::PATH_REBINDINGS`], by what
-    /// `summary` said of the NAT. Without the feature `metrics`, and without a meter provider,
-    /// this does nothing.
-    pub fn endured(&self, summary: &NatSummary, endurance: Endurance) {
+    /// Records how the mapping of a path held, once the path has ended: long after the span of its
+    /// attempt went out. The lifetime goes into the metrics [`keys::PATH_SURVIVED`] and
+    /// [`keys::PATH_REBINDINGS`], grouped by the verdict in `summary`. Without the feature
+    /// `metrics`, and without a meter provider, this does nothing.
+    pub fn record_mapping_lifetime(&self, summary: &NatSummary, lifetime: MappingLifetime) {
         #[cfg(feature = "metrics")]
         if self.settings.metrics.is_on() {
             let measure = || {
-                let labels = crate::record::labels(summary, None);
-                self.settings.metrics.endured(
+                let labels = labels(summary, None);
+                self.settings.metrics.record_path(
                     || scope(self.settings.scope.clone()),
-                    endurance,
+                    lifetime,
                     &labels,
                 );
             };
-            // whoever panics in there is the provider, and no path shall fail of it
+            // a panic in there is the provider's, and must not end a path
             if catch_unwind(AssertUnwindSafe(measure)).is_err() {
                 self.settings
                     .counters
@@ -173,10 +181,10 @@ impl Telemetry {
             }
         }
         #[cfg(not(feature = "metrics"))]
-        let _ = (summary, endurance);
+        let _ = (summary, lifetime);
     }
 
-    /// What became of the spans so far.
+    /// The spans so far, by what became of them.
     #[must_use]
     pub fn tally(&self) -> Tally {
         let Counters {
@@ -199,8 +207,8 @@ impl Telemetry {
         }
     }
 
-    /// Runs somebody else's code. Its panic is counted and ends here: no connection shall fail of
-    /// its own telemetry, and a second panic while a handle is dropped by a first would end the
+    /// Runs the provider's code. A panic in there is counted and ends here, because a connection must
+    /// not fail of its telemetry, and a second panic, while a first drops a handle, would end the
     /// process.
     fn contain(&self, emit: impl FnOnce() -> bool) {
         let counters = &self.settings.counters;
@@ -231,9 +239,9 @@ impl fmt::Debug for Telemetry {
 
 /// One connection attempt, from [`Telemetry::attempt`] until it is finished or dropped.
 ///
-/// Finished, it emits exactly one span. Dropped unfinished, it emits one with `error.type`
-/// `cancelled` if a STUN server had been asked, and none otherwise: then there is nothing to tell
-/// of any NAT.
+/// Finished by [`succeed`](Self::succeed) or [`fail`](Self::fail), an attempt emits exactly one
+/// span. Dropped unfinished, it emits a span with `error.type` `cancelled` if a STUN server was
+/// asked, and no span otherwise, because then nothing is known of any NAT.
 pub struct Attempt {
     telemetry: Telemetry,
     started: SystemTime,
@@ -248,16 +256,18 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// A STUN server was asked: from here on this attempt emits a span, whatever becomes of it. The
-    /// first call begins the gathering, as far as its duration is told.
-    pub fn asked(&mut self) {
+    /// The first STUN request is about to leave. From here on this attempt emits a span, even if it
+    /// is dropped. The duration of gathering counts from the first call, and after
+    /// [`end_gathering`](Self::end_gathering) from the next.
+    pub fn begin_gathering(&mut self) {
         self.asked = true;
         self.gathering.get_or_insert_with(Instant::now);
     }
 
-    /// Gathering has ended, and this is what it came to, in case the attempt is dropped. Implies
-    /// [`asked`](Self::asked) if the summary knows of a server that was.
-    pub fn gathered(&mut self, summary: &NatSummary) {
+    /// Gathering has ended with this verdict, which the span holds if the attempt is dropped.
+    /// Implies [`begin_gathering`](Self::begin_gathering) if the summary counts a server that was
+    /// asked.
+    pub fn end_gathering(&mut self, summary: &NatSummary) {
         self.asked |= summary.counts().asked > 0;
         self.gathered = Some(*summary);
         if let Some(begun) = self.gathering.take() {
@@ -265,85 +275,85 @@ impl Attempt {
         }
     }
 
-    /// Connectivity checks begin: from here the duration of connecting is told.
-    pub fn connecting(&mut self) {
+    /// Connectivity checks begin. The duration of connecting counts from here.
+    pub fn begin_checks(&mut self) {
         self.connecting = Some(Instant::now());
     }
 
-    /// The types of the selected pair's candidates.
-    pub fn selected(&mut self, local: CandidateKind, remote: CandidateKind) {
+    /// Sets the types of the selected pair's candidates.
+    pub fn set_selected_pair(&mut self, local: CandidateKind, remote: CandidateKind) {
         self.facts.selected = Some((local, remote));
     }
 
-    /// How the NAT mapped the base toward the peer.
-    pub fn toward_peer(&mut self, mapping: TowardPeer) {
+    /// Sets how the NAT mapped the base toward the peer.
+    pub fn set_mapping_toward_peer(&mut self, mapping: TowardPeer) {
         self.facts.toward_peer = mapping;
     }
 
-    /// How the NAT maps if what the peer's responses said of the base is judged with what the
-    /// servers said. It has a key of its own: a peer may lie, and never overrules the servers.
-    pub fn mapping_with_peer(&mut self, mapping: Mapping) {
+    /// Sets how the NAT maps if the peer's responses count as one more vantage point. This mapping
+    /// has a key of its own, because a peer may lie and never overrules the servers.
+    pub fn set_mapping_with_peer(&mut self, mapping: Mapping) {
         self.facts.mapping_with_peer = mapping;
     }
 
-    /// What packets that came in proved of the filtering.
-    pub fn filtering(&mut self, seen: FilteringSeen) {
+    /// Sets the filtering that incoming packets proved.
+    pub fn set_filtering_seen(&mut self, seen: FilteringSeen) {
         self.facts.filtering = seen;
     }
 
-    /// The connectivity checks, so far.
-    pub fn checks(&mut self, checks: Checks) {
+    /// Sets the counts of the connectivity checks so far.
+    pub fn set_checks(&mut self, checks: Checks) {
         self.facts.checks = Some(checks);
     }
 
-    /// What the peer's own candidates say of the NAT in front of it. Only its type is told, and no
-    /// address.
-    pub fn peer(&mut self, summary: &NatSummary) {
+    /// Sets the verdict on the peer's NAT, judged from the peer's own candidates. Only the type of
+    /// the NAT goes out, and no address.
+    pub fn set_peer_summary(&mut self, summary: &NatSummary) {
         self.facts.peer = Some(summary.nat_type());
     }
 
-    /// What the two can expect of each other.
-    pub fn outlook(&mut self, outlook: Outlook) {
+    /// Sets whether hole punching is expected to work between the two hosts.
+    pub fn set_outlook(&mut self, outlook: Outlook) {
         self.facts.outlook = Some(outlook);
     }
 
-    /// What stood in the way, should the attempt fail. Of one that connects it is not told.
-    pub fn explained(&mut self, cause: FailureCause) {
+    /// Sets the cause of a failure. The span of an attempt that connects leaves it out.
+    pub fn set_failure_cause(&mut self, cause: FailureCause) {
         self.facts.cause = Some(cause);
     }
 
-    /// How the mapping held, so far.
-    pub fn endured(&mut self, endurance: Endurance) {
-        self.facts.endurance = Some(endurance);
+    /// Sets how the mapping held so far.
+    pub fn set_mapping_lifetime(&mut self, lifetime: MappingLifetime) {
+        self.facts.mapping_lifetime = Some(lifetime);
     }
 
     /// The attempt connected: emits `nat_success`.
-    pub fn succeeded(mut self, summary: &NatSummary) {
+    pub fn succeed(mut self, summary: &NatSummary) {
         self.finish(summary, None);
     }
 
     /// The attempt did not connect: emits `nat_failure`.
-    pub fn failed(mut self, summary: &NatSummary, reason: Reason) {
+    pub fn fail(mut self, summary: &NatSummary, reason: FailureReason) {
         self.finish(summary, Some(reason));
     }
 
-    fn finish(&mut self, summary: &NatSummary, failure: Option<Reason>) {
+    fn finish(&mut self, summary: &NatSummary, failure: Option<FailureReason>) {
         self.finished = true;
         self.facts.connect = self.connecting.map(|begun| begun.elapsed());
         let lasted = self.clock.elapsed();
         self.telemetry.contain(|| {
             #[cfg(feature = "metrics")]
             self.measure(summary, failure, lasted);
-            self.tell(summary, failure, lasted)
+            self.emit(summary, failure, lasted)
         });
     }
 
-    fn tell(&self, summary: &NatSummary, failure: Option<Reason>, lasted: Duration) -> bool {
-        // The wall clock may be set meanwhile: the duration is the monotonic clock's.
+    fn emit(&self, summary: &NatSummary, failure: Option<FailureReason>, lasted: Duration) -> bool {
+        // the wall clock may be set meanwhile, so the duration is the monotonic clock's
         let ended = self.started.checked_add(lasted).unwrap_or(self.started);
         let (name, status) = match failure {
             None => (keys::SPAN_SUCCESS, Status::Unset),
-            // `error.type` says it; a description could only repeat it
+            // a description could only repeat `error.type`
             Some(_) => (keys::SPAN_FAILURE, Status::error("")),
         };
         let mut builder = SpanBuilder::from_name(name)
@@ -363,13 +373,13 @@ impl Attempt {
     }
 
     #[cfg(feature = "metrics")]
-    fn measure(&self, summary: &NatSummary, failure: Option<Reason>, lasted: Duration) {
+    fn measure(&self, summary: &NatSummary, failure: Option<FailureReason>, lasted: Duration) {
         let settings = &self.telemetry.settings;
         if settings.metrics.is_on() {
-            let labels = crate::record::labels(summary, failure);
+            let labels = labels(summary, failure);
             settings
                 .metrics
-                .lasted(|| scope(settings.scope.clone()), lasted, &labels);
+                .record_attempt(|| scope(settings.scope.clone()), lasted, &labels);
         }
     }
 }
@@ -378,14 +388,14 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if self.asked && !self.finished {
             let summary = self.gathered.unwrap_or_else(|| Evidence::new().summary());
-            self.finish(&summary, Some(Reason::Cancelled));
+            self.finish(&summary, Some(FailureReason::Cancelled));
         }
     }
 }
 
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // no summary: its Debug has addresses
+        // without the summary, because its Debug has addresses
         f.debug_struct("Attempt")
             .field("asked", &self.asked)
             .finish_non_exhaustive()
@@ -398,8 +408,8 @@ fn scope(name: Cow<'static, str>) -> InstrumentationScope {
         .build()
 }
 
-/// Who the caller is, without its trace state: that is other people's data, and none of ours to
-/// pass on.
+/// The identity of the caller's span, without its trace state: that is data of other vendors, and
+/// not ours to pass on.
 fn identity(caller: &SpanContext) -> Option<SpanContext> {
     caller.is_valid().then(|| {
         SpanContext::new(
@@ -435,7 +445,7 @@ trait Emit: Send + Sync {
 
 impl<T: Tracer + Send + Sync> Emit for T {
     fn emit(&self, builder: SpanBuilder, status: Status, ended: SystemTime) -> bool {
-        // A root: an unsampled parent would silently drop its child.
+        // a root, because a child of an unsampled parent silently disappears
         let mut span = self.build_with_context(builder, &Context::new());
         let is_recorded = span.is_recording();
         span.set_status(status);
@@ -464,7 +474,7 @@ mod tests {
         for begun in [SystemTime::now() - hour, SystemTime::now() + hour] {
             let mut attempt = Telemetry::new(provider.clone()).attempt();
             attempt.started = begun;
-            attempt.succeeded(&Evidence::new().summary());
+            attempt.succeed(&Evidence::new().summary());
         }
         for span in spans.get_finished_spans().unwrap() {
             assert!(span.end_time.duration_since(span.start_time).unwrap() < hour / 2);

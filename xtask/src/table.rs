@@ -1,7 +1,7 @@
 //! Plain tables: the columns as wide as what stands in them.
 
 /// Lays rows out under their heads.
-pub(crate) fn render(heads: &[&str], rows: &[Vec<String>]) -> String {
+pub fn render(heads: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows
             .iter()

@@ -3,7 +3,9 @@
 
 mod commands;
 mod dependencies;
+mod floors;
 mod items;
+mod source;
 mod text;
 mod versions;
 
@@ -30,9 +32,11 @@ const CHECKS: &[Check] = &[
     ("every public enum has an honest unknown", items::unknowns),
     ("no error holds an address", items::addresses),
     (
-        "every public item of nat-summary has an example",
+        "every public type and rule of nat-summary has an example",
         items::examples,
     ),
+    ("no files import each other in a circle", floors::circles),
+    ("imports go down, and none is forbidden", floors::floors),
     ("dependencies are those allowed", dependencies::direct),
     ("dependencies have their reason", dependencies::reasons),
     ("dependency trees are small", dependencies::trees),

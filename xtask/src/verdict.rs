@@ -2,22 +2,26 @@
 
 use serde::Serialize;
 
+/// How a check has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// As it should be.
     Passed,
+    /// Not as it should be.
     Failed,
     /// It could not be checked here.
     Skipped,
 }
 
 impl Verdict {
-    pub(crate) const fn of(passed: bool) -> Self {
+    /// By whether it passed.
+    pub const fn of(passed: bool) -> Self {
         if passed { Self::Passed } else { Self::Failed }
     }
 
     /// As tables show it: a failure catches the eye.
-    pub(crate) const fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Passed => "passed",
             Self::Failed => "FAILED",

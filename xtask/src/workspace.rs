@@ -9,20 +9,25 @@ use serde::Deserialize;
 use crate::Failure;
 
 /// Where builds go, and what is made beside them.
-pub(crate) fn build_folder(root: &Path) -> PathBuf {
+pub fn build_folder(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
 
 /// One crate of the workspace.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Crate {
-    pub(crate) name: String,
-    pub(crate) version: String,
+pub struct Crate {
+    /// As others depend on it.
+    pub name: String,
+    /// Of the manifest.
+    pub version: String,
     /// The promised Rust version.
-    pub(crate) rust_version: Option<String>,
-    pub(crate) features: BTreeMap<String, Vec<String>>,
-    pub(crate) dependencies: Vec<Dependency>,
-    pub(crate) targets: Vec<Target>,
+    pub rust_version: Option<String>,
+    /// What each feature switches on.
+    pub features: BTreeMap<String, Vec<String>>,
+    /// Of every kind.
+    pub dependencies: Vec<Dependency>,
+    /// What it builds.
+    pub targets: Vec<Target>,
     manifest_path: PathBuf,
     /// `Some(empty)`: never published.
     publish: Option<Vec<String>>,
@@ -31,8 +36,9 @@ pub(crate) struct Crate {
 
 /// What a crate says it depends on.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Dependency {
-    pub(crate) name: String,
+pub struct Dependency {
+    /// As published.
+    pub name: String,
     /// `None`: a normal one; else `dev` or `build`.
     kind: Option<String>,
     optional: bool,
@@ -40,9 +46,11 @@ pub(crate) struct Dependency {
 
 /// A library, program, example, test or bench.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Target {
-    pub(crate) name: String,
-    pub(crate) kind: Vec<String>,
+pub struct Target {
+    /// As `cargo` takes it behind `--test` and the like.
+    pub name: String,
+    /// `lib`, `bin`, `example`, `test`, `bench`.
+    pub kind: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,33 +66,37 @@ struct Docs {
 /// `package.metadata.docs.rs`: how docs.rs documents the crate.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
-pub(crate) struct DocsRs {
-    pub(crate) all_features: bool,
-    pub(crate) no_default_features: bool,
-    pub(crate) features: Vec<String>,
+pub struct DocsRs {
+    /// All of them.
+    pub all_features: bool,
+    /// Without the default ones.
+    pub no_default_features: bool,
+    /// These.
+    pub features: Vec<String>,
 }
 
 impl Crate {
     /// The folder it is in.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.manifest_path.parent().unwrap_or(Path::new("."))
     }
 
-    pub(crate) fn is_published(&self) -> bool {
+    /// Whether it goes to a registry.
+    pub fn is_published(&self) -> bool {
         self.publish
             .as_ref()
             .is_none_or(|registries| !registries.is_empty())
     }
 
     /// How docs.rs documents it, if its manifest says.
-    pub(crate) fn docs_rs(&self) -> Option<DocsRs> {
+    pub fn docs_rs(&self) -> Option<DocsRs> {
         self.metadata.as_ref()?.docs.as_ref()?.rs.clone()
     }
 
     /// The names of what whoever uses it builds with it, on whatever target, without the optional
     /// ones and with: normal dependencies, and those of a build script, which runs on their
     /// machine.
-    pub(crate) fn brings(&self, optional: bool) -> BTreeSet<&str> {
+    pub fn brings(&self, optional: bool) -> BTreeSet<&str> {
         let brought =
             |d: &&Dependency| d.kind.as_deref() != Some("dev") && (optional || !d.optional);
         self.dependencies
@@ -97,7 +109,7 @@ impl Crate {
 
 /// `cargo` as a person runs it. What the cargo that started us told us of xtask stays here: `ring`
 /// is built anew whenever that differs, and so would be all that stands on it.
-pub(crate) fn cargo() -> Command {
+pub fn cargo() -> Command {
     let mut cargo = Command::new("cargo");
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -109,7 +121,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// `cargo` of another toolchain: the one that runs xtask must not decide for it.
-pub(crate) fn cargo_of(toolchain: &str) -> Command {
+pub fn cargo_of(toolchain: &str) -> Command {
     let mut cargo = cargo();
     cargo
         .env_remove("RUSTUP_TOOLCHAIN")
@@ -119,7 +131,7 @@ pub(crate) fn cargo_of(toolchain: &str) -> Command {
 }
 
 /// The installed toolchains; none where there is no rustup.
-pub(crate) fn toolchains() -> Vec<String> {
+pub fn toolchains() -> Vec<String> {
     let list = Command::new("rustup")
         .args(["toolchain", "list", "--quiet"])
         .output();
@@ -133,7 +145,7 @@ pub(crate) fn toolchains() -> Vec<String> {
 }
 
 /// An installed one of this release.
-pub(crate) fn toolchain(release: &str) -> Option<String> {
+pub fn toolchain(release: &str) -> Option<String> {
     toolchains()
         .into_iter()
         .find(|toolchain| is_release(toolchain, release))
@@ -149,7 +161,7 @@ fn is_release(toolchain: &str, release: &str) -> bool {
 }
 
 /// Whether a program is there and succeeds.
-pub(crate) fn runs(program: &str, arguments: &[&str]) -> bool {
+pub fn runs(program: &str, arguments: &[&str]) -> bool {
     Command::new(program)
         .args(arguments)
         .output()
@@ -157,12 +169,12 @@ pub(crate) fn runs(program: &str, arguments: &[&str]) -> bool {
 }
 
 /// Every crate of the workspace at `root`, in the order of their names.
-pub(crate) fn crates(root: &Path) -> Result<Vec<Crate>, Failure> {
+pub fn crates(root: &Path) -> Result<Vec<Crate>, Failure> {
     metadata(root, &["--no-deps"])
 }
 
 /// Those that are published.
-pub(crate) fn libraries(root: &Path) -> Result<Vec<Crate>, Failure> {
+pub fn libraries(root: &Path) -> Result<Vec<Crate>, Failure> {
     Ok(crates(root)?
         .into_iter()
         .filter(Crate::is_published)
@@ -170,7 +182,7 @@ pub(crate) fn libraries(root: &Path) -> Result<Vec<Crate>, Failure> {
 }
 
 /// Every package that `Cargo.lock` names, the workspace's own among them.
-pub(crate) fn locked(root: &Path) -> Result<Vec<Crate>, Failure> {
+pub fn locked(root: &Path) -> Result<Vec<Crate>, Failure> {
     metadata(root, &["--locked"])
 }
 

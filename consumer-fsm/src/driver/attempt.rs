@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ice_gather::{Gathering, LocalAddresses};
 use nat_summary::{CandidateKind, Evidence, NatSummary};
-use otel_nat::{Reason, Telemetry};
+use otel_nat::{FailureReason, Telemetry};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -146,20 +146,20 @@ impl<T: Transport> Attempt<T> {
             peer.tell(&mut span);
         }
         if let Some(theirs) = &self.their_summary {
-            span.peer(theirs);
+            span.set_peer_summary(theirs);
         }
         match failure {
             None => {
                 self.theirs = None;
-                span.succeeded(&self.report.summary);
+                span.succeed(&self.report.summary);
             }
-            Some(reason) => span.failed(&self.report.summary, reason),
+            Some(reason) => span.fail(&self.report.summary, reason),
         }
         self.report.ending = Some(ending);
     }
 
     /// What is known by now goes into the report.
-    fn judge(&mut self, failure: Option<Reason>) {
+    fn judge(&mut self, failure: Option<FailureReason>) {
         if let Some(session) = &self.session {
             let (their_summary, theirs) = (self.their_summary.as_ref(), self.theirs.as_deref());
             (self.report.summary, self.report.peer) =
@@ -180,10 +180,16 @@ impl<T: Transport> Attempt<T> {
         }
     }
 
-    /// A path has ended, and how its mapping held is measured: the span went out when it came up.
-    pub(super) fn endured(&self) {
-        if let Some(endurance) = self.report.peer.as_ref().and_then(PeerReport::endurance) {
-            self.telemetry.endured(&self.report.summary, endurance);
+    /// Measures how the mapping of a path held, as the path ends: the span went out when it came up.
+    pub(super) fn record_mapping_lifetime(&self) {
+        if let Some(lifetime) = self
+            .report
+            .peer
+            .as_ref()
+            .and_then(PeerReport::mapping_lifetime)
+        {
+            self.telemetry
+                .record_mapping_lifetime(&self.report.summary, lifetime);
         }
     }
 
@@ -198,7 +204,7 @@ impl<T: Transport> Drop for Attempt<T> {
         // given up with a path, which ends here
         if self.announced.take().is_some() {
             self.judge(None);
-            self.endured();
+            self.record_mapping_lifetime();
         }
     }
 }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::driver::AttemptReport;
+use super::attempt::AttemptReport;
 use crate::transport::Path;
 
 /// Longest datagram moved.

@@ -56,7 +56,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                     // none is fresher
                     is_last = reply.is_some();
                     if let Some(span) = &mut attempt.span {
-                        span.asked();
+                        span.begin_gathering();
                     }
                     // legal in this state, and the state stays
                     let _ = machine.handle(Event::Asked, Instant::now().into_std());
@@ -74,7 +74,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                     // late answers of an earlier time count
                     let summary = session.evidence().summary();
                     if let Some(span) = &mut attempt.span {
-                        span.gathered(&summary);
+                        span.end_gathering(&summary);
                     }
                     servers.learn(&attempt.cohort, &gathering);
                     // from the first request on, to be sure

@@ -5,7 +5,7 @@ use core::convert::Infallible;
 use std::time::Duration;
 
 use nat_summary::{Checks, Evidence, FailureCause, NatSummary, Outlook, PeerSummary, Word};
-use otel_nat::{Endurance, Reason};
+use otel_nat::{FailureReason, MappingLifetime};
 
 use crate::notice::{Teller, What};
 use crate::transport::Session;
@@ -35,7 +35,7 @@ pub(super) fn judge(
     session: &impl Session,
     their_summary: Option<&NatSummary>,
     theirs: Option<&Evidence>,
-    failure: Option<Reason>,
+    failure: Option<FailureReason>,
     paired: bool,
 ) -> (NatSummary, Option<PeerReport>) {
     let evidence = session.evidence();
@@ -71,7 +71,7 @@ pub(super) async fn tell_rebindings(session: Option<&impl Session>, teller: &Tel
 
 /// Only of failures that the two NATs may have to do with.
 fn explain(
-    reason: Reason,
+    reason: FailureReason,
     ours: &NatSummary,
     theirs: Option<&Evidence>,
     checks: Checks,
@@ -79,24 +79,24 @@ fn explain(
 ) -> Option<FailureCause> {
     let is_of_the_path = matches!(
         reason,
-        Reason::Timeout
-            | Reason::IceFailed
-            | Reason::UdpBlocked
-            | Reason::NoServerAnswered
-            | Reason::ChannelFailed
+        FailureReason::Timeout
+            | FailureReason::IceFailed
+            | FailureReason::UdpBlocked
+            | FailureReason::NoServerAnswered
+            | FailureReason::ChannelFailed
     );
     is_of_the_path.then(|| FailureCause::of(ours, theirs, checks, paired))
 }
 
 impl PeerReport {
     /// How the mapping held, if the peer ever told of one: by way of a relay it does not.
-    pub(super) fn endurance(&self) -> Option<Endurance> {
+    pub(super) fn mapping_lifetime(&self) -> Option<MappingLifetime> {
         let Self {
             rebindings,
             survived,
             ..
         } = *self;
-        (self.checks.answered > 0).then_some(Endurance {
+        (self.checks.answered > 0).then_some(MappingLifetime {
             rebindings,
             survived,
         })
@@ -111,22 +111,22 @@ impl PeerReport {
             word,
             ..
         } = self.summary;
-        span.toward_peer(toward_peer);
-        span.filtering(filtering);
+        span.set_mapping_toward_peer(toward_peer);
+        span.set_filtering_seen(filtering);
         if word == Word::Peer {
-            span.mapping_with_peer(mapping);
+            span.set_mapping_with_peer(mapping);
         }
         if self.checks != Checks::default() {
-            span.checks(self.checks);
+            span.set_checks(self.checks);
         }
-        if let Some(endurance) = self.endurance() {
-            span.endured(endurance);
+        if let Some(lifetime) = self.mapping_lifetime() {
+            span.set_mapping_lifetime(lifetime);
         }
         if let Some(outlook) = self.outlook {
-            span.outlook(outlook);
+            span.set_outlook(outlook);
         }
         if let Some(cause) = self.cause {
-            span.explained(cause);
+            span.set_failure_cause(cause);
         }
     }
 }
@@ -226,14 +226,14 @@ mod tests {
     #[test]
     fn a_transport_that_cannot_see_the_checks_has_a_verdict_and_no_more() {
         let session = Rebinds(watch::Sender::new(None));
-        let (summary, report) = judge(&session, None, None, Some(Reason::Timeout), false);
+        let (summary, report) = judge(&session, None, None, Some(FailureReason::Timeout), false);
         assert_eq!((summary.nat_type(), report), (NatType::Unknown, None));
     }
 
     #[test]
     fn a_cause_is_sought_only_where_the_nats_may_have_one() {
         let nothing = Evidence::new().summary();
-        for reason in Reason::ALL {
+        for reason in FailureReason::ALL {
             let checks = Checks {
                 sent: 1,
                 answered: 1,
@@ -244,14 +244,14 @@ mod tests {
                 &nothing,
                 None,
                 checks,
-                *reason == Reason::ChannelFailed,
+                *reason == FailureReason::ChannelFailed,
             );
             let expected = match reason {
-                Reason::ChannelFailed => Some(FailureCause::Dtls),
-                Reason::Timeout
-                | Reason::IceFailed
-                | Reason::UdpBlocked
-                | Reason::NoServerAnswered => Some(FailureCause::Unknown),
+                FailureReason::ChannelFailed => Some(FailureCause::Dtls),
+                FailureReason::Timeout
+                | FailureReason::IceFailed
+                | FailureReason::UdpBlocked
+                | FailureReason::NoServerAnswered => Some(FailureCause::Unknown),
                 _ => None,
             };
             assert_eq!(cause, expected, "{reason:?}");

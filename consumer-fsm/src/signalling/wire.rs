@@ -6,7 +6,7 @@ use ice_gather::{GatheredCandidate, RemoteCandidate};
 use nat_summary::{Address, Candidate, CandidateKind, Transport};
 use serde::{Deserialize, Serialize};
 
-use super::SignalError;
+use super::error::SignalError;
 
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

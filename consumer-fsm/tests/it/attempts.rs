@@ -11,7 +11,7 @@ use consumer_fsm::signalling::{
 use consumer_fsm::{Consumer, Datagrams, Ending, Event, State, StunCache, What};
 use ice_gather::responder::{Manner, Responder};
 use nat_summary::NatType;
-use otel_nat::Reason;
+use otel_nat::FailureReason;
 use rand::SeedableRng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -160,7 +160,10 @@ async fn a_blocked_network_is_reported_and_its_cohort_dropped() {
     .with_timing(timing());
     let cancel = CancellationToken::new();
     let first = consumer.attempt(&cancel).await;
-    assert_eq!(first.ending, Some(Ending::Failure(Reason::UdpBlocked)));
+    assert_eq!(
+        first.ending,
+        Some(Ending::Failure(FailureReason::UdpBlocked))
+    );
     assert_eq!(first.summary.nat_type(), NatType::UdpBlocked);
     assert_eq!(spans.told(), failure("udp_blocked"));
     consumer.attempt(&cancel).await;
@@ -219,7 +222,7 @@ async fn a_dropped_attempt_that_asked_says_cancelled_once() {
     // and the consumer is as good as new
     assert_eq!(
         consumer.attempt(&cancel).await.ending,
-        Some(Ending::Failure(Reason::UdpBlocked))
+        Some(Ending::Failure(FailureReason::UdpBlocked))
     );
 }
 
@@ -348,7 +351,10 @@ async fn a_back_off_is_no_part_of_the_attempt_after_it_and_is_kept_if_that_is_gi
         Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
     let (mut path, cancel) = (consumer.path(), CancellationToken::new());
     let first = consumer.attempt(&cancel).await;
-    assert_eq!(first.ending, Some(Ending::Failure(Reason::Signalling)));
+    assert_eq!(
+        first.ending,
+        Some(Ending::Failure(FailureReason::Signalling))
+    );
     let failed = Instant::now();
     let mut notices = consumer.notices();
     assert!(

@@ -10,7 +10,7 @@ use ice_gather::responder::Manner;
 use ice_gather::{Credentials, Gathering, IceConn, PeerReader, PeerView, Role, StunServer};
 use nat_summary::{CandidateKind, Evidence, FailureCause, FilteringSeen, TowardPeer};
 use opentelemetry_sdk::trace::SpanData;
-use otel_nat::{Reason, keys};
+use otel_nat::{FailureReason, keys};
 
 use crate::stage::{
     Measured, Running, Spans, attempt, attempt_over, cache, producer, responders, transport,
@@ -104,7 +104,7 @@ async fn a_failure_says_why_where_that_is_proven_and_unknown_where_not() {
         let _ghost = ghost(signalling.clone(), candidates);
         let (spans, telemetry) = Spans::new();
         let report = attempt(signalling, cache(&stun), telemetry, PATIENCE).await;
-        assert_eq!(report.ending, Some(Ending::Failure(Reason::Timeout)));
+        assert_eq!(report.ending, Some(Ending::Failure(FailureReason::Timeout)));
         let peer = report.peer.unwrap();
         assert_eq!(
             (peer.cause, peer.checks.answered, peer.checks.received),
@@ -224,7 +224,10 @@ async fn a_pair_worked_where_the_transport_says_so_whatever_was_seen_of_it() {
             PATIENCE,
         )
         .await;
-        assert_eq!(report.ending, Some(Ending::Failure(Reason::ChannelFailed)));
+        assert_eq!(
+            report.ending,
+            Some(Ending::Failure(FailureReason::ChannelFailed))
+        );
         assert_eq!(
             report.peer.and_then(|peer| peer.cause),
             Some(cause),

@@ -11,7 +11,7 @@ use consumer_fsm::transport::{Ice, Network};
 use consumer_fsm::{Consumer, Event, Pool, Roaming, State, What};
 use ice_gather::responder::{Manner, Responder};
 use ice_gather::{BindConfig, LocalAddresses};
-use otel_nat::Reason;
+use otel_nat::FailureReason;
 use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Running, Spans, cache, producer, responders, timing, transport};
@@ -249,7 +249,7 @@ async fn a_host_that_roams_while_nobody_is_there_binds_anew_without_a_span() {
         };
         assert_eq!(
             tokio::time::timeout(LONG, failed).await.unwrap(),
-            Reason::Local
+            FailureReason::Local
         );
         cancel.cancel();
     };

@@ -15,19 +15,23 @@ use tokio::task::Id;
 use webrtc_ice::udp_mux::UDPMux;
 use webrtc_util::{Conn, Error};
 
-use crate::agent::{IceEvent, IceState};
-use crate::base::{Inner, Line, lock};
-use crate::transaction::Header;
+use crate::base::Shared;
+use crate::base::demux::recv_for_agent;
+use crate::common::lock;
+use crate::event::{IceEvent, IceState};
+use crate::socket::Socket;
+use crate::socket::unconnected::{Datagrams, Unconnected};
+use crate::stun::Header;
 
 pub(crate) struct Mux {
-    base: Arc<Inner>,
-    /// The gathering task of each socket, in the order of the base's lines.
+    base: Arc<Shared>,
+    /// The gathering task of each socket, in the order of the base's sockets.
     tasks: Mutex<Vec<Id>>,
     closed: AtomicBool,
 }
 
 impl Mux {
-    pub(crate) fn new(base: Arc<Inner>) -> Arc<Self> {
+    pub(crate) fn new(base: Arc<Shared>) -> Arc<Self> {
         Arc::new(Self {
             base,
             tasks: Mutex::default(),
@@ -38,11 +42,11 @@ impl Mux {
     /// Whether `ip` is the address of the socket that the current gathering task stands for.
     pub(super) fn is_mine(&self, ip: IpAddr) -> bool {
         self.base
-            .line(self.my_line())
-            .is_some_and(|line| line.local.ip() == ip)
+            .socket(self.my_socket())
+            .is_some_and(|socket| socket.local().ip() == ip)
     }
 
-    fn my_line(&self) -> usize {
+    fn my_socket(&self) -> usize {
         let mut tasks = lock(&self.tasks);
         let Some(me) = tokio::task::try_id() else {
             return 0;
@@ -58,7 +62,7 @@ impl Mux {
 
     /// The last event of all.
     pub(super) fn end_events(&self) {
-        self.base.tell(IceEvent::State(IceState::Closed));
+        self.base.emit(IceEvent::State(IceState::Closed));
         self.base.end_events();
     }
 
@@ -70,131 +74,90 @@ impl Mux {
         }
     }
 
-    pub(super) fn close_lines(&self) {
+    pub(super) fn close_sockets(&self) {
         self.closed.store(true, Ordering::Release);
-        self.base.close_lines();
+        self.base.close_sockets();
     }
 }
 
 #[async_trait]
 impl UDPMux for Mux {
     async fn close(&self) -> Result<(), Error> {
-        self.close_lines();
+        self.close_sockets();
         Ok(())
     }
 
     async fn get_conn(self: Arc<Self>, _ufrag: &str) -> Result<Arc<dyn Conn + Send + Sync>, Error> {
-        let line = self.my_line();
-        if self.closed.load(Ordering::Acquire) || self.base.line(line).is_none() {
+        let number = self.my_socket();
+        if self.closed.load(Ordering::Acquire) || self.base.socket(number).is_none() {
             return Err(Error::ErrAlreadyClosed);
         }
-        Ok(Arc::new(MuxConn::<true> {
-            base: Arc::clone(&self.base),
-            line,
-        }))
+        let base = Arc::clone(&self.base);
+        Ok(Arc::new(Unconnected(AgentEnd { base, number })))
     }
 
     async fn remove_conn_by_ufrag(&self, _ufrag: &str) {
-        self.close_lines();
+        self.close_sockets();
     }
 }
 
 #[cfg(feature = "measure")]
-impl crate::Base {
+impl crate::base::Base {
     /// Receives on the first socket what an agent would receive, to measure it without one.
     #[doc(hidden)]
     pub async fn recv_as_agent(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
-        let line = self
-            .inner()
-            .line(0)
-            .ok_or(std::io::ErrorKind::NotConnected)?;
-        self.inner().recv_for_agent::<true>(line, buffer).await
+        let shared = self.shared();
+        let socket = shared.socket(0).ok_or(std::io::ErrorKind::NotConnected)?;
+        recv_for_agent(shared, socket, buffer).await
     }
 
     /// The same through the interface of the ICE library, which boxes a future per datagram.
     #[doc(hidden)]
     #[must_use]
     pub fn agent_end(&self) -> Option<Arc<dyn Conn + Send + Sync>> {
-        self.inner().line(0)?;
-        Some(Arc::new(MuxConn::<true> {
-            base: Arc::clone(self.inner()),
-            line: 0,
-        }))
-    }
-
-    /// The same without reading what the checks of the peer show; it has to be known already.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn agent_end_without_peer(&self) -> Option<Arc<dyn Conn + Send + Sync>> {
-        self.inner().line(0)?;
-        Some(Arc::new(MuxConn::<false> {
-            base: Arc::clone(self.inner()),
-            line: 0,
-        }))
+        self.shared().socket(0)?;
+        let (base, number) = (Arc::clone(self.shared()), 0);
+        Some(Arc::new(Unconnected(AgentEnd { base, number })))
     }
 }
 
-/// One socket of the base, as the agent sees it. `READS`: what the peer's checks show is read in
-/// passing; without, only to measure what that costs.
-struct MuxConn<const READS: bool = true> {
-    base: Arc<Inner>,
-    line: usize,
+/// One socket of the base, as the agent sees it.
+struct AgentEnd {
+    base: Arc<Shared>,
+    number: usize,
 }
 
-impl<const READS: bool> MuxConn<READS> {
-    fn line(&self) -> Result<&Line, Error> {
-        self.base.line(self.line).ok_or(Error::ErrAlreadyClosed)
+impl AgentEnd {
+    fn socket(&self) -> Result<&Socket, Error> {
+        self.base.socket(self.number).ok_or(Error::ErrAlreadyClosed)
     }
 }
 
-#[async_trait]
-impl<const READS: bool> Conn for MuxConn<READS> {
-    async fn connect(&self, _addr: SocketAddr) -> Result<(), Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.recv_from(buffer).await.map(|(length, _)| length)
-    }
-
+impl Datagrams for AgentEnd {
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        Ok(self
-            .base
-            .recv_for_agent::<READS>(self.line()?, buffer)
-            .await?)
+        Ok(recv_for_agent(&self.base, self.socket()?, buffer).await?)
     }
 
-    async fn send(&self, _buffer: &[u8]) -> Result<usize, Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> Result<usize, Error> {
-        let line = self.line()?;
+    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
+        let socket = self.socket()?;
         // before anything counts as sent
-        if line.is_closed() {
+        if socket.is_closed() {
             return Err(Error::ErrAlreadyClosed);
         }
-        match Header::peek(buffer) {
-            Some(header) => self.base.on_sent(line, target, header),
-            None => line.note_moved(),
+        match Header::peek(datagram) {
+            Some(header) => self.base.on_sent(socket, target, header),
+            None => socket.note_moved(),
         }
-        Ok(line.send_to(buffer, target).await?)
+        Ok(socket.send_for_agent(datagram, target).await?)
     }
 
     fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Ok(self.line()?.local)
+        Ok(self.socket()?.local())
     }
 
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        self.line()?.close();
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn core::any::Any + Send + Sync) {
-        self
+    fn close(&self) {
+        if let Ok(socket) = self.socket() {
+            socket.close();
+        }
     }
 }

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nat_summary::{CandidateKind, Evidence, Outcome, ServerId};
+use nat_summary::{Evidence, Outcome, ServerId};
 
-use crate::uri::StunServer;
+use crate::candidate::GatheredCandidate;
+use crate::stun::StunServer;
 
 /// What was dropped, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,47 +38,6 @@ pub struct Dropped {
     pub servers: u32,
     /// Errors of a socket on receiving.
     pub socket_errors: u32,
-}
-
-/// A candidate to signal to the peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GatheredCandidate {
-    /// Host, server reflexive, or relayed.
-    pub kind: CandidateKind,
-    /// Its transport address.
-    pub address: SocketAddr,
-    /// The socket behind it; a relayed candidate is its own base (RFC 8445 section 5.1.1.2).
-    pub base: SocketAddr,
-    /// Priority (RFC 8445 section 5.1.2.1).
-    pub priority: u32,
-    /// Groups candidates of one kind and base.
-    pub foundation: String,
-}
-
-impl GatheredCandidate {
-    /// As the plain data that writes a candidate line. Component 1, UDP.
-    #[must_use]
-    pub fn as_candidate(&self) -> nat_summary::Candidate<'_> {
-        let related = match self.kind {
-            CandidateKind::Host => None,
-            // where the relay's socket is mapped to is nobody's business (RFC 8839 section 5.1)
-            CandidateKind::Relayed => Some(SocketAddr::from(([0, 0, 0, 0], 9))),
-            _ => Some(self.base),
-        };
-        nat_summary::Candidate {
-            foundation: &self.foundation,
-            component: 1,
-            transport: nat_summary::Transport::Udp,
-            priority: self.priority,
-            address: nat_summary::Address::Ip(self.address.ip()),
-            port: self.address.port(),
-            kind: self.kind,
-            related: related
-                .map(|related| (nat_summary::Address::Ip(related.ip()), related.port())),
-            ..nat_summary::Candidate::default()
-        }
-    }
 }
 
 /// How one server was asked and what came of it.
@@ -154,27 +114,4 @@ pub struct Gathering {
     pub packets_sent: u32,
     /// How long it took.
     pub elapsed: Duration,
-}
-
-/// Priority with the recommended preferences (RFC 8445 section 5.1.2.2): IPv6 before IPv4 costs
-/// nothing here, so both get the same local preference, as the ICE library gives them.
-pub(crate) fn candidate(
-    kind: CandidateKind,
-    address: SocketAddr,
-    base: SocketAddr,
-    foundation: u16,
-) -> GatheredCandidate {
-    let preference = match kind {
-        CandidateKind::Host => 126,
-        CandidateKind::Relayed => 0,
-        _ => 100,
-    };
-    let priority = (preference << 24) + (0xffff << 8) + 255;
-    GatheredCandidate {
-        kind,
-        address,
-        base,
-        priority,
-        foundation: foundation.to_string(),
-    }
 }

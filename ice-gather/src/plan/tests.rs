@@ -1,10 +1,9 @@
 use nat_summary::NatType;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use stun::message::{Message, Setter};
-use stun::xoraddr::XorMappedAddress;
 
 use super::*;
+use crate::stun::{Header, success};
 
 const BASE: &str = "192.168.1.5:50000";
 
@@ -71,17 +70,8 @@ impl World {
 }
 
 fn answer_to(request: &Transmit, mapped: &str) -> Vec<u8> {
-    let mapped = at(mapped);
-    let mut message = Message::new();
-    message.unmarshal_binary(&request.bytes).unwrap();
-    message.set_type(stun::message::BINDING_SUCCESS);
-    XorMappedAddress {
-        ip: mapped.ip(),
-        port: mapped.port(),
-    }
-    .add_to(&mut message)
-    .unwrap();
-    message.raw
+    let header = Header::peek(&request.bytes).unwrap();
+    success(header.id, at(mapped))
 }
 
 const FIVE: [&str; 5] = [

@@ -7,14 +7,11 @@
 //! is read here first; error responses go on without their reason; and once this is closed, every
 //! loop of the client ends.
 
-use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 
-use async_trait::async_trait;
 use stun::attributes::{
     ATTR_CHANNEL_NUMBER, ATTR_DATA, ATTR_ERROR_CODE, ATTR_LIFETIME, ATTR_NONCE, ATTR_REALM,
     ATTR_USERNAME, ATTR_XOR_PEER_ADDRESS, ATTR_XOR_RELAYED_ADDRESS,
@@ -26,15 +23,15 @@ use stun::message::{
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use webrtc_util::{Conn, Error};
+use webrtc_util::Error;
 
-use crate::base::{Inner, lock};
+use crate::base::Shared;
+use crate::common::{ERROR_PAUSE, lock};
 use crate::error::RelayError;
-use crate::ports;
-use crate::transaction::TransactionId;
+use crate::socket::recent_ports;
+use crate::socket::unconnected::{Datagrams, Unconnected};
+use crate::stun::{TransactionId, error_code};
 
-/// Pause after a socket error, so that a broken socket does not turn into a busy loop.
-const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// Shortest lifetime taken of an allocation. RFC 8656 section 7.2 has ten minutes by default.
 const SHORTEST_LIFETIME: u32 = 30;
 /// The code that asks for credentials, or says that they are wrong (RFC 8489 section 9.2.4).
@@ -51,8 +48,11 @@ pub(super) struct Guard {
     last_channel: AtomicU16,
     closed: CancellationToken,
     /// Counts what is dropped.
-    base: Weak<Inner>,
+    base: Weak<Shared>,
 }
+
+/// A guard as the library takes it.
+pub(super) type GuardedSocket = Arc<Unconnected<Guard>>;
 
 /// The latest Allocate request.
 #[derive(Default)]
@@ -71,7 +71,7 @@ pub(super) struct Seen {
 }
 
 impl Guard {
-    pub(super) fn new(socket: UdpSocket, server: SocketAddr, base: Weak<Inner>) -> Self {
+    pub(super) fn new(socket: UdpSocket, server: SocketAddr, base: Weak<Shared>) -> Self {
         note_port(&socket);
         Self {
             socket,
@@ -84,13 +84,12 @@ impl Guard {
         }
     }
 
-    pub(super) fn seen(&self) -> watch::Receiver<Seen> {
-        self.seen.subscribe()
+    pub(super) fn shared(self) -> GuardedSocket {
+        Arc::new(Unconnected(self))
     }
 
-    /// Every later read and send fails: so the client's loops end.
-    pub(super) fn close(&self) {
-        self.closed.cancel();
+    pub(super) fn seen(&self) -> watch::Receiver<Seen> {
+        self.seen.subscribe()
     }
 
     fn refuse(&self, error: RelayError) {
@@ -227,16 +226,16 @@ impl Drop for Guard {
 /// The relayed candidate of a peer may be at the very server that this socket sent to.
 fn note_port(socket: &UdpSocket) {
     if let Ok(local) = socket.local_addr() {
-        ports::note(local.port());
+        recent_ports::note(local.port());
     }
 }
 
 /// Closes the guard when dropped, whatever became of the client.
-pub(super) struct ClosesGuard(pub(super) Arc<Guard>);
+pub(super) struct ClosesGuard(pub(super) GuardedSocket);
 
 impl Drop for ClosesGuard {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.0.close();
     }
 }
 
@@ -254,15 +253,6 @@ fn channel(datagram: &[u8]) -> Option<u16> {
 /// 8 bytes with family 1, or 20 with family 2. The library takes shorter ones.
 const fn is_address(value: &[u8]) -> bool {
     matches!((value, value.len()), ([0, 1, ..], 8) | ([0, 2, ..], 20))
-}
-
-fn error_code(message: &Message) -> Option<u16> {
-    match message.get(ATTR_ERROR_CODE).as_deref() {
-        Ok([_, _, class @ 3..=6, number @ 0..=99, ..]) => {
-            Some(u16::from(*class) * 100 + u16::from(*number))
-        }
-        _ => None,
-    }
 }
 
 /// The same error response with its code, realm and nonce, and no reason. The client checks no
@@ -286,16 +276,7 @@ fn without_reason(message: &Message) -> Vec<u8> {
     short.raw
 }
 
-#[async_trait]
-impl Conn for Guard {
-    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.recv_from(buffer).await.map(|(length, _)| length)
-    }
-
+impl Datagrams for Guard {
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
         loop {
             let received = tokio::select! {
@@ -324,10 +305,6 @@ impl Conn for Guard {
         }
     }
 
-    async fn send(&self, datagram: &[u8]) -> Result<usize, Error> {
-        self.send_to(datagram, self.server).await
-    }
-
     async fn send_to(&self, datagram: &[u8], _: SocketAddr) -> Result<usize, Error> {
         if self.closed.is_cancelled() {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
@@ -343,22 +320,16 @@ impl Conn for Guard {
         Ok(self.socket.local_addr()?)
     }
 
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        Some(self.server)
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        Self::close(self);
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+    /// Every later read and send fails: so the client's loops end.
+    fn close(&self) {
+        self.closed.cancel();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use stun::message::MessageType;
 
     use super::*;
@@ -370,10 +341,10 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let local = socket.local_addr().unwrap();
         let guard = Guard::new(socket, local, Weak::new());
-        assert!(ports::is_used(local.port()));
-        ports::forget(local.port());
+        assert!(recent_ports::is_used(local.port()));
+        recent_ports::forget(local.port());
         drop(guard);
-        assert!(ports::is_used(local.port()));
+        assert!(recent_ports::is_used(local.port()));
     }
 
     /// A channel that was never bound ends the client's reading for ever.
@@ -391,7 +362,7 @@ mod tests {
         let guard = Guard::new(
             socket,
             server.local_addr().unwrap(),
-            Arc::downgrade(base.inner()),
+            Arc::downgrade(base.shared()),
         );
         let on = |number: u8| [0x40, number, 0, 1, number];
         let mut buffer = [0; 1500];
@@ -405,7 +376,7 @@ mod tests {
             bind.typ = MessageType::new(METHOD_CHANNEL_BIND, CLASS_REQUEST);
             bind.write_header();
             bind.add(ATTR_CHANNEL_NUMBER, &[0x40, bound, 0, 0]);
-            guard.send(&bind.raw).await.unwrap();
+            guard.send_to(&bind.raw, guard.server).await.unwrap();
             server.send(&on(bound)).await.unwrap();
             let (length, _) = guard.recv_from(&mut buffer).await.unwrap();
             assert_eq!(buffer[..length], on(bound));

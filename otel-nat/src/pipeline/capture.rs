@@ -1,4 +1,4 @@
-//! Spans kept in memory, for the tests of whoever uses this crate.
+//! Spans kept in memory, for the tests of programs that use this crate.
 
 use core::fmt;
 use core::time::Duration;
@@ -8,37 +8,37 @@ use opentelemetry::Context;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
 
-use crate::Telemetry;
+use crate::telemetry::Telemetry;
 
-/// Keeps every span it is given, at once and in order. For tests: nothing bounds it.
+/// Keeps every emitted span, at once and in order. For tests, because its size is not bounded.
 ///
 /// ```
 /// use nat_summary::Evidence;
-/// use otel_nat::Reason;
+/// use otel_nat::FailureReason;
 /// use otel_nat::pipeline::Capture;
 ///
 /// let capture = Capture::new();
-/// capture.telemetry().attempt().failed(&Evidence::new().summary(), Reason::PeerGone);
+/// capture.telemetry().attempt().fail(&Evidence::new().summary(), FailureReason::PeerGone);
 /// assert_eq!(capture.spans()[0].name, "nat_failure");
 /// ```
 #[derive(Debug, Clone)]
 pub struct Capture {
     provider: SdkTracerProvider,
-    spans: Kept,
+    spans: CapturedSpans,
 }
 
 impl Capture {
-    /// Nothing captured yet.
+    /// An empty capture.
     #[must_use]
     pub fn new() -> Self {
-        let spans = Kept::default();
+        let spans = CapturedSpans::default();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(spans.clone())
             .build();
         Self { provider, spans }
     }
 
-    /// Telemetry that ends here.
+    /// Telemetry whose spans are kept here.
     #[must_use]
     pub fn telemetry(&self) -> Telemetry {
         Telemetry::new(self.provider.clone())
@@ -50,7 +50,7 @@ impl Capture {
         &self.provider
     }
 
-    /// What puts spans in here, for one more provider.
+    /// A processor that keeps the spans of one more provider here.
     pub(super) fn processor(&self) -> impl SpanProcessor + use<> {
         self.spans.clone()
     }
@@ -73,11 +73,11 @@ impl Default for Capture {
 }
 
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<SpanData>>>);
+struct CapturedSpans(Arc<Mutex<Vec<SpanData>>>);
 
-/// How many, and nothing of them: one may hold `nat_external_ip`, and whoever holds a provider
-/// prints its processors.
-impl fmt::Debug for Kept {
+/// Prints the number of spans alone, because a span may hold `nat_external_ip` and the `Debug` of a
+/// provider prints its processors.
+impl fmt::Debug for CapturedSpans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -87,7 +87,7 @@ impl fmt::Debug for Kept {
     }
 }
 
-impl SpanProcessor for Kept {
+impl SpanProcessor for CapturedSpans {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {

@@ -1,18 +1,18 @@
-//! Tracer providers ready for use, which never stand in the way of who emits.
+//! Tracer providers ready for use, which never make the program wait.
 //!
-//! A [`Pipeline`] batches spans on a thread of its own and keeps an account of what became of them.
-//! Handing a span over takes one place in a bounded queue or, where that is full, counts it as
-//! dropped; it never waits. What exports over the network runs on a runtime of its own too, so
-//! neither a busy runtime of the program nor one that is gone can hang it.
+//! A [`Pipeline`] batches spans on a thread of its own and keeps an account of them. Emitting a span
+//! takes one place in a bounded queue; a span for which the queue has no place is counted as
+//! dropped. An exporter that needs the network runs on a runtime of its own as well, so a busy or
+//! ended runtime of the program cannot hang it.
 //!
 //! ```
 //! use nat_summary::Evidence;
-//! use otel_nat::Reason;
+//! use otel_nat::FailureReason;
 //! use otel_nat::pipeline::Pipeline;
 //!
 //! let file = Vec::new(); // or a `std::fs::File`
 //! let pipeline = Pipeline::builder().with_service_name("consumer").json_lines(file);
-//! pipeline.telemetry().attempt().failed(&Evidence::new().summary(), Reason::Signalling);
+//! pipeline.telemetry().attempt().fail(&Evidence::new().summary(), FailureReason::Signalling);
 //! pipeline.flush()?;
 //! assert_eq!(pipeline.delivery().exported, 1);
 //! # Ok::<(), otel_nat::pipeline::Undelivered>(())
@@ -20,8 +20,8 @@
 #![doc = ""]
 #![doc = include_str!("../../docs/hazards.md")]
 
+mod account;
 mod capture;
-mod delivery;
 mod json_lines;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 mod otlp;
@@ -37,19 +37,25 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter,
 };
 
-use self::delivery::{Account, Counted, Counting};
-use crate::Telemetry;
+use self::account::{Account, AccountingExporter, AdmittingProcessor};
+#[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
+use self::otlp::OnOwnRuntime;
+use crate::telemetry::Telemetry;
 
+pub use self::account::Delivery;
 pub use self::capture::Capture;
-pub use self::delivery::Delivery;
 pub use self::json_lines::JsonLines;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 pub use self::otlp::OtlpError;
 
-/// A tracer provider with a batch processor, and the account of what became of its spans.
+/// OTLP's own default.
+#[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A tracer provider with a batch processor, and the account of its spans.
 ///
-/// Dropped, it shuts down and waits up to a second for what is still queued: a handle of an attempt
-/// that outlives it then never finds itself waiting for a collector.
+/// Dropped, a pipeline shuts down and waits up to a second for the spans that are still queued, so
+/// that an attempt that outlives the pipeline never waits for a collector.
 #[derive(Debug)]
 pub struct Pipeline {
     provider: SdkTracerProvider,
@@ -57,12 +63,12 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// How a pipeline shall be.
+    /// A builder with the settings of the environment.
     pub fn builder() -> PipelineBuilder {
         PipelineBuilder::default()
     }
 
-    /// Telemetry that ends here.
+    /// Telemetry whose spans go through this pipeline.
     #[must_use]
     pub fn telemetry(&self) -> Telemetry {
         Telemetry::new(self.provider.clone())
@@ -74,20 +80,21 @@ impl Pipeline {
         &self.provider
     }
 
-    /// What became of the spans so far.
+    /// The spans so far, by what became of them.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         self.account.read()
     }
 
-    /// Exports what is queued. Waits up to five seconds: not for an async task.
+    /// Exports the queued spans. Blocks for up to five seconds, so an async task must not call it.
     pub fn flush(&self) -> Result<(), Undelivered> {
         self.provider.force_flush().map_err(|_| Undelivered)
     }
 
-    /// Exports what is queued and shuts down. Waits up to `within`: not for an async task.
+    /// Exports the queued spans and shuts down. Blocks for up to `within`, so an async task must not
+    /// call it.
     ///
-    /// Unlike the provider's own shutdown, it says so if the last export failed.
+    /// Unlike the provider's own shutdown, this one returns an error if the last export failed.
     pub fn shutdown(&self, within: Duration) -> Result<(), Undelivered> {
         let lost = |delivery: Delivery| delivery.failed + delivery.dropped;
         let before = lost(self.delivery());
@@ -103,12 +110,12 @@ impl Pipeline {
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        // Err: it was shut down before, or a span is lost and counted
+        // an error: the provider was shut down before, or a span is lost and counted
         let _ = self.provider.shutdown_with_timeout(Duration::from_secs(1));
     }
 }
 
-/// Some spans could not be exported, or not in time. [`Pipeline::delivery`] says how many.
+/// Some spans could not be exported, or not in time. [`Pipeline::delivery`] counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Undelivered;
@@ -121,7 +128,8 @@ impl fmt::Display for Undelivered {
 
 impl core::error::Error for Undelivered {}
 
-/// How a [`Pipeline`] shall be. What is not said is as `OTEL_BSP_*` say, or else as the SDK has it.
+/// The settings of a [`Pipeline`]. A setting that is not made is taken from `OTEL_BSP_*`, or else
+/// is the SDK's default.
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct PipelineBuilder {
@@ -141,13 +149,13 @@ impl PipelineBuilder {
         self
     }
 
-    /// The whole resource, in place of one made of the environment and the service name.
+    /// The whole resource, in place of the one made of the environment and the service name.
     pub fn with_resource(mut self, resource: Resource) -> Self {
         self.resource = Some(resource);
         self
     }
 
-    /// Most spans that wait; what comes while they do is dropped and counted.
+    /// Most spans that wait; further ones are dropped and counted.
     pub fn with_queue(mut self, spans: usize) -> Self {
         self.queue = Some(spans);
         self
@@ -159,26 +167,27 @@ impl PipelineBuilder {
         self
     }
 
-    /// Longest a span waits for others to go out with.
+    /// Longest time that a span waits for others to go out with.
     pub fn with_delay(mut self, delay: Duration) -> Self {
         self.delay = Some(delay);
         self
     }
 
-    /// Longest one export over OTLP may take; ten seconds unless said.
+    /// Longest time that one export over OTLP may take; ten seconds by default.
     pub fn with_export_timeout(mut self, timeout: Duration) -> Self {
         self.export_timeout = Some(timeout);
         self
     }
 
-    /// Keeps each span in `capture` too, as it was emitted. For tests: nothing bounds it.
+    /// Keeps each span in `capture` as well, as it was emitted. For tests, because the size of a
+    /// capture is not bounded.
     pub fn with_capture(mut self, capture: &Capture) -> Self {
         self.capture = Some(capture.clone());
         self
     }
 
-    /// Batches to `exporter`. It is polled on a thread that belongs to no runtime: one that needs
-    /// tokio panics there, and its panic is counted as a failure.
+    /// Batches to `exporter`, which is polled on a thread that belongs to no runtime. An exporter
+    /// that needs tokio panics there, and the panic is counted as a failure.
     #[must_use]
     pub fn export_to<E: SpanExporter + 'static>(self, exporter: E) -> Pipeline {
         let account = Arc::new(Account::new(
@@ -191,9 +200,10 @@ impl PipelineBuilder {
         if let Some(delay) = self.delay {
             config = config.with_scheduled_delay(delay);
         }
-        let batches = BatchSpanProcessor::builder(Counting::new(exporter, Arc::clone(&account)))
-            .with_batch_config(config.build())
-            .build();
+        let batches =
+            BatchSpanProcessor::builder(AccountingExporter::new(exporter, Arc::clone(&account)))
+                .with_batch_config(config.build())
+                .build();
         let resource = self.resource.unwrap_or_else(|| {
             let resource = Resource::builder();
             match self.service {
@@ -203,7 +213,7 @@ impl PipelineBuilder {
         });
         let mut provider = SdkTracerProvider::builder()
             .with_resource(resource)
-            .with_span_processor(Counted::new(batches, Arc::clone(&account)));
+            .with_span_processor(AdmittingProcessor::new(batches, Arc::clone(&account)));
         if let Some(capture) = &self.capture {
             provider = provider.with_span_processor(capture.processor());
         }
@@ -216,9 +226,30 @@ impl PipelineBuilder {
     pub fn json_lines<W: Write + Send + 'static>(self, writer: W) -> Pipeline {
         self.export_to(JsonLines::new(writer))
     }
+
+    /// Batches over OTLP/HTTP with protobuf bodies to `endpoint`, such as
+    /// `http://127.0.0.1:4318/v1/traces`; without an endpoint, to the one in
+    /// `OTEL_EXPORTER_OTLP_*`. Plain HTTP only: for TLS give [`export_to`](Self::export_to) an
+    /// exporter, or send to a collector on the same host.
+    #[cfg(feature = "otlp-http")]
+    pub fn otlp_http(self, endpoint: Option<&str>) -> Result<Pipeline, OtlpError> {
+        let timeout = self.export_timeout.unwrap_or(EXPORT_TIMEOUT);
+        let exporter = OnOwnRuntime::http(endpoint, timeout)?;
+        Ok(self.export_to(exporter))
+    }
+
+    /// Batches over OTLP/gRPC to `endpoint`, such as `http://127.0.0.1:4317`; without an endpoint,
+    /// to the one in `OTEL_EXPORTER_OTLP_*`. Without TLS: for that give
+    /// [`export_to`](Self::export_to) an exporter, or send to a collector on the same host.
+    #[cfg(feature = "otlp-grpc")]
+    pub fn otlp_grpc(self, endpoint: Option<&str>) -> Result<Pipeline, OtlpError> {
+        let timeout = self.export_timeout.unwrap_or(EXPORT_TIMEOUT);
+        let exporter = OnOwnRuntime::grpc(endpoint, timeout)?;
+        Ok(self.export_to(exporter))
+    }
 }
 
-/// The account has to know the size of the queue, and the SDK keeps to itself what it read.
+/// The size of the queue, which the account has to know and the SDK does not give away.
 fn queue_of_environment() -> usize {
     std::env::var("OTEL_BSP_MAX_QUEUE_SIZE")
         .ok()

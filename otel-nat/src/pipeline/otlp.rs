@@ -1,4 +1,4 @@
-//! OTLP over the network, on a runtime of its own.
+//! The OTLP exporters, on a runtime of their own.
 
 use core::fmt;
 use core::time::Duration;
@@ -11,54 +11,13 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Pipeline, PipelineBuilder};
-
-/// OTLP's own default.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-impl PipelineBuilder {
-    /// Batches over OTLP/HTTP with protobuf bodies to `endpoint`, such as `http://127.0.0.1:4318/v1/traces`; without one,
-    /// to where `OTEL_EXPORTER_OTLP_*` say. Plain HTTP only: for TLS give
-    /// [`export_to`](Self::export_to) an exporter, or send to a collector on the same host.
-    #[cfg(feature = "otlp-http")]
-    pub fn otlp_http(self, endpoint: Option<&str>) -> Result<Pipeline, OtlpError> {
-        let timeout = self.export_timeout.unwrap_or(TIMEOUT);
-        let exporter = Elsewhere::new(timeout, || {
-            let mut builder = OtlpExporter::builder().with_http().with_timeout(timeout);
-            if let Some(endpoint) = endpoint {
-                builder = builder.with_endpoint(endpoint);
-            }
-            builder
-                .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-                .build()
-        })?;
-        Ok(self.export_to(exporter))
-    }
-
-    /// Batches over OTLP/gRPC to `endpoint`, such as `http://127.0.0.1:4317`; without one, to where `OTEL_EXPORTER_OTLP_*`
-    /// say. Without TLS: for that give [`export_to`](Self::export_to) an exporter, or send to a
-    /// collector on the same host.
-    #[cfg(feature = "otlp-grpc")]
-    pub fn otlp_grpc(self, endpoint: Option<&str>) -> Result<Pipeline, OtlpError> {
-        let timeout = self.export_timeout.unwrap_or(TIMEOUT);
-        let exporter = Elsewhere::new(timeout, || {
-            let mut builder = OtlpExporter::builder().with_tonic().with_timeout(timeout);
-            if let Some(endpoint) = endpoint {
-                builder = builder.with_endpoint(endpoint);
-            }
-            builder.build()
-        })?;
-        Ok(self.export_to(exporter))
-    }
-}
-
-/// Why there is no OTLP pipeline.
+/// Why an OTLP pipeline could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OtlpError {
-    /// The endpoint, or what the environment says of it, cannot be.
+    /// The endpoint, or a setting of the environment, cannot be used.
     Configuration,
-    /// The system gave no thread for the runtime.
+    /// The system has no thread left for the runtime.
     Runtime,
 }
 
@@ -73,16 +32,40 @@ impl fmt::Display for OtlpError {
 
 impl core::error::Error for OtlpError {}
 
-/// An exporter that needs tokio, where tokio is sure to be: on a thread that is nobody else's to
-/// block or to end.
-struct Elsewhere {
+/// An exporter that needs tokio, with a runtime and a thread of its own, which no other task can
+/// block or end.
+pub(super) struct OnOwnRuntime {
     exporter: Arc<OtlpExporter>,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     timeout: Duration,
 }
 
-impl Elsewhere {
+impl OnOwnRuntime {
+    #[cfg(feature = "otlp-http")]
+    pub(super) fn http(endpoint: Option<&str>, timeout: Duration) -> Result<Self, OtlpError> {
+        Self::new(timeout, || {
+            let mut builder = OtlpExporter::builder().with_http().with_timeout(timeout);
+            if let Some(endpoint) = endpoint {
+                builder = builder.with_endpoint(endpoint);
+            }
+            builder
+                .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+                .build()
+        })
+    }
+
+    #[cfg(feature = "otlp-grpc")]
+    pub(super) fn grpc(endpoint: Option<&str>, timeout: Duration) -> Result<Self, OtlpError> {
+        Self::new(timeout, || {
+            let mut builder = OtlpExporter::builder().with_tonic().with_timeout(timeout);
+            if let Some(endpoint) = endpoint {
+                builder = builder.with_endpoint(endpoint);
+            }
+            builder.build()
+        })
+    }
+
     fn new(
         timeout: Duration,
         build: impl FnOnce() -> Result<OtlpExporter, ExporterBuildError>,
@@ -90,7 +73,7 @@ impl Elsewhere {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("otel-nat-otlp")
-            // Else what the exporter's own stack traces would be exported by it, for ever.
+            // spans of the exporter's own stack would otherwise be exported by it, for ever
             .on_thread_start(|| core::mem::forget(Context::enter_telemetry_suppressed_scope()))
             .enable_all()
             .build()
@@ -113,30 +96,30 @@ impl Elsewhere {
     }
 }
 
-impl Drop for Elsewhere {
+impl Drop for OnOwnRuntime {
     fn drop(&mut self) {
-        // a runtime dropped plainly waits, and panics where it may not
+        // a runtime that is merely dropped waits, and panics where waiting is not allowed
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-impl fmt::Debug for Elsewhere {
+impl fmt::Debug for OnOwnRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Elsewhere")
+        f.debug_struct("OnOwnRuntime")
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }
 
-impl SpanExporter for Elsewhere {
+impl SpanExporter for OnOwnRuntime {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let Some(runtime) = &self.runtime else {
             return Err(OTelSdkError::AlreadyShutdown);
         };
         let (exporter, timeout) = (Arc::clone(&self.exporter), self.timeout);
-        // its own timeout does not cover every stage of a connection
+        // the exporter's own timeout does not cover every stage of a connection
         let exporting = runtime
             .spawn(async move { tokio::time::timeout(timeout, exporter.export(batch)).await });
         match exporting.await {
@@ -147,7 +130,7 @@ impl SpanExporter for Elsewhere {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        // set once, before the first export, while nobody else holds it
+        // set once, before the first export, while no export holds the exporter
         if let Some(exporter) = Arc::get_mut(&mut self.exporter) {
             exporter.set_resource(resource);
         }
@@ -156,15 +139,16 @@ impl SpanExporter for Elsewhere {
 
 #[cfg(all(test, feature = "otlp-http"))]
 mod tests {
-    use super::{Elsewhere, OtlpExporter, TIMEOUT};
+    use core::time::Duration;
+
+    use super::OnOwnRuntime;
 
     #[test]
     fn an_exporter_can_be_dropped_where_no_runtime_may_be() {
-        let elsewhere =
-            Elsewhere::new(TIMEOUT, || OtlpExporter::builder().with_http().build()).unwrap();
+        let exporter = OnOwnRuntime::http(None, Duration::from_secs(10)).unwrap();
         tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap()
-            .block_on(async move { drop(elsewhere) });
+            .block_on(async move { drop(exporter) });
     }
 }

@@ -15,7 +15,9 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use otel_nat::pipeline::{Capture, OtlpError, Pipeline};
-use otel_nat::{Endurance, ExternalIp, FailureCause, Reason, Telemetry, TowardPeer, keys};
+use otel_nat::{
+    ExternalIp, FailureCause, FailureReason, MappingLifetime, Telemetry, TowardPeer, keys,
+};
 
 use crate::addresses::addresses;
 use crate::json_lines::Page;
@@ -72,28 +74,32 @@ fn summaries() -> Vec<NatSummary> {
 /// Attempts of every outcome.
 fn attempts(telemetry: &Telemetry) {
     for summary in summaries() {
-        for outcome in [None, Some(Reason::Timeout), Some(Reason::Cancelled)] {
+        for outcome in [
+            None,
+            Some(FailureReason::Timeout),
+            Some(FailureReason::Cancelled),
+        ] {
             let mut attempt = telemetry.attempt();
-            attempt.asked();
-            attempt.gathered(&summary);
-            attempt.connecting();
-            attempt.selected(CandidateKind::ServerReflexive, CandidateKind::PeerReflexive);
-            attempt.toward_peer(TowardPeer::Changed);
-            attempt.peer(&summary);
-            attempt.outlook(Outlook::between(&summary, &summary));
-            attempt.explained(FailureCause::PeerSilent);
+            attempt.begin_gathering();
+            attempt.end_gathering(&summary);
+            attempt.begin_checks();
+            attempt.set_selected_pair(CandidateKind::ServerReflexive, CandidateKind::PeerReflexive);
+            attempt.set_mapping_toward_peer(TowardPeer::Changed);
+            attempt.set_peer_summary(&summary);
+            attempt.set_outlook(Outlook::between(&summary, &summary));
+            attempt.set_failure_cause(FailureCause::PeerSilent);
             println!("{attempt:?}");
-            telemetry.endured(
+            telemetry.record_mapping_lifetime(
                 &summary,
-                Endurance {
+                MappingLifetime {
                     rebindings: 1,
                     survived: Some(Duration::from_secs(40)),
                 },
             );
             match outcome {
-                None => attempt.succeeded(&summary),
-                Some(Reason::Cancelled) => drop(attempt),
-                Some(reason) => attempt.failed(&summary, reason),
+                None => attempt.succeed(&summary),
+                Some(FailureReason::Cancelled) => drop(attempt),
+                Some(reason) => attempt.fail(&summary, reason),
             }
         }
     }
@@ -208,7 +214,7 @@ fn run() {
     }
     println!("{:?}", Pipeline::builder().otlp_http(Some(COLLECTOR)).err());
     println!("{} {}", OtlpError::Configuration, OtlpError::Runtime);
-    for reason in Reason::ALL {
+    for reason in FailureReason::ALL {
         println!("{reason}");
     }
     for cause in FailureCause::ALL {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nat_summary::CandidateKind;
 use opentelemetry_sdk::trace::SpanData;
 use otel_nat::pipeline::{Capture, Pipeline};
-use otel_nat::{ExternalIp, Reason, Telemetry, keys};
+use otel_nat::{ExternalIp, FailureReason, Telemetry, keys};
 
 use crate::addresses::addresses;
 use crate::evidence::tell_of_the_checks;
@@ -20,15 +20,15 @@ use crate::rotel::{Role, Rotel, Told, meant};
 
 fn emit(telemetry: &Telemetry) {
     for (_, summary) in host::every_kind() {
-        telemetry.attempt().succeeded(&summary);
+        telemetry.attempt().succeed(&summary);
         // and all that only a caller knows
         let mut attempt = telemetry.attempt();
-        attempt.asked();
-        attempt.gathered(&summary);
-        attempt.connecting();
-        attempt.selected(CandidateKind::Host, CandidateKind::PeerReflexive);
+        attempt.begin_gathering();
+        attempt.end_gathering(&summary);
+        attempt.begin_checks();
+        attempt.set_selected_pair(CandidateKind::Host, CandidateKind::PeerReflexive);
         tell_of_the_checks(&mut attempt);
-        attempt.failed(&summary, Reason::Timeout);
+        attempt.fail(&summary, FailureReason::Timeout);
     }
 }
 
@@ -227,7 +227,7 @@ fn what_is_emitted_while_the_collector_is_down_is_counted_and_what_comes_after_a
             "OTLP/HTTP" => builder.otlp_http(Some(&collector.traces_url())).unwrap(),
             _ => builder.otlp_grpc(Some(&collector.grpc_url())).unwrap(),
         };
-        let emit_one = || pipeline.telemetry().attempt().succeeded(&host::cone());
+        let emit_one = || pipeline.telemetry().attempt().succeed(&host::cone());
         emit_one();
         pipeline.flush().unwrap();
         collector.crash().unwrap();

@@ -1,14 +1,14 @@
 //! The contract with the dashboards: names, keys, types and values, to the letter.
 
 use opentelemetry::trace::{SpanKind, Status};
-use otel_nat::{Reason, Telemetry, keys};
+use otel_nat::{FailureReason, Telemetry, keys};
 
 use crate::host::{self, Host, attributes, is_error};
 
 #[test]
 fn a_success_is_told_in_these_attributes_and_no_others() {
     let host = Host::new();
-    host.telemetry().attempt().succeeded(&host::cone());
+    host.telemetry().attempt().succeed(&host::cone());
     let span = host.span();
     assert_eq!(span.name, "nat_success");
     assert_eq!(span.span_kind, SpanKind::Internal);
@@ -47,7 +47,7 @@ fn a_failure_says_error_and_its_type() {
     let host = Host::new();
     host.telemetry()
         .attempt()
-        .failed(&host::symmetric(), Reason::Timeout);
+        .fail(&host::symmetric(), FailureReason::Timeout);
     let span = host.span();
     assert_eq!(span.name, "nat_failure");
     assert_eq!(span.span_kind, SpanKind::Internal);
@@ -146,7 +146,7 @@ fn what_is_unknown_is_left_out_or_has_an_unknown_of_its_own() {
     );
     for ((kind, summary), (_, expected)) in kinds.iter().zip(table) {
         let host = Host::new();
-        host.telemetry().attempt().succeeded(summary);
+        host.telemetry().attempt().succeed(summary);
         let span = host.span();
         let told = |key| {
             let found: Vec<_> = span
@@ -189,7 +189,10 @@ fn what_is_unknown_is_left_out_or_has_an_unknown_of_its_own() {
 
 #[test]
 fn reasons_are_a_closed_set_of_short_words() {
-    let words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    let words: Vec<_> = FailureReason::ALL
+        .iter()
+        .map(|reason| reason.as_str())
+        .collect();
     assert_eq!(
         words,
         [
@@ -205,9 +208,9 @@ fn reasons_are_a_closed_set_of_short_words() {
             "_OTHER"
         ]
     );
-    for reason in Reason::ALL {
+    for reason in FailureReason::ALL {
         let host = Host::new();
-        host.telemetry().attempt().failed(&host::nothing(), *reason);
+        host.telemetry().attempt().fail(&host::nothing(), *reason);
         assert_eq!(
             host::value(&host.span(), keys::ERROR_TYPE).as_deref(),
             Some(reason.as_str())
@@ -218,15 +221,15 @@ fn reasons_are_a_closed_set_of_short_words() {
 #[test]
 fn the_scope_is_broflake_with_a_version_unless_named_otherwise() {
     let host = Host::new();
-    host.telemetry().attempt().succeeded(&host::cone());
+    host.telemetry().attempt().succeed(&host::cone());
     host.telemetry()
         .with_scope("elsewhere")
         .attempt()
-        .succeeded(&host::cone());
+        .succeed(&host::cone());
     host.telemetry()
         .with_scope(String::from("made") + " up")
         .attempt()
-        .succeeded(&host::cone());
+        .succeed(&host::cone());
     let scopes: Vec<_> = host
         .spans()
         .into_iter()
@@ -246,8 +249,8 @@ fn settings_of_a_clone_are_its_own() {
     let host = Host::new();
     let telemetry = host.telemetry();
     let other = telemetry.clone().with_scope("elsewhere");
-    telemetry.attempt().succeeded(&host::cone());
-    other.attempt().succeeded(&host::cone());
+    telemetry.attempt().succeed(&host::cone());
+    other.attempt().succeed(&host::cone());
     let scopes: Vec<_> = host
         .spans()
         .into_iter()

@@ -1,6 +1,6 @@
 //! How many spans an attempt comes to: one, or none where there is nothing to tell.
 
-use otel_nat::{Reason, keys};
+use otel_nat::{FailureReason, keys};
 
 use crate::host::{self, Host, attributes, is_error, value};
 
@@ -9,7 +9,7 @@ fn an_attempt_dropped_before_any_server_was_asked_says_nothing() {
     let host = Host::new();
     drop(host.telemetry().attempt());
     let mut attempt = host.telemetry().attempt();
-    attempt.gathered(&host::nothing());
+    attempt.end_gathering(&host::nothing());
     drop(attempt);
     assert!(host.spans().is_empty());
 }
@@ -18,7 +18,7 @@ fn an_attempt_dropped_before_any_server_was_asked_says_nothing() {
 fn an_attempt_dropped_after_a_server_was_asked_is_a_cancelled_failure() {
     let host = Host::new();
     let mut attempt = host.telemetry().attempt();
-    attempt.asked();
+    attempt.begin_gathering();
     drop(attempt);
     let span = host.span();
     assert_eq!(span.name, "nat_failure");
@@ -38,8 +38,8 @@ fn an_attempt_dropped_after_a_server_was_asked_is_a_cancelled_failure() {
 fn an_attempt_dropped_after_gathering_tells_what_was_gathered() {
     let host = Host::new();
     let mut attempt = host.telemetry().attempt();
-    attempt.gathered(&host::one_server());
-    attempt.gathered(&host::cone());
+    attempt.end_gathering(&host::one_server());
+    attempt.end_gathering(&host::cone());
     drop(attempt);
     let span = host.span();
     assert_eq!(value(&span, keys::NAT_TYPE).as_deref(), Some("Cone NAT"));
@@ -50,7 +50,7 @@ fn an_attempt_dropped_after_gathering_tells_what_was_gathered() {
 fn servers_that_were_asked_in_vain_were_still_asked() {
     let host = Host::new();
     let mut attempt = host.telemetry().attempt();
-    attempt.gathered(&host::blocked());
+    attempt.end_gathering(&host::blocked());
     drop(attempt);
     assert_eq!(
         value(&host.span(), keys::NAT_TYPE).as_deref(),
@@ -67,15 +67,15 @@ fn a_finished_attempt_emits_once_whatever_came_before() {
                 let before = host.spans().len();
                 let mut attempt = host.telemetry().attempt();
                 if asked {
-                    attempt.asked();
+                    attempt.begin_gathering();
                 }
                 if gathered {
-                    attempt.gathered(&host::cone());
+                    attempt.end_gathering(&host::cone());
                 }
                 if success {
-                    attempt.succeeded(&host::cone());
+                    attempt.succeed(&host::cone());
                 } else {
-                    attempt.failed(&host::cone(), Reason::PeerGone);
+                    attempt.fail(&host::cone(), FailureReason::PeerGone);
                 }
                 assert_eq!(
                     host.spans().len(),
@@ -93,7 +93,7 @@ fn an_attempt_lost_to_a_panic_is_a_cancelled_failure() {
     let telemetry = host.telemetry();
     let lost = std::thread::spawn(move || {
         let mut attempt = telemetry.attempt();
-        attempt.asked();
+        attempt.begin_gathering();
         std::panic::resume_unwind(Box::new("lost"));
     });
     assert!(lost.join().is_err());

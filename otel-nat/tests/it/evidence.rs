@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use nat_summary::{CandidateKind, Mapping, Outlook};
-use otel_nat::{Attempt, Checks, Endurance, FailureCause, FilteringSeen, Reason, TowardPeer, keys};
+use otel_nat::{
+    Attempt, Checks, FailureCause, FailureReason, FilteringSeen, MappingLifetime, TowardPeer, keys,
+};
 
 use crate::host::{self, Host, attributes, value};
 
@@ -12,7 +14,7 @@ fn a_blocked_host_says_whom_it_asked_in_vain() {
     let host = Host::new();
     host.telemetry()
         .attempt()
-        .failed(&host::blocked(), Reason::UdpBlocked);
+        .fail(&host::blocked(), FailureReason::UdpBlocked);
     let span = host.span();
     for (key, expected) in [
         (keys::RULE, Some("asked_none_answered")),
@@ -31,7 +33,7 @@ fn a_blocked_host_says_whom_it_asked_in_vain() {
 #[test]
 fn a_bare_candidate_list_does_not_claim_to_know_whom_was_asked() {
     let host = Host::new();
-    host.telemetry().attempt().succeeded(&host::bare_list());
+    host.telemetry().attempt().succeed(&host::bare_list());
     let span = host.span();
     assert_eq!(value(&span, keys::SERVERS_ASKED), None);
     assert_eq!(value(&span, keys::SERVERS_ANSWERED), None);
@@ -41,9 +43,7 @@ fn a_bare_candidate_list_does_not_claim_to_know_whom_was_asked() {
 #[test]
 fn a_wildcard_base_has_no_scope() {
     let host = Host::new();
-    host.telemetry()
-        .attempt()
-        .succeeded(&host::locals_unknown());
+    host.telemetry().attempt().succeed(&host::locals_unknown());
     assert_eq!(value(&host.span(), keys::BASE_SCOPE), None);
 }
 
@@ -51,7 +51,7 @@ fn a_wildcard_base_has_no_scope() {
 fn both_families_are_told_apart() {
     for (summary, family) in [(host::cone(), "ipv4"), (host::open_v6(), "ipv6")] {
         let host = Host::new();
-        host.telemetry().attempt().succeeded(&summary);
+        host.telemetry().attempt().succeed(&summary);
         assert_eq!(
             value(&host.span(), keys::NETWORK_TYPE).as_deref(),
             Some(family)
@@ -63,9 +63,9 @@ fn both_families_are_told_apart() {
 fn the_selected_pair_and_the_mapping_toward_the_peer_are_told_once_known() {
     let host = Host::new();
     let mut attempt = host.telemetry().attempt();
-    attempt.selected(CandidateKind::ServerReflexive, CandidateKind::PeerReflexive);
-    attempt.toward_peer(TowardPeer::Changed);
-    attempt.succeeded(&host::cone());
+    attempt.set_selected_pair(CandidateKind::ServerReflexive, CandidateKind::PeerReflexive);
+    attempt.set_mapping_toward_peer(TowardPeer::Changed);
+    attempt.succeed(&host::cone());
     let span = host.span();
     assert_eq!(value(&span, keys::PAIR_LOCAL).as_deref(), Some("srflx"));
     assert_eq!(value(&span, keys::PAIR_REMOTE).as_deref(), Some("prflx"));
@@ -78,14 +78,14 @@ fn gathering_lasts_from_the_first_server_asked_and_connecting_until_the_end() {
     let nap = Duration::from_millis(20);
     let mut attempt = host.telemetry().attempt();
     std::thread::sleep(nap);
-    attempt.asked();
+    attempt.begin_gathering();
     std::thread::sleep(nap);
-    attempt.asked();
-    attempt.gathered(&host::cone());
+    attempt.begin_gathering();
+    attempt.end_gathering(&host::cone());
     std::thread::sleep(nap);
-    attempt.connecting();
+    attempt.begin_checks();
     std::thread::sleep(nap);
-    attempt.succeeded(&host::cone());
+    attempt.succeed(&host::cone());
     let span = host.span();
     let total = span
         .end_time
@@ -109,8 +109,8 @@ fn gathering_lasts_from_the_first_server_asked_and_connecting_until_the_end() {
 fn durations_nobody_told_of_are_not_there() {
     let host = Host::new();
     let mut attempt = host.telemetry().attempt();
-    attempt.gathered(&host::cone());
-    attempt.succeeded(&host::cone());
+    attempt.end_gathering(&host::cone());
+    attempt.succeed(&host::cone());
     let span = host.span();
     assert_eq!(value(&span, keys::GATHER_DURATION), None);
     assert_eq!(value(&span, keys::CONNECT_DURATION), None);
@@ -145,7 +145,7 @@ fn how_ports_and_addresses_are_given_out_is_told_where_it_was_seen() {
         (host::rewritten(), None, None, None, Some("true")),
     ] {
         let host = Host::new();
-        host.telemetry().attempt().succeeded(&summary);
+        host.telemetry().attempt().succeed(&summary);
         let span = host.span();
         for (key, expected) in [
             (keys::POOLING, pooling),
@@ -160,19 +160,19 @@ fn how_ports_and_addresses_are_given_out_is_told_where_it_was_seen() {
 
 /// Everything the checks can have shown.
 pub(crate) fn tell_of_the_checks(attempt: &mut Attempt) {
-    attempt.toward_peer(TowardPeer::Changed);
-    attempt.mapping_with_peer(Mapping::Dependent);
-    attempt.filtering(FilteringSeen::AtMostAddressDependent);
-    attempt.checks(Checks {
+    attempt.set_mapping_toward_peer(TowardPeer::Changed);
+    attempt.set_mapping_with_peer(Mapping::Dependent);
+    attempt.set_filtering_seen(FilteringSeen::AtMostAddressDependent);
+    attempt.set_checks(Checks {
         sent: 12,
         answered: 0,
         received: 7,
         ..Checks::default()
     });
-    attempt.peer(&host::symmetric());
-    attempt.outlook(Outlook::between(&host::cone(), &host::symmetric()));
-    attempt.explained(FailureCause::ChecksOneWay);
-    attempt.endured(Endurance {
+    attempt.set_peer_summary(&host::symmetric());
+    attempt.set_outlook(Outlook::between(&host::cone(), &host::symmetric()));
+    attempt.set_failure_cause(FailureCause::ChecksOneWay);
+    attempt.set_mapping_lifetime(MappingLifetime {
         rebindings: 1,
         survived: Some(Duration::from_millis(40_500)),
     });
@@ -184,10 +184,10 @@ fn what_the_checks_showed_is_told_in_these_attributes_and_changes_no_other() {
     plain
         .telemetry()
         .attempt()
-        .failed(&host::cone(), Reason::Timeout);
+        .fail(&host::cone(), FailureReason::Timeout);
     let mut attempt = host.telemetry().attempt();
     tell_of_the_checks(&mut attempt);
-    attempt.failed(&host::cone(), Reason::Timeout);
+    attempt.fail(&host::cone(), FailureReason::Timeout);
     let (before, after) = (attributes(&plain.span()), attributes(&host.span()));
     let (same, more) = after.split_at(before.len());
     assert_eq!(same, before, "the servers' verdict is the servers'");
@@ -215,7 +215,7 @@ fn what_stood_in_the_way_is_told_of_a_failure_only() {
     let host = Host::new();
     let mut attempt = host.telemetry().attempt();
     tell_of_the_checks(&mut attempt);
-    attempt.succeeded(&host::cone());
+    attempt.succeed(&host::cone());
     assert_eq!(value(&host.span(), keys::FAILURE_CAUSE), None);
 }
 
@@ -223,7 +223,7 @@ fn what_stood_in_the_way_is_told_of_a_failure_only() {
 fn what_was_told_survives_a_drop() {
     let host = Host::new();
     let mut attempt = host.telemetry().attempt();
-    attempt.asked();
+    attempt.begin_gathering();
     tell_of_the_checks(&mut attempt);
     drop(attempt);
     let span = host.span();

@@ -11,16 +11,16 @@ fn a_provider_set_late_gets_what_ends_after_it_was_set() {
     let telemetry = Telemetry::global();
     let running = telemetry.attempt();
     let mut dropped = telemetry.attempt();
-    dropped.asked();
+    dropped.begin_gathering();
 
     // no provider at all: nothing goes out, nothing breaks
-    telemetry.attempt().succeeded(&host::cone());
+    telemetry.attempt().succeed(&host::cone());
     drop(dropped);
 
     let host = Host::new();
     global::set_tracer_provider(host.provider.clone());
     assert!(host.spans().is_empty());
-    running.succeeded(&host::cone());
+    running.succeed(&host::cone());
     assert_eq!(host.span().instrumentation_scope.name(), "broflake");
 
     // and one set in its place takes over
@@ -29,7 +29,7 @@ fn a_provider_set_late_gets_what_ends_after_it_was_set() {
     telemetry
         .with_scope("elsewhere")
         .attempt()
-        .succeeded(&host::cone());
+        .succeed(&host::cone());
     assert_eq!(host.spans().len(), 1);
     assert_eq!(other.span().instrumentation_scope.name(), "elsewhere");
 }
@@ -39,6 +39,6 @@ fn a_provider_that_was_shut_down_is_no_obstacle() {
     let host = Host::new();
     let telemetry = host.telemetry();
     host.provider.shutdown().unwrap();
-    telemetry.attempt().succeeded(&host::cone());
+    telemetry.attempt().succeed(&host::cone());
     assert!(host.spans().is_empty());
 }

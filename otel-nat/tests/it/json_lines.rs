@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
-use otel_nat::Reason;
+use otel_nat::FailureReason;
 use otel_nat::pipeline::{Capture, JsonLines, Pipeline};
 
 use crate::host;
@@ -93,12 +93,12 @@ fn written(spans: Vec<SpanData>) -> ExportTraceServiceRequest {
 fn spans_of_every_kind_read_back_as_protobuf_would_have_carried_them() {
     let capture = Capture::new();
     for (_, summary) in host::every_kind() {
-        capture.telemetry().attempt().succeeded(&summary);
+        capture.telemetry().attempt().succeed(&summary);
         capture
             .telemetry()
             .with_scope("elsewhere")
             .attempt()
-            .failed(&summary, Reason::Timeout);
+            .fail(&summary, FailureReason::Timeout);
     }
     let mut spans = capture.spans();
     spans.sort_by_key(|span| span.instrumentation_scope.name().to_owned());
@@ -176,7 +176,7 @@ fn a_file_holds_one_line_per_batch_and_every_span_once() {
         .with_batch(2)
         .json_lines(page.clone());
     for _ in 0..5 {
-        pipeline.telemetry().attempt().succeeded(&host::cone());
+        pipeline.telemetry().attempt().succeed(&host::cone());
     }
     pipeline.shutdown(Duration::from_secs(5)).unwrap();
     let mut ids = Vec::new();

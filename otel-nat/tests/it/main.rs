@@ -1,7 +1,6 @@
 //! Integration tests: what really goes out, as an exporter sees it.
 #![cfg(not(target_arch = "wasm32"))]
 
-mod addresses;
 #[cfg(all(feature = "metrics", feature = "otlp-http", feature = "otlp-grpc"))]
 mod canary;
 #[cfg(all(feature = "otlp-http", feature = "otlp-grpc"))]
@@ -22,8 +21,10 @@ mod otlp;
 mod pipelines;
 mod privacy;
 mod roots;
-#[cfg(all(feature = "otlp-http", feature = "otlp-grpc"))]
-mod rotel;
 mod table;
 mod tally;
 mod times;
+
+use emitted::addresses;
+#[cfg(all(feature = "otlp-http", feature = "otlp-grpc"))]
+use emitted::rotel;

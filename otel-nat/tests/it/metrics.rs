@@ -7,7 +7,7 @@ use std::time::Duration;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
-use otel_nat::{Checks, Endurance, FailureCause, Reason, Telemetry, keys};
+use otel_nat::{Checks, FailureCause, FailureReason, MappingLifetime, Telemetry, keys};
 
 use crate::host::{self, Host};
 
@@ -65,11 +65,11 @@ fn set<const N: usize>(labels: [&str; N]) -> BTreeSet<String> {
 fn durations_are_grouped_by_what_the_nat_does_and_how_the_attempt_ended() {
     let (host, meter) = (Host::new(), Meter::new());
     let telemetry = host.telemetry().with_metrics(meter.provider.clone());
-    telemetry.attempt().succeeded(&host::cone());
-    telemetry.attempt().succeeded(&host::cone());
+    telemetry.attempt().succeed(&host::cone());
+    telemetry.attempt().succeed(&host::cone());
     telemetry
         .attempt()
-        .failed(&host::blocked(), Reason::UdpBlocked);
+        .fail(&host::blocked(), FailureReason::UdpBlocked);
     assert_eq!(
         meter.groups(),
         [
@@ -100,15 +100,15 @@ fn what_the_checks_showed_makes_no_group() {
     let telemetry = host.telemetry().with_metrics(meter.provider.clone());
     for cause in FailureCause::ALL {
         let mut attempt = telemetry.attempt();
-        attempt.explained(*cause);
-        attempt.peer(&host::symmetric());
-        attempt.checks(Checks {
+        attempt.set_failure_cause(*cause);
+        attempt.set_peer_summary(&host::symmetric());
+        attempt.set_checks(Checks {
             sent: 1,
             answered: 0,
             received: u32::MAX,
             ..Checks::default()
         });
-        attempt.failed(&host::cone(), Reason::Timeout);
+        attempt.fail(&host::cone(), FailureReason::Timeout);
     }
     assert_eq!(meter.groups().len(), 1);
 }
@@ -116,7 +116,7 @@ fn what_the_checks_showed_makes_no_group() {
 #[test]
 fn metrics_are_off_unless_asked_for() {
     let (host, meter) = (Host::new(), Meter::new());
-    host.telemetry().attempt().succeeded(&host::cone());
+    host.telemetry().attempt().succeed(&host::cone());
     assert!(meter.groups().is_empty());
 }
 
@@ -126,17 +126,17 @@ fn how_the_mapping_of_a_path_held_is_measured_after_its_span_went_out() {
     let telemetry = host.telemetry().with_metrics(meter.provider.clone());
     let gap = |seconds| Some(Duration::from_secs(seconds));
     for (rebindings, survived) in [(0, gap(20)), (2, gap(40)), (0, None)] {
-        telemetry.endured(
+        telemetry.record_mapping_lifetime(
             &host::cone(),
-            Endurance {
+            MappingLifetime {
                 rebindings,
                 survived,
             },
         );
     }
-    telemetry.endured(
+    telemetry.record_mapping_lifetime(
         &host::symmetric(),
-        Endurance {
+        MappingLifetime {
             rebindings: 1,
             survived: None,
         },
@@ -196,7 +196,7 @@ fn another_scope_keeps_the_meter() {
         .with_metrics(meter.provider.clone())
         .with_scope("elsewhere")
         .attempt()
-        .succeeded(&host::cone());
+        .succeed(&host::cone());
     meter.provider.force_flush().unwrap();
     let metrics = meter.metrics.get_finished_metrics().unwrap();
     let scopes: Vec<_> = metrics[0]
@@ -210,12 +210,12 @@ fn another_scope_keeps_the_meter() {
 #[test]
 fn a_global_meter_provider_set_late_or_replaced_gets_what_ends_after() {
     let telemetry = Telemetry::new(Host::new().provider).with_global_metrics();
-    telemetry.attempt().succeeded(&host::cone());
+    telemetry.attempt().succeed(&host::cone());
     for _ in 0..2 {
         let meter = Meter::new();
         global::set_meter_provider(meter.provider.clone());
-        telemetry.attempt().succeeded(&host::cone());
-        telemetry.attempt().succeeded(&host::cone());
+        telemetry.attempt().succeed(&host::cone());
+        telemetry.attempt().succeed(&host::cone());
         assert_eq!(
             meter.groups().iter().map(|(_, count)| count).sum::<u64>(),
             2

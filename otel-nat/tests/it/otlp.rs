@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use otel_nat::pipeline::{OtlpError, Pipeline};
-use otel_nat::{Reason, Telemetry};
+use otel_nat::{FailureReason, Telemetry};
 
 use crate::host;
 
@@ -108,7 +108,7 @@ fn never_blocks(telemetry: &Telemetry) -> bool {
             std::thread::sleep(Duration::from_micros(200));
             let attempt = telemetry.attempt();
             let begun = Instant::now();
-            attempt.failed(&host::cone(), Reason::Timeout);
+            attempt.fail(&host::cone(), FailureReason::Timeout);
             begun.elapsed() < Duration::from_millis(1)
         })
     })
@@ -122,7 +122,7 @@ fn spans_arrive() {
         pipeline
             .telemetry()
             .attempt()
-            .failed(&host::cone(), Reason::Timeout);
+            .fail(&host::cone(), FailureReason::Timeout);
     }
     pipeline.flush().unwrap();
     assert_eq!(pipeline.delivery().exported, 20);
@@ -161,7 +161,7 @@ fn no_fault_of_a_collector_holds_up_who_emits() {
         let telemetry = pipeline.telemetry();
         assert!(never_blocks(&telemetry), "{fault}");
         for _ in 0..100 {
-            telemetry.attempt().succeeded(&host::cone());
+            telemetry.attempt().succeed(&host::cone());
         }
         let emitted = telemetry.tally().recorded;
         let begun = Instant::now();
@@ -197,14 +197,14 @@ fn a_runtime_of_one_thread_that_blocks_or_ends_hinders_nothing() {
         .unwrap();
     let pipeline = runtime.block_on(async {
         let pipeline = pipeline(&collector.url());
-        pipeline.telemetry().attempt().succeeded(&host::cone());
+        pipeline.telemetry().attempt().succeed(&host::cone());
         // no other task of this runtime can run meanwhile
         pipeline.flush().unwrap();
         pipeline
     });
     let telemetry = pipeline.telemetry();
     let mut running = telemetry.attempt();
-    running.asked();
+    running.begin_gathering();
     runtime.spawn(async move {
         let _running = running;
         core::future::pending::<()>().await;
@@ -240,7 +240,7 @@ fn a_pipeline_can_be_made_and_dropped_inside_a_runtime() {
     ] {
         runtime.block_on(async {
             let pipeline = pipeline(&collector.url());
-            pipeline.telemetry().attempt().succeeded(&host::cone());
+            pipeline.telemetry().attempt().succeed(&host::cone());
         });
     }
     assert_eq!(

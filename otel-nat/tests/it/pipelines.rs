@@ -48,7 +48,7 @@ fn told() -> (Told, Receiver<usize>, Sender<OTelSdkResult>) {
 fn emit(pipeline: &Pipeline, spans: usize) {
     let telemetry = pipeline.telemetry();
     for _ in 0..spans {
-        telemetry.attempt().succeeded(&host::cone());
+        telemetry.attempt().succeed(&host::cone());
     }
 }
 
@@ -170,7 +170,7 @@ fn an_attempt_that_outlives_its_pipeline_waits_for_nothing() {
         "dropping is bounded"
     );
     let begun = Instant::now();
-    attempt.succeeded(&host::cone());
+    attempt.succeed(&host::cone());
     assert!(begun.elapsed() < Duration::from_millis(500));
     drop(tell);
 }
@@ -197,12 +197,12 @@ fn many_threads_lose_no_count() {
 #[test]
 fn a_capture_keeps_spans_in_order() {
     let capture = Capture::new();
-    capture.telemetry().attempt().succeeded(&host::cone());
+    capture.telemetry().attempt().succeed(&host::cone());
     capture
         .clone()
         .telemetry()
         .attempt()
-        .failed(&host::blocked(), otel_nat::Reason::UdpBlocked);
+        .fail(&host::blocked(), otel_nat::FailureReason::UdpBlocked);
     let names: Vec<_> = capture.spans().into_iter().map(|span| span.name).collect();
     assert_eq!(names, ["nat_success", "nat_failure"]);
 }

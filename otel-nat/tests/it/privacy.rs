@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use otel_nat::{ExternalIp, Reason, keys};
+use otel_nat::{ExternalIp, FailureReason, keys};
 
 use crate::addresses::addresses;
 use crate::host::{self, Host};
@@ -22,7 +22,7 @@ fn each_policy_lets_out_what_it_says() {
             host.telemetry()
                 .with_external_ip(policy)
                 .attempt()
-                .succeeded(&summary);
+                .succeed(&summary);
             let span = host.span();
             let told = span
                 .attributes
@@ -46,12 +46,12 @@ fn the_whole_address_is_the_default() {
 fn no_policy_lets_an_address_out_anywhere_else() {
     for policy in [ExternalIp::Full, ExternalIp::Prefix, ExternalIp::Omit] {
         for (kind, summary) in host::every_kind() {
-            for outcome in [None, Some(Reason::Timeout)] {
+            for outcome in [None, Some(FailureReason::Timeout)] {
                 let host = Host::new();
                 let attempt = host.telemetry().with_external_ip(policy).attempt();
                 match outcome {
-                    None => attempt.succeeded(&summary),
-                    Some(reason) => attempt.failed(&summary, reason),
+                    None => attempt.succeed(&summary),
+                    Some(reason) => attempt.fail(&summary, reason),
                 }
                 let mut span = host.span();
                 let told = span
@@ -87,7 +87,7 @@ fn no_address_is_printed_with_a_handle() {
     let host = Host::new();
     let telemetry = host.telemetry();
     let mut attempt = telemetry.attempt();
-    attempt.gathered(&host::cone());
+    attempt.end_gathering(&host::cone());
     let printed = format!("{telemetry:?} {attempt:?}");
     assert_eq!(addresses(&printed), [] as [IpAddr; 0], "{printed}");
 }

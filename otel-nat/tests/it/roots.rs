@@ -15,7 +15,7 @@ fn caller(flags: TraceFlags) -> SpanContext {
 #[test]
 fn without_a_caller_there_is_no_link() {
     let host = Host::new();
-    host.telemetry().attempt().succeeded(&host::cone());
+    host.telemetry().attempt().succeed(&host::cone());
     let span = host.span();
     assert_eq!(span.parent_span_id, SpanId::INVALID);
     assert!(span.links.is_empty());
@@ -30,7 +30,7 @@ fn an_unsampled_caller_is_linked_and_does_not_silence_the_span() {
             let _here = Context::new()
                 .with_remote_span_context(caller(flags))
                 .attach();
-            host.telemetry().attempt().succeeded(&host::cone());
+            host.telemetry().attempt().succeed(&host::cone());
         }
         let span = host.span();
         assert_eq!(span.parent_span_id, SpanId::INVALID, "a root");
@@ -63,7 +63,7 @@ fn the_caller_is_who_began_the_attempt_not_who_ended_it() {
         Context::new().with_span(tracer.start_with_context("bystander", &Context::new()));
     {
         let _here = bystander.clone().attach();
-        attempt.succeeded(&host::cone());
+        attempt.succeed(&host::cone());
     }
     let span = host.span();
     assert_eq!(span.parent_span_id, SpanId::INVALID);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use nat_summary::{CandidateKind, Mapping, Outlook, Rule};
 use opentelemetry::Value;
 use opentelemetry_sdk::trace::SpanData;
-use otel_nat::{Attempt, Checks, Endurance, FailureCause, FilteringSeen, Reason, TowardPeer};
+use otel_nat::{
+    Attempt, Checks, FailureCause, FailureReason, FilteringSeen, MappingLifetime, TowardPeer,
+};
 
 use crate::host::{self, Host};
 
@@ -53,7 +55,7 @@ fn everything() -> Vec<SpanData> {
     let host = Host::new();
     let telemetry = host.telemetry();
     let outcomes: Vec<_> = std::iter::once(None)
-        .chain(Reason::ALL.iter().copied().map(Some))
+        .chain(FailureReason::ALL.iter().copied().map(Some))
         .collect();
     for (_, summary) in host::every_kind() {
         for outcome in &outcomes {
@@ -64,14 +66,14 @@ fn everything() -> Vec<SpanData> {
             ] {
                 for toward_peer in TowardPeer::ALL.iter().copied() {
                     let mut attempt = telemetry.attempt();
-                    attempt.asked();
-                    attempt.gathered(&summary);
-                    attempt.connecting();
-                    attempt.selected(local, CandidateKind::Relayed);
-                    attempt.toward_peer(toward_peer);
+                    attempt.begin_gathering();
+                    attempt.end_gathering(&summary);
+                    attempt.begin_checks();
+                    attempt.set_selected_pair(local, CandidateKind::Relayed);
+                    attempt.set_mapping_toward_peer(toward_peer);
                     match outcome {
-                        None => attempt.succeeded(&summary),
-                        Some(reason) => attempt.failed(&summary, *reason),
+                        None => attempt.succeed(&summary),
+                        Some(reason) => attempt.fail(&summary, *reason),
                     }
                 }
             }
@@ -82,20 +84,20 @@ fn everything() -> Vec<SpanData> {
     checked.extend(
         FilteringSeen::ALL
             .iter()
-            .map(|seen| boxed(|attempt| attempt.filtering(*seen))),
+            .map(|seen| boxed(|attempt| attempt.set_filtering_seen(*seen))),
     );
     checked.extend(
         FailureCause::ALL
             .iter()
-            .map(|cause| boxed(|attempt| attempt.explained(*cause))),
+            .map(|cause| boxed(|attempt| attempt.set_failure_cause(*cause))),
     );
     checked.extend(
         MAPPINGS
             .iter()
-            .map(|mapping| boxed(|attempt| attempt.mapping_with_peer(*mapping))),
+            .map(|mapping| boxed(|attempt| attempt.set_mapping_with_peer(*mapping))),
     );
     checked.push(boxed(|attempt| {
-        attempt.checks(Checks {
+        attempt.set_checks(Checks {
             sent: u32::MAX,
             answered: 0,
             received: 7,
@@ -104,28 +106,28 @@ fn everything() -> Vec<SpanData> {
     }));
     for survived in [None, Some(Duration::from_secs(40))] {
         checked.push(boxed(move |attempt| {
-            attempt.endured(Endurance {
+            attempt.set_mapping_lifetime(MappingLifetime {
                 rebindings: 1,
                 survived,
             })
         }));
     }
     for tell in checked {
-        for failure in [None, Some(Reason::Timeout)] {
+        for failure in [None, Some(FailureReason::Timeout)] {
             let mut attempt = telemetry.attempt();
             tell(&mut attempt);
             match failure {
-                None => attempt.succeeded(&host::cone()),
-                Some(reason) => attempt.failed(&host::cone(), reason),
+                None => attempt.succeed(&host::cone()),
+                Some(reason) => attempt.fail(&host::cone(), reason),
             }
         }
     }
     for (_, ours) in host::every_kind() {
         for (_, theirs) in host::every_kind() {
             let mut attempt = telemetry.attempt();
-            attempt.peer(&theirs);
-            attempt.outlook(Outlook::between(&ours, &theirs));
-            attempt.failed(&ours, Reason::Timeout);
+            attempt.set_peer_summary(&theirs);
+            attempt.set_outlook(Outlook::between(&ours, &theirs));
+            attempt.fail(&ours, FailureReason::Timeout);
         }
     }
     host.spans()

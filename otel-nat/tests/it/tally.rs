@@ -3,7 +3,7 @@
 use opentelemetry::Context;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, Span, SpanData, SpanProcessor};
-use otel_nat::{Reason, Tally, Telemetry};
+use otel_nat::{FailureReason, Tally, Telemetry};
 
 use crate::host::{self, Host};
 
@@ -15,12 +15,12 @@ fn counts(tally: Tally) -> [u64; 3] {
 fn spans_are_counted_as_recorded_until_the_provider_shuts_down() {
     let host = Host::new();
     let telemetry = host.telemetry();
-    telemetry.attempt().succeeded(&host::cone());
+    telemetry.attempt().succeed(&host::cone());
     telemetry
         .clone()
         .with_scope("elsewhere")
         .attempt()
-        .succeeded(&host::cone());
+        .succeed(&host::cone());
     drop(telemetry.attempt());
     assert_eq!(
         counts(telemetry.tally()),
@@ -28,7 +28,7 @@ fn spans_are_counted_as_recorded_until_the_provider_shuts_down() {
         "a clone counts with its origin"
     );
     host.provider.shutdown().unwrap();
-    telemetry.attempt().succeeded(&host::cone());
+    telemetry.attempt().succeed(&host::cone());
     assert_eq!(counts(telemetry.tally()), [2, 1, 0]);
 }
 
@@ -39,7 +39,7 @@ fn what_a_sampler_turns_away_is_counted() {
             .with_sampler(Sampler::AlwaysOff)
             .build(),
     );
-    telemetry.attempt().succeeded(&host::cone());
+    telemetry.attempt().succeed(&host::cone());
     assert_eq!(counts(telemetry.tally()), [0, 1, 0]);
 }
 
@@ -71,7 +71,9 @@ fn a_panic_inside_a_provider_is_counted_and_ends_there() {
             .with_span_processor(Broken)
             .build(),
     );
-    telemetry.attempt().failed(&host::cone(), Reason::Timeout);
+    telemetry
+        .attempt()
+        .fail(&host::cone(), FailureReason::Timeout);
     assert_eq!(counts(telemetry.tally()), [0, 0, 1]);
 
     // and one while a panic drops the handle does not end the process
@@ -79,7 +81,7 @@ fn a_panic_inside_a_provider_is_counted_and_ends_there() {
         let telemetry = telemetry.clone();
         std::thread::spawn(move || {
             let mut attempt = telemetry.attempt();
-            attempt.asked();
+            attempt.begin_gathering();
             std::panic::resume_unwind(Box::new("lost"));
         })
     };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use otel_nat::Reason;
+use otel_nat::FailureReason;
 
 use crate::host::{self, Host};
 
@@ -14,7 +14,7 @@ fn a_span_begins_and_ends_with_its_attempt() {
     let begun = SystemTime::now();
     std::thread::sleep(Duration::from_millis(30));
     let ending = SystemTime::now();
-    attempt.failed(&host::cone(), Reason::Timeout);
+    attempt.fail(&host::cone(), FailureReason::Timeout);
     let after = SystemTime::now();
     let span = host.span();
     assert!((before..=begun).contains(&span.start_time));
@@ -28,7 +28,7 @@ fn a_span_begins_and_ends_with_its_attempt() {
 fn no_span_ends_before_it_begins() {
     let host = Host::new();
     for _ in 0..1_000 {
-        host.telemetry().attempt().succeeded(&host::cone());
+        host.telemetry().attempt().succeed(&host::cone());
     }
     for span in host.spans() {
         assert!(span.start_time <= span.end_time);
@@ -39,7 +39,7 @@ fn no_span_ends_before_it_begins() {
 fn a_cancelled_attempt_lasted_until_it_was_dropped() {
     let host = Host::new();
     let mut attempt = host.telemetry().attempt();
-    attempt.asked();
+    attempt.begin_gathering();
     std::thread::sleep(Duration::from_millis(10));
     drop(attempt);
     let span = host.span();

@@ -3,7 +3,7 @@
 
 use nat_summary::{Candidate, CandidateKind, Evidence, Mapping, Outlook};
 use otel_nat::{
-    Attempt, Checks, Endurance, ExternalIp, FailureCause, FilteringSeen, Reason, Telemetry,
+    Attempt, Checks, MappingLifetime, ExternalIp, FailureCause, FilteringSeen, FailureReason, Telemetry,
     TowardPeer,
 };
 
@@ -14,7 +14,7 @@ pub extern "C" fn attempts(candidates: u32) -> u64 {
         .with_scope("elsewhere")
         .with_external_ip(ExternalIp::Prefix)
         .clone();
-    for reason in Reason::ALL {
+    for reason in FailureReason::ALL {
         let mut evidence = Evidence::new();
         for n in 0..candidates {
             let port = 40_000 + n % 20_000;
@@ -28,24 +28,24 @@ pub extern "C" fn attempts(candidates: u32) -> u64 {
         let summary = evidence.summary();
         let begin = || -> Attempt {
             let mut attempt = telemetry.attempt();
-            attempt.asked();
-            attempt.gathered(&summary);
-            attempt.connecting();
-            attempt.selected(CandidateKind::Host, CandidateKind::Relayed);
-            attempt.toward_peer(TowardPeer::Kept);
-            attempt.mapping_with_peer(Mapping::Unknown);
-            attempt.filtering(FilteringSeen::Independent);
-            attempt.checks(Checks::default());
-            attempt.peer(&summary);
-            attempt.outlook(Outlook::between(&summary, &summary));
-            attempt.explained(FailureCause::Dtls);
-            attempt.endured(Endurance::default());
+            attempt.begin_gathering();
+            attempt.end_gathering(&summary);
+            attempt.begin_checks();
+            attempt.set_selected_pair(CandidateKind::Host, CandidateKind::Relayed);
+            attempt.set_mapping_toward_peer(TowardPeer::Kept);
+            attempt.set_mapping_with_peer(Mapping::Unknown);
+            attempt.set_filtering_seen(FilteringSeen::Independent);
+            attempt.set_checks(Checks::default());
+            attempt.set_peer_summary(&summary);
+            attempt.set_outlook(Outlook::between(&summary, &summary));
+            attempt.set_failure_cause(FailureCause::Dtls);
+            attempt.set_mapping_lifetime(MappingLifetime::default());
             attempt
         };
-        begin().failed(&summary, *reason);
-        begin().succeeded(&summary);
+        begin().fail(&summary, *reason);
+        begin().succeed(&summary);
         drop(begin());
-        telemetry.endured(&summary, Endurance::default());
+        telemetry.record_mapping_lifetime(&summary, MappingLifetime::default());
     }
     telemetry.tally().recorded + Telemetry::default().tally().recorded
 }

@@ -103,7 +103,7 @@ fn complaint(line: &str, crates: &[Crate]) -> Option<String> {
         let Some(known) = COMMANDS.iter().find(|known| known.name == *command) else {
             return Some(format!(
                 "there is no such command; `cargo xtask help` lists them, in {}",
-                "xtask/src/main.rs"
+                "xtask/src/commands.rs"
             ));
         };
         let unknown = |option: &&&str| {

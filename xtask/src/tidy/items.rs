@@ -1,9 +1,9 @@
 //! Public items by their source: enums have an honest unknown, errors hold no address, the judge's
 //! have an example.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::files;
+use super::source::{Source, Type, Variant, sources, types};
 use crate::{Failure, workspace};
 
 /// Variants that say "not known". Each has to be documented.
@@ -15,8 +15,8 @@ const UNKNOWN: [&str; 5] = [
     "Inconclusive",
 ];
 
-/// Public enums that need none, by crate, and why. Errors, which say what went wrong, are not
-/// listed: their names end in `Error`.
+/// Public enums that need none, by crate, and why. Types that implement `Error` are not listed,
+/// because each of them names the failure.
 const COMPLETE: &[(&str, &str, &str)] = &[
     // facts: whoever makes one knows it
     ("nat-summary", "Family", "an IP address is of one of two"),
@@ -59,7 +59,11 @@ const COMPLETE: &[(&str, &str, &str)] = &[
         "Answer",
         "a datagram answers a request or does not",
     ),
-    ("ice-gather", "Reject", "why one was not taken"),
+    (
+        "ice-gather",
+        "IcmpError",
+        "RFC 1122 section 4.2.3.9 has two kinds: final, and passing",
+    ),
     ("ice-gather", "Progress", "what just happened"),
     ("ice-gather", "IceState", "RFC 8445 and W3C name them all"),
     ("ice-gather", "IceEvent", "what just happened"),
@@ -105,32 +109,31 @@ const TELLING: [&str; 9] = [
     "Box",
 ];
 
-/// Every public enum has a documented variant for "not known", is an error, or is listed with its
-/// reason.
+/// Every public enum has a documented variant for "not known", implements `Error`, or is listed
+/// with its reason.
 pub(super) fn unknowns(root: &Path) -> Result<Vec<String>, Failure> {
     let mut mends = Vec::new();
     let mut used = Vec::new();
     for library in workspace::libraries(root)? {
-        for item in items(&library)?
+        let (types, errors) = types(&sources(&library)?);
+        let enums = types
             .iter()
-            .filter(|item| item.is_enum && !item.name.ends_with("Error"))
-        {
-            match honesty(&item.body) {
+            .filter(|of| of.is_public && !errors.contains_key(&of.name));
+        for (of, variants) in enums.filter_map(|of| Some((of, of.variants.as_ref()?))) {
+            match honesty(variants) {
                 Honesty::Documented => {}
-                Honesty::Undocumented(variant) => {
-                    mends.push(format!(
-                        "{}: {}::{variant}: say when it is the answer",
-                        item.place, item.name
-                    ));
-                }
+                Honesty::Undocumented(variant) => mends.push(format!(
+                    "{}: {}::{variant}: say when it is the answer",
+                    of.place, of.name
+                )),
                 Honesty::None => {
-                    match COMPLETE.iter().position(|(of, name, _)| *of == library.name && *name == item.name) {
+                    match COMPLETE.iter().position(|(by, name, _)| *by == library.name && *name == of.name) {
                         Some(place) => used.push(place),
                         None => mends.push(format!(
                             "{}: {} has no honest unknown: give it one ({}), or list it with its reason in COMPLETE in \
                              xtask/src/tidy/items.rs",
-                            item.place,
-                            item.name,
+                            of.place,
+                            of.name,
                             UNKNOWN.join(", ")
                         )),
                     }
@@ -148,262 +151,208 @@ pub(super) fn unknowns(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(mends)
 }
 
-/// No public error holds what may be or contain an address, so its `Display` cannot tell one.
+/// No type that implements `Error` holds what may be or contain an address, at any depth, so its
+/// `Display` cannot show one.
 pub(super) fn addresses(root: &Path) -> Result<Vec<String>, Failure> {
-    let mut mends = Vec::new();
+    let mut all = Vec::new();
     for library in workspace::libraries(root)? {
-        for item in items(&library)?
-            .iter()
-            .filter(|item| item.name.ends_with("Error"))
-        {
-            for word in telling(&item.body) {
-                mends.push(format!(
-                    "{}: {} holds {word}, so its Display may tell an address: say the kind of failure by a variant",
-                    item.place, item.name
-                ));
-            }
-        }
+        all.extend(sources(&library)?);
     }
-    Ok(mends)
+    Ok(addresses_in(&all))
 }
 
-/// Every public item of the judge has an example in its documentation; getters too, for they tell
-/// what is unknown.
+fn addresses_in(sources: &[Source]) -> Vec<String> {
+    let (types, errors) = types(sources);
+    let mut mends = Vec::new();
+    for of in types.iter().filter(|of| errors.contains_key(&of.name)) {
+        for way in telling(of, &types) {
+            mends.push(format!(
+                "{}: {} is an error and holds {way}, so its Display may show an address: name the kind of failure by \
+                 a variant",
+                of.place, of.name
+            ));
+        }
+    }
+    mends
+}
+
+/// Each public type of the judge, and each rule, has an example in its documentation.
 pub(super) fn examples(root: &Path) -> Result<Vec<String>, Failure> {
     let mut mends = Vec::new();
     for library in workspace::libraries(root)?
         .iter()
         .filter(|library| library.name == "nat-summary")
     {
-        for (place, text) in sources(library)? {
-            let mend = |(line, item): (usize, &str)| {
-                format!("{place}:{line}: {item} has no example: show in its docs how it is used")
-            };
-            mends.extend(unshown(&text).into_iter().map(mend));
-        }
+        let (types, _) = types(&sources(library)?);
+        mends.extend(unshown(&types));
     }
     Ok(mends)
 }
 
-/// A public enum or struct.
-struct Item {
-    /// File and line.
-    place: String,
-    name: String,
-    is_enum: bool,
-    body: String,
-}
-
-/// Those of a library. What is not reachable is not `pub`: the lint `unreachable_pub` sees to that.
-fn items(library: &workspace::Crate) -> Result<Vec<Item>, Failure> {
-    let mut items = Vec::new();
-    for (place, text) in sources(library)? {
-        for (number, rest) in declarations(&text) {
-            let word = |text: &str| -> String {
-                text.chars().take_while(|c| c.is_alphanumeric()).collect()
-            };
-            items.push(Item {
-                place: format!("{place}:{number}"),
-                name: word(rest.split_once(' ').map_or("", |(_, name)| name)),
-                is_enum: rest.starts_with("enum "),
-                body: body(rest).to_owned(),
-            });
-        }
-    }
-    Ok(items)
-}
-
-/// Each source file of a library, by crate and path, with its text.
-fn sources(library: &workspace::Crate) -> Result<Vec<(String, String)>, Failure> {
-    let source = |file: PathBuf| {
-        let name = file
-            .strip_prefix(library.folder())
-            .unwrap_or(&file)
-            .display();
-        Ok((
-            format!("{}/{name}", library.name),
-            std::fs::read_to_string(&file)?,
-        ))
+fn unshown(types: &[Type]) -> Vec<String> {
+    let mut mends = Vec::new();
+    let mend = |place: &str, name: &str| {
+        format!("{place}: {name} has no example: show in its documentation how it is used")
     };
-    files(&library.folder().join("src"), ".rs")
-        .into_iter()
-        .map(source)
-        .collect()
-}
-
-/// Each `pub enum` or `pub struct` with its line number, from the keyword to the end of the text.
-fn declarations(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.match_indices("pub ").filter_map(move |(at, _)| {
-        let rest = text.get(at + "pub ".len()..)?;
-        let before = text.get(..at)?;
-        let begins_line = before
-            .rsplit('\n')
-            .next()
-            .is_some_and(|line| line.trim().is_empty());
-        let is_item = begins_line && (rest.starts_with("enum ") || rest.starts_with("struct "));
-        is_item.then(|| (before.lines().count() + 1, rest))
-    })
-}
-
-/// What stands between the brackets of a declaration: nothing for a unit struct.
-fn body(declaration: &str) -> &str {
-    let Some(begin) = declaration.find(['{', '(', ';']) else {
-        return "";
-    };
-    let mut depth = 0_i32;
-    for (at, c) in declaration.get(begin..).unwrap_or("").char_indices() {
-        match c {
-            '{' | '(' => depth += 1,
-            '}' | ')' => depth -= 1,
-            _ => {}
+    for of in types.iter().filter(|of| of.is_public) {
+        if !has_example(&of.docs) {
+            mends.push(mend(&of.place, &of.name));
         }
-        if depth == 0 {
-            return declaration.get(begin + 1..begin + at).unwrap_or("");
+        let rules = of.variants.iter().flatten().filter(|_| of.name == "Rule");
+        for rule in rules.filter(|rule| !has_example(&rule.docs)) {
+            mends.push(mend(&of.place, &format!("Rule::{}", rule.name)));
         }
     }
-    ""
+    mends
 }
 
-/// Each public item, before the tests, whose documentation has no example that is compiled, with
-/// its line number.
-fn unshown(text: &str) -> Vec<(usize, &str)> {
-    let mut found = Vec::new();
-    let (mut shown, mut fenced) = (false, false);
-    for (at, line) in text
-        .lines()
-        .map(str::trim)
-        .enumerate()
-        .take_while(|(_, line)| *line != "mod tests {")
-    {
-        if let Some(language) = line.strip_prefix("/// ```") {
-            shown |= !fenced && language.is_empty();
-            fenced = !fenced;
-        } else if !line.starts_with("///") && !line.starts_with("#[") {
-            found.extend(public(line).filter(|_| !shown).map(|item| (at + 1, item)));
-            shown = false;
-        }
-    }
-    found
-}
-
-/// The kind and name of the public item that a line declares. A field is none.
-fn public(line: &str) -> Option<&str> {
-    let item = line.strip_prefix("pub ")?;
-    let item = item
-        .strip_prefix("const ")
-        .filter(|rest| rest.starts_with("fn "))
-        .unwrap_or(item);
-    let (kind, rest) = item.split_once(' ')?;
-    let name = rest
-        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .unwrap_or(rest.len());
-    let is_item = ["fn", "struct", "enum", "trait", "const", "static", "type"].contains(&kind);
-    is_item.then(|| item.get(..kind.len() + 1 + name))?
+/// Whether a block of the text is Rust that the tests compile.
+fn has_example(docs: &str) -> bool {
+    let mut is_inside = false;
+    docs.lines()
+        .filter_map(|line| line.trim().strip_prefix("```"))
+        .any(|language| {
+            is_inside = !is_inside;
+            is_inside && language.is_empty()
+        })
 }
 
 #[derive(Debug, PartialEq)]
 enum Honesty {
     Documented,
-    Undocumented(&'static str),
+    Undocumented(String),
     None,
 }
 
-fn honesty(body: &str) -> Honesty {
-    let lines: Vec<&str> = body.lines().map(str::trim).collect();
-    for (at, line) in lines.iter().enumerate() {
-        let Some(variant) = UNKNOWN
-            .iter()
-            .find(|name| line.strip_suffix(',').unwrap_or(line) == **name)
-        else {
-            continue;
-        };
-        let mut above = lines
-            .iter()
-            .take(at)
-            .rev()
-            .skip_while(|line| line.starts_with("#["));
-        let is_documented = above.next().is_some_and(|line| line.starts_with("///"));
-        return if is_documented {
-            Honesty::Documented
-        } else {
-            Honesty::Undocumented(variant)
-        };
+fn honesty(variants: &[Variant]) -> Honesty {
+    let is_unknown =
+        |variant: &&Variant| variant.is_unit && UNKNOWN.contains(&variant.name.as_str());
+    match variants.iter().find(is_unknown) {
+        Some(variant) if variant.docs.trim().is_empty() => {
+            Honesty::Undocumented(variant.name.clone())
+        }
+        Some(_) => Honesty::Documented,
+        None => Honesty::None,
     }
-    Honesty::None
 }
 
-/// The words of a body, comments aside, that may tell an address.
-fn telling(body: &str) -> Vec<&'static str> {
-    let code = body
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n");
-    let words: Vec<&str> = code
-        .split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .collect();
-    TELLING
-        .into_iter()
-        .filter(|telling| words.contains(telling))
-        .collect()
+/// Each way through the fields of a type, and of the workspace's types in them, to one that may
+/// hold an address.
+fn telling(of: &Type, types: &[Type]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut ways = vec![(of, String::new())];
+    let mut visited = vec![(&of.place, &of.name)];
+    while let Some((of, way)) = ways.pop() {
+        for name in &of.holds {
+            if TELLING.contains(&name.as_str()) {
+                found.push(format!("{way}{name}"));
+            }
+            for next in types
+                .iter()
+                .filter(|next| next.name == *name && !next.is_trait)
+            {
+                if !visited.contains(&(&next.place, &next.name)) {
+                    visited.push((&next.place, &next.name));
+                    ways.push((next, format!("{way}{name}, which holds ")));
+                }
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn source(text: &str) -> Source {
+        Source {
+            place: "x.rs".to_owned(),
+            module: "x".to_owned(),
+            root: "lib".to_owned(),
+            syntax: syn::parse_file(text).unwrap(),
+        }
+    }
+
+    fn types_of(text: &str) -> Vec<Type> {
+        types(&[source(text)]).0
+    }
+
     #[test]
     fn an_unknown_has_to_be_there_and_documented() {
+        let honesty =
+            |text: &str| honesty(types_of(text).first().unwrap().variants.as_ref().unwrap());
         assert_eq!(
-            honesty("\n    /// Not known.\n    #[default]\n    Unknown,\n    A,\n"),
+            honesty("enum E { /** Not known. */ #[default] Unknown, A }"),
             Honesty::Documented
         );
         assert_eq!(
-            honesty("\n    /// One.\n    A,\n    Unknown,\n"),
-            Honesty::Undocumented("Unknown")
+            honesty("enum E { /** One. */ A, Unknown }"),
+            Honesty::Undocumented("Unknown".into())
         );
         assert_eq!(
-            honesty("\n    /// Not Unknown,\n    A,\n    UnknownId,\n"),
+            honesty("enum E { /** Not Unknown */ A, Unknown(u8), UnknownId }"),
             Honesty::None
         );
     }
 
     #[test]
-    fn an_address_is_found_in_whatever_an_error_holds() {
-        let text = "/// x\npub enum SomeError {\n    /// SocketAddr\n    A { at: Option<SocketAddr> },\n}\npub struct Unit;\n";
-        let found: Vec<_> = declarations(text)
-            .map(|(line, rest)| (line, telling(body(rest))))
-            .collect();
-        assert_eq!(found, [(2, vec!["SocketAddr"]), (6, vec![])]);
+    fn an_address_is_found_in_any_type_that_implements_error() {
+        let found = |text: &str| addresses_in(&[source(text)]).len();
         assert_eq!(
-            telling(body("enum E { A(io::ErrorKind), B(&'static str) }")),
-            ["str"]
+            found(
+                "enum Reject { A { at: Option<SocketAddr> } } impl core::error::Error for Reject {}"
+            ),
+            1
         );
-        assert_eq!(telling(body("struct E(Box<dyn Error>);")), ["Box"]);
+        assert_eq!(
+            found("enum Reject { A { at: Option<SocketAddr> } }"),
+            0,
+            "no error"
+        );
+        assert_eq!(
+            found("struct E(&'static str); impl std::error::Error for E {}"),
+            1
+        );
+        assert_eq!(found("struct E(Box<dyn Error>); impl Error for E {}"), 1);
+        assert_eq!(
+            found(
+                "struct E(Inner); struct Inner { at: Other } struct Other(IpAddr); impl Error for E {}"
+            ),
+            1
+        );
+        assert_eq!(
+            found("/// SocketAddr\nenum E { A(io::ErrorKind) } impl Error for E {}"),
+            0
+        );
+        let text = "struct E(Inner); struct Inner(IpAddr); impl Error for E {}";
+        assert!(
+            addresses_in(&[source(text)])
+                .concat()
+                .contains("E is an error and holds Inner, which holds IpAddr")
+        );
     }
 
     #[test]
-    fn a_public_item_without_an_example_that_runs_is_found() {
-        let shown = "/// One.\n///\n/// ```\n/// ok();\n/// ```\n#[must_use]\npub const fn shown() -> u8 {\n}\n";
-        assert!(unshown(shown).is_empty());
+    fn a_type_or_a_rule_without_an_example_that_runs_is_found() {
+        let missing = |text: &str| unshown(&types_of(text)).len();
         assert_eq!(
-            unshown(&format!("{shown}pub fn next() {{}}")),
-            [(9, "fn next")]
-        );
-        let bare = "/// One.\n#[derive(Debug)]\npub struct Bare<'a> {\n    pub field: &'a str,\n}";
-        assert_eq!(unshown(bare), [(3, "struct Bare")]);
-        let others = "pub const fn of() {}\npub trait T {\npub const A_B: u8 = 1;";
-        assert_eq!(
-            unshown(others),
-            [(1, "fn of"), (2, "trait T"), (3, "const A_B")]
+            missing("/// One.\n///\n/// ```\n/// ok();\n/// ```\npub struct A;"),
+            0
         );
         assert_eq!(
-            unshown("/// ```text\n/// no code\n/// ```\npub enum Told {"),
-            [(4, "enum Told")]
+            missing("/// One.\n///\n/// ```text\n/// no\n/// ```\npub struct A;"),
+            1
         );
-        assert!(
-            unshown("pub(crate) fn inner() {}\npub use a::B;\nmod tests {\npub fn test() {}")
-                .is_empty()
+        assert_eq!(
+            missing("/// One.\npub enum A { B }\nstruct C; pub(crate) trait D {}"),
+            1
+        );
+        assert_eq!(
+            missing(
+                "/// ```\n/// ok();\n/// ```\npub enum Rule { A, /// ```\n/// ok();\n/// ```\nB }"
+            ),
+            1
         );
     }
 }

@@ -1,0 +1,332 @@
+//! What the clones of a base share: its sockets, its observations, and whose agent reads them.
+
+#[cfg(feature = "relay")]
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::observed::Observed;
+#[cfg(feature = "relay")]
+use super::relayed::Relayed;
+use super::trickle::EventSink;
+use crate::candidate::GatheredCandidate;
+use crate::checks::{Consent, PeerReader, Rebinding};
+use crate::common::{ERROR_PAUSE, bump, canonical, lock};
+use crate::event::IceEvent;
+use crate::socket::{Carrier, Socket, recent_ports};
+use crate::stun::Header;
+
+pub(crate) struct Shared {
+    pub(super) sockets: Vec<Socket>,
+    #[cfg(feature = "relay")]
+    relay: OnceLock<Relayed>,
+    observed: Mutex<Observed>,
+    /// An answer was filed by another reader.
+    pub(super) answered: Notify,
+    checks: Mutex<PeerReader>,
+    pub(super) rebinding: watch::Sender<Option<Rebinding>>,
+    events: Mutex<Option<EventSink>>,
+    /// Whose agent this is: without one no peer can be sending checks yet.
+    agent: OnceLock<AgentOf>,
+    runtime: Option<Handle>,
+}
+
+/// Whose agent the base serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AgentOf {
+    /// Ours: requests have to carry its password.
+    Us,
+    /// Another library's, which checks requests by itself.
+    Others,
+}
+
+impl Shared {
+    pub(super) fn new(sockets: Vec<Socket>) -> Self {
+        for socket in &sockets {
+            recent_ports::note(socket.bound().port());
+        }
+        let hosts = sockets.iter().flat_map(Socket::hosts);
+        let observed = Observed::new(hosts.map(SocketAddr::ip));
+        Self {
+            sockets,
+            #[cfg(feature = "relay")]
+            relay: OnceLock::new(),
+            observed: Mutex::new(observed),
+            answered: Notify::new(),
+            checks: Mutex::default(),
+            rebinding: watch::Sender::new(None),
+            events: Mutex::default(),
+            agent: OnceLock::new(),
+            runtime: Handle::try_current().ok(),
+        }
+    }
+
+    /// Every socket the agent has: those of the base, and the relay's if there is one.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.sockets.iter().chain(self.relay_socket())
+    }
+
+    /// The socket of this number, in the same order.
+    #[inline]
+    pub(crate) fn socket(&self, number: usize) -> Option<&Socket> {
+        self.sockets
+            .get(number)
+            .or_else(|| self.relay_socket().filter(|_| number == self.sockets.len()))
+    }
+
+    fn relay_socket(&self) -> Option<&Socket> {
+        #[cfg(feature = "relay")]
+        return self.relay.get().map(Relayed::socket);
+        #[cfg(not(feature = "relay"))]
+        None
+    }
+
+    pub(super) fn observed(&self) -> MutexGuard<'_, Observed> {
+        lock(&self.observed)
+    }
+
+    pub(super) fn checks(&self) -> MutexGuard<'_, PeerReader> {
+        lock(&self.checks)
+    }
+
+    pub(super) fn agent(&self) -> Option<AgentOf> {
+        self.agent.get().copied()
+    }
+
+    /// The candidates to signal, by these observations.
+    pub(super) fn candidates(&self, observed: &Observed) -> Vec<GatheredCandidate> {
+        #[cfg(feature = "relay")]
+        let relayed = self.relay.get().and_then(Relayed::candidate);
+        #[cfg(not(feature = "relay"))]
+        let relayed = None;
+        let hosts = self.sockets.iter().flat_map(Socket::hosts);
+        observed.candidates(hosts.copied(), relayed)
+    }
+
+    /// Receives on the first socket of a base that serves no agent; `None` after an error, which
+    /// has been waited out.
+    pub(crate) async fn recv_extra(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        match self.sockets.first()?.recv_from(buffer).await {
+            Ok((length, source)) => Some((length, canonical(source))),
+            Err(_) => {
+                tokio::time::sleep(ERROR_PAUSE).await;
+                None
+            }
+        }
+    }
+
+    /// Sends from the first socket; whether the system took it.
+    pub(crate) async fn send_extra(&self, datagram: &[u8], target: SocketAddr) -> bool {
+        match self.sockets.first() {
+            Some(socket) => socket.send_for_base(datagram, target).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Whether its port may have been another socket's a short while ago.
+    pub(crate) fn is_port_old(&self) -> bool {
+        self.checks().is_port_old()
+    }
+
+    /// Nothing goes over any socket any more, whichever reader still holds an end of it.
+    pub(crate) fn close_sockets(&self) {
+        self.sockets().for_each(Socket::close);
+        self.end_relay();
+    }
+
+    /// The relay, if there is one, frees what its server holds for it.
+    pub(crate) fn end_relay(&self) {
+        #[cfg(feature = "relay")]
+        if let Some(relay) = self.relay() {
+            relay.end();
+        }
+    }
+
+    /// A datagram of the peer did not fit into its reader's buffer.
+    pub(crate) fn datagram_overlong(&self) {
+        bump(&mut self.observed().dropped.overlong);
+    }
+
+    /// From now on checks that carry this password are for the agent. False if there is an agent
+    /// already.
+    pub(crate) fn serve(&self, password: &str, max_peers: usize) -> bool {
+        if self.agent.set(AgentOf::Us).is_err() {
+            return false;
+        }
+        for socket in self.sockets() {
+            socket.set_max_senders(max_peers);
+        }
+        self.checks().serve(password);
+        true
+    }
+
+    /// From now on checks are for the agent of another library.
+    pub(crate) fn serve_foreign(&self) {
+        // a second one would get nothing to read, because the first one's socket is closed with it
+        let _ = self.agent.set(AgentOf::Others);
+    }
+
+    /// From now on answers that carry this password are the peer's.
+    pub(crate) fn expect_answers(&self, password: &str) {
+        self.checks().expect(password);
+    }
+
+    /// A signalled remote candidate: its checks pass without being verified twice.
+    pub(crate) fn expect_peer(&self, remote: SocketAddr) {
+        self.sockets()
+            .for_each(|socket| socket.expect_sender(remote));
+    }
+
+    /// The agent sends STUN. Call it before the datagram leaves: what comes back is no longer
+    /// uninvited.
+    pub(crate) fn on_sent(&self, socket: &Socket, target: SocketAddr, header: Header) {
+        if self.agent() != Some(AgentOf::Us) {
+            return;
+        }
+        let (mut checks, target) = (self.checks(), canonical(target));
+        if socket.is_relay() {
+            checks.on_relayed_sent(socket.bound(), target, header);
+        } else {
+            checks.on_sent(socket.bound(), target, header, Instant::now());
+        }
+    }
+
+    /// Whether the peer consents to be sent to on this pair, the one in use.
+    pub(crate) fn consent(&self, local: SocketAddr, remote: SocketAddr) -> Consent {
+        let socket = self
+            .sockets()
+            .find(|socket| canonical(socket.local()) == canonical(local));
+        socket
+            .map(|socket| self.checks().consent(socket.bound(), canonical(remote)))
+            .unwrap_or_default()
+    }
+
+    /// The process runs, and calls again after `period`.
+    pub(crate) fn beat(&self, period: Duration) {
+        self.checks().beat(Instant::now(), period);
+    }
+
+    /// From now on events go there.
+    pub(crate) fn listen(&self, events: mpsc::Sender<IceEvent>) {
+        // first this lock, so that what is filed meanwhile waits for the new sink
+        let mut sink = lock(&self.events);
+        let known = self.candidates(&self.observed());
+        *sink = Some(EventSink::new(events, &known));
+    }
+
+    /// No event goes anywhere any longer.
+    pub(crate) fn end_events(&self) {
+        *lock(&self.events) = None;
+    }
+
+    /// Emits `event`, if there is a receiver that keeps up.
+    pub(crate) fn emit(&self, event: IceEvent) {
+        if let Some(sink) = &*lock(&self.events) {
+            sink.emit(event);
+        }
+    }
+
+    /// Emits candidates that came after gathering had ended, or from the relay.
+    pub(super) fn emit_candidates(&self) {
+        if let Some(sink) = &mut *lock(&self.events) {
+            let candidates = self.candidates(&self.observed());
+            sink.emit_candidates(candidates);
+        }
+    }
+}
+
+#[cfg(feature = "relay")]
+impl Shared {
+    /// The addresses its sockets are bound to; none, if it is on another carrier.
+    pub(crate) fn bound_ips(&self) -> Vec<IpAddr> {
+        let sockets = self.sockets.iter().filter(|socket| socket.is_udp());
+        sockets.map(|socket| socket.bound().ip()).collect()
+    }
+
+    pub(crate) const fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+
+    pub(crate) fn relay(&self) -> Option<&Relayed> {
+        self.relay.get()
+    }
+
+    /// Keeps the relay, unless there is one, or an agent that would not see it.
+    pub(crate) fn keep_relay(&self, relay: Relayed) -> Option<&Relayed> {
+        if self.agent.get().is_some() {
+            return None;
+        }
+        self.relay.set(relay).ok()?;
+        self.relay.get()
+    }
+
+    /// Something came from the relay's server that its client cannot take.
+    pub(crate) fn relay_dropped(&self) {
+        bump(&mut self.observed().dropped.relay);
+    }
+
+    /// The relayed candidate is there: a gathering that runs reports it, and so do the events.
+    pub(crate) fn relay_allocated(&self) {
+        self.answered.notify_one();
+        self.emit_candidates();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for socket in self.sockets.drain(..) {
+            // before it closes, because the next socket on this port has to know
+            recent_ports::note(socket.bound().port());
+            // a virtual network keeps a connection until it is closed
+            if let (Carrier::Conn(conn), Some(runtime)) = (socket.into_carrier(), &self.runtime) {
+                runtime.spawn(async move { conn.close().await });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::observed::Asking;
+    use super::*;
+    use crate::config::GatherConfig;
+    use crate::socket::bind_in;
+    use crate::stun::{StunServer, success};
+
+    #[tokio::test]
+    async fn a_candidate_that_is_filed_as_events_begin_is_not_lost_between() {
+        let (socket, bound) = bind_in([127, 0, 0, 1].into(), None).await.unwrap();
+        let socket = Socket::new(Carrier::Udp(socket), bound, vec![bound.ip()]);
+        let shared = Shared::new(vec![socket]);
+        let (server, now) = (SocketAddr::from(([192, 0, 2, 1], 3478)), Instant::now());
+        let asking = |_| Asking {
+            leaves_from: None,
+            id: [7; 12],
+        };
+        shared.observed().start_plan(
+            &[StunServer::Address(server)],
+            &GatherConfig::default(),
+            vec![bound],
+            now,
+            asking,
+        );
+        shared.observed().poll_transmit(now).unwrap();
+        let answer = success([7; 12], SocketAddr::from(([203, 0, 113, 7], 9)));
+        std::thread::scope(|scope| {
+            // the reader that files the answer emits no event, because there is no sink yet
+            let sink = lock(&shared.events);
+            scope.spawn(|| shared.listen(mpsc::channel(1).0));
+            std::thread::sleep(Duration::from_millis(20));
+            let mut observed = shared.observed();
+            observed.file_answer(now, bound, server, &answer);
+            drop((observed, sink));
+        });
+        let sink = lock(&shared.events);
+        let known = sink.as_ref().unwrap().known();
+        assert_eq!(known, 2, "host and reflexive");
+    }
+}

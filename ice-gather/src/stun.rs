@@ -1,0 +1,17 @@
+//! STUN without a socket or a clock: one exchange as bytes in and out, and where a server is.
+
+mod transaction;
+mod uri;
+
+#[cfg(feature = "relay")]
+pub(crate) use self::transaction::error_code;
+#[cfg(any(test, feature = "responder"))]
+pub use self::transaction::success;
+pub use self::transaction::{
+    Answer, Change, Header, Reject, TransactionId, other_address, read_answer,
+    write_change_request, write_request,
+};
+pub(crate) use self::transaction::{HEADER_LEN, authenticated, integrity_key, mapped_in};
+#[cfg(feature = "relay")]
+pub(crate) use self::uri::read_turn;
+pub use self::uri::{StunServer, UriError};

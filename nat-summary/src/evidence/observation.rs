@@ -1,0 +1,292 @@
+//! An answered Binding request: as a caller hands it in, and as it is kept.
+
+use core::cmp::Ordering;
+use core::net::SocketAddr;
+
+use super::packed::{Endpoint, Ip};
+use crate::server::ServerId;
+
+/// One answered Binding request: the local socket it left from, the address it was sent to and
+/// answered from, and the XOR-MAPPED-ADDRESS of the answer (RFC 8489 section 14.2).
+///
+/// ```
+/// use nat_summary::{Evidence, Observation, ServerId};
+///
+/// let mut evidence = Evidence::new();
+/// evidence.observe(Observation {
+///     base: "192.168.1.5:50000".parse()?,
+///     server: ServerId::named("198.51.100.1", 3478),
+///     mapped: "203.0.113.7:50000".parse()?,
+///     sequence: 0,
+/// });
+/// assert_eq!(evidence.summary().port_preserved(), Some(true));
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Observation {
+    /// The local socket (RFC 8445 "base"). Port 0 where it is hidden: then it is comparable with
+    /// nothing.
+    pub base: SocketAddr,
+    /// Who answered.
+    pub server: ServerId,
+    /// XOR-MAPPED-ADDRESS.
+    pub mapped: SocketAddr,
+    /// Place in the order of sending, counted over everything that was sent, answered or not. If
+    /// one server is asked twice from one base, the higher one stands.
+    pub sequence: u32,
+}
+
+impl Observation {
+    /// Whether a NAT can have mapped anything to `mapped`: not if it is unspecified, multicast,
+    /// broadcast, or has port 0. No packet that wants an answer comes from such a source (RFC
+    /// 1122 section 3.2.1.3; RFC 4291 sections 2.5.2 and 2.7; RFC 8085 section 5.1).
+    ///
+    /// ```
+    /// # use nat_summary::{Observation, ServerId};
+    /// let mut seen = Observation {
+    ///     base: "192.168.1.5:50000".parse()?,
+    ///     server: ServerId::named("198.51.100.1", 3478),
+    ///     mapped: "203.0.113.7:50000".parse()?,
+    ///     sequence: 0,
+    /// };
+    /// assert!(seen.is_possible());
+    /// seen.mapped.set_port(0);
+    /// assert!(!seen.is_possible(), "nobody could answer there");
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        is_possible(self.mapped.into())
+    }
+}
+
+/// An observation as it is kept, ordered by base and mapped family, then server. Its fields lie
+/// flat, so that it fills one cache line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    base_ip: Ip,
+    server_bits: u128,
+    mapped_ip: Ip,
+    pub(crate) sequence: u32,
+    base_port: u16,
+    server_port: u16,
+    mapped_port: u16,
+    server_kind: ServerKind,
+    /// Whether MAPPED-ADDRESS said something else; `None`: the answer had none.
+    pub(crate) rewritten: Option<bool>,
+}
+
+/// A [`ServerId`] as integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Server {
+    kind: ServerKind,
+    bits: u128,
+    port: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum ServerKind {
+    Address,
+    Name,
+    Anonymous,
+}
+
+impl From<ServerId> for Server {
+    #[inline]
+    fn from(id: ServerId) -> Self {
+        match id {
+            ServerId::Address(ip, port) => Self {
+                kind: ServerKind::Address,
+                bits: Ip::from(ip).bits(),
+                port,
+            },
+            ServerId::Name(hash, port) => Self {
+                kind: ServerKind::Name,
+                bits: hash.into(),
+                port,
+            },
+            ServerId::Anonymous(n) => Self {
+                kind: ServerKind::Anonymous,
+                bits: n.into(),
+                port: 0,
+            },
+        }
+    }
+}
+
+impl From<Server> for ServerId {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "they were widened from as many bits"
+    )]
+    fn from(server: Server) -> Self {
+        match server.kind {
+            ServerKind::Address => Self::Address(Ip::from_bits(server.bits).into(), server.port),
+            ServerKind::Name => Self::Name(server.bits as u64, server.port),
+            ServerKind::Anonymous => Self::Anonymous(server.bits as u16),
+        }
+    }
+}
+
+impl From<&Seen> for Observation {
+    fn from(seen: &Seen) -> Self {
+        Self {
+            base: seen.base().into(),
+            server: seen.server().into(),
+            mapped: seen.mapped().into(),
+            sequence: seen.sequence,
+        }
+    }
+}
+
+/// A base, and whether it is mapped in IPv6: a wildcard IPv6 socket has both families, and only
+/// mappings of one can be compared.
+pub(crate) type Group = (Endpoint, bool);
+
+impl Seen {
+    /// Fills the places that are free. All its bits are zero, which is written fastest.
+    pub(crate) const NOTHING: Self = Self {
+        base_ip: Ip::UNSPECIFIED,
+        server_bits: 0,
+        mapped_ip: Ip::UNSPECIFIED,
+        sequence: 0,
+        base_port: 0,
+        server_port: 0,
+        mapped_port: 0,
+        server_kind: ServerKind::Address,
+        rewritten: Some(false),
+    };
+
+    #[inline]
+    pub(crate) fn new(observation: &Observation, rewritten: Option<bool>) -> Self {
+        let (base, mapped) = (
+            Endpoint::from(observation.base),
+            Endpoint::from(observation.mapped),
+        );
+        let server = Server::from(observation.server);
+        Self {
+            base_ip: base.ip,
+            server_bits: server.bits,
+            mapped_ip: mapped.ip,
+            sequence: observation.sequence,
+            base_port: base.port,
+            server_port: server.port,
+            mapped_port: mapped.port,
+            server_kind: server.kind,
+            rewritten,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn base(&self) -> Endpoint {
+        Endpoint {
+            ip: self.base_ip,
+            port: self.base_port,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn mapped(&self) -> Endpoint {
+        Endpoint {
+            ip: self.mapped_ip,
+            port: self.mapped_port,
+        }
+    }
+
+    #[inline]
+    const fn server(&self) -> Server {
+        Server {
+            kind: self.server_kind,
+            bits: self.server_bits,
+            port: self.server_port,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn group(&self) -> Group {
+        (self.base(), !self.mapped_ip.is_v4())
+    }
+
+    /// Whether both are of one group.
+    #[inline]
+    pub(crate) fn same_group(&self, other: &Self) -> bool {
+        self.base_port == other.base_port
+            && self.base_ip == other.base_ip
+            && self.mapped_ip.is_v4() == other.mapped_ip.is_v4()
+    }
+
+    /// Whether both are of one server *address*, whatever the port.
+    #[inline]
+    pub(crate) fn same_address(&self, other: &Self) -> bool {
+        self.server_bits == other.server_bits && self.server_kind == other.server_kind
+    }
+
+    /// Whether both are of one server address and port.
+    pub(crate) fn same_server(&self, other: &Self) -> bool {
+        self.server() == other.server()
+    }
+
+    /// Whether the server is known by this address.
+    pub(crate) fn is_of(&self, ip: Ip) -> bool {
+        self.is_by_address() && self.server_bits == ip.bits()
+    }
+
+    #[inline]
+    pub(crate) fn same_mapping(&self, other: &Self) -> bool {
+        self.mapped_port == other.mapped_port && self.mapped_ip == other.mapped_ip
+    }
+
+    /// Whether the server is known by address, so that two ports of it are two ports of one
+    /// address. A name may have resolved to several.
+    pub(crate) fn is_by_address(&self) -> bool {
+        self.server_kind == ServerKind::Address
+    }
+
+    /// Whether the request went out in IPv6, as far as it is known: over a translator, the mapping
+    /// is IPv4 all the same.
+    pub(crate) fn is_sent_in_v6(&self) -> bool {
+        !self.mapped_ip.is_v4() || self.is_by_address() && !Ip::from_bits(self.server_bits).is_v4()
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.server_kind == ServerKind::Anonymous
+    }
+
+    /// Where this one, which is kept, stands to a new one: by group, then server. Anonymous servers
+    /// come last, by what they saw, and none is the same as another.
+    #[inline]
+    pub(super) fn order(&self, new: &Self) -> Ordering {
+        if !self.same_group(new) {
+            return self.group().cmp(&new.group());
+        }
+        let by_kind = self.server_kind.cmp(&new.server_kind);
+        if by_kind.is_ne() {
+            by_kind
+        } else if self.is_anonymous() {
+            let saw = |s: &Self| (s.mapped(), s.sequence, s.rewritten);
+            saw(self).cmp(&saw(new)).then(Ordering::Less)
+        } else {
+            (self.server_bits, self.server_port).cmp(&(new.server_bits, new.server_port))
+        }
+    }
+
+    /// Gives an anonymous server its number, from the observation before.
+    pub(super) fn number_after(&mut self, before: Option<&Self>) {
+        self.server_bits = match before {
+            Some(before) if before.is_anonymous() && before.same_group(self) => {
+                before.server_bits + 1
+            }
+            _ => 0,
+        };
+    }
+
+    pub(super) fn recency(&self) -> (u32, Endpoint, Option<bool>) {
+        (self.sequence, self.mapped(), self.rewritten)
+    }
+}
+
+/// Whether a NAT can have mapped anything to `mapped`.
+pub(super) fn is_possible(mapped: Endpoint) -> bool {
+    mapped.port != 0 && mapped.ip.is_unicast()
+}

@@ -1,0 +1,25 @@
+//! A hash for short keys.
+
+use core::hash::Hasher;
+
+/// FNV-1a, 64 bits: a fixed hash for short keys. A collision merges two things, which makes a
+/// verdict more careful.
+pub(crate) struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,276 @@
+//! The judge of what the peer showed: one function per rule, its source above it.
+
+use core::net::IpAddr;
+
+use super::evidence::{Arrived, Contact, PeerEvidence};
+use super::summary::{FilteringSeen, PeerSummary, TowardPeer, Word};
+use crate::behaviour::Mapping;
+use crate::classify::{natted, summarize};
+use crate::evidence::vantage::Vantage;
+use crate::evidence::{Endpoint, Evidence, Observation, Seen};
+use crate::rule::Rule;
+use crate::scope::Scope;
+use crate::summary::{BaseVerdict, NatSummary};
+
+impl PeerEvidence {
+    /// The verdict, beside that of the servers asked from the same bases (RFC 4787 section 4.1 for
+    /// the mapping, section 5 for the filtering).
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Mapping, Observation, PeerEvidence, TowardPeer, Word};
+    /// # let seen = |server: &str, mapped: &str, sequence| {
+    /// #     Ok::<_, core::net::AddrParseError>(Observation {
+    /// #         base: "192.168.1.5:50000".parse()?,
+    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
+    /// #         mapped: mapped.parse()?,
+    /// #         sequence,
+    /// #     })
+    /// # };
+    /// let mut servers = Evidence::new();
+    /// servers.observe(seen("198.51.100.1:3478", "203.0.113.7:50000", 0)?);
+    /// servers.observe(seen("198.51.100.2:3478", "203.0.113.7:50000", 1)?);
+    /// let mut peer = PeerEvidence::new();
+    /// peer.answered(seen("192.0.2.9:40000", "203.0.113.7:61000", 2)?);
+    /// let verdict = peer.summary(&servers);
+    /// assert_eq!(verdict.toward_peer, TowardPeer::Changed);
+    /// assert_eq!((verdict.mapping, verdict.word), (Mapping::EndpointIndependent, Word::Servers), "they alone decide");
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn summary(&self, servers: &Evidence) -> PeerSummary {
+        let answers = self.answer_evidence().observed();
+        let crowded = self.answer_evidence().crowded().observations;
+        let by_servers = summarize(servers);
+        let (mapping, rule, word) = mapping_with_peer(servers, &by_servers, answers, crowded);
+        let arrivals = self.arrived_checks();
+        PeerSummary {
+            toward_peer: toward_peer(servers, answers, crowded),
+            filtering: by_servers
+                .speaking_base()
+                .map_or_else(FilteringSeen::default, |speaking| {
+                    filtering(servers, speaking, answers, arrivals)
+                }),
+            mapping,
+            rule,
+            word,
+            answers: u16::try_from(answers.len()).unwrap_or(u16::MAX),
+        }
+    }
+}
+
+impl TowardPeer {
+    /// One report of the peer against what `servers` saw of the same base, and so what was
+    /// advertised (RFC 4787 section 4.1).
+    ///
+    /// Unobserved if it did not cross a NAT, or if no server answered that base from beyond the
+    /// same NATs, by the scope of what it saw. Of a wildcard base it is not known which way a
+    /// packet left: there it can be kept, never changed.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Observation, TowardPeer};
+    /// # let seen = |server: &str, mapped: &str, sequence| {
+    /// #     Ok::<_, core::net::AddrParseError>(Observation {
+    /// #         base: "192.168.1.5:50000".parse()?,
+    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
+    /// #         mapped: mapped.parse()?,
+    /// #         sequence,
+    /// #     })
+    /// # };
+    /// let mut servers = Evidence::new();
+    /// servers.observe(seen("198.51.100.1:3478", "203.0.113.7:50000", 0)?);
+    /// let kept = seen("192.0.2.9:40000", "203.0.113.7:50000", 1)?;
+    /// assert_eq!(TowardPeer::against(&servers, &kept), TowardPeer::Kept);
+    /// let changed = seen("192.0.2.9:40000", "203.0.113.7:61000", 1)?;
+    /// assert_eq!(TowardPeer::against(&servers, &changed), TowardPeer::Changed);
+    /// let bare = seen("192.0.2.9:40000", "192.168.1.5:50000", 1)?;
+    /// assert_eq!(TowardPeer::against(&servers, &bare), TowardPeer::Unobserved, "it crossed no NAT");
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn against(servers: &Evidence, report: &Observation) -> Self {
+        let report = Seen::new(report, None);
+        against(servers, &report)
+    }
+}
+
+fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
+    if !is_natted(servers, report) {
+        return TowardPeer::Unobserved;
+    }
+    let wildcard = report.base().ip.is_unspecified();
+    let same_base = |seen: &&Seen| {
+        if wildcard {
+            seen.base().port == report.base().port
+                && seen.mapped().ip.is_v4() == report.mapped().ip.is_v4()
+        } else {
+            seen.same_group(report)
+        }
+    };
+    // what was seen from elsewhere is another NAT's
+    let vantage = |seen: &Seen| Vantage::of(seen.mapped().ip, seen.base().ip, servers);
+    let same_vantage = |seen: &&Seen| vantage(seen) == vantage(report);
+    let mut advertised = servers
+        .observed()
+        .iter()
+        .filter(same_base)
+        .filter(same_vantage)
+        .peekable();
+    let nothing = advertised.peek().is_none() || report.base().port == 0;
+    if nothing {
+        TowardPeer::Unobserved
+    } else if advertised.any(|seen| seen.same_mapping(report)) {
+        TowardPeer::Kept
+    } else if wildcard {
+        TowardPeer::Unobserved
+    } else {
+        TowardPeer::Changed
+    }
+}
+
+/// Toward the peer (RFC 4787 section 4.1): changed if some address of the peer saw another mapping
+/// than was advertised. What had no room may have been the one: then nothing is called kept.
+fn toward_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> TowardPeer {
+    let mut kept = false;
+    for report in answers {
+        match against(servers, report) {
+            TowardPeer::Changed => return TowardPeer::Changed,
+            TowardPeer::Kept => kept = true,
+            TowardPeer::Unobserved => {}
+        }
+    }
+    if kept && !crowded {
+        TowardPeer::Kept
+    } else {
+        TowardPeer::Unobserved
+    }
+}
+
+/// Whether a report went through a NAT: the reported address is none of the host's own, and the
+/// servers that answered this base do not all say that it has no NAT in front of it.
+fn is_natted(servers: &Evidence, report: &Seen) -> bool {
+    let (mapped, base) = (report.mapped().ip, report.base().ip);
+    let mut of_base = servers
+        .observed()
+        .iter()
+        .filter(|seen| seen.same_group(report))
+        .peekable();
+    natted(mapped, base, servers) == Some(true)
+        && (of_base.peek().is_none()
+            || of_base.any(|seen| natted(seen.mapped().ip, base, servers) != Some(false)))
+}
+
+/// The mapping with the peer as one more vantage point (RFC 4787 section 4.1, by the rules for
+/// servers). Where the servers decide, they alone do. Where they do not, the peer's reports count
+/// like answers, except that none replaces a server's, and none counts that came by way of our own
+/// external address: how a NAT turns packets around is its own affair.
+fn mapping_with_peer(
+    servers: &Evidence,
+    by_servers: &NatSummary,
+    answers: &[Seen],
+    crowded: bool,
+) -> (Mapping, Rule, Word) {
+    let (mapping, rule) = (
+        by_servers.mapping(),
+        by_servers
+            .speaking_base()
+            .map_or(by_servers.rule(), |b| b.rule),
+    );
+    if mapping != Mapping::Unknown {
+        return (mapping, rule, Word::Servers);
+    }
+    if by_servers.is_natted() == Some(false) {
+        return (mapping, rule, Word::Nobody);
+    }
+    let mut both = servers.clone();
+    for report in answers.iter().filter(|report| is_natted(servers, report)) {
+        let is_taken = |seen: &Seen| seen.same_group(report) && seen.same_server(report);
+        let turns_around = |seen: &Seen| report.is_of(seen.mapped().ip);
+        if !servers
+            .observed()
+            .iter()
+            .any(|seen| is_taken(seen) || turns_around(seen))
+        {
+            both.see(*report);
+        }
+    }
+    let with_peer = summarize(&both);
+    match with_peer.speaking_base() {
+        // what had no room may have been the one that differs
+        Some(base) if crowded && base.mapping == Mapping::EndpointIndependent => {
+            (Mapping::Unknown, Rule::Crowded, Word::Nobody)
+        }
+        Some(base) if crowded && base.mapping == Mapping::AddressDependent => {
+            (Mapping::Dependent, Rule::ServersDiffer, Word::Peer)
+        }
+        Some(base) if base.mapping != Mapping::Unknown => (base.mapping, base.rule, Word::Peer),
+        _ => (mapping, rule, Word::Nobody),
+    }
+}
+
+/// Filtering (RFC 4787 section 5), by what came in: from an address never sent to,
+/// endpoint-independent; from another port of one that was, address-dependent at most. It has to
+/// have crossed the NAT that the servers' verdict is about, in front of the base that speaks:
+/// another base may have another one, as the two families of a host do. The peer's word that there
+/// is one does not do: it would make a proof out of a lie.
+fn filtering(
+    servers: &Evidence,
+    speaking: &BaseVerdict,
+    answers: &[Seen],
+    arrivals: &[Arrived],
+) -> FilteringSeen {
+    let base = Endpoint::from(speaking.base);
+    let of_base = |arrived: &&Arrived| {
+        arrived.base == base
+            && base.port != 0
+            && arrived.source.ip.is_v4() == speaking.external.is_ipv4()
+    };
+    let counts =
+        |arrived: &&Arrived| speaking.natted == Some(true) && crossed(servers, answers, arrived);
+    let proof = |arrived: &Arrived| match arrived.contact {
+        Contact::Nobody => FilteringSeen::Independent,
+        Contact::OtherPort => FilteringSeen::AtMostAddressDependent,
+    };
+    arrivals
+        .iter()
+        .filter(of_base)
+        .filter(counts)
+        .map(proof)
+        .max()
+        .unwrap_or_default()
+}
+
+/// Whether a packet from `arrived.source` came through the NAT. Not from the host itself, its
+/// subnet, its own external address or a neighbour of that, which may be the same NAT's; nor from
+/// where the peer sees the base as it is. Otherwise it did where the base's own address reaches
+/// less far than the source's.
+fn crossed(servers: &Evidence, answers: &[Seen], arrived: &Arrived) -> bool {
+    let (source, base) = (
+        IpAddr::from(arrived.source.ip),
+        IpAddr::from(arrived.base.ip),
+    );
+    let near = |ip: IpAddr| is_near(ip, source);
+    let mut external = servers
+        .observed()
+        .iter()
+        .chain(answers)
+        .map(|seen| IpAddr::from(seen.mapped().ip));
+    let mut reports = answers
+        .iter()
+        .filter(|s| s.base() == arrived.base && s.is_of(arrived.source.ip));
+    !near(base)
+        && !servers.locals().iter().copied().any(near)
+        && !external.any(near)
+        && reports.all(|report| is_natted(servers, report))
+        && !base.is_unspecified()
+        && !Scope::of(base).is_global()
+        && Scope::of(source).is_global()
+}
+
+/// Whether two addresses may be of one network: the first 24 bits of IPv4, 48 of IPv6.
+fn is_near(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.to_bits() >> 8 == b.to_bits() >> 8,
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() >> 80 == b.to_bits() >> 80,
+        _ => false,
+    }
+}

@@ -1,0 +1,115 @@
+//! Who was asked: servers by address, by name, or without one.
+
+use core::hash::Hasher;
+use core::net::{IpAddr, SocketAddr};
+
+use crate::hash::Fnv;
+
+/// Who was asked.
+///
+/// ```
+/// use nat_summary::ServerId;
+/// assert_eq!(ServerId::named("198.51.100.1", 3478), "198.51.100.1:3478".parse::<core::net::SocketAddr>()?.into());
+/// assert_eq!(ServerId::from_url("stun:STUN.example.org"), Some(ServerId::named("stun.example.org", 3478)));
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ServerId {
+    /// A server at this address and port.
+    Address(IpAddr, u16),
+    /// A server known by name only, such as one that never resolved: a hash of its name, and its
+    /// port.
+    Name(u64, u16),
+    /// A server nobody named: each observation of one counts as a server of its own, and the number
+    /// is given by [`Evidence`](crate::Evidence).
+    Anonymous(u16),
+}
+
+impl ServerId {
+    /// The server `host` on `port`: by address if `host` is one, else by name. Neither case (RFC
+    /// 4343) nor a dot at the end (RFC 1034 section 3.1) matters.
+    ///
+    /// ```
+    /// use nat_summary::ServerId;
+    /// assert_eq!(ServerId::named("STUN.example.org.", 3478), ServerId::named("stun.example.org", 3478));
+    /// assert_eq!(ServerId::named("2001:db8::5", 3478), ServerId::Address("2001:db8::5".parse()?, 3478));
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn named(host: &str, port: u16) -> Self {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        host.parse::<IpAddr>().map_or_else(
+            |_| {
+                let mut hash = Fnv::default();
+                for byte in host.bytes() {
+                    hash.write(&[byte.to_ascii_lowercase()]);
+                }
+                Self::Name(hash.finish(), port)
+            },
+            |ip| Self::Address(ip.to_canonical(), port),
+        )
+    }
+
+    /// Whether `self` and `other` are one server *address*, whatever the port. That several
+    /// addresses see one mapping proves it independent; that several ports of one address do
+    /// proves nothing (RFC 4787 section 4.1).
+    ///
+    /// ```
+    /// use nat_summary::ServerId;
+    /// let (first, second) = (ServerId::named("198.51.100.1", 3478), ServerId::named("198.51.100.1", 3479));
+    /// assert!(first != second && first.is_same_address(&second));
+    /// assert!(!first.is_same_address(&ServerId::named("stun.example.org", 3478)), "a name is not resolved");
+    /// ```
+    #[must_use]
+    pub fn is_same_address(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Address(a, _), Self::Address(b, _)) => a == b,
+            (Self::Name(a, _), Self::Name(b, _)) => a == b,
+            (Self::Anonymous(a), Self::Anonymous(b)) => a == b,
+            _ => false,
+        }
+    }
+
+    /// The server of a STUN or TURN URI (RFC 7064 section 3, RFC 7065 section 3), on its scheme's
+    /// own port if it names none; the transport is not looked at. `None` for any other scheme,
+    /// and where host or port cannot be read.
+    ///
+    /// ```
+    /// use nat_summary::ServerId;
+    /// let server = ServerId::from_url("turns:[2001:db8::5]:443?transport=tcp");
+    /// assert_eq!(server, Some(ServerId::named("2001:db8::5", 443)));
+    /// assert_eq!(ServerId::from_url("stuns:stun.example.org"), Some(ServerId::named("stun.example.org", 5349)));
+    /// assert_eq!(ServerId::from_url("https://stun.example.org"), None);
+    /// ```
+    #[must_use]
+    pub fn from_url(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once(':')?;
+        let default_port = match scheme {
+            _ if scheme.eq_ignore_ascii_case("stun") || scheme.eq_ignore_ascii_case("turn") => 3478,
+            _ if scheme.eq_ignore_ascii_case("stuns") || scheme.eq_ignore_ascii_case("turns") => {
+                5349
+            }
+            _ => return None,
+        };
+        let authority = rest
+            .split_once('?')
+            .map_or(rest, |(authority, _)| authority);
+        let (host, port) = match authority
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once(']'))
+        {
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => authority
+                .rsplit_once(':')
+                .map_or((authority, None), |(host, port)| (host, Some(port))),
+        };
+        let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
+        (!host.is_empty()).then(|| Self::named(host, port))
+    }
+}
+
+impl From<SocketAddr> for ServerId {
+    fn from(address: SocketAddr) -> Self {
+        Self::Address(address.ip().to_canonical(), address.port())
+    }
+}

@@ -1,0 +1,299 @@
+//! `interop`: our consumer against peers that nobody here wrote, over the data channel, behind the
+//! NATs of the kernel.
+//!
+//! Each peer is a producer that speaks the signalling wire to our service and echoes. The consumer
+//! has to connect, get its datagrams back, and end in the right span, read from the telemetry
+//! itself.
+
+mod aiortc;
+mod attempt;
+mod chromium;
+mod pion;
+mod process;
+mod services;
+mod werift;
+
+use std::path::Path;
+use std::time::Instant;
+
+use nat_summary::NatType;
+use serde::Serialize;
+
+use crate::interop::process::Peer;
+use crate::interop::services::Services;
+use crate::kernel::nat::Nat;
+use crate::kernel::world::{Site, Uplinks, World};
+use crate::lab::tools;
+use crate::{Failure, Options, bounds, needs, table};
+
+/// A program of others.
+struct Program {
+    name: &'static str,
+    /// Whether its answer says where it is. Otherwise its checks have to come through the NAT
+    /// unasked.
+    tells_addresses: bool,
+    /// Installs what it needs.
+    install: fn(&Path) -> Result<(), String>,
+    /// Makes it ready to start; if that cannot be, why.
+    prepare: fn(&Path) -> Result<process::Launch, String>,
+}
+
+const PROGRAMS: [Program; 5] = [
+    chromium::PROGRAM,
+    chromium::NAMES_ONLY,
+    aiortc::PROGRAM,
+    pion::PROGRAM,
+    werift::PROGRAM,
+];
+
+/// What is in front of the consumer. The peer is public each time.
+struct Front {
+    name: &'static str,
+    routers: &'static [Nat],
+    truth: NatType,
+    /// Whether a check passes that nobody asked for.
+    is_open: bool,
+}
+
+const FRONTS: [Front; 4] = [
+    Front {
+        name: "none",
+        routers: &[Nat::Route],
+        truth: NatType::Open,
+        is_open: true,
+    },
+    Front {
+        name: "masquerade",
+        routers: &[Nat::Masquerade("")],
+        truth: NatType::Cone,
+        is_open: false,
+    },
+    Front {
+        name: "full cone",
+        routers: &[Nat::FullCone],
+        truth: NatType::Cone,
+        is_open: true,
+    },
+    Front {
+        name: "symmetric",
+        routers: &[Nat::Masquerade("fully-random")],
+        truth: NatType::Symmetric,
+        is_open: false,
+    },
+];
+/// The one that a short run takes: the NAT of most homes.
+const QUICK: &str = "masquerade";
+
+/// One peer behind one NAT.
+#[derive(Debug, Serialize)]
+struct Row {
+    peer: &'static str,
+    nat: &'static str,
+    sent: u32,
+    echoed: u32,
+    span: String,
+    nat_type: String,
+    /// Kinds of the pair in use: ours, then the peer's.
+    pair: String,
+    /// From the choice of the peer to an open channel.
+    ms: f64,
+    faults: Vec<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    let root = crate::root().canonicalize()?;
+    let only: Option<String> = options.value("only")?;
+    let programs = || {
+        PROGRAMS.iter().filter(|program| {
+            only.as_deref()
+                .is_none_or(|part| program.name.contains(part))
+        })
+    };
+    if programs().next().is_none() {
+        return Err("no peer has that in its name".into());
+    }
+    if options.is("install") {
+        if needs::lab().is_some() {
+            tools::install()?;
+        }
+        for program in programs() {
+            // one that cannot be had is skipped below, and said so
+            (program.install)(&root)
+                .unwrap_or_else(|why| eprintln!("{}: not installed: {why}", program.name));
+        }
+    }
+    needs::lab().map_or(Ok(()), Err)?;
+
+    let (mut launches, mut skipped) = (Vec::new(), Vec::new());
+    for program in programs() {
+        match (program.prepare)(&root) {
+            Ok(launch) => launches.push((program, launch)),
+            Err(why) => skipped.push((program.name, why)),
+        }
+    }
+    let (json, started) = (options.is("json"), Instant::now());
+    let mut rows = Vec::new();
+    for front in FRONTS
+        .iter()
+        .filter(|front| !options.is("quick") || front.name == QUICK)
+    {
+        let world = World::build(
+            Site {
+                routers: front.routers,
+                uplinks: Uplinks::One,
+                lossy: false,
+            },
+            needs::has_coturn(),
+        )?;
+        let services = Services::start(&world.core, &root)?;
+        for (program, launch) in launches
+            .iter()
+            .filter(|(program, _)| program.tells_addresses || front.is_open)
+        {
+            let row = row(front, &world, &services, program, launch)?;
+            if !json {
+                println!(
+                    "{:<21} {:<11} {:>5} of {}  {:.0} ms",
+                    row.peer, row.nat, row.echoed, row.sent, row.ms
+                );
+            }
+            rows.push(row);
+        }
+    }
+    // each peer's rows together
+    rows.sort_by_key(|row| {
+        launches
+            .iter()
+            .position(|(program, _)| program.name == row.peer)
+    });
+
+    let passed = rows.iter().all(|row| row.faults.is_empty());
+    if json {
+        let seconds = started.elapsed().as_secs_f64();
+        let skipped: Vec<_> = skipped
+            .iter()
+            .map(|(peer, why)| serde_json::json!({ "peer": peer, "why": why }))
+            .collect();
+        let result = serde_json::json!({ "passed": passed, "seconds": seconds, "rows": rows, "skipped": skipped });
+        println!("{result:#}");
+        return Ok(passed);
+    }
+    println!("\n{}", render(&rows));
+    for row in &rows {
+        row.faults
+            .iter()
+            .for_each(|fault| println!("WRONG  {} behind {}: {fault}", row.peer, row.nat));
+    }
+    for (peer, why) in &skipped {
+        println!("skipped: {peer}: {why}");
+    }
+    let right = rows.iter().filter(|row| row.faults.is_empty()).count();
+    println!(
+        "{right} of {} as they should be, in {:.1} s",
+        rows.len(),
+        started.elapsed().as_secs_f64()
+    );
+    Ok(passed)
+}
+
+fn row(
+    front: &Front,
+    world: &World,
+    services: &Services,
+    program: &Program,
+    launch: &process::Launch,
+) -> Result<Row, Failure> {
+    let mut peer = Peer::start(&world.peer, launch, services)?;
+    let announced = services.until_announced(bounds::INTEROP_START);
+    let mut faults = Vec::new();
+    if !announced {
+        faults.push(format!("it never announced itself: {}", peer.complaint()));
+        return Ok(Row {
+            peer: program.name,
+            nat: front.name,
+            sent: 0,
+            echoed: 0,
+            span: "-".into(),
+            nat_type: "-".into(),
+            pair: "-".into(),
+            ms: 0.0,
+            faults,
+        });
+    }
+    let told = world
+        .client
+        .block_on_in_order(|| attempt::run(&services.url))?;
+    if told.spans != ["nat_success"] {
+        faults.push(format!(
+            "it ended in the spans {:?}: {}; {}",
+            told.spans,
+            told.error,
+            peer.complaint()
+        ));
+    }
+    if told.nat_type != front.truth.as_legacy() {
+        faults.push(format!(
+            "the span says {:?}, and it is {:?}",
+            told.nat_type,
+            front.truth.as_legacy()
+        ));
+    }
+    if !program.tells_addresses && !told.pair.ends_with("prflx") {
+        faults.push(format!(
+            "it told nobody where it is, and yet the pair is {}",
+            told.pair
+        ));
+    }
+    let least = (f64::from(told.sent) * bounds::INTEROP_ECHOED).ceil();
+    if f64::from(told.echoed) < least || told.sent < bounds::INTEROP_DATAGRAMS {
+        faults.push(format!(
+            "{} of {} datagrams came back",
+            told.echoed, told.sent
+        ));
+    }
+    Ok(Row {
+        peer: program.name,
+        nat: front.name,
+        sent: told.sent,
+        echoed: told.echoed,
+        span: told.spans.join(", "),
+        nat_type: told.nat_type,
+        pair: told.pair,
+        ms: told.ms,
+        faults,
+    })
+}
+
+fn render(rows: &[Row]) -> String {
+    let heads = [
+        "peer", "NAT", "echoed", "span", "nat_type", "pair", "ms", "",
+    ];
+    let cells = |row: &Row| {
+        vec![
+            row.peer.into(),
+            row.nat.into(),
+            format!("{} of {}", row.echoed, row.sent),
+            row.span.clone(),
+            row.nat_type.clone(),
+            row.pair.clone(),
+            format!("{:.0}", row.ms),
+            if row.faults.is_empty() {
+                "right".into()
+            } else {
+                "WRONG".into()
+            },
+        ]
+    };
+    table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FRONTS, PROGRAMS, QUICK};
+
+    #[test]
+    fn the_short_run_is_one_of_the_long_one() {
+        assert!(FRONTS.iter().any(|front| front.name == QUICK));
+        assert!(PROGRAMS.iter().all(|program| !program.name.is_empty()));
+    }
+}

@@ -1,0 +1,38 @@
+//! What the maintainer's programs share: the list of commands, bounds, and the tools they run.
+//! Nothing of the libraries is known here, so that `cargo xtask help` is built in seconds.
+#![forbid(unsafe_code)]
+
+pub mod bounds;
+pub mod commands;
+pub mod needs;
+pub mod options;
+pub mod python;
+pub mod table;
+pub mod verdict;
+pub mod workspace;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Why a command cannot run, for a person.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// The workspace.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// How a program ends: with 1 where a bound is broken, with 2 where it cannot run.
+#[must_use]
+pub fn exit_code(ended: Result<bool, Failure>) -> ExitCode {
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

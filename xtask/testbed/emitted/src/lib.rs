@@ -1,0 +1,7 @@
+//! What left a process: the spans that a real collector received, and the addresses in a text.
+//!
+//! A package of its own, because the tests of `otel-nat` read with it as well.
+#![forbid(unsafe_code)]
+
+pub mod addresses;
+pub mod rotel;

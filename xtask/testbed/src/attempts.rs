@@ -1,0 +1,191 @@
+//! The attempts that `demo` shows and `collector` sends: on real sockets, then behind every kind of
+//! NAT.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
+use consumer_fsm::signalling::{Signalling, Switchboard};
+use consumer_fsm::transport::{Ice, Network, Transport};
+use consumer_fsm::{AttemptReport, Consumer, Datagrams, Ending, StunCache};
+use ice_gather::BindConfig;
+use nat_summary::NatType;
+use opentelemetry::Context;
+use opentelemetry::trace::{
+    FutureExt, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState,
+};
+use otel_nat::{FailureReason, Telemetry};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::vnet::{Kind, World};
+use crate::{Failure, bounds, peers};
+
+/// Datagrams sent over each path, and expected back.
+pub const DATAGRAMS: u32 = 100;
+
+/// What an attempt should come to.
+pub struct Expected {
+    /// What stands in front of the consumer.
+    pub nat: &'static str,
+    /// The true one.
+    pub verdict: NatType,
+    /// How it has to end.
+    pub ending: Ending,
+}
+
+/// What an attempt should come to, and what it came to.
+pub struct Attempted {
+    /// By construction.
+    pub expected: Expected,
+    /// The consumer's own.
+    pub report: AttemptReport,
+    /// Datagrams that came back.
+    pub echoed: u32,
+}
+
+/// One attempt that connects and one whose peer stays silent; five STUN servers, one of them dead.
+pub async fn on_real_sockets(
+    telemetry: &Telemetry,
+    mut tell: impl FnMut(Attempted),
+) -> Result<(), Failure> {
+    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
+    let signalling = HttpSignalling::new(&service.url())?;
+    let responders = peers::cohort(5, 1).await?;
+    let loopback = Ice::new(Network::System(BindConfig::address([127, 0, 0, 1].into())));
+    {
+        let _producer = peers::echo(signalling.clone(), loopback.clone(), Duration::MAX);
+        let expected = Expected {
+            nat: "loopback",
+            verdict: NatType::Open,
+            ending: Ending::Success,
+        };
+        tell(
+            attempt(
+                &signalling,
+                loopback.clone(),
+                peers::servers(&responders),
+                telemetry,
+                expected,
+            )
+            .await,
+        );
+    }
+    let _ghost = peers::ghost(signalling.clone()).await?;
+    let expected = Expected {
+        nat: "loopback, peer silent",
+        verdict: NatType::Open,
+        ending: Ending::Failure(FailureReason::Timeout),
+    };
+    tell(
+        attempt(
+            &signalling,
+            loopback,
+            peers::servers(&responders),
+            telemetry,
+            expected,
+        )
+        .await,
+    );
+    Ok(())
+}
+
+/// One attempt behind each kind of NAT.
+pub async fn behind_nats(
+    telemetry: &Telemetry,
+    mut tell: impl FnMut(Attempted),
+) -> Result<(), Failure> {
+    let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
+    let signalling = HttpSignalling::new(&service.url())?;
+    for kind in Kind::ALL {
+        let world = World::new(kind).await?;
+        {
+            let _producer = peers::echo(signalling.clone(), world.producer(), Duration::MAX);
+            let ending = match kind {
+                Kind::Blocked => Ending::Failure(FailureReason::UdpBlocked),
+                _ => Ending::Success,
+            };
+            let expected = Expected {
+                nat: kind.name(),
+                verdict: kind.truth(),
+                ending,
+            };
+            let servers = peers::servers(&world.responders);
+            tell(attempt(&signalling, world.consumer(), servers, telemetry, expected).await);
+        }
+        world.stop().await?;
+    }
+    Ok(())
+}
+
+/// Runs one attempt as an application would, with a span of its own around it.
+async fn attempt<T: Transport>(
+    signalling: &HttpSignalling,
+    transport: T,
+    servers: StunCache,
+    telemetry: &Telemetry,
+    expected: Expected,
+) -> Attempted {
+    let (to_path, outbound) = mpsc::channel(DATAGRAMS as usize);
+    let (inbound, from_path) = mpsc::channel(DATAGRAMS as usize);
+    let consumer = Consumer::new(signalling.clone(), transport, telemetry.clone(), servers)
+        .with_datagrams(Datagrams { outbound, inbound });
+    let mut path = consumer.path();
+    let cancel = CancellationToken::new();
+    let user = async {
+        // ends without a path when the attempt does, for the sender goes with the consumer
+        let echoed = if path.wait_for(|up| *up).await.is_ok() {
+            exchange(&to_path, from_path).await
+        } else {
+            0
+        };
+        cancel.cancel();
+        echoed
+    };
+    let caller = SpanContext::new(
+        TraceId::from(0x5eed),
+        SpanId::from(0x5eed),
+        TraceFlags::SAMPLED,
+        true,
+        TraceState::default(),
+    );
+    let beside = beside(consumer, &cancel, user)
+        .with_context(Context::new().with_remote_span_context(caller));
+    let (report, echoed) = beside.await;
+    Attempted {
+        expected,
+        report,
+        echoed,
+    }
+}
+
+/// One attempt, and beside it its user, who ends it by `cancel`. The consumer goes with the
+/// attempt, so that a user who waits for its path does not wait for ever.
+pub async fn beside<S: Signalling, T: Transport, Used>(
+    mut consumer: Consumer<S, T>,
+    cancel: &CancellationToken,
+    user: impl Future<Output = Used>,
+) -> (AttemptReport, Used) {
+    let attempt = async {
+        let report = consumer.attempt(cancel).await;
+        drop(consumer);
+        report
+    };
+    tokio::join!(attempt, user)
+}
+
+/// Sends every datagram, and counts what comes back unchanged.
+async fn exchange(to_path: &mpsc::Sender<Bytes>, mut from_path: mpsc::Receiver<Bytes>) -> u32 {
+    let mut echoed = 0;
+    for n in 0..DATAGRAMS {
+        let datagram = Bytes::copy_from_slice(&[&[0x80][..], &n.to_be_bytes()].concat());
+        if to_path.send(datagram.clone()).await.is_err() {
+            break;
+        }
+        match tokio::time::timeout(bounds::ECHO_WITHIN, from_path.recv()).await {
+            Ok(Some(back)) if back == datagram => echoed += 1,
+            _ => break,
+        }
+    }
+    echoed
+}

@@ -1,0 +1,210 @@
+//! A small Internet in memory: servers, a public peer, and a consumer behind a NAT of a known kind.
+//!
+//! The NATs are those of webrtc-util's virtual network, written by others: our verdicts are checked
+//! against a truth that is not ours.
+
+use std::sync::Arc;
+
+use consumer_fsm::transport::{Ice, Network};
+use ice_gather::responder::{Manner, Responder};
+use ice_gather::{Base, BindError};
+use nat_summary::NatType;
+use tokio::sync::Mutex;
+use webrtc_util::vnet::nat::{EndpointDependencyType as Dependency, NatType as VirtualNat};
+use webrtc_util::vnet::net::{Net, NetConfig};
+use webrtc_util::vnet::router::{Router, RouterConfig};
+
+use crate::Failure;
+
+/// What stands in front of the consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A public address.
+    Nothing,
+    /// Maps and filters independently of the endpoint.
+    FullCone,
+    /// Maps independently, filters by address.
+    AddressRestricted,
+    /// Maps independently, filters by address and port.
+    PortRestricted,
+    /// Maps and filters by address and port.
+    Symmetric,
+    /// No datagram passes.
+    Blocked,
+}
+
+impl Kind {
+    /// Each of them.
+    pub const ALL: [Self; 6] = [
+        Self::Nothing,
+        Self::FullCone,
+        Self::AddressRestricted,
+        Self::PortRestricted,
+        Self::Symmetric,
+        Self::Blocked,
+    ];
+
+    /// As tables show it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "none",
+            Self::FullCone => "full cone",
+            Self::AddressRestricted => "address-restricted",
+            Self::PortRestricted => "port-restricted",
+            Self::Symmetric => "symmetric",
+            Self::Blocked => "UDP blocked",
+        }
+    }
+
+    /// The true verdict: gathering cannot see how a NAT filters, so every cone is a cone.
+    pub const fn truth(self) -> NatType {
+        match self {
+            Self::Nothing => NatType::Open,
+            Self::FullCone | Self::AddressRestricted | Self::PortRestricted => NatType::Cone,
+            Self::Symmetric => NatType::Symmetric,
+            Self::Blocked => NatType::UdpBlocked,
+        }
+    }
+
+    fn nat(self) -> Option<VirtualNat> {
+        use Dependency::{EndpointAddrDependent, EndpointAddrPortDependent, EndpointIndependent};
+        let (mapping_behavior, filtering_behavior) = match self {
+            Self::Nothing => return None,
+            Self::FullCone | Self::Blocked => (EndpointIndependent, EndpointIndependent),
+            Self::AddressRestricted => (EndpointIndependent, EndpointAddrDependent),
+            Self::PortRestricted => (EndpointIndependent, EndpointAddrPortDependent),
+            Self::Symmetric => (EndpointAddrPortDependent, EndpointAddrPortDependent),
+        };
+        Some(VirtualNat {
+            mapping_behavior,
+            filtering_behavior,
+            ..VirtualNat::default()
+        })
+    }
+}
+
+/// A running virtual network.
+pub struct World {
+    wan: Arc<Mutex<Router>>,
+    _lan: Option<Arc<Mutex<Router>>>,
+    consumer: Arc<Net>,
+    producer: Arc<Net>,
+    _server_nets: Vec<Arc<Net>>,
+    /// The STUN servers, the last of them silent.
+    pub responders: Vec<Responder>,
+}
+
+impl World {
+    /// Five servers, the last of them silent, one public peer, one consumer behind `kind`.
+    pub async fn new(kind: Kind) -> Result<Self, Failure> {
+        let wan = router("203.0.113.0/24", None, None)?;
+        let (mut responders, mut server_nets) = (Vec::new(), Vec::new());
+        for n in 0..5 {
+            let ip = format!("203.0.113.{}", 11 + n);
+            let net = host(&wan, &ip).await?;
+            let manner = if n == 4 {
+                Manner::Silent
+            } else {
+                Manner::Honest
+            };
+            responders.push(Responder::on_conn(
+                net.bind(format!("{ip}:3478").parse()?).await?,
+                manner,
+            )?);
+            server_nets.push(net);
+        }
+        let producer = host(&wan, "203.0.113.99").await?;
+        let (lan, consumer) = match kind.nat() {
+            None => (None, host(&wan, "203.0.113.7").await?),
+            Some(nat) => {
+                let lan = router("192.168.1.0/24", Some("203.0.113.7"), Some(nat))?;
+                let consumer = host(&lan, "192.168.1.5").await?;
+                if kind == Kind::Blocked {
+                    lan.lock().await.add_chunk_filter(Box::new(|_| false)).await;
+                }
+                wan.lock().await.add_router(Arc::clone(&lan)).await?;
+                let nic = Arc::clone(&lan);
+                webrtc_util::vnet::router::Nic::set_router(&*nic.lock().await, Arc::clone(&wan))
+                    .await?;
+                (Some(lan), consumer)
+            }
+        };
+        wan.lock().await.start().await?;
+        Ok(Self {
+            wan,
+            _lan: lan,
+            consumer,
+            producer,
+            _server_nets: server_nets,
+            responders,
+        })
+    }
+
+    /// A transport of the consumer: the same code as on real sockets, from the socket up.
+    pub fn consumer(&self) -> Ice {
+        Ice::new(on(&self.consumer))
+    }
+
+    /// A transport of the public peer.
+    pub fn producer(&self) -> Ice {
+        Ice::new(on(&self.producer))
+    }
+
+    /// Stops the network.
+    ///
+    /// # Errors
+    /// Those of the library.
+    pub async fn stop(self) -> Result<(), Failure> {
+        Ok(self.wan.lock().await.stop().await?)
+    }
+}
+
+fn router(
+    cidr: &str,
+    external: Option<&str>,
+    nat_type: Option<VirtualNat>,
+) -> Result<Arc<Mutex<Router>>, Failure> {
+    let config = RouterConfig {
+        cidr: cidr.to_owned(),
+        static_ips: external.map(str::to_owned).into_iter().collect(),
+        nat_type,
+        ..RouterConfig::default()
+    };
+    Ok(Arc::new(Mutex::new(Router::new(config)?)))
+}
+
+async fn host(router: &Arc<Mutex<Router>>, ip: &str) -> Result<Arc<Net>, Failure> {
+    let config = NetConfig {
+        static_ips: vec![ip.to_owned()],
+        ..NetConfig::default()
+    };
+    let net = Arc::new(Net::new(Some(config)));
+    let nic = net.get_nic()?;
+    router.lock().await.add_net(Arc::clone(&nic)).await?;
+    nic.lock().await.set_router(Arc::clone(router)).await?;
+    Ok(net)
+}
+
+/// One socket on the host's own address.
+fn on(net: &Arc<Net>) -> Network {
+    let net = Arc::clone(net);
+    Network::custom(move || {
+        let net = Arc::clone(&net);
+        async move {
+            let interface = net
+                .get_interface("eth0")
+                .await
+                .ok_or(BindError::NoAddress)?;
+            let ip = interface
+                .addrs()
+                .first()
+                .ok_or(BindError::NoAddress)?
+                .addr();
+            let conn = net
+                .bind((ip, 0).into())
+                .await
+                .map_err(|_| BindError::NoAddress)?;
+            Base::from_conn(conn)
+        }
+    })
+}
