@@ -33,7 +33,7 @@ impl GatheredCandidate {
         nat_summary::Candidate {
             foundation: &self.foundation,
             component: 1,
-            transport: nat_summary::Transport::Udp,
+            transport: nat_summary::TransportProtocol::Udp,
             priority: self.priority,
             address: nat_summary::Address::Ip(self.address.ip()),
             port: self.address.port(),

@@ -10,7 +10,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use nat_summary::{Arrival, Checks, Contact, Observation, PeerEvidence, TowardPeer};
+use nat_summary::{Checks, Observation, PeerEvidence, SentBefore, TowardPeer, UnsolicitedCheck};
 use ring::hmac;
 
 use crate::common::{bump, canonical};
@@ -297,7 +297,7 @@ impl PeerReader {
             bump(&mut self.dropped.reordered);
             return None;
         }
-        self.evidence.answered(is);
+        self.evidence.observe(is);
         let was = was.filter(|was| was.mapped != is.mapped && is.is_possible())?;
         bump(&mut self.rebindings);
         Some(Remapped { was, is })
@@ -329,11 +329,11 @@ impl PeerReader {
         self.note_consent(base, source);
         match self.news_of(source) {
             Some(_) if self.is_port_old => bump(&mut self.dropped.maybe_invited),
-            Some(contact) => {
-                self.evidence.arrived(Arrival {
+            Some(sent_before) => {
+                self.evidence.record_unsolicited(UnsolicitedCheck {
                     base,
                     source,
-                    contact,
+                    sent_before,
                 });
             }
             None => {}
@@ -443,7 +443,7 @@ impl PeerReader {
 
     /// Who at `source` had not been sent to; `None` if it had, or if not all of them are
     /// remembered.
-    fn news_of(&self, source: SocketAddr) -> Option<Contact> {
+    fn news_of(&self, source: SocketAddr) -> Option<SentBefore> {
         if self.dropped.contacts > 0 || self.contacts.binary_search(&source).is_ok() {
             return None;
         }
@@ -455,9 +455,9 @@ impl PeerReader {
             .get(at)
             .is_some_and(|contact| contact.ip() == source.ip());
         Some(if knows {
-            Contact::OtherPort
+            SentBefore::OtherPort
         } else {
-            Contact::Nobody
+            SentBefore::Never
         })
     }
 

@@ -10,7 +10,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use nat_summary::{Evidence, Observation, Outcome};
+use nat_summary::{Evidence, Observation, Outcome, PendingRequest};
 
 use crate::common::{after, canonical};
 use crate::config::{GatherConfig, Policy};
@@ -427,74 +427,35 @@ impl Plan {
     fn is_decided(&self) -> bool {
         match self.config.policy {
             Policy::FirstAnswer => self.possible().next().is_some(),
-            Policy::Decisive => self.is_dependent(),
+            Policy::Decisive => self.is_settled(),
             Policy::All => false,
         }
     }
 
-    /// One base is mapped differently toward different servers: no further answer takes that back,
-    /// and it is this base that speaks for the host. While another port of a server that
-    /// answered is still missing, the kind of dependence is open.
-    fn is_dependent(&self) -> bool {
-        let differs = |a: &Observation| {
-            self.first_on(a.base)
-                .is_some_and(|first| a.mapped != first.mapped)
-        };
-        let mut differing: Vec<SocketAddr> =
-            self.possible().filter(differs).map(|a| a.base).collect();
-        differing.dedup();
-        let other_port = |a: &Request| {
-            self.requests
-                .iter()
-                .any(|b| a.server.ip() == b.server.ip() && a.server.port() != b.server.port())
-        };
-        let two_ports_open = || {
-            self.requests
-                .iter()
-                .any(|a| a.outcome == Outcome::Pending && other_port(a))
-        };
-        differing.into_iter().any(|base| self.speaks(base)) && !two_ports_open()
-    }
-
-    /// Whether `base` speaks for the host whatever is still answered: it was heard by as many
-    /// server addresses as any other base can come to. Two families ask from two bases, and the
-    /// NAT in front of one says nothing of the other.
-    fn speaks(&self, base: SocketAddr) -> bool {
-        let may_grow = self.sockets.len() > 1
+    /// Whether nothing that is missing can change how the NAT is judged to map.
+    fn is_settled(&self) -> bool {
+        // a name may still lead to servers that are asked from another base
+        let bases_may_grow = self.sockets.len() > 1
             || self
                 .sockets
                 .iter()
                 .any(|socket| socket.ip().is_unspecified());
-        if self.names > 0 && may_grow {
+        if self.names > 0 && bases_may_grow {
             return false;
         }
-        let heard = |r: &Request| r.observation().as_ref().is_some_and(counts);
-        let weight = |base: SocketAddr, counts: &dyn Fn(&Request) -> bool| {
-            let mut servers: Vec<IpAddr> = self
-                .requests
-                .iter()
-                .filter(|r| r.base == base && counts(r))
-                .map(|r| r.server.ip())
-                .collect();
-            let observations = servers.len();
-            servers.sort_unstable();
-            servers.dedup();
-            (servers.len(), observations)
-        };
-        let certain = weight(base, &heard);
-        let mut others: Vec<SocketAddr> = self
+        let mut heard = Evidence::new();
+        for observation in self.possible() {
+            heard.observe(observation);
+        }
+        let pending = self
             .requests
             .iter()
-            .map(|r| r.base)
-            .filter(|other| *other != base)
-            .collect();
-        others.sort_unstable();
-        others.dedup();
-        others.into_iter().all(|other| {
-            let most = weight(other, &|r| r.outcome == Outcome::Pending || heard(r));
-            // on a tie the lower base speaks, and IPv4 before IPv6
-            certain > most || (certain == most && base < other)
-        })
+            .filter(|request| request.outcome == Outcome::Pending)
+            .map(|request| PendingRequest {
+                base: request.base,
+                server: request.server.into(),
+            });
+        heard.is_settled(pending)
     }
 
     /// When nobody waits for the answer to this request any longer.
@@ -544,7 +505,7 @@ impl Plan {
     pub fn record(&self, evidence: &mut Evidence) {
         let mut now = Evidence::new();
         for request in &self.requests {
-            now.asked(request.server.into(), request.outcome);
+            now.record_outcome(request.server.into(), request.outcome);
             if let Some(observation) = request.observation() {
                 now.observe(observation);
             }

@@ -137,8 +137,8 @@ fn from_lines(candidates: &[CaseCandidate]) -> Evidence {
             continue;
         }
         match Candidate::parse(line) {
-            Ok(candidate) => evidence.candidate(&Candidate { url, ..candidate }),
-            Err(_) => evidence.unreadable_candidate(),
+            Ok(candidate) => evidence.add_candidate(&Candidate { url, ..candidate }),
+            Err(_) => evidence.add_unreadable(),
         };
     }
     evidence
@@ -148,7 +148,7 @@ fn from_parts(parts: &CaseEvidence) -> Result<Evidence, String> {
     let mut evidence = Evidence::new();
     for host in &parts.hosts {
         match host.parse() {
-            Ok(ip) => evidence.local(ip),
+            Ok(ip) => evidence.add_local(ip),
             // hidden by mDNS: not known
             Err(_) if host.ends_with(".local") => continue,
             Err(_) => return Err(format!("`{host}` is no host: an address is expected")),
@@ -163,7 +163,7 @@ fn from_parts(parts: &CaseEvidence) -> Result<Evidence, String> {
             CaseOutcome::Refused => Outcome::Refused,
             CaseOutcome::Pending => Outcome::Pending,
         };
-        evidence.asked(server(&asked.server)?, outcome);
+        evidence.record_outcome(server(&asked.server)?, outcome);
     }
     for (sequence, seen) in (0..).zip(&parts.observations) {
         let observation = Observation {

@@ -1,5 +1,7 @@
 //! How a NAT behaves, in the terms of RFC 4787 and RFC 3489.
 
+use crate::words::words;
+
 /// How a NAT maps one base toward different servers (RFC 4787 section 4.1).
 ///
 /// ```
@@ -28,16 +30,21 @@ pub enum Mapping {
     Dependent,
 }
 
+words! {
+    /// Its word, as it is written down. The six keys of dashboards have
+    /// [`as_legacy`](Self::as_legacy).
+    Mapping {
+        Unknown => "unknown",
+        EndpointIndependent => "endpoint_independent",
+        AddressDependent => "address_dependent",
+        AddressAndPortDependent => "address_and_port_dependent",
+        Dependent => "dependent",
+    }
+}
+
 impl Mapping {
     /// The value of `nat_mapping_behavior`. [`Dependent`](Self::Dependent) goes out under the older
     /// name `address-port dependent`.
-    ///
-    /// ```
-    /// use nat_summary::Mapping;
-    /// assert_eq!(Mapping::default().as_legacy(), "unspecified");
-    /// assert_eq!(Mapping::EndpointIndependent.as_legacy(), "independent");
-    /// assert_eq!(Mapping::Dependent.as_legacy(), Mapping::AddressAndPortDependent.as_legacy());
-    /// ```
     #[must_use]
     pub const fn as_legacy(self) -> &'static str {
         match self {
@@ -49,13 +56,6 @@ impl Mapping {
     }
 
     /// Whether the mapping is known to differ between destinations.
-    ///
-    /// ```
-    /// use nat_summary::Mapping;
-    /// assert!(Mapping::AddressDependent.is_dependent());
-    /// assert!(!Mapping::EndpointIndependent.is_dependent());
-    /// assert!(!Mapping::Unknown.is_dependent(), "not known to differ");
-    /// ```
     #[must_use]
     pub const fn is_dependent(self) -> bool {
         matches!(
@@ -89,14 +89,19 @@ pub enum Filtering {
     AddressAndPortDependent,
 }
 
+words! {
+    /// Its word, as it is written down. The six keys of dashboards have
+    /// [`as_legacy`](Self::as_legacy).
+    Filtering {
+        Unknown => "unknown",
+        EndpointIndependent => "endpoint_independent",
+        AddressDependent => "address_dependent",
+        AddressAndPortDependent => "address_and_port_dependent",
+    }
+}
+
 impl Filtering {
     /// The value of `nat_filtering_behavior`.
-    ///
-    /// ```
-    /// use nat_summary::Filtering;
-    /// assert_eq!(Filtering::Unknown.as_legacy(), "unspecified");
-    /// assert_eq!(Filtering::AddressAndPortDependent.as_legacy(), "address-port dependent");
-    /// ```
     #[must_use]
     pub const fn as_legacy(self) -> &'static str {
         match self {
@@ -140,14 +145,23 @@ pub enum NatType {
     UdpBlocked,
 }
 
+words! {
+    /// Its word, as it is written down. The six keys of dashboards have
+    /// [`as_legacy`](Self::as_legacy).
+    NatType {
+        Unknown => "unknown",
+        Open => "open",
+        Cone => "cone",
+        FullCone => "full_cone",
+        AddressRestrictedCone => "address_restricted_cone",
+        PortRestrictedCone => "port_restricted_cone",
+        Symmetric => "symmetric",
+        UdpBlocked => "udp_blocked",
+    }
+}
+
 impl NatType {
     /// The value of `nat_type`.
-    ///
-    /// ```
-    /// use nat_summary::NatType;
-    /// assert_eq!(NatType::Open.as_legacy(), "Open to the Internet");
-    /// assert_eq!(NatType::UdpBlocked.as_legacy(), "UDP blocked by firewall");
-    /// ```
     #[must_use]
     pub const fn as_legacy(self) -> &'static str {
         match self {
@@ -165,7 +179,7 @@ impl NatType {
 
 /// Whether a local address keeps one external address (RFC 4787 section 4.1, "IP address pooling").
 ///
-/// Said of the speaking base's local address, across all its ports.
+/// This is about the primary base's local address, across all its ports.
 ///
 /// ```
 /// use nat_summary::{Evidence, Observation, Pooling, ServerId};
@@ -197,6 +211,15 @@ pub enum Pooling {
     Paired,
     /// Mappings of one local address have different external addresses.
     Arbitrary,
+}
+
+words! {
+    /// Its word: the value of `nat_telemetry.pooling`, which is left out where it is unknown.
+    Pooling {
+        Unknown => "unknown",
+        Paired => "paired",
+        Arbitrary => "arbitrary",
+    }
 }
 
 /// How the ports of a dependent mapping follow each other (RFC 4787 section 4.2), from at least
@@ -239,6 +262,29 @@ pub enum PortAllocation {
     Random,
 }
 
+impl PortAllocation {
+    /// Its word: the value of `nat_telemetry.port.allocation`, which is left out where it is
+    /// unknown. The step has a key of its own.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Preserving => "preserving",
+            Self::Sequential { .. } => "sequential",
+            Self::Random => "random",
+        }
+    }
+
+    /// How far the port moves from one request to the next, where the order is sequential.
+    #[must_use]
+    pub const fn step(self) -> Option<i16> {
+        match self {
+            Self::Sequential { step } => Some(step),
+            _ => None,
+        }
+    }
+}
+
 /// An address family.
 ///
 /// ```
@@ -258,4 +304,12 @@ pub enum Family {
     V4,
     /// IPv6.
     V6,
+}
+
+words! {
+    /// Its word: the value of OpenTelemetry's `network.type`. Serde writes `v4` and `v6`.
+    Family {
+        V4 => "ipv4",
+        V6 => "ipv6",
+    }
 }

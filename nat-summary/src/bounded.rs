@@ -3,8 +3,8 @@
 use core::cmp::Ordering;
 use core::fmt;
 
-/// Sorted facts in a fixed number of places. Beyond them the greatest keys go, so that what is kept
-/// does not depend on the order of arrival.
+/// Sorted facts in a fixed number of places. Beyond them the greatest keys go, so the facts that are
+/// kept do not depend on the order of arrival.
 ///
 /// Most gatherings have a few facts of a kind, and clearing room for many would cost more than
 /// judging them.
@@ -62,7 +62,7 @@ impl<T: Copy, const FEW: usize, const MANY: usize> Sorted<T, FEW, MANY> {
         known.get_mut(at).ok_or(at)
     }
 
-    /// Inserts at `at`, moving what is behind; true if something (`item` itself, perhaps) fell off
+    /// Inserts at `at` and moves the facts behind it; true if one of them, or `item` itself, fell off
     /// the end.
     #[inline]
     pub(crate) fn insert(&mut self, at: usize, item: T) -> bool {
@@ -85,7 +85,7 @@ impl<T: Copy, const FEW: usize, const MANY: usize> Sorted<T, FEW, MANY> {
         full
     }
 
-    /// Keeps those that `keep` says so of, in their order.
+    /// Keeps the facts that `keep` accepts, in their order.
     pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         let known = self.as_mut_slice();
         let mut kept = 0;

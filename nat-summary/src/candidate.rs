@@ -8,6 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 
 pub use self::parse::{Expected, ParseError};
 use crate::server::ServerId;
+use crate::words::words;
 
 /// Where a candidate comes from (RFC 8445 section 5.1.1).
 ///
@@ -31,17 +32,28 @@ pub enum CandidateKind {
     Unknown,
 }
 
+words! {
+    /// Its word on a candidate line (RFC 8839 section 5.1), or `unknown`.
+    CandidateKind {
+        Host => "host",
+        ServerReflexive => "srflx",
+        PeerReflexive => "prflx",
+        Relayed => "relay",
+        Unknown => "unknown",
+    }
+}
+
 /// The transport protocol of a candidate (RFC 8839 section 5.1). Only UDP counts for a verdict.
 ///
 /// ```
-/// use nat_summary::{Candidate, Transport};
+/// use nat_summary::{Candidate, TransportProtocol};
 /// let line = "candidate:1 1 TCP 1518280447 192.168.1.5 9 typ host tcptype active";
-/// assert_eq!(Candidate::parse(line)?.transport, Transport::Tcp);
+/// assert_eq!(Candidate::parse(line)?.transport, TransportProtocol::Tcp);
 /// # Ok::<(), nat_summary::ParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
-pub enum Transport {
+pub enum TransportProtocol {
     /// UDP.
     #[default]
     Udp,
@@ -50,6 +62,15 @@ pub enum Transport {
     /// A transport this crate does not know; RFC 8839 allows extensions.
     /// [`Candidate::unknown_transport`] has it as written.
     Unknown,
+}
+
+words! {
+    /// Its word on a candidate line (RFC 8839 section 5.1), or `unknown`.
+    TransportProtocol {
+        Udp => "udp",
+        Tcp => "tcp",
+        Unknown => "unknown",
+    }
 }
 
 /// The address of a candidate (RFC 8839 section 5.1): an IP address, or a name where the host hides
@@ -73,16 +94,6 @@ pub enum Address<'a> {
 
 impl Address<'_> {
     /// The IP address, unless it is hidden behind a name.
-    ///
-    /// ```
-    /// use nat_summary::Candidate;
-    ///
-    /// let candidate = Candidate::parse("candidate:1 1 udp 1 ::ffff:192.0.2.5 50000 typ host")?;
-    /// assert_eq!(candidate.address.ip(), "192.0.2.5".parse().ok());
-    /// let hidden = Candidate::parse("candidate:1 1 udp 1 5f9a7c0e.local 50000 typ host")?;
-    /// assert_eq!(hidden.address.ip(), None);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub const fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -102,7 +113,7 @@ impl fmt::Display for Address<'_> {
 }
 
 /// One candidate (RFC 8445 section 5.3, RFC 8839 section 5.1). Build it by hand (the [`Default`]
-/// fills what you do not know), or with [`Candidate::parse`] from a line.
+/// fills the parts that you do not know), or with [`Candidate::parse`] from a line.
 ///
 /// `Display` writes the `candidate:` line, addresses and all: it is for the wire, not for a log.
 ///
@@ -123,8 +134,8 @@ pub struct Candidate<'a> {
     pub foundation: &'a str,
     /// Component id, 1 to 256; 1 is RTP, and the only one of a data channel.
     pub component: u16,
-    /// Transport protocol.
-    pub transport: Transport,
+    /// TransportProtocol protocol.
+    pub transport: TransportProtocol,
     /// Priority (RFC 8445 section 5.1.2).
     pub priority: u32,
     /// The candidate's own address: the mapped one if it is reflexive.
@@ -142,7 +153,7 @@ pub struct Candidate<'a> {
     /// The STUN or TURN server it was gathered from, as `RTCIceCandidate.url` has it (W3C WebRTC
     /// section 4.8.1). No part of a line.
     pub url: Option<&'a str>,
-    /// The transport as written where it is [`Transport::Unknown`]; else empty.
+    /// The transport as written where it is [`TransportProtocol::Unknown`]; else empty.
     pub unknown_transport: &'a str,
     /// The type as written where it is [`CandidateKind::Unknown`]; else empty.
     pub unknown_kind: &'a str,
@@ -154,7 +165,7 @@ impl Default for Candidate<'_> {
         Self {
             foundation: "0",
             component: 1,
-            transport: Transport::Udp,
+            transport: TransportProtocol::Udp,
             priority: 0,
             address: Address::Ip(IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED)),
             port: 0,
@@ -170,15 +181,6 @@ impl Default for Candidate<'_> {
 
 impl<'a> Candidate<'a> {
     /// The same candidate, gathered from the server at `url`.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, ServerId};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let candidate = Candidate::parse(line)?.with_url("stun:stun.example.org");
-    /// assert_eq!(candidate.server(), Some(ServerId::named("stun.example.org", 3478)));
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub const fn with_url(self, url: &'a str) -> Self {
         Self {
@@ -188,33 +190,13 @@ impl<'a> Candidate<'a> {
     }
 
     /// The candidate's own transport address, unless it is hidden behind a name.
-    ///
-    /// ```
-    /// use nat_summary::Candidate;
-    ///
-    /// let candidate = Candidate::parse("candidate:1 1 udp 1 2001:db8::5 50000 typ host")?;
-    /// assert_eq!(candidate.socket_addr(), "[2001:db8::5]:50000".parse().ok());
-    /// let hidden = Candidate::parse("candidate:1 1 udp 1 5f9a7c0e.local 50000 typ host")?;
-    /// assert_eq!(hidden.socket_addr(), None);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         self.address.ip().map(|ip| SocketAddr::new(ip, self.port))
     }
 
-    /// The base of a reflexive or relayed candidate as its `raddr`/`rport` tell it (RFC 8839
+    /// The base of a reflexive or relayed candidate, from its `raddr` and `rport` (RFC 8839
     /// section 5.1).
-    ///
-    /// ```
-    /// use nat_summary::Candidate;
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 40000";
-    /// let candidate = Candidate::parse(line)?;
-    /// assert_eq!(candidate.base(), "192.168.1.5:40000".parse().ok());
-    /// assert_eq!(candidate.socket_addr(), "203.0.113.7:50000".parse().ok());
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn base(&self) -> Option<SocketAddr> {
         let (address, port) = self.related?;
@@ -222,16 +204,6 @@ impl<'a> Candidate<'a> {
     }
 
     /// The server its [`url`](Self::url) names, if that is a STUN or TURN URI (RFC 7064, RFC 7065).
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, ServerId};
-    ///
-    /// let candidate = Candidate::default();
-    /// assert_eq!(candidate.server(), None, "a line does not tell it");
-    /// let relayed = candidate.with_url("turns:turn.example.org?transport=tcp");
-    /// assert_eq!(relayed.server(), Some(ServerId::named("turn.example.org", 5349)));
-    /// assert_eq!(candidate.with_url("https://example.org").server(), None);
-    /// ```
     #[must_use]
     pub fn server(&self) -> Option<ServerId> {
         ServerId::from_url(self.url?)
@@ -240,23 +212,13 @@ impl<'a> Candidate<'a> {
 
 impl fmt::Display for CandidateKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Host => "host",
-            Self::ServerReflexive => "srflx",
-            Self::PeerReflexive => "prflx",
-            Self::Relayed => "relay",
-            Self::Unknown => "unknown",
-        })
+        f.write_str(self.as_str())
     }
 }
 
-impl fmt::Display for Transport {
+impl fmt::Display for TransportProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::Unknown => "unknown",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -266,7 +228,7 @@ impl fmt::Display for Candidate<'_> {
         written(
             f,
             self.transport,
-            self.transport == Transport::Unknown,
+            self.transport == TransportProtocol::Unknown,
             self.unknown_transport,
         )?;
         write!(f, " {} {} {} typ ", self.priority, self.address, self.port)?;

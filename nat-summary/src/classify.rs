@@ -5,9 +5,10 @@ use core::net::IpAddr;
 use crate::behaviour::{Filtering, Mapping, NatType, Pooling, PortAllocation};
 use crate::evidence::vantage::{Vantage, is_own};
 use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Outcome, Seen};
+use crate::primary::keep;
 use crate::rule::Rule;
 use crate::scope::Scope;
-use crate::summary::{BaseVerdict, Bases, Counts, NatSummary};
+use crate::summary::{BaseVerdict, Bases, Counts, MAX_BASES, NatSummary};
 
 /// Fewest mappings of one local address that make their common external address a habit. A NAT that
 /// draws it at random from a pool of two shows this by accident once in 65,536 times.
@@ -22,20 +23,9 @@ const MAX_STEP: i64 = 64;
 const MAX_DRIFT: i64 = 256;
 
 impl Evidence {
-    /// The verdict on what is known so far: how the NAT maps in the terms of RFC 4787 section 4,
+    /// The verdict on the facts known so far: how the NAT maps in the terms of RFC 4787 section 4,
     /// and the type in those of RFC 3489 section 5. More facts may change it, their order never
     /// does.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
-    /// assert_eq!(evidence.summary().to_string(), "NAT of unknown type, port kept, 1 reflexive candidate");
-    /// evidence.candidate(&Candidate::parse(line)?);
-    /// assert_eq!(evidence.summary().to_string(), "cone NAT, port kept, 2 reflexive candidates agree");
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn summary(&self) -> NatSummary {
         summarize(self)
@@ -51,7 +41,7 @@ impl Evidence {
     ///
     /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
     /// let evidence = Evidence::from_candidates([Candidate::parse(line)?; 2]);
-    /// let verdict = *evidence.summary().speaking_base().unwrap();
+    /// let verdict = *evidence.summary().primary_base().unwrap();
     /// assert_eq!(verdict.mapping, Mapping::EndpointIndependent);
     /// assert!(evidence.behind(&verdict).all(|seen| seen.mapped == "203.0.113.7:50000".parse().unwrap()));
     /// # Ok::<(), nat_summary::ParseError>(())
@@ -71,12 +61,12 @@ impl Evidence {
 }
 
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
-    let mut bases = Bases::NONE;
+    let mut bases = [const { None }; MAX_BASES];
     let mut judged = 0_u16;
     let cut = evidence
         .observed()
         .last()
-        .filter(|_| evidence.crowded().observations);
+        .filter(|_| evidence.truncated().observations);
     for group in by_base(evidence.observed()) {
         let is_whole = !cut.is_some_and(|last| group.iter().all(|seen| seen.same_group(last)));
         if let Some(verdict) = judge_base(group, is_whole, evidence) {
@@ -84,9 +74,9 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
             keep(&mut bases, verdict);
         }
     }
-    let speaking = bases.0[0].as_ref();
-    let (nat_type, rule) = match speaking {
-        Some(speaking) => nat_type(speaking),
+    let primary = bases[0].as_ref();
+    let (nat_type, rule) = match primary {
+        Some(primary) => nat_type(primary),
         None => blocked(evidence).map_or((NatType::Unknown, Rule::NothingObserved), |rule| {
             (NatType::UdpBlocked, rule)
         }),
@@ -100,30 +90,30 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
                 .filter(|(_, outcome)| *outcome == Outcome::Answered)
                 .count(),
         ),
-        server_addresses: speaking.map_or(0, |speaking| speaking.server_addresses),
-        observations: speaking.map_or(0, |speaking| speaking.observations),
+        server_addresses: primary.map_or(0, |primary| primary.server_addresses),
+        observations: primary.map_or(0, |primary| primary.observations),
         bases: judged,
     };
-    let pooling = speaking.map_or(Pooling::Unknown, |speaking| pooling(speaking, evidence));
+    let pooling = primary.map_or(Pooling::Unknown, |primary| pooling(primary, evidence));
     NatSummary {
         nat_type,
         filtering: Filtering::Unknown,
         pooling,
         rule,
         counts,
-        bases,
+        bases: Bases(bases),
     }
 }
 
 /// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, nor
 /// are those of different families, and a base whose port is hidden is comparable with nothing,
 /// itself included.
-fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
+pub(crate) fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
     seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
 
-/// `is_whole`: no observation of the base was lost. Else only differences count, for what agrees
-/// may not be all.
+/// Judges one base. `is_whole`: no observation of it was lost. Else only differences count, because
+/// the lost ones may differ where the others agree.
 fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<BaseVerdict> {
     let base = seen.first()?.base();
     let mut tally = Tally::of(seen)?;
@@ -137,7 +127,7 @@ fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<Base
             (Mapping::Unknown, Rule::SeveralWays)
         }
         (Mapping::Unknown | Mapping::EndpointIndependent, _) if !is_whole => {
-            (Mapping::Unknown, Rule::Crowded)
+            (Mapping::Unknown, Rule::Truncated)
         }
         (Mapping::AddressDependent, _) if !is_whole => (Mapping::Dependent, Rule::ServersDiffer),
         whole => whole,
@@ -162,9 +152,9 @@ fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<Base
     })
 }
 
-/// Servers inside and outside a NAT do not see the same NATs: what was seen from different vantages
-/// is never compared, and the outermost is judged. A local address did not cross the NAT that
-/// another one proves.
+/// The observations from the outermost vantage. Servers inside and outside a NAT do not see the same
+/// NATs, so observations from different vantages are never compared. A local address did not cross
+/// the NAT that another one proves.
 #[cold]
 #[inline(never)]
 fn outermost<'a>(
@@ -186,11 +176,11 @@ fn outermost<'a>(
     places.get(..len).unwrap_or(seen)
 }
 
-/// What the observations of one base have in common, in one pass.
-struct Tally {
-    /// Those of servers somebody named, where there are any: an answer that nobody's name is on
-    /// may be one of theirs, told twice.
-    server_addresses: u16,
+/// The traits that the observations of one base have in common, from one pass.
+pub(crate) struct Tally {
+    /// Those of named servers, where there are any, because an answer without a server may repeat
+    /// one of theirs.
+    pub(crate) server_addresses: u16,
     mappings_equal: bool,
     addresses_equal: bool,
     ports_kept: bool,
@@ -204,7 +194,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(seen: &[Seen]) -> Option<Self> {
+    pub(crate) fn of(seen: &[Seen]) -> Option<Self> {
         let mut last = seen.first()?;
         let (first, base, is_named) = (last.mapped(), last.base(), !last.is_anonymous());
         let mut tally = Self {
@@ -235,7 +225,7 @@ impl Tally {
             }
             last = s;
         }
-        // those that nobody named come last
+        // servers without a name come last
         if is_named && last.is_anonymous() {
             let unnamed = saturate(seen.iter().filter(|s| s.is_anonymous()).count());
             tally.server_addresses = tally.server_addresses.saturating_sub(unnamed);
@@ -281,7 +271,7 @@ fn has_several_ways(seen: &[Seen], evidence: &Evidence) -> bool {
         |local: &&IpAddr| local.is_ipv6() == is_v6 && !Scope::of(**local).is_confined();
     seen.iter().any(|s| s.is_sent_in_v6() != is_v6)
         || evidence.locals().iter().filter(leaves_from).count() > 1
-        || evidence.crowded().locals
+        || evidence.truncated().locals
 }
 
 /// The mapped address most servers saw; tie: the one seen by the lowest server address.
@@ -310,7 +300,7 @@ pub(crate) fn natted(external: Ip, base: Ip, evidence: &Evidence) -> Option<bool
     let tells =
         |local: &IpAddr| local.is_ipv4() == external.is_v4() && !Scope::of(*local).is_confined();
     let known = !base.is_unspecified() || evidence.locals().iter().any(tells);
-    (known && !evidence.crowded().locals).then_some(true)
+    (known && !evidence.truncated().locals).then_some(true)
 }
 
 /// Port allocation of a dependent mapping (RFC 4787 section 4.2, RFC 5128 section 3.3 on
@@ -351,20 +341,40 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
     if !pairs().all(|((a, _), (b, _))| a.ip == b.ip) {
         return PortAllocation::Unknown;
     }
-    // ports moved, requests sent
-    let steps = || pairs().map(|((a, m), (b, n))| (i64::from(b.port) - i64::from(a.port), n - m));
-    // what went out in between may have taken ports too: the step is that of two requests in a row,
-    // and must explain all
-    if let Some((step, _)) = steps().find(|(_, sent)| *sent == 1) {
-        if step.abs() <= MAX_STEP && steps().all(|(moved, sent)| moved == step * sent) {
+    order_of(pairs().map(|((a, first), (b, second))| Step {
+        moved: i64::from(b.port) - i64::from(a.port),
+        sent: second - first,
+    }))
+}
+
+/// From one new mapping to the next.
+#[derive(Clone, Copy, PartialEq)]
+struct Step {
+    /// How far the port moved.
+    moved: i64,
+    /// How many requests were sent, the second mapping's own included.
+    sent: i64,
+}
+
+/// The order in which ports follow each other, from the steps between new mappings on one address.
+///
+/// An allocator that counts gives away a port per request, and requests whose answers are missing
+/// took ports too. So the step of the allocator is the one between two requests in a row, and it has
+/// to explain every other step by the number of requests sent. Ports without an order make long
+/// steps: one of them may be the end of the range where a counter begins anew, and steps that are
+/// all alike are an order as well, though not one within reach.
+fn order_of(steps: impl Iterator<Item = Step> + Clone) -> PortAllocation {
+    if let Some(Step { moved: step, .. }) = steps.clone().find(|step| step.sent == 1) {
+        let mut all = steps.clone();
+        if step.abs() <= MAX_STEP && all.all(|other| other.moved == step * other.sent) {
             return i16::try_from(step).map_or(PortAllocation::Unknown, |step| {
                 PortAllocation::Sequential { step }
             });
         }
     }
-    // one long step may be the end of the range, and steps that are all alike are an order
-    let alike = || steps().zip(steps().skip(1)).all(|((a, _), (b, _))| a == b);
-    if steps().filter(|(moved, _)| moved.abs() > MAX_DRIFT).count() > 1 && !alike() {
+    let mut neighbours = steps.clone().zip(steps.clone().skip(1));
+    let are_alike = neighbours.all(|(a, b)| a == b);
+    if steps.filter(|step| step.moved.abs() > MAX_DRIFT).count() > 1 && !are_alike {
         PortAllocation::Random
     } else {
         PortAllocation::Unknown
@@ -372,12 +382,12 @@ fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
 }
 
 /// Address pooling (RFC 4787 section 4.1): mappings of one local address compared across its ports.
-/// A wildcard base may leave by several local addresses, and what was seen from another vantage is
+/// A wildcard base may leave by several local addresses, and an address seen from another vantage is
 /// another NAT's.
-fn pooling(speaking: &BaseVerdict, evidence: &Evidence) -> Pooling {
-    let base = Endpoint::from(speaking.base);
-    let external = Ip::from(speaking.external);
-    if base.ip.is_unspecified() || speaking.natted != Some(true) {
+fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
+    let base = Endpoint::from(primary.base);
+    let external = Ip::from(primary.external);
+    if base.ip.is_unspecified() || primary.natted != Some(true) {
         return Pooling::Unknown;
     }
     let seen = evidence.observed();
@@ -391,8 +401,8 @@ fn pooling(speaking: &BaseVerdict, evidence: &Evidence) -> Pooling {
             return Pooling::Arbitrary;
         }
     }
-    // what had no room may have differed
-    if all < PAIRED_MAPPINGS || evidence.crowded().observations {
+    // an observation that had no room may differ
+    if all < PAIRED_MAPPINGS || evidence.truncated().observations {
         return Pooling::Unknown;
     }
     let is_new = |(at, s): &(usize, &Seen)| {
@@ -426,14 +436,15 @@ fn nat_type(base: &BaseVerdict) -> (NatType, Rule) {
     }
 }
 
-/// UDP blocked: at least one server was asked, none was heard of, and at least one request ended in
-/// a time-out. Local failures alone prove nothing. A bare list cannot tell what was asked: see
-/// [`Rule::NoReflexiveCandidate`].
+/// UDP blocked: at least one server was asked, none answered, and at least one request ended in a
+/// time-out. Local failures alone prove nothing. A bare list does not show which servers were asked:
+/// see [`Rule::NoReflexiveCandidate`].
 fn blocked(evidence: &Evidence) -> Option<Rule> {
     let list = evidence.list().unwrap_or_default();
-    // who had no room may have answered, and an impossible mapped address came in an answer all the
-    // same
-    if list.signs_of_life > 0 || evidence.crowded().servers || evidence.discarded().impossible > 0 {
+    // a server that had no room may have answered, and an impossible mapped address came in an
+    // answer all the same
+    if list.signs_of_life > 0 || evidence.truncated().servers || evidence.discarded().impossible > 0
+    {
         return None;
     }
     if evidence.servers().is_empty() {
@@ -454,38 +465,6 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
     timed_out.then_some(Rule::AskedNoneAnswered)
 }
 
-/// Keeps the speaking base first and the others by address and port. Beyond the last place, the
-/// greatest of the others goes.
-fn keep(Bases(bases): &mut Bases, verdict: BaseVerdict) {
-    let [speaking, others @ ..] = bases;
-    let Some(current) = speaking else {
-        *speaking = Some(verdict);
-        return;
-    };
-    // bases arrive by address and port, IPv4 first: on a tie the earlier one stays
-    let weight = |v: &BaseVerdict| (v.server_addresses, v.observations);
-    let other = if weight(&verdict) > weight(current) {
-        core::mem::replace(current, verdict)
-    } else {
-        verdict
-    };
-    let at = others
-        .iter()
-        .position(|o| o.is_none_or(|o| endpoint(&o) > endpoint(&other)))
-        .unwrap_or(others.len());
-    if let Some([first, rest @ ..]) = others.get_mut(at..) {
-        let mut moved = first.replace(other);
-        for place in rest {
-            moved = core::mem::replace(place, moved);
-        }
-    }
-}
-
-/// Sorts the verdicts: the bases they are on, and for a base of two families the family.
-fn endpoint(verdict: &BaseVerdict) -> (Endpoint, bool) {
-    (verdict.base.into(), verdict.external.is_ipv6())
-}
-
-fn saturate(n: usize) -> u16 {
+pub(crate) fn saturate(n: usize) -> u16 {
     u16::try_from(n).unwrap_or(u16::MAX)
 }

@@ -1,4 +1,4 @@
-//! What was observed, and nothing else: counts and sets, no verdict.
+//! Facts as they were observed: counts and sets, no verdict.
 
 mod candidates;
 mod list;
@@ -10,54 +10,21 @@ use core::net::{IpAddr, SocketAddr};
 
 pub(crate) use self::list::ListFacts;
 pub use self::observation::Observation;
-pub(crate) use self::observation::Seen;
 use self::observation::is_possible;
+pub(crate) use self::observation::{Group, Seen};
 pub(crate) use self::packed::{Endpoint, Ip};
 use crate::bounded::Sorted;
 use crate::server::ServerId;
+use crate::words::words;
 
-/// Most observations kept. What is beyond is counted in [`Discarded::overflow`], and then nothing
-/// is said of the base that lost some but what those that stayed prove.
-///
-/// ```
-/// use nat_summary::{Candidate, Evidence, MAX_OBSERVATIONS, Rule};
-///
-/// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-/// let evidence = Evidence::from_candidates([Candidate::parse(line)?; MAX_OBSERVATIONS + 1]);
-/// assert_eq!((evidence.observations().len(), evidence.discarded().overflow), (MAX_OBSERVATIONS, 1));
-/// assert_eq!(evidence.summary().rule(), Rule::Crowded, "the one without room may have differed");
-/// # Ok::<(), nat_summary::ParseError>(())
-/// ```
+/// Most observations kept. Those beyond are counted in [`Discarded::overflow`]; the verdict on the
+/// base that lost some then rests on differences alone, because the lost ones may differ.
 pub const MAX_OBSERVATIONS: usize = 64;
-/// Most servers kept apart. What is beyond is counted in [`Discarded::overflow`], and then nothing
-/// is called blocked.
-///
-/// ```
-/// use nat_summary::{Evidence, MAX_SERVERS, NatType, Outcome, ServerId};
-///
-/// let mut evidence = Evidence::new();
-/// for port in (3478..).take(MAX_SERVERS + 1) {
-///     evidence.asked(ServerId::named("198.51.100.1", port), Outcome::TimedOut);
-/// }
-/// assert_eq!((evidence.servers().len(), evidence.discarded().overflow), (MAX_SERVERS, 1));
-/// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "the one without room may have answered");
-/// ```
+/// Most servers kept apart. Those beyond are counted in [`Discarded::overflow`]; then UDP is not
+/// called blocked, because one of them may have answered.
 pub const MAX_SERVERS: usize = 64;
-/// Most local addresses kept. What is beyond is counted in [`Discarded::overflow`], and then
-/// nothing is called natted.
-///
-/// ```
-/// use nat_summary::{Candidate, Evidence, MAX_LOCALS};
-///
-/// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-/// let mut evidence = Evidence::from_candidates([Candidate::parse(line)?]);
-/// assert_eq!(evidence.summary().is_natted(), Some(true));
-/// for host in (10..).take(MAX_LOCALS + 1) {
-///     evidence.local([192, 168, 1, host].into());
-/// }
-/// assert_eq!(evidence.summary().is_natted(), None, "the one without room may have been 203.0.113.7");
-/// # Ok::<(), nat_summary::ParseError>(())
-/// ```
+/// Most local addresses kept. Those beyond are counted in [`Discarded::overflow`]; then nothing is
+/// called natted, because the mapped address may be one of them.
 pub const MAX_LOCALS: usize = 16;
 
 const FEW_OBSERVATIONS: usize = 8;
@@ -93,21 +60,33 @@ pub enum Outcome {
     Answered,
 }
 
-/// What became of a fact that was handed in.
+words! {
+    /// Its word, as it is written down.
+    Outcome {
+        Pending => "pending",
+        Unresolved => "unresolved",
+        Unreachable => "unreachable",
+        TimedOut => "timed_out",
+        Refused => "refused",
+        Answered => "answered",
+    }
+}
+
+/// The fate of a fact that was handed in.
 ///
 /// ```
-/// use nat_summary::{Admission, Evidence};
+/// use nat_summary::{Evidence, Recorded};
 ///
 /// let mut evidence = Evidence::new();
-/// assert_eq!(evidence.local([192, 168, 1, 5].into()), Admission::Kept);
-/// assert_eq!(evidence.local([192, 168, 1, 5].into()), Admission::Superseded);
+/// assert_eq!(evidence.add_local([192, 168, 1, 5].into()), Recorded::Kept);
+/// assert_eq!(evidence.add_local([192, 168, 1, 5].into()), Recorded::Superseded);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Admission {
+pub enum Recorded {
     /// Kept.
     Kept,
-    /// Known already, or older than what is known.
+    /// Known already, or older than the known one.
     Superseded,
     /// Dropped and counted: no mapped address can look like this.
     Impossible,
@@ -136,32 +115,32 @@ pub struct Discarded {
     pub impossible: u32,
     /// Candidates that are not UDP.
     pub not_udp: u32,
-    /// Candidates nobody could read, and reflexive ones whose address is a name or that carry no
-    /// base at all.
+    /// Candidates that could not be read, and reflexive ones whose address is a name or that carry
+    /// no base at all.
     pub unreadable: u32,
     /// Reflexive candidates of another component than the first, without a server URL: some stacks
-    /// list every candidate once per component, and one answer told twice must not agree with
+    /// list every candidate once per component, and an answer that is repeated must not agree with
     /// itself.
     pub other_component: u32,
     /// Facts beyond [`MAX_OBSERVATIONS`], [`MAX_SERVERS`] or [`MAX_LOCALS`].
     pub overflow: u32,
 }
 
-/// Which kinds of facts had no room, and so cannot be argued from by their absence.
+/// The kinds of facts that had no room: the absence of one proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
     serde(default)
 )]
-pub(crate) struct Crowded {
+pub(crate) struct Truncated {
     /// The greatest keys go: of the bases that are kept, only the last can have lost some.
     pub(crate) observations: bool,
     pub(crate) servers: bool,
     pub(crate) locals: bool,
 }
 
-/// What was observed: servers asked and how each ended, observations, local addresses.
+/// The facts of a gathering: servers asked and how each ended, observations, local addresses.
 ///
 /// Facts come in one at a time and in any order, the size is fixed, and [`summary`](Self::summary)
 /// may be asked at any moment.
@@ -169,16 +148,16 @@ pub(crate) struct Crowded {
 /// All of it has to be of one time and one network. A NAT forgets a mapping that lies idle, after
 /// two minutes perhaps (RFC 4787 section 4.3), and gives the same base another one; a host that
 /// moves meets another NAT. Answers from before and after such a change differ though the NAT maps
-/// independently of the destination, and nothing in them tells which is which. Whoever asks again
-/// later begins anew, or has the older ones [forgotten](Self::forget).
+/// independently of the destination, and nothing in them shows which is which. A caller that asks
+/// again later begins anew, or has the older ones [forgotten](Self::forget).
 ///
 /// ```
 /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
 ///
 /// let mut evidence = Evidence::new();
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::Pending);
+/// evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::Pending);
 /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+/// evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
 /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
 /// ```
 #[derive(Debug, Clone)]
@@ -187,7 +166,7 @@ pub struct Evidence {
     servers: Sorted<(ServerId, Outcome), FEW_SERVERS, MAX_SERVERS>,
     locals: Sorted<IpAddr, FEW_LOCALS, MAX_LOCALS>,
     list: Option<ListFacts>,
-    crowded: Crowded,
+    truncated: Truncated,
     discarded: Discarded,
 }
 
@@ -203,7 +182,7 @@ impl PartialEq for Evidence {
             && self.servers() == other.servers()
             && self.locals() == other.locals()
             && self.list == other.list
-            && self.crowded == other.crowded
+            && self.truncated == other.truncated
             && self.discarded == other.discarded
     }
 }
@@ -212,14 +191,6 @@ impl Eq for Evidence {}
 
 impl Evidence {
     /// Nothing observed yet.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, NatType, Rule};
-    ///
-    /// const NOTHING: Evidence = Evidence::new();
-    /// let summary = NOTHING.summary();
-    /// assert_eq!((summary.nat_type(), summary.rule()), (NatType::Unknown, Rule::NothingObserved));
-    /// ```
     #[must_use]
     #[inline(always)]
     pub const fn new() -> Self {
@@ -229,7 +200,7 @@ impl Evidence {
             servers: Sorted::new((ServerId::Address(ANY, 0), Outcome::Pending)),
             locals: Sorted::new(ANY),
             list: None,
-            crowded: Crowded {
+            truncated: Truncated {
                 observations: false,
                 servers: false,
                 locals: false,
@@ -245,85 +216,54 @@ impl Evidence {
     }
 
     /// A local address: a host candidate's (RFC 8445 section 5.1.1.1), or an interface's.
-    /// Unspecified addresses say nothing and are ignored.
-    ///
-    /// ```
-    /// use nat_summary::{Admission, Evidence};
-    ///
-    /// let mut evidence = Evidence::new();
-    /// assert_eq!(evidence.local("0.0.0.0".parse()?), Admission::Impossible);
-    /// assert_eq!(evidence.local("::ffff:10.0.0.1".parse()?), Admission::Kept);
-    /// assert_eq!(evidence.locals(), ["10.0.0.1".parse::<core::net::IpAddr>()?]);
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
-    pub fn local(&mut self, ip: IpAddr) -> Admission {
+    /// Unspecified addresses are ignored, because they name no host.
+    pub fn add_local(&mut self, ip: IpAddr) -> Recorded {
         let ip = ip.to_canonical();
         if ip.is_unspecified() {
-            return Admission::Impossible;
+            return Recorded::Impossible;
         }
         match self.locals.find(|known| known.cmp(&ip)) {
-            Ok(_) => Admission::Superseded,
+            Ok(_) => Recorded::Superseded,
             Err(at) => {
                 let overflowed = self.locals.insert(at, ip);
-                self.crowded.locals |= overflowed;
-                self.admission(overflowed)
+                self.truncated.locals |= overflowed;
+                self.recorded(overflowed)
             }
         }
     }
 
     /// A server was asked, and this is how it ended so far. Of several outcomes the strongest
     /// stands.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, Outcome, ServerId};
-    ///
-    /// let mut evidence = Evidence::new();
-    /// let server = ServerId::named("stun.example.org", 3478);
-    /// evidence.asked(server, Outcome::TimedOut);
-    /// evidence.asked(server, Outcome::Unreachable);
-    /// assert_eq!(evidence.servers(), [(server, Outcome::TimedOut)]);
-    /// ```
-    pub fn asked(&mut self, mut server: ServerId, outcome: Outcome) -> Admission {
+    pub fn record_outcome(&mut self, mut server: ServerId, outcome: Outcome) -> Recorded {
         if let ServerId::Address(ip @ IpAddr::V6(_), _) = &mut server {
             *ip = ip.to_canonical();
         }
         match self.servers.find(|(known, _)| known.cmp(&server)) {
             Ok((_, known)) if *known < outcome => {
                 *known = outcome;
-                Admission::Kept
+                Recorded::Kept
             }
-            Ok(_) => Admission::Superseded,
+            Ok(_) => Recorded::Superseded,
             Err(at) => {
                 let overflowed = self.servers.insert(at, (server, outcome));
-                self.crowded.servers |= overflowed;
-                self.admission(overflowed)
+                self.truncated.servers |= overflowed;
+                self.recorded(overflowed)
             }
         }
     }
 
     /// A server answered with a mapped address (RFC 8489 section 14.2). Counts as
-    /// [`asked`](Self::asked) with [`Outcome::Answered`], even where the mapped address is
-    /// impossible and dropped. An [anonymous](ServerId::Anonymous) server cannot be asked: it
+    /// [`record_outcome`](Self::record_outcome) with [`Outcome::Answered`], even where the mapped
+    /// address is impossible and dropped. An [anonymous](ServerId::Anonymous) server cannot be asked: it
     /// counts as one more that answered, each time.
-    ///
-    /// ```
-    /// use nat_summary::{Admission, Evidence, Observation, Outcome, ServerId};
-    ///
-    /// let mut evidence = Evidence::new();
-    /// let server = ServerId::named("198.51.100.1", 3478);
-    /// let (base, mapped) = ("192.168.1.5:50000".parse()?, "0.0.0.0:50000".parse()?);
-    /// let admission = evidence.observe(Observation { base, server, mapped, sequence: 0 });
-    /// assert_eq!(admission, Admission::Impossible);
-    /// assert_eq!(evidence.servers(), [(server, Outcome::Answered)], "UDP passes all the same");
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
-    pub fn observe(&mut self, observation: Observation) -> Admission {
+    pub fn observe(&mut self, observation: Observation) -> Recorded {
         self.answered(observation, None)
     }
 
     /// A server answered with MAPPED-ADDRESS beside XOR-MAPPED-ADDRESS. They differ where something
     /// between rewrites addresses inside packets (RFC 8489 section 14.2); the verdict goes by
-    /// the latter, and [`NatSummary::rewritten`] tells.
+    /// the latter, and [`NatSummary::rewritten`](crate::NatSummary::rewritten) reports the
+    /// difference.
     ///
     /// ```
     /// use nat_summary::{Evidence, Observation, ServerId};
@@ -339,42 +279,38 @@ impl Evidence {
     /// assert_eq!(evidence.summary().rewritten(), Some(true));
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
-    pub fn observe_both(
-        &mut self,
-        observation: Observation,
-        mapped_plain: SocketAddr,
-    ) -> Admission {
+    pub fn observe_both(&mut self, observation: Observation, mapped_plain: SocketAddr) -> Recorded {
         let rewritten = Endpoint::from(mapped_plain) != Endpoint::from(observation.mapped);
         self.answered(observation, Some(rewritten))
     }
 
     #[inline]
-    fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Admission {
+    fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Recorded {
         let seen = Seen::new(&observation, rewritten);
         if !seen.is_anonymous() {
-            self.asked(observation.server, Outcome::Answered);
+            self.record_outcome(observation.server, Outcome::Answered);
         }
         self.see(seen)
     }
 
-    pub(crate) fn see(&mut self, seen: Seen) -> Admission {
+    pub(crate) fn see(&mut self, seen: Seen) -> Recorded {
         if !is_possible(seen.mapped()) {
             self.discarded.impossible = self.discarded.impossible.saturating_add(1);
-            return Admission::Impossible;
+            return Recorded::Impossible;
         }
         match self.seen.find(|known| known.order(&seen)) {
             Ok(known) if known.recency() < seen.recency() => {
                 *known = seen;
-                Admission::Kept
+                Recorded::Kept
             }
-            Ok(_) => Admission::Superseded,
+            Ok(_) => Recorded::Superseded,
             Err(at) => {
                 let overflowed = self.seen.insert(at, seen);
-                self.crowded.observations |= overflowed;
+                self.truncated.observations |= overflowed;
                 if seen.is_anonymous() {
                     self.number_anonymous(at);
                 }
-                self.admission(overflowed)
+                self.recorded(overflowed)
             }
         }
     }
@@ -397,12 +333,12 @@ impl Evidence {
         }
     }
 
-    fn admission(&mut self, overflowed: bool) -> Admission {
+    fn recorded(&mut self, overflowed: bool) -> Recorded {
         if overflowed {
             self.discarded.overflow = self.discarded.overflow.saturating_add(1);
-            Admission::Overflow
+            Recorded::Overflow
         } else {
-            Admission::Kept
+            Recorded::Kept
         }
     }
 
@@ -413,8 +349,8 @@ impl Evidence {
     /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
     ///
     /// let (mut one, mut other) = (Evidence::new(), Evidence::new());
-    /// one.asked(ServerId::named("a.example.org", 3478), Outcome::TimedOut);
-    /// other.asked(ServerId::named("b.example.org", 3478), Outcome::Refused);
+    /// one.record_outcome(ServerId::named("a.example.org", 3478), Outcome::TimedOut);
+    /// other.record_outcome(ServerId::named("b.example.org", 3478), Outcome::Refused);
     /// one.merge(&other);
     /// assert_eq!(one.summary().nat_type(), NatType::Unknown, "an error answer crossed the firewall");
     /// ```
@@ -423,20 +359,20 @@ impl Evidence {
             self.see(*seen);
         }
         for (server, outcome) in other.servers() {
-            self.asked(*server, *outcome);
+            self.record_outcome(*server, *outcome);
         }
         for ip in other.locals() {
-            self.local(*ip);
+            self.add_local(*ip);
         }
         if let Some(theirs) = other.list {
             self.merge_list(theirs);
         }
-        self.merge_loss(other.crowded, other.discarded);
+        self.merge_loss(other.truncated, other.discarded);
     }
 
-    /// Forgets the observations that `is_outdated` says so of: a mapping expires when nothing uses
-    /// it, and the next packet makes another (RFC 4787 section 4.3), so the two may not be
-    /// compared. How the servers ended stays known, and what had no room stays lost.
+    /// Forgets the observations that `is_outdated` accepts. A mapping expires when nothing uses it, and the next packet makes another (RFC 4787 section 4.3), so the two may not be
+    /// compared. How the servers ended stays known, and facts that had no room stay
+    /// lost.
     ///
     /// ```
     /// use nat_summary::{Evidence, NatType, Observation, Outcome, ServerId};
@@ -468,10 +404,10 @@ impl Evidence {
         list.maybe_relayed = list.maybe_relayed.saturating_add(theirs.maybe_relayed);
     }
 
-    pub(crate) fn merge_loss(&mut self, crowded: Crowded, discarded: Discarded) {
-        self.crowded.observations |= crowded.observations;
-        self.crowded.servers |= crowded.servers;
-        self.crowded.locals |= crowded.locals;
+    pub(crate) fn merge_loss(&mut self, truncated: Truncated, discarded: Discarded) {
+        self.truncated.observations |= truncated.observations;
+        self.truncated.servers |= truncated.servers;
+        self.truncated.locals |= truncated.locals;
         let ours = &mut self.discarded;
         ours.impossible = ours.impossible.saturating_add(discarded.impossible);
         ours.not_udp = ours.not_udp.saturating_add(discarded.not_udp);
@@ -483,62 +419,24 @@ impl Evidence {
     }
 
     /// Every observation kept, by base, then server.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let evidence = Evidence::from_candidates([Candidate::parse(line)?]);
-    /// assert_eq!(evidence.observations().next().unwrap().mapped.port(), 50_000);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     pub fn observations(&self) -> impl ExactSizeIterator<Item = Observation> + '_ {
         self.observed().iter().map(Observation::from)
     }
 
     /// Every server asked and how it ended, sorted.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, Outcome, ServerId};
-    ///
-    /// let (first, second) = (ServerId::named("198.51.100.1", 3478), ServerId::named("198.51.100.2", 3478));
-    /// let mut evidence = Evidence::new();
-    /// evidence.asked(second, Outcome::TimedOut);
-    /// evidence.asked(first, Outcome::Refused);
-    /// assert_eq!(evidence.servers(), [(first, Outcome::Refused), (second, Outcome::TimedOut)]);
-    /// ```
     #[must_use]
     pub fn servers(&self) -> &[(ServerId, Outcome)] {
         self.servers.as_slice()
     }
 
     /// Every local address, sorted: those of host candidates (RFC 8445 section 5.1.1.1) and of
-    /// [`local`](Self::local).
-    ///
-    /// ```
-    /// use nat_summary::Evidence;
-    ///
-    /// let text = "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host
-    ///     candidate:2 1 udp 2130706430 5f9a7c0e-1b2d-4c3e-8f4a-000000000000.local 50001 typ host";
-    /// let evidence = Evidence::from_text(text);
-    /// assert_eq!(evidence.locals(), ["192.168.1.5".parse::<core::net::IpAddr>()?], "a name tells no address");
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
+    /// [`add_local`](Self::add_local).
     #[must_use]
     pub fn locals(&self) -> &[IpAddr] {
         self.locals.as_slice()
     }
 
-    /// What was dropped, by reason.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 2 udp 1 203.0.113.7 50001 typ srflx raddr 192.168.1.5 rport 50001";
-    /// let evidence = Evidence::from_candidates([Candidate::parse(line)?]);
-    /// assert_eq!((evidence.observations().len(), evidence.discarded().other_component), (0, 1));
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
+    /// The number of facts dropped, by reason.
     #[must_use]
     pub const fn discarded(&self) -> Discarded {
         self.discarded
@@ -552,7 +450,7 @@ impl Evidence {
         self.list
     }
 
-    pub(crate) const fn crowded(&self) -> Crowded {
-        self.crowded
+    pub(crate) const fn truncated(&self) -> Truncated {
+        self.truncated
     }
 }

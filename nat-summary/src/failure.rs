@@ -4,9 +4,10 @@ use core::net::IpAddr;
 
 use crate::behaviour::{Filtering, Mapping, NatType};
 use crate::evidence::Evidence;
-use crate::outlook::{Outlook, Path, Reason};
+use crate::outlook::{ExpectedPath, Outlook, OutlookReason};
 use crate::scope::Scope;
 use crate::summary::NatSummary;
+use crate::words::words;
 
 /// Fewest checks in a row without an answer that are no accident: with three of ten packets lost
 /// each way, all five of a working pair get lost once in thirty times.
@@ -61,15 +62,15 @@ pub struct Checks {
 )]
 #[non_exhaustive]
 pub enum FailureCause {
-    /// Both NATs send from ports nobody could foresee.
+    /// Both NATs send from ports that the other side could not foresee.
     BothSymmetric,
     /// Nothing of the peer ever came in, though nothing in front of this host would have kept it
     /// out.
     PeerSilent,
     /// UDP does not get out of this host's network, or not back in.
     UdpBlocked,
-    /// The peer sends from a port nobody could foresee, and the NAT in front of this host lets in
-    /// none it did not send to.
+    /// The peer sends from a port that could not be foreseen, and the NAT in front of this host lets
+    /// in none it did not send to.
     FilteredHere,
     /// The peer's checks came in, and none of ours was answered.
     ChecksOneWay,
@@ -80,50 +81,26 @@ pub enum FailureCause {
     Unknown,
 }
 
-impl FailureCause {
-    /// Every cause there is.
-    ///
-    /// ```
-    /// use nat_summary::FailureCause;
-    /// assert!(FailureCause::ALL.iter().any(|cause| cause.as_str() == "both_symmetric"));
-    /// assert_eq!(FailureCause::ALL.last(), Some(&FailureCause::Unknown));
-    /// ```
-    pub const ALL: &'static [Self] = &[
-        Self::BothSymmetric,
-        Self::PeerSilent,
-        Self::UdpBlocked,
-        Self::FilteredHere,
-        Self::ChecksOneWay,
-        Self::Dtls,
-        Self::Unknown,
-    ];
-
+words! {
     /// Its word: the value of `nat_telemetry.failure.cause`.
-    ///
-    /// ```
-    /// use nat_summary::FailureCause;
-    /// assert_eq!(FailureCause::PeerSilent.as_str(), "peer_silent");
-    /// assert_eq!(FailureCause::default().to_string(), "unknown");
-    /// ```
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BothSymmetric => "both_symmetric",
-            Self::PeerSilent => "peer_silent",
-            Self::UdpBlocked => "udp_blocked",
-            Self::FilteredHere => "filtered_here",
-            Self::ChecksOneWay => "checks_one_way",
-            Self::Dtls => "dtls",
-            Self::Unknown => "unknown",
-        }
+    FailureCause {
+        BothSymmetric => "both_symmetric",
+        PeerSilent => "peer_silent",
+        UdpBlocked => "udp_blocked",
+        FilteredHere => "filtered_here",
+        ChecksOneWay => "checks_one_way",
+        Dtls => "dtls",
+        Unknown => "unknown",
     }
+}
 
-    /// The cause of a failure. `ours` is the verdict on this host, `theirs` what the peer
-    /// advertised, `paired` whether a pair of candidates worked before the end.
+impl FailureCause {
+    /// The cause of a failure. `ours` is the verdict on this host, `theirs` the
+    /// candidates of the peer, `paired` whether a pair of candidates worked before the end.
     ///
     /// Silence alone names no cause: a peer that sends nothing, and one whose packets are kept out,
-    /// look the same from here. It takes what would have kept them out, or the proof that
-    /// nothing would.
+    /// look the same from here. A cause takes a NAT that would have kept them out, or the proof
+    /// that nothing would.
     ///
     /// ```
     /// use nat_summary::{Checks, Evidence, FailureCause};
@@ -167,9 +144,13 @@ impl FailureCause {
         let needs_to_punch = theirs.list().is_none_or(|list| list.maybe_relayed == 0);
         match (outlook.path, outlook.reason) {
             // whether its packets reach our NAT, and turn around there, is unknown
-            (_, Reason::SameExternalAddress | Reason::FamiliesDiffer) => Self::Unknown,
-            (Path::Relay, Reason::BothDependent) if needs_to_punch => Self::BothSymmetric,
-            (Path::Relay, Reason::PortFiltered) if strict_here && needs_to_punch => {
+            (_, OutlookReason::SameExternalAddress | OutlookReason::FamiliesDiffer) => {
+                Self::Unknown
+            }
+            (ExpectedPath::Relay, OutlookReason::BothDependent) if needs_to_punch => {
+                Self::BothSymmetric
+            }
+            (ExpectedPath::Relay, OutlookReason::PortFiltered) if strict_here && needs_to_punch => {
                 Self::FilteredHere
             }
             _ if lets_in_anybody || nothing_between(ours, theirs) => Self::PeerSilent,
@@ -184,7 +165,7 @@ impl core::fmt::Display for FailureCause {
     }
 }
 
-/// Whoever sends to the advertised address sends to where this host sends from (RFC 4787 section
+/// Whether a packet to the advertised address goes to where this host sends from (RFC 4787 section
 /// 4.1).
 fn has_one_mapping(ours: &NatSummary) -> bool {
     ours.mapping() == Mapping::EndpointIndependent || ours.is_natted() == Some(false)
@@ -194,7 +175,7 @@ fn has_one_mapping(ours: &NatSummary) -> bool {
 /// firewall in between can keep out both. The peer: every candidate of its list is a host's that
 /// reaches as far as we do.
 fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
-    let Some(base) = ours.speaking_base() else {
+    let Some(base) = ours.primary_base() else {
         return false;
     };
     let list = theirs.list().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a NAT does, judged from what was observed.
+//! The behaviour of a NAT, judged from observations.
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
@@ -16,24 +16,29 @@ mod failure;
 mod hash;
 mod outlook;
 mod peer;
+mod primary;
 mod rule;
 mod scope;
 #[cfg(feature = "serde")]
 mod serde_form;
 mod server;
+mod settled;
 mod summary;
+mod words;
 
 pub use behaviour::{Family, Filtering, Mapping, NatType, Pooling, PortAllocation};
-pub use candidate::{Address, Candidate, CandidateKind, Expected, ParseError, Transport};
+pub use candidate::{Address, Candidate, CandidateKind, Expected, ParseError, TransportProtocol};
 pub use evidence::{
-    Admission, Discarded, Evidence, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Observation, Outcome,
+    Discarded, Evidence, MAX_LOCALS, MAX_OBSERVATIONS, MAX_SERVERS, Observation, Outcome, Recorded,
 };
 pub use failure::{Checks, FailureCause};
-pub use outlook::{Outlook, Path, Reason};
+pub use outlook::{ExpectedPath, Outlook, OutlookReason};
 pub use peer::{
-    Arrival, Contact, FilteringSeen, MAX_ARRIVALS, PeerEvidence, PeerSummary, TowardPeer, Word,
+    DecidedBy, FilteringSeen, MAX_UNSOLICITED, PeerEvidence, PeerSummary, SentBefore, TowardPeer,
+    UnsolicitedCheck,
 };
 pub use rule::Rule;
 pub use scope::Scope;
 pub use server::ServerId;
+pub use settled::PendingRequest;
 pub use summary::{BaseVerdict, Counts, MAX_BASES, NatSummary, WithAddress};

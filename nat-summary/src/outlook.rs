@@ -2,14 +2,15 @@
 
 use crate::behaviour::{Filtering, Mapping, NatType, Pooling};
 use crate::summary::NatSummary;
+use crate::words::words;
 
 /// The path two hosts can expect to end up on (RFC 5128 section 3.3).
 ///
 /// ```
-/// use nat_summary::{Evidence, Outlook, Path};
+/// use nat_summary::{Evidence, Outlook, ExpectedPath};
 ///
 /// let unknown = Evidence::new().summary();
-/// assert_eq!(Outlook::between(&unknown, &unknown).path, Path::Undecided);
+/// assert_eq!(Outlook::between(&unknown, &unknown).path, ExpectedPath::Undecided);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(
@@ -18,7 +19,7 @@ use crate::summary::NatSummary;
     serde(rename_all = "snake_case")
 )]
 #[non_exhaustive]
-pub enum Path {
+pub enum ExpectedPath {
     /// Hole punching is expected to work.
     Direct,
     /// Hole punching is expected to fail: a relay is needed.
@@ -27,16 +28,25 @@ pub enum Path {
     Undecided,
 }
 
-/// Why a [`Path`] is expected (RFC 5128 section 3.3).
+words! {
+    /// Its word: the value of `nat_telemetry.outlook`.
+    ExpectedPath {
+        Direct => "direct",
+        Relay => "relay",
+        Undecided => "undecided",
+    }
+}
+
+/// Why a [`ExpectedPath`] is expected (RFC 5128 section 3.3).
 ///
 /// ```
-/// use nat_summary::{Evidence, Outcome, Outlook, Path, Reason, ServerId};
+/// use nat_summary::{Evidence, Outcome, Outlook, ExpectedPath, OutlookReason, ServerId};
 ///
 /// let unknown = Evidence::new().summary();
 /// let mut evidence = Evidence::new();
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+/// evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
 /// let outlook = Outlook::between(&unknown, &evidence.summary());
-/// assert_eq!((outlook.path, outlook.reason), (Path::Relay, Reason::UdpBlocked));
+/// assert_eq!((outlook.path, outlook.reason), (ExpectedPath::Relay, OutlookReason::UdpBlocked));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(
@@ -45,18 +55,18 @@ pub enum Path {
     serde(rename_all = "snake_case")
 )]
 #[non_exhaustive]
-pub enum Reason {
+pub enum OutlookReason {
     /// UDP is blocked on one side.
     UdpBlocked,
     /// Each side is reached where the servers saw it (RFC 5128 section 3.3.1).
     BothIndependent,
-    /// The filtering lets in the port nobody could foresee, so the side behind it learns where to
-    /// answer.
+    /// The filtering lets in a port that could not be foreseen, so the side behind it learns where
+    /// to answer.
     LetIn,
-    /// One side sends from a port nobody could foresee, and the other lets in none it did not send
-    /// to (RFC 5128 section 3.3.1).
+    /// One side sends from a port that could not be foreseen, and the other lets in none it did not
+    /// send to (RFC 5128 section 3.3.1).
     PortFiltered,
-    /// Both sides send from ports nobody could foresee, and filter accordingly.
+    /// Both sides send from ports that could not be foreseen, and filter accordingly.
     BothDependent,
     /// It depends on the mapping of a side, which is unknown.
     MappingUnknown,
@@ -72,19 +82,35 @@ pub enum Reason {
     FamiliesDiffer,
 }
 
-/// What two hosts can expect of hole punching, and why (RFC 5128 section 3.3).
+words! {
+    /// Its word: the value of `nat_telemetry.outlook.reason`.
+    OutlookReason {
+        UdpBlocked => "udp_blocked",
+        BothIndependent => "both_independent",
+        LetIn => "let_in",
+        PortFiltered => "port_filtered",
+        BothDependent => "both_dependent",
+        MappingUnknown => "mapping_unknown",
+        FilteringUnknown => "filtering_unknown",
+        DetailUnknown => "detail_unknown",
+        SameExternalAddress => "same_external_address",
+        FamiliesDiffer => "families_differ",
+    }
+}
+
+/// The chances of hole punching between two hosts, and why (RFC 5128 section 3.3).
 ///
 /// ```
-/// use nat_summary::{Candidate, Evidence, Filtering, Outlook, Path, Reason};
+/// use nat_summary::{Candidate, Evidence, Filtering, Outlook, ExpectedPath, OutlookReason};
 ///
 /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
 /// let cone = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
 /// let text = "candidate:2 1 udp 1 198.51.100.7 41000 typ srflx raddr 10.0.0.5 rport 50000
 ///     candidate:3 1 udp 1 198.51.100.7 41001 typ srflx raddr 10.0.0.5 rport 50000";
 /// let symmetric = Evidence::from_text(text).summary();
-/// assert_eq!(Outlook::between(&cone, &symmetric).reason, Reason::FilteringUnknown);
+/// assert_eq!(Outlook::between(&cone, &symmetric).reason, OutlookReason::FilteringUnknown);
 /// let strict = cone.with_filtering(Filtering::AddressAndPortDependent);
-/// assert_eq!(Outlook::between(&strict, &symmetric).path, Path::Relay);
+/// assert_eq!(Outlook::between(&strict, &symmetric).path, ExpectedPath::Relay);
 /// # Ok::<(), nat_summary::ParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,9 +118,9 @@ pub enum Reason {
 #[non_exhaustive]
 pub struct Outlook {
     /// The expected path.
-    pub path: Path,
+    pub path: ExpectedPath,
     /// Why.
-    pub reason: Reason,
+    pub reason: OutlookReason,
 }
 
 impl Outlook {
@@ -104,68 +130,56 @@ impl Outlook {
     ///
     /// Where the filtering of a dependent mapping is unknown, it is taken to be as strict as RFC
     /// 3489 section 5 has it for a symmetric NAT. That of an independent one is not guessed.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, Outlook, Path, Reason};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let ours = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
-    /// let line = "candidate:2 1 udp 1 198.51.100.7 50000 typ srflx raddr 10.0.0.5 rport 50000";
-    /// let theirs = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
-    /// let outlook = Outlook::between(&ours, &theirs);
-    /// assert_eq!((outlook.path, outlook.reason), (Path::Direct, Reason::BothIndependent));
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn between(ours: &NatSummary, theirs: &NatSummary) -> Self {
         if ours.nat_type() == NatType::UdpBlocked || theirs.nat_type() == NatType::UdpBlocked {
             return Self {
-                path: Path::Relay,
-                reason: Reason::UdpBlocked,
+                path: ExpectedPath::Relay,
+                reason: OutlookReason::UdpBlocked,
             };
         }
         let undecided = |reason| Self {
-            path: Path::Undecided,
+            path: ExpectedPath::Undecided,
             reason,
         };
         // where nothing shows that UDP leaves at all, no NAT helps
-        let (Some(our), Some(their)) = (ours.speaking_base(), theirs.speaking_base()) else {
-            return undecided(Reason::MappingUnknown);
+        let (Some(our), Some(their)) = (ours.primary_base(), theirs.primary_base()) else {
+            return undecided(OutlookReason::MappingUnknown);
         };
         if our.family() != their.family() {
-            return undecided(Reason::FamiliesDiffer);
+            return undecided(OutlookReason::FamiliesDiffer);
         }
         if our.external == their.external {
-            return undecided(Reason::SameExternalAddress);
+            return undecided(OutlookReason::SameExternalAddress);
         }
         let (a, b) = (Side::of(ours), Side::of(theirs));
         match worlds(&a, &b) {
-            Some(path @ Path::Direct) => Self {
+            Some(path @ ExpectedPath::Direct) => Self {
                 path,
                 reason: if a.is_independent() && b.is_independent() {
-                    Reason::BothIndependent
+                    OutlookReason::BothIndependent
                 } else {
-                    Reason::LetIn
+                    OutlookReason::LetIn
                 },
             },
-            Some(path @ Path::Relay) => Self {
+            Some(path @ ExpectedPath::Relay) => Self {
                 path,
                 reason: if a.is_dependent() && b.is_dependent() {
-                    Reason::BothDependent
+                    OutlookReason::BothDependent
                 } else {
-                    Reason::PortFiltered
+                    OutlookReason::PortFiltered
                 },
             },
             _ if a.mapping == Mapping::Unknown || b.mapping == Mapping::Unknown => {
-                undecided(Reason::MappingUnknown)
+                undecided(OutlookReason::MappingUnknown)
             }
             _ if [&a, &b]
                 .iter()
                 .any(|side| side.is_independent() && side.filtering == Filtering::Unknown) =>
             {
-                undecided(Reason::FilteringUnknown)
+                undecided(OutlookReason::FilteringUnknown)
             }
-            _ => undecided(Reason::DetailUnknown),
+            _ => undecided(OutlookReason::DetailUnknown),
         }
     }
 }
@@ -233,13 +247,13 @@ impl Side {
     }
 }
 
-/// What all NATs the two sides can be have in common.
-fn worlds(a: &Side, b: &Side) -> Option<Path> {
+/// The path that all NATs the two sides can be have in common.
+fn worlds(a: &Side, b: &Side) -> Option<ExpectedPath> {
     let mut common = None;
     for ours in a.worlds() {
         for theirs in b.worlds() {
             let path = punch(ours, theirs, a.arbitrary || b.arbitrary);
-            if path == Path::Undecided || common.is_some_and(|common| common != path) {
+            if path == ExpectedPath::Undecided || common.is_some_and(|common| common != path) {
                 return None;
             }
             common = Some(path);
@@ -249,25 +263,29 @@ fn worlds(a: &Side, b: &Side) -> Option<Path> {
 }
 
 /// The outcome for two known NATs. `arbitrary`: one side may turn up with another address.
-fn punch(ours: (Mapping, Filtering), theirs: (Mapping, Filtering), arbitrary: bool) -> Path {
+fn punch(
+    ours: (Mapping, Filtering),
+    theirs: (Mapping, Filtering),
+    arbitrary: bool,
+) -> ExpectedPath {
     use Filtering::{
         AddressAndPortDependent as ByPort, AddressDependent as ByAddress,
         EndpointIndependent as Open,
     };
     let ((a, a_lets), (b, b_lets)) = (ours, theirs);
     match (a.is_dependent(), b.is_dependent()) {
-        (false, false) => Path::Direct,
+        (false, false) => ExpectedPath::Direct,
         (false, true) | (true, false) => match if a.is_dependent() { b_lets } else { a_lets } {
-            ByPort => Path::Relay,
-            ByAddress if arbitrary => Path::Undecided,
-            _ => Path::Direct,
+            ByPort => ExpectedPath::Relay,
+            ByAddress if arbitrary => ExpectedPath::Undecided,
+            _ => ExpectedPath::Direct,
         },
-        (true, true) if a_lets == ByPort || b_lets == ByPort => Path::Relay,
+        (true, true) if a_lets == ByPort || b_lets == ByPort => ExpectedPath::Relay,
         // an answer never comes back from where the check went
-        (true, true) if a == Mapping::AddressAndPortDependent && b == a => Path::Relay,
-        (true, true) if (a_lets == Open || b_lets == Open) && !arbitrary => Path::Direct,
+        (true, true) if a == Mapping::AddressAndPortDependent && b == a => ExpectedPath::Relay,
+        (true, true) if (a_lets == Open || b_lets == Open) && !arbitrary => ExpectedPath::Direct,
         // whether the contacts of one mapping count for another of the same socket is beyond RFC
         // 4787's terms
-        (true, true) => Path::Undecided,
+        (true, true) => ExpectedPath::Undecided,
     }
 }

@@ -1,5 +1,5 @@
-//! The NAT as the peer sees it: what its connectivity checks proved, kept apart from what the
-//! servers said.
+//! The NAT as the peer sees it: its connectivity checks and their verdict, kept apart from the
+//! servers'.
 //!
 //! All of it is authenticated, and all of it is still only the peer's word or the peer's packets:
 //! no verdict of the servers is ever changed by it.
@@ -8,5 +8,5 @@ mod classify;
 mod evidence;
 mod summary;
 
-pub use self::evidence::{Arrival, Contact, MAX_ARRIVALS, PeerEvidence};
-pub use self::summary::{FilteringSeen, PeerSummary, TowardPeer, Word};
+pub use self::evidence::{MAX_UNSOLICITED, PeerEvidence, SentBefore, UnsolicitedCheck};
+pub use self::summary::{DecidedBy, FilteringSeen, PeerSummary, TowardPeer};

@@ -1,10 +1,17 @@
 //! The rules of the judge, by name.
 
+use crate::words::words;
+
 /// The rule that decided, or why nothing could be decided.
 ///
 /// ```
-/// use nat_summary::{Evidence, Rule};
-/// assert_eq!(Evidence::new().summary().rule(), Rule::NothingObserved);
+/// use nat_summary::{Candidate, Evidence, NatType, Rule};
+///
+/// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+/// let summary = Evidence::from_candidates([Candidate::parse(line)?]).summary();
+/// assert_eq!((summary.nat_type(), summary.rule()), (NatType::Unknown, Rule::TooFewServers));
+/// assert_eq!(summary.rule().as_str(), "too_few_servers");
+/// # Ok::<(), nat_summary::ParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(
@@ -15,75 +22,199 @@
 #[non_exhaustive]
 pub enum Rule {
     /// Two ports of one server address saw different mappings.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
+    /// # let seen = |host, port, mapped| Observation {
+    /// #     base: ([192, 168, 1, 5], 50_000).into(),
+    /// #     server: ServerId::named(host, port),
+    /// #     mapped: ([203, 0, 113, 7], mapped).into(),
+    /// #     sequence: 0,
+    /// # };
+    /// let mut evidence = Evidence::new();
+    /// evidence.observe(seen("198.51.100.1", 3478, 41_000));
+    /// evidence.observe(seen("198.51.100.1", 3479, 41_001));
+    /// assert_eq!(evidence.summary().rule(), Rule::PortsOfOneServerDiffer);
+    /// ```
     PortsOfOneServerDiffer,
     /// Two or more server addresses saw one and the same mapping.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
+    /// # let seen = |host, port, mapped| Observation {
+    /// #     base: ([192, 168, 1, 5], 50_000).into(),
+    /// #     server: ServerId::named(host, port),
+    /// #     mapped: ([203, 0, 113, 7], mapped).into(),
+    /// #     sequence: 0,
+    /// # };
+    /// let mut evidence = Evidence::new();
+    /// evidence.observe(seen("198.51.100.1", 3478, 41_000));
+    /// evidence.observe(seen("198.51.100.2", 3478, 41_000));
+    /// assert_eq!(evidence.summary().rule(), Rule::ServersAgree);
+    /// ```
     ServersAgree,
     /// Server addresses saw different mappings, and the ports of one agreed.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
+    /// # let seen = |host, port, mapped| Observation {
+    /// #     base: ([192, 168, 1, 5], 50_000).into(),
+    /// #     server: ServerId::named(host, port),
+    /// #     mapped: ([203, 0, 113, 7], mapped).into(),
+    /// #     sequence: 0,
+    /// # };
+    /// let mut evidence = Evidence::new();
+    /// evidence.observe(seen("198.51.100.1", 3478, 41_000));
+    /// evidence.observe(seen("198.51.100.1", 3479, 41_000));
+    /// evidence.observe(seen("198.51.100.2", 3478, 41_001));
+    /// assert_eq!(evidence.summary().rule(), Rule::ServersDifferPortsAgree);
+    /// ```
     ServersDifferPortsAgree,
     /// Different mappings were seen, but by no two ports that are surely those of one address.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
+    /// # let seen = |host, port, mapped| Observation {
+    /// #     base: ([192, 168, 1, 5], 50_000).into(),
+    /// #     server: ServerId::named(host, port),
+    /// #     mapped: ([203, 0, 113, 7], mapped).into(),
+    /// #     sequence: 0,
+    /// # };
+    /// let mut evidence = Evidence::new();
+    /// evidence.observe(seen("198.51.100.1", 3478, 41_000));
+    /// evidence.observe(seen("198.51.100.2", 3478, 41_001));
+    /// assert_eq!(evidence.summary().rule(), Rule::ServersDiffer);
+    /// ```
     ServersDiffer,
     /// The mapped address is a local one.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
+    /// # let seen = |host, port, mapped| Observation {
+    /// #     base: ([192, 168, 1, 5], 50_000).into(),
+    /// #     server: ServerId::named(host, port),
+    /// #     mapped: ([203, 0, 113, 7], mapped).into(),
+    /// #     sequence: 0,
+    /// # };
+    /// let mut evidence = Evidence::new();
+    /// evidence.observe(seen("198.51.100.1", 3478, 50_000));
+    /// evidence.add_local([203, 0, 113, 7].into());
+    /// assert_eq!(evidence.summary().rule(), Rule::MappedIsLocal);
+    /// ```
     MappedIsLocal,
-    /// Servers were asked, none was heard of, and at least one timed out.
+    /// Servers were asked, none answered, and at least one timed out.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Outcome, Rule, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// evidence.record_outcome(ServerId::named("198.51.100.1", 3478), Outcome::TimedOut);
+    /// assert_eq!(evidence.summary().rule(), Rule::AskedNoneAnswered);
+    /// ```
     AskedNoneAnswered,
     /// A candidate list has host candidates that are not global, and nothing that came over UDP.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, Rule};
+    ///
+    /// let host = Candidate::parse("candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host")?;
+    /// assert_eq!(Evidence::from_candidates([host]).summary().rule(), Rule::NoReflexiveCandidate);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
     NoReflexiveCandidate,
     /// Only one server address was observed, or the base is hidden: unknown.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
+    /// # let seen = |host, port, mapped| Observation {
+    /// #     base: ([192, 168, 1, 5], 50_000).into(),
+    /// #     server: ServerId::named(host, port),
+    /// #     mapped: ([203, 0, 113, 7], mapped).into(),
+    /// #     sequence: 0,
+    /// # };
+    /// let mut evidence = Evidence::new();
+    /// evidence.observe(seen("198.51.100.1", 3478, 41_000));
+    /// assert_eq!(evidence.summary().rule(), Rule::TooFewServers);
+    /// ```
     TooFewServers,
-    /// Some observations of the base had no room, and those that had do not differ: unknown.
-    Crowded,
+    /// Some observations of the base had no room, and those that had do not differ: unknown. Its word
+    /// is `crowded`, because dashboards group by that word.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, MAX_OBSERVATIONS, Observation, Rule, ServerId};
+    /// # let seen = |host, port, mapped| Observation {
+    /// #     base: ([192, 168, 1, 5], 50_000).into(),
+    /// #     server: ServerId::named(host, port),
+    /// #     mapped: ([203, 0, 113, 7], mapped).into(),
+    /// #     sequence: 0,
+    /// # };
+    /// let mut evidence = Evidence::new();
+    /// for port in (3478..).take(MAX_OBSERVATIONS + 1) {
+    ///     evidence.observe(seen("198.51.100.1", port, 41_000));
+    /// }
+    /// assert_eq!(evidence.summary().rule(), Rule::Truncated, "the one without room may differ");
+    /// ```
+    #[cfg_attr(feature = "serde", serde(rename = "crowded"))]
+    Truncated,
     /// Server addresses saw different mappings of a wildcard base that may have sent by several
     /// ways, and so through several NATs: unknown.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
+    /// # let seen = |host, port, mapped| Observation {
+    /// #     base: ([0, 0, 0, 0], 50_000).into(),
+    /// #     server: ServerId::named(host, port),
+    /// #     mapped: ([203, 0, 113, 7], mapped).into(),
+    /// #     sequence: 0,
+    /// # };
+    /// let mut evidence = Evidence::new();
+    /// evidence.add_local([192, 168, 1, 5].into());
+    /// evidence.add_local([10, 0, 0, 5].into());
+    /// evidence.observe(seen("198.51.100.1", 3478, 41_000));
+    /// evidence.observe(seen("198.51.100.2", 3478, 41_001));
+    /// assert_eq!(evidence.summary().rule(), Rule::SeveralWays);
+    /// ```
     SeveralWays,
-    /// Dependent or independent, but whether a NAT is there is unknown, for not every local address
-    /// is.
+    /// Dependent or independent, but whether a NAT is there is unknown, because not every local
+    /// address is known.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
+    /// # let seen = |host, port, mapped| Observation {
+    /// #     base: ([0, 0, 0, 0], 50_000).into(),
+    /// #     server: ServerId::named(host, port),
+    /// #     mapped: ([203, 0, 113, 7], mapped).into(),
+    /// #     sequence: 0,
+    /// # };
+    /// let mut evidence = Evidence::new();
+    /// evidence.observe(seen("198.51.100.1", 3478, 41_000));
+    /// evidence.observe(seen("198.51.100.2", 3478, 41_000));
+    /// assert_eq!(evidence.summary().rule(), Rule::LocalsUnknown);
+    /// ```
     LocalsUnknown,
     /// Nothing was observed, and nothing proves UDP blocked: unknown.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Rule};
+    /// assert_eq!(Evidence::new().summary().rule(), Rule::NothingObserved);
+    /// ```
     NothingObserved,
 }
 
-impl Rule {
-    /// Every rule there is.
-    ///
-    /// ```
-    /// use nat_summary::Rule;
-    /// assert!(Rule::ALL.contains(&Rule::Crowded));
-    /// ```
-    pub const ALL: &'static [Self] = &[
-        Self::PortsOfOneServerDiffer,
-        Self::ServersAgree,
-        Self::ServersDifferPortsAgree,
-        Self::ServersDiffer,
-        Self::MappedIsLocal,
-        Self::AskedNoneAnswered,
-        Self::NoReflexiveCandidate,
-        Self::TooFewServers,
-        Self::Crowded,
-        Self::SeveralWays,
-        Self::LocalsUnknown,
-        Self::NothingObserved,
-    ];
-
+words! {
     /// Its word: the value of `nat_telemetry.rule`.
-    ///
-    /// ```
-    /// assert_eq!(nat_summary::Rule::ServersAgree.as_str(), "servers_agree");
-    /// ```
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PortsOfOneServerDiffer => "ports_of_one_server_differ",
-            Self::ServersAgree => "servers_agree",
-            Self::ServersDifferPortsAgree => "servers_differ_ports_agree",
-            Self::ServersDiffer => "servers_differ",
-            Self::MappedIsLocal => "mapped_is_local",
-            Self::AskedNoneAnswered => "asked_none_answered",
-            Self::NoReflexiveCandidate => "no_reflexive_candidate",
-            Self::TooFewServers => "too_few_servers",
-            Self::Crowded => "crowded",
-            Self::SeveralWays => "several_ways",
-            Self::LocalsUnknown => "locals_unknown",
-            Self::NothingObserved => "nothing_observed",
-        }
+    Rule {
+        PortsOfOneServerDiffer => "ports_of_one_server_differ",
+        ServersAgree => "servers_agree",
+        ServersDifferPortsAgree => "servers_differ_ports_agree",
+        ServersDiffer => "servers_differ",
+        MappedIsLocal => "mapped_is_local",
+        AskedNoneAnswered => "asked_none_answered",
+        NoReflexiveCandidate => "no_reflexive_candidate",
+        TooFewServers => "too_few_servers",
+        Truncated => "crowded",
+        SeveralWays => "several_ways",
+        LocalsUnknown => "locals_unknown",
+        NothingObserved => "nothing_observed",
     }
 }

@@ -2,8 +2,10 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::words::words;
+
 /// How far an address reaches (IANA special-purpose registries, RFC 6890). The order is from the
-/// outside in; what is reserved comes last.
+/// outside in; reserved ones come last.
 ///
 /// ```
 /// use nat_summary::Scope;
@@ -39,15 +41,22 @@ pub enum Scope {
     Reserved,
 }
 
+words! {
+    /// Its word: the value of `nat_telemetry.base.scope` and `nat_telemetry.external.scope`.
+    Scope {
+        Global => "global",
+        CarrierGrade => "carrier_grade",
+        Private => "private",
+        UniqueLocal => "unique_local",
+        Nat64 => "nat64",
+        LinkLocal => "link_local",
+        Loopback => "loopback",
+        Reserved => "reserved",
+    }
+}
+
 impl Scope {
     /// The scope of `ip`. An IPv4-mapped IPv6 address has the scope of the IPv4 address.
-    ///
-    /// ```
-    /// use nat_summary::Scope;
-    /// assert_eq!(Scope::of("100.64.3.1".parse()?), Scope::CarrierGrade);
-    /// assert_eq!(Scope::of("203.0.113.7".parse()?), Scope::Global);
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub const fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
@@ -80,18 +89,14 @@ impl Scope {
         }
     }
 
-    /// Whether an address of this scope reaches no further than its own link, so that no server out
-    /// there can be asked from it.
+    /// Whether an address of this scope reaches no further than its own link, so that no distant
+    /// server can be asked from it.
     #[must_use]
     pub(crate) const fn is_confined(self) -> bool {
         matches!(self, Self::LinkLocal | Self::Loopback)
     }
 
     /// Whether an address of this scope is reachable from anywhere.
-    ///
-    /// ```
-    /// assert!(!nat_summary::Scope::CarrierGrade.is_global());
-    /// ```
     #[must_use]
     pub const fn is_global(self) -> bool {
         matches!(self, Self::Global)

@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Crowded, Discarded, Evidence, ListFacts, Observation, Outcome, Seen};
+use crate::evidence::{Discarded, Evidence, ListFacts, Observation, Outcome, Seen, Truncated};
 use crate::peer::PeerEvidence;
 use crate::server::ServerId;
 use crate::summary::{BaseVerdict, Bases, MAX_BASES};
@@ -119,7 +119,7 @@ impl Serialize for Evidence {
         form.serialize_field("servers", &Each(|| self.servers().iter().map(asked)))?;
         form.serialize_field("locals", self.locals())?;
         form.serialize_field("list", &self.list())?;
-        form.serialize_field("crowded", &self.crowded())?;
+        form.serialize_field("crowded", &self.truncated())?;
         form.serialize_field("discarded", &self.discarded())?;
         form.end()
     }
@@ -215,13 +215,13 @@ impl<'de> Deserialize<'de> for Evidence {
                         Field::Servers => map.next_value_seed(take(
                             &mut evidence,
                             |e: &mut Evidence, asked: AskedForm| {
-                                e.asked(asked.server, asked.outcome);
+                                e.record_outcome(asked.server, asked.outcome);
                             },
                         ))?,
                         Field::Locals => map.next_value_seed(take(
                             &mut evidence,
                             |e: &mut Evidence, ip: IpAddr| {
-                                e.local(ip);
+                                e.add_local(ip);
                             },
                         ))?,
                         Field::List => {
@@ -229,11 +229,10 @@ impl<'de> Deserialize<'de> for Evidence {
                                 evidence.merge_list(list);
                             }
                         }
-                        Field::Crowded => {
-                            evidence.merge_loss(map.next_value::<Crowded>()?, Discarded::default())
-                        }
+                        Field::Crowded => evidence
+                            .merge_loss(map.next_value::<Truncated>()?, Discarded::default()),
                         Field::Discarded => {
-                            evidence.merge_loss(Crowded::default(), map.next_value()?)
+                            evidence.merge_loss(Truncated::default(), map.next_value()?)
                         }
                         Field::Other => {
                             map.next_value::<IgnoredAny>()?;
@@ -251,8 +250,8 @@ impl Serialize for PeerEvidence {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut form = serializer.serialize_struct("PeerEvidence", PEER_FIELDS.len())?;
         form.serialize_field("answers", self.answer_evidence())?;
-        form.serialize_field("arrivals", &Each(|| self.arrivals()))?;
-        form.serialize_field("overflow", &self.lost_arrivals())?;
+        form.serialize_field("arrivals", &Each(|| self.unsolicited_checks()))?;
+        form.serialize_field("overflow", &self.lost_checks())?;
         form.end()
     }
 }
@@ -287,8 +286,8 @@ impl<'de> Deserialize<'de> for PeerEvidence {
                         PeerField::Arrivals => {
                             map.next_value_seed(take(
                                 &mut evidence,
-                                |e: &mut PeerEvidence, arrival| {
-                                    e.arrived(arrival);
+                                |e: &mut PeerEvidence, check| {
+                                    e.record_unsolicited(check);
                                 },
                             ))?;
                         }
@@ -323,16 +322,15 @@ impl<'de> Deserialize<'de> for Bases {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut verdicts: A) -> Result<Bases, A::Error> {
-                let mut bases = Bases::NONE;
+                let mut bases = [None; MAX_BASES];
                 let mut len = 0;
                 while let Some(verdict) = verdicts.next_element::<BaseVerdict>()? {
                     *bases
-                        .0
                         .get_mut(len)
                         .ok_or_else(|| A::Error::invalid_length(len + 1, &self))? = Some(verdict);
                     len += 1;
                 }
-                Ok(bases)
+                Ok(Bases(bases))
             }
         }
         deserializer.deserialize_seq(Verdicts)

@@ -1,4 +1,4 @@
-//! The result: what the evidence decided, each part with an honest unknown.
+//! The verdict on a host, each part with an honest unknown.
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
@@ -7,16 +7,7 @@ use crate::behaviour::{Family, Filtering, Mapping, NatType, Pooling, PortAllocat
 use crate::rule::Rule;
 use crate::scope::Scope;
 
-/// Most bases whose own verdict is kept readable. The speaking one is always among them.
-///
-/// ```
-/// use nat_summary::{Evidence, MAX_BASES};
-///
-/// let line = |n| format!("candidate:2 1 udp 1 203.0.113.7 {n} typ srflx raddr 192.168.1.5 rport {n} ");
-/// let text: String = (50_001..=50_009).map(line).collect();
-/// let summary = Evidence::from_text(&text).summary();
-/// assert_eq!((summary.counts().bases, summary.bases().count()), (9, MAX_BASES));
-/// ```
+/// Most bases whose own verdict is kept readable. The primary one is always among them.
 pub const MAX_BASES: usize = 8;
 
 /// The verdict on one base (RFC 8445 section 4), from its own observations only.
@@ -59,19 +50,6 @@ pub struct BaseVerdict {
 
 impl BaseVerdict {
     /// The family of the mapped addresses. A wildcard IPv6 base has a verdict of its own for each.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, Family, Observation, ServerId};
-    ///
-    /// let mut evidence = Evidence::new();
-    /// for (host, mapped) in [("198.51.100.1", "203.0.113.7:50000"), ("2001:db8::1", "[2001:db8::5]:50000")] {
-    ///     let server = ServerId::named(host, 3478);
-    ///     evidence.observe(Observation { base: "[::]:50000".parse()?, server, mapped: mapped.parse()?, sequence: 0 });
-    /// }
-    /// let summary = evidence.summary();
-    /// assert!(summary.bases().map(|verdict| verdict.family()).eq([Family::V4, Family::V6]));
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub const fn family(&self) -> Family {
         if self.external.is_ipv4() {
@@ -82,16 +60,6 @@ impl BaseVerdict {
     }
 
     /// How far the base's own address reaches (RFC 6890); `None` if it is a wildcard.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, Scope};
-    ///
-    /// let text = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 10.7.0.4 rport 50000
-    ///     candidate:3 1 udp 1 203.0.113.7 50001 typ srflx raddr 0.0.0.0 rport 50001";
-    /// let summary = Evidence::from_text(text).summary();
-    /// let scope = |port| summary.bases().find(|verdict| verdict.base.port() == port)?.base_scope();
-    /// assert_eq!((scope(50_000), scope(50_001)), (Some(Scope::Private), None));
-    /// ```
     #[must_use]
     pub const fn base_scope(&self) -> Option<Scope> {
         if self.base.ip().is_unspecified() {
@@ -103,15 +71,6 @@ impl BaseVerdict {
 
     /// How far the mapped address reaches (RFC 6890). [`Scope::CarrierGrade`] or
     /// [`Scope::Private`]: the servers sit inside another NAT.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, Scope};
-    ///
-    /// let line = "candidate:2 1 udp 1 10.7.0.4 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let summary = Evidence::from_candidates([Candidate::parse(line)?]).summary();
-    /// assert!(summary.bases().map(|verdict| verdict.external_scope()).eq([Scope::Private]));
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub const fn external_scope(&self) -> Scope {
         Scope::of(self.external)
@@ -124,7 +83,7 @@ impl BaseVerdict {
 /// use nat_summary::{Evidence, Outcome, ServerId};
 ///
 /// let mut evidence = Evidence::new();
-/// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::Unreachable);
+/// evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::Unreachable);
 /// let counts = evidence.summary().counts();
 /// assert_eq!((counts.asked, counts.answered), (1, 0));
 /// ```
@@ -132,19 +91,19 @@ impl BaseVerdict {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Counts {
-    /// Servers asked, by address and port; 0 from a bare candidate list, which cannot tell.
+    /// Servers asked, by address and port; 0 from a bare candidate list, which does not show them.
     pub asked: u16,
     /// Servers that answered with a mapped address.
     pub answered: u16,
-    /// Distinct server addresses behind the speaking base's verdict.
+    /// Distinct server addresses behind the primary base's verdict.
     pub server_addresses: u16,
-    /// Observations behind the speaking base's verdict.
+    /// Observations behind the primary base's verdict.
     pub observations: u16,
     /// Bases with at least one observation; a base mapped in two families counts as two.
     pub bases: u16,
 }
 
-/// What the evidence says of the NAT, and how much evidence there was.
+/// The verdict on the NAT, and how much evidence there was.
 ///
 /// `Display` is one line for a person and holds no address; [`with_address`](Self::with_address)
 /// does.
@@ -174,75 +133,38 @@ pub struct NatSummary {
     pub(crate) bases: Bases,
 }
 
-/// The verdicts that are kept readable, the speaking one first.
+/// The verdicts that are kept readable, the primary one first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Bases(pub(crate) [Option<BaseVerdict>; MAX_BASES]);
 
 impl Bases {
-    pub(crate) const NONE: Self = Self([const { None }; MAX_BASES]);
+    pub(crate) const fn primary(&self) -> Option<&BaseVerdict> {
+        let [primary, ..] = &self.0;
+        primary.as_ref()
+    }
 }
 
 impl NatSummary {
     /// Whether a NAT stands in front of the host (RFC 5780 section 4.3); `None`: unknown.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// assert_eq!(Evidence::from_candidates([Candidate::parse(line)?]).summary().is_natted(), Some(true));
-    /// assert_eq!(Evidence::new().summary().is_natted(), None);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn is_natted(&self) -> Option<bool> {
-        self.speaking_base()?.natted
+        self.primary_base()?.natted
     }
 
     /// The mapped address most servers saw; tie: the one that the lowest server address saw.
-    ///
-    /// ```
-    /// use nat_summary::Evidence;
-    ///
-    /// let text = "candidate:2 1 udp 1 203.0.113.8 50000 typ srflx raddr 192.168.1.5 rport 50000
-    ///     candidate:3 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000
-    ///     candidate:4 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let summary = Evidence::from_text(text).summary();
-    /// assert_eq!(summary.external_ip(), "203.0.113.7".parse().ok());
-    /// ```
     #[must_use]
     pub fn external_ip(&self) -> Option<IpAddr> {
-        Some(self.speaking_base()?.external)
+        Some(self.primary_base()?.external)
     }
 
     /// How the NAT maps (RFC 4787 section 4.1).
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, Mapping};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let one = Evidence::from_candidates([Candidate::parse(line)?]).summary();
-    /// let two = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
-    /// assert_eq!(one.mapping(), Mapping::Unknown, "one server proves nothing");
-    /// assert_eq!(two.mapping(), Mapping::EndpointIndependent);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn mapping(&self) -> Mapping {
-        self.speaking_base()
+        self.primary_base()
             .map_or(Mapping::Unknown, |base| base.mapping)
     }
 
     /// How the NAT filters (RFC 4787 section 5). Gathering alone never knows.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, Filtering};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let summary = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
-    /// assert_eq!(summary.filtering(), Filtering::Unknown);
-    /// assert_eq!(summary.with_filtering(Filtering::AddressDependent).filtering(), Filtering::AddressDependent);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub const fn filtering(&self) -> Filtering {
         self.filtering
@@ -279,48 +201,19 @@ impl NatSummary {
     }
 
     /// Whether every mapping kept the base's port (RFC 4787 section 4.2.1); `None`: unknown.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 41234 typ srflx raddr 192.168.1.5 rport 50000";
-    /// assert_eq!(Evidence::from_candidates([Candidate::parse(line)?]).summary().port_preserved(), Some(false));
-    /// let hidden = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 0.0.0.0 rport 0";
-    /// assert_eq!(Evidence::from_candidates([Candidate::parse(hidden)?]).summary().port_preserved(), None);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn port_preserved(&self) -> Option<bool> {
-        self.speaking_base()?.port_preserved
+        self.primary_base()?.port_preserved
     }
 
     /// How the ports of a dependent mapping follow each other (RFC 4787 section 4.2).
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, Mapping, PortAllocation};
-    ///
-    /// let line = |port| format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000 ");
-    /// let text: String = (41_000..41_003).map(line).collect();
-    /// let summary = Evidence::from_text(&text).summary();
-    /// assert_eq!(summary.mapping(), Mapping::Dependent);
-    /// assert_eq!(summary.port_allocation(), PortAllocation::Unknown, "a list has no order of sending");
-    /// ```
     #[must_use]
     pub fn port_allocation(&self) -> PortAllocation {
-        self.speaking_base()
+        self.primary_base()
             .map_or(PortAllocation::Unknown, |base| base.allocation)
     }
 
     /// Whether the local address keeps one external address (RFC 4787 section 4.1).
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, Pooling};
-    ///
-    /// let text = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000
-    ///     candidate:3 1 udp 1 203.0.113.8 50001 typ srflx raddr 192.168.1.5 rport 50001";
-    /// let summary = Evidence::from_text(text).summary();
-    /// assert_eq!(summary.pooling(), Pooling::Arbitrary);
-    /// ```
     #[must_use]
     pub const fn pooling(&self) -> Pooling {
         self.pooling
@@ -329,177 +222,69 @@ impl NatSummary {
     /// Whether something between rewrites addresses inside packets, as an ALG does: MAPPED-ADDRESS
     /// and XOR-MAPPED-ADDRESS of some answer differed (RFC 8489 section 14.2). `None`: no
     /// answer had both.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, Observation, ServerId};
-    ///
-    /// let server = ServerId::named("198.51.100.1", 3478);
-    /// let mapped = "203.0.113.7:50000".parse()?;
-    /// let mut evidence = Evidence::new();
-    /// evidence.observe(Observation { base: "192.168.1.5:50000".parse()?, server, mapped, sequence: 0 });
-    /// assert_eq!(evidence.summary().rewritten(), None);
-    /// evidence.observe_both(Observation { base: "192.168.1.5:50000".parse()?, server, mapped, sequence: 1 }, mapped);
-    /// assert_eq!(evidence.summary().rewritten(), Some(false));
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn rewritten(&self) -> Option<bool> {
-        self.speaking_base()?.rewritten
+        self.primary_base()?.rewritten
     }
 
     /// The family of the mapped address.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, Family};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// assert_eq!(Evidence::from_candidates([Candidate::parse(line)?]).summary().family(), Some(Family::V4));
-    /// assert_eq!(Evidence::new().summary().family(), None, "nothing was observed");
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn family(&self) -> Option<Family> {
-        Some(self.speaking_base()?.family())
+        Some(self.primary_base()?.family())
     }
 
-    /// How far the speaking base's own address reaches (RFC 6890); `None` if it is a wildcard.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, Scope};
-    ///
-    /// let line = "candidate:2 1 udp 1 2001:db8::5 50000 typ srflx raddr fd00::5 rport 50000";
-    /// let summary = Evidence::from_candidates([Candidate::parse(line)?]).summary();
-    /// assert_eq!(summary.base_scope(), Some(Scope::UniqueLocal));
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
+    /// How far the primary base's own address reaches (RFC 6890); `None` if it is a wildcard.
     #[must_use]
     pub fn base_scope(&self) -> Option<Scope> {
-        self.speaking_base()?.base_scope()
+        self.primary_base()?.base_scope()
     }
 
     /// How far the mapped address reaches (RFC 6890).
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, Scope};
-    ///
-    /// let line = "candidate:2 1 udp 1 100.64.3.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let summary = Evidence::from_candidates([Candidate::parse(line)?]).summary();
-    /// assert_eq!(summary.external_scope(), Some(Scope::CarrierGrade), "another NAT follows");
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub fn external_scope(&self) -> Option<Scope> {
-        Some(self.speaking_base()?.external_scope())
+        Some(self.primary_base()?.external_scope())
     }
 
     /// The type dashboards group by (RFC 3489 section 5).
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, NatType};
-    ///
-    /// let text = "candidate:2 1 udp 1 203.0.113.7 41000 typ srflx raddr 192.168.1.5 rport 50000
-    ///     candidate:3 1 udp 1 203.0.113.7 41001 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let summary = Evidence::from_text(text).summary();
-    /// assert_eq!(summary.nat_type(), NatType::Symmetric);
-    /// ```
     #[must_use]
     pub const fn nat_type(&self) -> NatType {
         self.nat_type
     }
 
     /// The rule that decided [`nat_type`](Self::nat_type).
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, NatType, Rule};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let summary = Evidence::from_candidates([Candidate::parse(line)?]).summary();
-    /// assert_eq!((summary.nat_type(), summary.rule()), (NatType::Unknown, Rule::TooFewServers));
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub const fn rule(&self) -> Rule {
         self.rule
     }
 
     /// How much evidence there was.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, Outcome, ServerId};
-    ///
-    /// let mut evidence = Evidence::new();
-    /// evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
-    /// let counts = evidence.summary().counts();
-    /// assert_eq!((counts.asked, counts.answered), (1, 0));
-    /// ```
     #[must_use]
     pub const fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The base that speaks for the host: most distinct server addresses, then most observations,
-    /// then IPv4, then the lowest address and port.
-    ///
-    /// ```
-    /// use nat_summary::Evidence;
-    ///
-    /// let text = "candidate:2 1 udp 1 203.0.113.7 6000 typ srflx raddr 192.168.1.5 rport 6000
-    ///     candidate:3 1 udp 1 198.51.100.9 6001 typ srflx raddr 192.168.1.5 rport 6001
-    ///     candidate:4 1 udp 1 198.51.100.9 6001 typ srflx raddr 192.168.1.5 rport 6001";
-    /// let summary = Evidence::from_text(text).summary();
-    /// assert_eq!(summary.speaking_base().map(|verdict| verdict.base.port()), Some(6001), "two servers saw it");
-    /// ```
+    /// The base whose verdict is the verdict on the host: most distinct server addresses, then most
+    /// observations, then IPv4, then the lowest address and port.
     #[must_use]
-    pub const fn speaking_base(&self) -> Option<&BaseVerdict> {
-        self.bases.0[0].as_ref()
+    pub const fn primary_base(&self) -> Option<&BaseVerdict> {
+        self.bases.primary()
     }
 
-    /// The verdict on every base, the speaking one first, the others by address and port; at most
+    /// The verdict on every base, the primary one first, the others by address and port; at most
     /// [`MAX_BASES`].
-    ///
-    /// ```
-    /// use nat_summary::Evidence;
-    ///
-    /// let text = "candidate:2 1 udp 1 203.0.113.7 6000 typ srflx raddr 192.168.1.5 rport 6000
-    ///     candidate:3 1 udp 1 198.51.100.9 6001 typ srflx raddr 10.7.0.4 rport 6001";
-    /// let summary = Evidence::from_text(text).summary();
-    /// let ports: Vec<u16> = summary.bases().map(|verdict| verdict.base.port()).collect();
-    /// assert_eq!(ports, [6001, 6000]);
-    /// ```
     pub fn bases(&self) -> impl Iterator<Item = &BaseVerdict> {
         self.bases.0.iter().flatten()
     }
 
     /// The one line for a person, with the external address in it.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let summary = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
-    /// let line = summary.with_address().to_string();
-    /// assert_eq!(line, "cone NAT, port kept, 203.0.113.7, 2 reflexive candidates agree");
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub const fn with_address(&self) -> WithAddress<'_> {
         WithAddress(self)
     }
 
+    /// The parts of the line: kind of NAT, ports, address, evidence.
     fn line(&self, f: &mut fmt::Formatter<'_>, address: Option<IpAddr>) -> fmt::Result {
-        f.write_str(match self.nat_type {
-            NatType::Unknown => match self.is_natted() {
-                Some(true) => "NAT of unknown type",
-                _ => "unknown",
-            },
-            NatType::Open => "no NAT",
-            NatType::Cone => "cone NAT",
-            NatType::FullCone => "full cone NAT",
-            NatType::AddressRestrictedCone => "address-restricted cone NAT",
-            NatType::PortRestrictedCone => "port-restricted cone NAT",
-            NatType::Symmetric => "symmetric NAT",
-            NatType::UdpBlocked => "UDP blocked",
-        })?;
+        f.write_str(self.kind())?;
         if self.is_natted() == Some(true) {
             f.write_str(match self.port_preserved() {
                 Some(true) => ", port kept",
@@ -510,29 +295,47 @@ impl NatSummary {
         if let Some(address) = address {
             write!(f, ", {address}")?;
         }
+        self.evidence(f)
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.nat_type {
+            NatType::Unknown if self.is_natted() == Some(true) => "NAT of unknown type",
+            NatType::Unknown => "unknown",
+            NatType::Open => "no NAT",
+            NatType::Cone => "cone NAT",
+            NatType::FullCone => "full cone NAT",
+            NatType::AddressRestrictedCone => "address-restricted cone NAT",
+            NatType::PortRestrictedCone => "port-restricted cone NAT",
+            NatType::Symmetric => "symmetric NAT",
+            NatType::UdpBlocked => "UDP blocked",
+        }
+    }
+
+    fn evidence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts {
             asked,
             answered,
             observations,
             ..
         } = self.counts;
-        let say = match self.mapping() {
+        let verb = match self.mapping() {
             Mapping::Unknown => None,
             Mapping::EndpointIndependent => Some("agree"),
             _ => Some("differ"),
         };
-        // answers of servers that nobody named are no part of those asked
+        // servers without a name are no part of those asked
         let asked = if asked < observations { 0 } else { asked };
-        match (asked, say) {
+        match (asked, verb) {
             (0, None) if observations == 0 && self.nat_type == NatType::UdpBlocked => {
                 f.write_str(", no reflexive candidate")
             }
             (0, None) if observations == 0 => f.write_str(", nothing observed"),
             (0, None) if observations == 1 => f.write_str(", 1 reflexive candidate"),
             (0, None) => write!(f, ", {observations} reflexive candidates"),
-            (0, Some(say)) => write!(f, ", {observations} reflexive candidates {say}"),
+            (0, Some(verb)) => write!(f, ", {observations} reflexive candidates {verb}"),
             (_, None) => write!(f, ", {answered} of {asked} servers answered"),
-            (_, Some(say)) => write!(f, ", {observations} of {asked} servers {say}"),
+            (_, Some(verb)) => write!(f, ", {observations} of {asked} servers {verb}"),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use nat_summary::{
-    Arrival, Candidate, Checks, Contact, Evidence, FailureCause, Observation, Outcome, Outlook,
-    PeerEvidence, Pooling, ServerId, TowardPeer,
+    Candidate, Checks, Evidence, FailureCause, Observation, Outcome, Outlook, PeerEvidence,
+    Pooling, SentBefore, ServerId, TowardPeer, UnsolicitedCheck,
 };
 
 struct Counting;
@@ -60,9 +60,9 @@ fn sixteen_servers_on_four_bases_are_judged_without_the_heap() {
     let judged = allocations(|| {
         let mut evidence = Evidence::new();
         for base in 0..4_u8 {
-            evidence.local([192, 168, 1, base].into());
+            evidence.add_local([192, 168, 1, base].into());
             for server in 0..16_u8 {
-                evidence.asked(
+                evidence.record_outcome(
                     ServerId::named("stun.example.org", server.into()),
                     Outcome::TimedOut,
                 );
@@ -100,12 +100,12 @@ fn what_a_peer_showed_is_judged_without_the_heap() {
         for n in 0..99_u8 {
             let source = ([192, 0, 2, n], 4000).into();
             let mapped = ([203, 0, 113, 7], 50_000).into();
-            peer.arrived(Arrival {
+            peer.record_unsolicited(UnsolicitedCheck {
                 base,
                 source,
-                contact: Contact::Nobody,
+                sent_before: SentBefore::Never,
             });
-            peer.answered(Observation {
+            peer.observe(Observation {
                 base,
                 server: source.into(),
                 mapped,

@@ -29,7 +29,7 @@ fn seen(mapped: [&str; 2]) -> Result<NatSummary, Box<dyn Error>> {
 fn blocked() -> Result<NatSummary, Box<dyn Error>> {
     let mut evidence = Evidence::new();
     for server in SERVERS {
-        evidence.asked(server.parse::<SocketAddr>()?.into(), Outcome::TimedOut);
+        evidence.record_outcome(server.parse::<SocketAddr>()?.into(), Outcome::TimedOut);
     }
     Ok(evidence.summary())
 }

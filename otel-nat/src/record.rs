@@ -41,9 +41,11 @@ mod outgoing {
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use core::time::Duration;
 
+    #[cfg(feature = "metrics")]
+    use nat_summary::Family;
     use nat_summary::{
-        CandidateKind, Checks, FailureCause, Family, FilteringSeen, Mapping, NatSummary, NatType,
-        Outlook, Path, Pooling, PortAllocation, Scope, TowardPeer,
+        CandidateKind, Checks, FailureCause, FilteringSeen, Mapping, NatSummary, NatType, Outlook,
+        Pooling, PortAllocation, TowardPeer,
     };
     use opentelemetry::{KeyValue, Value};
 
@@ -113,7 +115,7 @@ mod outgoing {
         say(keys::NETWORK_TRANSPORT, Some("udp".into()));
         say(
             keys::NETWORK_TYPE,
-            summary.family().map(|family| word(family).into()),
+            summary.family().map(|family| family.as_str().into()),
         );
         say(keys::RULE, Some(summary.rule().as_str().into()));
         let counts = summary.counts();
@@ -128,16 +130,22 @@ mod outgoing {
         say(keys::OBSERVATIONS, Some(count(counts.observations)));
         say(
             keys::BASE_SCOPE,
-            summary.base_scope().map(|reach| scope(reach).into()),
+            summary.base_scope().map(|scope| scope.as_str().into()),
         );
         say(
             keys::EXTERNAL_SCOPE,
-            summary.external_scope().map(|reach| scope(reach).into()),
+            summary.external_scope().map(|scope| scope.as_str().into()),
         );
-        say(keys::POOLING, pooling(summary.pooling()));
-        let (allocation, step) = allocation(summary.port_allocation());
-        say(keys::PORT_ALLOCATION, allocation);
-        say(keys::PORT_STEP, step);
+        say(keys::POOLING, observed(summary.pooling(), Pooling::as_str));
+        let allocation = summary.port_allocation();
+        say(
+            keys::PORT_ALLOCATION,
+            observed(allocation, PortAllocation::as_str),
+        );
+        say(
+            keys::PORT_STEP,
+            allocation.step().map(|step| Value::I64(step.into())),
+        );
         say(keys::REWRITTEN, summary.rewritten().map(Value::from));
         say(
             keys::GATHER_DURATION,
@@ -152,12 +160,15 @@ mod outgoing {
         say(keys::PAIR_REMOTE, remote.and_then(candidate));
         say(
             keys::PEER_MAPPING,
-            facts.toward_peer.as_str().map(Value::from),
+            observed(facts.toward_peer, TowardPeer::as_str),
         );
-        say(keys::MAPPING_WITH_PEER, mapping(facts.mapping_with_peer));
+        say(
+            keys::MAPPING_WITH_PEER,
+            observed(facts.mapping_with_peer, Mapping::as_legacy),
+        );
         say(
             keys::FILTERING_SEEN,
-            facts.filtering.as_str().map(Value::from),
+            observed(facts.filtering, FilteringSeen::as_str),
         );
         say(
             keys::CHECKS_SENT,
@@ -177,13 +188,11 @@ mod outgoing {
         );
         say(
             keys::OUTLOOK,
-            facts.outlook.map(|outlook| path(outlook.path).into()),
+            facts.outlook.map(|outlook| outlook.path.as_str().into()),
         );
         say(
             keys::OUTLOOK_REASON,
-            facts
-                .outlook
-                .map(|outlook| expectation(outlook.reason).into()),
+            facts.outlook.map(|outlook| outlook.reason.as_str().into()),
         );
         say(
             keys::FAILURE_CAUSE,
@@ -210,7 +219,7 @@ mod outgoing {
             failure,
             summary.nat_type(),
             summary.mapping(),
-            summary.family().map(word),
+            summary.family().map(Family::as_str),
         )
     }
 
@@ -233,86 +242,16 @@ mod outgoing {
         Value::I64(count.into())
     }
 
-    const fn word(family: Family) -> &'static str {
-        match family {
-            Family::V4 => "ipv4",
-            Family::V6 => "ipv6",
-        }
+    /// The word for an observed value: none where the value is unknown.
+    fn observed<T: Copy + Default + PartialEq>(
+        value: T,
+        word: impl Fn(T) -> &'static str,
+    ) -> Option<Value> {
+        (value != T::default()).then(|| word(value).into())
     }
 
-    fn mapping(mapping: Mapping) -> Option<Value> {
-        (mapping != Mapping::Unknown).then(|| mapping.as_legacy().into())
-    }
-
-    const fn path(path: Path) -> &'static str {
-        match path {
-            Path::Direct => "direct",
-            Path::Relay => "relay",
-            Path::Undecided => "undecided",
-            _ => "_OTHER",
-        }
-    }
-
-    const fn expectation(reason: nat_summary::Reason) -> &'static str {
-        use nat_summary::Reason;
-        match reason {
-            Reason::UdpBlocked => "udp_blocked",
-            Reason::BothIndependent => "both_independent",
-            Reason::LetIn => "let_in",
-            Reason::PortFiltered => "port_filtered",
-            Reason::BothDependent => "both_dependent",
-            Reason::MappingUnknown => "mapping_unknown",
-            Reason::FilteringUnknown => "filtering_unknown",
-            Reason::DetailUnknown => "detail_unknown",
-            Reason::SameExternalAddress => "same_external_address",
-            Reason::FamiliesDiffer => "families_differ",
-            _ => "_OTHER",
-        }
-    }
-
-    fn pooling(pooling: Pooling) -> Option<Value> {
-        match pooling {
-            Pooling::Paired => Some("paired".into()),
-            Pooling::Arbitrary => Some("arbitrary".into()),
-            _ => None,
-        }
-    }
-
-    fn allocation(allocation: PortAllocation) -> (Option<Value>, Option<Value>) {
-        match allocation {
-            PortAllocation::Unknown => (None, None),
-            PortAllocation::Preserving => (Some("preserving".into()), None),
-            PortAllocation::Sequential { step } => {
-                (Some("sequential".into()), Some(Value::I64(step.into())))
-            }
-            PortAllocation::Random => (Some("random".into()), None),
-            _ => (Some("_OTHER".into()), None),
-        }
-    }
-
-    const fn scope(scope: Scope) -> &'static str {
-        match scope {
-            Scope::Global => "global",
-            Scope::Private => "private",
-            Scope::CarrierGrade => "carrier_grade",
-            Scope::UniqueLocal => "unique_local",
-            Scope::Nat64 => "nat64",
-            Scope::LinkLocal => "link_local",
-            Scope::Loopback => "loopback",
-            Scope::Reserved => "reserved",
-            _ => "_OTHER",
-        }
-    }
-
-    /// The word of RFC 8839 section 5.1.
     fn candidate(kind: CandidateKind) -> Option<Value> {
-        match kind {
-            CandidateKind::Host => Some("host".into()),
-            CandidateKind::ServerReflexive => Some("srflx".into()),
-            CandidateKind::PeerReflexive => Some("prflx".into()),
-            CandidateKind::Relayed => Some("relay".into()),
-            _ => None,
-        }
+        (kind != CandidateKind::Unknown).then(|| kind.as_str().into())
     }
 
     fn let_out(ip: IpAddr, policy: ExternalIp) -> Option<String> {
@@ -357,25 +296,9 @@ mod outgoing {
                 .collect();
             let mut groups = HashSet::new();
             for failure in failures {
-                for nat_type in [
-                    NatType::Unknown,
-                    NatType::Open,
-                    NatType::Cone,
-                    NatType::FullCone,
-                    NatType::AddressRestrictedCone,
-                    NatType::PortRestrictedCone,
-                    NatType::Symmetric,
-                    NatType::UdpBlocked,
-                ] {
-                    for mapping in [
-                        Mapping::Unknown,
-                        Mapping::EndpointIndependent,
-                        Mapping::AddressDependent,
-                        Mapping::AddressAndPortDependent,
-                        Mapping::Dependent,
-                    ] {
-                        for family in [None, Some(super::Family::V4), Some(super::Family::V6)] {
-                            let family = family.map(super::word);
+                for nat_type in NatType::ALL.iter().copied() {
+                    for mapping in Mapping::ALL.iter().copied() {
+                        for family in [None, Some("ipv4"), Some("ipv6")] {
                             groups.insert(format!(
                                 "{:?}",
                                 super::group(failure, nat_type, mapping, family)

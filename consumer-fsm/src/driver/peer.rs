@@ -4,7 +4,7 @@
 use core::convert::Infallible;
 use std::time::Duration;
 
-use nat_summary::{Checks, Evidence, FailureCause, NatSummary, Outlook, PeerSummary, Word};
+use nat_summary::{Checks, DecidedBy, Evidence, FailureCause, NatSummary, Outlook, PeerSummary};
 use otel_nat::{FailureReason, MappingLifetime};
 
 use crate::notice::{Teller, What};
@@ -108,12 +108,12 @@ impl PeerReport {
             toward_peer,
             filtering,
             mapping,
-            word,
+            decided_by,
             ..
         } = self.summary;
         span.set_mapping_toward_peer(toward_peer);
         span.set_filtering_seen(filtering);
-        if word == Word::Peer {
+        if decided_by == DecidedBy::Peer {
             span.set_mapping_with_peer(mapping);
         }
         if self.checks != Checks::default() {

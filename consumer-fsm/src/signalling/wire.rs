@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ice_gather::{GatheredCandidate, RemoteCandidate};
-use nat_summary::{Address, Candidate, CandidateKind, Transport};
+use nat_summary::{Address, Candidate, CandidateKind, TransportProtocol};
 use serde::{Deserialize, Serialize};
 
 use super::error::SignalError;
@@ -183,9 +183,9 @@ impl WireCandidate {
             foundation: &self.foundation,
             component: self.component,
             transport: if self.protocol == 1 {
-                Transport::Udp
+                TransportProtocol::Udp
             } else {
-                Transport::Tcp
+                TransportProtocol::Tcp
             },
             priority: self.priority,
             address: Address::Ip(self.address.parse::<IpAddr>().ok()?.to_canonical()),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ice_gather::{Header, PeerReader};
 use libfuzzer_sys::fuzz_target;
-use nat_summary::{Contact, MAX_ARRIVALS, MAX_OBSERVATIONS};
+use nat_summary::{MAX_OBSERVATIONS, MAX_UNSOLICITED, SentBefore};
 use stun::integrity::MessageIntegrity;
 use stun::message::{Message, Setter};
 
@@ -102,11 +102,11 @@ fuzz_target!(|input: &[u8]| {
     }
     let view = reader.view();
     assert!(view.evidence.answers().len() <= MAX_OBSERVATIONS);
-    assert!(view.evidence.arrivals().len() <= MAX_ARRIVALS);
+    assert!(view.evidence.unsolicited_checks().len() <= MAX_UNSOLICITED);
     assert!(
         view.evidence
-            .arrivals()
-            .all(|arrival| matches!(arrival.contact, Contact::Nobody | Contact::OtherPort))
+            .unsolicited_checks()
+            .all(|arrival| matches!(arrival.sent_before, SentBefore::Never | SentBefore::OtherPort))
     );
     let dropped = view.dropped;
     assert!(

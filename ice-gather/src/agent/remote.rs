@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use nat_summary::{CandidateKind, Transport};
+use nat_summary::{CandidateKind, TransportProtocol};
 use rand::Rng;
 use rand::distr::Alphanumeric;
 use webrtc_ice::candidate::Candidate as LibraryCandidate;
@@ -74,7 +74,7 @@ impl RemoteCandidate {
             kind: candidate.kind,
             priority: candidate.priority,
         };
-        let fits = candidate.component == 1 && candidate.transport == Transport::Udp;
+        let fits = candidate.component == 1 && candidate.transport == TransportProtocol::Udp;
         (fits && remote.is_usable()).then_some(remote)
     }
 

@@ -60,7 +60,7 @@ impl Observed {
     }
 
     pub(super) fn add_local(&mut self, ip: IpAddr) {
-        self.evidence.local(ip);
+        self.evidence.add_local(ip);
     }
 
     /// Whether a request has left for any server, or a name was looked up for one.
@@ -76,7 +76,7 @@ impl Observed {
             plan.record(&mut evidence);
         }
         for (server, outcome) in &self.names {
-            evidence.asked(server.id(), *outcome);
+            evidence.record_outcome(server.id(), *outcome);
         }
         evidence
     }

@@ -424,7 +424,7 @@ const fn reason(rule: Rule) -> &'static str {
         }
         Rule::NoReflexiveCandidate => "Decided by: no reflexive candidate",
         Rule::TooFewServers => "Not decided: only one server address answered",
-        Rule::Crowded => "Not decided: more servers answered than can be compared",
+        Rule::Truncated => "Not decided: more servers answered than can be compared",
         Rule::SeveralWays => {
             "Not decided: servers saw different mappings, perhaps of different ways out of this host"
         }
@@ -465,7 +465,7 @@ fn to_json(gathering: &Gathering, summary: &NatSummary) -> Json {
             "server_addresses": counts.server_addresses,
             "observations": counts.observations,
             "bases": counts.bases,
-            "rule": format!("{:?}", summary.rule()),
+            "rule": summary.rule().as_str(),
         },
         "servers": servers,
         "elapsed_ms": millis(gathering.elapsed),

@@ -504,7 +504,7 @@ impl Epochs {
 
     /// A gathering in which these servers answer, in that order; the verdict after each answer.
     fn gather(&mut self, answers: &[(&str, &str)]) -> Vec<NatType> {
-        self.evidence.local(at(BASE).ip());
+        self.evidence.add_local(at(BASE).ip());
         let start = Instant::now();
         let mut plan = Plan::new(GatherConfig::default(), vec![at(BASE)], start)
             .with_first_sequence(self.sequence);

@@ -9,7 +9,7 @@ use ice_gather::{
     PeerReader, Remapped, RemoteCandidate, RemoteDescription, Role, TransactionId,
 };
 use nat_summary::{
-    CandidateKind, Checks, Contact, MAX_ARRIVALS, MAX_OBSERVATIONS, NatType, TowardPeer,
+    CandidateKind, Checks, MAX_OBSERVATIONS, MAX_UNSOLICITED, NatType, SentBefore, TowardPeer,
 };
 use proptest::prelude::*;
 use stun::agent::TransactionId as StunId;
@@ -268,7 +268,7 @@ fn our_own_checks_and_answers_reflected_prove_nothing() {
     assert_eq!(
         (
             world.mappings().len(),
-            world.reader.view().evidence.arrivals().len()
+            world.reader.view().evidence.unsolicited_checks().len()
         ),
         (0, 0)
     );
@@ -419,13 +419,13 @@ fn what_comes_in_uninvited_is_told_from_what_was_sent_to_first() {
         .reader
         .view()
         .evidence
-        .arrivals()
-        .map(|a| (a.source.to_string(), a.contact))
+        .unsolicited_checks()
+        .map(|a| (a.source.to_string(), a.sent_before))
         .collect();
     let expected = [
-        (PEER, Contact::Nobody),
-        ("192.0.2.20:2", Contact::OtherPort),
-        ("198.51.100.1:9", Contact::OtherPort),
+        (PEER, SentBefore::Never),
+        ("192.0.2.20:2", SentBefore::OtherPort),
+        ("198.51.100.1:9", SentBefore::OtherPort),
     ];
     assert_eq!(
         found,
@@ -434,7 +434,7 @@ fn what_comes_in_uninvited_is_told_from_what_was_sent_to_first() {
     // once sent to, it is invited
     world.check(2, "192.0.2.30:5");
     world.hear("192.0.2.30:5", &request(99));
-    assert_eq!(world.reader.view().evidence.arrivals().len(), 3);
+    assert_eq!(world.reader.view().evidence.unsolicited_checks().len(), 3);
 }
 
 #[test]
@@ -455,7 +455,7 @@ fn requests_that_are_forged_or_replayed_prove_nothing() {
         (
             view.dropped.replayed,
             view.checks.received,
-            view.evidence.arrivals().len()
+            view.evidence.unsolicited_checks().len()
         ),
         (2, 1, 1)
     );
@@ -473,7 +473,7 @@ fn ten_thousand_source_ports_are_bounded_and_counted() {
     let view = world.reader.view();
     assert_eq!(world.counts(), (10_000, 10_000, 10_000));
     assert_eq!(view.evidence.answers().len(), MAX_OBSERVATIONS);
-    assert!(view.evidence.arrivals().len() <= MAX_ARRIVALS);
+    assert!(view.evidence.unsolicited_checks().len() <= MAX_UNSOLICITED);
     assert_eq!(
         view.dropped.contacts,
         10_000 - 192,
@@ -482,7 +482,7 @@ fn ten_thousand_source_ports_are_bounded_and_counted() {
     // the 193rd came in before there was no room to remember it
     assert_eq!(
         view.evidence.overflow() as usize,
-        193 + 10_000 - MAX_ARRIVALS - MAX_OBSERVATIONS
+        193 + 10_000 - MAX_UNSOLICITED - MAX_OBSERVATIONS
     );
     world.hear("192.0.2.200:1", &request(77_777));
     assert!(
@@ -490,7 +490,7 @@ fn ten_thousand_source_ports_are_bounded_and_counted() {
             .reader
             .view()
             .evidence
-            .arrivals()
+            .unsolicited_checks()
             .any(|a| a.source == at("192.0.2.200:1"))
     );
 }
@@ -843,11 +843,11 @@ async fn what_waits_before_the_first_check_came_uninvited() {
             Duration::from_millis(50),
         )
         .await;
-    let arrivals: Vec<_> = base.peer_view().evidence.arrivals().collect();
+    let arrivals: Vec<_> = base.peer_view().evidence.unsolicited_checks().collect();
     assert_eq!(arrivals.len(), 1);
     assert_eq!(
-        (arrivals[0].source, arrivals[0].contact),
-        (socket.local_addr().unwrap(), Contact::Nobody)
+        (arrivals[0].source, arrivals[0].sent_before),
+        (socket.local_addr().unwrap(), SentBefore::Never)
     );
     agent.close().await;
 }
@@ -872,7 +872,10 @@ async fn uninvited_on(ports: (u16, u16)) -> (usize, u32) {
     let view = base.peer_view();
     assert_eq!(view.checks.received, 1, "it is read and passed on as ever");
     agent.close().await;
-    (view.evidence.arrivals().len(), view.dropped.maybe_invited)
+    (
+        view.evidence.unsolicited_checks().len(),
+        view.dropped.maybe_invited,
+    )
 }
 
 #[tokio::test]
@@ -919,7 +922,7 @@ async fn a_thousand_authenticated_ports_are_let_in_no_further_than_a_peer_can_ha
     let view = base.peer_view();
     assert!(view.checks.received > 500, "{:?}", view.checks);
     assert!(base.dropped().too_many_peers > 400, "{:?}", base.dropped());
-    assert!(view.evidence.arrivals().len() <= MAX_ARRIVALS);
+    assert!(view.evidence.unsolicited_checks().len() <= MAX_UNSOLICITED);
     assert!(view.evidence.overflow() > 0);
     agent.close().await;
 }

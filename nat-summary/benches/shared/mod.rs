@@ -268,7 +268,7 @@ pub(crate) fn baseline_servers(observations: &[Observation]) -> BaselineVerdict 
 pub(crate) fn judge_candidates(candidates: &[Candidate<'static>]) -> NatSummary {
     let mut evidence = Evidence::new();
     for candidate in candidates {
-        evidence.candidate(candidate);
+        evidence.add_candidate(candidate);
     }
     evidence.summary()
 }

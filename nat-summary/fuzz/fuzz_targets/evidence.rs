@@ -66,10 +66,10 @@ fn tell(evidence: &mut Evidence, fact: [u8; 8]) {
         Outcome::Answered,
     ];
     match kind % 6 {
-        0 => evidence.local(ip(base)),
-        1 => evidence.asked(id, outcomes[usize::from(sequence) % 6]),
+        0 => evidence.add_local(ip(base)),
+        1 => evidence.record_outcome(id, outcomes[usize::from(sequence) % 6]),
         2 => evidence.observe_both(observation, address(base, mapped_port)),
-        3 => evidence.candidate(&Candidate {
+        3 => evidence.add_candidate(&Candidate {
             kind: if sequence % 4 == 0 {
                 CandidateKind::Host
             } else {

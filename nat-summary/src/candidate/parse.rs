@@ -3,13 +3,12 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 
-use super::{Address, Candidate, CandidateKind, Transport};
+use super::{Address, Candidate, CandidateKind, TransportProtocol};
 
 /// Longest line read, in bytes. Real lines have under 300.
 const MAX_LINE: usize = 4096;
 
-/// What a candidate line should have had at the position of a [`ParseError`] (RFC 8839 section
-/// 5.1).
+/// The part that was expected at the position of a [`ParseError`] (RFC 8839 section 5.1).
 ///
 /// ```
 /// use nat_summary::{Candidate, Expected};
@@ -22,7 +21,7 @@ pub enum Expected {
     ShorterLine,
     /// `candidate:`, optionally behind `a=`.
     Prefix,
-    /// 1 to 32 letters, digits, `+` or `/`; `-` and `_` are tolerated, for some stacks write them.
+    /// 1 to 32 letters, digits, `+` or `/`; `-` and `_` are tolerated, because some stacks write them.
     Foundation,
     /// A number from 1 to 256.
     Component,
@@ -57,7 +56,7 @@ pub enum Expected {
 pub struct ParseError {
     /// Byte offset into the line at which reading stopped.
     pub position: usize,
-    /// What should have stood there.
+    /// The part that was expected there.
     pub expected: Expected,
 }
 
@@ -92,7 +91,7 @@ impl<'a> Candidate<'a> {
     /// space around it is ignored, unknown extensions are kept as written.
     ///
     /// # Errors
-    /// [`ParseError`] with what was expected and the byte offset.
+    /// [`ParseError`] with the part that was expected and the byte offset.
     ///
     /// ```
     /// use nat_summary::{Candidate, CandidateKind};
@@ -287,13 +286,13 @@ fn read_port(token: &str) -> Option<u16> {
     number(token).and_then(|n| u16::try_from(n).ok())
 }
 
-fn read_transport(token: &str) -> Option<(Transport, &str)> {
+fn read_transport(token: &str) -> Option<(TransportProtocol, &str)> {
     match token {
-        "udp" | "UDP" => Some((Transport::Udp, "")),
-        "tcp" | "TCP" => Some((Transport::Tcp, "")),
-        _ if token.eq_ignore_ascii_case("udp") => Some((Transport::Udp, "")),
-        _ if token.eq_ignore_ascii_case("tcp") => Some((Transport::Tcp, "")),
-        _ => is_visible(token).then_some((Transport::Unknown, token)),
+        "udp" | "UDP" => Some((TransportProtocol::Udp, "")),
+        "tcp" | "TCP" => Some((TransportProtocol::Tcp, "")),
+        _ if token.eq_ignore_ascii_case("udp") => Some((TransportProtocol::Udp, "")),
+        _ if token.eq_ignore_ascii_case("tcp") => Some((TransportProtocol::Tcp, "")),
+        _ => is_visible(token).then_some((TransportProtocol::Unknown, token)),
     }
 }
 

@@ -12,11 +12,11 @@ const REMEMBERED: usize = 512;
 
 impl<'a> Candidate<'a> {
     /// Every candidate in `text`, in the order of their first appearance. Text around them is
-    /// skipped; what begins like a candidate line and is none comes as an error.
+    /// skipped; text that begins like a candidate line and is none comes as an error.
     ///
     /// A text such as a dump repeats a candidate in the description and as a trickled one. A repeat
     /// (the same in all but priority and extensions) comes once: the judge takes each candidate
-    /// of a list for an answer of its own, and one answer told twice must not agree with
+    /// of a list for an answer of its own, and an answer that is repeated must not agree with
     /// itself. Behind the 512th distinct candidate a repeat is not known any more: from there
     /// on a reflexive candidate comes as an error ([`Expected::FewerCandidates`]). A server URL on
     /// the same line, as dumps have it behind a reflexive candidate, becomes

@@ -5,13 +5,13 @@ use core::net::SocketAddr;
 
 use super::list::ListFacts;
 use super::observation::{Observation, Seen, is_possible};
-use super::{Admission, Evidence};
-use crate::candidate::{Candidate, CandidateKind, Transport};
+use super::{Evidence, Recorded};
+use crate::candidate::{Candidate, CandidateKind, TransportProtocol};
 use crate::scope::Scope;
 use crate::server::ServerId;
 
 impl Evidence {
-    /// What a bare candidate list tells (RFC 8839 section 5.1). Each reflexive candidate counts as
+    /// The evidence of a bare candidate list (RFC 8839 section 5.1). Each reflexive candidate counts as
     /// its own server address, unless it carries a [server URL](Candidate::url). Takes
     /// candidates, or references to them.
     ///
@@ -27,15 +27,15 @@ impl Evidence {
         let mut evidence = Self::new();
         evidence.list = Some(ListFacts::default());
         for candidate in candidates {
-            evidence.candidate(candidate.borrow());
+            evidence.add_candidate(candidate.borrow());
         }
         evidence
     }
 
-    /// What the candidate lines in a text tell (RFC 8839 section 5.1): a session description, a
+    /// The evidence of the candidate lines in a text (RFC 8839 section 5.1): a session description, a
     /// dump, a log. As [`from_candidates`](Self::from_candidates) of all that
-    /// [`Candidate::all_in`] finds; one that cannot be read is counted, for it may have been
-    /// reflexive.
+    /// [`Candidate::all_in`] finds; a candidate that cannot be read is counted,
+    /// because it may have been reflexive.
     ///
     /// ```
     /// use nat_summary::{Evidence, NatType};
@@ -53,8 +53,8 @@ impl Evidence {
         evidence.list = Some(ListFacts::default());
         for candidate in Candidate::all_in(text) {
             match candidate {
-                Ok(candidate) => evidence.candidate(&candidate),
-                Err(_) => evidence.unreadable_candidate(),
+                Ok(candidate) => evidence.add_candidate(&candidate),
+                Err(_) => evidence.add_unreadable(),
             };
         }
         evidence
@@ -69,16 +69,16 @@ impl Evidence {
     /// let mut evidence = Evidence::new();
     /// for port in [50_001, 50_002] {
     ///     let line = format!("candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 10.0.0.5 rport 50000");
-    ///     evidence.candidate(&Candidate::parse(&line)?);
+    ///     evidence.add_candidate(&Candidate::parse(&line)?);
     /// }
     /// assert_eq!(evidence.summary().nat_type(), NatType::Symmetric);
     /// # Ok::<(), nat_summary::ParseError>(())
     /// ```
-    pub fn candidate(&mut self, candidate: &Candidate<'_>) -> Admission {
+    pub fn add_candidate(&mut self, candidate: &Candidate<'_>) -> Recorded {
         let list = self.list.get_or_insert_default();
-        if candidate.transport != Transport::Udp {
+        if candidate.transport != TransportProtocol::Udp {
             self.discarded.not_udp = self.discarded.not_udp.saturating_add(1);
-            return Admission::Impossible;
+            return Recorded::Impossible;
         }
         match candidate.kind {
             CandidateKind::Host => {
@@ -89,11 +89,11 @@ impl Evidence {
                     _ => &mut list.maybe_global_hosts,
                 };
                 *hosts = hosts.saturating_add(1);
-                ip.map_or(Admission::Kept, |ip| self.local(ip))
+                ip.map_or(Recorded::Kept, |ip| self.add_local(ip))
             }
             CandidateKind::ServerReflexive => {
                 let (Some(mapped), Some(base)) = (candidate.socket_addr(), candidate.base()) else {
-                    return self.unreadable_candidate();
+                    return self.add_unreadable();
                 };
                 let base = if is_hidden(base) {
                     SocketAddr::new(base.ip(), 0)
@@ -105,7 +105,7 @@ impl Evidence {
                     list.signs_of_life = list.signs_of_life.saturating_add(1);
                     self.discarded.other_component =
                         self.discarded.other_component.saturating_add(1);
-                    return Admission::Superseded;
+                    return Recorded::Superseded;
                 }
                 let seen = Seen::new(
                     &Observation {
@@ -125,31 +125,20 @@ impl Evidence {
                 list.signs_of_life = list.signs_of_life.saturating_add(1);
                 let maybe_relayed = candidate.kind != CandidateKind::PeerReflexive;
                 list.maybe_relayed = list.maybe_relayed.saturating_add(maybe_relayed.into());
-                Admission::Kept
+                Recorded::Kept
             }
         }
     }
 
-    /// A candidate of a list that nobody could read, such as a line that does not parse (RFC 8839
+    /// A candidate of a list that could not be read, such as a line that does not parse (RFC 8839
     /// section 5.1). It is counted, and since it may have been reflexive, the list is not
     /// called blocked.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, NatType};
-    ///
-    /// let host = Candidate::parse("candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host")?;
-    /// let mut evidence = Evidence::from_candidates([host]);
-    /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
-    /// evidence.unreadable_candidate();
-    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
-    pub fn unreadable_candidate(&mut self) -> Admission {
+    pub fn add_unreadable(&mut self) -> Recorded {
         let list = self.list.get_or_insert_default();
         list.signs_of_life = list.signs_of_life.saturating_add(1);
         list.maybe_relayed = list.maybe_relayed.saturating_add(1);
         self.discarded.unreadable = self.discarded.unreadable.saturating_add(1);
-        Admission::Impossible
+        Recorded::Impossible
     }
 }
 

@@ -1,6 +1,6 @@
 //! The facts of a candidate list besides its reflexive candidates.
 
-/// What a bare candidate list said, besides its reflexive candidates.
+/// Counts of a bare candidate list, besides its reflexive candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(
     feature = "serde",
@@ -12,13 +12,13 @@ pub(crate) struct ListFacts {
     /// link.
     pub(crate) local_hosts: u16,
     /// UDP host candidates of the link or the host itself. From there no server can be asked, so
-    /// silence says nothing.
+    /// silence proves nothing.
     pub(crate) confined_hosts: u16,
     /// UDP host candidates that are global, or hidden (behind a name, or as the unspecified
     /// address) and so perhaps global: a stack drops a reflexive candidate equal to one of
     /// them.
     pub(crate) maybe_global_hosts: u16,
-    /// What shows, or may show, UDP passing: candidates that are peer-reflexive, relayed,
+    /// Candidates that show, or may show, that UDP passes: those that are peer-reflexive, relayed,
     /// reflexive but unusable, of an unknown type, or not readable at all.
     pub(crate) signs_of_life: u16,
     /// Those of them that are relayed, or may be: of an unknown type, or not readable.

@@ -27,7 +27,7 @@ pub struct Observation {
     /// The local socket (RFC 8445 "base"). Port 0 where it is hidden: then it is comparable with
     /// nothing.
     pub base: SocketAddr,
-    /// Who answered.
+    /// The server that answered.
     pub server: ServerId,
     /// XOR-MAPPED-ADDRESS.
     pub mapped: SocketAddr,
@@ -40,20 +40,6 @@ impl Observation {
     /// Whether a NAT can have mapped anything to `mapped`: not if it is unspecified, multicast,
     /// broadcast, or has port 0. No packet that wants an answer comes from such a source (RFC
     /// 1122 section 3.2.1.3; RFC 4291 sections 2.5.2 and 2.7; RFC 8085 section 5.1).
-    ///
-    /// ```
-    /// # use nat_summary::{Observation, ServerId};
-    /// let mut seen = Observation {
-    ///     base: "192.168.1.5:50000".parse()?,
-    ///     server: ServerId::named("198.51.100.1", 3478),
-    ///     mapped: "203.0.113.7:50000".parse()?,
-    ///     sequence: 0,
-    /// };
-    /// assert!(seen.is_possible());
-    /// seen.mapped.set_port(0);
-    /// assert!(!seen.is_possible(), "nobody could answer there");
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn is_possible(&self) -> bool {
         is_possible(self.mapped.into())
@@ -72,7 +58,7 @@ pub(crate) struct Seen {
     server_port: u16,
     mapped_port: u16,
     server_kind: ServerKind,
-    /// Whether MAPPED-ADDRESS said something else; `None`: the answer had none.
+    /// Whether MAPPED-ADDRESS differed; `None`: the answer had none.
     pub(crate) rewritten: Option<bool>,
 }
 
@@ -254,7 +240,7 @@ impl Seen {
     }
 
     /// Where this one, which is kept, stands to a new one: by group, then server. Anonymous servers
-    /// come last, by what they saw, and none is the same as another.
+    /// come last, by the mapping they saw, and none is the same as another.
     #[inline]
     pub(super) fn order(&self, new: &Self) -> Ordering {
         if !self.same_group(new) {

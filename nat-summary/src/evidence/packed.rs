@@ -24,7 +24,7 @@ impl Ip {
         self.0 == 0 || self.0 == MAPPED_BLOCK
     }
 
-    /// Whether it is the address of one host as far as its form tells: no multicast, no broadcast,
+    /// Whether it is the address of one host as far as its form shows: no multicast, no broadcast,
     /// not unspecified.
     pub(crate) const fn is_unicast(self) -> bool {
         let multicast = if self.is_v4() {
@@ -35,7 +35,7 @@ impl Ip {
         !(multicast || self.is_unspecified() || self.0 == V4_END - 1)
     }
 
-    /// The integer, by which servers are told apart.
+    /// The integer, which keeps servers apart.
     pub(crate) const fn bits(self) -> u128 {
         self.0
     }

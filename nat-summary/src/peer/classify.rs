@@ -1,9 +1,9 @@
-//! The judge of what the peer showed: one function per rule, its source above it.
+//! The judge of the peer's reports: one function per rule, its source above it.
 
 use core::net::IpAddr;
 
-use super::evidence::{Arrived, Contact, PeerEvidence};
-use super::summary::{FilteringSeen, PeerSummary, TowardPeer, Word};
+use super::evidence::{PeerEvidence, SentBefore, Unsolicited};
+use super::summary::{DecidedBy, FilteringSeen, PeerSummary, TowardPeer};
 use crate::behaviour::Mapping;
 use crate::classify::{natted, summarize};
 use crate::evidence::vantage::Vantage;
@@ -15,51 +15,31 @@ use crate::summary::{BaseVerdict, NatSummary};
 impl PeerEvidence {
     /// The verdict, beside that of the servers asked from the same bases (RFC 4787 section 4.1 for
     /// the mapping, section 5 for the filtering).
-    ///
-    /// ```
-    /// # use nat_summary::{Evidence, Mapping, Observation, PeerEvidence, TowardPeer, Word};
-    /// # let seen = |server: &str, mapped: &str, sequence| {
-    /// #     Ok::<_, core::net::AddrParseError>(Observation {
-    /// #         base: "192.168.1.5:50000".parse()?,
-    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
-    /// #         mapped: mapped.parse()?,
-    /// #         sequence,
-    /// #     })
-    /// # };
-    /// let mut servers = Evidence::new();
-    /// servers.observe(seen("198.51.100.1:3478", "203.0.113.7:50000", 0)?);
-    /// servers.observe(seen("198.51.100.2:3478", "203.0.113.7:50000", 1)?);
-    /// let mut peer = PeerEvidence::new();
-    /// peer.answered(seen("192.0.2.9:40000", "203.0.113.7:61000", 2)?);
-    /// let verdict = peer.summary(&servers);
-    /// assert_eq!(verdict.toward_peer, TowardPeer::Changed);
-    /// assert_eq!((verdict.mapping, verdict.word), (Mapping::EndpointIndependent, Word::Servers), "they alone decide");
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn summary(&self, servers: &Evidence) -> PeerSummary {
         let answers = self.answer_evidence().observed();
-        let crowded = self.answer_evidence().crowded().observations;
+        let truncated = self.answer_evidence().truncated().observations;
         let by_servers = summarize(servers);
-        let (mapping, rule, word) = mapping_with_peer(servers, &by_servers, answers, crowded);
-        let arrivals = self.arrived_checks();
+        let (mapping, rule, decided_by) =
+            mapping_with_peer(servers, &by_servers, answers, truncated);
+        let checks = self.unsolicited();
         PeerSummary {
-            toward_peer: toward_peer(servers, answers, crowded),
+            toward_peer: toward_peer(servers, answers, truncated),
             filtering: by_servers
-                .speaking_base()
-                .map_or_else(FilteringSeen::default, |speaking| {
-                    filtering(servers, speaking, answers, arrivals)
+                .primary_base()
+                .map_or_else(FilteringSeen::default, |primary| {
+                    filtering(servers, primary, answers, checks)
                 }),
             mapping,
             rule,
-            word,
+            decided_by,
             answers: u16::try_from(answers.len()).unwrap_or(u16::MAX),
         }
     }
 }
 
 impl TowardPeer {
-    /// One report of the peer against what `servers` saw of the same base, and so what was
+    /// One report of the peer against the mapping that `servers` saw of the same base, which was
     /// advertised (RFC 4787 section 4.1).
     ///
     /// Unobserved if it did not cross a NAT, or if no server answered that base from beyond the
@@ -106,7 +86,7 @@ fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
             seen.same_group(report)
         }
     };
-    // what was seen from elsewhere is another NAT's
+    // a mapping seen from another vantage is another NAT's
     let vantage = |seen: &Seen| Vantage::of(seen.mapped().ip, seen.base().ip, servers);
     let same_vantage = |seen: &&Seen| vantage(seen) == vantage(report);
     let mut advertised = servers
@@ -128,8 +108,8 @@ fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
 }
 
 /// Toward the peer (RFC 4787 section 4.1): changed if some address of the peer saw another mapping
-/// than was advertised. What had no room may have been the one: then nothing is called kept.
-fn toward_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> TowardPeer {
+/// than was advertised. A report that had no room may be that one: then nothing is called kept.
+fn toward_peer(servers: &Evidence, answers: &[Seen], truncated: bool) -> TowardPeer {
     let mut kept = false;
     for report in answers {
         match against(servers, report) {
@@ -138,7 +118,7 @@ fn toward_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> TowardPee
             TowardPeer::Unobserved => {}
         }
     }
-    if kept && !crowded {
+    if kept && !truncated {
         TowardPeer::Kept
     } else {
         TowardPeer::Unobserved
@@ -146,7 +126,7 @@ fn toward_peer(servers: &Evidence, answers: &[Seen], crowded: bool) -> TowardPee
 }
 
 /// Whether a report went through a NAT: the reported address is none of the host's own, and the
-/// servers that answered this base do not all say that it has no NAT in front of it.
+/// servers that answered this base do not all show that it has no NAT in front of it.
 fn is_natted(servers: &Evidence, report: &Seen) -> bool {
     let (mapped, base) = (report.mapped().ip, report.base().ip);
     let mut of_base = servers
@@ -167,19 +147,19 @@ fn mapping_with_peer(
     servers: &Evidence,
     by_servers: &NatSummary,
     answers: &[Seen],
-    crowded: bool,
-) -> (Mapping, Rule, Word) {
+    truncated: bool,
+) -> (Mapping, Rule, DecidedBy) {
     let (mapping, rule) = (
         by_servers.mapping(),
         by_servers
-            .speaking_base()
+            .primary_base()
             .map_or(by_servers.rule(), |b| b.rule),
     );
     if mapping != Mapping::Unknown {
-        return (mapping, rule, Word::Servers);
+        return (mapping, rule, DecidedBy::Servers);
     }
     if by_servers.is_natted() == Some(false) {
-        return (mapping, rule, Word::Nobody);
+        return (mapping, rule, DecidedBy::Undecided);
     }
     let mut both = servers.clone();
     for report in answers.iter().filter(|report| is_natted(servers, report)) {
@@ -194,43 +174,45 @@ fn mapping_with_peer(
         }
     }
     let with_peer = summarize(&both);
-    match with_peer.speaking_base() {
-        // what had no room may have been the one that differs
-        Some(base) if crowded && base.mapping == Mapping::EndpointIndependent => {
-            (Mapping::Unknown, Rule::Crowded, Word::Nobody)
+    match with_peer.primary_base() {
+        // a report that had no room may be the one that differs
+        Some(base) if truncated && base.mapping == Mapping::EndpointIndependent => {
+            (Mapping::Unknown, Rule::Truncated, DecidedBy::Undecided)
         }
-        Some(base) if crowded && base.mapping == Mapping::AddressDependent => {
-            (Mapping::Dependent, Rule::ServersDiffer, Word::Peer)
+        Some(base) if truncated && base.mapping == Mapping::AddressDependent => {
+            (Mapping::Dependent, Rule::ServersDiffer, DecidedBy::Peer)
         }
-        Some(base) if base.mapping != Mapping::Unknown => (base.mapping, base.rule, Word::Peer),
-        _ => (mapping, rule, Word::Nobody),
+        Some(base) if base.mapping != Mapping::Unknown => {
+            (base.mapping, base.rule, DecidedBy::Peer)
+        }
+        _ => (mapping, rule, DecidedBy::Undecided),
     }
 }
 
-/// Filtering (RFC 4787 section 5), by what came in: from an address never sent to,
+/// Filtering (RFC 4787 section 5), by the checks that came in: from an address never sent to,
 /// endpoint-independent; from another port of one that was, address-dependent at most. It has to
-/// have crossed the NAT that the servers' verdict is about, in front of the base that speaks:
+/// have crossed the NAT that the servers' verdict is about, in front of the primary base:
 /// another base may have another one, as the two families of a host do. The peer's word that there
 /// is one does not do: it would make a proof out of a lie.
 fn filtering(
     servers: &Evidence,
-    speaking: &BaseVerdict,
+    primary: &BaseVerdict,
     answers: &[Seen],
-    arrivals: &[Arrived],
+    checks: &[Unsolicited],
 ) -> FilteringSeen {
-    let base = Endpoint::from(speaking.base);
-    let of_base = |arrived: &&Arrived| {
-        arrived.base == base
+    let base = Endpoint::from(primary.base);
+    let of_base = |check: &&Unsolicited| {
+        check.base == base
             && base.port != 0
-            && arrived.source.ip.is_v4() == speaking.external.is_ipv4()
+            && check.source.ip.is_v4() == primary.external.is_ipv4()
     };
     let counts =
-        |arrived: &&Arrived| speaking.natted == Some(true) && crossed(servers, answers, arrived);
-    let proof = |arrived: &Arrived| match arrived.contact {
-        Contact::Nobody => FilteringSeen::Independent,
-        Contact::OtherPort => FilteringSeen::AtMostAddressDependent,
+        |check: &&Unsolicited| primary.natted == Some(true) && crossed(servers, answers, check);
+    let proof = |check: &Unsolicited| match check.sent_before {
+        SentBefore::Never => FilteringSeen::Independent,
+        SentBefore::OtherPort => FilteringSeen::AtMostAddressDependent,
     };
-    arrivals
+    checks
         .iter()
         .filter(of_base)
         .filter(counts)
@@ -239,15 +221,12 @@ fn filtering(
         .unwrap_or_default()
 }
 
-/// Whether a packet from `arrived.source` came through the NAT. Not from the host itself, its
+/// Whether a packet from `check.source` came through the NAT. Not from the host itself, its
 /// subnet, its own external address or a neighbour of that, which may be the same NAT's; nor from
 /// where the peer sees the base as it is. Otherwise it did where the base's own address reaches
 /// less far than the source's.
-fn crossed(servers: &Evidence, answers: &[Seen], arrived: &Arrived) -> bool {
-    let (source, base) = (
-        IpAddr::from(arrived.source.ip),
-        IpAddr::from(arrived.base.ip),
-    );
+fn crossed(servers: &Evidence, answers: &[Seen], check: &Unsolicited) -> bool {
+    let (source, base) = (IpAddr::from(check.source.ip), IpAddr::from(check.base.ip));
     let near = |ip: IpAddr| is_near(ip, source);
     let mut external = servers
         .observed()
@@ -256,7 +235,7 @@ fn crossed(servers: &Evidence, answers: &[Seen], arrived: &Arrived) -> bool {
         .map(|seen| IpAddr::from(seen.mapped().ip));
     let mut reports = answers
         .iter()
-        .filter(|s| s.base() == arrived.base && s.is_of(arrived.source.ip));
+        .filter(|s| s.base() == check.base && s.is_of(check.source.ip));
     !near(base)
         && !servers.locals().iter().copied().any(near)
         && !external.any(near)

@@ -1,38 +1,26 @@
-//! What the peer's connectivity checks showed: counts and sets, no verdict.
+//! Facts from the peer's connectivity checks: counts and sets, no verdict.
 
 use core::net::SocketAddr;
 
 use crate::bounded::Sorted;
-use crate::evidence::{Admission, Endpoint, Evidence, Ip, Observation, Seen};
+use crate::evidence::{Endpoint, Evidence, Ip, Observation, Recorded, Seen};
 
-/// Most arrivals kept. What is beyond is counted in [`PeerEvidence::overflow`].
+/// Most unsolicited checks kept. Those beyond are counted in [`PeerEvidence::overflow`].
+pub const MAX_UNSOLICITED: usize = 32;
+
+const FEW_UNSOLICITED: usize = 2;
+
+/// The packets sent to the source of a check before it came in: a filter goes by them (RFC 4787
+/// section 5). The later variant proves more.
 ///
 /// ```
-/// use nat_summary::{Arrival, Contact, MAX_ARRIVALS, PeerEvidence};
-///
-/// let mut peer = PeerEvidence::new();
-/// for port in (40_000..).take(MAX_ARRIVALS + 1) {
-///     let source = ([192, 0, 2, 9], port).into();
-///     peer.arrived(Arrival { base: "192.168.1.5:50000".parse()?, source, contact: Contact::OtherPort });
-/// }
-/// assert_eq!((peer.arrivals().len(), peer.overflow()), (MAX_ARRIVALS, 1));
-/// # Ok::<(), core::net::AddrParseError>(())
-/// ```
-pub const MAX_ARRIVALS: usize = 32;
-
-const FEW_ARRIVALS: usize = 2;
-
-/// Who had been sent to when a packet came in: what a filter goes by (RFC 4787 section 5). The
-/// order is that of what it proves.
-///
-/// ```
-/// use nat_summary::{Admission, Arrival, Contact, PeerEvidence};
+/// use nat_summary::{Recorded, UnsolicitedCheck, SentBefore, PeerEvidence};
 ///
 /// let mut peer = PeerEvidence::new();
 /// let (base, source) = ("192.168.1.5:50000".parse()?, "192.0.2.9:40000".parse()?);
-/// peer.arrived(Arrival { base, source, contact: Contact::Nobody });
-/// let later = peer.arrived(Arrival { base, source, contact: Contact::OtherPort });
-/// assert_eq!(later, Admission::Superseded, "the stronger proof stands");
+/// peer.record_unsolicited(UnsolicitedCheck { base, source, sent_before: SentBefore::Never });
+/// let later = peer.record_unsolicited(UnsolicitedCheck { base, source, sent_before: SentBefore::OtherPort });
+/// assert_eq!(later, Recorded::Superseded, "the stronger proof stands");
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,62 +29,65 @@ const FEW_ARRIVALS: usize = 2;
     derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "snake_case")
 )]
-pub enum Contact {
-    /// Its address, on other ports only.
+pub enum SentBefore {
+    /// Packets to other ports of its address only.
     OtherPort,
-    /// Nobody at its address.
-    Nobody,
+    /// Nothing to its address. Written down as `nobody`.
+    #[cfg_attr(feature = "serde", serde(rename = "nobody"))]
+    Never,
 }
 
-/// An authenticated Binding request of the peer (RFC 8445 section 7.3), from where nothing had been
-/// sent to.
+/// An authenticated Binding request of the peer (RFC 8445 section 7.3) from a source that nothing
+/// had been sent to.
 ///
 /// ```
-/// # use nat_summary::{Arrival, Contact, Evidence, FilteringSeen, Observation, PeerEvidence};
+/// # use nat_summary::{UnsolicitedCheck, SentBefore, Evidence, FilteringSeen, Observation, PeerEvidence};
 /// # let base = "192.168.1.5:50000".parse()?;
 /// # let mut servers = Evidence::new();
 /// # let server = "198.51.100.1:3478".parse::<core::net::SocketAddr>()?.into();
 /// # servers.observe(Observation { base, server, mapped: "203.0.113.7:50000".parse()?, sequence: 0 });
 /// let mut peer = PeerEvidence::new();
-/// peer.arrived(Arrival { base, source: "192.168.1.9:40000".parse()?, contact: Contact::Nobody });
+/// peer.record_unsolicited(UnsolicitedCheck { base, source: "192.168.1.9:40000".parse()?, sent_before: SentBefore::Never });
 /// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Unobserved, "a neighbour's crossed no NAT");
-/// peer.arrived(Arrival { base, source: "192.0.2.9:40000".parse()?, contact: Contact::Nobody });
+/// peer.record_unsolicited(UnsolicitedCheck { base, source: "192.0.2.9:40000".parse()?, sent_before: SentBefore::Never });
 /// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Independent);
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Arrival {
-    /// The local socket it came in on.
+pub struct UnsolicitedCheck {
+    /// The local socket that received it.
     pub base: SocketAddr,
-    /// Where it came from.
+    /// The address it came from.
     pub source: SocketAddr,
-    /// Who had been sent to from this base before it was read.
-    pub contact: Contact,
+    /// The packets sent from this base to the source before the request was read. Written down as
+    /// `contact`.
+    #[cfg_attr(feature = "serde", serde(rename = "contact"))]
+    pub sent_before: SentBefore,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Arrived {
+pub(crate) struct Unsolicited {
     pub(super) base: Endpoint,
     pub(super) source: Endpoint,
-    pub(super) contact: Contact,
+    pub(super) sent_before: SentBefore,
 }
 
-impl From<Arrived> for Arrival {
-    fn from(arrived: Arrived) -> Self {
+impl From<Unsolicited> for UnsolicitedCheck {
+    fn from(check: Unsolicited) -> Self {
         Self {
-            base: arrived.base.into(),
-            source: arrived.source.into(),
-            contact: arrived.contact,
+            base: check.base.into(),
+            source: check.source.into(),
+            sent_before: check.sent_before,
         }
     }
 }
 
-/// What the peer's connectivity checks (RFC 8445 section 7) showed of the NAT: the mapping that its
-/// responses report, and its requests that came in uninvited.
+/// Facts from the peer's connectivity checks (RFC 8445 section 7): the mapping that its responses
+/// report, and its requests that came in unsolicited.
 ///
-/// Facts come in one at a time and in any order, and the size is fixed. Whoever hands them in has
-/// verified them: the transaction is one's own, the source is right, the integrity holds.
+/// Facts come in one at a time and in any order, and the size is fixed. The caller has
+/// verified them: the transaction is its own, the source is right, the integrity holds.
 ///
 /// ```
 /// use nat_summary::{Evidence, Observation, PeerEvidence, TowardPeer};
@@ -113,7 +104,7 @@ impl From<Arrived> for Arrival {
 /// servers.observe(seen("198.51.100.1:3478", "203.0.113.7:50000")?);
 /// servers.observe(seen("198.51.100.2:3478", "203.0.113.7:50000")?);
 /// let mut peer = PeerEvidence::new();
-/// peer.answered(seen("192.0.2.9:40000", "203.0.113.7:61000")?);
+/// peer.observe(seen("192.0.2.9:40000", "203.0.113.7:61000")?);
 /// // every server agrees, and yet the peer is sent to from another port
 /// assert_eq!(peer.summary(&servers).toward_peer, TowardPeer::Changed);
 /// # Ok::<(), core::net::AddrParseError>(())
@@ -121,7 +112,7 @@ impl From<Arrived> for Arrival {
 #[derive(Debug, Clone)]
 pub struct PeerEvidence {
     answers: Evidence,
-    arrivals: Sorted<Arrived, FEW_ARRIVALS, MAX_ARRIVALS>,
+    unsolicited: Sorted<Unsolicited, FEW_UNSOLICITED, MAX_UNSOLICITED>,
     overflow: u32,
 }
 
@@ -134,7 +125,7 @@ impl Default for PeerEvidence {
 impl PartialEq for PeerEvidence {
     fn eq(&self, other: &Self) -> bool {
         self.answers == other.answers
-            && self.arrivals.as_slice() == other.arrivals.as_slice()
+            && self.unsolicited.as_slice() == other.unsolicited.as_slice()
             && self.overflow == other.overflow
     }
 }
@@ -143,28 +134,20 @@ impl Eq for PeerEvidence {}
 
 impl PeerEvidence {
     /// Nothing observed yet.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, FilteringSeen, PeerEvidence, TowardPeer};
-    ///
-    /// const NOTHING: PeerEvidence = PeerEvidence::new();
-    /// let verdict = NOTHING.summary(&Evidence::new());
-    /// assert_eq!((verdict.toward_peer, verdict.filtering), (TowardPeer::Unobserved, FilteringSeen::Unobserved));
-    /// ```
     #[must_use]
     pub const fn new() -> Self {
         const ANY: Endpoint = Endpoint {
             ip: Ip::UNSPECIFIED,
             port: 0,
         };
-        let filler = Arrived {
+        let filler = Unsolicited {
             base: ANY,
             source: ANY,
-            contact: Contact::OtherPort,
+            sent_before: SentBefore::OtherPort,
         };
         Self {
             answers: Evidence::new(),
-            arrivals: Sorted::new(filler),
+            unsolicited: Sorted::new(filler),
             overflow: 0,
         }
     }
@@ -173,145 +156,61 @@ impl PeerEvidence {
     /// address it was asked at and answered from, [`Observation::mapped`] the
     /// XOR-MAPPED-ADDRESS (RFC 8489 section 14.2). Of two answers from one address the one to
     /// the later request stands.
-    ///
-    /// ```
-    /// # use nat_summary::{Admission, Observation, PeerEvidence};
-    /// # let seen = |server: &str, mapped: &str, sequence| {
-    /// #     Ok::<_, core::net::AddrParseError>(Observation {
-    /// #         base: "192.168.1.5:50000".parse()?,
-    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
-    /// #         mapped: mapped.parse()?,
-    /// #         sequence,
-    /// #     })
-    /// # };
-    /// let mut peer = PeerEvidence::new();
-    /// assert_eq!(peer.answered(seen("192.0.2.9:40000", "203.0.113.7:61000", 8)?), Admission::Kept);
-    /// let overtaken = seen("192.0.2.9:40000", "203.0.113.7:50000", 7)?;
-    /// assert_eq!(peer.answered(overtaken), Admission::Superseded);
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
-    pub fn answered(&mut self, observation: Observation) -> Admission {
+    pub fn observe(&mut self, observation: Observation) -> Recorded {
         self.answers.see(Seen::new(&observation, None))
     }
 
-    /// A Binding request of the peer came in uninvited (RFC 8445 section 7.3).
-    ///
-    /// ```
-    /// use nat_summary::{Arrival, Contact, Evidence, FilteringSeen, Observation, PeerEvidence};
-    ///
-    /// let base = "192.168.1.5:50000".parse()?;
-    /// let mut servers = Evidence::new();
-    /// let server = "198.51.100.1:3478".parse::<core::net::SocketAddr>()?.into();
-    /// servers.observe(Observation { base, server, mapped: "203.0.113.7:50000".parse()?, sequence: 0 });
-    /// let mut peer = PeerEvidence::new();
-    /// peer.arrived(Arrival { base, source: "192.0.2.9:40000".parse()?, contact: Contact::Nobody });
-    /// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Independent);
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
-    pub fn arrived(&mut self, arrival: Arrival) -> Admission {
-        let arrived = Arrived {
-            base: arrival.base.into(),
-            source: arrival.source.into(),
-            contact: arrival.contact,
+    /// A Binding request of the peer came in unsolicited (RFC 8445 section 7.3).
+    pub fn record_unsolicited(&mut self, check: UnsolicitedCheck) -> Recorded {
+        let new = Unsolicited {
+            base: check.base.into(),
+            source: check.source.into(),
+            sent_before: check.sent_before,
         };
-        let key = |a: &Arrived| (a.base, a.source);
-        match self.arrivals.find(|known| key(known).cmp(&key(&arrived))) {
-            Ok(known) if known.contact < arrived.contact => {
-                known.contact = arrived.contact;
-                Admission::Kept
+        let key = |a: &Unsolicited| (a.base, a.source);
+        match self.unsolicited.find(|known| key(known).cmp(&key(&new))) {
+            Ok(known) if known.sent_before < new.sent_before => {
+                known.sent_before = new.sent_before;
+                Recorded::Kept
             }
-            Ok(_) => Admission::Superseded,
+            Ok(_) => Recorded::Superseded,
             Err(at) => {
-                let overflowed = self.arrivals.insert(at, arrived);
+                let overflowed = self.unsolicited.insert(at, new);
                 self.overflow = self.overflow.saturating_add(overflowed.into());
                 if overflowed {
-                    Admission::Overflow
+                    Recorded::Overflow
                 } else {
-                    Admission::Kept
+                    Recorded::Kept
                 }
             }
         }
     }
 
     /// Takes in all of `other`, as if its facts had come here.
-    ///
-    /// ```
-    /// use nat_summary::{Arrival, Contact, PeerEvidence};
-    ///
-    /// let base = "192.168.1.5:50000".parse()?;
-    /// let (mut one, mut other) = (PeerEvidence::new(), PeerEvidence::new());
-    /// one.arrived(Arrival { base, source: "192.0.2.9:40000".parse()?, contact: Contact::OtherPort });
-    /// other.arrived(Arrival { base, source: "192.0.2.9:40000".parse()?, contact: Contact::Nobody });
-    /// one.merge(&other);
-    /// assert_eq!(one, other, "the same packet, and the stronger proof");
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     pub fn merge(&mut self, other: &Self) {
         self.answers.merge(&other.answers);
-        for arrival in other.arrivals() {
-            self.arrived(arrival);
+        for check in other.unsolicited_checks() {
+            self.record_unsolicited(check);
         }
         self.overflow = self.overflow.saturating_add(other.overflow);
     }
 
-    /// What the peer reported, by base, then its address; the latest of each.
-    ///
-    /// ```
-    /// # use nat_summary::{Observation, PeerEvidence};
-    /// # let seen = |server: &str, mapped: &str, sequence| {
-    /// #     Ok::<_, core::net::AddrParseError>(Observation {
-    /// #         base: "192.168.1.5:50000".parse()?,
-    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
-    /// #         mapped: mapped.parse()?,
-    /// #         sequence,
-    /// #     })
-    /// # };
-    /// let mut peer = PeerEvidence::new();
-    /// peer.answered(seen("192.0.2.9:40000", "203.0.113.7:50000", 0)?);
-    /// peer.answered(seen("192.0.2.9:40000", "203.0.113.7:61000", 1)?);
-    /// assert!(peer.answers().eq([seen("192.0.2.9:40000", "203.0.113.7:61000", 1)?]));
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
+    /// The reports of the peer, by base, then its address; the latest of each.
     pub fn answers(&self) -> impl ExactSizeIterator<Item = Observation> + '_ {
         self.answers.observations()
     }
 
-    /// What came in uninvited, by base, then source.
-    ///
-    /// ```
-    /// use nat_summary::{Arrival, Contact, PeerEvidence};
-    ///
-    /// let mut peer = PeerEvidence::new();
-    /// for source in ["192.0.2.9:40001", "192.0.2.9:40000"] {
-    ///     let contact = Contact::Nobody;
-    ///     peer.arrived(Arrival { base: "192.168.1.5:50000".parse()?, source: source.parse()?, contact });
-    /// }
-    /// let ports: Vec<u16> = peer.arrivals().map(|arrival| arrival.source.port()).collect();
-    /// assert_eq!(ports, [40_000, 40_001]);
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
-    pub fn arrivals(&self) -> impl ExactSizeIterator<Item = Arrival> + '_ {
-        self.arrivals
+    /// The unsolicited checks, by base, then source.
+    pub fn unsolicited_checks(&self) -> impl ExactSizeIterator<Item = UnsolicitedCheck> + '_ {
+        self.unsolicited
             .as_slice()
             .iter()
-            .map(|arrived| (*arrived).into())
+            .map(|check| (*check).into())
     }
 
     /// Facts that had no room: answers beyond [`MAX_OBSERVATIONS`](crate::MAX_OBSERVATIONS),
-    /// arrivals beyond [`MAX_ARRIVALS`]. Once an answer is lost, nothing is called kept, or
+    /// unsolicited checks beyond [`MAX_UNSOLICITED`]. Once an answer is lost, nothing is called kept, or
     /// independent on the peer's word.
-    ///
-    /// ```
-    /// use nat_summary::{MAX_OBSERVATIONS, Observation, PeerEvidence, ServerId};
-    ///
-    /// let mut peer = PeerEvidence::new();
-    /// let (base, mapped) = ("192.168.1.5:50000".parse()?, "203.0.113.7:50000".parse()?);
-    /// for port in (40_000..).take(MAX_OBSERVATIONS + 1) {
-    ///     peer.answered(Observation { base, server: ServerId::named("192.0.2.9", port), mapped, sequence: 0 });
-    /// }
-    /// assert_eq!((peer.answers().len(), peer.overflow()), (MAX_OBSERVATIONS, 1));
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub const fn overflow(&self) -> u32 {
         self.overflow
@@ -320,22 +219,6 @@ impl PeerEvidence {
 
     /// Reported addresses that no NAT can have mapped anything to; see
     /// [`Observation::is_possible`].
-    ///
-    /// ```
-    /// # use nat_summary::{Admission, Observation, PeerEvidence};
-    /// # let seen = |server: &str, mapped: &str, sequence| {
-    /// #     Ok::<_, core::net::AddrParseError>(Observation {
-    /// #         base: "192.168.1.5:50000".parse()?,
-    /// #         server: server.parse::<core::net::SocketAddr>()?.into(),
-    /// #         mapped: mapped.parse()?,
-    /// #         sequence,
-    /// #     })
-    /// # };
-    /// let mut peer = PeerEvidence::new();
-    /// assert_eq!(peer.answered(seen("192.0.2.9:40000", "255.255.255.255:50000", 0)?), Admission::Impossible);
-    /// assert_eq!((peer.answers().len(), peer.impossible()), (0, 1));
-    /// # Ok::<(), core::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub const fn impossible(&self) -> u32 {
         self.answers.discarded().impossible
@@ -347,7 +230,7 @@ impl PeerEvidence {
     }
 
     #[cfg(feature = "serde")]
-    pub(crate) const fn lost_arrivals(&self) -> u32 {
+    pub(crate) const fn lost_checks(&self) -> u32 {
         self.overflow
     }
 
@@ -355,8 +238,8 @@ impl PeerEvidence {
         &self.answers
     }
 
-    pub(super) fn arrived_checks(&self) -> &[Arrived] {
-        self.arrivals.as_slice()
+    pub(super) fn unsolicited(&self) -> &[Unsolicited] {
+        self.unsolicited.as_slice()
     }
 
     #[cfg(feature = "serde")]

@@ -1,7 +1,8 @@
-//! The verdict on what the peer showed of the NAT, beside that of the servers.
+//! The verdict from the peer's checks, beside that of the servers.
 
 use crate::behaviour::{Filtering, Mapping};
 use crate::rule::Rule;
+use crate::words::words;
 
 /// How the NAT mapped the base toward the peer, against the mapping that was advertised to it.
 ///
@@ -9,7 +10,7 @@ use crate::rule::Rule;
 /// mapping toward every server and change it toward a peer whose packet came in first.
 ///
 /// ```
-/// assert_eq!(nat_summary::TowardPeer::Changed.as_str(), Some("changed"));
+/// assert_eq!(nat_summary::TowardPeer::Changed.as_str(), "changed");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(
@@ -29,34 +30,17 @@ pub enum TowardPeer {
     Changed,
 }
 
-impl TowardPeer {
-    /// Every one there is.
-    ///
-    /// ```
-    /// use nat_summary::TowardPeer;
-    /// let words: Vec<_> = TowardPeer::ALL.iter().filter_map(|toward| toward.as_str()).collect();
-    /// assert_eq!(words, ["kept", "changed"]);
-    /// ```
-    pub const ALL: &'static [Self] = &[Self::Unobserved, Self::Kept, Self::Changed];
-
-    /// Its word; none where nothing was observed.
-    ///
-    /// ```
-    /// use nat_summary::TowardPeer;
-    /// assert_eq!(TowardPeer::Kept.as_str(), Some("kept"));
-    /// assert_eq!(TowardPeer::Unobserved.as_str(), None);
-    /// ```
-    #[must_use]
-    pub const fn as_str(self) -> Option<&'static str> {
-        match self {
-            Self::Unobserved => None,
-            Self::Kept => Some("kept"),
-            Self::Changed => Some("changed"),
-        }
+words! {
+    /// Its word: the value of `nat_telemetry.peer_mapping`, which is left out where nothing was
+    /// observed.
+    TowardPeer {
+        Unobserved => "unobserved",
+        Kept => "kept",
+        Changed => "changed",
     }
 }
 
-/// What packets that came in proved of how the NAT filters (RFC 4787 section 5). Silence proves
+/// How the NAT filters, as far as packets that came in prove it (RFC 4787 section 5). Silence proves
 /// nothing.
 ///
 /// ```
@@ -82,48 +66,18 @@ pub enum FilteringSeen {
     Independent,
 }
 
-impl FilteringSeen {
-    /// Every one there is, each stronger than the one before.
-    ///
-    /// ```
-    /// use nat_summary::FilteringSeen;
-    /// assert!(FilteringSeen::ALL.is_sorted());
-    /// assert_eq!(FilteringSeen::ALL.first(), Some(&FilteringSeen::default()));
-    /// ```
-    pub const ALL: &'static [Self] = &[
-        Self::Unobserved,
-        Self::AtMostAddressDependent,
-        Self::Independent,
-    ];
-
-    /// Its word; none where nothing was observed.
-    ///
-    /// ```
-    /// use nat_summary::FilteringSeen;
-    /// assert_eq!(FilteringSeen::Independent.as_str(), Some("independent"));
-    /// assert_eq!(FilteringSeen::Unobserved.as_str(), None);
-    /// ```
-    #[must_use]
-    pub const fn as_str(self) -> Option<&'static str> {
-        match self {
-            Self::Unobserved => None,
-            Self::AtMostAddressDependent => Some("at_most_address_dependent"),
-            Self::Independent => Some("independent"),
-        }
+words! {
+    /// Its word: the value of `nat_telemetry.filtering`, which is left out where nothing was
+    /// observed.
+    FilteringSeen {
+        Unobserved => "unobserved",
+        AtMostAddressDependent => "at_most_address_dependent",
+        Independent => "independent",
     }
+}
 
+impl FilteringSeen {
     /// The filtering (RFC 4787 section 5), where it is proven: half a proof is none.
-    ///
-    /// ```
-    /// use nat_summary::{Candidate, Evidence, FilteringSeen, NatType};
-    ///
-    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
-    /// let cone = Evidence::from_candidates([Candidate::parse(line)?; 2]).summary();
-    /// let named = |seen: FilteringSeen| cone.with_filtering(seen.proven()).nat_type();
-    /// assert_eq!(named(FilteringSeen::Independent), NatType::FullCone);
-    /// assert_eq!(named(FilteringSeen::AtMostAddressDependent), NatType::Cone, "it may be either of two");
-    /// # Ok::<(), nat_summary::ParseError>(())
-    /// ```
     #[must_use]
     pub const fn proven(self) -> Filtering {
         match self {
@@ -133,11 +87,11 @@ impl FilteringSeen {
     }
 }
 
-/// On whose word a mapping was decided.
+/// Whose reports decided a mapping.
 ///
 /// ```
-/// use nat_summary::{Evidence, PeerEvidence, Word};
-/// assert_eq!(PeerEvidence::new().summary(&Evidence::new()).word, Word::Nobody);
+/// use nat_summary::{DecidedBy, Evidence, PeerEvidence};
+/// assert_eq!(PeerEvidence::new().summary(&Evidence::new()).decided_by, DecidedBy::Undecided);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(
@@ -146,21 +100,31 @@ impl FilteringSeen {
     serde(rename_all = "snake_case")
 )]
 #[non_exhaustive]
-pub enum Word {
-    /// It was not decided.
+pub enum DecidedBy {
+    /// The mapping was not decided. Written down as `nobody`.
     #[default]
-    Nobody,
-    /// The servers' alone.
+    #[cfg_attr(feature = "serde", serde(rename = "nobody"))]
+    Undecided,
+    /// Those of the servers alone.
     Servers,
-    /// The peer's as well. It may lie.
+    /// Those of the peer as well. A peer may lie.
     Peer,
 }
 
-/// What the peer showed of the NAT (RFC 4787 sections 4.1 and 5), beside what the servers said and
-/// never instead.
+words! {
+    /// Its word, as it is written down.
+    DecidedBy {
+        Undecided => "nobody",
+        Servers => "servers",
+        Peer => "peer",
+    }
+}
+
+/// The verdict from the peer's checks (RFC 4787 sections 4.1 and 5), beside that of the servers and
+/// never instead of it.
 ///
 /// ```
-/// # use nat_summary::{Evidence, Mapping, Observation, PeerEvidence, Word};
+/// # use nat_summary::{Evidence, Mapping, Observation, PeerEvidence, DecidedBy};
 /// # let seen = |server: &str, mapped: &str, sequence| {
 /// #     Ok::<_, core::net::AddrParseError>(Observation {
 /// #         base: "192.168.1.5:50000".parse()?,
@@ -173,27 +137,27 @@ pub enum Word {
 /// servers.observe(seen("198.51.100.1:3478", "203.0.113.7:50000", 0)?);
 /// assert_eq!(servers.summary().mapping(), Mapping::Unknown, "one server proves nothing");
 /// let mut peer = PeerEvidence::new();
-/// peer.answered(seen("192.0.2.9:40000", "203.0.113.7:61000", 1)?);
+/// peer.observe(seen("192.0.2.9:40000", "203.0.113.7:61000", 1)?);
 /// let verdict = peer.summary(&servers);
-/// assert_eq!((verdict.mapping, verdict.word), (Mapping::Dependent, Word::Peer));
+/// assert_eq!((verdict.mapping, verdict.decided_by), (Mapping::Dependent, DecidedBy::Peer));
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct PeerSummary {
-    /// How the base was mapped toward the peer, by its own word.
+    /// How the base was mapped toward the peer, by the peer's own reports.
     pub toward_peer: TowardPeer,
-    /// What came in uninvited through the NAT that the servers' verdict is about, in front of the
-    /// base that speaks.
+    /// How the NAT in front of the primary base filters, which the servers' verdict is about.
     pub filtering: FilteringSeen,
     /// How the NAT maps, if the peer is taken as one more vantage point where the servers leave it
     /// open.
     pub mapping: Mapping,
     /// The rule that decided `mapping`, or why none could.
     pub rule: Rule,
-    /// On whose word.
-    pub word: Word,
+    /// Whose reports decided `mapping`. Written down as `word`.
+    #[cfg_attr(feature = "serde", serde(rename = "word"))]
+    pub decided_by: DecidedBy,
     /// Addresses of the peer that reported a mapping.
     pub answers: u16,
 }

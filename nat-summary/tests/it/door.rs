@@ -7,9 +7,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use nat_summary::{
-    Address, Arrival, Candidate, CandidateKind, Checks, Contact, Evidence, FailureCause, Filtering,
-    FilteringSeen, Mapping, NatSummary, NatType, Observation, Outcome, Outlook, Path, PeerEvidence,
-    Pooling, PortAllocation, Scope, ServerId,
+    Address, Candidate, CandidateKind, Checks, Evidence, ExpectedPath, FailureCause, Filtering,
+    FilteringSeen, Mapping, NatSummary, NatType, Observation, Outcome, Outlook, PeerEvidence,
+    Pooling, PortAllocation, Scope, SentBefore, ServerId, UnsolicitedCheck,
 };
 
 use crate::plain::{
@@ -21,10 +21,10 @@ use crate::plain::{
 pub(crate) fn evidence(facts: &Facts) -> Evidence {
     let mut evidence = Evidence::new();
     for ip in &facts.locals {
-        evidence.local(*ip);
+        evidence.add_local(*ip);
     }
     for (server, end) in &facts.asked {
-        evidence.asked(server_id(*server), outcome(*end));
+        evidence.record_outcome(server_id(*server), outcome(*end));
     }
     for seen in &facts.seen {
         evidence.observe(observation(seen));
@@ -174,8 +174,8 @@ pub(crate) fn forget_before(evidence: &mut Evidence, sequence: u32) {
 }
 
 /// How far an address reaches, by name.
-pub(crate) fn scope(ip: &str) -> String {
-    format!("{:?}", Scope::of(ip.parse().expect("an address")))
+pub(crate) fn scope(ip: &str) -> &'static str {
+    Scope::of(ip.parse().expect("an address")).as_str()
 }
 
 /// The filtering that a check of the peer proves, which came in from `source`, where nothing had
@@ -187,14 +187,13 @@ pub(crate) fn filtering(
     reported: Option<SocketAddr>,
 ) -> FilteringSeen {
     let mut peer = PeerEvidence::new();
-    let contact = Contact::Nobody;
-    peer.arrived(Arrival {
+    peer.record_unsolicited(UnsolicitedCheck {
         base,
         source,
-        contact,
+        sent_before: SentBefore::Never,
     });
     if let Some(mapped) = reported {
-        peer.answered(Observation {
+        peer.observe(Observation {
             base,
             server: source.into(),
             mapped,
@@ -262,14 +261,14 @@ fn summary((facts, filters): Host<'_>) -> NatSummary {
 }
 
 /// What two hosts can expect, and the reason.
-pub(crate) fn outlook(ours: Host<'_>, theirs: Host<'_>) -> (Expect, String) {
+pub(crate) fn outlook(ours: Host<'_>, theirs: Host<'_>) -> (Expect, &'static str) {
     let outlook = Outlook::between(&summary(ours), &summary(theirs));
     let expect = match outlook.path {
-        Path::Direct => Expect::Direct,
-        Path::Relay => Expect::Relay,
+        ExpectedPath::Direct => Expect::Direct,
+        ExpectedPath::Relay => Expect::Relay,
         _ => Expect::Undecided,
     };
-    (expect, format!("{:?}", outlook.reason))
+    (expect, outlook.reason.as_str())
 }
 
 /// Why an attempt failed, from our gathering, the peer's candidates and the checks.

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use nat_summary::{
-    Candidate, Checks, Evidence, FailureCause, Filtering, Mapping, NatSummary, NatType,
-    Observation, Outcome, Outlook, Path, Reason, ServerId,
+    Candidate, Checks, Evidence, ExpectedPath, FailureCause, Filtering, Mapping, NatSummary,
+    NatType, Observation, Outcome, Outlook, OutlookReason, ServerId,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ fn ours(host: Host, filtering: Filtering) -> NatSummary {
     let (base, mapped): (&str, &[u16]) = match host {
         Host::Nothing => ("192.168.1.5:50000", &[]),
         Host::Blocked => {
-            evidence.asked(ServerId::named("stun.example.org", 1), Outcome::TimedOut);
+            evidence.record_outcome(ServerId::named("stun.example.org", 1), Outcome::TimedOut);
             ("192.168.1.5:50000", &[])
         }
         Host::Open | Host::Loopback => ("", &[50_000, 50_000]),
@@ -273,8 +273,8 @@ fn what_may_be_a_relays_takes_a_cause_away_and_a_second_component_does_not() {
         let mut theirs = theirs(&[]);
         for line in (symmetric.clone() + &more).lines() {
             match Candidate::parse(line) {
-                Ok(candidate) => theirs.candidate(&candidate),
-                Err(_) => theirs.unreadable_candidate(),
+                Ok(candidate) => theirs.add_candidate(&candidate),
+                Err(_) => theirs.add_unreadable(),
             };
         }
         let ours = ours(Host::Symmetric, Filtering::Unknown);
@@ -294,7 +294,7 @@ fn an_outlook_that_counts_on_a_cone_to_stay_one_blames_no_peer() {
     let outlook = Outlook::between(&ours, &theirs.summary());
     assert_eq!(
         (outlook.path, outlook.reason),
-        (Path::Direct, Reason::BothIndependent)
+        (ExpectedPath::Direct, OutlookReason::BothIndependent)
     );
     assert_eq!(
         FailureCause::of(&ours, Some(&theirs), checks(50, 0, 0, 0), false),

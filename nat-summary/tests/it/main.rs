@@ -2,6 +2,7 @@
 
 mod cases;
 mod door;
+mod facts;
 mod failure;
 mod model;
 mod outlook;
@@ -13,6 +14,7 @@ mod random;
 mod reference;
 #[cfg(feature = "serde")]
 mod serde;
+mod settled;
 mod stories;
 #[cfg(feature = "serde")]
 mod summarize;

@@ -274,10 +274,10 @@ impl World {
     fn evidence(&self) -> Evidence {
         let mut evidence = Evidence::new();
         for ip in &self.locals {
-            evidence.local(*ip);
+            evidence.add_local(*ip);
         }
         for (server, outcome) in &self.asked {
-            evidence.asked((*server).into(), *outcome);
+            evidence.record_outcome((*server).into(), *outcome);
         }
         for ((base, server, mapped), sequence) in self.heard.iter().zip(&self.sequences) {
             evidence.observe(Observation {
@@ -587,7 +587,7 @@ fn no_verdict_is_wrong_and_none_is_missing_in_a_hundred_thousand_worlds() {
             "world {seed}: {world:#?}"
         );
         let outermost = summary
-            .speaking_base()
+            .primary_base()
             .and_then(|base| Some((base, world.crossed(base.external).last()?)));
         if let Some((base, nat)) = outermost {
             // three ports one step apart, in one address; what traffic and chance may blur is not

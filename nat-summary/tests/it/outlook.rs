@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nat_summary::{
-    Candidate, Evidence, Filtering, Mapping, NatSummary, Observation, Outcome, Outlook, Path,
-    Pooling, Reason, ServerId,
+    Candidate, Evidence, ExpectedPath, Filtering, Mapping, NatSummary, Observation, Outcome,
+    Outlook, OutlookReason, Pooling, ServerId,
 };
 
 const FILTERINGS: [Filtering; 4] = [
@@ -126,13 +126,13 @@ fn connects(ours: (Mapping, Filtering, bool), theirs: (Mapping, Filtering, bool)
     nats.iter().all(|nat| nat.connected)
 }
 
-fn simulated(ours: (Mapping, Filtering), theirs: (Mapping, Filtering)) -> Path {
+fn simulated(ours: (Mapping, Filtering), theirs: (Mapping, Filtering)) -> ExpectedPath {
     let ways = [(false, false), (false, true), (true, false), (true, true)];
     let worked = ways.map(|(a, b)| connects((ours.0, ours.1, a), (theirs.0, theirs.1, b)));
     match worked {
-        [true, true, true, true] => Path::Direct,
-        [false, false, false, false] => Path::Relay,
-        _ => Path::Undecided,
+        [true, true, true, true] => ExpectedPath::Direct,
+        [false, false, false, false] => ExpectedPath::Relay,
+        _ => ExpectedPath::Undecided,
     }
 }
 
@@ -184,18 +184,18 @@ fn table() -> String {
                     "the two sides disagree"
                 );
                 let because = match outlook.reason {
-                    Reason::BothIndependent => "i",
-                    Reason::LetIn => "l",
-                    Reason::PortFiltered => "p",
-                    Reason::BothDependent => "d",
-                    Reason::MappingUnknown => "m",
-                    Reason::FilteringUnknown => "f",
-                    Reason::DetailUnknown => "x",
+                    OutlookReason::BothIndependent => "i",
+                    OutlookReason::LetIn => "l",
+                    OutlookReason::PortFiltered => "p",
+                    OutlookReason::BothDependent => "d",
+                    OutlookReason::MappingUnknown => "m",
+                    OutlookReason::FilteringUnknown => "f",
+                    OutlookReason::DetailUnknown => "x",
                     other => panic!("{other:?} is no reason here"),
                 };
                 let path = match outlook.path {
-                    Path::Direct => "D",
-                    Path::Relay => "R",
+                    ExpectedPath::Direct => "D",
+                    ExpectedPath::Relay => "R",
                     _ => "?",
                 };
                 format!("{path}{because}")
@@ -247,14 +247,14 @@ fn what_is_beyond_mapping_and_filtering_is_named() {
     };
     let mut evidence = Evidence::new();
     let nothing = evidence.summary();
-    evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+    evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
     assert_eq!(
         outlook(&cone(7), &evidence.summary()),
-        (Path::Relay, Reason::UdpBlocked)
+        (ExpectedPath::Relay, OutlookReason::UdpBlocked)
     );
     assert_eq!(
         outlook(&nothing, &evidence.summary()),
-        (Path::Relay, Reason::UdpBlocked)
+        (ExpectedPath::Relay, OutlookReason::UdpBlocked)
     );
     let open = summary(
         Mapping::EndpointIndependent,
@@ -265,26 +265,26 @@ fn what_is_beyond_mapping_and_filtering_is_named() {
         let told = outlook(&theirs, &nothing);
         assert_eq!(
             told,
-            (Path::Undecided, Reason::MappingUnknown),
+            (ExpectedPath::Undecided, OutlookReason::MappingUnknown),
             "nothing shows that UDP leaves there"
         );
     }
     assert_eq!(
         outlook(&cone(7), &cone(7)),
-        (Path::Undecided, Reason::SameExternalAddress)
+        (ExpectedPath::Undecided, OutlookReason::SameExternalAddress)
     );
     let line = "candidate:2 1 udp 1 2001:db8::5 50000 typ srflx raddr 2001:db8::5 rport 50000";
     let open = Evidence::from_candidates([Candidate::parse(line).unwrap()]).summary();
     assert_eq!(
         outlook(&cone(7), &open),
-        (Path::Undecided, Reason::FamiliesDiffer)
+        (ExpectedPath::Undecided, OutlookReason::FamiliesDiffer)
     );
     let line = "candidate:2 1 udp 1 203.0.113.9 50000 typ srflx raddr 203.0.113.9 rport 50000";
     let open = Evidence::from_candidates([Candidate::parse(line).unwrap()]).summary();
     assert_eq!(open.mapping(), Mapping::Unknown);
     assert_eq!(
         outlook(&cone(7), &open),
-        (Path::Direct, Reason::BothIndependent),
+        (ExpectedPath::Direct, OutlookReason::BothIndependent),
         "nothing there that could map"
     );
 }
@@ -305,8 +305,11 @@ fn a_side_that_turns_up_with_another_address_passes_no_filter_by_address() {
     assert_eq!(arbitrary.pooling(), Pooling::Arbitrary);
     assert_eq!(
         Outlook::between(&by_address, &arbitrary).path,
-        Path::Undecided
+        ExpectedPath::Undecided
     );
     let dependent = summary(Mapping::Dependent, Filtering::Unknown, 8);
-    assert_eq!(Outlook::between(&by_address, &dependent).path, Path::Direct);
+    assert_eq!(
+        Outlook::between(&by_address, &dependent).path,
+        ExpectedPath::Direct
+    );
 }

@@ -1,6 +1,8 @@
 //! The line parser: what it takes, what it refuses and where.
 
-use nat_summary::{Address, Candidate, CandidateKind, Evidence, Expected, NatType, Transport};
+use nat_summary::{
+    Address, Candidate, CandidateKind, Evidence, Expected, NatType, TransportProtocol,
+};
 
 #[test]
 fn a_line_is_read_and_written_back() {
@@ -21,7 +23,7 @@ fn prefixes_case_and_spaces_do_not_matter() {
     let bare = "1 1 UDP 2130706431 192.168.1.5 50000 typ host";
     let plain = format!("candidate:{bare}");
     let expected = Candidate::parse(&plain).unwrap();
-    assert_eq!(expected.transport, Transport::Udp);
+    assert_eq!(expected.transport, TransportProtocol::Udp);
     for line in [
         bare.to_owned(),
         format!("a=candidate:{bare}\r\n"),

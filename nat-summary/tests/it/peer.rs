@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 
 use nat_summary::{
-    Admission, Arrival, Contact, Evidence, Filtering, FilteringSeen, MAX_ARRIVALS, Mapping,
-    Observation, Outcome, PeerEvidence, Rule, TowardPeer, Word,
+    DecidedBy, Evidence, Filtering, FilteringSeen, MAX_UNSOLICITED, Mapping, Observation, Outcome,
+    PeerEvidence, Recorded, Rule, SentBefore, TowardPeer, UnsolicitedCheck,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -30,7 +30,7 @@ fn seen(base: &str, server: &str, mapped: &str, sequence: u32) -> Observation {
 /// Servers of these addresses that all saw [`MAPPED`].
 fn servers(addresses: &[&str]) -> Evidence {
     let mut evidence = Evidence::new();
-    evidence.local(at(BASE).ip());
+    evidence.add_local(at(BASE).ip());
     for (sequence, address) in (0..).zip(addresses) {
         evidence.observe(seen(BASE, address, MAPPED, sequence));
     }
@@ -42,18 +42,18 @@ const TWO: [&str; 2] = ["198.51.100.1:3478", "198.51.100.2:3478"];
 fn reported(reports: &[(&str, &str)]) -> PeerEvidence {
     let mut peer = PeerEvidence::new();
     for (sequence, (target, mapped)) in (0..).zip(reports) {
-        peer.answered(seen(BASE, target, mapped, sequence));
+        peer.observe(seen(BASE, target, mapped, sequence));
     }
     peer
 }
 
-fn came_in(arrivals: &[(&str, Contact)]) -> PeerEvidence {
+fn came_in(arrivals: &[(&str, SentBefore)]) -> PeerEvidence {
     let mut peer = PeerEvidence::new();
-    for (source, contact) in arrivals {
-        peer.arrived(Arrival {
+    for (source, sent_before) in arrivals {
+        peer.record_unsolicited(UnsolicitedCheck {
             base: at(BASE),
             source: at(source),
-            contact: *contact,
+            sent_before: *sent_before,
         });
     }
     peer
@@ -143,9 +143,9 @@ fn a_symmetric_nat_keeps_a_mapping_only_if_it_is_one_of_those_advertised() {
 fn of_a_wildcard_base_nothing_is_called_changed() {
     let mut peer = PeerEvidence::new();
     let mut cohort = servers(&TWO);
-    peer.answered(seen("0.0.0.0:50000", "192.0.2.9:4000", MAPPED, 0));
+    peer.observe(seen("0.0.0.0:50000", "192.0.2.9:4000", MAPPED, 0));
     assert_eq!(peer.summary(&cohort).toward_peer, TowardPeer::Kept);
-    peer.answered(seen("0.0.0.0:50000", "192.0.2.9:4000", "203.0.113.99:1", 1));
+    peer.observe(seen("0.0.0.0:50000", "192.0.2.9:4000", "203.0.113.99:1", 1));
     assert_eq!(peer.summary(&cohort).toward_peer, TowardPeer::Unobserved);
     cohort.observe(seen("0.0.0.0:50000", TWO[0], "203.0.113.98:1", 9));
     assert_eq!(peer.summary(&cohort).toward_peer, TowardPeer::Unobserved);
@@ -163,13 +163,13 @@ fn a_host_without_a_nat_has_no_mapping_to_keep() {
         ));
     }
     let mut peer = PeerEvidence::new();
-    peer.answered(seen(
+    peer.observe(seen(
         "198.51.100.77:50000",
         "192.0.2.9:4000",
         "198.51.100.77:50000",
         0,
     ));
-    peer.answered(seen(
+    peer.observe(seen(
         "198.51.100.77:50000",
         "192.0.2.10:4000",
         "203.0.113.1:9",
@@ -177,8 +177,8 @@ fn a_host_without_a_nat_has_no_mapping_to_keep() {
     ));
     let summary = peer.summary(&cohort);
     assert_eq!(
-        (summary.toward_peer, summary.word),
-        (TowardPeer::Unobserved, Word::Servers)
+        (summary.toward_peer, summary.decided_by),
+        (TowardPeer::Unobserved, DecidedBy::Servers)
     );
 }
 
@@ -187,21 +187,29 @@ fn with_one_server_or_none_the_peer_is_the_second_vantage_point_and_it_is_said_s
     let one = servers(&TWO[..1]);
     let verdict = |cohort: &Evidence, reports: &[(&str, &str)]| {
         let summary = reported(reports).summary(cohort);
-        (summary.mapping, summary.rule, summary.word)
+        (summary.mapping, summary.rule, summary.decided_by)
     };
     let (peer, other, moved) = ("192.0.2.9:4000", "192.0.2.10:4000", "203.0.113.7:61000");
-    let undecided = (Mapping::Unknown, Rule::TooFewServers, Word::Nobody);
+    let undecided = (Mapping::Unknown, Rule::TooFewServers, DecidedBy::Undecided);
     assert_eq!(verdict(&one, &[]), undecided);
-    let agree = (Mapping::EndpointIndependent, Rule::ServersAgree, Word::Peer);
+    let agree = (
+        Mapping::EndpointIndependent,
+        Rule::ServersAgree,
+        DecidedBy::Peer,
+    );
     assert_eq!(verdict(&one, &[(peer, MAPPED)]), agree);
     assert_eq!(
         verdict(&one, &[(peer, moved)]),
-        (Mapping::Dependent, Rule::ServersDiffer, Word::Peer)
+        (Mapping::Dependent, Rule::ServersDiffer, DecidedBy::Peer)
     );
     // without a server two addresses of the peer can do it, and one cannot
     assert_eq!(
         verdict(&servers(&[]), &[(peer, MAPPED)]),
-        (Mapping::Unknown, Rule::NothingObserved, Word::Nobody)
+        (
+            Mapping::Unknown,
+            Rule::NothingObserved,
+            DecidedBy::Undecided
+        )
     );
     assert_eq!(
         verdict(&servers(&[]), &[(peer, MAPPED), (other, MAPPED)]),
@@ -214,7 +222,7 @@ fn with_one_server_or_none_the_peer_is_the_second_vantage_point_and_it_is_said_s
         (
             Mapping::AddressAndPortDependent,
             Rule::PortsOfOneServerDiffer,
-            Word::Peer
+            DecidedBy::Peer
         )
     );
     // what a peer says by way of a server's own address and port replaces nothing
@@ -233,11 +241,11 @@ fn a_peer_that_lies_never_overrules_the_servers() {
         ("192.0.2.9:4000", "203.0.113.7:1"),
         ("192.0.2.10:4000", "8.8.8.8:2"),
     ]);
-    peer.answered(seen(BASE, TWO[0], "203.0.113.7:666", 99));
+    peer.observe(seen(BASE, TWO[0], "203.0.113.7:666", 99));
     let summary = peer.summary(&cohort);
     assert_eq!(
-        (summary.mapping, summary.rule, summary.word),
-        (before.mapping(), before.rule(), Word::Servers)
+        (summary.mapping, summary.rule, summary.decided_by),
+        (before.mapping(), before.rule(), DecidedBy::Servers)
     );
     assert_eq!(cohort.summary(), before);
 }
@@ -245,19 +253,19 @@ fn a_peer_that_lies_never_overrules_the_servers() {
 #[test]
 fn a_packet_from_where_nobody_was_sent_to_proves_the_filter_open() {
     let cohort = servers(&TWO);
-    let filtering = |arrivals: &[(&str, Contact)]| came_in(arrivals).summary(&cohort).filtering;
-    use Contact::{Nobody, OtherPort};
+    let filtering = |arrivals: &[(&str, SentBefore)]| came_in(arrivals).summary(&cohort).filtering;
+    use SentBefore::{Never, OtherPort};
     assert_eq!(filtering(&[]), FilteringSeen::Unobserved);
     assert_eq!(
         filtering(&[("192.0.2.9:4000", OtherPort)]),
         FilteringSeen::AtMostAddressDependent
     );
     assert_eq!(
-        filtering(&[("192.0.2.9:4000", Nobody)]),
+        filtering(&[("192.0.2.9:4000", Never)]),
         FilteringSeen::Independent
     );
     assert_eq!(
-        filtering(&[("192.0.2.9:4000", OtherPort), ("192.0.2.8:1", Nobody)]),
+        filtering(&[("192.0.2.9:4000", OtherPort), ("192.0.2.8:1", Never)]),
         FilteringSeen::Independent
     );
     for not_through_it in [
@@ -268,7 +276,7 @@ fn a_packet_from_where_nobody_was_sent_to_proves_the_filter_open() {
         "10.0.0.1:9",
     ] {
         assert_eq!(
-            filtering(&[(not_through_it, Nobody)]),
+            filtering(&[(not_through_it, Never)]),
             FilteringSeen::Unobserved,
             "{not_through_it}"
         );
@@ -281,7 +289,7 @@ fn a_packet_from_where_nobody_was_sent_to_proves_the_filter_open() {
 
 #[test]
 fn where_no_server_says_that_there_is_a_nat_nothing_is_proven_of_its_filter() {
-    let arrived = came_in(&[("192.0.2.9:4000", Contact::Nobody)]);
+    let arrived = came_in(&[("192.0.2.9:4000", SentBefore::Never)]);
     assert_eq!(
         arrived.summary(&servers(&[])).filtering,
         FilteringSeen::Unobserved
@@ -295,17 +303,17 @@ fn where_no_server_says_that_there_is_a_nat_nothing_is_proven_of_its_filter() {
     );
     // and a base without one proves nothing either
     let mut open = servers(&TWO);
-    open.local(at(MAPPED).ip());
+    open.add_local(at(MAPPED).ip());
     assert_eq!(arrived.summary(&open).filtering, FilteringSeen::Unobserved);
-    let global_base = Arrival {
+    let global_base = UnsolicitedCheck {
         base: at("9.1.2.3:50000"),
         source: at("192.0.2.9:4000"),
-        contact: Contact::Nobody,
+        sent_before: SentBefore::Never,
     };
     let mut campus = Evidence::new();
     campus.observe(seen("9.1.2.3:50000", TWO[0], MAPPED, 0));
     let mut peer = PeerEvidence::new();
-    peer.arrived(global_base);
+    peer.record_unsolicited(global_base);
     assert_eq!(
         peer.summary(&campus).filtering,
         FilteringSeen::Unobserved,
@@ -316,10 +324,10 @@ fn where_no_server_says_that_there_is_a_nat_nothing_is_proven_of_its_filter() {
 #[test]
 fn a_peer_that_sees_the_base_as_it_is_did_not_come_through_the_nat() {
     let cohort = servers(&TWO);
-    let mut peer = came_in(&[("192.0.2.9:4000", Contact::Nobody)]);
-    peer.answered(seen(BASE, "192.0.2.9:4000", BASE, 0));
+    let mut peer = came_in(&[("192.0.2.9:4000", SentBefore::Never)]);
+    peer.observe(seen(BASE, "192.0.2.9:4000", BASE, 0));
     assert_eq!(peer.summary(&cohort).filtering, FilteringSeen::Unobserved);
-    peer.answered(seen(BASE, "192.0.2.9:4000", MAPPED, 1));
+    peer.observe(seen(BASE, "192.0.2.9:4000", MAPPED, 1));
     assert_eq!(peer.summary(&cohort).filtering, FilteringSeen::Independent);
 }
 
@@ -327,12 +335,12 @@ fn a_peer_that_sees_the_base_as_it_is_did_not_come_through_the_nat() {
 fn a_flood_of_sources_is_bounded_counted_and_argued_from_no_further() {
     let mut peer = PeerEvidence::new();
     for port in 1..=10_000 {
-        peer.arrived(Arrival {
+        peer.record_unsolicited(UnsolicitedCheck {
             base: at(BASE),
             source: ([192, 0, 2, 9], port).into(),
-            contact: Contact::OtherPort,
+            sent_before: SentBefore::OtherPort,
         });
-        peer.answered(Observation {
+        peer.observe(Observation {
             base: at(BASE),
             server: SocketAddr::from(([192, 0, 2, 9], port)).into(),
             mapped: at(MAPPED),
@@ -340,12 +348,12 @@ fn a_flood_of_sources_is_bounded_counted_and_argued_from_no_further() {
         });
     }
     assert_eq!(
-        (peer.arrivals().len(), peer.answers().len()),
-        (MAX_ARRIVALS, nat_summary::MAX_OBSERVATIONS)
+        (peer.unsolicited_checks().len(), peer.answers().len()),
+        (MAX_UNSOLICITED, nat_summary::MAX_OBSERVATIONS)
     );
     assert_eq!(
         peer.overflow() as usize,
-        20_000 - MAX_ARRIVALS - nat_summary::MAX_OBSERVATIONS
+        20_000 - MAX_UNSOLICITED - nat_summary::MAX_OBSERVATIONS
     );
     let summary = peer.summary(&servers(&TWO));
     assert_eq!(summary.filtering, FilteringSeen::AtMostAddressDependent);
@@ -356,8 +364,8 @@ fn a_flood_of_sources_is_bounded_counted_and_argued_from_no_further() {
     );
     let summary = peer.summary(&servers(&TWO[..1]));
     assert_eq!(
-        (summary.mapping, summary.word),
-        (Mapping::Unknown, Word::Nobody),
+        (summary.mapping, summary.decided_by),
+        (Mapping::Unknown, DecidedBy::Undecided),
         "or another mapping"
     );
 }
@@ -365,18 +373,27 @@ fn a_flood_of_sources_is_bounded_counted_and_argued_from_no_further() {
 #[test]
 fn of_one_source_the_stronger_fact_stands() {
     let mut peer = PeerEvidence::new();
-    let arrival = |contact| Arrival {
+    let arrival = |sent_before| UnsolicitedCheck {
         base: at(BASE),
         source: at("192.0.2.9:4000"),
-        contact,
+        sent_before,
     };
-    assert_eq!(peer.arrived(arrival(Contact::OtherPort)), Admission::Kept);
-    assert_eq!(peer.arrived(arrival(Contact::Nobody)), Admission::Kept);
     assert_eq!(
-        peer.arrived(arrival(Contact::OtherPort)),
-        Admission::Superseded
+        peer.record_unsolicited(arrival(SentBefore::OtherPort)),
+        Recorded::Kept
     );
-    assert_eq!(peer.arrivals().next().unwrap().contact, Contact::Nobody);
+    assert_eq!(
+        peer.record_unsolicited(arrival(SentBefore::Never)),
+        Recorded::Kept
+    );
+    assert_eq!(
+        peer.record_unsolicited(arrival(SentBefore::OtherPort)),
+        Recorded::Superseded
+    );
+    assert_eq!(
+        peer.unsolicited_checks().next().unwrap().sent_before,
+        SentBefore::Never
+    );
 }
 
 #[test]
@@ -385,9 +402,13 @@ fn a_peer_inside_the_carriers_net_and_servers_outside_do_not_see_the_same_nats()
     let (peer, other) = ("100.64.0.9:4000", "100.64.0.10:4000");
     let verdict = |cohort: &Evidence, reports: &[(&str, &str)]| {
         let summary = reported(reports).summary(cohort);
-        (summary.mapping, summary.word, summary.toward_peer)
+        (summary.mapping, summary.decided_by, summary.toward_peer)
     };
-    let undecided = (Mapping::Unknown, Word::Nobody, TowardPeer::Unobserved);
+    let undecided = (
+        Mapping::Unknown,
+        DecidedBy::Undecided,
+        TowardPeer::Unobserved,
+    );
     assert_eq!(verdict(&outside, &[(peer, "100.64.3.7:50000")]), undecided);
     assert_eq!(
         verdict(
@@ -399,7 +420,11 @@ fn a_peer_inside_the_carriers_net_and_servers_outside_do_not_see_the_same_nats()
     let mut inside = Evidence::new();
     inside.observe(seen(BASE, "100.64.0.1:3478", "100.64.3.7:50000", 0));
     assert_eq!(verdict(&inside, &[("192.0.2.9:4000", MAPPED)]), undecided);
-    let kept = (Mapping::EndpointIndependent, Word::Peer, TowardPeer::Kept);
+    let kept = (
+        Mapping::EndpointIndependent,
+        DecidedBy::Peer,
+        TowardPeer::Kept,
+    );
     assert_eq!(verdict(&inside, &[(peer, "100.64.3.7:50000")]), kept);
     // nor does a server of the local network make a host without a NAT of this one
     let mut with_lan = outside;
@@ -420,13 +445,13 @@ fn a_filter_in_front_of_another_base_says_nothing_of_the_one_that_speaks() {
     let v6 = "[fd00::5]:50000";
     cohort.observe(seen(v6, "[2001:db8:1::1]:3478", "[2001:db8:5::5]:50000", 2));
     cohort.observe(seen("192.168.7.5:50000", TWO[0], "192.0.2.200:50000", 3));
-    assert_eq!(cohort.summary().speaking_base().unwrap().base, at(BASE));
+    assert_eq!(cohort.summary().primary_base().unwrap().base, at(BASE));
     let arrived = |base: &str, source: &str| {
         let mut peer = PeerEvidence::new();
-        peer.arrived(Arrival {
+        peer.record_unsolicited(UnsolicitedCheck {
             base: at(base),
             source: at(source),
-            contact: Contact::Nobody,
+            sent_before: SentBefore::Never,
         });
         peer.summary(&cohort).filtering
     };
@@ -447,15 +472,15 @@ fn a_filter_in_front_of_another_base_says_nothing_of_the_one_that_speaks() {
 #[derive(Debug, Clone)]
 enum Fact {
     Answered(Observation),
-    Arrived(Arrival),
+    Unsolicited(UnsolicitedCheck),
 }
 
 fn peer_of<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> PeerEvidence {
     let mut peer = PeerEvidence::new();
     for fact in facts {
         match fact {
-            Fact::Answered(observation) => peer.answered(*observation),
-            Fact::Arrived(arrival) => peer.arrived(*arrival),
+            Fact::Answered(observation) => peer.observe(*observation),
+            Fact::Unsolicited(arrival) => peer.record_unsolicited(*arrival),
         };
     }
     peer
@@ -511,31 +536,31 @@ fn an_observation() -> impl Strategy<Value = Observation> {
     })
 }
 
-fn an_arrival() -> impl Strategy<Value = Arrival> {
+fn an_arrival() -> impl Strategy<Value = UnsolicitedCheck> {
     (
         a_base(),
         a_place(),
-        select(&[Contact::Nobody, Contact::OtherPort]),
+        select(&[SentBefore::Never, SentBefore::OtherPort]),
     )
-        .prop_map(|(base, source, contact)| Arrival {
+        .prop_map(|(base, source, sent_before)| UnsolicitedCheck {
             base,
             source,
-            contact,
+            sent_before,
         })
 }
 
 fn a_fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         an_observation().prop_map(Fact::Answered),
-        an_arrival().prop_map(Fact::Arrived)
+        an_arrival().prop_map(Fact::Unsolicited)
     ]
 }
 
 fn a_cohort() -> impl Strategy<Value = Evidence> {
     vec(an_observation(), 0..6).prop_map(|observations| {
         let mut evidence = Evidence::new();
-        evidence.local(at(BASE).ip());
-        evidence.asked(at("198.51.100.200:3478").into(), Outcome::TimedOut);
+        evidence.add_local(at(BASE).ip());
+        evidence.record_outcome(at("198.51.100.200:3478").into(), Outcome::TimedOut);
         for observation in observations {
             evidence.observe(observation);
         }
@@ -565,16 +590,16 @@ proptest! {
         let summary = PeerEvidence::new().summary(&cohort);
         prop_assert_eq!((summary.toward_peer, summary.filtering), (TowardPeer::Unobserved, FilteringSeen::Unobserved));
         prop_assert_eq!(summary.mapping, cohort.summary().mapping());
-        prop_assert_ne!(summary.word, Word::Peer);
+        prop_assert_ne!(summary.decided_by, DecidedBy::Peer);
     }
 
     #[test]
     fn the_peer_never_overrules_the_servers(facts in vec(a_fact(), 0..20), cohort in a_cohort()) {
         let (before, summary) = (cohort.summary(), peer_of(&facts).summary(&cohort));
         if before.mapping() != Mapping::Unknown {
-            prop_assert_eq!((summary.mapping, summary.word), (before.mapping(), Word::Servers));
+            prop_assert_eq!((summary.mapping, summary.decided_by), (before.mapping(), DecidedBy::Servers));
         }
-        if summary.word == Word::Peer {
+        if summary.decided_by == DecidedBy::Peer {
             prop_assert_eq!(before.mapping(), Mapping::Unknown);
             prop_assert_ne!(summary.mapping, Mapping::Unknown);
             prop_assert_ne!(before.is_natted(), Some(false));
@@ -587,24 +612,24 @@ proptest! {
         cohort in a_cohort(),
     ) {
         let proven = peer_of(&facts).summary(&cohort).filtering;
-        let speaking = cohort.summary().speaking_base().copied();
-        let behind = |arrival: &Arrival| speaking.is_some_and(|base| {
+        let speaking = cohort.summary().primary_base().copied();
+        let behind = |arrival: &UnsolicitedCheck| speaking.is_some_and(|base| {
             base.natted == Some(true)
                 && base.base == arrival.base
                 && base.external.is_ipv4() == arrival.source.is_ipv4()
                 && cohort.observations().any(|o| o.base == arrival.base && o.mapped.ip() != o.base.ip())
         });
         let proof = facts.iter().any(|fact| match fact {
-            Fact::Arrived(arrival) => {
+            Fact::Unsolicited(arrival) => {
                 behind(arrival)
                     && matches!(arrival.source.ip().to_string().as_str(), "192.0.2.9" | "192.0.2.10" | "198.51.100.1")
-                    && (arrival.contact == Contact::Nobody || proven == FilteringSeen::AtMostAddressDependent)
+                    && (arrival.sent_before == SentBefore::Never || proven == FilteringSeen::AtMostAddressDependent)
             }
             Fact::Answered(_) => false,
         });
         prop_assert!(proof || proven == FilteringSeen::Unobserved);
         // what the peer says can only take a proof away
-        let silent: Vec<Fact> = facts.iter().filter(|fact| matches!(fact, Fact::Arrived(_))).cloned().collect();
+        let silent: Vec<Fact> = facts.iter().filter(|fact| matches!(fact, Fact::Unsolicited(_))).cloned().collect();
         prop_assert!(peer_of(&silent).summary(&cohort).filtering >= proven);
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nat_summary::{
     Address, BaseVerdict, Candidate, CandidateKind, Evidence, Mapping, NatType, Observation,
-    Outcome, Rule, Scope, ServerId, Transport,
+    Outcome, Rule, Scope, ServerId, TransportProtocol,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -23,12 +23,12 @@ enum Fact {
 impl Fact {
     fn tell(&self, evidence: &mut Evidence) {
         match self {
-            Self::Local(ip) => evidence.local(*ip),
-            Self::Asked(server, outcome) => evidence.asked(*server, *outcome),
+            Self::Local(ip) => evidence.add_local(*ip),
+            Self::Asked(server, outcome) => evidence.record_outcome(*server, *outcome),
             Self::Observed(observation, None) => evidence.observe(*observation),
             Self::Observed(observation, Some(plain)) => evidence.observe_both(*observation, *plain),
-            Self::Listed(candidate) => evidence.candidate(candidate),
-            Self::Unreadable => evidence.unreadable_candidate(),
+            Self::Listed(candidate) => evidence.add_candidate(candidate),
+            Self::Unreadable => evidence.add_unreadable(),
         };
     }
 }
@@ -126,7 +126,11 @@ fn a_candidate() -> impl Strategy<Value = Candidate<'static>> {
     )
         .prop_map(|(kind, own, base, url, tcp)| Candidate {
             kind,
-            transport: if tcp { Transport::Tcp } else { Transport::Udp },
+            transport: if tcp {
+                TransportProtocol::Tcp
+            } else {
+                TransportProtocol::Udp
+            },
             address: Address::Ip(own.ip()),
             port: own.port(),
             related: base.map(|base| (Address::Ip(base.ip()), base.port())),
@@ -361,7 +365,7 @@ proptest! {
         let known = |token: &str, names: &[&str]| names.iter().any(|name| token.eq_ignore_ascii_case(name));
         prop_assume!(!known(&texts[1], &["udp", "tcp"]) && !known(&texts[3], &["host", "srflx", "prflx", "relay"]));
         prop_assume!(!texts[4].to_ascii_lowercase().starts_with("raddr"));
-        let transport = [Transport::Udp, Transport::Tcp].get(*transport).copied().unwrap_or(Transport::Unknown);
+        let transport = [TransportProtocol::Udp, TransportProtocol::Tcp].get(*transport).copied().unwrap_or(TransportProtocol::Unknown);
         use CandidateKind::{Host, PeerReflexive, Relayed, ServerReflexive, Unknown};
         let kind = [Host, ServerReflexive, PeerReflexive, Relayed].get(*kind).copied().unwrap_or(Unknown);
         let candidate = Candidate {
@@ -375,7 +379,7 @@ proptest! {
             related: related_port.map(|port| (address(which.1), port)),
             extensions: &texts[4],
             url: None,
-            unknown_transport: if transport == Transport::Unknown { &texts[1] } else { "" },
+            unknown_transport: if transport == TransportProtocol::Unknown { &texts[1] } else { "" },
             unknown_kind: if kind == Unknown { &texts[3] } else { "" },
         };
         let line = candidate.to_string();

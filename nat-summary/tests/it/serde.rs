@@ -1,8 +1,10 @@
 //! What is written down: stable names, and nothing lost.
 
 use nat_summary::{
-    Arrival, Candidate, Contact, Evidence, FailureCause, Filtering, NatSummary, NatType,
-    Observation, Outcome, Outlook, PeerEvidence, PeerSummary, PortAllocation, Rule, ServerId,
+    Candidate, DecidedBy, Evidence, ExpectedPath, FailureCause, Family, Filtering, FilteringSeen,
+    Mapping, NatSummary, NatType, Observation, Outcome, Outlook, OutlookReason, PeerEvidence,
+    PeerSummary, Pooling, PortAllocation, Rule, Scope, SentBefore, ServerId, TowardPeer,
+    UnsolicitedCheck,
 };
 
 fn evidence() -> Evidence {
@@ -17,9 +19,9 @@ fn evidence() -> Evidence {
         };
         evidence.observe_both(observation, observation.mapped);
     }
-    evidence.asked(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
-    evidence.local("2001:db8::5".parse().unwrap());
-    evidence.unreadable_candidate();
+    evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+    evidence.add_local("2001:db8::5".parse().unwrap());
+    evidence.add_unreadable();
     evidence
 }
 
@@ -27,8 +29,8 @@ fn evidence() -> Evidence {
 fn evidence_and_summary_come_back_as_they_went() {
     let mut crowded = evidence();
     for n in 0..99 {
-        crowded.asked(ServerId::Name(n, 1), Outcome::Unresolved);
-        crowded.local([10, 0, 0, n as u8].into());
+        crowded.record_outcome(ServerId::Name(n, 1), Outcome::Unresolved);
+        crowded.add_local([10, 0, 0, n as u8].into());
         let observation = Observation {
             base: "192.168.1.7:50000".parse().unwrap(),
             server: ServerId::Name(n, 1),
@@ -151,7 +153,7 @@ fn what_is_no_evidence_is_refused_and_what_is_not_known_is_passed_over() {
 #[test]
 fn what_the_peer_showed_comes_back_as_it_went_under_names_that_stay() {
     let mut peer = PeerEvidence::new();
-    peer.answered(Observation {
+    peer.observe(Observation {
         base: "192.168.1.5:50000".parse().unwrap(),
         server: "192.0.2.9:4000"
             .parse::<std::net::SocketAddr>()
@@ -160,19 +162,19 @@ fn what_the_peer_showed_comes_back_as_it_went_under_names_that_stay() {
         mapped: "203.0.113.7:61000".parse().unwrap(),
         sequence: 3,
     });
-    let arrival = Arrival {
+    let arrival = UnsolicitedCheck {
         base: "192.168.1.5:50000".parse().unwrap(),
         source: "192.0.2.9:4001".parse().unwrap(),
-        contact: Contact::OtherPort,
+        sent_before: SentBefore::OtherPort,
     };
-    peer.arrived(arrival);
+    peer.record_unsolicited(arrival);
     assert_eq!(
         serde_json::to_string(&arrival).unwrap(),
         r#"{"base":"192.168.1.5:50000","source":"192.0.2.9:4001","contact":"other_port"}"#
     );
     for port in 0..99 {
         let mut crowded = peer.clone();
-        crowded.arrived(Arrival {
+        crowded.record_unsolicited(UnsolicitedCheck {
             source: ([192, 0, 2, 9], port).into(),
             ..arrival
         });
@@ -205,18 +207,50 @@ fn what_the_peer_showed_comes_back_as_it_went_under_names_that_stay() {
         PeerEvidence::new()
     );
     assert!(serde_json::from_str::<PeerEvidence>(r#"{"arrivals":[{"base":"x"}]}"#).is_err());
-    for rule in Rule::ALL {
-        assert_eq!(
-            serde_json::to_string(rule).unwrap(),
-            format!("{:?}", rule.as_str()),
-            "one word everywhere"
-        );
+}
+
+/// Spans, JSON and the command line share one word for each variant.
+#[test]
+fn a_variant_has_one_word_everywhere() {
+    fn pins<T: serde::Serialize>(all: &[T], word: impl Fn(&T) -> &'static str) {
+        for variant in all {
+            assert_eq!(
+                serde_json::to_value(variant).unwrap(),
+                serde_json::Value::from(word(variant))
+            );
+        }
     }
-    for cause in FailureCause::ALL {
-        assert_eq!(
-            serde_json::to_string(cause).unwrap(),
-            format!("{:?}", cause.as_str()),
-            "one word everywhere"
-        );
+    pins(Rule::ALL, |v| v.as_str());
+    pins(FailureCause::ALL, |v| v.as_str());
+    pins(Mapping::ALL, |v| v.as_str());
+    pins(Filtering::ALL, |v| v.as_str());
+    pins(NatType::ALL, |v| v.as_str());
+    pins(Pooling::ALL, |v| v.as_str());
+    pins(Scope::ALL, |v| v.as_str());
+    pins(Outcome::ALL, |v| v.as_str());
+    pins(TowardPeer::ALL, |v| v.as_str());
+    pins(FilteringSeen::ALL, |v| v.as_str());
+    pins(DecidedBy::ALL, |v| v.as_str());
+    pins(ExpectedPath::ALL, |v| v.as_str());
+    pins(OutlookReason::ALL, |v| v.as_str());
+    // OpenTelemetry has words of its own for the families
+    assert_eq!(
+        serde_json::to_string(Family::ALL).unwrap(),
+        r#"["v4","v6"]"#
+    );
+    assert_eq!(Family::V6.as_str(), "ipv6");
+    // a step goes out under a key of its own
+    for (allocation, word, step) in [
+        (PortAllocation::Unknown, "unknown", None),
+        (PortAllocation::Preserving, "preserving", None),
+        (PortAllocation::Random, "random", None),
+        (
+            PortAllocation::Sequential { step: -2 },
+            "sequential",
+            Some(-2),
+        ),
+    ] {
+        assert_eq!((allocation.as_str(), allocation.step()), (word, step));
+        assert!(serde_json::to_string(&allocation).unwrap().contains(word));
     }
 }

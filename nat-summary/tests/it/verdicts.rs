@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use nat_summary::{
-    Admission, Candidate, Evidence, Family, Filtering, MAX_BASES, MAX_LOCALS, MAX_OBSERVATIONS,
-    MAX_SERVERS, Mapping, NatType, Observation, Outcome, Outlook, Path, Pooling, PortAllocation,
-    Rule, Scope, ServerId,
+    Candidate, Evidence, ExpectedPath, Family, Filtering, MAX_BASES, MAX_LOCALS, MAX_OBSERVATIONS,
+    MAX_SERVERS, Mapping, NatType, Observation, Outcome, Outlook, Pooling, PortAllocation,
+    Recorded, Rule, Scope, ServerId,
 };
 
 fn at(text: &str) -> SocketAddr {
@@ -113,7 +113,7 @@ fn impossible_mapped_addresses_are_counted_and_prove_no_blocking() {
     ]);
     assert_eq!(evidence.discarded().impossible, 5);
     let mut evidence = evidence;
-    evidence.asked(at("198.51.100.9:3478").into(), Outcome::TimedOut);
+    evidence.record_outcome(at("198.51.100.9:3478").into(), Outcome::TimedOut);
     assert_eq!(
         evidence.summary().nat_type(),
         NatType::Unknown,
@@ -126,8 +126,8 @@ fn impossible_mapped_addresses_are_counted_and_prove_no_blocking() {
 fn an_error_answer_or_a_pending_one_is_not_blocked() {
     for outcome in [Outcome::Refused, Outcome::Pending] {
         let mut evidence = Evidence::new();
-        evidence.asked(at("198.51.100.1:3478").into(), Outcome::TimedOut);
-        evidence.asked(at("198.51.100.2:3478").into(), outcome);
+        evidence.record_outcome(at("198.51.100.1:3478").into(), Outcome::TimedOut);
+        evidence.record_outcome(at("198.51.100.2:3478").into(), outcome);
         assert_eq!(
             evidence.summary().nat_type(),
             NatType::Unknown,
@@ -141,11 +141,17 @@ fn a_stronger_outcome_replaces_a_weaker_one_only() {
     let server = ServerId::named("Stun.Example.org", 3478);
     assert_eq!(server, ServerId::named("stun.example.ORG", 3478));
     let mut evidence = Evidence::new();
-    assert_eq!(evidence.asked(server, Outcome::TimedOut), Admission::Kept);
-    assert_eq!(evidence.asked(server, Outcome::Answered), Admission::Kept);
     assert_eq!(
-        evidence.asked(server, Outcome::Unreachable),
-        Admission::Superseded
+        evidence.record_outcome(server, Outcome::TimedOut),
+        Recorded::Kept
+    );
+    assert_eq!(
+        evidence.record_outcome(server, Outcome::Answered),
+        Recorded::Kept
+    );
+    assert_eq!(
+        evidence.record_outcome(server, Outcome::Unreachable),
+        Recorded::Superseded
     );
     assert_eq!(evidence.servers(), [(server, Outcome::Answered)]);
 }
@@ -156,11 +162,11 @@ fn a_wildcard_base_with_only_the_other_familys_addresses_known_is_not_called_nat
         ("0.0.0.0:50000", "198.51.100.1:3478", "203.0.113.7:50000"),
         ("0.0.0.0:50000", "198.51.100.2:3478", "203.0.113.7:50000"),
     ]);
-    evidence.local("2001:db8::5".parse().unwrap());
+    evidence.add_local("2001:db8::5".parse().unwrap());
     assert_eq!(evidence.summary().is_natted(), None);
     assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
     assert_eq!(evidence.summary().rule(), Rule::LocalsUnknown);
-    evidence.local("192.168.1.5".parse().unwrap());
+    evidence.add_local("192.168.1.5".parse().unwrap());
     assert_eq!(evidence.summary().nat_type(), NatType::Cone);
 }
 
@@ -205,15 +211,15 @@ fn a_host_candidate_that_reaches_no_further_than_its_link_tells_nothing() {
         ("[::]:50000", "[2001:db8:1::2]:3478", "[2001:db8::5]:50000"),
     ];
     let mut evidence = observed(&answers);
-    evidence.local("fe80::1".parse().unwrap());
-    evidence.local("::1".parse().unwrap());
+    evidence.add_local("fe80::1".parse().unwrap());
+    evidence.add_local("::1".parse().unwrap());
     assert_eq!(
         evidence.summary().is_natted(),
         None,
         "the address it left from is not among them"
     );
     assert_eq!(evidence.summary().rule(), Rule::LocalsUnknown);
-    evidence.local("2001:db8::5".parse().unwrap());
+    evidence.add_local("2001:db8::5".parse().unwrap());
     assert_eq!(evidence.summary().nat_type(), NatType::Open);
 }
 
@@ -348,7 +354,7 @@ fn a_flood_is_bounded_counted_and_the_same_in_any_order() {
     let summary = up.summary();
     assert_eq!(
         (summary.mapping(), summary.rule()),
-        (Mapping::Unknown, Rule::Crowded),
+        (Mapping::Unknown, Rule::Truncated),
         "one without room may differ"
     );
     assert_eq!(
@@ -386,7 +392,7 @@ fn what_had_no_room_takes_no_difference_back_and_harms_no_other_base() {
     evidence.observe(seen(50_000, 60, 50_000));
     assert_eq!(
         of(&evidence, 50_009),
-        (Mapping::Unknown, Rule::Crowded),
+        (Mapping::Unknown, Rule::Truncated),
         "what differed had no room"
     );
     assert_eq!(
@@ -448,7 +454,7 @@ fn more_bases_than_places_keep_the_speaking_one() {
         }
     }
     let summary = evidence.summary();
-    assert_eq!(summary.speaking_base().unwrap().base.port(), 50_019);
+    assert_eq!(summary.primary_base().unwrap().base.port(), 50_019);
     assert_eq!(summary.bases().count(), MAX_BASES);
     assert_eq!(summary.counts().bases, 20);
 }
@@ -474,7 +480,7 @@ fn a_wildcard_base_of_two_families_is_compared_within_each() {
 fn a_flood_of_servers_proves_no_blocking_and_a_flood_of_addresses_no_nat() {
     let mut evidence = Evidence::new();
     for n in 0..=MAX_SERVERS as u16 {
-        evidence.asked(
+        evidence.record_outcome(
             ServerId::Address([198, 51, 100, 1].into(), 3000 + n),
             Outcome::TimedOut,
         );
@@ -503,7 +509,7 @@ fn a_flood_of_servers_proves_no_blocking_and_a_flood_of_addresses_no_nat() {
         ),
     ]);
     for n in 0..=MAX_LOCALS as u8 {
-        evidence.local([10, 0, 0, n].into());
+        evidence.add_local([10, 0, 0, n].into());
     }
     assert_eq!(
         evidence.summary().is_natted(),
@@ -577,7 +583,7 @@ fn two_ports_of_one_name_that_differ_prove_dependence_but_not_on_the_port() {
 fn an_unreadable_candidate_may_have_been_reflexive() {
     let mut evidence = list(&["candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host"]);
     assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
-    evidence.unreadable_candidate();
+    evidence.add_unreadable();
     assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
     assert_eq!(evidence.discarded().unreadable, 1);
 }
@@ -890,7 +896,7 @@ fn a_server_in_front_of_the_nat_takes_no_nat_away_and_is_no_evidence_of_how_it_m
     assert_eq!(told(&observed(&some[..1])).2, NatType::Open);
     let summary = observed(&[lan, one]).summary();
     let evidence = observed(&[lan, one]);
-    let behind: Vec<_> = evidence.behind(summary.speaking_base().unwrap()).collect();
+    let behind: Vec<_> = evidence.behind(summary.primary_base().unwrap()).collect();
     assert_eq!(
         (summary.bases().count(), behind.len()),
         (1, 1),
@@ -963,7 +969,7 @@ fn what_a_wildcard_base_of_a_host_with_several_addresses_was_seen_as_may_differ_
             .collect();
         let mut evidence = observed(&list);
         for local in locals {
-            evidence.local(local.parse().unwrap());
+            evidence.add_local(local.parse().unwrap());
         }
         (
             evidence.summary().mapping(),
@@ -1028,7 +1034,7 @@ fn ipv4_by_two_translators_is_two_ways() {
     assert_eq!(observed(&one).summary().mapping(), Mapping::Dependent);
     let mut with_locals = observed(&one);
     for local in ["192.168.1.5", "2001:db8::5", "2001:db8::6"] {
-        with_locals.local(local.parse().unwrap());
+        with_locals.add_local(local.parse().unwrap());
     }
     assert_eq!(
         with_locals.summary().mapping(),
@@ -1040,7 +1046,7 @@ fn ipv4_by_two_translators_is_two_ways() {
 #[test]
 fn an_answer_that_says_something_impossible_did_come() {
     let mut evidence = Evidence::new();
-    evidence.asked(at("198.51.100.1:3478").into(), Outcome::TimedOut);
+    evidence.record_outcome(at("198.51.100.1:3478").into(), Outcome::TimedOut);
     assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
     let base = at(HOME);
     evidence.observe(Observation {
@@ -1083,14 +1089,14 @@ fn one_answer_told_with_its_server_and_without_does_not_agree_with_itself() {
     };
     let (same, other) = (line(50_000), line(50_001));
     let mut evidence = observed(&[(HOME, "198.51.100.1:3478", "203.0.113.7:50000")]);
-    evidence.candidate(&Candidate::parse(&same).unwrap());
+    evidence.add_candidate(&Candidate::parse(&same).unwrap());
     let summary = evidence.summary();
     assert_eq!(
         (summary.mapping(), summary.rule()),
         (Mapping::Unknown, Rule::TooFewServers)
     );
     assert_eq!(summary.counts().server_addresses, 1);
-    evidence.candidate(&Candidate::parse(&other).unwrap());
+    evidence.add_candidate(&Candidate::parse(&other).unwrap());
     assert_eq!(
         evidence.summary().rule(),
         Rule::ServersDiffer,
@@ -1101,7 +1107,7 @@ fn one_answer_told_with_its_server_and_without_does_not_agree_with_itself() {
         (HOME, "198.51.100.1:3479", "203.0.113.7:50000"),
     ]);
     let mut ports_and_one = ports;
-    ports_and_one.candidate(&Candidate::parse(&other).unwrap());
+    ports_and_one.add_candidate(&Candidate::parse(&other).unwrap());
     assert_eq!(
         ports_and_one.summary().rule(),
         Rule::ServersDiffer,
@@ -1125,7 +1131,7 @@ fn a_host_candidate_without_an_address_is_a_hidden_one() {
 fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
     let a = "192.168.1.5:50000";
     let asked = |evidence: &mut Evidence, outcome| {
-        evidence.asked(at("198.51.100.99:3478").into(), outcome);
+        evidence.record_outcome(at("198.51.100.99:3478").into(), outcome);
     };
     let mut cone = observed(&[
         (a, "198.51.100.1:3478", "203.0.113.7:50000"),
@@ -1277,12 +1283,15 @@ fn the_three_worked_cases_come_out_as_the_page_says() {
     let strict = strict
         .summary()
         .with_filtering(Filtering::AddressAndPortDependent);
-    assert_eq!(Outlook::between(&carrier, &strict).path, Path::Relay);
+    assert_eq!(
+        Outlook::between(&carrier, &strict).path,
+        ExpectedPath::Relay
+    );
 
     let office = |outcomes: [Outcome; 5]| {
         let mut evidence = Evidence::new();
         for (n, outcome) in (0..).zip(outcomes) {
-            evidence.asked(ServerId::Address([198, 51, 100, n].into(), 3478), outcome);
+            evidence.record_outcome(ServerId::Address([198, 51, 100, n].into(), 3478), outcome);
         }
         (evidence.summary().nat_type(), evidence.summary().rule())
     };

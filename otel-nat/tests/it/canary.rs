@@ -55,9 +55,9 @@ fn summaries() -> Vec<NatSummary> {
     for ((base, servers), mapped) in BASES.into_iter().zip(SERVERS).zip(MAPPED) {
         let mut evidence = Evidence::new();
         for local in LOCALS {
-            evidence.local(local.parse().unwrap());
+            evidence.add_local(local.parse().unwrap());
         }
-        evidence.asked(ServerId::named("198.51.100.179", 3478), Outcome::TimedOut);
+        evidence.record_outcome(ServerId::named("198.51.100.179", 3478), Outcome::TimedOut);
         for (sequence, server) in (0..).zip(servers) {
             evidence.observe(Observation {
                 base: base.parse().unwrap(),

@@ -134,7 +134,7 @@ pub(crate) fn one_server() -> NatSummary {
 /// Browsers hide the base: its port is unknown, and so is whether it was kept.
 pub(crate) fn hidden_base() -> NatSummary {
     let mut evidence = seen("0.0.0.0:0", &[("198.51.100.1:3478", "203.0.113.7:50000")]);
-    evidence.local("192.168.1.5".parse().unwrap());
+    evidence.add_local("192.168.1.5".parse().unwrap());
     evidence.summary()
 }
 
@@ -157,14 +157,14 @@ pub(crate) fn locals_unknown() -> NatSummary {
 
 pub(crate) fn blocked() -> NatSummary {
     let mut evidence = Evidence::new();
-    evidence.asked(ServerId::named("198.51.100.1", 3478), Outcome::TimedOut);
-    evidence.asked(ServerId::named("198.51.100.2", 3478), Outcome::TimedOut);
+    evidence.record_outcome(ServerId::named("198.51.100.1", 3478), Outcome::TimedOut);
+    evidence.record_outcome(ServerId::named("198.51.100.2", 3478), Outcome::TimedOut);
     evidence.summary()
 }
 
 pub(crate) fn no_route() -> NatSummary {
     let mut evidence = Evidence::new();
-    evidence.asked(ServerId::named("198.51.100.1", 3478), Outcome::Unreachable);
+    evidence.record_outcome(ServerId::named("198.51.100.1", 3478), Outcome::Unreachable);
     evidence.summary()
 }
 

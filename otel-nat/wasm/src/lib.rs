@@ -22,7 +22,7 @@ pub extern "C" fn attempts(candidates: u32) -> u64 {
                 "candidate:{n} 1 udp 1694498815 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 5000"
             );
             if let Ok(candidate) = Candidate::parse(&line) {
-                evidence.candidate(&candidate);
+                evidence.add_candidate(&candidate);
             }
         }
         let summary = evidence.summary();

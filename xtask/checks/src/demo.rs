@@ -171,11 +171,11 @@ fn row(
         expected: expected.verdict.as_legacy(),
         verdict,
         evidence: format!(
-            "{} of {} servers, {} addresses on one base, {:?}",
+            "{} of {} servers, {} addresses on one base, {}",
             counts.answered,
             counts.asked,
             counts.server_addresses,
-            summary.rule()
+            summary.rule().as_str()
         ),
         outcome: match report.ending {
             Some(Ending::Success) => "connected".into(),

@@ -61,7 +61,7 @@ struct Row {
     expected: &'static str,
     verdict: &'static str,
     mapping: &'static str,
-    rule: String,
+    rule: &'static str,
     port_preserved: Option<bool>,
     /// As probed by plain sockets.
     filtering: &'static str,
@@ -221,7 +221,7 @@ fn row(case: &Case, with_coturn: bool) -> Result<Row, Failure> {
         expected: case.expected.verdict.as_legacy(),
         verdict: summary.nat_type().as_legacy(),
         mapping: mapping_name(summary.mapping()),
-        rule: format!("{:?}", summary.rule()),
+        rule: summary.rule().as_str(),
         port_preserved: summary.port_preserved(),
         filtering: filtering_name(filtering),
         asked: summary.counts().asked,
@@ -338,8 +338,8 @@ fn compare(case: &Case, gathering: &Gathering) -> Finding {
     );
     check(
         "the rule",
-        format!("{:?}", summary.rule()),
-        format!("{:?}", expected.rule),
+        summary.rule().as_str().into(),
+        expected.rule.as_str().into(),
     );
     check(
         "port kept",
@@ -390,7 +390,7 @@ fn render(rows: &[Row]) -> String {
             row.truth.into(),
             row.verdict.into(),
             row.mapping.into(),
-            row.rule.clone(),
+            row.rule.into(),
             row.port_preserved
                 .map_or("-", |kept| if kept { "kept" } else { "changed" })
                 .into(),

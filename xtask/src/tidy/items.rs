@@ -36,7 +36,12 @@ const COMPLETE: &[(&str, &str, &str)] = &[
         "Outcome",
         "`Pending` is the one that is not known yet",
     ),
-    ("nat-summary", "Admission", "what just became of a fact"),
+    ("nat-summary", "Recorded", "what just became of a fact"),
+    (
+        "nat-summary",
+        "SentBefore",
+        "a sender knows what it has sent",
+    ),
     (
         "nat-summary",
         "Expected",
@@ -50,7 +55,7 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ),
     (
         "nat-summary",
-        "Reason",
+        "OutlookReason",
         "says what is unknown: a mapping, a filtering, more",
     ),
     // what a STUN exchange or an agent just did

@@ -167,7 +167,7 @@ impl Host {
     /// Asks a cohort of five, of which some are dead, and at least one is not.
     pub(crate) fn gather(&mut self, random: &mut impl Rng) -> Evidence {
         let mut evidence = Evidence::new();
-        evidence.local(self.base.ip());
+        evidence.add_local(self.base.ip());
         let mut cohort: Vec<SocketAddr> = Vec::new();
         while cohort.len() < 5 {
             let number = random.random_range(1..=60_u16);
@@ -210,7 +210,7 @@ impl Host {
                     self.advertised.push(mapped);
                 }
             } else {
-                evidence.asked(ServerId::from(server), outcome);
+                evidence.record_outcome(ServerId::from(server), outcome);
             }
         }
         evidence

@@ -17,7 +17,7 @@ pub(crate) struct Truth {
     by_type: BTreeMap<&'static str, Endings>,
     by_outcome: BTreeMap<(&'static str, &'static str), u64>,
     by_release: BTreeMap<&'static str, [u64; 2]>,
-    by_rule: BTreeMap<(String, Option<u16>), u64>,
+    by_rule: BTreeMap<(&'static str, Option<u16>), u64>,
 }
 
 impl Truth {
@@ -50,7 +50,7 @@ impl Truth {
         let answered = (summary.counts().asked > 0).then_some(summary.counts().answered);
         *self
             .by_rule
-            .entry((words(&format!("{:?}", summary.rule())), answered))
+            .entry((summary.rule().as_str(), answered))
             .or_default() += 1;
     }
 
@@ -142,18 +142,6 @@ fn is_same(one: &Value, other: &Value) -> bool {
 #[expect(clippy::cast_precision_loss, reason = "counts of attempts")]
 fn percent(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| (10_000.0 * part as f64 / whole as f64).round() / 100.0)
-}
-
-/// `ServersAgree` as `servers_agree`.
-fn words(name: &str) -> String {
-    let mut out = String::new();
-    for c in name.chars() {
-        if c.is_uppercase() && !out.is_empty() {
-            out.push('_');
-        }
-        out.extend(c.to_lowercase());
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Two NATs, and whose packets came first: what is therefore true of both ends, and how much of it
 //! checks can show. Pure.
 
-use nat_summary::{FailureCause, FilteringSeen, Mapping, NatType, TowardPeer, Word};
+use nat_summary::{DecidedBy, FailureCause, FilteringSeen, Mapping, NatType, TowardPeer};
 
 use crate::kernel::nat::Nat;
 
@@ -39,7 +39,7 @@ pub(crate) struct Truth {
     /// The cause that a failure has by construction; `Unknown` where this end cannot know it.
     pub(crate) cause: FailureCause,
     /// The mapping by whose word.
-    pub(crate) mapping: (Mapping, Word),
+    pub(crate) mapping: (Mapping, DecidedBy),
 }
 
 const OPEN: Nat = Nat::Route;
@@ -207,15 +207,15 @@ impl Meeting {
             _ => NatType::Cone,
         };
         let mapping = match by_servers {
-            NatType::Open | NatType::Cone => (Mapping::EndpointIndependent, Word::Servers),
-            NatType::Symmetric => (Mapping::Dependent, Word::Servers),
+            NatType::Open | NatType::Cone => (Mapping::EndpointIndependent, DecidedBy::Servers),
+            NatType::Symmetric => (Mapping::Dependent, DecidedBy::Servers),
             _ if servers == 1 && toward_peer == TowardPeer::Kept => {
-                (Mapping::EndpointIndependent, Word::Peer)
+                (Mapping::EndpointIndependent, DecidedBy::Peer)
             }
             _ if servers == 1 && toward_peer == TowardPeer::Changed => {
-                (Mapping::Dependent, Word::Peer)
+                (Mapping::Dependent, DecidedBy::Peer)
             }
-            _ => (Mapping::Unknown, Word::Nobody),
+            _ => (Mapping::Unknown, DecidedBy::Undecided),
         };
         Truth {
             meets,

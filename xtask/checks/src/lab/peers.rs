@@ -9,8 +9,8 @@ use ice_gather::{
     PeerView, Rebinding, RemoteCandidate, RemoteDescription, Role, StunServer, discover_filtering,
 };
 use nat_summary::{
-    Candidate, Evidence, FailureCause, Filtering, Mapping, NatSummary, NatType, PeerSummary,
-    TowardPeer, Word,
+    Candidate, Evidence, FailureCause, Filtering, FilteringSeen, Mapping, NatSummary, NatType,
+    PeerSummary, TowardPeer,
 };
 use serde::Serialize;
 use tokio::sync::{Barrier, mpsc};
@@ -199,6 +199,7 @@ fn row(meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure> {
             theirs.rebinding
         ));
     }
+    let (toward_peer, filtering) = (ours.peer.toward_peer, ours.peer.filtering);
     Ok(Row {
         meeting: meeting.name(),
         ours: kind(meeting.ours),
@@ -215,10 +216,10 @@ fn row(meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure> {
             .with_filtering(Filtering::Unknown)
             .nat_type()
             .as_legacy(),
-        toward_peer: ours.peer.toward_peer.as_str(),
+        toward_peer: (toward_peer != TowardPeer::Unobserved).then(|| toward_peer.as_str()),
         mapping_with_peer: ours.peer.mapping.as_legacy(),
-        word: word(ours.peer.word),
-        filtering: ours.peer.filtering.as_str(),
+        word: ours.peer.decided_by.as_str(),
+        filtering: (filtering != FilteringSeen::Unobserved).then(|| filtering.as_str()),
         cause: (!ours.connected).then(|| ours.cause.as_str()),
         checks: (
             ours.view.checks.sent,
@@ -485,7 +486,10 @@ fn compare(
         format!("{:?}", truth.filtering),
         is_unknown,
     );
-    let (mapping, is_unknown) = ((peer.mapping, peer.word), peer.mapping == Mapping::Unknown);
+    let (mapping, is_unknown) = (
+        (peer.mapping, peer.decided_by),
+        peer.mapping == Mapping::Unknown,
+    );
     check(
         "the mapping with the peer",
         format!("{mapping:?}"),
@@ -500,14 +504,6 @@ fn compare(
             format!("{:?}", truth.cause),
             is_unknown,
         );
-    }
-}
-
-const fn word(word: Word) -> &'static str {
-    match word {
-        Word::Servers => "servers",
-        Word::Peer => "peer",
-        _ => "nobody",
     }
 }
 

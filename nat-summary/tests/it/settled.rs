@@ -1,0 +1,209 @@
+//! When a missing answer can no longer change how the NAT is judged to map.
+
+use nat_summary::{Evidence, Mapping, Observation, PendingRequest, ServerId};
+use proptest::prelude::*;
+
+const HOST: &str = "192.168.1.5:50000";
+const OTHER: &str = "192.168.1.6:50000";
+const V6: &str = "[fd00::5]:50000";
+
+fn server(text: &str) -> ServerId {
+    text.parse::<std::net::SocketAddr>().unwrap().into()
+}
+
+/// Base, server and mapped address of each answer, in the order of sending.
+fn answers(seen: &[(&str, &str, &str)]) -> Evidence {
+    let mut evidence = Evidence::new();
+    for (sequence, (base, asked, mapped)) in (0..).zip(seen) {
+        evidence.observe(Observation {
+            base: base.parse().unwrap(),
+            server: server(asked),
+            mapped: mapped.parse().unwrap(),
+            sequence,
+        });
+    }
+    evidence
+}
+
+fn pending(requests: &[(&str, &str)]) -> Vec<PendingRequest> {
+    let request = |(base, asked): &(&str, &str)| PendingRequest {
+        base: base.parse().unwrap(),
+        server: server(asked),
+    };
+    requests.iter().map(request).collect()
+}
+
+const DEPENDENT: [(&str, &str, &str); 2] = [
+    (HOST, "198.51.100.1:3478", "203.0.113.7:41000"),
+    (HOST, "198.51.100.2:3478", "203.0.113.7:41001"),
+];
+
+#[test]
+fn only_a_dependent_mapping_is_settled() {
+    assert!(answers(&DEPENDENT).is_settled([]));
+    assert!(answers(&DEPENDENT).is_settled(pending(&[(HOST, "198.51.100.3:3478")])));
+    assert!(!Evidence::new().is_settled([]));
+    assert!(!answers(&DEPENDENT[..1]).is_settled([]));
+    let same = [
+        DEPENDENT[0],
+        (HOST, "198.51.100.2:3478", "203.0.113.7:41000"),
+    ];
+    assert!(!answers(&same).is_settled([]), "the next may differ");
+}
+
+#[test]
+fn a_base_that_can_be_seen_by_as_many_servers_may_become_the_primary_one() {
+    let settled = |requests: &[(&str, &str)]| answers(&DEPENDENT).is_settled(pending(requests));
+    let other = |port| {
+        (
+            OTHER,
+            if port {
+                "198.51.100.2:3479"
+            } else {
+                "198.51.100.2:3478"
+            },
+        )
+    };
+    assert!(settled(&[(OTHER, "198.51.100.1:3478")]));
+    assert!(
+        settled(&[(OTHER, "198.51.100.1:3478"), other(false)]),
+        "the lower base stays"
+    );
+    assert!(settled(&[
+        (V6, "[2001:db8::1]:3478"),
+        (V6, "[2001:db8::2]:3478")
+    ]));
+    assert!(!settled(&[
+        (OTHER, "198.51.100.1:3478"),
+        other(false),
+        other(true)
+    ]));
+    let lower = "192.168.1.4:50000";
+    assert!(!settled(&[
+        (lower, "198.51.100.1:3478"),
+        (lower, "198.51.100.2:3478")
+    ]));
+}
+
+#[test]
+fn the_second_port_of_a_server_address_may_show_more() {
+    let settled = |requests: &[(&str, &str)]| answers(&DEPENDENT).is_settled(pending(requests));
+    assert!(!settled(&[(HOST, "198.51.100.1:3479")]));
+    assert!(!settled(&[
+        (HOST, "198.51.100.3:3478"),
+        (HOST, "198.51.100.3:3479")
+    ]));
+    assert!(
+        settled(&[(OTHER, "198.51.100.1:3479")]),
+        "of another base it shows nothing"
+    );
+    let by_port = [
+        DEPENDENT[0],
+        (HOST, "198.51.100.1:3479", "203.0.113.7:41001"),
+    ];
+    assert!(
+        answers(&by_port).is_settled(pending(&[(HOST, "198.51.100.1:3480")])),
+        "there is no more to show"
+    );
+}
+
+#[test]
+fn an_answer_may_come_from_further_out() {
+    let inside = [
+        (HOST, "10.0.0.1:3478", "100.64.0.7:41000"),
+        (HOST, "10.0.0.2:3478", "100.64.0.7:41001"),
+    ];
+    assert!(answers(&inside).is_settled([]));
+    assert!(!answers(&inside).is_settled(pending(&[(HOST, "198.51.100.3:3478")])));
+    let both = [inside[0], DEPENDENT[0], DEPENDENT[1]];
+    assert!(answers(&both).is_settled(pending(&[(HOST, "198.51.100.3:3478")])));
+}
+
+#[test]
+fn an_answer_that_has_no_room_may_be_any() {
+    let many: Vec<_> = (0..64)
+        .map(|n| {
+            (
+                HOST,
+                format!("203.0.113.9:{}", 1000 + n),
+                "203.0.113.7:41000",
+            )
+        })
+        .collect();
+    let mut seen: Vec<_> = many
+        .iter()
+        .map(|(base, asked, mapped)| (*base, asked.as_str(), *mapped))
+        .collect();
+    seen.truncate(62);
+    seen.extend(DEPENDENT);
+    assert!(answers(&seen).is_settled([]));
+    assert!(!answers(&seen).is_settled(pending(&[(HOST, "198.51.100.3:3478")])));
+}
+
+fn a_base() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![HOST, OTHER, V6, "[::]:50000", "0.0.0.0:50000"])
+}
+
+/// Servers of the family that `base` sends in, on two ports of each address, some by name.
+fn a_server(base: &str, n: u8) -> ServerId {
+    let port = 3478 + u16::from(n % 2);
+    match (base.starts_with('['), n / 2 % 5) {
+        (_, host @ 3..) => ServerId::named(&format!("stun{host}.example.org"), port),
+        (false, host) => server(&format!("198.51.100.{host}:{port}")),
+        (true, host) => server(&format!("[2001:db8::{host}]:{port}")),
+    }
+}
+
+fn a_mapping(base: &str, n: u8) -> String {
+    let port = 41_000 + u16::from(n % 3);
+    match (base.starts_with('['), n / 3 % 4) {
+        (false, 0) => format!("100.64.0.7:{port}"),
+        (false, 1) => format!("203.0.113.8:{port}"),
+        (false, _) => format!("203.0.113.7:{port}"),
+        (true, 0) => format!("[fd00:7::7]:{port}"),
+        (true, _) => format!("[2001:db8:7::7]:{port}"),
+    }
+}
+
+fn primary(evidence: &Evidence) -> Option<(std::net::SocketAddr, Mapping)> {
+    let summary = evidence.summary();
+    summary.primary_base().map(|base| (base.base, base.mapping))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn no_answer_changes_a_settled_mapping(
+        seen in prop::collection::vec((a_base(), 0..10_u8, 0..12_u8), 1..8),
+        missing in prop::collection::vec((a_base(), 0..10_u8, 0..12_u8, any::<bool>()), 0..6),
+    ) {
+        let observation = |(sequence, (base, asked, mapped)): (u32, (&str, u8, u8))| Observation {
+            base: base.parse().unwrap(),
+            server: a_server(base, asked),
+            mapped: a_mapping(base, mapped).parse().unwrap(),
+            sequence,
+        };
+        let mut evidence = Evidence::new();
+        for (sequence, (base, asked, mapped)) in (0..).zip(&seen) {
+            evidence.observe(observation((sequence, (base, *asked, *mapped))));
+        }
+        let is_asked = |base: &str, asked| {
+            seen.iter().any(|(b, s, _)| *b == base && a_server(b, *s) == a_server(base, asked))
+        };
+        let missing: Vec<_> = missing.into_iter().filter(|(b, s, ..)| !is_asked(b, *s)).collect();
+        let requests = missing.iter().map(|(base, asked, ..)| PendingRequest {
+            base: base.parse().unwrap(),
+            server: a_server(base, *asked),
+        });
+        if evidence.is_settled(requests) {
+            let before = primary(&evidence);
+            for (sequence, (base, asked, mapped, _)) in
+                (100..).zip(missing.iter().filter(|(.., comes)| *comes))
+            {
+                evidence.observe(observation((sequence, (base, *asked, *mapped))));
+            }
+            prop_assert_eq!(primary(&evidence), before);
+        }
+    }
+}
