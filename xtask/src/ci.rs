@@ -1,8 +1,8 @@
 //! `ci`: everything a change has to pass, one step after the other, with the time each took and
 //! what it skipped.
 
-mod alone;
-mod said;
+mod output;
+mod standalone;
 mod suites;
 
 use std::process::Command;
@@ -11,9 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::json;
 
-use self::said::Said;
+use self::output::StepOutput;
 use crate::verdict::Verdict;
-use crate::{Failure, Options, bounds, fuzz, needs, python, root, table, wasm, workspace};
+use common::commands::Ci;
+
+use crate::{Failure, bounds, fuzz, needs, python, root, table, wasm, workspace};
 
 /// A step: its name, what it does, and what to set for it.
 struct Step {
@@ -29,7 +31,7 @@ enum Does {
     /// Runs a program as the tests have it, with all features: cargo would build it again, with the
     /// features that it has without the other crates.
     Built(&'static str, String),
-    Ours(fn(&mut Said) -> Result<bool, Failure>),
+    Ours(fn(&mut StepOutput) -> Result<bool, Failure>),
 }
 
 const fn step(name: &'static str, does: Does) -> Step {
@@ -61,7 +63,7 @@ fn steps() -> Vec<Step> {
             "clippy, default features",
             "clippy --workspace --all-targets -- -D warnings",
         ),
-        step("each library alone", Does::Ours(alone::features)),
+        step("each library alone", Does::Ours(standalone::features)),
         cargo("tidy", "xtask tidy"),
         Step {
             environment: &[("RUSTDOCFLAGS", "-D warnings")],
@@ -70,7 +72,7 @@ fn steps() -> Vec<Step> {
         cargo(TESTS, "test --workspace --all-features"),
         step(
             "machine, a million steps",
-            Does::Ours(|said| suites::below("steps::", ("MACHINE_STEPS", "1000000"), said)),
+            Does::Ours(|output| suites::below("steps::", ("MACHINE_STEPS", "1000000"), output)),
         ),
         built("example, peer connections", "examples/peer_connection", ""),
         built(
@@ -128,14 +130,14 @@ fn steps() -> Vec<Step> {
                 format!("xtask fuzz --seconds {}", bounds::FUZZ_SECONDS),
             )
         },
-        step("promised Rust", Does::Ours(alone::promised)),
+        step("promised Rust", Does::Ours(standalone::promised)),
     ]
 }
 
 impl Step {
-    fn run(&self, said: &mut Said) -> Result<bool, Failure> {
+    fn run(&self, output: &mut StepOutput) -> Result<bool, Failure> {
         let mut command = match &self.does {
-            Does::Ours(check) => return check(said),
+            Does::Ours(check) => return check(output),
             Does::Cargo(line) => {
                 let mut cargo = workspace::cargo();
                 cargo.args(line.split_whitespace());
@@ -143,7 +145,7 @@ impl Step {
             }
             Does::Built(program, line) => {
                 // what lies there may be older than the code, or have fewer features
-                if !said.run(suites::build())? {
+                if !output.run(suites::build())? {
                     return Err("the workspace does not build".into());
                 }
                 let mut built =
@@ -153,7 +155,7 @@ impl Step {
             }
         };
         command.envs(self.environment.iter().copied());
-        said.run(command)
+        output.run(command)
     }
 
     fn line(&self) -> String {
@@ -174,9 +176,9 @@ fn no_duckdb() -> Option<String> {
 }
 
 /// Says what tests cannot show on this machine: cargo keeps to itself what a test that passes says.
-fn tools(said: &mut Said) -> Result<bool, Failure> {
+fn tools(output: &mut StepOutput) -> Result<bool, Failure> {
     if let Some(why) = needs::lab() {
-        said.line(&format!("skipped: tests behind NATs of the kernel: {why}"));
+        output.line(&format!("skipped: tests behind NATs of the kernel: {why}"));
     }
     for (program, option, what) in [
         ("turnserver", "--help", "coturn as STUN and TURN server"),
@@ -185,7 +187,7 @@ fn tools(said: &mut Said) -> Result<bool, Failure> {
     ] {
         // any answer will do: what counts is that the program starts
         if Command::new(program).arg(option).output().is_err() {
-            said.line(&format!(
+            output.line(&format!(
                 "skipped: tests with {what}: there is no `{program}`"
             ));
         }
@@ -211,25 +213,25 @@ struct Row {
 /// `--tested` says that the README's test command has passed just now: then it is not run again.
 /// `--only` runs the steps with that in their name. `--began` is when all this began, in seconds
 /// since 1970, if that was before us.
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Ci) -> Result<bool, Failure> {
     let started = Instant::now();
-    let before = match options.value("began")? {
+    let before = match options.began {
         Some(began) => SystemTime::now()
             .duration_since(UNIX_EPOCH + Duration::from_secs(began))
             .unwrap_or_default(),
         None => Duration::ZERO,
     };
-    let only: Option<String> = options.value("only")?;
+    let only = options.only.as_deref();
     let mut steps = steps();
     let all: Vec<&str> = steps.iter().map(|step| step.name).collect();
-    steps.retain(|step| only.as_deref().is_none_or(|part| step.name.contains(part)));
+    steps.retain(|step| only.is_none_or(|part| step.name.contains(part)));
     if steps.is_empty() {
         return Err(format!("no step has that in its name; they are: {}", all.join("; ")).into());
     }
     let rows: Vec<Row> = steps.iter().map(|step| row(step, options)).collect();
     let passed = rows.iter().all(|row| row.verdict != Verdict::Failed);
     let in_all = before + started.elapsed();
-    if options.is("json") {
+    if options.json {
         let result = json!({
             "passed": passed,
             "seconds": in_all.as_secs_f64(),
@@ -244,30 +246,30 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     Ok(passed)
 }
 
-fn row(step: &Step, options: &Options) -> Row {
-    let mut said = Said::new(options.is("json"));
-    said.line(&format!("\n== {}: {}", step.name, step.line()));
+fn row(step: &Step, options: &Ci) -> Row {
+    let mut output = StepOutput::new(options.json);
+    output.line(&format!("\n== {}: {}", step.name, step.line()));
     let started = Instant::now();
     let tested =
-        (options.is("tested") && step.name == TESTS).then(|| "it has passed just now".to_owned());
+        (options.tested && step.name == TESTS).then(|| "it has passed just now".to_owned());
     let (verdict, failure) = if let Some(reason) = tested.or_else(step.skip) {
-        said.line(&format!("skipped: {reason}"));
+        output.line(&format!("skipped: {reason}"));
         (Verdict::Skipped, None)
     } else {
-        match step.run(&mut said) {
+        match step.run(&mut output) {
             Ok(passed) => (Verdict::of(passed), None),
             Err(failure) => (Verdict::Failed, Some(failure.to_string())),
         }
     };
     if let Some(failure) = &failure {
-        said.line(failure);
+        output.line(failure);
     }
     let seconds = started.elapsed().as_secs_f64();
     Row {
         step: step.name,
         verdict,
         seconds,
-        skipped: said.into_skipped(),
+        skipped: output.into_skipped(),
         failure,
     }
 }
@@ -360,7 +362,12 @@ mod tests {
 
     #[test]
     fn a_step_that_cannot_go_on_is_a_failed_row() {
-        let json = Options::read("[--json]", ["--json".into()].into_iter()).unwrap();
+        let json = Ci {
+            tested: false,
+            only: None,
+            began: None,
+            json: true,
+        };
         let row = row(&step("x", Does::Ours(|_| Err("no disk".into()))), &json);
         assert_eq!(
             (row.verdict, row.failure.as_deref()),

@@ -9,7 +9,9 @@ use std::thread;
 use serde::Serialize;
 
 use crate::verdict::Verdict;
-use crate::{Failure, Options, bounds, root, table, workspace};
+use common::commands::Fuzz;
+
+use crate::{Failure, bounds, root, table, workspace};
 
 /// A target, and the `fuzz` folder it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,11 +43,11 @@ pub(crate) fn missing() -> Option<String> {
 }
 
 /// Builds all targets, then runs them; what fails is told in full.
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Fuzz) -> Result<bool, Failure> {
     if let Some(why) = missing() {
         return Err(why.into());
     }
-    let seconds = options.value("seconds")?.unwrap_or(bounds::FUZZ_SECONDS);
+    let seconds = options.seconds.unwrap_or(bounds::FUZZ_SECONDS);
     let mut all = Vec::new();
     for folder in fuzz_folders(&root().canonicalize()?)? {
         all.extend(targets(&folder)?.into_iter().map(|name| Target {
@@ -66,7 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let found = run_all(shares(&all, cores, seconds), cores)?;
     let rows: Vec<Row> = all.iter().map(|target| row(target, &found)).collect();
     let passed = rows.iter().all(|row| row.verdict == Verdict::Passed);
-    if options.is("json") {
+    if options.json {
         println!(
             "{:#}",
             serde_json::json!({ "passed": passed, "targets": rows })

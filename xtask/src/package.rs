@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use crate::verdict::Verdict;
 use crate::workspace::{self, Crate};
-use crate::{Failure, Options, python, table};
+use common::commands::Package;
+
+use crate::{Failure, python, table};
 
 /// How one step ended.
 #[derive(Debug, Serialize)]
@@ -23,7 +25,7 @@ struct Step {
     seconds: f64,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Package) -> Result<bool, Failure> {
     let root = crate::root().canonicalize()?;
     let libraries = workspace::libraries(&root)?;
     let mut report = Report::default();
@@ -36,7 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     });
     report.all("licences", || licences(&root));
     report.all("semver", || semver(&root));
-    for (step, act) in ALONE.iter().filter(|_| !options.is("quick")) {
+    for (step, act) in ALONE.iter().filter(|_| !options.quick) {
         for library in &libraries {
             report.each(step, library, || match &alone {
                 Some(alone) => act(alone, library),
@@ -45,7 +47,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         }
     }
 
-    if options.is("json") {
+    if options.json {
         println!("{}", serde_json::to_string_pretty(&report.steps)?);
     } else {
         println!("{}", report.render());

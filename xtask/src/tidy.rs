@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::{Failure, Options, table};
+use common::commands::Json;
+
+use crate::{Failure, table};
 
 /// What is checked, and by what: the mends that are needed.
 type Check = (&'static str, fn(&Path) -> Result<Vec<String>, Failure>);
@@ -49,9 +51,9 @@ struct Finding {
     mends: Vec<String>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Json) -> Result<bool, Failure> {
     let findings = findings(&crate::root())?;
-    if options.is("json") {
+    if options.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
         let row = |f: &Finding| {

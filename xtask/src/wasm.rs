@@ -8,7 +8,9 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::verdict::Verdict;
-use crate::{Failure, Options, root, table, workspace};
+use common::commands::Json;
+
+use crate::{Failure, root, table, workspace};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// The standard library's source in Debian, to build it from.
@@ -54,14 +56,14 @@ pub(crate) fn missing() -> Option<String> {
 
 /// Builds with the target's own standard library if rustup has it, else with the one of the
 /// distribution's `rustc-web`.
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Json) -> Result<bool, Failure> {
     if let Some(why) = missing() {
         return Err(why.into());
     }
     let root = root();
     let rows: Vec<Row> = MODULES.iter().map(|module| row(&root, *module)).collect();
     let passed = rows.iter().all(|row| row.verdict == Verdict::Passed);
-    if options.is("json") {
+    if options.json {
         println!(
             "{:#}",
             serde_json::json!({ "passed": passed, "modules": rows })

@@ -1,9 +1,9 @@
 //! RFC 4787 NATs, one behind the other or one beside it, asked in random worlds: the verdict is
 //! never wrong, and given whenever the evidence can decide it.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use nat_model::{Behaviour, Dependence, Nat, PortAssignment};
 use nat_summary::{
     Address, Candidate, CandidateKind, Evidence, Mapping, NatSummary, NatType, Observation,
     Outcome, Pooling, PortAllocation, Scope,
@@ -36,71 +36,12 @@ impl Random {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Allocation {
-    /// The base's port, and a random one where that is taken.
-    Preserving,
-    /// The one after the last, so many on; other hosts take up to `traffic` between.
-    Sequential {
-        step: u16,
-        traffic: u64,
-    },
-    Random,
-}
-
-/// A NAT with one family outside.
-#[derive(Debug)]
-struct Nat {
-    mapping: Mapping,
-    allocation: Allocation,
-    pool: Vec<IpAddr>,
-    /// Each internal address keeps its external one.
-    paired: bool,
-    mappings: BTreeMap<(SocketAddr, Option<IpAddr>, Option<u16>), SocketAddr>,
-    last: u16,
-}
-
-impl Nat {
-    fn map(&mut self, base: SocketAddr, to: SocketAddr, random: &mut Random) -> SocketAddr {
-        let key = match self.mapping {
-            Mapping::EndpointIndependent => (base, None, None),
-            Mapping::AddressDependent => (base, Some(to.ip()), None),
-            _ => (base, Some(to.ip()), Some(to.port())),
-        };
-        if let Some(mapped) = self.mappings.get(&key) {
-            return *mapped;
-        }
-        let pair = match base.ip() {
-            IpAddr::V4(ip) => usize::from(ip.octets()[3]),
-            IpAddr::V6(ip) => usize::from(ip.segments()[7]),
-        };
-        let address = if self.paired {
-            self.pool[pair % self.pool.len()]
-        } else {
-            random.one_of(&self.pool)
-        };
-        let taken = |mapped: SocketAddr| self.mappings.values().any(|m| *m == mapped);
-        let mut mapped = SocketAddr::new(address, base.port());
-        let mut first = true;
-        loop {
-            match self.allocation {
-                Allocation::Preserving if first => {}
-                Allocation::Preserving | Allocation::Random => {
-                    mapped.set_port(1024 + random.below(64_512) as u16)
-                }
-                Allocation::Sequential { step, traffic } => {
-                    let others = random.below(traffic + 1) as u16;
-                    self.last = self.last.checked_add(step * (1 + others)).unwrap_or(1024);
-                    mapped.set_port(self.last);
-                }
-            }
-            first = false;
-            if !taken(mapped) {
-                break;
-            }
-        }
-        self.mappings.insert(key, mapped);
-        mapped
+/// How a NAT maps, in the judge's words.
+const fn mapping(dependence: Dependence) -> Mapping {
+    match dependence {
+        Dependence::EndpointIndependent => Mapping::EndpointIndependent,
+        Dependence::AddressDependent => Mapping::AddressDependent,
+        Dependence::AddressAndPortDependent => Mapping::AddressAndPortDependent,
     }
 }
 
@@ -196,29 +137,24 @@ fn world(random: &mut Random) -> World {
             servers.push(SocketAddr::new(address, 3478 + port));
         }
     }
-    let mappings = [
-        Mapping::EndpointIndependent,
-        Mapping::AddressDependent,
-        Mapping::AddressAndPortDependent,
-    ];
-    let mut nat_of = |mapping: Option<Mapping>, address: &dyn Fn(u16) -> IpAddr| {
+    let mut nat_of = |mapping: Option<Dependence>, address: &dyn Fn(u16) -> IpAddr| {
         let pool = (0..random.one_of(&[1, 1, 2, 4])).map(address).collect();
-        let allocation = match random.below(3) {
-            0 => Allocation::Preserving,
-            1 => Allocation::Sequential {
+        let assignment = match random.below(3) {
+            0 => PortAssignment::Preserving,
+            1 => PortAssignment::Sequential {
                 step: random.one_of(&[1, 1, 2, 4]),
                 traffic: random.one_of(&[0, 0, 1, 3]),
             },
-            _ => Allocation::Random,
+            _ => PortAssignment::Random,
         };
-        Nat {
-            mapping: mapping.unwrap_or_else(|| random.one_of(&mappings)),
-            allocation,
-            pool,
-            paired: random.chance(50),
-            mappings: BTreeMap::new(),
-            last: 1024 + random.below(64_000) as u16,
-        }
+        let mapping = mapping.unwrap_or_else(|| random.one_of(&Dependence::ALL));
+        // nothing is ever sent in, so how it filters makes no difference
+        let behaviour = Behaviour::new(mapping, Dependence::EndpointIndependent)
+            .with_assignment(assignment)
+            .with_pooling(
+                random.one_of(&[nat_model::Pooling::Paired, nat_model::Pooling::Arbitrary]),
+            );
+        Nat::new(behaviour, pool, 1024 + random.below(64_000) as u16)
     };
     let outside = |n| ip(2, 7 + n);
     let between = |n: u16| [100, 64, 3, 7 + n as u8].into();
@@ -247,10 +183,9 @@ fn world(random: &mut Random) -> World {
         locals,
     };
     // as both map, so that one truth holds for the host
-    let truth = world.truth(outside(0));
-    world.second = natted
-        .then(|| nat_of(Some(truth), &|n| ip(2, 107 + n)))
-        .filter(|nat| nat.last % 2 == 0);
+    let truth = world.dependence(outside(0));
+    let second = natted.then(|| nat_of(Some(truth), &|n| ip(2, 107 + n)));
+    world.second = second.filter(|_| random.chance(50));
     let blocked = random.chance(10);
     let loss = random.one_of(&[0, 10, 50]);
     for base in world.bases.clone() {
@@ -341,35 +276,33 @@ impl World {
     /// What `to` sees of a packet.
     fn send(&mut self, base: &Base, to: SocketAddr, random: &mut Random) -> SocketAddr {
         let (socket, is_other) = base.way(to);
+        let mut below = |end| random.below(end);
         let scope = Scope::of(to.ip());
         let Some(nat) = self.nat.as_mut().filter(|_| scope != Scope::Private) else {
             return socket;
         };
         if let Some(second) = self.second.as_mut().filter(|_| is_other) {
-            return second.map(socket, to, random);
+            return second.outward(socket, to, &mut below);
         }
-        let mapped = nat.map(socket, to, random);
+        let mapped = nat.outward(socket, to, &mut below);
         match self
             .carrier
             .as_mut()
             .filter(|_| scope != Scope::CarrierGrade)
         {
-            Some(carrier) => carrier.map(mapped, to, random),
+            Some(carrier) => carrier.outward(mapped, to, &mut below),
             None => mapped,
         }
     }
 
     /// How the NATs map between the host and where it is seen as `external`.
     fn truth(&self, external: IpAddr) -> Mapping {
-        let strictness = |mapping: &Mapping| match mapping {
-            Mapping::EndpointIndependent => 0,
-            Mapping::AddressDependent => 1,
-            _ => 2,
-        };
-        let crossed = self.crossed(external).map(|nat| nat.mapping);
-        crossed
-            .max_by_key(strictness)
-            .unwrap_or(Mapping::EndpointIndependent)
+        mapping(self.dependence(external))
+    }
+
+    fn dependence(&self, external: IpAddr) -> Dependence {
+        let crossed = self.crossed(external).map(|nat| nat.behaviour().mapping);
+        crossed.max().unwrap_or(Dependence::EndpointIndependent)
     }
 
     /// The NATs between the host and where it is seen as `external`.
@@ -426,16 +359,18 @@ impl World {
             if verdict.natted.is_some_and(|natted| natted != crossed) {
                 return Some(format!("natted {:?}", verdict.natted));
             }
-            let explains = |nat: &Nat| match (verdict.allocation, nat.allocation) {
-                (PortAllocation::Preserving, Allocation::Preserving)
-                | (PortAllocation::Random, Allocation::Random | Allocation::Preserving) => true,
+            let explains = |nat: &Nat| match (verdict.allocation, nat.behaviour().assignment) {
+                (PortAllocation::Preserving, PortAssignment::Preserving)
+                | (PortAllocation::Random, PortAssignment::Random | PortAssignment::Preserving) => {
+                    true
+                }
                 (
                     PortAllocation::Sequential { step: seen },
-                    Allocation::Sequential { step, traffic },
+                    PortAssignment::Sequential { step, traffic },
                 ) => {
                     seen > 0
                         && seen as u16 % step == 0
-                        && seen as u64 <= u64::from(step) * (1 + traffic)
+                        && seen as u64 <= u64::from(step) * (1 + u64::from(traffic))
                 }
                 _ => false,
             };
@@ -454,14 +389,16 @@ impl World {
                 .into_iter()
                 .flat_map(|external| self.crossed(external))
         };
-        let draws = |nat: &Nat| nat.pool.len() > 1 && !nat.paired;
+        let draws = |nat: &Nat| {
+            nat.pool().len() > 1 && nat.behaviour().pooling == nat_model::Pooling::Arbitrary
+        };
         let right = match summary.pooling() {
             Pooling::Unknown => true,
             // an outer NAT that pairs shows one address as long as the inner one happened to keep
             // one
             Pooling::Paired => !crossed().last().is_some_and(draws),
             // and with a pool it shows several where the inner one drew several
-            _ => crossed().any(draws) && crossed().last().is_some_and(|nat| nat.pool.len() > 1),
+            _ => crossed().any(draws) && crossed().last().is_some_and(|nat| nat.pool().len() > 1),
         };
         if !right {
             return Some(format!("pooling {:?}", summary.pooling()));
@@ -592,7 +529,10 @@ fn no_verdict_is_wrong_and_none_is_missing_in_a_hundred_thousand_worlds() {
         if let Some((base, nat)) = outermost {
             // three ports one step apart, in one address; what traffic and chance may blur is not
             // asked for
-            let orderly = matches!(nat.allocation, Allocation::Sequential { traffic: 0, .. });
+            let orderly = matches!(
+                nat.behaviour().assignment,
+                PortAssignment::Sequential { traffic: 0, .. }
+            );
             let new: Vec<_> = {
                 let mut seen: Vec<SocketAddr> = Vec::new();
                 for (b, _, mapped) in &world.heard {

@@ -1,7 +1,8 @@
 //! The outlook table, against two NATs and two ICE agents that really exchange packets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
+use nat_model::{Behaviour, Dependence, FilterState, Nat, PortAssignment};
 use nat_summary::{
     Candidate, Evidence, ExpectedPath, Filtering, Mapping, NatSummary, Observation, Outcome,
     Outlook, OutlookReason, Pooling, ServerId,
@@ -48,86 +49,84 @@ fn summary(mapping: Mapping, filtering: Filtering, host: u8) -> NatSummary {
     summary
 }
 
-type Endpoint = (u8, u16);
-
-/// An RFC 4787 NAT with one host behind it. `per_mapping`: what one mapping let out does not open
-/// another.
-struct Nat {
-    address: u8,
-    mapping: Mapping,
-    filtering: Filtering,
-    per_mapping: bool,
-    mappings: BTreeMap<(u8, u16), u16>,
-    contacts: BTreeSet<(u16, Endpoint)>,
-    targets: Vec<Endpoint>,
+/// A host behind a NAT of its own, and what it knows of the other.
+struct Host {
+    nat: Nat,
+    targets: Vec<SocketAddr>,
     connected: bool,
 }
 
-impl Nat {
-    fn send(&mut self, to: Endpoint) -> Endpoint {
-        let key = match self.mapping {
-            Mapping::EndpointIndependent => (0, 0),
-            Mapping::AddressDependent => (to.0, 0),
-            _ => to,
+impl Host {
+    fn new(address: u8, (mapping, filtering, state): (Mapping, Filtering, FilterState)) -> Self {
+        let mapping = match mapping {
+            Mapping::EndpointIndependent => Dependence::EndpointIndependent,
+            Mapping::AddressDependent => Dependence::AddressDependent,
+            _ => Dependence::AddressAndPortDependent,
         };
-        let next = self.mappings.len() as u16 + 1;
-        let port = *self.mappings.entry(key).or_insert(next);
-        self.contacts.insert((port, to));
-        (self.address, port)
-    }
-
-    fn lets_in(&self, from: Endpoint, port: u16) -> bool {
-        let mut contacts = self
-            .contacts
-            .iter()
-            .filter(|(p, _)| !self.per_mapping || *p == port)
-            .map(|(_, to)| to);
-        match self.filtering {
-            Filtering::EndpointIndependent => true,
-            Filtering::AddressDependent => contacts.any(|to| to.0 == from.0),
-            _ => contacts.any(|to| *to == from),
+        let filtering = match filtering {
+            Filtering::EndpointIndependent => Dependence::EndpointIndependent,
+            Filtering::AddressDependent => Dependence::AddressDependent,
+            _ => Dependence::AddressAndPortDependent,
+        };
+        let behaviour = Behaviour::new(mapping, filtering)
+            .with_filter_state(state)
+            .with_assignment(PortAssignment::Sequential {
+                step: 1,
+                traffic: 0,
+            });
+        Self {
+            nat: Nat::new(behaviour, vec![[203, 0, 113, address].into()], 20_000),
+            targets: Vec::new(),
+            connected: false,
         }
     }
+
+    fn send(&mut self, to: SocketAddr) -> SocketAddr {
+        let base = ([192, 168, 1, 5], 50_000).into();
+        self.nat.outward(base, to, &mut |_| 0)
+    }
+
+    fn hears(&self, at: SocketAddr, from: SocketAddr) -> bool {
+        self.nat.inward(at, from).is_some()
+    }
 }
+
+type Side = (Mapping, Filtering, FilterState);
 
 /// Whether two ICE agents behind these NATs connect: both check what they know, and learn every
 /// source they hear from (RFC 8445 section 7.3.1.3); a check succeeds if its answer comes from
 /// where it went (section 7.2.5.2.1).
-fn connects(ours: (Mapping, Filtering, bool), theirs: (Mapping, Filtering, bool)) -> bool {
-    let mut nats =
-        [(1, ours), (2, theirs)].map(|(address, (mapping, filtering, per_mapping))| Nat {
-            address,
-            mapping,
-            filtering,
-            per_mapping,
-            mappings: BTreeMap::new(),
-            contacts: BTreeSet::new(),
-            targets: Vec::new(),
-            connected: false,
-        });
-    let advertised = [nats[0].send((9, 9)), nats[1].send((9, 9))];
-    nats[0].targets.push(advertised[1]);
-    nats[1].targets.push(advertised[0]);
+fn connects(ours: Side, theirs: Side) -> bool {
+    let mut hosts = [Host::new(7, ours), Host::new(8, theirs)];
+    let server = ([198, 51, 100, 1], 3478).into();
+    let advertised = [hosts[0].send(server), hosts[1].send(server)];
+    hosts[0].targets.push(advertised[1]);
+    hosts[1].targets.push(advertised[0]);
     for turn in 0..20 {
         let (me, peer) = (turn % 2, 1 - turn % 2);
-        for target in nats[me].targets.clone() {
-            let from = nats[me].send(target);
-            if !nats[peer].lets_in(from, target.1) {
+        for target in hosts[me].targets.clone() {
+            let from = hosts[me].send(target);
+            if !hosts[peer].hears(target, from) {
                 continue;
             }
-            if !nats[peer].targets.contains(&from) {
-                nats[peer].targets.push(from);
+            if !hosts[peer].targets.contains(&from) {
+                hosts[peer].targets.push(from);
             }
-            let answered_from = nats[peer].send(from);
-            nats[me].connected |=
-                nats[me].lets_in(answered_from, from.1) && answered_from == target;
+            let answered_from = hosts[peer].send(from);
+            hosts[me].connected |= hosts[me].hears(from, answered_from) && answered_from == target;
         }
     }
-    nats.iter().all(|nat| nat.connected)
+    hosts.iter().all(|host| host.connected)
 }
 
 fn simulated(ours: (Mapping, Filtering), theirs: (Mapping, Filtering)) -> ExpectedPath {
-    let ways = [(false, false), (false, true), (true, false), (true, true)];
+    use FilterState::{OfInternalEndpoint, OfMapping};
+    let ways = [
+        (OfInternalEndpoint, OfInternalEndpoint),
+        (OfInternalEndpoint, OfMapping),
+        (OfMapping, OfInternalEndpoint),
+        (OfMapping, OfMapping),
+    ];
     let worked = ways.map(|(a, b)| connects((ours.0, ours.1, a), (theirs.0, theirs.1, b)));
     match worked {
         [true, true, true, true] => ExpectedPath::Direct,

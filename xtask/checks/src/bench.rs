@@ -21,35 +21,37 @@ use serde_json::{Value, json};
 
 use self::baseline::{Baseline, Counts};
 use self::plot::Plot;
-use crate::{Failure, Options, runtime, table};
+use common::commands::{Bench, BenchPart};
+
+use crate::{Failure, runtime, table};
 
 /// Each part, and what it answers.
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(BenchPart, &str); 6] = [
     (
-        "gather",
+        BenchPart::Gather,
         "How long until a verdict, and with how many packets, sockets and bytes? Five STUN servers 20 ms away, beside stock \
          webrtc-ice on the same servers.",
     ),
     (
-        "path",
+        BenchPart::Path,
         "What does a base take from the datagrams of a connection? Datagrams per second through it, beside a bare socket and \
          stock webrtc-ice.",
     ),
     (
-        "peer",
+        BenchPart::Peer,
         "What does it cost to read the peer's checks in passing? The same base with and without it, read in turns.",
     ),
     (
-        "scale",
+        BenchPart::Scale,
         "What does one gathering take when many run at once in one process?",
     ),
     (
-        "criterion",
+        BenchPart::Criterion,
         "How long does one verdict, one line, one emission take? The judge beside the same rules on hash maps, the telemetry \
          beside tracing-opentelemetry.",
     ),
     (
-        "counts",
+        BenchPart::Counts,
         "What can be counted is the same on every machine: allocations, packets, sockets, and the judge's instructions by \
          callgrind. Compared with a saved baseline.",
     ),
@@ -68,26 +70,20 @@ struct Section {
     figures: Value,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    let chosen: Vec<_> = PARTS
-        .iter()
-        .filter(|(name, _)| options.part().is_none_or(|part| part == *name))
-        .collect();
-    if chosen.is_empty() {
-        let names: Vec<_> = PARTS.iter().map(|(name, _)| *name).collect();
-        return Err(format!("nothing to measure has that name: {}", names.join(", ")).into());
-    }
+pub(crate) fn run(options: &Bench) -> Result<bool, Failure> {
+    let is_chosen = |name: &BenchPart| options.part.is_none_or(|part| part == *name);
+    let chosen: Vec<_> = PARTS.iter().filter(|(name, _)| is_chosen(name)).collect();
     let baseline = Baseline::read()?;
-    if options.is("compare") && baseline.is_none() {
+    if options.compare && baseline.is_none() {
         return Err("no baseline yet: `cargo xtask bench --save`".into());
     }
     let baseline = baseline.unwrap_or_default();
-    let json = options.is("json");
+    let json = options.json;
     let mut sections = Vec::new();
     for (place, (name, _)) in chosen.iter().enumerate() {
         eprintln!("[{} of {}] {name}", place + 1, chosen.len());
         // a runtime of its own, which takes with it what stock left: its tasks allocate
-        let section = runtime()?.block_on(measure(name, &baseline, options.is("compare")))?;
+        let section = runtime()?.block_on(measure(*name, &baseline, options.compare))?;
         if !json {
             println!("{}", section.show(&baseline));
         }
@@ -99,11 +95,11 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         .map(|(name, _)| *name)
         .zip(&sections)
         .collect();
-    let page = report::write(options.part(), &named, &baseline)?;
+    let page = report::write(options.part, &named, &baseline)?;
     if json {
         let parts: serde_json::Map<_, _> = named
             .iter()
-            .map(|(name, s)| ((*name).to_owned(), s.json()))
+            .map(|(name, s)| (name.to_string(), s.json()))
             .collect();
         println!(
             "{:#}",
@@ -112,20 +108,20 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     } else {
         println!("report: {}", page.display());
     }
-    if options.is("save") {
+    if options.save {
         baseline.save(&sections)?;
     }
     Ok(passed)
 }
 
-async fn measure(part: &str, baseline: &Baseline, compares: bool) -> Result<Section, Failure> {
+async fn measure(part: BenchPart, baseline: &Baseline, compares: bool) -> Result<Section, Failure> {
     match part {
-        "gather" => gather::run().await,
-        "path" => data_path::run().await,
-        "peer" => peer::run().await,
-        "scale" => scale::run().await,
-        "criterion" => criterion::run(),
-        _ => counts::run(&baseline.counts, compares).await,
+        BenchPart::Gather => gather::run().await,
+        BenchPart::Path => data_path::run().await,
+        BenchPart::Peer => peer::run().await,
+        BenchPart::Scale => scale::run().await,
+        BenchPart::Criterion => criterion::run(),
+        BenchPart::Counts => counts::run(&baseline.counts, compares).await,
     }
 }
 

@@ -24,7 +24,7 @@ use otel_nat::pipeline::{Capture, JsonLines, OtlpError, Pipeline, Undelivered};
 use otel_nat::{ExternalIp, keys};
 
 use crate::attempts;
-use crate::vnet::Kind;
+use crate::front::Front;
 use emitted::addresses::addresses;
 
 /// Planted in whatever text an error is made from.
@@ -177,9 +177,9 @@ fn no_address_of_a_real_attempt_gets_out_but_by_the_one_key_that_may_hold_it() {
         }
         // two on real sockets know it, and each behind a NAT that lets an answer in; each span is
         // printed twice
-        let know_it = 2 + Kind::ALL
+        let know_it = 2 + Front::PLAYED
             .into_iter()
-            .filter(|kind| kind.truth() != NatType::UdpBlocked)
+            .filter(|front| front.truth() != NatType::UdpBlocked)
             .count();
         assert_eq!(
             told,

@@ -10,7 +10,7 @@ use consumer_fsm::SessionDescription;
 use consumer_fsm::transport::{
     DataChannel, Ice, Network, Path, Session, Transport, TransportError,
 };
-use ice_gather::{AgentConfig, BindConfig, Role};
+use ice_gather::Role;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
@@ -18,7 +18,9 @@ use testbed::mute;
 
 use crate::alive::{Alive, settled};
 use crate::meter::{Measured, Meter};
-use crate::{Failure, Options, bounds, table};
+use common::commands::Channel;
+
+use crate::{Failure, bounds, peers, table};
 
 /// Pairs held open to see what each holds.
 const HELD: usize = 40;
@@ -97,12 +99,9 @@ struct Size {
     open_ms: f64,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    let cycles = options
-        .value("cycles")?
-        .unwrap_or(bounds::CHANNEL_CYCLES)
-        .max(20);
-    crate::runtime()?.block_on(measure(cycles, options.is("json")))
+pub(crate) fn run(options: &Channel) -> Result<bool, Failure> {
+    let cycles = options.cycles.unwrap_or(bounds::CHANNEL_CYCLES).max(20);
+    crate::runtime()?.block_on(measure(cycles, options.json))
 }
 
 async fn measure(cycles: u32, json: bool) -> Result<bool, Failure> {
@@ -231,15 +230,8 @@ pub(crate) async fn walk(meter: Meter, carrier: Carrier, way: Way) -> Result<Mea
         .intended(least))
 }
 
-/// Plain ICE with checks so frequent that what is measured is not their clock.
-fn ice(network: Network) -> Ice {
-    let mut agent = AgentConfig::default();
-    agent.check_interval = Duration::from_millis(5);
-    Ice::new(network).with_agent_config(agent)
-}
-
 fn loopback() -> Ice {
-    ice(Network::System(BindConfig::address([127, 0, 0, 1].into())))
+    Ice::new(Network::System(peers::loopback())).with_agent_config(peers::eager())
 }
 
 /// Whether a datagram is a record of DTLS (RFC 7983 section 7).

@@ -4,25 +4,26 @@
 //! What goes wrong in an episode follows from the seed and the episode's number alone: a failure is
 //! replayed by both. What is left behind shows after a batch alone: then all of it is replayed.
 
+mod episode;
+mod link;
 mod plan;
-mod road;
 mod server;
-mod stage;
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use self::episode::{Outcome, play};
 use self::plan::Plan;
-use self::stage::{Outcome, play};
 use crate::alive::settled;
 use crate::meter::Look;
-use crate::{Failure, Options, bounds, panics, runtime, table};
+use common::commands::Chaos;
+use common::episodes::Episodes;
+
+use crate::{Failure, bounds, panics, runtime, table};
 
 /// Episodes at once, and between two looks at what is left.
 const AT_ONCE: usize = 16;
@@ -58,47 +59,6 @@ struct Broken {
     what: String,
 }
 
-/// One episode, `7`, or those of a batch, `16..144`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-struct Episodes(Range<u64>);
-
-impl Episodes {
-    const fn one(number: u64) -> Self {
-        Self(number..number + 1)
-    }
-
-    const fn are_one(&self) -> bool {
-        self.0.start + 1 == self.0.end
-    }
-}
-
-impl Display for Episodes {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.are_one() {
-            write!(f, "{}", self.0.start)
-        } else {
-            write!(f, "{}..{}", self.0.start, self.0.end)
-        }
-    }
-}
-
-impl FromStr for Episodes {
-    type Err = Failure;
-
-    fn from_str(text: &str) -> Result<Self, Failure> {
-        let range = match text.split_once("..") {
-            Some((start, end)) => start.parse()?..end.parse()?,
-            None => Self::one(text.parse()?).0,
-        };
-        if range.is_empty() {
-            Err("no episodes".into())
-        } else {
-            Ok(Self(range))
-        }
-    }
-}
-
 /// What live heap grew by over so many episodes, and what is no leak.
 #[derive(Debug, PartialEq, Serialize)]
 struct Heap {
@@ -107,22 +67,22 @@ struct Heap {
     episodes: u32,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Chaos) -> Result<bool, Failure> {
     // wide enough that two runs differ, short enough to be typed
-    let seed = match options.value("seed")? {
+    let seed = match options.seed {
         Some(seed) => seed,
         None => u64::from(rand::random::<u32>()),
     };
-    let minutes: Option<f64> = options.value("minutes")?;
+    let minutes: Option<f64> = options.minutes;
     let lasts = minutes.map_or(bounds::CHAOS, |minutes| {
         Duration::from_secs_f64(minutes * 60.0)
     });
-    let replayed: Option<Episodes> = options.value("episode")?;
+    let replayed = options.episode.clone();
     let started = Instant::now();
     let tally = runtime()?.block_on(rage(seed, replayed, started + lasts))?;
     let passed = tally.broken.is_empty();
     let seconds = started.elapsed().as_secs_f64();
-    if options.is("json") {
+    if options.json {
         println!(
             "{:#}",
             serde_json::json!({ "passed": passed, "seed": seed, "seconds": seconds, "run": tally })
@@ -393,19 +353,5 @@ mod tests {
             Some(false)
         );
         assert_eq!(leaks(&[0, 0, 0, 0, 2_000, 4_000]), Some(true));
-    }
-
-    #[test]
-    fn what_is_printed_of_a_failure_replays_it() {
-        for (text, range) in [("7", 7..8), ("16..144", 16..144)] {
-            let episodes: Episodes = text.parse().unwrap();
-            assert_eq!(
-                (episodes.to_string(), episodes),
-                (text.to_owned(), Episodes(range))
-            );
-        }
-        for wrong in ["", "x", "7..", "7..7", "9..7"] {
-            assert!(wrong.parse::<Episodes>().is_err(), "{wrong}");
-        }
     }
 }

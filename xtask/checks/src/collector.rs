@@ -15,7 +15,9 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::attempts::{self, Attempted};
-use crate::{Failure, Options, bounds, python, root, runtime, table};
+use common::commands::Json;
+
+use crate::{Failure, bounds, python, root, runtime, table};
 use emitted::rotel::{Role, Rotel, Told, meant};
 
 mod faults;
@@ -45,8 +47,8 @@ struct Emitted {
     faults: Vec<String>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    runtime()?.block_on(send_all(&root(), options.is("json")))
+pub(crate) fn run(options: &Json) -> Result<bool, Failure> {
+    runtime()?.block_on(send_all(&root(), options.json))
 }
 
 async fn send_all(root: &Path, json: bool) -> Result<bool, Failure> {

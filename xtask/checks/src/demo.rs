@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use crate::attempts::{self, Attempted, DATAGRAMS};
 use crate::spans::{Spans, attribute, describe};
-use crate::{Failure, Options, bounds, runtime, table};
+use common::commands::Json;
+
+use crate::{Failure, bounds, runtime, table};
 
 /// One line of the result.
 #[derive(Debug, Serialize)]
@@ -27,8 +29,8 @@ struct Row {
     faults: Vec<String>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    runtime()?.block_on(show(options.is("json")))
+pub(crate) fn run(options: &Json) -> Result<bool, Failure> {
+    runtime()?.block_on(show(options.json))
 }
 
 async fn show(json: bool) -> Result<bool, Failure> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -19,12 +19,14 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
-use self::attempt::{Host, Kind, punch};
+use self::attempt::{Host, Place, punch};
 use self::truth::{Truth, differences};
-use crate::{Failure, Options, bounds, python, root, table, workspace};
+use common::commands::Fleet;
+
+use crate::front::Front;
+use crate::{Failure, bounds, python, root, table, workspace};
 
 mod attempt;
-mod nat;
 mod truth;
 
 /// The same fleet each time.
@@ -46,21 +48,22 @@ const QUESTIONS: [&str; 4] = [
 /// How often each kind of NAT was given each verdict.
 type Verdicts = BTreeMap<(String, &'static str), u64>;
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
     let started = Instant::now();
-    let few = if options.is("quick") {
+    let few = if options.quick {
         bounds::FLEET_QUICK
     } else {
         bounds::FLEET
     };
-    let attempts = options.value("attempts")?.unwrap_or(few);
+    let attempts = options.attempts.unwrap_or(few);
     let python = python::with(&root(), &[python::DUCKDB, python::MATPLOTLIB])?;
     let folder = workspace::build_folder(&root()).join("fleet");
     std::fs::create_dir_all(&folder)?;
-    let kept = options.value::<PathBuf>("spans")?;
+    let kept = options.spans.clone();
     let spans = kept.clone().unwrap_or_else(|| folder.join("spans.jsonl"));
     let picture = options
-        .value::<PathBuf>("picture")?
+        .picture
+        .clone()
         .unwrap_or_else(|| folder.join("fleet.png"));
 
     let (truth, verdicts) = emit(&spans, attempts)?;
@@ -77,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     }
     faults.extend(wrong(&verdicts));
     let (passed, seconds) = (faults.is_empty(), started.elapsed().as_secs_f64());
-    if options.is("json") {
+    if options.json {
         let verdicts: Vec<_> = verdicts
             .iter()
             .map(|((nat, verdict), n)| serde_json::json!({"nat": nat, "verdict": verdict, "attempts": n}))
@@ -132,10 +135,10 @@ fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Failure> {
     }
     for n in 0..attempts {
         let (release, _, telemetry) = &pipelines[usize::from(random.random_bool(NEWER))];
-        let (kind, summary, failure) = attempt(telemetry, &mut random);
+        let (place, summary, failure) = attempt(telemetry, &mut random);
         truth.count(release, &summary, failure);
         *verdicts
-            .entry((format!("{kind:?}"), summary.nat_type().as_legacy()))
+            .entry((place.name(), summary.nat_type().as_legacy()))
             .or_default() += 1;
         if n % FLUSH == FLUSH - 1 {
             pipelines
@@ -162,14 +165,14 @@ fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Failure> {
 fn attempt(
     telemetry: &Telemetry,
     random: &mut impl Rng,
-) -> (Kind, NatSummary, Option<FailureReason>) {
+) -> (Place, NatSummary, Option<FailureReason>) {
     let mut host = Host::consumer(random);
-    let kind = host.kind;
+    let place = host.place;
     let mut attempt = telemetry.attempt();
     attempt.begin_gathering();
     let evidence = host.gather(random);
     // some stacks tell of their candidates only; and then no route looks like silence
-    let summary = if kind != Kind::NoRoute && random.random_bool(0.03) {
+    let summary = if place.front != Front::NoRoute && random.random_bool(0.03) {
         host.candidates().summary()
     } else {
         evidence.summary()
@@ -177,18 +180,18 @@ fn attempt(
     attempt.end_gathering(&summary);
     if random.random_bool(0.02) {
         drop(attempt);
-        return (kind, summary, Some(FailureReason::Cancelled));
+        return (place, summary, Some(FailureReason::Cancelled));
     }
-    let failure = match kind {
-        Kind::Blocked => Some(FailureReason::UdpBlocked),
-        Kind::NoRoute => Some(FailureReason::NoServerAnswered),
+    let failure = match place.front {
+        Front::Blocked => Some(FailureReason::UdpBlocked),
+        Front::NoRoute => Some(FailureReason::NoServerAnswered),
         _ if random.random_bool(0.04) => Some(FailureReason::Signalling),
         _ if random.random_bool(0.05) => Some(FailureReason::PeerGone),
         _ => None,
     };
     if let Some(reason) = failure {
         attempt.fail(&summary, reason);
-        return (kind, summary, failure);
+        return (place, summary, failure);
     }
     let mut peer = Host::peer_of(&host, random);
     peer.gather(random);
@@ -202,7 +205,7 @@ fn attempt(
     if let Some((local, remote)) = punched.pair {
         attempt.set_selected_pair(local, remote);
         attempt.succeed(&summary);
-        (kind, summary, None)
+        (place, summary, None)
     } else {
         attempt.set_failure_cause(FailureCause::of(
             &summary,
@@ -211,7 +214,7 @@ fn attempt(
             false,
         ));
         attempt.fail(&summary, FailureReason::Timeout);
-        (kind, summary, Some(FailureReason::Timeout))
+        (place, summary, Some(FailureReason::Timeout))
     }
 }
 
@@ -237,8 +240,8 @@ fn ask(python: &Path, spans: &Path, picture: &Path) -> Result<Value, Failure> {
 
 /// Verdicts that say more than is true.
 fn wrong(verdicts: &Verdicts) -> impl Iterator<Item = String> + '_ {
-    let truths: Vec<_> = Kind::OF_CONSUMERS
-        .map(|(kind, _)| (format!("{kind:?}"), kind.truth().as_legacy()))
+    let truths: Vec<_> = Place::OF_CONSUMERS
+        .map(|(place, _)| (place.name(), place.front.truth().as_legacy()))
         .into();
     verdicts.iter().filter_map(move |((nat, verdict), n)| {
         let is_right =

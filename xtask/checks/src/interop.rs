@@ -21,10 +21,12 @@ use serde::Serialize;
 
 use crate::interop::process::Peer;
 use crate::interop::services::Services;
-use crate::kernel::nat::Nat;
+use crate::kernel::router::Router;
 use crate::kernel::world::{Site, Uplinks, World};
 use crate::lab::tools;
-use crate::{Failure, Options, bounds, needs, table};
+use common::commands::Interop;
+
+use crate::{Failure, bounds, needs, table};
 
 /// A program of others.
 struct Program {
@@ -47,36 +49,36 @@ const PROGRAMS: [Program; 5] = [
 ];
 
 /// What is in front of the consumer. The peer is public each time.
-struct Front {
+struct Gateway {
     name: &'static str,
-    routers: &'static [Nat],
+    routers: &'static [Router],
     truth: NatType,
     /// Whether a check passes that nobody asked for.
     is_open: bool,
 }
 
-const FRONTS: [Front; 4] = [
-    Front {
+const GATEWAYS: [Gateway; 4] = [
+    Gateway {
         name: "none",
-        routers: &[Nat::Route],
+        routers: &[Router::Route],
         truth: NatType::Open,
         is_open: true,
     },
-    Front {
+    Gateway {
         name: "masquerade",
-        routers: &[Nat::Masquerade("")],
+        routers: &[Router::Masquerade("")],
         truth: NatType::Cone,
         is_open: false,
     },
-    Front {
+    Gateway {
         name: "full cone",
-        routers: &[Nat::FullCone],
+        routers: &[Router::FullCone],
         truth: NatType::Cone,
         is_open: true,
     },
-    Front {
+    Gateway {
         name: "symmetric",
-        routers: &[Nat::Masquerade("fully-random")],
+        routers: &[Router::Masquerade("fully-random")],
         truth: NatType::Symmetric,
         is_open: false,
     },
@@ -100,19 +102,18 @@ struct Row {
     faults: Vec<String>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn run(options: &Interop) -> Result<bool, Failure> {
     let root = crate::root().canonicalize()?;
-    let only: Option<String> = options.value("only")?;
+    let only = options.only.as_deref();
     let programs = || {
-        PROGRAMS.iter().filter(|program| {
-            only.as_deref()
-                .is_none_or(|part| program.name.contains(part))
-        })
+        PROGRAMS
+            .iter()
+            .filter(|program| only.is_none_or(|part| program.name.contains(part)))
     };
     if programs().next().is_none() {
         return Err("no peer has that in its name".into());
     }
-    if options.is("install") {
+    if options.install {
         if needs::lab().is_some() {
             tools::install()?;
         }
@@ -131,15 +132,15 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
             Err(why) => skipped.push((program.name, why)),
         }
     }
-    let (json, started) = (options.is("json"), Instant::now());
+    let (json, started) = (options.json, Instant::now());
     let mut rows = Vec::new();
-    for front in FRONTS
+    for gateway in GATEWAYS
         .iter()
-        .filter(|front| !options.is("quick") || front.name == QUICK)
+        .filter(|gateway| !options.quick || gateway.name == QUICK)
     {
         let world = World::build(
             Site {
-                routers: front.routers,
+                routers: gateway.routers,
                 uplinks: Uplinks::One,
                 lossy: false,
             },
@@ -148,9 +149,9 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         let services = Services::start(&world.core, &root)?;
         for (program, launch) in launches
             .iter()
-            .filter(|(program, _)| program.tells_addresses || front.is_open)
+            .filter(|(program, _)| program.tells_addresses || gateway.is_open)
         {
-            let row = row(front, &world, &services, program, launch)?;
+            let row = row(gateway, &world, &services, program, launch)?;
             if !json {
                 println!(
                     "{:<21} {:<11} {:>5} of {}  {:.0} ms",
@@ -197,7 +198,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
 }
 
 fn row(
-    front: &Front,
+    gateway: &Gateway,
     world: &World,
     services: &Services,
     program: &Program,
@@ -210,7 +211,7 @@ fn row(
         faults.push(format!("it never announced itself: {}", peer.complaint()));
         return Ok(Row {
             peer: program.name,
-            nat: front.name,
+            nat: gateway.name,
             sent: 0,
             echoed: 0,
             span: "-".into(),
@@ -231,11 +232,11 @@ fn row(
             peer.complaint()
         ));
     }
-    if told.nat_type != front.truth.as_legacy() {
+    if told.nat_type != gateway.truth.as_legacy() {
         faults.push(format!(
             "the span says {:?}, and it is {:?}",
             told.nat_type,
-            front.truth.as_legacy()
+            gateway.truth.as_legacy()
         ));
     }
     if !program.tells_addresses && !told.pair.ends_with("prflx") {
@@ -253,7 +254,7 @@ fn row(
     }
     Ok(Row {
         peer: program.name,
-        nat: front.name,
+        nat: gateway.name,
         sent: told.sent,
         echoed: told.echoed,
         span: told.spans.join(", "),
@@ -289,11 +290,11 @@ fn render(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{FRONTS, PROGRAMS, QUICK};
+    use super::{GATEWAYS, PROGRAMS, QUICK};
 
     #[test]
     fn the_short_run_is_one_of_the_long_one() {
-        assert!(FRONTS.iter().any(|front| front.name == QUICK));
+        assert!(GATEWAYS.iter().any(|gateway| gateway.name == QUICK));
         assert!(PROGRAMS.iter().all(|program| !program.name.is_empty()));
     }
 }

@@ -15,10 +15,12 @@ use nat_summary::{Filtering, Mapping, NatType};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::kernel::nat::Nat;
+use crate::kernel::router::Router;
 use crate::kernel::world::{EXTERNAL_IPV4, Uplinks, World};
 use crate::lab::cases::{CASES, Case, Taken};
-use crate::{Failure, Options, bounds, needs, table};
+use common::commands::{Lab, LabPart};
+
+use crate::{Failure, bounds, needs, table};
 
 /// Which cases to run, and how to tell of it.
 #[derive(Debug, Clone, Default)]
@@ -80,19 +82,18 @@ struct Row {
 }
 
 /// Whether every verdict is the truth, and none is missing that could be had.
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    if options.is("install") {
-        return install(options.is("json"));
+pub(crate) fn run(options: &Lab) -> Result<bool, Failure> {
+    if options.install {
+        return install(options.json);
     }
     let choice = Choice {
-        json: options.is("json"),
-        quick: options.is("quick"),
-        only: options.value("only")?,
+        json: options.json,
+        quick: options.quick,
+        only: options.only.clone(),
     };
-    match options.part() {
+    match options.part {
         None => judge_all(&choice),
-        Some("peers") => peers::judge_all(&choice),
-        Some(other) => Err(format!("no lab called `{other}`: peers").into()),
+        Some(LabPart::Peers) => peers::judge_all(&choice),
     }
 }
 
@@ -292,7 +293,7 @@ fn is_asked(case: &Case, local: SocketAddr) -> bool {
 
 /// The strictest of the routers that the packets cross.
 fn built_filtering(case: &Case) -> Filtering {
-    let strictness = |nat: &Nat| match nat.filtering() {
+    let strictness = |nat: &Router| match nat.filtering() {
         Filtering::EndpointIndependent => 0,
         Filtering::AddressDependent => 1,
         Filtering::AddressAndPortDependent => 2,

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use self::paths::Path;
 pub(crate) use self::paths::consumer_fsm::churn;
 use crate::meter::{Measured, Meter};
-use crate::{Failure, Options, bounds, root, runtime, table};
+use common::commands::{Leak, LeakPath};
+
+use crate::{Failure, bounds, root, runtime, table};
 
 /// Paths walked at once: each mostly waits. Those of the data channel do not where it was built
 /// without optimisation: their handshakes would come too late for the silence that follows.
@@ -77,36 +79,31 @@ enum Told {
     Failed(String),
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    if cfg!(not(all(feature = "channel", feature = "collector"))) && !options.is("self-test") {
+pub(crate) fn run(options: &Leak) -> Result<bool, Failure> {
+    if cfg!(not(all(feature = "channel", feature = "collector"))) && !options.self_test {
         eprintln!(
             "skipped: paths of a data channel or a pipeline, which this program is built without"
         );
     }
-    if options.is("list") {
+    if options.list {
         paths::ours()
             .chain(paths::stock())
             .for_each(|path| println!("{}", path.name));
         return Ok(true);
     }
     let started = Instant::now();
-    let only: Option<String> = options.value("only")?;
     let is_part_of = |part: &str, path: &Path| !part.is_empty() && path.name.contains(part);
     let is_named = |path: &&Path| {
-        only.as_deref().is_none_or(|parts| {
-            parts
-                .split(',')
-                .map(str::trim)
-                .any(|part| is_part_of(part, path))
-        })
+        options.only.is_empty()
+            || options
+                .only
+                .iter()
+                .any(|part| is_part_of(part.trim(), path))
     };
-    let cycles = options
-        .value("cycles")?
-        .unwrap_or(bounds::LEAK_CYCLES)
-        .max(20);
+    let cycles = options.cycles.unwrap_or(bounds::LEAK_CYCLES).max(20);
     let mut paths: Vec<&Path> = Vec::new();
-    if !options.is("self-test") {
-        if !xtask::needs::has_coturn() {
+    if !options.self_test {
+        if !common::needs::has_coturn() {
             eprintln!(
                 "skipped: paths through coturn, which is not installed; `cargo xtask lab --install` does"
             );
@@ -121,7 +118,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
             .into());
         }
         let beside: Vec<_> = paths.iter().filter_map(|path| path.beside).collect();
-        if !options.is("no-stock") {
+        if !options.no_stock {
             paths.extend(paths::stock().filter(|path| beside.contains(&path.name)));
         }
     }
@@ -135,7 +132,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let passed = rows.iter().all(|row| row.verdict.is_good());
     let report = plot::write(&root(), &rows)?;
     let seconds = started.elapsed().as_secs_f64();
-    if options.is("json") {
+    if options.json {
         println!(
             "{:#}",
             serde_json::json!({ "passed": passed, "seconds": seconds, "paths": rows })
@@ -161,19 +158,16 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
 }
 
 /// `leak-path PATH --cycles N`: one path in this process, told line by line. For `leak` alone.
-pub(crate) fn walk_one(options: &Options) -> Result<bool, Failure> {
+pub(crate) fn walk_one(options: &LeakPath) -> Result<bool, Failure> {
     let all = || paths::planted().chain(paths::ours()).chain(paths::stock());
     let path = all()
-        .find(|path| Some(path.name) == options.part())
+        .find(|path| path.name == options.path)
         .ok_or("there is no such path")?;
     // what leaks by design is not waited for
     let is_patient = paths::stock()
         .chain(paths::planted())
         .all(|other| other.name != path.name);
-    let cycles = options
-        .value("cycles")?
-        .unwrap_or(bounds::LEAK_CYCLES)
-        .min(path.most);
+    let cycles = options.cycles.unwrap_or(bounds::LEAK_CYCLES).min(path.most);
     let meter = Meter {
         cycles,
         is_patient,

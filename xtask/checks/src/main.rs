@@ -21,44 +21,43 @@ mod slots;
 
 use std::process::ExitCode;
 
+use clap::Parser;
+use common::commands::{Check, Checks};
+#[cfg(feature = "collector")]
+use common::python;
+use common::{Failure, bounds, exit_code, needs, root, table, workspace};
 #[cfg(target_os = "linux")]
 use testbed::kernel;
 use testbed::{
-    ALLOCATOR, alive, attempts, faults, meter, panics, peers, runtime, spans, stock, vnet,
+    ALLOCATOR, alive, attempts, faults, front, meter, panics, peers, runtime, spans, stock,
 };
-use xtask::commands::Command;
-use xtask::options::Options;
-#[cfg(feature = "collector")]
-use xtask::python;
-use xtask::{Failure, bounds, exit_code, needs, root, table, workspace};
 
 fn main() -> ExitCode {
     panics::count();
-    exit_code(run())
-}
-
-fn run() -> Result<bool, Failure> {
-    let mut arguments = std::env::args_os().skip(1);
-    let name = arguments.next().ok_or("`cargo xtask` says which command")?;
-    let command = Command::named(&name.to_string_lossy())?;
-    let options = Options::read(command.usage, arguments)?;
-    match command.name {
-        "demo" => demo::run(&options),
-        "leak" => leak::run(&options),
-        "leak-path" => leak::walk_one(&options),
-        "bench" => bench::run(&options),
-        "slots" => slots::run(&options),
-        "chaos" => chaos::run(&options),
+    exit_code(match Checks::parse().check {
+        Check::Demo(options) => demo::run(&options),
+        Check::Leak(options) => leak::run(&options),
+        Check::LeakPath(options) => leak::walk_one(&options),
+        Check::Bench(options) => bench::run(&options),
+        Check::Slots(options) => slots::run(&options),
+        Check::Chaos(options) => chaos::run(&options),
         #[cfg(target_os = "linux")]
-        "lab" => lab::run(&options),
+        Check::Lab(options) => lab::run(&options),
         #[cfg(feature = "channel")]
-        "channel" => channel::run(&options),
+        Check::Channel(options) => channel::run(&options),
         #[cfg(all(feature = "channel", target_os = "linux"))]
-        "interop" => interop::run(&options),
+        Check::Interop(options) => interop::run(&options),
         #[cfg(feature = "collector")]
-        "collector" => collector::run(&options),
+        Check::Collector(options) => collector::run(&options),
         #[cfg(feature = "collector")]
-        "fleet" => fleet::run(&options),
-        name => Err(format!("skipped: {name} is not in this program: it was built for another system, or without its feature").into()),
-    }
+        Check::Fleet(options) => fleet::run(&options),
+        #[allow(
+            unreachable_patterns,
+            reason = "with all features on Linux, nothing is left out"
+        )]
+        _ => Err(
+            "skipped: this program was built without it; `cargo xtask` builds it with it, on Linux"
+                .into(),
+        ),
+    })
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
 use consumer_fsm::transport::{Ice, Network};
 use consumer_fsm::{Pool, Producer, Timing};
-use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, Role};
+use ice_gather::{AgentConfig, Base, IceAgent, Role};
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,9 @@ use crate::leak::churn;
 use crate::meter::{Measured, Meter};
 use crate::spans::{Spans, attribute};
 use crate::stock;
-use crate::{Failure, Options, bounds, panics, peers, runtime, table};
+use common::commands::Slots;
+
+use crate::{Failure, bounds, panics, peers, runtime, table};
 
 /// As stock webrtc-ice beside it.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -57,14 +59,14 @@ struct Row {
     panics: u64,
 }
 
-pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    let is_quick = options.is("quick");
-    let slots = options.value("slots")?.unwrap_or(if is_quick {
+pub(crate) fn run(options: &Slots) -> Result<bool, Failure> {
+    let is_quick = options.quick;
+    let slots = options.slots.unwrap_or(if is_quick {
         bounds::SLOTS_QUICK
     } else {
         bounds::SLOTS
     });
-    let attempts = options.value("attempts")?;
+    let attempts = options.attempts;
     let attempts = attempts.unwrap_or(if is_quick {
         bounds::CHURN_ATTEMPTS_QUICK
     } else {
@@ -74,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         wanted: slots,
         slots: descriptors_for(slots)?,
     };
-    runtime()?.block_on(measure(at_once, attempts, options.is("json")))
+    runtime()?.block_on(measure(at_once, attempts, options.json))
 }
 
 /// Slots that there are to be at once, and those that the descriptors of this process are enough
@@ -263,7 +265,7 @@ struct OurEnd {
 
 impl OurEnd {
     async fn new(role: Role) -> Result<Self, Failure> {
-        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+        let base = Base::bind(peers::loopback()).await?;
         let mut config = AgentConfig::default();
         (config.check_interval, config.keepalive_interval) = (CHECK_INTERVAL, KEEPALIVE);
         (config.disconnected_timeout, config.failed_timeout) = (2 * KEEPALIVE, KEEPALIVE);
@@ -504,7 +506,7 @@ fn show(rows: &[Row], churned: &Measured, outcomes: &[(&str, u32)], bounds: &[Bo
 }
 
 fn loopback() -> Network {
-    Network::System(BindConfig::address([127, 0, 0, 1].into()))
+    Network::System(peers::loopback())
 }
 
 async fn until(mut is_so: impl FnMut() -> bool) -> Result<(), Failure> {

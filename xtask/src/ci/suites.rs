@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::said::Said;
+use super::output::StepOutput;
 use crate::{Failure, root, workspace};
 
 /// What cargo says of a thing it built.
@@ -27,7 +27,7 @@ struct Profile {
 pub(super) fn below(
     module: &str,
     environment: (&str, &str),
-    said: &mut Said,
+    output: &mut StepOutput,
 ) -> Result<bool, Failure> {
     let (mut passed, mut found) = (true, false);
     for (folder, program) in programs()? {
@@ -44,7 +44,7 @@ pub(super) fn below(
             found = true;
             let mut command = test(&folder, &program);
             command.arg(module).env(environment.0, environment.1);
-            passed &= said.run(command)?;
+            passed &= output.run(command)?;
         }
     }
     if found {

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::files;
+use common::commands::Usage;
+
+use crate::Failure;
 use crate::workspace::{self, Crate};
-use crate::{COMMANDS, Failure};
 
 /// Subcommands of cargo itself, and of the programs that the documents say how to install.
 const CARGO: [&str; 18] = [
@@ -100,20 +102,22 @@ fn complaint(line: &str, crates: &[Crate]) -> Option<String> {
     let (name, told) = words.split_first()?;
     if *name == "xtask" {
         let (command, told) = told.split_first()?;
-        let Some(known) = COMMANDS.iter().find(|known| known.name == *command) else {
+        let Some(known) = Usage::all()
+            .into_iter()
+            .find(|known| known.name == *command)
+        else {
             return Some(format!(
                 "there is no such command; `cargo xtask help` lists them, in {}",
-                "xtask/src/commands.rs"
+                "xtask/common/src/commands.rs"
             ));
         };
         let unknown = |option: &&&str| {
-            let usage = |end: &str| known.usage.contains(&format!("[{option}{end}"));
-            option.starts_with("--") && !usage("]") && !usage(" ")
+            option.starts_with("--") && known.options.iter().all(|known| known != **option)
         };
         return told
             .iter()
             .find(unknown)
-            .map(|option| format!("it takes no {option}, only {}", known.usage));
+            .map(|option| format!("it takes no {option}, only {}", known.takes.join(" ")));
     }
     if !CARGO.contains(name) {
         return Some(format!(

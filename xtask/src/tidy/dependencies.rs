@@ -138,7 +138,7 @@ pub(super) fn trees(root: &Path) -> Result<Vec<String>, Failure> {
             .find(|(name, ..)| *name == library.name)
         else {
             mends.push(format!(
-                "xtask/src/bounds.rs: bound the dependency tree of {}",
+                "xtask/common/src/bounds.rs: bound the dependency tree of {}",
                 library.name
             ));
             continue;
@@ -151,7 +151,7 @@ pub(super) fn trees(root: &Path) -> Result<Vec<String>, Failure> {
             if count > *most {
                 mends.push(format!(
                     "{}: {count} crates {set}, {most} are allowed: find what brings them with `cargo tree -p {0} -e normal`, \
-                     or raise TREES in xtask/src/bounds.rs and say why",
+                     or raise TREES in xtask/common/src/bounds.rs and say why",
                     library.name
                 ));
             }

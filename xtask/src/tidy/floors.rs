@@ -280,10 +280,10 @@ fn circles_of<'a>(imports: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<Vec<&'a
     let mut seen = BTreeSet::new();
     let mut circles = Vec::new();
     for start in imports.keys() {
-        if let Some(circle) = shortest(imports, start) {
-            if seen.insert(circle.iter().copied().collect::<BTreeSet<_>>()) {
-                circles.push(circle);
-            }
+        if let Some(circle) = shortest(imports, start)
+            && seen.insert(circle.iter().copied().collect::<BTreeSet<_>>())
+        {
+            circles.push(circle);
         }
     }
     circles

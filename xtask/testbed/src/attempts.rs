@@ -8,7 +8,6 @@ use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{Signalling, Switchboard};
 use consumer_fsm::transport::{Ice, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Datagrams, Ending, StunCache};
-use ice_gather::BindConfig;
 use nat_summary::NatType;
 use opentelemetry::Context;
 use opentelemetry::trace::{
@@ -18,7 +17,8 @@ use otel_nat::{FailureReason, Telemetry};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::vnet::{Kind, World};
+use crate::front::Front;
+use crate::vnet::World;
 use crate::{Failure, bounds, peers};
 
 /// Datagrams sent over each path, and expected back.
@@ -52,7 +52,7 @@ pub async fn on_real_sockets(
     let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
     let signalling = HttpSignalling::new(&service.url())?;
     let responders = peers::cohort(5, 1).await?;
-    let loopback = Ice::new(Network::System(BindConfig::address([127, 0, 0, 1].into())));
+    let loopback = Ice::new(Network::System(peers::loopback()));
     {
         let _producer = peers::echo(signalling.clone(), loopback.clone(), Duration::MAX);
         let expected = Expected {
@@ -97,17 +97,17 @@ pub async fn behind_nats(
 ) -> Result<(), Failure> {
     let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
     let signalling = HttpSignalling::new(&service.url())?;
-    for kind in Kind::ALL {
-        let world = World::new(kind).await?;
+    for front in Front::PLAYED {
+        let world = World::new(front).await?;
         {
             let _producer = peers::echo(signalling.clone(), world.producer(), Duration::MAX);
-            let ending = match kind {
-                Kind::Blocked => Ending::Failure(FailureReason::UdpBlocked),
+            let ending = match front {
+                Front::Blocked => Ending::Failure(FailureReason::UdpBlocked),
                 _ => Ending::Success,
             };
             let expected = Expected {
-                nat: kind.name(),
-                verdict: kind.truth(),
+                nat: front.name(),
+                verdict: front.truth(),
                 ending,
             };
             let servers = peers::servers(&world.responders);
@@ -130,18 +130,6 @@ async fn attempt<T: Transport>(
     let (inbound, from_path) = mpsc::channel(DATAGRAMS as usize);
     let consumer = Consumer::new(signalling.clone(), transport, telemetry.clone(), servers)
         .with_datagrams(Datagrams { outbound, inbound });
-    let mut path = consumer.path();
-    let cancel = CancellationToken::new();
-    let user = async {
-        // ends without a path when the attempt does, for the sender goes with the consumer
-        let echoed = if path.wait_for(|up| *up).await.is_ok() {
-            exchange(&to_path, from_path).await
-        } else {
-            0
-        };
-        cancel.cancel();
-        echoed
-    };
     let caller = SpanContext::new(
         TraceId::from(0x5eed),
         SpanId::from(0x5eed),
@@ -149,9 +137,9 @@ async fn attempt<T: Transport>(
         true,
         TraceState::default(),
     );
-    let beside = beside(consumer, &cancel, user)
+    let used = with_its_path(consumer, Duration::MAX, exchange(&to_path, from_path))
         .with_context(Context::new().with_remote_span_context(caller));
-    let (report, echoed) = beside.await;
+    let (report, echoed) = used.await;
     Attempted {
         expected,
         report,
@@ -172,6 +160,31 @@ pub async fn beside<S: Signalling, T: Transport, Used>(
         report
     };
     tokio::join!(attempt, user)
+}
+
+/// One attempt whose path is put to use, if it gets one, and which ends behind that use: within this
+/// time in all.
+pub async fn with_its_path<S: Signalling, T: Transport, Used: Default>(
+    consumer: Consumer<S, T>,
+    within: Duration,
+    using: impl Future<Output = Used>,
+) -> (AttemptReport, Used) {
+    let mut path = consumer.path();
+    let cancel = CancellationToken::new();
+    let user = async {
+        let used = async {
+            // ends without a path when the attempt does, because the sender goes with the consumer
+            if path.wait_for(|up| *up).await.is_ok() {
+                using.await
+            } else {
+                Used::default()
+            }
+        };
+        let used = tokio::time::timeout(within, used).await.unwrap_or_default();
+        cancel.cancel();
+        used
+    };
+    beside(consumer, &cancel, user).await
 }
 
 /// Sends every datagram, and counts what comes back unchanged.

@@ -1,6 +1,6 @@
 //! The NATs of the Linux kernel, in network namespaces, with servers behind them.
 
 pub mod namespace;
-pub mod nat;
+pub mod router;
 pub mod servers;
 pub mod world;

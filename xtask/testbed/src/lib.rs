@@ -5,6 +5,7 @@
 pub mod alive;
 pub mod attempts;
 pub mod faults;
+pub mod front;
 #[cfg(target_os = "linux")]
 pub mod kernel;
 pub mod meter;
@@ -15,7 +16,7 @@ pub mod spans;
 pub mod stock;
 pub mod vnet;
 
-use xtask::{Failure, bounds};
+use common::{Failure, bounds};
 
 /// Counts every allocation of a program with this library in it.
 #[global_allocator]

@@ -9,7 +9,7 @@ use consumer_fsm::signalling::{GENESIS, Signalling};
 use consumer_fsm::transport::Transport;
 use consumer_fsm::{Producer, StunCache};
 use ice_gather::responder::{Manner, Responder};
-use ice_gather::{Base, IceAgent, RemoteCandidate, RemoteDescription};
+use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, RemoteCandidate, RemoteDescription};
 use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
@@ -48,6 +48,20 @@ pub async fn cohort(size: u8, silent: u8) -> Result<Vec<Responder>, Failure> {
         responders.push(Responder::bind_with((ip, 0), manner).await?);
     }
     Ok(responders)
+}
+
+/// A base on the one loopback address that everything has.
+#[must_use]
+pub fn loopback() -> BindConfig {
+    BindConfig::address([127, 0, 0, 1].into())
+}
+
+/// An agent whose checks are so frequent that what is measured is not their clock.
+#[must_use]
+pub fn eager() -> AgentConfig {
+    let mut config = AgentConfig::default();
+    config.check_interval = Duration::from_millis(5);
+    config
 }
 
 /// These responders as a cache of servers.

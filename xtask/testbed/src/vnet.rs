@@ -8,79 +8,43 @@ use std::sync::Arc;
 use consumer_fsm::transport::{Ice, Network};
 use ice_gather::responder::{Manner, Responder};
 use ice_gather::{Base, BindError};
-use nat_summary::NatType;
+use nat_model::{Behaviour, Dependence};
 use tokio::sync::Mutex;
-use webrtc_util::vnet::nat::{EndpointDependencyType as Dependency, NatType as VirtualNat};
+use webrtc_util::vnet::nat::{EndpointDependencyType as Endpoint, NatType as VirtualNat};
 use webrtc_util::vnet::net::{Net, NetConfig};
 use webrtc_util::vnet::router::{Router, RouterConfig};
 
 use crate::Failure;
+use crate::front::Front;
 
-/// What stands in front of the consumer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A public address.
-    Nothing,
-    /// Maps and filters independently of the endpoint.
-    FullCone,
-    /// Maps independently, filters by address.
-    AddressRestricted,
-    /// Maps independently, filters by address and port.
-    PortRestricted,
-    /// Maps and filters by address and port.
-    Symmetric,
-    /// No datagram passes.
-    Blocked,
+/// The library's words for what a NAT does.
+const fn in_its_words(behaviour: Behaviour) -> (Endpoint, Endpoint) {
+    const fn word(dependence: Dependence) -> Endpoint {
+        match dependence {
+            Dependence::EndpointIndependent => Endpoint::EndpointIndependent,
+            Dependence::AddressDependent => Endpoint::EndpointAddrDependent,
+            Dependence::AddressAndPortDependent => Endpoint::EndpointAddrPortDependent,
+        }
+    }
+    (word(behaviour.mapping), word(behaviour.filtering))
 }
 
-impl Kind {
-    /// Each of them.
-    pub const ALL: [Self; 6] = [
-        Self::Nothing,
-        Self::FullCone,
-        Self::AddressRestricted,
-        Self::PortRestricted,
-        Self::Symmetric,
-        Self::Blocked,
-    ];
-
-    /// As tables show it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Nothing => "none",
-            Self::FullCone => "full cone",
-            Self::AddressRestricted => "address-restricted",
-            Self::PortRestricted => "port-restricted",
-            Self::Symmetric => "symmetric",
-            Self::Blocked => "UDP blocked",
-        }
-    }
-
-    /// The true verdict: gathering cannot see how a NAT filters, so every cone is a cone.
-    pub const fn truth(self) -> NatType {
-        match self {
-            Self::Nothing => NatType::Open,
-            Self::FullCone | Self::AddressRestricted | Self::PortRestricted => NatType::Cone,
-            Self::Symmetric => NatType::Symmetric,
-            Self::Blocked => NatType::UdpBlocked,
-        }
-    }
-
-    fn nat(self) -> Option<VirtualNat> {
-        use Dependency::{EndpointAddrDependent, EndpointAddrPortDependent, EndpointIndependent};
-        let (mapping_behavior, filtering_behavior) = match self {
-            Self::Nothing => return None,
-            Self::FullCone | Self::Blocked => (EndpointIndependent, EndpointIndependent),
-            Self::AddressRestricted => (EndpointIndependent, EndpointAddrDependent),
-            Self::PortRestricted => (EndpointIndependent, EndpointAddrPortDependent),
-            Self::Symmetric => (EndpointAddrPortDependent, EndpointAddrPortDependent),
-        };
-        Some(VirtualNat {
-            mapping_behavior,
-            filtering_behavior,
-            ..VirtualNat::default()
-        })
-    }
+/// The NAT in front of a host; none where there is nothing at all.
+fn virtual_nat(front: Front) -> Option<VirtualNat> {
+    let lax = Behaviour::new(
+        Dependence::EndpointIndependent,
+        Dependence::EndpointIndependent,
+    );
+    let behaviour = match front {
+        Front::Nothing => return None,
+        other => other.behaviour().unwrap_or(lax),
+    };
+    let (mapping_behavior, filtering_behavior) = in_its_words(behaviour);
+    Some(VirtualNat {
+        mapping_behavior,
+        filtering_behavior,
+        ..VirtualNat::default()
+    })
 }
 
 /// A running virtual network.
@@ -95,8 +59,8 @@ pub struct World {
 }
 
 impl World {
-    /// Five servers, the last of them silent, one public peer, one consumer behind `kind`.
-    pub async fn new(kind: Kind) -> Result<Self, Failure> {
+    /// Five servers, the last of them silent, one public peer, one consumer behind `front`.
+    pub async fn new(front: Front) -> Result<Self, Failure> {
         let wan = router("203.0.113.0/24", None, None)?;
         let (mut responders, mut server_nets) = (Vec::new(), Vec::new());
         for n in 0..5 {
@@ -114,12 +78,12 @@ impl World {
             server_nets.push(net);
         }
         let producer = host(&wan, "203.0.113.99").await?;
-        let (lan, consumer) = match kind.nat() {
+        let (lan, consumer) = match virtual_nat(front) {
             None => (None, host(&wan, "203.0.113.7").await?),
             Some(nat) => {
                 let lan = router("192.168.1.0/24", Some("203.0.113.7"), Some(nat))?;
                 let consumer = host(&lan, "192.168.1.5").await?;
-                if kind == Kind::Blocked {
+                if matches!(front, Front::Blocked | Front::NoRoute) {
                     lan.lock().await.add_chunk_filter(Box::new(|_| false)).await;
                 }
                 wan.lock().await.add_router(Arc::clone(&lan)).await?;

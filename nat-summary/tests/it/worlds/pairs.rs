@@ -468,7 +468,7 @@ fn judge(seed: u64, table: &mut Table) {
             Expect::Undecided => true,
         };
         if !is_right {
-            table.wrong(&name, example(&name, &reason));
+            table.wrong(&name, example(&name, reason));
         }
     }
     if let Some(expected) = pair.expected().filter(|_| pair.is_advertised) {
@@ -478,7 +478,7 @@ fn judge(seed: u64, table: &mut Table) {
             line.missing += 1;
             table
                 .examples
-                .push(example(&format!("missing {expected:?}"), &reason));
+                .push(example(&format!("missing {expected:?}"), reason));
         }
     }
     let mut failing = pair.clone();
@@ -494,7 +494,7 @@ fn judge(seed: u64, table: &mut Table) {
     let cause = door::cause(host(0), &pair.lists[1], checked);
     table.line(cause).said += 1;
     if !is_cause(&failing, connects, cause) {
-        table.wrong(cause, example(cause, &reason));
+        table.wrong(cause, example(cause, reason));
     }
 }
 

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use ice_gather::responder::Responder;
-use ice_gather::{Base, BindConfig, GatherConfig};
+use ice_gather::{Base, GatherConfig};
 use nat_summary::Evidence;
 use otel_nat::Telemetry;
 
@@ -166,7 +166,7 @@ async fn gathering(counts: &mut Counts) -> Result<(), Failure> {
     let (mut allocated, mut packets, mut sockets) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TIMES {
         let (before, open) = (allocations(), super::gather::open_sockets());
-        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+        let base = Base::bind(peers::loopback()).await?;
         let gathering = base.gather(&servers, &GatherConfig::default()).await;
         allocated.push((allocations() - before) as u64);
         packets.push(u64::from(gathering.packets_sent));

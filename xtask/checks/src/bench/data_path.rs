@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, IceConn, Role};
+use ice_gather::{AgentConfig, Base, IceAgent, IceConn, Role};
 use serde::Serialize;
 use tokio::net::UdpSocket;
 use webrtc_util::Conn;
@@ -271,7 +271,7 @@ impl End {
 
 /// Reads what waits in the kernel already: the sender's time is none of theirs.
 async fn reading_ends() -> Result<[Run; 4], Failure> {
-    let loopback = BindConfig::address([127, 0, 0, 1].into());
+    let loopback = peers::loopback();
     let sender = StdUdpSocket::bind("127.0.0.1:0")?;
     let behind_interface = Base::bind(loopback.clone()).await?;
     let ends = [
@@ -371,7 +371,7 @@ enum Pair {
 
 impl Pair {
     async fn ours() -> Result<Self, Failure> {
-        let loopback = BindConfig::address([127, 0, 0, 1].into());
+        let loopback = peers::loopback();
         let (left, right) = (
             Base::bind(loopback.clone()).await?,
             Base::bind(loopback).await?,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ice_gather::{Base, BindConfig, GatherConfig, Gathering, StunServer};
+use ice_gather::{Base, GatherConfig, Gathering, StunServer};
 use nat_summary::{Mapping, Outcome};
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -14,7 +14,7 @@ use super::delayed::{Delayed, Path};
 use super::plot::{self, Plot, Scale};
 use super::progress::Progress;
 use super::{Good, Section, Spread, Target, live_bytes};
-use crate::{Failure, bounds, stock};
+use crate::{Failure, bounds, peers, stock};
 
 const SERVERS: u8 = 5;
 const ROUND_TRIP: Duration = Duration::from_millis(20);
@@ -277,7 +277,7 @@ async fn once(gatherer: Gatherer, servers: Arc<[SocketAddr]>) -> Result<(Sample,
         config.grace = config.deadline;
     }
     let started = Instant::now();
-    let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+    let base = Base::bind(peers::loopback()).await?;
     let gathering = base.gather(&servers, &config).await;
     let sample = Sample {
         elapsed: started.elapsed(),

@@ -4,7 +4,7 @@
 use std::net::UdpSocket as StdUdpSocket;
 use std::time::Duration;
 
-use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, RemoteCandidate, Role};
+use ice_gather::{AgentConfig, Base, IceAgent, RemoteCandidate, Role};
 use nat_summary::CandidateKind;
 use serde::Serialize;
 use stun::integrity::MessageIntegrity;
@@ -13,7 +13,7 @@ use stun::message::{BINDING_REQUEST, Message, Setter};
 use super::data_path::{BURST, DATAGRAM, ROUNDS, Rounds, Run, in_turn, plot_of_ratios, rates};
 use super::progress::Progress;
 use super::{Good, Section, Spread, Target};
-use crate::{Failure, bounds};
+use crate::{Failure, bounds, peers};
 
 /// Bursts to one with a check in it; 512 datagrams.
 const BURSTS_PER_CHECK: usize = 8;
@@ -105,7 +105,7 @@ pub(super) async fn run() -> Result<Section, Failure> {
 
 /// One base that reads every mix, by turns, so that nothing else differs.
 async fn measure() -> Result<Reading, Failure> {
-    let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+    let base = Base::bind(peers::loopback()).await?;
     let address = base.local_addrs().next().ok_or("the base has no socket")?;
     let end = base.agent_end().ok_or("the base has no socket")?;
     let agent = IceAgent::new(&base, Role::Controlled, AgentConfig::default()).await?;

@@ -7,6 +7,8 @@ use std::process::Command;
 
 use super::baseline::Baseline;
 use super::{PARTS, Section, TARGET_HEADS, plot, target_rows};
+use common::commands::BenchPart;
+
 use crate::{Failure, root, workspace};
 
 const HEAD: &str = "<!doctype html>
@@ -40,8 +42,8 @@ pub(super) fn folder() -> Result<PathBuf, Failure> {
 
 /// Writes `report.html`, or one named for the part if only that was run; where it is.
 pub(super) fn write(
-    part: Option<&str>,
-    sections: &[(&str, &Section)],
+    part: Option<BenchPart>,
+    sections: &[(BenchPart, &Section)],
     baseline: &Baseline,
 ) -> Result<PathBuf, Failure> {
     let mut page = String::from(HEAD);
@@ -107,7 +109,8 @@ pub(super) fn write(
         }
     }
     page += "</body></html>\n";
-    let file = folder()?.join(format!("{}.html", part.unwrap_or("report")));
+    let name = part.map_or_else(|| "report".to_owned(), |part| part.to_string());
+    let file = folder()?.join(name + ".html");
     std::fs::write(&file, page)?;
     Ok(file)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ice_gather::{Base, BindConfig, GatherConfig, StunServer};
+use ice_gather::{Base, GatherConfig, StunServer};
 use nat_summary::Mapping;
 use serde::Serialize;
 use tokio::sync::Barrier;
@@ -13,7 +13,7 @@ use super::delayed::{Delayed, Path};
 use super::plot::{self, Plot, Scale};
 use super::progress::Progress;
 use super::{Good, Section, Spread, Target, live_bytes};
-use crate::{Failure, bounds};
+use crate::{Failure, bounds, peers};
 
 const SERVERS: u8 = 5;
 const PATH: Path = Path {
@@ -185,7 +185,7 @@ async fn measure(at_once: usize, servers: &Arc<[StunServer]>) -> Result<Measured
     for _ in 0..at_once {
         let (servers, start) = (Arc::clone(servers), Arc::clone(&start));
         gathers.spawn(async move {
-            let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+            let base = Base::bind(peers::loopback()).await?;
             start.wait().await;
             let started = Instant::now();
             let gathering = base.gather(&servers, &GatherConfig::default()).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ice_gather::{Base, BindConfig, compat};
+use ice_gather::{Base, compat};
 use tokio::sync::mpsc;
 use webrtc::api::APIBuilder;
 use webrtc::api::setting_engine::SettingEngine;
@@ -13,7 +13,7 @@ use webrtc::peer_connection::RTCPeerConnection;
 use webrtc::peer_connection::configuration::RTCConfiguration;
 
 use super::Way;
-use crate::{Failure, bounds};
+use crate::{Failure, bounds, peers};
 
 pub(super) type Pair = (RTCPeerConnection, RTCPeerConnection);
 
@@ -81,7 +81,7 @@ pub(super) async fn open() -> Result<(Pair, Duration), Failure> {
 }
 
 async fn peer_connection() -> Result<RTCPeerConnection, Failure> {
-    let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+    let base = Base::bind(peers::loopback()).await?;
     let mut settings = SettingEngine::default();
     settings.set_udp_network(compat::udp_network(&base));
     settings.set_ip_filter(compat::ip_filter(&base));

@@ -10,7 +10,7 @@ use consumer_fsm::State;
 
 use crate::bounds;
 use crate::faults::{SignalFault, Stage};
-use crate::vnet::Kind;
+use crate::front::Front;
 
 /// STUN servers of an episode.
 pub(super) const SERVERS: usize = 5;
@@ -69,7 +69,7 @@ pub(super) enum Ends {
 
 /// What happens to datagrams between the consumer's socket and its NAT.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Road {
+pub(super) struct Link {
     /// Share lost each way.
     pub(super) loss: f64,
     /// Garbage and spoofed datagrams, per read.
@@ -82,19 +82,19 @@ pub(super) struct Road {
 /// An episode.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
-    pub(super) kind: Kind,
+    pub(super) front: Front,
     pub(super) servers: [Manner; SERVERS],
     pub(super) signal: Option<(Stage, SignalFault, u32)>,
     pub(super) producers: Producers,
     pub(super) ends: Ends,
-    pub(super) road: Road,
+    pub(super) link: Link,
 }
 
 impl Plan {
     pub(super) fn new(seed: u64, episode: u64) -> Self {
         // neighbours must not resemble each other
         let mut rng = SmallRng::seed_from_u64(seed ^ episode.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let kind = pick(&mut rng, &Kind::ALL);
+        let front = pick(&mut rng, &Front::PLAYED);
         let servers = std::array::from_fn(|_| match rng.random_range(0..16) {
             0..8 => Manner::Honest,
             8..10 => Manner::Dead,
@@ -125,42 +125,42 @@ impl Plan {
             5..8 => Ends::Cancelled(rng.random_range(0..200)),
             _ => Ends::Dropped(rng.random_range(0..200)),
         };
-        let road = Road {
+        let link = Link {
             loss: pick(&mut rng, &[0.0, 0.0, 0.05, 0.15]),
             forged: pick(&mut rng, &[0.0, 0.0, 0.2, 0.5]),
             rebinds: rng.random_bool(0.15).then(|| rng.random_range(0..150)),
             seed: rng.random(),
         };
         let plan = Self {
-            kind,
+            front,
             servers,
             signal,
             producers,
             ends,
-            road,
+            link,
         };
         // by chance, a short run has none behind some kind of NAT that nothing stands in the way of
         let turn = (episode / ONE_IS_CLEAR) as usize;
         if episode.is_multiple_of(ONE_IS_CLEAR) {
-            plan.cleared(Kind::ALL[turn % Kind::ALL.len()])
+            plan.cleared(Front::PLAYED[turn % Front::PLAYED.len()])
         } else {
             plan
         }
     }
 
     /// The same behind this kind of NAT, without what stands in the way.
-    fn cleared(self, kind: Kind) -> Self {
+    fn cleared(self, front: Front) -> Self {
         let (Ends::AfterPath(after) | Ends::Cancelled(after) | Ends::Dropped(after)) = self.ends;
         Self {
-            kind,
+            front,
             servers: [Manner::Honest; SERVERS],
             signal: None,
             producers: Producers::Serve,
             ends: Ends::AfterPath(after),
-            road: Road {
+            link: Link {
                 loss: 0.0,
                 rebinds: None,
-                ..self.road
+                ..self.link
             },
         }
     }
@@ -212,9 +212,9 @@ impl Plan {
             Ends::Cancelled(_) => Some("consumer cancelled"),
             Ends::Dropped(_) => Some("consumer dropped"),
         });
-        faults.extend((self.road.loss > 0.0).then_some("packets lost"));
-        faults.extend((self.road.forged > 0.0).then_some("datagrams forged"));
-        faults.extend(self.road.rebinds.map(|_| "NAT rebinds"));
+        faults.extend((self.link.loss > 0.0).then_some("packets lost"));
+        faults.extend((self.link.forged > 0.0).then_some("datagrams forged"));
+        faults.extend(self.link.rebinds.map(|_| "NAT rebinds"));
         if faults.is_empty() {
             faults.push("none");
         }
@@ -226,7 +226,7 @@ impl Plan {
     /// Whether the answers can honestly lead to another verdict than the NAT's: a server lied, or
     /// there were two NATs.
     pub(super) fn misleads(&self) -> bool {
-        self.servers.contains(&Manner::Lying) || self.road.rebinds.is_some()
+        self.servers.contains(&Manner::Lying) || self.link.rebinds.is_some()
     }
 
     /// Whether nothing stands between the consumer and the true verdict, nor between it and its
@@ -235,7 +235,7 @@ impl Plan {
         let decides = |manner: &&Manner| matches!(manner, Manner::Honest | Manner::Flooding);
         self.servers.iter().filter(decides).count() >= 2
             && !self.misleads()
-            && self.road.loss == 0.0
+            && self.link.loss == 0.0
             && self.signal.is_none()
             && self.producers == Producers::Serve
             && matches!(self.ends, Ends::AfterPath(_))
@@ -247,7 +247,7 @@ impl Plan {
             matches!(manner, Manner::Honest | Manner::Flooding | Manner::Slow(_))
         };
         let honest = self.servers.iter().filter(answers).count();
-        honest == 0 || honest < bounds::CHAOS_HEARD && self.road.loss > 0.0
+        honest == 0 || honest < bounds::CHAOS_HEARD && self.link.loss > 0.0
     }
 
     /// When the consumer's side ends the attempt at the latest.
@@ -282,7 +282,7 @@ mod tests {
             .collect();
         seen.sort_unstable();
         seen.dedup();
-        // of servers, of signalling, of producers, of the consumer, of the road; and none at all
+        // of servers, of signalling, of producers, of the consumer, of the link; and none at all
         assert_eq!(
             seen.len(),
             7 + SignalFault::ALL.len() + 8 + 2 + 3 + 1,
@@ -292,13 +292,13 @@ mod tests {
 
     #[test]
     fn behind_every_kind_of_nat_there_is_soon_one_that_nothing_stands_in_the_way_of() {
-        let clear: Vec<Kind> = (0..50)
+        let clear: Vec<Front> = (0..50)
             .map(|episode| Plan::new(1, episode))
             .filter(Plan::is_clear)
-            .map(|plan| plan.kind)
+            .map(|plan| plan.front)
             .collect();
         assert!(
-            Kind::ALL.iter().all(|kind| clear.contains(kind)),
+            Front::PLAYED.iter().all(|front| clear.contains(front)),
             "{clear:?}"
         );
     }

@@ -5,12 +5,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use nat_summary::{Candidate, CandidateKind, Evidence, NatType, Observation, Outcome, ServerId};
+use nat_model::{Dependence, Nat, PortAssignment};
+use nat_summary::{Candidate, CandidateKind, Evidence, Observation, Outcome, ServerId};
 use otel_nat::{Checks, TowardPeer};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::nat::{By, Nat, Ports};
+use crate::front::Front;
 
 /// Share of packets lost, each way.
 const LOSS: f64 = 0.02;
@@ -18,64 +19,64 @@ const LOSS: f64 = 0.02;
 const TRIES: usize = 4;
 const ROUNDS: usize = 6;
 
-/// What stands in front of a host.
+/// Where a host is: what stands in front of it, and whether it speaks IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Open,
-    OpenV6,
-    FullCone,
-    AddressRestricted,
-    PortRestricted,
-    AddressDependent,
-    Symmetric,
-    Blocked,
-    NoRoute,
+pub(crate) struct Place {
+    pub(crate) front: Front,
+    is_v6: bool,
 }
 
-impl Kind {
-    /// What consumers sit behind, in percent. Nobody's field data: plausible numbers, all kinds
+const fn v4(front: Front) -> Place {
+    Place {
+        front,
+        is_v6: false,
+    }
+}
+
+const OPEN_V6: Place = Place {
+    front: Front::Nothing,
+    is_v6: true,
+};
+
+impl Place {
+    /// What consumers sit behind, in percent. Nobody's field data: plausible numbers, all fronts
     /// among them.
     pub(crate) const OF_CONSUMERS: [(Self, u32); 9] = [
-        (Self::Open, 6),
-        (Self::OpenV6, 6),
-        (Self::FullCone, 14),
-        (Self::AddressRestricted, 9),
-        (Self::PortRestricted, 38),
-        (Self::AddressDependent, 3),
-        (Self::Symmetric, 17),
-        (Self::Blocked, 6),
-        (Self::NoRoute, 1),
+        (v4(Front::Nothing), 6),
+        (OPEN_V6, 6),
+        (v4(Front::FullCone), 14),
+        (v4(Front::AddressRestricted), 9),
+        (v4(Front::PortRestricted), 38),
+        (v4(Front::AddressDependent), 3),
+        (v4(Front::Symmetric), 17),
+        (v4(Front::Blocked), 6),
+        (v4(Front::NoRoute), 1),
     ];
     /// And volunteers.
     const OF_PEERS: [(Self, u32); 4] = [
-        (Self::Open, 40),
-        (Self::FullCone, 20),
-        (Self::PortRestricted, 32),
-        (Self::Symmetric, 8),
+        (v4(Front::Nothing), 40),
+        (v4(Front::FullCone), 20),
+        (v4(Front::PortRestricted), 32),
+        (v4(Front::Symmetric), 8),
     ];
 
-    pub(crate) fn of(shares: &[(Self, u32)], random: &mut impl Rng) -> Self {
+    fn of(shares: &[(Self, u32)], random: &mut impl Rng) -> Self {
         shares
             .choose_weighted(random, |(_, share)| *share)
-            .map_or(Self::Open, |(kind, _)| *kind)
+            .map_or(v4(Front::Nothing), |(place, _)| *place)
     }
 
-    /// The verdict that is not wrong, besides `Unknown`.
-    pub(crate) const fn truth(self) -> NatType {
-        match self {
-            Self::Open | Self::OpenV6 => NatType::Open,
-            Self::FullCone | Self::AddressRestricted | Self::PortRestricted => NatType::Cone,
-            Self::AddressDependent | Self::Symmetric => NatType::Symmetric,
-            Self::Blocked => NatType::UdpBlocked,
-            Self::NoRoute => NatType::Unknown,
-        }
+    /// As tables show it.
+    pub(crate) fn name(self) -> String {
+        let family = if self.is_v6 { ", IPv6" } else { "" };
+        format!("{}{family}", self.front.name())
     }
 }
 
 /// A host with one base.
 #[derive(Debug)]
 pub(crate) struct Host {
-    pub(crate) kind: Kind,
+    pub(crate) place: Place,
     base: SocketAddr,
     nat: Option<Nat>,
     /// Host and reflexive candidates, as the other side is told.
@@ -92,72 +93,41 @@ pub(crate) struct Punched {
 
 impl Host {
     pub(crate) fn consumer(random: &mut impl Rng) -> Self {
-        Self::new(Kind::of(&Kind::OF_CONSUMERS, random), random)
+        Self::new(Place::of(&Place::OF_CONSUMERS, random), random)
     }
 
     /// A peer of the same family.
     pub(crate) fn peer_of(consumer: &Self, random: &mut impl Rng) -> Self {
-        let kind = if consumer.base.is_ipv6() {
-            Kind::OpenV6
+        let place = if consumer.place.is_v6 {
+            OPEN_V6
         } else {
-            Kind::of(&Kind::OF_PEERS, random)
+            Place::of(&Place::OF_PEERS, random)
         };
-        Self::new(kind, random)
+        Self::new(place, random)
     }
 
-    fn new(kind: Kind, random: &mut impl Rng) -> Self {
+    fn new(place: Place, random: &mut impl Rng) -> Self {
         // addresses are those reserved for documentation: nobody's
-        let external = [203, 0, 113, random.random_range(1..255)].into();
+        let external = IpAddr::from([203, 0, 113, random.random_range(1..255)]);
         let port = random.random_range(32_768..61_000);
-        let private = || SocketAddr::from(([192, 168, 1, 5], port));
-        let (base, nat) = match kind {
-            Kind::Open => ((external, port).into(), None),
-            Kind::OpenV6 => (
-                ([0x2001, 0xdb8, random.random(), 0, 0, 0, 0, 5], port).into(),
-                None,
-            ),
-            Kind::Blocked | Kind::NoRoute => (private(), None),
-            Kind::FullCone | Kind::AddressRestricted | Kind::PortRestricted => {
-                let filtering = match kind {
-                    Kind::FullCone => By::Endpoint,
-                    Kind::AddressRestricted => By::Address,
-                    _ => By::AddressAndPort,
-                };
-                let ports = if random.random_bool(0.8) {
-                    Ports::Kept
-                } else {
-                    Ports::Random
-                };
-                (
-                    private(),
-                    Some(Nat::new(By::Endpoint, filtering, ports, external, random)),
-                )
+        let base = match place.front {
+            Front::Nothing if place.is_v6 => {
+                ([0x2001, 0xdb8, random.random(), 0, 0, 0, 0, 5], port).into()
             }
-            Kind::AddressDependent | Kind::Symmetric => {
-                let mapping = if kind == Kind::Symmetric {
-                    By::AddressAndPort
-                } else {
-                    By::Address
-                };
-                let ports = if random.random_bool(0.4) {
-                    Ports::InOrder
-                } else {
-                    Ports::Random
-                };
-                (
-                    private(),
-                    Some(Nat::new(
-                        mapping,
-                        By::AddressAndPort,
-                        ports,
-                        external,
-                        random,
-                    )),
-                )
-            }
+            Front::Nothing => (external, port).into(),
+            _ => ([192, 168, 1, 5], port).into(),
         };
+        let nat = place.front.behaviour().map(|behaviour| {
+            let assignment = assignment(behaviour.mapping, random);
+            let last_port = random.random_range(20_000..60_000);
+            Nat::new(
+                behaviour.with_assignment(assignment),
+                vec![external],
+                last_port,
+            )
+        });
         Self {
-            kind,
+            place,
             base,
             nat,
             advertised: vec![base],
@@ -189,9 +159,9 @@ impl Host {
         let alive = random.random_range(0..cohort.len());
         for (sequence, server) in (0..).zip(cohort.iter().copied()) {
             let is_dead = sequence as usize != alive && random.random_bool(0.15);
-            let outcome = match self.kind {
-                Kind::NoRoute => Outcome::Unreachable,
-                Kind::Blocked => Outcome::TimedOut,
+            let outcome = match self.place.front {
+                Front::NoRoute => Outcome::Unreachable,
+                Front::Blocked => Outcome::TimedOut,
                 _ if is_dead && random.random_bool(0.2) => Outcome::Unreachable,
                 _ if is_dead || (0..TRIES).all(|_| is_lost(random) || is_lost(random)) => {
                     Outcome::TimedOut
@@ -237,7 +207,10 @@ impl Host {
 
     fn send(&mut self, to: SocketAddr, random: &mut impl Rng) -> SocketAddr {
         match &mut self.nat {
-            Some(nat) => nat.outward(self.base, to, random),
+            Some(nat) => {
+                let mut below = |end| random.random_range(0..end);
+                nat.outward(self.base, to, &mut below)
+            }
             None => self.base,
         }
     }
@@ -318,6 +291,20 @@ fn check(
     })
 }
 
+/// How a NAT that maps like this assigns ports: most that keep a mapping keep its port as well.
+fn assignment(mapping: Dependence, random: &mut impl Rng) -> PortAssignment {
+    let in_order = PortAssignment::Sequential {
+        step: 1,
+        traffic: 1,
+    };
+    match mapping {
+        Dependence::EndpointIndependent if random.random_bool(0.8) => PortAssignment::Preserving,
+        Dependence::EndpointIndependent => PortAssignment::Random,
+        _ if random.random_bool(0.4) => in_order,
+        _ => PortAssignment::Random,
+    }
+}
+
 fn learn(known: &mut Vec<SocketAddr>, seen: SocketAddr) {
     if !known.contains(&seen) {
         known.push(seen);
@@ -339,13 +326,13 @@ mod tests {
     fn two_hosts_meet_where_their_nats_let_them() {
         let mut random = SmallRng::seed_from_u64(1);
         for (ours, theirs, meets) in [
-            (Kind::Open, Kind::Open, true),
-            (Kind::PortRestricted, Kind::PortRestricted, true),
-            (Kind::Symmetric, Kind::FullCone, true),
-            (Kind::Symmetric, Kind::AddressRestricted, true),
-            (Kind::Symmetric, Kind::PortRestricted, false),
-            (Kind::Symmetric, Kind::Symmetric, false),
-            (Kind::OpenV6, Kind::OpenV6, true),
+            (v4(Front::Nothing), v4(Front::Nothing), true),
+            (v4(Front::PortRestricted), v4(Front::PortRestricted), true),
+            (v4(Front::Symmetric), v4(Front::FullCone), true),
+            (v4(Front::Symmetric), v4(Front::AddressRestricted), true),
+            (v4(Front::Symmetric), v4(Front::PortRestricted), false),
+            (v4(Front::Symmetric), v4(Front::Symmetric), false),
+            (OPEN_V6, OPEN_V6, true),
         ] {
             let (mut ours, mut theirs) =
                 (Host::new(ours, &mut random), Host::new(theirs, &mut random));
@@ -356,8 +343,8 @@ mod tests {
                 punched.pair.is_some(),
                 meets,
                 "{:?} and {:?}: {punched:?}",
-                ours.kind,
-                theirs.kind
+                ours.place,
+                theirs.place
             );
         }
     }

@@ -10,8 +10,8 @@ use consumer_fsm::transport::{DataChannel, Ice, Network};
 use consumer_fsm::{Consumer, Datagrams, Ending, StunCache, Timing};
 use ice_gather::{BindConfig, StunServer};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
+use crate::attempts::with_its_path;
 use crate::kernel::servers::{COTURN, OWN, PORTS, ipv4};
 use crate::kernel::world::client_ipv4;
 use crate::spans::{Spans, attribute};
@@ -47,7 +47,7 @@ pub(super) async fn run(url: &str) -> Result<Told, Failure> {
     let mut timing = Timing::default();
     // there is one peer to choose from
     timing.patience = bounds::INTEROP_CHOICE;
-    let mut consumer = Consumer::new(
+    let consumer = Consumer::new(
         HttpSignalling::new(url)?,
         transport,
         spans.telemetry(),
@@ -55,29 +55,8 @@ pub(super) async fn run(url: &str) -> Result<Told, Failure> {
     )
     .with_timing(timing)
     .with_datagrams(Datagrams { outbound, inbound });
-    let mut path = consumer.path();
-    let cancel = CancellationToken::new();
-    let user = async {
-        let exchanged = async {
-            // ends without a path when the attempt does, for the sender goes with the consumer
-            if path.wait_for(|up| *up).await.is_ok() {
-                exchange(&to_path, from_path).await
-            } else {
-                (0, 0)
-            }
-        };
-        let exchanged = tokio::time::timeout(bounds::INTEROP_WITHIN, exchanged)
-            .await
-            .unwrap_or_default();
-        cancel.cancel();
-        exchanged
-    };
-    let attempt = async {
-        let report = consumer.attempt(&cancel).await;
-        drop(consumer);
-        report
-    };
-    let (report, (sent, echoed)) = tokio::join!(attempt, user);
+    let exchange = exchange(&to_path, from_path);
+    let (report, (sent, echoed)) = with_its_path(consumer, bounds::INTEROP_WITHIN, exchange).await;
     let caught = spans.take();
     let told = |key| {
         caught

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use nat_summary::{Mapping, NatType, Rule};
 
-use crate::kernel::nat::Nat;
+use crate::kernel::router::Router;
 use crate::kernel::servers::{COTURN, OWN, PORTS, SILENT, THIRD_PORT, ipv4, ipv6};
 use crate::kernel::world::{
     CLIENT_IPV6, CLIENT_IPV6_TRANSLATED, EXTERNAL_IPV4, EXTERNAL_IPV6, SECOND_IPV4, Site, Uplinks,
@@ -145,7 +145,7 @@ const BLOCKED: Expected = Expected {
 
 const fn case(
     name: &'static str,
-    routers: &'static [Nat],
+    routers: &'static [Router],
     truth: NatType,
     expected: Expected,
 ) -> Case {
@@ -199,17 +199,17 @@ impl Case {
     }
 }
 
-const MASQUERADE: &[Nat] = &[Nat::Masquerade("")];
-const RANDOM: &[Nat] = &[Nat::Masquerade("random")];
-const BY_DESTINATION: &[Nat] = &[Nat::PoolByDestination];
-const TWO_HOMES: &[Nat] = &[Nat::Masquerade(""), Nat::Masquerade("random")];
+const MASQUERADE: &[Router] = &[Router::Masquerade("")];
+const RANDOM: &[Router] = &[Router::Masquerade("random")];
+const BY_DESTINATION: &[Router] = &[Router::PoolByDestination];
+const TWO_HOMES: &[Router] = &[Router::Masquerade(""), Router::Masquerade("random")];
 
 /// In the order of the table.
 pub(crate) const CASES: &[Case] = &[
-    case("no NAT", &[Nat::Route], NatType::Open, OPEN),
+    case("no NAT", &[Router::Route], NatType::Open, OPEN),
     case(
         "no NAT, stateful firewall",
-        &[Nat::Firewall],
+        &[Router::Firewall],
         NatType::Open,
         OPEN,
     ),
@@ -217,7 +217,7 @@ pub(crate) const CASES: &[Case] = &[
     // made
     case(
         "no NAT, all servers on one address",
-        &[Nat::Route],
+        &[Router::Route],
         NatType::Open,
         Expected {
             mapping: Mapping::Unknown,
@@ -280,7 +280,7 @@ pub(crate) const CASES: &[Case] = &[
     .slow(),
     case(
         "masquerade to :20000-30000",
-        &[Nat::Masquerade("to :20000-30000")],
+        &[Router::Masquerade("to :20000-30000")],
         NatType::Cone,
         Expected {
             port_preserved: Some(false),
@@ -312,37 +312,37 @@ pub(crate) const CASES: &[Case] = &[
     .asking(Cohort::OneDead),
     case(
         "masquerade fully-random",
-        &[Nat::Masquerade("fully-random")],
+        &[Router::Masquerade("fully-random")],
         NatType::Symmetric,
         SYMMETRIC,
     ),
     case(
         "full cone (snat, dnat)",
-        &[Nat::FullCone],
+        &[Router::FullCone],
         NatType::FullCone,
         CONE,
     ),
     case(
         "address-restricted (snat, dnat by set)",
-        &[Nat::AddressRestricted],
+        &[Router::AddressRestricted],
         NatType::AddressRestrictedCone,
         CONE,
     ),
     case(
         "two NATs: masquerade twice",
-        &[Nat::Masquerade(""), Nat::Masquerade("")],
+        &[Router::Masquerade(""), Router::Masquerade("")],
         NatType::Cone,
         CONE,
     ),
     case(
         "two NATs: masquerade, then random",
-        &[Nat::Masquerade(""), Nat::Masquerade("random")],
+        &[Router::Masquerade(""), Router::Masquerade("random")],
         NatType::Symmetric,
         SYMMETRIC,
     ),
     case(
         "two NATs: random, then masquerade",
-        &[Nat::Masquerade("random"), Nat::Masquerade("")],
+        &[Router::Masquerade("random"), Router::Masquerade("")],
         NatType::Symmetric,
         SYMMETRIC,
     ),
@@ -350,7 +350,7 @@ pub(crate) const CASES: &[Case] = &[
     // again
     case(
         "pool of four addresses",
-        &[Nat::Pool("")],
+        &[Router::Pool("")],
         NatType::Cone,
         Expected {
             external: None,
@@ -359,7 +359,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case(
         "pool of four addresses, random",
-        &[Nat::Pool("random")],
+        &[Router::Pool("random")],
         NatType::Symmetric,
         Expected {
             external: None,
@@ -431,7 +431,7 @@ pub(crate) const CASES: &[Case] = &[
     .from(client_ipv4(1)),
     case(
         "IPv6, no NAT",
-        &[Nat::Route],
+        &[Router::Route],
         NatType::Open,
         Expected {
             external: Some(CLIENT_IPV6),
@@ -441,7 +441,7 @@ pub(crate) const CASES: &[Case] = &[
     .asking(Cohort::Five6),
     case(
         "IPv6, prefix translation",
-        &[Nat::Prefix],
+        &[Router::Prefix],
         NatType::FullCone,
         Expected {
             external: Some(CLIENT_IPV6_TRANSLATED),
@@ -462,24 +462,24 @@ pub(crate) const CASES: &[Case] = &[
     // as many servers of each family: IPv4 speaks for the host, whichever is asked first
     case(
         "both families, IPv4 random, IPv6 no NAT",
-        &[Nat::Masquerade4("random")],
+        &[Router::Masquerade4("random")],
         NatType::Symmetric,
         SYMMETRIC,
     )
     .asking(Cohort::Ten46),
     case(
         "the same, IPv6 asked first",
-        &[Nat::Masquerade4("random")],
+        &[Router::Masquerade4("random")],
         NatType::Symmetric,
         SYMMETRIC,
     )
     .asking(Cohort::Ten64),
-    case("UDP dropped", &[Nat::Drop], NatType::UdpBlocked, BLOCKED).slow(),
+    case("UDP dropped", &[Router::Drop], NatType::UdpBlocked, BLOCKED).slow(),
     // a firewall in truth; but hosts without a server say the same, and nobody is waited for that
     // is known to be away
     case(
         "UDP rejected by ICMP",
-        &[Nat::Reject],
+        &[Router::Reject],
         NatType::UdpBlocked,
         Expected {
             verdict: NatType::Unknown,

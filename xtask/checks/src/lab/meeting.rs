@@ -3,7 +3,7 @@
 
 use nat_summary::{DecidedBy, FailureCause, FilteringSeen, Mapping, NatType, TowardPeer};
 
-use crate::kernel::nat::Nat;
+use crate::kernel::router::Router;
 
 /// Whose checks leave first, so that they are there before the others'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub(crate) enum First {
 /// One line of the lab.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Meeting {
-    pub(crate) ours: Nat,
-    pub(crate) theirs: Nat,
+    pub(crate) ours: Router,
+    pub(crate) theirs: Router,
     pub(crate) first: First,
     /// How many servers our end asks.
     pub(crate) servers: usize,
@@ -42,25 +42,25 @@ pub(crate) struct Truth {
     pub(crate) mapping: (Mapping, DecidedBy),
 }
 
-const OPEN: Nat = Nat::Route;
-const FULL: Nat = Nat::FullCone;
-const BY_ADDRESS: Nat = Nat::AddressRestricted;
-const MASQUERADE: Nat = Nat::Masquerade("");
-const SYMMETRIC: Nat = Nat::Masquerade("random");
+const OPEN: Router = Router::Route;
+const FULL: Router = Router::FullCone;
+const BY_ADDRESS: Router = Router::AddressRestricted;
+const MASQUERADE: Router = Router::Masquerade("");
+const SYMMETRIC: Router = Router::Masquerade("random");
 
-const KINDS: [Nat; 5] = [OPEN, FULL, BY_ADDRESS, MASQUERADE, SYMMETRIC];
-static ALL: [Nat; 8] = [
+const KINDS: [Router; 5] = [OPEN, FULL, BY_ADDRESS, MASQUERADE, SYMMETRIC];
+static ALL: [Router; 8] = [
     OPEN,
     FULL,
     BY_ADDRESS,
     MASQUERADE,
     SYMMETRIC,
-    Nat::Firewall,
-    Nat::Deaf,
-    Nat::Drop,
+    Router::Firewall,
+    Router::Deaf,
+    Router::Drop,
 ];
 
-const fn meeting(ours: Nat, theirs: Nat, first: First) -> Meeting {
+const fn meeting(ours: Router, theirs: Router, first: First) -> Meeting {
     Meeting {
         ours,
         theirs,
@@ -97,19 +97,19 @@ pub(crate) fn meetings() -> Vec<Meeting> {
     });
     all.push(Meeting {
         discovers: true,
-        ..meeting(Nat::Firewall, SYMMETRIC, First::Ours)
+        ..meeting(Router::Firewall, SYMMETRIC, First::Ours)
     });
     all.push(Meeting {
         discovers: true,
         ghost: true,
         ..meeting(FULL, MASQUERADE, First::Ours)
     });
-    all.push(meeting(FULL, Nat::Deaf, First::Ours));
+    all.push(meeting(FULL, Router::Deaf, First::Ours));
     all.push(Meeting {
         rebinds: true,
         ..meeting(MASQUERADE, OPEN, First::Ours)
     });
-    all.push(meeting(Nat::Drop, OPEN, First::Ours));
+    all.push(meeting(Router::Drop, OPEN, First::Ours));
     all
 }
 
@@ -186,22 +186,22 @@ impl Meeting {
             // of any network
             _ if !ours && there == OPEN => FilteringSeen::Unobserved,
             (FULL, false) => FilteringSeen::Independent,
-            (FULL, true) if there == Nat::Deaf => FilteringSeen::AtMostAddressDependent,
+            (FULL, true) if there == Router::Deaf => FilteringSeen::AtMostAddressDependent,
             (FULL | BY_ADDRESS, true) if elsewhere => FilteringSeen::AtMostAddressDependent,
             _ => FilteringSeen::Unobserved,
         };
         let cause = match (here, there) {
             _ if meets => FailureCause::Unknown,
             (SYMMETRIC, SYMMETRIC) => FailureCause::BothSymmetric,
-            (Nat::Drop, _) => FailureCause::UdpBlocked,
-            (FULL, Nat::Deaf) => FailureCause::ChecksOneWay,
-            (Nat::Firewall, SYMMETRIC) if knows_filter => FailureCause::FilteredHere,
+            (Router::Drop, _) => FailureCause::UdpBlocked,
+            (FULL, Router::Deaf) => FailureCause::ChecksOneWay,
+            (Router::Firewall, SYMMETRIC) if knows_filter => FailureCause::FilteredHere,
             (FULL, _) if self.ghost && knows_filter => FailureCause::PeerSilent,
             _ => FailureCause::Unknown,
         };
         let by_servers = match here {
-            OPEN | Nat::Firewall => NatType::Open,
-            Nat::Drop => NatType::UdpBlocked,
+            OPEN | Router::Firewall => NatType::Open,
+            Router::Drop => NatType::UdpBlocked,
             _ if servers < 2 => NatType::Unknown,
             SYMMETRIC => NatType::Symmetric,
             _ => NatType::Cone,
@@ -229,29 +229,29 @@ impl Meeting {
 }
 
 /// A site with this one router.
-pub(crate) fn alone(nat: Nat) -> &'static [Nat] {
+pub(crate) fn alone(nat: Router) -> &'static [Router] {
     ALL.iter()
         .find(|known| **known == nat)
         .map_or(&[], std::slice::from_ref)
 }
 
-pub(crate) fn kind(nat: Nat) -> &'static str {
+pub(crate) fn kind(nat: Router) -> &'static str {
     match nat {
         OPEN => "no NAT",
         FULL => "full cone",
         BY_ADDRESS => "address-restricted",
         MASQUERADE => "masquerade",
         SYMMETRIC => "symmetric",
-        Nat::Firewall => "no NAT, firewall",
-        Nat::Deaf => "masquerade, deaf to peers",
-        Nat::Drop => "UDP dropped",
+        Router::Firewall => "no NAT, firewall",
+        Router::Deaf => "masquerade, deaf to peers",
+        Router::Drop => "UDP dropped",
         _ => "other",
     }
 }
 
 /// Whether packets toward a new destination leave from the advertised port, unless that is taken
 /// there.
-fn sends_from_where_it_says(nat: Nat) -> bool {
+fn sends_from_where_it_says(nat: Router) -> bool {
     nat != SYMMETRIC
 }
 
@@ -259,9 +259,9 @@ fn sends_from_where_it_says(nat: Nat) -> bool {
 ///
 /// Either they come in at `second`, or what `second` sends afterwards comes in at `first`, from
 /// whatever port: the packets of `first` that nobody took hold the place that `second` would keep.
-fn meets(first: Nat, second: Nat) -> bool {
+fn meets(first: Router, second: Router) -> bool {
     match (first, second) {
-        (Nat::Drop | Nat::Deaf, _) | (_, Nat::Drop | Nat::Deaf) => false,
+        (Router::Drop | Router::Deaf, _) | (_, Router::Drop | Router::Deaf) => false,
         (_, OPEN | FULL) | (OPEN | FULL | BY_ADDRESS, _) => true,
         _ => false,
     }

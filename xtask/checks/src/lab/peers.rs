@@ -20,7 +20,7 @@ use super::Choice;
 use super::cases::Cohort;
 use super::meeting::{First, Meeting, Truth, alone, kind, meetings};
 use crate::kernel::namespace::Namespace;
-use crate::kernel::nat::Nat;
+use crate::kernel::router::Router;
 use crate::kernel::servers::{COTURN, PORTS, ipv4};
 use crate::kernel::world::{Site, Uplinks, World, cable, client_ipv4, default_via, up};
 use crate::{Failure, bounds, needs, table};
@@ -34,7 +34,7 @@ const EXTERNAL: &str = "192.0.2.2";
 
 /// The network of the peer's host, its router and the host itself: without a NAT it has an address
 /// that reaches far.
-const fn inside(theirs: Nat) -> [&'static str; 3] {
+const fn inside(theirs: Router) -> [&'static str; 3] {
     if theirs.translates() {
         ["198.19.0.0/25", "198.19.0.1", "198.19.0.2"]
     } else {
@@ -411,7 +411,10 @@ impl End<'_> {
 /// those of an interface that goes down. What it makes anew is on another port.
 fn forget(world: &World) -> Result<(), Failure> {
     let router = world.routers.last().ok_or("a site has a router")?;
-    let rules = format!("flush ruleset\n{}", Nat::Masquerade("random").rules(false));
+    let rules = format!(
+        "flush ruleset\n{}",
+        Router::Masquerade("random").rules(false)
+    );
     router.run("nft", &["-f", "-"], &rules)?;
     router.ip(&[
         "link set wan down".into(),

@@ -15,7 +15,7 @@ use std::pin::Pin;
 
 use crate::Failure;
 use crate::meter::{Measured, Meter};
-use xtask::needs::has_coturn;
+use common::needs::has_coturn;
 
 type Walking = Pin<Box<dyn Future<Output = Result<Measured, Failure>>>>;
 

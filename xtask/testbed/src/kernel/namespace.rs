@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn two_namespaces_have_the_same_address_and_port_each() {
-        if let Some(reason) = xtask::needs::lab() {
+        if let Some(reason) = common::needs::lab() {
             // past the capture of the test harness; nothing is left to do if even that fails
             let _ = writeln!(std::io::stderr(), "skipped: {reason}");
             return;

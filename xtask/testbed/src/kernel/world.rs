@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::Failure;
 use crate::kernel::namespace::Namespace;
-use crate::kernel::nat::Nat;
+use crate::kernel::router::Router;
 use crate::kernel::servers::{COTURN, OWN, SILENT, Servers, ipv4, ipv6};
 
 /// Where the second ways out are.
@@ -27,7 +27,7 @@ pub enum Uplinks {
 #[derive(Debug, Clone, Copy)]
 pub struct Site {
     /// From the client outward; with [`Uplinks::OfTheClient`], side by side.
-    pub routers: &'static [Nat],
+    pub routers: &'static [Router],
     /// Ways out besides the first.
     pub uplinks: Uplinks,
     /// Whether the outermost router loses three of ten packets each way.

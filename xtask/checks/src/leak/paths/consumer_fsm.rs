@@ -9,7 +9,7 @@ use consumer_fsm::signalling::{MemorySignalling, Signalling, Switchboard, Switch
 use consumer_fsm::transport::{Ice, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Ending, Event, Producer, StunCache, Timing};
 use ice_gather::responder::Responder;
-use ice_gather::{AgentConfig, BindConfig, GatherConfig, StunServer, write_request};
+use ice_gather::{GatherConfig, StunServer, write_request};
 use otel_nat::FailureReason;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -124,8 +124,6 @@ impl Stage<Ice> {
             Way::NoServer => vec!["127.0.0.1:9".parse()?],
             _ => responders.iter().map(Responder::server).collect(),
         };
-        let mut agent = AgentConfig::default();
-        agent.check_interval = Duration::from_millis(5);
         let mut gather = GatherConfig::default();
         if way == Way::Blocked {
             // one packet, and what is silent for longer than the RTO has timed out
@@ -133,9 +131,9 @@ impl Stage<Ice> {
                 (Duration::from_millis(20), Duration::from_millis(5));
             gather.max_sends = 1;
         }
-        let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
+        let loopback = Network::System(peers::loopback());
         let transport = Ice::new(loopback)
-            .with_agent_config(agent)
+            .with_agent_config(peers::eager())
             .with_gather_config(gather);
         let (out, wanted, unequal) = (Cell::new(0), Cell::new(0), Cell::new(0));
         Ok(Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ice_gather::responder::{Responder, TwoAddresses, success};
 use ice_gather::{
-    AgentConfig, Base, BindConfig, Credentials, Finding, GatherConfig, Header, IceAgent, IceConn,
+    AgentConfig, Base, Credentials, Finding, GatherConfig, Header, IceAgent, IceConn,
     RemoteCandidate, RemoteDescription, Role, StunServer, discover_filtering,
 };
 use nat_summary::{CandidateKind, Filtering, Mapping, NatType, Outcome};
@@ -110,13 +110,7 @@ impl End {
 }
 
 async fn base() -> Result<Base, Failure> {
-    Ok(Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?)
-}
-
-fn eager() -> AgentConfig {
-    let mut config = AgentConfig::default();
-    config.check_interval = Duration::from_millis(5);
-    config
+    Ok(Base::bind(peers::loopback()).await?)
 }
 
 fn nobody(candidates: Vec<RemoteCandidate>) -> RemoteDescription {
@@ -271,7 +265,7 @@ async fn late_to_agent(meter: Meter) -> Result<Measured, Failure> {
         let base = base().await?;
         base.gather(std::slice::from_ref(&slow), &in_milliseconds(1))
             .await;
-        let mut agent = IceAgent::new(&base, Role::Controlling, eager()).await?;
+        let mut agent = IceAgent::new(&base, Role::Controlling, peers::eager()).await?;
         let _ = agent
             .connect(nobody(vec![]), Duration::from_millis(12))
             .await;
@@ -348,7 +342,7 @@ async fn filtering_dropped(meter: Meter) -> Result<Measured, Failure> {
 
 async fn agent(meter: Meter, end: End) -> Result<Measured, Failure> {
     let measured = meter.measure(4, alone, async |_, number| {
-        let agent = IceAgent::new(&base().await?, Role::Controlling, eager()).await?;
+        let agent = IceAgent::new(&base().await?, Role::Controlling, peers::eager()).await?;
         end.of(agent, number).await;
         Ok(true)
     });
@@ -360,7 +354,7 @@ async fn half_made(meter: Meter) -> Result<Measured, Failure> {
         let base = base().await?;
         Ok(polled(
             number % 60,
-            IceAgent::new(&base, Role::Controlling, eager()),
+            IceAgent::new(&base, Role::Controlling, peers::eager()),
         )
         .await
         .is_none())
@@ -398,7 +392,7 @@ impl Two {
 
 async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
     let measured = meter.measure(4, alone, async |_, number| {
-        let mut two = Two::new(eager()).await?;
+        let mut two = Two::new(peers::eager()).await?;
         let (sender, receiver) = two.connect().await?;
         let mut buffer = [0; 32];
         sender.send(b"\x80 over the path").await?;
@@ -414,7 +408,7 @@ async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
 
 /// The other side goes without a word, and consent expires.
 async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
-    let mut config = eager();
+    let mut config = peers::eager();
     config.keepalive_interval = Duration::from_millis(10);
     config.disconnected_timeout = Duration::from_millis(30);
     config.failed_timeout = Duration::from_millis(30);
@@ -437,7 +431,7 @@ async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
 }
 
 async fn connecting_dropped(meter: Meter) -> Result<Measured, Failure> {
-    let mut config = eager();
+    let mut config = peers::eager();
     config.check_interval = Duration::from_millis(20);
     let measured = meter.measure(8, alone, async |_, number| {
         let mut two = Two::new(config).await?;
@@ -452,7 +446,7 @@ async fn pending(meter: Meter) -> Result<Measured, Failure> {
     let silent = UdpSocket::bind("127.0.0.1:0").await?;
     let remote = host(silent.local_addr()?);
     let measured = meter.measure(8, alone, async |_, number| {
-        let mut agent = IceAgent::new(&base().await?, Role::Controlling, eager()).await?;
+        let mut agent = IceAgent::new(&base().await?, Role::Controlling, peers::eager()).await?;
         let moment = Duration::from_millis(u64::from(number % 15));
         let is_pending = timeout(
             moment,
@@ -471,7 +465,7 @@ async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
     let measured = meter.measure(16, alone, async |_, number| {
         let base = base().await?;
-        let agent = IceAgent::new(&base, Role::Controlling, eager()).await?;
+        let agent = IceAgent::new(&base, Role::Controlling, peers::eager()).await?;
         let close = async {
             sleep(Duration::from_millis(u64::from(number % 10))).await;
             end.of(agent, number).await;
@@ -488,7 +482,7 @@ async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
 async fn many_ports(meter: Meter) -> Result<Measured, Failure> {
     let measured = meter.measure(8, alone, async |_, _| {
         let base = base().await?;
-        let mut agent = IceAgent::new(&base, Role::Controlled, eager()).await?;
+        let mut agent = IceAgent::new(&base, Role::Controlled, peers::eager()).await?;
         let target = base.local_addrs().next().ok_or("no socket")?;
         let credentials = agent.credentials().clone();
         let until_one_is_too_many = async {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
 use consumer_fsm::transport::{Ice, Network};
 use consumer_fsm::{Notices, Pool, Roaming, What};
-use ice_gather::{AgentConfig, Base, BindConfig, LocalAddresses};
+use ice_gather::{Base, BindConfig, LocalAddresses};
 use otel_nat::keys;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ enum End {
 async fn pool(meter: Meter, end: End) -> Result<Measured, Failure> {
     let responders = peers::cohort(2, 0).await?;
     let signalling = MemorySignalling::new(Switchboard::new(attempts::holds(attempts::PATIENCE)));
-    let transport = ice(Network::System(BindConfig::address([127, 0, 0, 1].into())));
+    let transport = ice(Network::System(peers::loopback()));
     let prepare = async || Ok(producers(&signalling, &transport, PRODUCERS));
     let measured = meter.measure(AT_ONCE, prepare, async |_, number| {
         let (spans, servers) = (Spans::default(), peers::servers(&responders));
@@ -98,7 +98,7 @@ async fn pool(meter: Meter, end: End) -> Result<Measured, Failure> {
 async fn roaming(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(2, 0).await?;
     let signalling = MemorySignalling::new(Switchboard::new(attempts::holds(attempts::PATIENCE)));
-    let fixed = ice(Network::System(BindConfig::address([127, 0, 0, 1].into())));
+    let fixed = ice(Network::System(peers::loopback()));
     let prepare = async || Ok(producers(&signalling, &fixed, PRODUCERS));
     let measured = meter.measure(AT_ONCE, prepare, async |_, number| {
         let host = Host::default();
@@ -152,9 +152,7 @@ async fn each(notices: &mut Notices, slots: usize, is: fn(&What) -> bool) -> boo
 }
 
 fn ice(network: Network) -> Ice {
-    let mut agent = AgentConfig::default();
-    agent.check_interval = Duration::from_millis(5);
-    Ice::new(network).with_agent_config(agent)
+    Ice::new(network).with_agent_config(peers::eager())
 }
 
 fn producers(signalling: &MemorySignalling, transport: &Ice, number: usize) -> Vec<Running> {

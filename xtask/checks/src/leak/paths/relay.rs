@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use ice_gather::{
-    AgentConfig, Base, BindConfig, Credentials, GatheredCandidate, Header, IceAgent, RelayConfig,
-    RelayError, RemoteCandidate, RemoteDescription, Role, TurnServer, write_request,
+    Base, Credentials, GatheredCandidate, Header, IceAgent, RelayConfig, RelayError,
+    RemoteCandidate, RemoteDescription, Role, TurnServer, write_request,
 };
 use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Measured, Meter, Path, alone, path};
 use crate::peers::Running;
-use crate::{Failure, bounds};
+use crate::{Failure, bounds, peers};
 
 /// With a TURN server of our own that says what it is told to.
 pub(super) const PATHS: &[Path] = &[
@@ -123,7 +123,7 @@ fn turn_server(address: SocketAddr) -> Result<TurnServer, Failure> {
 }
 
 async fn base() -> Result<Base, Failure> {
-    Ok(Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?)
+    Ok(Base::bind(peers::loopback()).await?)
 }
 
 fn within(deadline: u64) -> RelayConfig {
@@ -132,18 +132,12 @@ fn within(deadline: u64) -> RelayConfig {
     config
 }
 
-fn eager() -> AgentConfig {
-    let mut config = AgentConfig::default();
-    config.check_interval = Duration::from_millis(5);
-    config
-}
-
 async fn allocated(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
     let (server, _server) = server(0x0103, ALLOCATION).await?;
     let measured = meter.measure(8, alone, async |_, _| {
         let base = base().await?;
         let mut relay = base.add_relay(server.clone(), within(2_000))?;
-        let agent = IceAgent::new(&base, Role::Controlling, eager()).await?;
+        let agent = IceAgent::new(&base, Role::Controlling, peers::eager()).await?;
         let is_there = relay.allocated().await.is_ok();
         if is_closed {
             agent.close().await;
@@ -160,7 +154,7 @@ async fn given_up(meter: Meter) -> Result<Measured, Failure> {
         let base = base().await?;
         let _relay = base.add_relay(server.clone(), within(2_000))?;
         let agent = if number.is_multiple_of(2) {
-            Some(IceAgent::new(&base, Role::Controlling, eager()).await?)
+            Some(IceAgent::new(&base, Role::Controlling, peers::eager()).await?)
         } else {
             None
         };
@@ -210,7 +204,7 @@ async fn dies(meter: Meter) -> Result<Measured, Failure> {
         let (server, running) = server(0x0103, ALLOCATION).await?;
         let base = base().await?;
         let mut relay = base.add_relay(server, within(2_000))?;
-        let mut agent = IceAgent::new(&base, Role::Controlling, eager()).await?;
+        let mut agent = IceAgent::new(&base, Role::Controlling, peers::eager()).await?;
         let is_there = relay.allocated().await.is_ok();
         drop(running);
         let address = SocketAddr::from(([192, 0, 2, 2], 9));
@@ -252,8 +246,8 @@ async fn connected(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
             left.add_relay(coturn.server()?, within(4_000))?,
             right.add_relay(coturn.server()?, within(4_000))?,
         ];
-        let mut a = IceAgent::new(&left, Role::Controlling, eager()).await?;
-        let mut b = IceAgent::new(&right, Role::Controlled, eager()).await?;
+        let mut a = IceAgent::new(&left, Role::Controlling, peers::eager()).await?;
+        let mut b = IceAgent::new(&right, Role::Controlled, peers::eager()).await?;
         // where a port comes round again too soon, coturn still knows it: RFC 8656 section 7.2,
         // error 437
         let (Ok(from_a), Ok(from_b)) = (relays[0].allocated().await, relays[1].allocated().await)

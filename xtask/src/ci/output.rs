@@ -7,14 +7,14 @@ use std::process::{Command, Stdio};
 use crate::Failure;
 
 /// What one step says.
-pub(super) struct Said {
+pub(super) struct StepOutput {
     /// The standard output is for the result alone.
     aside: bool,
     /// Each reason once.
     skipped: Vec<String>,
 }
 
-impl Said {
+impl StepOutput {
     pub(super) const fn new(aside: bool) -> Self {
         Self {
             aside,
@@ -71,15 +71,15 @@ mod tests {
             shell.args(["-c", script]);
             shell
         };
-        let mut said = Said::new(true);
+        let mut output = StepOutput::new(true);
         assert!(
-            said.run(shell(
+            output.run(shell(
                 "echo 'skipped: a'; echo 'skipped: b' >&2; echo ' skipped: c'; echo 'skipped: a'"
             ))
             .unwrap()
         );
-        assert!(!said.run(shell("printf 'skipped: d'; exit 3")).unwrap());
-        assert!(said.run(Command::new("/nowhere/at/all")).is_err());
-        assert_eq!(said.into_skipped(), ["a", "b", "d"]);
+        assert!(!output.run(shell("printf 'skipped: d'; exit 3")).unwrap());
+        assert!(output.run(Command::new("/nowhere/at/all")).is_err());
+        assert_eq!(output.into_skipped(), ["a", "b", "d"]);
     }
 }

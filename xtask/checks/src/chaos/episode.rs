@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
 use consumer_fsm::transport::{Ice, Network};
 use consumer_fsm::{AttemptReport, Consumer, Ending, Producer, State, StunCache, Timing, What};
-use ice_gather::{AgentConfig, Base, BindConfig, BindError, StunServer};
+use ice_gather::{AgentConfig, Base, BindError, StunServer};
 use nat_summary::NatType;
 use otel_nat::{FailureReason, keys};
 use tokio::net::UdpSocket;
@@ -17,14 +17,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use webrtc_util::Conn;
 
-use super::plan::{Ends, Plan, Producers, Road, SERVERS};
-use super::road::Behind;
+use super::link::Behind;
+use super::plan::{Ends, Link, Plan, Producers, SERVERS};
 use super::server;
 use crate::attempts::beside;
 use crate::faults::Faulty;
+use crate::front::Front;
 use crate::peers::{self, Running};
 use crate::spans::{Spans, attribute};
-use crate::vnet::Kind;
 use crate::{Failure, bounds};
 
 /// Producers at work at once.
@@ -61,13 +61,13 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
     }
     let consume = async |seed: u64| {
         let asked = Arc::new(AtomicU64::new(0));
-        let road = Road {
-            seed: plan.road.seed ^ seed,
-            ..plan.road
+        let link = Link {
+            seed: plan.link.seed ^ seed,
+            ..plan.link
         };
         let transport = transport(Arc::new(Behind::new(
-            plan.kind,
-            road,
+            plan.front,
+            link,
             addresses.clone(),
             Arc::clone(&asked),
         )?));
@@ -92,7 +92,7 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
     };
     // with a rival, one of the two loses each race
     let (first, rival) = tokio::join!(consume(0), async {
-        if plan.road.seed.is_multiple_of(3) {
+        if plan.link.seed.is_multiple_of(3) {
             Some(consume(1).await)
         } else {
             None
@@ -106,7 +106,7 @@ async fn produce(
     signalling: &MemorySignalling,
     vanish: &watch::Sender<()>,
 ) -> Result<Option<Running>, Failure> {
-    let loopback = Network::System(BindConfig::address([127, 0, 0, 1].into()));
+    let loopback = Network::System(peers::loopback());
     let transport = Ice::new(loopback).with_agent_config(config());
     Ok(match plan.producers {
         Producers::Absent => None,
@@ -243,7 +243,7 @@ async fn attempt(
             Some(verdict) if !allows(plan, |allowed| allowed.as_legacy() == verdict) => {
                 broken.push(format!(
                     "the span says {verdict} behind a NAT that is {}",
-                    plan.kind.name()
+                    plan.front.name()
                 ));
             }
             Some(_) => {}
@@ -266,10 +266,10 @@ async fn attempt(
         if !allows(plan, |allowed| allowed == verdict) {
             broken.push(format!(
                 "the verdict is {verdict:?} behind a NAT that is {}",
-                plan.kind.name()
+                plan.front.name()
             ));
         }
-        let due = if plan.kind == Kind::Blocked {
+        let due = if plan.front == Front::Blocked {
             Ending::Failure(FailureReason::UdpBlocked)
         } else {
             Ending::Success
@@ -296,9 +296,9 @@ async fn attempt(
 fn allows(plan: &Plan, is: impl Fn(NatType) -> bool) -> bool {
     let misled = [NatType::Open, NatType::Cone, NatType::Symmetric];
     is(NatType::Unknown) && !plan.is_clear()
-        || is(plan.kind.truth())
+        || is(plan.front.truth())
         || plan.may_seem_blocked() && is(NatType::UdpBlocked)
-        || plan.misleads() && plan.kind != Kind::Blocked && misled.into_iter().any(is)
+        || plan.misleads() && plan.front != Front::Blocked && misled.into_iter().any(is)
 }
 
 fn ended(report: Option<&AttemptReport>) -> &'static str {

@@ -4,7 +4,7 @@ use nat_summary::Filtering;
 
 /// What one router does. Its inner interface is `lan`, its outer ones are `wan` and perhaps `wan2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Nat {
+pub enum Router {
     /// Routes, and nothing else.
     Route,
     /// Routes, and lets in only what belongs to something that went out.
@@ -34,7 +34,7 @@ pub enum Nat {
     Deaf,
 }
 
-impl Nat {
+impl Router {
     /// The rules for the other end of a world: its router and host stand elsewhere.
     pub fn rules_at(self, external: &str, inner: &str) -> String {
         self.rules(false)

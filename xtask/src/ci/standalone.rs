@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::said::Said;
+use super::output::StepOutput;
 use crate::workspace::{self, Crate};
 use crate::{Failure, root};
 
 /// With its default features. Each other one alone is a minute more, and `cargo xtask package`
 /// checks them.
-pub(super) fn features(said: &mut Said) -> Result<bool, Failure> {
+pub(super) fn features(output: &mut StepOutput) -> Result<bool, Failure> {
     let mut passed = true;
     for library in workspace::libraries(&root())? {
         let started = Instant::now();
@@ -24,8 +24,8 @@ pub(super) fn features(said: &mut Said) -> Result<bool, Failure> {
             "-D",
             "warnings",
         ]);
-        passed &= said.run(clippy)?;
-        said.line(&format!(
+        passed &= output.run(clippy)?;
+        output.line(&format!(
             "{}: {:.1} s",
             library.name,
             started.elapsed().as_secs_f64()
@@ -37,7 +37,7 @@ pub(super) fn features(said: &mut Said) -> Result<bool, Failure> {
 /// With the Rust they promise, where that is installed, as they are by default: all features are a
 /// minute more, and `cargo xtask package` builds them. Tests and tools are not built with it here;
 /// nothing that they are made of may ask for more than the workspace promises.
-pub(super) fn promised(said: &mut Said) -> Result<bool, Failure> {
+pub(super) fn promised(output: &mut StepOutput) -> Result<bool, Failure> {
     let locked = workspace::locked(&root())?;
     let wanted = |package: &Crate| package.rust_version.as_deref().map(numbers);
     let of_all = locked
@@ -49,7 +49,7 @@ pub(super) fn promised(said: &mut Said) -> Result<bool, Failure> {
         .filter(|p| wanted(p) > of_all)
         .map(|p| p.name.as_str())
         .collect();
-    said.line(&format!(
+    output.line(&format!(
         "asking for more than the workspace promises: {newer:?}"
     ));
     let mut passed = newer.is_empty();
@@ -63,18 +63,18 @@ pub(super) fn promised(said: &mut Said) -> Result<bool, Failure> {
     for (release, libraries) in promises {
         let names = libraries.join(", ");
         let Some(toolchain) = workspace::toolchain(&release) else {
-            said.line(&format!(
+            output.line(&format!(
                 "skipped: {names} with Rust {release}, which is not here (`rustup toolchain install {release}`)"
             ));
             continue;
         };
-        said.line(&format!("{names} with {toolchain}"));
+        output.line(&format!("{names} with {toolchain}"));
         let mut check = workspace::cargo_of(&toolchain);
         check
             .current_dir(root())
             .args(["check", "--quiet", "--locked"]);
         check.args(libraries.iter().flat_map(|library| ["--package", library]));
-        passed &= said.run(check)?;
+        passed &= output.run(check)?;
     }
     Ok(passed)
 }

@@ -1,4 +1,4 @@
-//! The consumer's socket: a NAT of a known kind in front of real loopback sockets, on a road that
+//! The consumer's socket: a NAT of a known kind in front of real loopback sockets, on a link that
 //! loses and forges.
 //!
 //! The NAT is what it does: a socket on its outside for each mapping, and a filter on what those
@@ -6,7 +6,7 @@
 //! its whole host.
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ice_gather::responder::success;
 use ice_gather::write_request;
+use nat_model::{Behaviour, Dependence, Nat};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::net::UdpSocket;
@@ -22,9 +23,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use webrtc_util::Conn;
 
-use super::plan::Road;
+use super::plan::Link;
+use crate::front::Front;
 use crate::peers::Running;
-use crate::vnet::Kind;
 
 /// The inside of the NAT: nobody listens there, and nothing ever leaves for it but checks in vain.
 const INSIDE: [u8; 4] = [127, 1, 0, 5];
@@ -32,64 +33,78 @@ const OUTSIDE: [u8; 4] = [127, 0, 0, 71];
 /// Datagrams that wait for the consumer to read.
 const INBOX: usize = 256;
 
+/// Where there is no NAT, everything has the one endpoint.
+const LAX: Behaviour = Behaviour::new(
+    Dependence::EndpointIndependent,
+    Dependence::EndpointIndependent,
+);
+
 type Inbound = (Vec<u8>, SocketAddr);
 
 pub(super) struct Behind {
-    kind: Kind,
-    road: Road,
+    front: Front,
+    link: Link,
     local: SocketAddr,
     rng: Mutex<SmallRng>,
     servers: Vec<SocketAddr>,
     /// Datagrams that the consumer sent to a STUN server.
     asked: Arc<AtomicU64>,
-    nat: Mutex<Nat>,
+    outside: Mutex<Outside>,
     inbox: mpsc::Sender<Inbound>,
     outbox: tokio::sync::Mutex<mpsc::Receiver<Inbound>>,
 }
 
-#[derive(Default)]
-struct Nat {
-    /// By destination where that matters to the mapping.
-    mappings: HashMap<Option<SocketAddr>, Mapping>,
-    /// Where something was sent to: what the filter goes by.
-    sent_to: Arc<Mutex<HashSet<SocketAddr>>>,
+/// The other side of the NAT.
+struct Outside {
+    /// Its endpoints outside are words: the system chooses the ports of the sockets that stand for
+    /// them.
+    nat: Arc<Mutex<Nat>>,
+    sockets: HashMap<SocketAddr, Socket>,
     rebinds_at: Option<Instant>,
 }
 
-struct Mapping {
+/// What stands for one external endpoint.
+struct Socket {
     socket: Arc<UdpSocket>,
     _reader: Running,
 }
 
 impl Behind {
     pub(super) fn new(
-        kind: Kind,
-        road: Road,
+        front: Front,
+        link: Link,
         servers: Vec<SocketAddr>,
         asked: Arc<AtomicU64>,
     ) -> std::io::Result<Self> {
         let (inbox, outbox) = mpsc::channel(INBOX);
-        let rebinds_at = road
+        let rebinds_at = link
             .rebinds
             .map(|after| Instant::now() + Duration::from_millis(after));
-        let mut rng = SmallRng::seed_from_u64(road.seed);
+        let mut rng = SmallRng::seed_from_u64(link.seed);
+        let local = (INSIDE, rng.random_range(1_024..u16::MAX)).into();
+        let nat = Nat::new(
+            front.behaviour().unwrap_or(LAX),
+            vec![OUTSIDE.into()],
+            rng.random(),
+        );
         let mut behind = Self {
-            kind,
-            road,
-            local: (INSIDE, rng.random_range(1_024..u16::MAX)).into(),
+            front,
+            link,
+            local,
             rng: Mutex::new(rng),
             servers,
             asked,
-            nat: Mutex::new(Nat {
+            outside: Mutex::new(Outside {
+                nat: Arc::new(Mutex::new(nat)),
+                sockets: HashMap::new(),
                 rebinds_at,
-                ..Nat::default()
             }),
             inbox,
             outbox: tokio::sync::Mutex::new(outbox),
         };
-        if kind == Kind::Nothing {
+        if front == Front::Nothing {
             // its inside is its outside
-            behind.local = behind.outside(None)?.local_addr()?;
+            behind.local = behind.outside(local)?.local_addr()?;
         }
         Ok(behind)
     }
@@ -99,28 +114,35 @@ impl Behind {
     }
 
     /// The socket that a datagram to `target` leaves from, made if there is no mapping yet.
-    fn outside(&self, target: Option<SocketAddr>) -> std::io::Result<Arc<UdpSocket>> {
-        let mut nat = lock(&self.nat);
-        if nat.rebinds_at.is_some_and(|at| Instant::now() >= at) {
-            *nat = Nat::default();
+    fn outside(&self, target: SocketAddr) -> std::io::Result<Arc<UdpSocket>> {
+        let mut outside = lock(&self.outside);
+        if outside
+            .rebinds_at
+            .take_if(|at| Instant::now() >= *at)
+            .is_some()
+        {
+            lock(&outside.nat).forget();
+            outside.sockets.clear();
         }
-        let key = target.filter(|_| self.kind == Kind::Symmetric);
-        if let Some(mapping) = nat.mappings.get(&key) {
-            return Ok(Arc::clone(&mapping.socket));
+        let mut below = |end| self.draw(|rng| rng.random_range(0..end));
+        // without a NAT there is one endpoint, whatever the host is called
+        let external = lock(&outside.nat).outward((INSIDE, 1_024).into(), target, &mut below);
+        if let Some(known) = outside.sockets.get(&external) {
+            return Ok(Arc::clone(&known.socket));
         }
         let socket = std::net::UdpSocket::bind(SocketAddr::from((OUTSIDE, 0)))?;
         socket.set_nonblocking(true)?;
         let socket = Arc::new(UdpSocket::from_std(socket)?);
         let read = read(
             Arc::clone(&socket),
-            self.kind,
-            key,
-            Arc::clone(&nat.sent_to),
+            self.front,
+            external,
+            Arc::clone(&outside.nat),
             self.inbox.clone(),
         );
-        nat.mappings.insert(
-            key,
-            Mapping {
+        outside.sockets.insert(
+            external,
+            Socket {
                 socket: Arc::clone(&socket),
                 _reader: Running::spawn(read),
             },
@@ -153,9 +175,9 @@ impl Behind {
 /// Hands on what the filter lets through.
 async fn read(
     socket: Arc<UdpSocket>,
-    kind: Kind,
-    mapped_for: Option<SocketAddr>,
-    sent_to: Arc<Mutex<HashSet<SocketAddr>>>,
+    front: Front,
+    external: SocketAddr,
+    nat: Arc<Mutex<Nat>>,
     inbox: mpsc::Sender<Inbound>,
 ) {
     let mut buffer = [0; 9_000];
@@ -164,12 +186,10 @@ async fn read(
         let Ok((length, source)) = socket.recv_from(&mut buffer).await else {
             continue;
         };
-        let passes = match kind {
-            Kind::Nothing | Kind::FullCone => true,
-            Kind::AddressRestricted => lock(&sent_to).iter().any(|known| known.ip() == source.ip()),
-            Kind::PortRestricted => lock(&sent_to).contains(&source),
-            Kind::Symmetric => mapped_for == Some(source),
-            Kind::Blocked => false,
+        let passes = match front {
+            Front::Nothing => true,
+            Front::Blocked | Front::NoRoute => false,
+            _ => lock(&nat).inward(external, source).is_some(),
         };
         if passes {
             // a consumer that does not read loses datagrams, as everywhere
@@ -198,10 +218,10 @@ impl Conn for Behind {
             let Some(mut inbound) = received else {
                 return Err(webrtc_util::Error::ErrAlreadyClosed);
             };
-            if self.draw(|rng| rng.random_bool(self.road.loss)) {
+            if self.draw(|rng| rng.random_bool(self.link.loss)) {
                 continue;
             }
-            if self.draw(|rng| rng.random_bool(self.road.forged)) {
+            if self.draw(|rng| rng.random_bool(self.link.forged)) {
                 // the true one comes behind it
                 let _ = self
                     .inbox
@@ -222,9 +242,8 @@ impl Conn for Behind {
         if self.servers.contains(&target) {
             self.asked.fetch_add(1, Ordering::Relaxed);
         }
-        if !self.draw(|rng| rng.random_bool(self.road.loss)) {
-            let outside = self.outside(Some(target))?;
-            lock(&lock(&self.nat).sent_to).insert(target);
+        if !self.draw(|rng| rng.random_bool(self.link.loss)) {
+            let outside = self.outside(target)?;
             // what cannot be sent is lost behind the NAT
             let _ = outside.send_to(datagram, target).await;
         }

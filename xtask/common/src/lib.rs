@@ -4,8 +4,8 @@
 
 pub mod bounds;
 pub mod commands;
+pub mod episodes;
 pub mod needs;
-pub mod options;
 pub mod python;
 pub mod table;
 pub mod verdict;
@@ -21,7 +21,8 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 /// The workspace.
 #[must_use]
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
 /// How a program ends: with 1 where a bound is broken, with 2 where it cannot run.

@@ -1,0 +1,454 @@
+//! Every command there is: its name, its arguments, its help. Each program reads its arguments by it.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::episodes::Episodes;
+
+/// What a maintainer runs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about,
+    disable_help_subcommand = true,
+    after_help = EXIT_CODES
+)]
+pub struct Cli {
+    /// The one to run.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How every command ends.
+pub const EXIT_CODES: &str =
+    "A command exits with 1 where a bound is broken, and with 2 where it cannot run.";
+
+/// A command, by the program that runs it.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Needs the libraries: `xtask-checks` runs it.
+    #[command(flatten)]
+    Check(Check),
+    /// Needs none of them: `xtask` itself runs it.
+    #[command(flatten)]
+    Chore(Chore),
+}
+
+/// What `xtask-checks` reads.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
+pub struct Checks {
+    /// The one to run.
+    #[command(subcommand)]
+    pub check: Check,
+}
+
+/// What is run with the libraries.
+#[derive(Debug, Subcommand)]
+pub enum Check {
+    /// One consumer on real sockets, then behind simulated NATs
+    Demo(Json),
+    /// What is left per cycle, on each path of each crate: half an hour, less with fewer cycles
+    Leak(Leak),
+    /// One path of `leak`, in this process
+    #[command(hide = true)]
+    LeakPath(LeakPath),
+    /// The data channel, and webrtc's beside it: leaks, size, time
+    Channel(Channel),
+    /// What everything costs beside others; one report with plots
+    Bench(Bench),
+    /// The gatherer behind the NATs of the kernel; peers: two agents, each behind one
+    Lab(Lab),
+    /// Thousands of slots in one process, beside stock webrtc-ice; then a day of churn
+    Slots(Slots),
+    /// Browsers and other stacks as peers, behind the NATs of the kernel
+    Interop(Interop),
+    /// What attempts emit, and what a real collector received
+    Collector(Json),
+    /// The questions of operators, in DuckDB, over a simulated fleet
+    Fleet(Fleet),
+    /// Attempts while everything that can fail does; a seed replays them
+    Chaos(Chaos),
+}
+
+/// What is run without the libraries.
+#[derive(Debug, Subcommand)]
+pub enum Chore {
+    /// Every fuzz target of every crate; needs nightly and cargo-fuzz
+    Fuzz(Fuzz),
+    /// The judge and the telemetry as WebAssembly, under Node
+    Wasm(Json),
+    /// What a release has to pass: archives, licences, each crate alone
+    Package(Package),
+    /// What the project says of itself is so; each complaint names the mend
+    Tidy(Json),
+    /// Everything a change has to pass; what took how long, and what could not be checked here
+    Ci(Ci),
+    /// This list
+    Help,
+}
+
+impl Check {
+    /// The features of `xtask-checks` that it needs.
+    #[must_use]
+    pub fn features(&self) -> &'static str {
+        match self {
+            Self::Leak(leak) if !leak.as_built && !leak.self_test => "channel,collector",
+            Self::Channel(_) | Self::Interop(_) => "channel",
+            Self::Collector(_) | Self::Fleet(_) => "collector",
+            _ => "",
+        }
+    }
+}
+
+/// Of a command without other arguments.
+#[derive(Debug, Args)]
+pub struct Json {
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `leak`.
+#[derive(Debug, Args)]
+pub struct Leak {
+    /// Cycles of each path
+    #[arg(long, value_name = "N")]
+    pub cycles: Option<u32>,
+    /// The paths with one of these in their names
+    #[arg(long, value_name = "PATH,PATH", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Names the paths, and walks none
+    #[arg(long)]
+    pub list: bool,
+    /// Walks what is planted, and nothing else
+    #[arg(long)]
+    pub self_test: bool,
+    /// Without stock webrtc-ice to compare with
+    #[arg(long)]
+    pub no_stock: bool,
+    /// Walks what there is without further features
+    #[arg(long)]
+    pub as_built: bool,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `leak-path`.
+#[derive(Debug, Args)]
+pub struct LeakPath {
+    /// Its whole name
+    pub path: String,
+    /// Cycles of it
+    #[arg(long, value_name = "N")]
+    pub cycles: Option<u32>,
+}
+
+/// Of `channel`.
+#[derive(Debug, Args)]
+pub struct Channel {
+    /// Cycles of each way a channel can end
+    #[arg(long, value_name = "N")]
+    pub cycles: Option<u32>,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// This part alone
+    pub part: Option<BenchPart>,
+    /// Writes what was found as the baseline
+    #[arg(long)]
+    pub save: bool,
+    /// Fails where a count is worse than the baseline's
+    #[arg(long)]
+    pub compare: bool,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A part of `bench`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchPart {
+    /// Time and packets to a verdict
+    Gather,
+    /// Datagrams through a base
+    Path,
+    /// What reading the peer's checks costs
+    Peer,
+    /// Many gatherings at once
+    Scale,
+    /// Nanoseconds of a verdict, a line, an emission
+    Criterion,
+    /// Allocations, packets, sockets, instructions
+    Counts,
+}
+
+impl Display for BenchPart {
+    /// As it is typed.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.to_possible_value() {
+            Some(value) => f.write_str(value.get_name()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Of `lab`.
+#[derive(Debug, Args)]
+pub struct Lab {
+    /// This part, and not the gatherer alone
+    pub part: Option<LabPart>,
+    /// Without the cases that take seconds
+    #[arg(long)]
+    pub quick: bool,
+    /// The cases with that in their names
+    #[arg(long, value_name = "NAME")]
+    pub only: Option<String>,
+    /// Installs what it needs, by apt-get, and runs nothing
+    #[arg(long)]
+    pub install: bool,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A part of `lab`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LabPart {
+    /// Two agents, each behind a NAT
+    Peers,
+}
+
+/// Of `slots`.
+#[derive(Debug, Args)]
+pub struct Slots {
+    /// Few of both
+    #[arg(long)]
+    pub quick: bool,
+    /// Slots at once
+    #[arg(long, value_name = "N")]
+    pub slots: Option<usize>,
+    /// Attempts of the churn
+    #[arg(long, value_name = "N")]
+    pub attempts: Option<u32>,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `interop`.
+#[derive(Debug, Args)]
+pub struct Interop {
+    /// Behind one NAT alone
+    #[arg(long)]
+    pub quick: bool,
+    /// The peers with that in their names
+    #[arg(long, value_name = "PEER")]
+    pub only: Option<String>,
+    /// Installs what they need before
+    #[arg(long)]
+    pub install: bool,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `fleet`.
+#[derive(Debug, Args)]
+pub struct Fleet {
+    /// Few attempts
+    #[arg(long)]
+    pub quick: bool,
+    /// So many
+    #[arg(long, value_name = "N")]
+    pub attempts: Option<u64>,
+    /// Keeps the spans there
+    #[arg(long, value_name = "FILE")]
+    pub spans: Option<PathBuf>,
+    /// Draws the picture there
+    #[arg(long, value_name = "FILE")]
+    pub picture: Option<PathBuf>,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `chaos`.
+#[derive(Debug, Args)]
+pub struct Chaos {
+    /// Decides everything that goes wrong
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// How long
+    #[arg(long, value_name = "M")]
+    pub minutes: Option<f64>,
+    /// Replays one episode, or a batch
+    #[arg(long, value_name = "K|K..L")]
+    pub episode: Option<Episodes>,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `fuzz`.
+#[derive(Debug, Args)]
+pub struct Fuzz {
+    /// Of a core, for each target
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `package`.
+#[derive(Debug, Args)]
+pub struct Package {
+    /// Builds none of them
+    #[arg(long)]
+    pub quick: bool,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `ci`.
+#[derive(Debug, Args)]
+pub struct Ci {
+    /// The README's test command has passed just now
+    #[arg(long)]
+    pub tested: bool,
+    /// The steps with that in their names
+    #[arg(long, value_name = "STEP")]
+    pub only: Option<String>,
+    /// When all this began, in seconds since 1970, if that was before
+    #[arg(long, value_name = "SECONDS")]
+    pub began: Option<u64>,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A command as documents and the list show it.
+#[derive(Debug)]
+pub struct Usage {
+    /// As typed behind `cargo xtask`.
+    pub name: String,
+    /// One line about it.
+    pub about: String,
+    /// What it takes: `[PART]`, `[--flag]`, `[--option VALUE]`.
+    pub takes: Vec<String>,
+    /// Options, with their dashes.
+    pub options: Vec<String>,
+    is_hidden: bool,
+}
+
+impl Usage {
+    /// Of every command, in the order of this file.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let of = |command: &clap::Command| {
+            let arguments = || command.get_arguments().filter(|a| a.get_id() != "help");
+            Self {
+                name: command.get_name().to_owned(),
+                about: command
+                    .get_about()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+                takes: arguments().map(shown).collect(),
+                options: arguments()
+                    .filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
+                    .collect(),
+                is_hidden: command.is_hide_set(),
+            }
+        };
+        Cli::command().get_subcommands().map(of).collect()
+    }
+
+    /// Of those that a person runs.
+    #[must_use]
+    pub fn shown() -> Vec<Self> {
+        let mut shown = Self::all();
+        shown.retain(|usage| !usage.is_hidden);
+        shown
+    }
+}
+
+fn shown(argument: &clap::Arg) -> String {
+    let values = argument.get_value_names().unwrap_or_default().join(" ");
+    match argument.get_long() {
+        None => format!("[{values}]"),
+        Some(long) if argument.get_action().takes_values() => format!("[--{long} {values}]"),
+        Some(long) => format!("[--{long}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Command, clap::Error> {
+        let words = ["cargo xtask"].into_iter().chain(line.split_whitespace());
+        Cli::try_parse_from(words).map(|cli| cli.command)
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+        Checks::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_takes_what_its_usage_names_and_nothing_else() {
+        let Ok(Command::Check(Check::Bench(bench))) = read("bench path --compare") else {
+            panic!("it is a command");
+        };
+        assert_eq!(
+            (bench.part, bench.compare, bench.save, bench.json),
+            (Some(BenchPart::Path), true, false, false)
+        );
+        let Ok(Command::Check(Check::Leak(leak))) = read("leak --cycles 30 --only a,b") else {
+            panic!("it is a command");
+        };
+        assert_eq!((leak.cycles, leak.only.len()), (Some(30), 2));
+        for wrong in [
+            "",
+            "lemo",
+            "demo --jsn",
+            "demo part",
+            "leak --cycle 3",
+            "leak --cycles few",
+            "leak --cycles",
+            "bench speed",
+            "chaos --episode 7..7",
+        ] {
+            assert_eq!(read(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_list_names_every_command_that_a_person_runs_with_what_it_takes() {
+        let shown = Usage::shown();
+        let names: Vec<_> = shown.iter().map(|usage| usage.name.as_str()).collect();
+        assert!(names.contains(&"demo") && names.contains(&"ci"));
+        assert!(!names.contains(&"leak-path"));
+        let bench = shown.iter().find(|usage| usage.name == "bench");
+        assert_eq!(
+            bench.map(|usage| usage.takes.join(" ")).as_deref(),
+            Some("[PART] [--save] [--compare] [--json]")
+        );
+    }
+}
