@@ -3,10 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use nat_model::{Behaviour, Dependence, Pooling, PortAssignment};
+
 use super::gather::{DEADLINE, PACE};
-use super::nat::{Nat, Ports};
+use super::nat::Nat;
 use super::network::{Base, Event, Net, Quirk, StunServer, Way, World};
-use crate::plain::{End, Maps, Server};
+use crate::plain::{End, Server};
 use crate::random::Random;
 
 /// No gathering has more observations than the judge keeps, but for a flood.
@@ -78,7 +80,7 @@ pub(crate) fn world(random: &mut Random, odds: Odds) -> World {
         let mut locals: Vec<IpAddr> = sources.map(|(source, _)| source.ip()).collect();
         // a host with a translation of its own has the outer address too
         let own = world.ways[0].own.iter();
-        locals.extend(own.flat_map(|nat| build.nats[*nat].pool.clone()));
+        locals.extend(own.flat_map(|nat| build.nats[*nat].pool().to_vec()));
         locals.sort_unstable();
         locals.dedup();
         world.locals = locals;
@@ -153,27 +155,35 @@ impl Build {
     /// would join what the first one split.
     fn nat(
         &mut self,
-        maps: Option<Maps>,
+        mapping: Option<Dependence>,
         pool: Vec<IpAddr>,
         is_first: bool,
         random: &mut Random,
     ) -> usize {
-        let any = [Maps::Independent, Maps::ByAddress, Maps::ByPort];
-        let maps = maps.unwrap_or_else(|| random.one_of(&any));
-        let ports = match random.below(4) {
-            0 => Ports::Preserving,
-            1 => Ports::Sequential {
-                step: random.one_of(&[1, 1, 2, 4, -1]),
+        let mapping = mapping.unwrap_or_else(|| random.one_of(&Dependence::ALL));
+        let assignment = match random.below(4) {
+            0 => PortAssignment::Preserving,
+            1 => PortAssignment::Sequential {
+                step: random.one_of(&[1, 1, 2, 4]),
                 traffic: random.one_of(&[0, 0, 1, 3]),
             },
-            2 if is_first && maps == Maps::Independent => Ports::Overloading {
-                busy: if self.odds.chance(30, random) { 25 } else { 0 },
-            },
-            _ => Ports::Random,
+            2 if is_first && mapping == Dependence::EndpointIndependent => {
+                PortAssignment::Overloading
+            }
+            _ => PortAssignment::Random,
         };
-        let mut nat = Nat::new(maps, ports, pool, 1024 + random.below(60_000) as u16);
-        nat.is_paired = random.chance(50) || matches!(ports, Ports::Overloading { .. });
-        self.nats.push(nat);
+        let overloads = assignment == PortAssignment::Overloading;
+        let pooling = if random.chance(50) || overloads {
+            Pooling::Paired
+        } else {
+            Pooling::Arbitrary
+        };
+        let behaviour = Behaviour::new(mapping, mapping)
+            .with_assignment(assignment)
+            .with_pooling(pooling);
+        let is_busy = overloads && self.odds.chance(30, random);
+        let nat = Nat::new(behaviour, pool, 1024 + random.below(60_000) as u16);
+        self.nats.push(nat.with_busy(if is_busy { 25 } else { 0 }));
         self.nats.len() - 1
     }
 
@@ -200,7 +210,7 @@ impl Build {
                 let alike = chains.first().map(|chain: &Vec<usize>| chain[level - 1]);
                 let maps = alike
                     .filter(|_| first == 107)
-                    .map(|nat| self.nats[nat].maps);
+                    .map(|nat| self.nats[nat].behaviour().mapping);
                 let pool = self.pool(*net, first, random);
                 nats.push(self.nat(maps, pool, level == 1, random));
             }
@@ -222,7 +232,7 @@ impl Build {
             // the translator of the network (RFC 6146)
             let pool = self.pool(Net::Global, 150, random);
             v6.nats
-                .push(self.nat(Some(Maps::Independent), pool, true, random));
+                .push(self.nat(Some(Dependence::EndpointIndependent), pool, true, random));
             v6.nets.push(Net::Global);
             v6.open = 2;
         }

@@ -11,8 +11,9 @@ pub(crate) fn world(world: &World, requests: &[Request]) -> String {
     let mut line = |line: String| writeln!(text, "  {line}").expect("a string takes all");
     for (number, nat) in world.nats.iter().enumerate() {
         line(format!(
-            "NAT {number}: {:?}, {:?}, {:?}, paired {}",
-            nat.maps, nat.ports, nat.pool, nat.is_paired
+            "NAT {number}: {:?}, {:?}",
+            nat.pool(),
+            nat.behaviour()
         ));
     }
     for (number, way) in world.ways.iter().enumerate() {

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::nat::Ports;
+use nat_model::PortAssignment;
+
 use super::truth::{Judged, Place, View, place};
 use crate::plain::{Kind, Maps, Server};
 
@@ -133,7 +134,10 @@ pub(crate) fn is_orderly(view: &View<'_>, base: SocketAddr, external: IpAddr) ->
     let Some(last) = crossed.last().map(|nat| &view.world.nats[*nat]) else {
         return false;
     };
-    let counts = matches!(last.ports, Ports::Sequential { traffic: 0, .. });
+    let counts = matches!(
+        last.behaviour().assignment,
+        PortAssignment::Sequential { traffic: 0, .. }
+    );
     let mut new: Vec<SocketAddr> = Vec::new();
     let mut sorted = judged.entries.clone();
     sorted.sort_by_key(|entry| entry.seen.sequence);

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::nat::{Nat, Ports};
+use nat_model::{Behaviour, Dependence, FilterState, Hairpinning, PortAssignment};
+
+use super::nat::Nat;
 use crate::door;
 use crate::plain::{
     Checked, Door, End, Expect, Facts, Filters, List, Listed, ListedKind, Maps, Seen, Server,
@@ -80,23 +82,24 @@ impl Pair {
         pair
     }
 
-    fn nat(&mut self, maps: Maps, pool: IpAddr, random: &mut Random) -> usize {
-        let ports = random.one_of(&[Ports::Preserving, Ports::Random]);
-        let mut nat = Nat::new(maps, ports, vec![pool], 0);
-        nat.filters_per_mapping = random.chance(50);
-        nat.hairpins = random.chance(50);
+    fn nat(&mut self, mapping: Dependence, pool: IpAddr, random: &mut Random) -> usize {
         // a NAT that maps by destination is taken to filter as strictly, where nothing shows how
-        nat.filters = if maps.is_dependent() {
-            Filters::ByPort
-        } else {
-            random.one_of(&[Filters::Independent, Filters::ByAddress, Filters::ByPort])
+        let filtering = match mapping {
+            Dependence::EndpointIndependent => random.one_of(&Dependence::ALL),
+            _ => Dependence::AddressAndPortDependent,
         };
-        self.nats.push(nat);
+        let behaviour = Behaviour::new(mapping, filtering)
+            .with_assignment(random.one_of(&[PortAssignment::Preserving, PortAssignment::Random]))
+            .with_filter_state(
+                random.one_of(&[FilterState::OfInternalEndpoint, FilterState::OfMapping]),
+            )
+            .with_hairpinning(random.one_of(&[Hairpinning::None, Hairpinning::ExternalSource]));
+        self.nats.push(Nat::new(behaviour, vec![pool], 0));
         self.nats.len() - 1
     }
 
     fn add_v4(&mut self, side: usize, lan: u8, shared: u64, random: &mut Random) {
-        let any = [Maps::Independent, Maps::ByAddress, Maps::ByPort];
+        let any = Dependence::ALL;
         let host = 5 + side as u8;
         let port = 50_000 + 10 * u16::from(lan) + side as u16;
         if random.chance(15) && shared != 0 {
@@ -132,9 +135,10 @@ impl Pair {
         let mut nats = Vec::new();
         if random.chance(60) {
             // a firewall with state, which translates nothing
-            let firewall = self.nat(Maps::Independent, ip, random);
-            self.nats[firewall].ports = Ports::Overloading { busy: 0 };
-            nats.push(firewall);
+            let filtering = random.one_of(&Dependence::ALL);
+            let behaviour = Behaviour::new(Dependence::EndpointIndependent, filtering);
+            self.nats.push(Nat::new(behaviour, vec![ip], 0));
+            nats.push(self.nats.len() - 1);
         }
         self.push(side, SocketAddr::new(ip, 51_000), nats, 200 + side as u8);
     }
@@ -217,7 +221,7 @@ impl Pair {
         self.told[side] = strictest
             .filter(|_| self.sides[side].bases.len() == 1 && random.chance(30))
             .filter(|_| self.sides[side].bases[0].nats.len() == 1)
-            .map(|nat| self.nats[*nat].filters);
+            .map(|nat| self.filters(*nat));
         self.facts[side] = facts;
         for address in reachable.iter().map(|(_, address)| *address) {
             for base in &mut self.sides[1 - side].bases {
@@ -256,7 +260,7 @@ impl Pair {
                 break;
             }
         }
-        if turned.is_some_and(|nat| !self.nats[nat].hairpins) {
+        if turned.is_some_and(|nat| self.nats[nat].behaviour().hairpinning == Hairpinning::None) {
             return None;
         }
         let reached = match turned {
@@ -346,8 +350,16 @@ impl Pair {
         }
     }
 
+    fn filters(&self, nat: usize) -> Filters {
+        match self.nats[nat].behaviour().filtering {
+            Dependence::EndpointIndependent => Filters::Independent,
+            Dependence::AddressDependent => Filters::ByAddress,
+            Dependence::AddressAndPortDependent => Filters::ByPort,
+        }
+    }
+
     fn maps(&self, base: &Base) -> Maps {
-        let maps = base.nats.iter().map(|nat| self.nats[*nat].maps);
+        let maps = base.nats.iter().map(|nat| self.nats[*nat].maps());
         maps.max().unwrap_or(Maps::Independent)
     }
 
@@ -504,7 +516,7 @@ fn is_cause(failed: &Pair, would_connect: bool, cause: &str) -> bool {
     let is_dependent = |base: &Base| failed.maps(base).is_dependent();
     let is_strict = |base: &Base| {
         let mut nats = base.nats.iter();
-        !is_dependent(base) && nats.any(|nat| failed.nats[*nat].filters == Filters::ByPort)
+        !is_dependent(base) && nats.any(|nat| failed.filters(*nat) == Filters::ByPort)
     };
     // past both NATs
     let relayed = |listed: &Listed| listed.kind == ListedKind::Relayed;

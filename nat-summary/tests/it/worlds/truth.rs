@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::nat::Ports;
+use nat_model::{Pooling, PortAssignment};
+
 use super::network::{Event, Net, Origin, ROAMED, World};
 use crate::plain::{Allocates, BaseVerdict, Door, Kind, Maps, Pools, Seen, Server, Verdict};
 
@@ -377,7 +378,7 @@ impl View<'_> {
         let crossed: Vec<usize> = honest.max_by_key(Vec::len).unwrap_or_default();
         let draws = |nat: &usize| {
             let nat = &self.world.nats[*nat];
-            nat.pool.len() > 1 && !nat.is_paired
+            nat.pool().len() > 1 && nat.behaviour().pooling == Pooling::Arbitrary
         };
         let is_right = match self.verdict.pools {
             Pools::Unknown => true,
@@ -387,7 +388,7 @@ impl View<'_> {
             // and with a pool it shows several where the inner one drew several
             Pools::Arbitrary => {
                 let last = crossed.last().map(|nat| &self.world.nats[*nat]);
-                crossed.iter().any(draws) && last.is_some_and(|nat| nat.pool.len() > 1)
+                crossed.iter().any(draws) && last.is_some_and(|nat| nat.pool().len() > 1)
             }
         };
         if is_right {
@@ -429,21 +430,18 @@ impl View<'_> {
 
     /// The strictest of these.
     pub(crate) fn maps(&self, nats: &[usize]) -> Maps {
-        let maps = nats.iter().map(|nat| self.world.nats[*nat].maps);
+        let maps = nats.iter().map(|nat| self.world.nats[*nat].maps());
         maps.max().unwrap_or(Maps::Independent)
     }
 
     fn explains(&self, nat: usize, allocates: Allocates) -> bool {
-        match (allocates, self.world.nats[nat].ports) {
-            (Allocates::Preserving, Ports::Preserving | Ports::Overloading { .. }) => true,
-            (Allocates::Random, Ports::Random | Ports::Preserving | Ports::Overloading { .. }) => {
-                true
-            }
-            (Allocates::Sequential(seen), Ports::Sequential { step, traffic }) => {
-                seen % step == 0
-                    && seen.signum() == step.signum()
-                    && u64::from(seen.unsigned_abs())
-                        <= u64::from(step.unsigned_abs()) * (1 + traffic)
+        use PortAssignment::{Overloading, Preserving, Random, Sequential};
+        match (allocates, self.world.nats[nat].behaviour().assignment) {
+            (Allocates::Preserving, Preserving | Overloading) => true,
+            (Allocates::Random, Random | Preserving | Overloading) => true,
+            (Allocates::Sequential(seen), Sequential { step, traffic }) => {
+                let (seen, step) = (i32::from(seen), i32::from(step));
+                seen > 0 && seen % step == 0 && seen <= step * (1 + i32::from(traffic))
             }
             _ => false,
         }
