@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::door;
-use crate::plain::{Facts, Kind, Maps, Verdict};
 use crate::vectors::Parts;
+use nat_worlds::door;
+use nat_worlds::plain::{Facts, Kind, Maps, Verdict};
 
 const NATTED: Option<bool> = Some(true);
 

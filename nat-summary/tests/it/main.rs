@@ -1,16 +1,13 @@
 //! Integration tests of the judge.
 
 mod cases;
-mod door;
 mod facts;
 mod failure;
 mod model;
 mod outlook;
 mod parse;
 mod peer;
-mod plain;
 mod properties;
-mod random;
 mod reference;
 #[cfg(feature = "serde")]
 mod serde;

@@ -8,7 +8,7 @@ pub(crate) mod compare;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::plain::{
+use nat_worlds::plain::{
     Allocates, BaseVerdict, Door, End, Facts, Kind, List, ListedKind, Maps, Pools, Server, Verdict,
 };
 
@@ -34,7 +34,7 @@ pub(crate) fn of_facts(facts: &Facts) -> Verdict {
 /// The verdict on a candidate list.
 pub(crate) fn of_list(list: &List) -> Verdict {
     let candidates = || list.candidates.iter();
-    let host = |listed: &&crate::plain::Listed| listed.kind == ListedKind::Host;
+    let host = |listed: &&nat_worlds::plain::Listed| listed.kind == ListedKind::Host;
     let hosts = candidates().filter(host).filter_map(|c| c.address);
     let known = Known {
         locals: locals(&hosts.map(|address| address.ip()).collect::<Vec<_>>()),

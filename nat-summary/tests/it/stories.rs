@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use nat_summary::FilteringSeen;
 
-use crate::door;
-use crate::plain::{
+use nat_worlds::door;
+use nat_worlds::plain::{
     Allocates, Checked, Door, End, Expect, Facts, Kind, List, Listed, ListedKind, Maps, Seen,
     Server, Verdict,
 };

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
 
-use crate::door::{self, Written};
-use crate::plain::{Door, End, Facts, Kind, List, Maps, Seen, Server, Verdict};
+use nat_worlds::door;
+use nat_worlds::plain::{Door, End, Facts, Kind, List, Maps, Seen, Server, Verdict, Words};
 
 #[derive(Deserialize)]
 struct Case {
@@ -15,6 +15,30 @@ struct Case {
     asked: Option<u16>,
     evidence: Option<Parts>,
     expect: Written,
+}
+
+/// The six values as the data files write them.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Written {
+    is_natted: Option<bool>,
+    mapping_behavior: String,
+    filtering_behavior: String,
+    port_preservation: Option<bool>,
+    nat_type: String,
+    external_ip: Option<IpAddr>,
+}
+
+impl From<Words> for Written {
+    fn from(words: Words) -> Self {
+        Self {
+            is_natted: words.natted,
+            mapping_behavior: words.mapping.into(),
+            filtering_behavior: words.filtering.into(),
+            port_preservation: words.port_kept,
+            nat_type: words.kind.into(),
+            external_ip: words.external,
+        }
+    }
 }
 
 /// A gathering as the data files write it.
@@ -108,32 +132,35 @@ pub(crate) fn read_by(read: impl Fn(Input) -> Verdict) {
             (_, Some(parts)) => Input::Facts(parts.facts()),
             _ => panic!("{}: one input, please", case.name),
         };
-        assert_eq!(written(&read(input)), case.expect, "{}", case.name);
+        assert_eq!(
+            Written::from(words(&read(input))),
+            case.expect,
+            "{}",
+            case.name
+        );
     }
 }
 
-/// A verdict in the words of the vectors.
-fn written(verdict: &Verdict) -> Written {
-    Written {
-        is_natted: verdict.natted(),
-        mapping_behavior: match verdict.maps() {
+/// A verdict in the words that go out.
+fn words(verdict: &Verdict) -> Words {
+    Words {
+        natted: verdict.natted(),
+        mapping: match verdict.maps() {
             Maps::Unknown => "unspecified",
             Maps::Independent => "independent",
             Maps::ByAddress => "address dependent",
             Maps::ByPort | Maps::Differs => "address-port dependent",
-        }
-        .into(),
-        filtering_behavior: "unspecified".into(),
-        port_preservation: verdict.port_kept(),
-        nat_type: match verdict.kind {
+        },
+        filtering: "unspecified",
+        port_kept: verdict.port_kept(),
+        kind: match verdict.kind {
             Kind::Unknown => "Unknown",
             Kind::Open => "Open to the Internet",
             Kind::Cone => "Cone NAT",
             Kind::Symmetric => "Symmetric NAT",
             Kind::Blocked => "UDP blocked by firewall",
-        }
-        .into(),
-        external_ip: verdict.external(),
+        },
+        external: verdict.external(),
     }
 }
 
@@ -154,10 +181,10 @@ fn every_vector_is_judged_as_written_whatever_the_order() {
             }
             _ => panic!("{}: one input, please", case.name),
         };
-        let got = door::written(&forward);
+        let got = Written::from(door::words(&forward));
         assert_eq!(
             got,
-            door::written(&backward),
+            Written::from(door::words(&backward)),
             "{}: order matters",
             case.name
         );

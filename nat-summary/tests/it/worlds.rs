@@ -1,28 +1,21 @@
 //! Simulated networks, and the judge in them: no verdict is wrong, and none is missing that the
 //! rules can give.
 
-mod build;
-mod describe;
 mod expect;
-mod gather;
-mod nat;
-mod network;
 mod pairs;
 mod score;
-mod table;
-mod truth;
 mod view;
 
 use std::time::Duration;
 
-use crate::door;
-use crate::random::Random;
 use crate::reference::compare;
-use build::{NAMES, Odds};
-use gather::{DEADLINE, Request};
-use network::World;
-use table::{Evidence, Table};
-use truth::View;
+use nat_worlds::build::{self, NAMES, Odds};
+use nat_worlds::gather::{self, DEADLINE, Request};
+use nat_worlds::network::World;
+use nat_worlds::random::Random;
+use nat_worlds::table::{Evidence, Table};
+use nat_worlds::{describe, door};
+
 use view::{JUDGE, Reader, SECOND_READING, Shown, evidence, list};
 
 /// The number of worlds: `WORLDS` in the environment, else 100,000 where the tests are optimised
@@ -67,13 +60,6 @@ fn judge(seed: u64, odds: Odds, reader: Reader, table: &mut Table) {
     }
     if !whole.is_flooded() {
         score::count(seed, &whole, &requests, reader.is_judge, table);
-    }
-}
-
-impl View<'_> {
-    /// More answers than the judge has room for.
-    fn is_flooded(&self) -> bool {
-        self.world.servers.len() * self.world.bases.len() > build::MAX_REQUESTS
     }
 }
 

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::door;
-use crate::plain::{Door, End, Facts, List, Listed, ListedKind, Seen, Server};
-use crate::random::Random;
 use crate::reference::{self, compare};
+use nat_worlds::door;
+use nat_worlds::plain::{Door, End, Facts, List, Listed, ListedKind, Seen, Server};
+use nat_worlds::random::Random;
 
 /// What one random fact is made of.
 type Gene = [u8; 6];
@@ -215,7 +215,7 @@ fn of_list(genes: &[Gene]) -> Option<String> {
 fn genes(random: &mut Random) -> Vec<Gene> {
     let len = random.below(24);
     (0..len)
-        .map(|_| random.next().to_le_bytes()[..6].try_into().unwrap())
+        .map(|_| random.number().to_le_bytes()[..6].try_into().unwrap())
         .collect()
 }
 

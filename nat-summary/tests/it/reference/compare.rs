@@ -1,7 +1,7 @@
 //! The difference between two readings of one gathering, but for what the text of the rules leaves
 //! open.
 
-use crate::plain::{Allocates, BaseVerdict, Maps, Pools, Verdict};
+use nat_worlds::plain::{Allocates, BaseVerdict, Maps, Pools, Verdict};
 
 /// Of bases beyond these only the one that speaks is compared: the judge keeps no more.
 const MAX_BASES: usize = 8;

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use nat_model::PortAssignment;
 
-use super::truth::{Judged, Place, View, place};
-use crate::plain::{Kind, Maps, Server};
+use nat_worlds::plain::{Kind, Maps, Server};
+use nat_worlds::truth::{Judged, Place, View, place};
 
 /// The verdict on one base.
 #[derive(Debug)]

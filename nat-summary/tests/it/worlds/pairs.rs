@@ -6,12 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use nat_model::{Behaviour, Dependence, FilterState, Hairpinning, PortAssignment};
 
-use super::nat::Nat;
-use crate::door;
-use crate::plain::{
+use nat_worlds::door;
+use nat_worlds::nat::Nat;
+use nat_worlds::plain::{
     Checked, Door, End, Expect, Facts, Filters, List, Listed, ListedKind, Maps, Seen, Server,
 };
-use crate::random::Random;
+use nat_worlds::random::Random;
 
 /// As long as two agents check.
 const TURNS: usize = 20;

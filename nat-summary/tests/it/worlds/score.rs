@@ -1,10 +1,10 @@
 //! What was decided in a world beside what had to be.
 
 use super::expect::{self, Expected};
-use super::gather::{DEADLINE, Request};
-use super::table::Table;
-use super::truth::{Statement, View};
-use crate::plain::{Allocates, BaseVerdict, End, Kind, Maps, Pools};
+use nat_worlds::gather::{DEADLINE, Request};
+use nat_worlds::plain::{Allocates, BaseVerdict, End, Kind, Maps, Pools};
+use nat_worlds::table::Table;
+use nat_worlds::truth::{Statement, View};
 
 /// Scores the verdict on a whole gathering.
 pub(crate) fn count(

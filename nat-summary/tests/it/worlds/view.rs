@@ -1,14 +1,14 @@
 //! A world as each door of the judge shows it: evidence, and candidate lists of three kinds.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::gather::{self, DEADLINE, Request};
-use super::network::World;
-use super::truth::{Entry, View};
-use crate::door;
-use crate::plain::{Door, End, Facts, List, Listed, ListedKind, Server, Verdict};
 use crate::reference;
+use nat_worlds::door;
+use nat_worlds::gather::{self, DEADLINE, Request};
+use nat_worlds::network::World;
+use nat_worlds::plain::{Door, Facts, List, Listed, ListedKind, Server, Verdict};
+use nat_worlds::truth::{self, Entry, View};
 
 /// Whose verdicts are checked.
 #[derive(Clone, Copy)]
@@ -53,23 +53,8 @@ pub(crate) fn evidence<'a>(
             .filter_map(|(server, _)| server.ip())
             .collect(),
         verdict: (reader.facts)(&facts),
-        is_silent: is_silent(&facts),
+        is_silent: truth::is_silent(&facts),
     }
-}
-
-/// Servers at two addresses timed out, in a family with a way out, and nothing was heard.
-fn is_silent(facts: &Facts) -> bool {
-    let is_heard = |end: End| end == End::Pending || end >= End::Closed;
-    let has_way = |ip: IpAddr| facts.locals.iter().any(|l| l.is_ipv4() == ip.is_ipv4());
-    let timed_out = facts.asked.iter().filter(|(_, end)| *end == End::TimedOut);
-    let mut ips: Vec<IpAddr> = timed_out
-        .filter_map(|(server, _)| server.ip())
-        .filter(|ip| has_way(*ip) && !ip.is_unspecified())
-        .collect();
-    ips.sort_unstable();
-    ips.dedup();
-    let heard = facts.asked.iter().any(|(_, end)| is_heard(*end));
-    ips.len() > 1 && !heard && facts.rejected == 0
 }
 
 /// How a list shows the answers.

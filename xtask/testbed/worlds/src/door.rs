@@ -4,7 +4,7 @@
 //! Five functions wait for what the judge of today has no word for; each is marked `second
 //! edition`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use nat_summary::{
     Address, Candidate, CandidateKind, Checks, Evidence, ExpectedPath, FailureCause, Filtering,
@@ -14,11 +14,11 @@ use nat_summary::{
 
 use crate::plain::{
     Allocates, BaseVerdict, Checked, Door, End, Expect, Facts, Filters, Kind, List, Listed,
-    ListedKind, Maps, Pools, Seen, Server, Verdict,
+    ListedKind, Maps, Pools, Seen, Server, Verdict, Words,
 };
 
 /// The evidence of a gathering.
-pub(crate) fn evidence(facts: &Facts) -> Evidence {
+pub fn evidence(facts: &Facts) -> Evidence {
     let mut evidence = Evidence::new();
     for ip in &facts.locals {
         evidence.add_local(*ip);
@@ -75,7 +75,7 @@ fn server_id(server: Server) -> ServerId {
 }
 
 /// The evidence of a candidate list.
-pub(crate) fn list(list: &List) -> Evidence {
+pub fn list(list: &List) -> Evidence {
     let urls: Vec<_> = list.candidates.iter().map(url).collect();
     // a repeated line has another foundation, as in a re-INVITE
     let foundations: Vec<_> = (0..urls.len()).map(|n| n.to_string()).collect();
@@ -133,10 +133,7 @@ fn candidate<'a>(listed: &Listed, url: Option<&'a str>) -> Candidate<'a> {
 }
 
 /// The evidence of candidate lines, handed in as values.
-pub(crate) fn lines<'a>(
-    lines: impl IntoIterator<Item = &'a String>,
-    asked: Option<u16>,
-) -> Evidence {
+pub fn lines<'a>(lines: impl IntoIterator<Item = &'a String>, asked: Option<u16>) -> Evidence {
     let candidates = lines
         .into_iter()
         .map(|line| Candidate::parse(line).expect("a line of the vectors"));
@@ -144,7 +141,7 @@ pub(crate) fn lines<'a>(
 }
 
 /// A candidate line as plain data.
-pub(crate) fn listed(line: &str) -> Listed {
+pub fn listed(line: &str) -> Listed {
     let candidate = Candidate::parse(line).expect("a line of the vectors");
     Listed {
         kind: match (candidate.kind, candidate.base()) {
@@ -159,28 +156,28 @@ pub(crate) fn listed(line: &str) -> Listed {
 }
 
 /// The evidence of a text.
-pub(crate) fn text(text: &str) -> Evidence {
+pub fn text(text: &str) -> Evidence {
     Evidence::from_text(text)
 }
 
 /// The order of servers that are known by name: where two tie, the judge takes the lower one.
-pub(crate) fn name_order(name: &'static str) -> impl Ord {
+pub fn name_order(name: &'static str) -> impl Ord {
     server_id(Server::Named(name, 0))
 }
 
 /// Forgets what was sent before `sequence`.
-pub(crate) fn forget_before(evidence: &mut Evidence, sequence: u32) {
+pub fn forget_before(evidence: &mut Evidence, sequence: u32) {
     evidence.forget(|observation| observation.sequence < sequence);
 }
 
 /// How far an address reaches, by name.
-pub(crate) fn scope(ip: &str) -> &'static str {
+pub fn scope(ip: &str) -> &'static str {
     Scope::of(ip.parse().expect("an address")).as_str()
 }
 
 /// The filtering that a check of the peer proves, which came in from `source`, where nothing had
 /// been sent to. `reported`: the mapping that the peer saw and reported.
-pub(crate) fn filtering(
+pub fn filtering(
     facts: &Facts,
     base: SocketAddr,
     source: SocketAddr,
@@ -204,7 +201,7 @@ pub(crate) fn filtering(
 }
 
 /// The verdict on the evidence.
-pub(crate) fn verdict(evidence: &Evidence) -> Verdict {
+pub fn verdict(evidence: &Evidence) -> Verdict {
     let summary = evidence.summary();
     Verdict {
         kind: match summary.nat_type() {
@@ -248,7 +245,7 @@ fn base_verdict(verdict: &nat_summary::BaseVerdict) -> BaseVerdict {
 }
 
 /// A gathering, and the filtering of its NAT where something else has shown it.
-pub(crate) type Host<'a> = (&'a Facts, Option<Filters>);
+pub type Host<'a> = (&'a Facts, Option<Filters>);
 
 fn summary((facts, filters): Host<'_>) -> NatSummary {
     let summary = evidence(facts).summary();
@@ -261,7 +258,7 @@ fn summary((facts, filters): Host<'_>) -> NatSummary {
 }
 
 /// What two hosts can expect, and the reason.
-pub(crate) fn outlook(ours: Host<'_>, theirs: Host<'_>) -> (Expect, &'static str) {
+pub fn outlook(ours: Host<'_>, theirs: Host<'_>) -> (Expect, &'static str) {
     let outlook = Outlook::between(&summary(ours), &summary(theirs));
     let expect = match outlook.path {
         ExpectedPath::Direct => Expect::Direct,
@@ -272,7 +269,7 @@ pub(crate) fn outlook(ours: Host<'_>, theirs: Host<'_>) -> (Expect, &'static str
 }
 
 /// Why an attempt failed, from our gathering, the peer's candidates and the checks.
-pub(crate) fn cause(ours: Host<'_>, theirs: &List, checked: Checked) -> &'static str {
+pub fn cause(ours: Host<'_>, theirs: &List, checked: Checked) -> &'static str {
     let checks = Checks {
         sent: checked.sent,
         answered: checked.answered,
@@ -283,25 +280,16 @@ pub(crate) fn cause(ours: Host<'_>, theirs: &List, checked: Checked) -> &'static
     FailureCause::of(&summary(ours), Some(&list(theirs)), checks, false).as_str()
 }
 
-/// The six values that go out, as they are written.
-#[derive(Debug, PartialEq, serde::Deserialize)]
-pub(crate) struct Written {
-    pub(crate) is_natted: Option<bool>,
-    pub(crate) mapping_behavior: String,
-    pub(crate) filtering_behavior: String,
-    pub(crate) port_preservation: Option<bool>,
-    pub(crate) nat_type: String,
-    pub(crate) external_ip: Option<IpAddr>,
-}
-
-pub(crate) fn written(evidence: &Evidence) -> Written {
+/// The six values that go out, in the words in which they do.
+#[must_use]
+pub fn words(evidence: &Evidence) -> Words {
     let summary = evidence.summary();
-    Written {
-        is_natted: summary.is_natted(),
-        mapping_behavior: summary.mapping().as_legacy().into(),
-        filtering_behavior: summary.filtering().as_legacy().into(),
-        port_preservation: summary.port_preserved(),
-        nat_type: summary.nat_type().as_legacy().into(),
-        external_ip: summary.external_ip(),
+    Words {
+        natted: summary.is_natted(),
+        mapping: summary.mapping().as_legacy(),
+        filtering: summary.filtering().as_legacy(),
+        port_kept: summary.port_preserved(),
+        kind: summary.nat_type().as_legacy(),
+        external: summary.external_ip(),
     }
 }

@@ -4,28 +4,40 @@ use std::net::{IpAddr, SocketAddr};
 
 use nat_model::{Pooling, PortAssignment};
 
-use super::network::{Event, Net, Origin, ROAMED, World};
-use crate::plain::{Allocates, BaseVerdict, Door, Kind, Maps, Pools, Seen, Server, Verdict};
+use crate::build::MAX_REQUESTS;
+use crate::network::{Event, Net, Origin, ROAMED, World};
+use crate::plain::{
+    Allocates, BaseVerdict, Door, End, Facts, Kind, Maps, Pools, Seen, Server, Verdict,
+};
 
 /// A kind of statement: one line of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Statement {
+pub enum Statement {
+    /// No NAT.
     Open,
+    /// The mapping depends on the destination.
     Symmetric,
     /// The kind of dependence.
     Kind,
+    /// The mapping depends on no destination.
     Cone,
+    /// UDP does not pass.
     Blocked,
+    /// Whether a NAT is there.
     Natted,
+    /// The external address.
     External,
+    /// Whether ports are kept.
     PortKept,
+    /// How ports follow each other.
     Allocation,
+    /// Whether external addresses are kept.
     Pooling,
 }
 
 /// Why no rule can know that a statement is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Remains {
+pub enum Remains {
     /// A wrong address, or a proxy's, that nothing contradicts.
     Liar,
     /// Wrong addresses agree, or are not fewer than the right ones.
@@ -50,43 +62,72 @@ pub(crate) enum Remains {
     PortOfAContradiction,
 }
 
+/// What is to be thought of a statement that is not so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fault {
+pub enum Fault {
+    /// The evidence shows that it is not so, or does not show that it is.
     Wrong,
+    /// No rule can know.
     Remains(Remains),
 }
 
 /// An answer as the judge is handed it.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) seen: Seen,
-    pub(crate) origin: Origin,
+pub struct Entry {
+    /// The answer.
+    pub seen: Seen,
+    /// How the address in it came about.
+    pub origin: Origin,
 }
 
 /// A world as one door shows it, and the verdict that came out.
 #[derive(Debug)]
-pub(crate) struct View<'a> {
-    pub(crate) world: &'a World,
+pub struct View<'a> {
+    /// Where it happened.
+    pub world: &'a World,
     /// None: a gathering's own evidence.
-    pub(crate) list: Option<Door>,
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) locals: Vec<IpAddr>,
+    pub list: Option<Door>,
+    /// The answers.
+    pub entries: Vec<Entry>,
+    /// The local addresses that are known.
+    pub locals: Vec<IpAddr>,
     /// The addresses of the servers that were asked, as far as this door shows them.
-    pub(crate) asked: Vec<IpAddr>,
-    pub(crate) verdict: Verdict,
+    pub asked: Vec<IpAddr>,
+    /// What the judge made of it.
+    pub verdict: Verdict,
     /// Servers at two addresses timed out, and nothing was heard.
-    pub(crate) is_silent: bool,
+    pub is_silent: bool,
+}
+
+/// Servers at two addresses timed out, in a family with a way out, and nothing was heard.
+#[must_use]
+pub fn is_silent(facts: &Facts) -> bool {
+    let is_heard = |end: End| end == End::Pending || end >= End::Closed;
+    let has_way = |ip: IpAddr| facts.locals.iter().any(|l| l.is_ipv4() == ip.is_ipv4());
+    let timed_out = facts.asked.iter().filter(|(_, end)| *end == End::TimedOut);
+    let mut ips: Vec<IpAddr> = timed_out
+        .filter_map(|(server, _)| server.ip())
+        .filter(|ip| has_way(*ip) && !ip.is_unspecified())
+        .collect();
+    ips.sort_unstable();
+    ips.dedup();
+    let heard = facts.asked.iter().any(|(_, end)| is_heard(*end));
+    ips.len() > 1 && !heard && facts.rejected == 0
 }
 
 /// How far out an address was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub enum Place {
+    /// Everywhere.
     Global,
+    /// A carrier (RFC 6598).
     Carrier,
+    /// A home or a company, or the host itself.
     Private,
 }
 
-pub(crate) fn place(ip: IpAddr) -> Place {
+/// How far out an address belongs.
+pub fn place(ip: IpAddr) -> Place {
     match ip {
         IpAddr::V4(ip) => match ip.octets() {
             [100, 64..=127, ..] => Place::Carrier,
@@ -110,15 +151,25 @@ fn server_place(server: IpAddr) -> Place {
 
 /// What is judged of one base.
 #[derive(Debug)]
-pub(crate) struct Judged<'a> {
-    pub(crate) entries: Vec<&'a Entry>,
+pub struct Judged<'a> {
+    /// The answers that are compared.
+    pub entries: Vec<&'a Entry>,
     /// Two server addresses agree, and another answer does not.
-    pub(crate) is_refuted: bool,
-    pub(crate) oddity: Option<Remains>,
+    pub is_refuted: bool,
+    /// What else than the NATs shaped them.
+    pub oddity: Option<Remains>,
 }
 
 impl View<'_> {
-    pub(crate) fn is_own(&self, seen: &Seen) -> bool {
+    /// More answers than the judge has room for.
+    #[must_use]
+    pub fn is_flooded(&self) -> bool {
+        self.world.servers.len() * self.world.bases.len() > MAX_REQUESTS
+    }
+
+    /// Whether an address of the host was seen.
+    #[must_use]
+    pub fn is_own(&self, seen: &Seen) -> bool {
         seen.mapped.ip() == seen.base.ip() || self.locals.contains(&seen.mapped.ip())
     }
 
@@ -134,7 +185,7 @@ impl View<'_> {
     }
 
     /// The answers that the verdict on a base can rest on.
-    pub(crate) fn judged(&self, base: SocketAddr, external: IpAddr) -> Judged<'_> {
+    pub fn judged(&self, base: SocketAddr, external: IpAddr) -> Judged<'_> {
         let is_hidden = base.port() == 0;
         let of_base = |entry: &&Entry| {
             let seen = &entry.seen;
@@ -263,7 +314,7 @@ impl View<'_> {
     }
 
     /// Everything that the verdict says and that is not so.
-    pub(crate) fn faults(&self) -> Vec<(Statement, Fault)> {
+    pub fn faults(&self) -> Vec<(Statement, Fault)> {
         let mut faults = Vec::new();
         for base in &self.verdict.bases {
             self.base_faults(base, &mut faults);
@@ -429,7 +480,7 @@ impl View<'_> {
     }
 
     /// The strictest of these.
-    pub(crate) fn maps(&self, nats: &[usize]) -> Maps {
+    pub fn maps(&self, nats: &[usize]) -> Maps {
         let maps = nats.iter().map(|nat| self.world.nats[*nat].maps());
         maps.max().unwrap_or(Maps::Independent)
     }
@@ -458,7 +509,7 @@ fn path(entry: &Entry) -> Option<Vec<usize>> {
 
 impl Judged<'_> {
     /// The NATs that packets crossed on the way to where `external` was seen.
-    pub(crate) fn crossed(&self, external: IpAddr) -> Option<Vec<usize>> {
+    pub fn crossed(&self, external: IpAddr) -> Option<Vec<usize>> {
         let mut seen = self
             .entries
             .iter()
@@ -513,7 +564,7 @@ impl Judged<'_> {
 
 impl World {
     /// No way of any base leads anywhere outside.
-    pub(crate) fn is_blocked(&self) -> bool {
+    pub fn is_blocked(&self) -> bool {
         let mut ways = self.bases.iter().flat_map(|base| &base.sources);
         ways.all(|(_, way)| {
             let way = &self.ways[*way];

@@ -8,26 +8,30 @@ use nat_model::{Behaviour, Dependence};
 use crate::plain::Maps;
 use crate::random::Random;
 
+/// A NAT on the way.
 #[derive(Debug, Clone)]
-pub(crate) struct Nat {
+pub struct Nat {
     model: nat_model::Nat,
     /// Grows when the NAT forgets all its mappings.
-    pub(crate) generation: u32,
+    pub generation: u32,
     /// In a hundred destinations: another host sends there from the port of the base already, so a
     /// NAT that overloads ports takes a random one.
     busy: u64,
     collisions: BTreeMap<(SocketAddr, SocketAddr), Option<u16>>,
 }
 
+/// Where a packet leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mapped {
-    pub(crate) external: SocketAddr,
+pub struct Mapped {
+    /// Its source, outside.
+    pub external: SocketAddr,
     /// The port of the base was taken toward this destination alone.
-    pub(crate) is_collision: bool,
+    pub is_collision: bool,
 }
 
 impl Nat {
-    pub(crate) fn new(behaviour: Behaviour, pool: Vec<IpAddr>, last_port: u16) -> Self {
+    /// Without mappings.
+    pub fn new(behaviour: Behaviour, pool: Vec<IpAddr>, last_port: u16) -> Self {
         Self {
             model: nat_model::Nat::new(behaviour, pool, last_port),
             generation: 0,
@@ -36,19 +40,23 @@ impl Nat {
         }
     }
 
-    pub(crate) fn with_busy(self, busy: u64) -> Self {
+    /// The ports that it overloads are taken toward as many destinations in a hundred.
+    pub fn with_busy(self, busy: u64) -> Self {
         Self { busy, ..self }
     }
 
-    pub(crate) fn behaviour(&self) -> Behaviour {
+    /// What it does.
+    pub fn behaviour(&self) -> Behaviour {
         self.model.behaviour()
     }
 
-    pub(crate) fn pool(&self) -> &[IpAddr] {
+    /// Its external addresses.
+    pub fn pool(&self) -> &[IpAddr] {
         self.model.pool()
     }
 
-    pub(crate) fn maps(&self) -> Maps {
+    /// How it maps.
+    pub fn maps(&self) -> Maps {
         match self.behaviour().mapping {
             Dependence::EndpointIndependent => Maps::Independent,
             Dependence::AddressDependent => Maps::ByAddress,
@@ -57,7 +65,7 @@ impl Nat {
     }
 
     /// A packet from `from` inside to `to` outside.
-    pub(crate) fn send(&mut self, from: SocketAddr, to: SocketAddr, random: &mut Random) -> Mapped {
+    pub fn send(&mut self, from: SocketAddr, to: SocketAddr, random: &mut Random) -> Mapped {
         let mut external = self.model.outward(from, to, &mut |end| random.below(end));
         let busy = self.busy;
         let collision = self.collisions.entry((from, to)).or_insert_with(|| {
@@ -74,16 +82,17 @@ impl Nat {
     }
 
     /// A packet from `from` outside to `to`, an external address: the internal endpoint it reaches.
-    pub(crate) fn receive(&self, from: SocketAddr, to: SocketAddr) -> Option<SocketAddr> {
+    pub fn receive(&self, from: SocketAddr, to: SocketAddr) -> Option<SocketAddr> {
         self.model.inward(to, from)
     }
 
-    pub(crate) fn is_own(&self, ip: IpAddr) -> bool {
+    /// Whether this is one of its external addresses.
+    pub fn is_own(&self, ip: IpAddr) -> bool {
         self.pool().contains(&ip)
     }
 
     /// The NAT starts again, and knows none of its mappings.
-    pub(crate) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.model.forget();
         self.collisions.clear();
         self.generation += 1;

@@ -3,15 +3,18 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::nat::Nat;
+use crate::nat::Nat;
 use crate::plain::Server;
 use crate::random::Random;
 
 /// The network that a server stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Net {
+pub enum Net {
+    /// 192.168.1.0/24, the first of most hosts.
     Home,
+    /// Private addresses of a company.
     Company,
+    /// Shared addresses of a carrier (RFC 6598).
     Carrier,
     /// Between the host and its own translator (RFC 7335).
     Clat,
@@ -24,55 +27,61 @@ pub(crate) enum Net {
 }
 
 impl Net {
-    pub(crate) fn is_global(self) -> bool {
+    /// Whether it is the outside.
+    pub fn is_global(self) -> bool {
         matches!(self, Self::Global | Self::Global6)
     }
 }
 
 /// From the host outward: the networks, and between two of them a NAT each.
 #[derive(Debug, Clone)]
-pub(crate) struct Way {
+pub struct Way {
     /// The translation that the host itself makes, before its first network.
-    pub(crate) own: Option<usize>,
-    pub(crate) nets: Vec<Net>,
-    pub(crate) nats: Vec<usize>,
+    pub own: Option<usize>,
+    /// Where it stands.
+    pub nets: Vec<Net>,
+    /// The NATs, each before the network of the same place and one.
+    pub nats: Vec<usize>,
     /// Packets reach this many of the networks; a firewall drops them before the next one.
-    pub(crate) open: usize,
+    pub open: usize,
 }
 
 impl Way {
     /// The NATs between the host and `net`, the innermost first.
-    pub(crate) fn crossed(&self, net: Net) -> Option<impl Iterator<Item = usize> + '_> {
+    pub fn crossed(&self, net: Net) -> Option<impl Iterator<Item = usize> + '_> {
         let level = self.nets.iter().position(|n| *n == net)?;
         Some(self.own.iter().chain(&self.nats[..level]).copied())
     }
 
     /// The NATs between the host and the outermost network.
-    pub(crate) fn all(&self) -> impl Iterator<Item = usize> + '_ {
+    pub fn all(&self) -> impl Iterator<Item = usize> + '_ {
         self.own.iter().chain(&self.nats).copied()
     }
 
-    pub(crate) fn is_open_to(&self, net: Net) -> bool {
+    /// Whether a firewall lets packets out to `net`.
+    pub fn is_open_to(&self, net: Net) -> bool {
         self.nets[..self.open].contains(&net)
     }
 
-    pub(crate) fn outermost(&self) -> Net {
+    /// The network where it ends.
+    pub fn outermost(&self) -> Net {
         *self.nets.last().expect("a way has a network")
     }
 }
 
 /// One socket of the host.
 #[derive(Debug, Clone)]
-pub(crate) struct Base {
+pub struct Base {
     /// The source of its packets and their way: one, or two by the parity of the destination.
-    pub(crate) sources: Vec<(SocketAddr, usize)>,
+    pub sources: Vec<(SocketAddr, usize)>,
     /// As the evidence has it: the socket, a wildcard, or hidden.
-    pub(crate) reported: SocketAddr,
+    pub reported: SocketAddr,
 }
 
 /// What a server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Quirk {
+pub enum Quirk {
+    /// The address that it sees.
     Honest,
     /// Never answers.
     Dead,
@@ -100,54 +109,67 @@ pub(crate) enum Quirk {
     Closed,
 }
 
+/// A STUN server: one address and one port.
 #[derive(Debug, Clone)]
-pub(crate) struct StunServer {
-    pub(crate) at: SocketAddr,
-    pub(crate) net: Net,
+pub struct StunServer {
+    /// Where it is asked.
+    pub at: SocketAddr,
+    /// Where it stands.
+    pub net: Net,
     /// As the evidence has it.
-    pub(crate) reported: Server,
-    pub(crate) quirk: Quirk,
-    pub(crate) round_trip: Duration,
+    pub reported: Server,
+    /// What it does.
+    pub quirk: Quirk,
+    /// How long an answer takes.
+    pub round_trip: Duration,
     /// When it can be asked: names resolve late.
-    pub(crate) known_at: Duration,
+    pub known_at: Duration,
 }
 
 /// What happens in the middle of the gathering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Event {
     /// This NAT starts again.
     Rebinding(usize),
     /// Packets take the third way instead of the first.
     Roaming,
 }
 
+/// A host and the networks around it.
 #[derive(Debug, Clone)]
-pub(crate) struct World {
-    pub(crate) nats: Vec<Nat>,
-    pub(crate) ways: Vec<Way>,
-    pub(crate) bases: Vec<Base>,
-    pub(crate) servers: Vec<StunServer>,
+pub struct World {
+    /// Every NAT there is.
+    pub nats: Vec<Nat>,
+    /// The first way, one beside it, the one after roaming, and that of IPv6.
+    pub ways: Vec<Way>,
+    /// The sockets of the host.
+    pub bases: Vec<Base>,
+    /// The servers that the host knows.
+    pub servers: Vec<StunServer>,
     /// Names that did not resolve, and addresses of a sink-hole.
-    pub(crate) never_asked: Vec<(Server, crate::plain::End)>,
+    pub never_asked: Vec<(Server, crate::plain::End)>,
     /// Those that the evidence has.
-    pub(crate) locals: Vec<IpAddr>,
-    pub(crate) event: Option<(Duration, Event)>,
+    pub locals: Vec<IpAddr>,
+    /// What happens in the middle, and when.
+    pub event: Option<(Duration, Event)>,
     /// In a hundred copies.
-    pub(crate) loss: u64,
+    pub loss: u64,
     /// The network wakes up late: of each base the last request loses no copy, the one before loses
     /// its first copy, and so on.
-    pub(crate) wakes_late: bool,
+    pub wakes_late: bool,
     /// The host sends nothing from here on.
-    pub(crate) stalls_at: Option<Duration>,
+    pub stalls_at: Option<Duration>,
 }
 
 /// The way after roaming.
-pub(crate) const ROAMED: usize = 2;
+pub const ROAMED: usize = 2;
 
 /// What came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reply {
+pub enum Reply {
+    /// A mapped address.
     Mapped(SocketAddr),
+    /// An error response.
     Refused,
     /// Came in, and had to be rejected.
     Rejected,
@@ -159,10 +181,12 @@ pub(crate) enum Reply {
 
 /// How an observed address came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// By these NATs, each with its generation.
     Path {
+        /// The NATs, the innermost first.
         nats: Vec<(usize, u32)>,
+        /// The port was taken toward this destination alone.
         is_collision: bool,
     },
     /// Not by the NATs in front of the host.
@@ -171,15 +195,19 @@ pub(crate) enum Origin {
 
 /// What one copy of a request meets.
 #[derive(Debug, Clone)]
-pub(crate) struct Passage {
-    pub(crate) reply: Reply,
-    pub(crate) origin: Origin,
-    pub(crate) arrives: Duration,
+pub struct Passage {
+    /// What comes back.
+    pub reply: Reply,
+    /// How the address in it came about.
+    pub origin: Origin,
+    /// When it comes back.
+    pub arrives: Duration,
 }
 
 /// Where a copy is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
+pub enum Loss {
+    /// Nowhere.
     None,
     /// Before it reaches a NAT.
     Inside,
@@ -189,7 +217,7 @@ pub(crate) enum Loss {
 
 impl World {
     /// Where packets of `base` to `to` leave from, and their way.
-    pub(crate) fn source(&self, base: usize, to: IpAddr, at: Duration) -> (SocketAddr, usize) {
+    pub fn source(&self, base: usize, to: IpAddr, at: Duration) -> (SocketAddr, usize) {
         let last = match to {
             IpAddr::V4(ip) => usize::from(ip.octets()[3]),
             IpAddr::V6(ip) => usize::from(ip.segments()[7]),
@@ -203,7 +231,7 @@ impl World {
     }
 
     /// One copy of a request leaves `base` for a server.
-    pub(crate) fn send(
+    pub fn send(
         &mut self,
         (base, server): (usize, usize),
         at: Duration,
@@ -281,7 +309,7 @@ impl World {
     }
 
     /// What happens at this moment, before packets leave.
-    pub(crate) fn happen(&mut self) {
+    pub fn happen(&mut self) {
         if let Some((_, Event::Rebinding(nat))) = self.event {
             self.nats[nat].forget();
         }
@@ -296,7 +324,7 @@ fn xored(plain: SocketAddr, random: &mut Random) -> SocketAddr {
     let ip = match plain.ip() {
         IpAddr::V4(ip) => IpAddr::V4((ip.to_bits() ^ COOKIE).into()),
         IpAddr::V6(ip) => {
-            let id = u128::from(random.next()) << 32 | u128::from(random.next() >> 32);
+            let id = u128::from(random.number()) << 32 | u128::from(random.number() >> 32);
             IpAddr::V6((ip.to_bits() ^ (u128::from(COOKIE) << 96 | id)).into())
         }
     };

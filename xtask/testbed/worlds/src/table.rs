@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::truth::{Fault, Remains, Statement};
+use crate::truth::{Fault, Remains, Statement};
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Line {
@@ -22,14 +22,18 @@ struct Line {
 
 /// Which evidence a verdict had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Evidence {
+pub enum Evidence {
+    /// All of a gathering.
     Whole,
+    /// A gathering that still goes on.
     Part,
+    /// A candidate list.
     List,
 }
 
+/// The score.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub struct Table {
     worlds: u64,
     lines: BTreeMap<Statement, Line>,
     remains: BTreeMap<Remains, u64>,
@@ -38,19 +42,21 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn world(&mut self) {
+    /// One more world.
+    pub fn world(&mut self) {
         self.worlds += 1;
     }
 
     /// What was decided of what is true, and what had to be.
-    pub(crate) fn count(&mut self, statement: Statement, is_decided: bool, is_decidable: bool) {
+    pub fn count(&mut self, statement: Statement, is_decided: bool, is_decidable: bool) {
         let line = self.lines.entry(statement).or_default();
         line.worlds += 1;
         line.decided += u64::from(is_decided);
         line.decidable += u64::from(is_decidable);
     }
 
-    pub(crate) fn fault(
+    /// Counts a statement that is not so.
+    pub fn fault(
         &mut self,
         (statement, fault): (Statement, Fault),
         evidence: Evidence,
@@ -72,21 +78,13 @@ impl Table {
     }
 
     /// The rules decide this, and the judge did not.
-    pub(crate) fn missing(
-        &mut self,
-        statement: Statement,
-        example: (u64, impl FnOnce() -> String),
-    ) {
+    pub fn missing(&mut self, statement: Statement, example: (u64, impl FnOnce() -> String)) {
         self.lines.entry(statement).or_default().missing += 1;
         self.example(statement, example);
     }
 
     /// The judge decided this, and the rules do not.
-    pub(crate) fn unproven(
-        &mut self,
-        statement: Statement,
-        example: (u64, impl FnOnce() -> String),
-    ) {
+    pub fn unproven(&mut self, statement: Statement, example: (u64, impl FnOnce() -> String)) {
         self.lines.entry(statement).or_default().unproven += 1;
         self.example(statement, example);
     }
@@ -98,7 +96,7 @@ impl Table {
     }
 
     /// Wrong statements and missing ones.
-    pub(crate) fn faults(&self) -> u64 {
+    pub fn faults(&self) -> u64 {
         let lines = self.lines.values();
         lines
             .map(|line| line.wrong.iter().sum::<u64>() + line.missing + line.unproven)
@@ -106,7 +104,7 @@ impl Table {
     }
 
     /// The first fault of each kind, and the seed of its world.
-    pub(crate) fn examples(&self) -> impl Iterator<Item = &(u64, String)> {
+    pub fn examples(&self) -> impl Iterator<Item = &(u64, String)> {
         self.examples.values()
     }
 }

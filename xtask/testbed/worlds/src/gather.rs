@@ -3,44 +3,53 @@
 
 use std::time::Duration;
 
-use super::network::{Loss, Origin, Reply, World};
+use crate::network::{Loss, Origin, Reply, World};
 use crate::plain::{End, Facts, Seen};
 use crate::random::Random;
 
 /// As long as a gathering takes if some server stays silent.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(3);
+pub const DEADLINE: Duration = Duration::from_secs(3);
 /// What a silent server is given, so that its silence means something.
 const FULL_WAIT: Duration = Duration::from_millis(1_500);
 const FIRST_GAP: Duration = Duration::from_millis(250);
 const MAX_COPIES: u8 = 4;
-pub(crate) const PACE: Duration = Duration::from_millis(1);
+/// Between two requests.
+pub const PACE: Duration = Duration::from_millis(1);
 
 /// A request and what became of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) base: usize,
-    pub(crate) server: usize,
+pub struct Request {
+    /// The socket it leaves from.
+    pub base: usize,
+    /// The server it is for.
+    pub server: usize,
     /// The place of the first copy in the order of sending.
-    pub(crate) sequence: u32,
-    pub(crate) copies: u8,
+    pub sequence: u32,
+    /// How many copies went out.
+    pub copies: u8,
     first_sent: Duration,
     next_send: Duration,
     gap: Duration,
     /// As many first copies are lost before they reach a NAT.
     lost: u8,
-    pub(crate) ended: Option<Ended>,
+    /// What came back, if anything did.
+    pub ended: Option<Ended>,
 }
 
+/// What came back.
 #[derive(Debug, Clone)]
-pub(crate) struct Ended {
-    pub(crate) at: Duration,
-    pub(crate) reply: Reply,
-    pub(crate) origin: Origin,
+pub struct Ended {
+    /// When.
+    pub at: Duration,
+    /// What it was.
+    pub reply: Reply,
+    /// How the address in it came about.
+    pub origin: Origin,
 }
 
 impl Request {
     /// How it ended, as known at `now`.
-    pub(crate) fn end(&self, now: Duration) -> End {
+    pub fn end(&self, now: Duration) -> End {
         match self.ended.as_ref().filter(|ended| ended.at <= now) {
             Some(ended) => match ended.reply {
                 Reply::Mapped(_) => End::Answered,
@@ -64,14 +73,15 @@ impl Request {
         }
     }
 
-    pub(crate) fn is_rejected(&self, now: Duration) -> bool {
+    /// Whether an answer came in, by `now`, that had to be rejected.
+    pub fn is_rejected(&self, now: Duration) -> bool {
         let mut ended = self.ended.iter();
         ended.any(|ended| ended.reply == Reply::Rejected && ended.at <= now)
     }
 }
 
 /// Asks every server from every base of its family.
-pub(crate) fn gather(world: &mut World, random: &mut Random) -> Vec<Request> {
+pub fn gather(world: &mut World, random: &mut Random) -> Vec<Request> {
     let mut requests: Vec<Request> = Vec::new();
     for (base, of) in world.bases.iter().enumerate() {
         for (server, to) in world.servers.iter().enumerate() {
@@ -150,7 +160,7 @@ fn due(requests: &[Request]) -> Option<(usize, Duration)> {
 }
 
 /// The evidence at `now`, and which request each observation answers.
-pub(crate) fn facts(world: &World, requests: &[Request], now: Duration) -> (Facts, Vec<usize>) {
+pub fn facts(world: &World, requests: &[Request], now: Duration) -> (Facts, Vec<usize>) {
     let mut facts = Facts {
         locals: world.locals.clone(),
         asked: world.never_asked.clone(),

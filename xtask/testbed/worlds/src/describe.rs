@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::gather::{DEADLINE, Request};
-use super::network::World;
+use crate::gather::{DEADLINE, Request};
+use crate::network::World;
 
 /// The NATs, the ways, the sockets and every request with its end.
-pub(crate) fn world(world: &World, requests: &[Request]) -> String {
+pub fn world(world: &World, requests: &[Request]) -> String {
     let mut text = String::new();
     let mut line = |line: String| writeln!(text, "  {line}").expect("a string takes all");
     for (number, nat) in world.nats.iter().enumerate() {

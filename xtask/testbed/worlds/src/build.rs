@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use nat_model::{Behaviour, Dependence, Pooling, PortAssignment};
 
-use super::gather::{DEADLINE, PACE};
-use super::nat::Nat;
-use super::network::{Base, Event, Net, Quirk, StunServer, Way, World};
+use crate::gather::{DEADLINE, PACE};
+use crate::nat::Nat;
+use crate::network::{Base, Event, Net, Quirk, StunServer, Way, World};
 use crate::plain::{End, Server};
 use crate::random::Random;
 
 /// No gathering has more observations than the judge keeps, but for a flood.
-pub(crate) const MAX_REQUESTS: usize = 60;
+pub const MAX_REQUESTS: usize = 60;
 /// In the order in which the judge has them.
-pub(crate) const NAMES: [&str; 4] = [
+pub const NAMES: [&str; 4] = [
     "a.example.org",
     "b.example.org",
     "e.example.org",
@@ -25,21 +25,22 @@ const V6: usize = 3;
 
 /// How likely what is rare in the field is here, in a hundred.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Odds(u64);
+pub struct Odds(u64);
 
 impl Odds {
     /// Servers die, copies are lost, names do not resolve; but nobody lies, and nothing changes in
     /// the middle.
-    pub(crate) const NONE: Self = Self(0);
+    pub const NONE: Self = Self(0);
     /// Every oddity is over-sampled.
-    pub(crate) const MANY: Self = Self(1);
+    pub const MANY: Self = Self(1);
 
     fn chance(self, percent: u64, random: &mut Random) -> bool {
         random.chance(self.0 * percent)
     }
 }
 
-pub(crate) fn world(random: &mut Random, odds: Odds) -> World {
+/// The world of a seed.
+pub fn world(random: &mut Random, odds: Odds) -> World {
     let mut build = Build {
         nats: Vec::new(),
         // an address that stays one when it is read as XORed
