@@ -3,7 +3,6 @@
 mod cases;
 mod facts;
 mod failure;
-mod model;
 mod outlook;
 mod parse;
 mod peer;
