@@ -7,10 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ice_gather::{GatherConfig, IcmpError, Plan, Policy};
+use nat_model::{Behaviour, Dependence};
 use nat_summary::{Evidence, ServerId};
 use nat_worlds::build::{self, Odds};
 use nat_worlds::gather::DEADLINE;
-use nat_worlds::network::{Loss, Origin, Reply, World};
+use nat_worlds::nat::Nat;
+use nat_worlds::network::{Base, Loss, Net, Origin, Quirk, Reply, StunServer, Way, World};
 use nat_worlds::plain::{Kind, Seen, Server};
 use nat_worlds::random::Random;
 use nat_worlds::table::{self, Table};
@@ -476,4 +478,78 @@ fn no_verdict_is_wrong_when_every_server_is_waited_for() {
         config,
         "All servers, where oddities are over-sampled",
     );
+}
+
+/// A host behind one NAT, with servers on its own network and outside, each with its round trip in
+/// milliseconds.
+fn home(mapping: Dependence, inner: &[u64], outer: &[u64]) -> World {
+    let behaviour = Behaviour::new(mapping, Dependence::AddressAndPortDependent);
+    let nat = Nat::new(behaviour, vec![[203, 0, 113, 7].into()], 0);
+    let way = Way {
+        own: None,
+        nets: vec![Net::Home, Net::Global],
+        nats: vec![0],
+        open: 2,
+    };
+    let server = |net: Net, ip: [u8; 4], round_trip: u64| StunServer {
+        at: (ip, 3478).into(),
+        net,
+        reported: Server::At((ip, 3478).into()),
+        quirk: Quirk::Honest,
+        round_trip: Duration::from_millis(round_trip),
+        known_at: Duration::ZERO,
+    };
+    let inner = (9..)
+        .zip(inner)
+        .map(|(n, trip)| server(Net::Home, [192, 168, 1, n], *trip));
+    let outer = (1..)
+        .zip(outer)
+        .map(|(n, trip)| server(Net::Global, [198, 51, 100, n], *trip));
+    let socket: SocketAddr = ([192, 168, 1, 5], 50_000).into();
+    World {
+        nats: vec![nat],
+        ways: vec![way],
+        bases: vec![Base {
+            sources: vec![(socket, 0)],
+            reported: socket,
+        }],
+        servers: inner.chain(outer).collect(),
+        never_asked: Vec::new(),
+        locals: vec![socket.ip()],
+        event: None,
+        loss: 0,
+        wakes_late: false,
+        stalls_at: None,
+    }
+}
+
+/// The type that is known when the plan has enough.
+fn early_kind(mut world: World) -> Kind {
+    let driver = Driver::new(&mut world, GatherConfig::default(), Random::new(0));
+    door::verdict(&driver.run().early.evidence).kind
+}
+
+#[test]
+fn two_servers_inside_end_no_gathering_before_those_outside_answer() {
+    let outer = [60, 60];
+    let symmetric = home(Dependence::AddressAndPortDependent, &[1, 1], &outer);
+    assert_eq!(early_kind(symmetric), Kind::Symmetric);
+    let cone = home(Dependence::EndpointIndependent, &[1, 1], &outer);
+    assert_eq!(early_kind(cone), Kind::Cone);
+}
+
+#[test]
+fn one_server_inside_does_not_make_a_quorum_with_one_outside() {
+    let cone = home(Dependence::EndpointIndependent, &[1], &[60, 150]);
+    assert_eq!(early_kind(cone), Kind::Cone);
+}
+
+#[test]
+fn two_servers_outside_still_end_a_gathering_before_a_dead_one_is_given_up() {
+    let mut world = home(Dependence::EndpointIndependent, &[], &[60, 60, 60]);
+    world.servers[2].quirk = Quirk::Dead;
+    let driver = Driver::new(&mut world, GatherConfig::default(), Random::new(0));
+    let early = driver.run().early;
+    assert_eq!(door::verdict(&early.evidence).kind, Kind::Cone);
+    assert!(early.at < Duration::from_secs(1), "{:?}", early.at);
 }

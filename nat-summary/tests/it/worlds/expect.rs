@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use nat_model::PortAssignment;
 
 use nat_worlds::plain::{Kind, Maps, Server};
-use nat_worlds::truth::{Judged, Place, View, place};
+use nat_worlds::truth::{Judged, Place, View};
 
 /// The verdict on one base.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) fn base(view: &View<'_>, base: SocketAddr, external: IpAddr) -> Optio
     } else {
         is_local_known(view, base, external).then_some(!crossed.is_empty())
     };
-    let place = place(external);
+    let place = judged.place;
     let kind = match (natted, &maps[..]) {
         (Some(false), _) if place == Place::Global => Kind::Open,
         (Some(true), [Maps::Independent]) if place == Place::Global => Kind::Cone,

@@ -1,7 +1,7 @@
-//! The one place where the second edition's tests meet the crate: plain facts in, plain verdicts
+//! The one place where the tests of the rules meet the judge: plain facts go in, plain verdicts come
 //! out.
 //!
-//! Five functions wait for what the judge of today has no word for; each is marked `second
+//! Four functions wait for words that the judge does not have yet; each is marked `second
 //! edition`.
 
 use std::net::SocketAddr;

@@ -122,8 +122,10 @@ pub enum Place {
     Global,
     /// A carrier (RFC 6598).
     Carrier,
-    /// A home or a company, or the host itself.
+    /// A home or a company.
     Private,
+    /// The host itself, at an address that is not global.
+    Host,
 }
 
 /// How far out an address belongs.
@@ -142,6 +144,11 @@ pub fn place(ip: IpAddr) -> Place {
     }
 }
 
+/// Whether a packet can come from there.
+fn is_possible(mapped: SocketAddr) -> bool {
+    !mapped.ip().is_multicast() && !mapped.ip().is_unspecified() && mapped.port() != 0
+}
+
 fn server_place(server: IpAddr) -> Place {
     match server {
         IpAddr::V6(ip) if ip.segments()[0] == 0x64 => Place::Global,
@@ -156,6 +163,8 @@ pub struct Judged<'a> {
     pub entries: Vec<&'a Entry>,
     /// Two server addresses agree, and another answer does not.
     pub is_refuted: bool,
+    /// From how far out they are.
+    pub place: Place,
     /// What else than the NATs shaped them.
     pub oddity: Option<Remains>,
 }
@@ -173,76 +182,93 @@ impl View<'_> {
         seen.mapped.ip() == seen.base.ip() || self.locals.contains(&seen.mapped.ip())
     }
 
-    /// Set aside by the first rule, or never taken in.
+    /// Set aside by the first rule.
     fn is_aside(&self, entry: &Entry) -> bool {
         let Seen { server, mapped, .. } = entry.seen;
         let ip = mapped.ip();
-        let is_impossible = ip.is_multicast() || ip.is_unspecified() || mapped.port() == 0;
         let is_foreign = entry.origin == Origin::Foreign;
         let is_a_server = self.asked.contains(&ip);
         let from_outside = server.ip().is_some_and(|ip| place(ip) == Place::Global);
-        is_impossible || is_foreign && is_a_server || from_outside && place(ip) != Place::Global
+        is_foreign && is_a_server || from_outside && place(ip) != Place::Global
+    }
+
+    /// From how far out an answer is.
+    fn vantage(&self, entry: &Entry) -> Place {
+        match place(entry.seen.mapped.ip()) {
+            Place::Global => Place::Global,
+            _ if self.is_own(&entry.seen) => Place::Host,
+            inside => inside,
+        }
     }
 
     /// The answers that the verdict on a base can rest on.
+    #[must_use]
     pub fn judged(&self, base: SocketAddr, external: IpAddr) -> Judged<'_> {
         let is_hidden = base.port() == 0;
-        let of_base = |entry: &&Entry| {
-            let seen = &entry.seen;
-            seen.base == base
-                && seen.mapped.is_ipv4() == external.is_ipv4()
-                && (!is_hidden || seen.mapped.ip() == external)
-                && !self.is_aside(entry)
-        };
-        let mut entries: Vec<&Entry> = Vec::new();
-        for new in self.entries.iter().filter(of_base) {
-            let same = |old: &&mut &Entry| {
-                old.seen.server == new.seen.server && new.seen.server != Server::Unnamed
-            };
-            match entries.iter_mut().find(same) {
-                Some(old)
-                    if (old.seen.sequence, old.seen.mapped)
-                        < (new.seen.sequence, new.seen.mapped) =>
-                {
-                    *old = new;
-                }
-                Some(_) => {}
-                None => entries.push(new),
-            }
+        let all = self.believed(self.latest(base, external));
+        let is_crossed = |entry: &&Entry| !self.is_own(&entry.seen);
+        let mut entries: Vec<&Entry> = all.iter().copied().filter(is_crossed).collect();
+        if entries.is_empty() {
+            entries.clone_from(&all);
         }
-        let is_beyond_itself = |entry: &&Entry| {
-            let server = entry.seen.server.ip().map(server_place);
-            server.is_some_and(|server| place(entry.seen.mapped.ip()) < server)
-        };
-        if !entries.iter().all(is_beyond_itself) {
-            entries.retain(|entry| !is_beyond_itself(entry));
-        }
-        let all = entries.clone();
-        if entries.iter().any(|entry| !self.is_own(&entry.seen)) {
-            entries.retain(|entry| !self.is_own(&entry.seen));
-        }
-        let outermost = entries
-            .iter()
-            .map(|entry| place(entry.seen.mapped.ip()))
-            .min();
-        entries.retain(|entry| Some(place(entry.seen.mapped.ip())) == outermost);
+        let outermost = entries.iter().map(|entry| self.vantage(entry)).min();
+        let is_outermost = |entry: &&Entry| Some(self.vantage(entry)) == outermost;
+        entries.retain(is_outermost);
         // a liar beside answers that saw the host itself
-        let is_global = outermost == Some(Place::Global);
-        let at_place = all.into_iter().filter(|entry| {
-            let is_here = Some(place(entry.seen.mapped.ip())) == outermost;
-            is_here && (is_global || !self.is_own(&entry.seen) || self.is_own(&entries[0].seen))
-        });
-        let at_place: Vec<_> = at_place.collect();
+        let at_place: Vec<_> = all.into_iter().filter(is_outermost).collect();
         let is_refuted = !is_hidden && self.is_refuted(&at_place);
         if is_refuted {
             entries = at_place;
         }
         let oddity = self.oddity(&entries);
+        let place = outermost.unwrap_or(Place::Host);
         Judged {
             entries,
             is_refuted,
             oddity,
+            place,
         }
+    }
+
+    /// The latest answer of each server, but for those that are set aside. Of a hidden base, those
+    /// that show this address: each stands for itself.
+    fn latest(&self, base: SocketAddr, external: IpAddr) -> Vec<&Entry> {
+        let is_hidden = base.port() == 0;
+        let of_base = |entry: &&Entry| {
+            let Seen {
+                base: of, mapped, ..
+            } = entry.seen;
+            of == base
+                && is_possible(mapped)
+                && mapped.is_ipv4() == external.is_ipv4()
+                && (!is_hidden || mapped.ip() == external)
+        };
+        let order = |entry: &Entry| (entry.seen.sequence, entry.seen.mapped);
+        let mut latest: Vec<&Entry> = Vec::new();
+        for new in self.entries.iter().filter(of_base) {
+            let server = new.seen.server;
+            let same = |old: &&mut &Entry| old.seen.server == server && server != Server::Unnamed;
+            match latest.iter_mut().find(same) {
+                Some(old) if order(old) < order(new) => *old = new,
+                Some(_) => {}
+                None => latest.push(new),
+            }
+        }
+        latest.retain(|entry| !self.is_aside(entry));
+        latest
+    }
+
+    /// A server sees from no further out than it is: an answer that says otherwise counts only
+    /// where there is no other.
+    fn believed<'e>(&self, mut entries: Vec<&'e Entry>) -> Vec<&'e Entry> {
+        let is_beyond_itself = |entry: &&Entry| {
+            let server = entry.seen.server.ip().map(server_place);
+            server.is_some_and(|server| self.vantage(entry) < server)
+        };
+        if !entries.iter().all(is_beyond_itself) {
+            entries.retain(|entry| !is_beyond_itself(entry));
+        }
+        entries
     }
 
     fn is_refuted(&self, entries: &[&Entry]) -> bool {
@@ -285,13 +311,17 @@ impl View<'_> {
                 paths.push(nats.clone());
             }
         }
+        let nats: Vec<_> = paths.iter().flatten().collect();
+        let mut past = nats.iter();
+        if past.any(|(nat, time)| nats.iter().any(|(n, t)| n == nat && t != time)) {
+            return Some(Remains::Rebinding);
+        }
         let [first, others @ ..] = &paths[..] else {
             return None;
         };
-        let ids = |path: &[(usize, u32)]| path.iter().map(|(nat, _)| *nat).collect::<Vec<_>>();
         let roamed = |path: &[(usize, u32)]| {
-            let mut nats = path.iter();
-            nats.any(|(nat, _)| self.world.ways[ROAMED].nats.contains(nat))
+            let way = self.world.ways.get(ROAMED);
+            way.is_some_and(|way| path.iter().any(|(nat, _)| way.nats.contains(nat)))
         };
         let base = entries[0].seen.base;
         let of_family = |ip: &&IpAddr| ip.is_ipv4() == entries[0].seen.mapped.is_ipv4();
@@ -299,13 +329,10 @@ impl View<'_> {
         locals.sort_unstable();
         locals.dedup();
         let has_known_ways = base.ip().is_unspecified() && locals.len() > 1;
-        let other = others.first()?;
         if others.iter().any(|other| other.len() != first.len()) {
             Some(Remains::OneScope)
         } else if paths.iter().any(|path| roamed(path)) {
             Some(Remains::Roaming)
-        } else if ids(first) == ids(other) {
-            Some(Remains::Rebinding)
         } else if has_known_ways {
             None
         } else {
@@ -422,6 +449,7 @@ impl View<'_> {
             entry.seen.base.ip() == primary.base.ip()
                 && entry.seen.mapped.is_ipv4() == primary.external.is_ipv4()
                 && place(entry.seen.mapped.ip()) == place(primary.external)
+                && is_possible(entry.seen.mapped)
                 && !self.is_aside(entry)
         };
         let entries: Vec<_> = self.entries.iter().filter(of_address).collect();
@@ -459,7 +487,7 @@ impl View<'_> {
             for (source, way) in &of.sources {
                 let mut taken = vec![&self.world.ways[*way]];
                 if *way == 0 && self.world.event.is_some_and(|(_, e)| e == Event::Roaming) {
-                    taken.push(&self.world.ways[ROAMED]);
+                    taken.extend(self.world.ways.get(ROAMED));
                 }
                 for way in taken {
                     // a translator is on the way to the other family only
