@@ -103,6 +103,18 @@ impl Table {
             .sum()
     }
 
+    /// What was excused.
+    pub fn remains(&self) -> impl Iterator<Item = Remains> + '_ {
+        self.remains.keys().copied()
+    }
+
+    /// How often a statement had to be made, in a hundred cases.
+    #[must_use]
+    pub fn decidable(&self, statement: Statement) -> u64 {
+        let line = self.lines.get(&statement).copied().unwrap_or_default();
+        100 * line.decidable / line.worlds.max(1)
+    }
+
     /// The first fault of each kind, and the seed of its world.
     pub fn examples(&self) -> impl Iterator<Item = &(u64, String)> {
         self.examples.values()

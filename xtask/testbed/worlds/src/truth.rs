@@ -319,6 +319,9 @@ impl View<'_> {
         let [first, others @ ..] = &paths[..] else {
             return None;
         };
+        if others.is_empty() {
+            return None;
+        }
         let roamed = |path: &[(usize, u32)]| {
             let way = self.world.ways.get(ROAMED);
             way.is_some_and(|way| path.iter().any(|(nat, _)| way.nats.contains(nat)))
