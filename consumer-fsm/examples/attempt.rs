@@ -3,7 +3,7 @@
 
 use consumer_fsm::signalling::Switchboard;
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
-use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::transport::{IceTransport, Network};
 use consumer_fsm::{Consumer, Ending, Producer, StunCache};
 use ice_gather::{BindConfig, responder::Responder};
 use otel_nat::Telemetry;
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
     let signalling = HttpSignalling::new(&service.url())?;
-    let transport = Ice::new(Network::System(BindConfig::address("127.0.0.1".parse()?)));
+    let transport = IceTransport::new(Network::System(BindConfig::address("127.0.0.1".parse()?)));
 
     let producer = Producer::new(signalling.clone(), transport.clone(), Vec::new());
     let cancel = CancellationToken::new();

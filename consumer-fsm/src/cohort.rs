@@ -13,18 +13,18 @@ mod source;
 
 pub use self::source::{SourceError, StunSource};
 
-/// Most servers known at once; what a source brings beyond is ignored.
+/// Most servers known at once; further servers of a source are ignored.
 const MAX_SERVERS: usize = 4_096;
 /// Most silent servers remembered; the oldest are forgotten.
 const MAX_SILENT: usize = 256;
 
-/// The STUN servers of one or many consumers. Clones are the same cache: what fails one slot, no
-/// other has to try.
+/// The STUN servers of one or many consumers. Clones are the same cache, so a cohort that failed one
+/// slot is not tried by the others.
 #[derive(Debug, Clone)]
 pub struct StunCache {
     source: StunSource,
     rotation: Arc<Mutex<Rotation>>,
-    /// One refill at a time; who comes meanwhile waits for it.
+    /// One refill at a time; slots that need a cohort meanwhile wait for it.
     refilling: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -34,7 +34,7 @@ pub struct StunCache {
 pub struct Cohort {
     /// The servers.
     pub servers: Vec<StunServer>,
-    /// Which of the cache's cohorts this is: it can be dropped once, by whichever slot is first.
+    /// The number of the cohort in its cache, by which it is dropped once, by the slot that is first.
     number: u64,
 }
 
@@ -42,13 +42,13 @@ impl StunCache {
     /// A cohort's usual size.
     pub const COHORT_SIZE: usize = 5;
 
-    /// Knows these servers; nothing is drawn yet.
+    /// A cache of these servers.
     #[must_use]
     pub fn new(known: Vec<StunServer>) -> Self {
         Self::from_source(StunSource::List(known))
     }
 
-    /// Knows what `source` brings, and asks it again each time every server was dropped.
+    /// A cache of the servers of `source`, which is read again each time every server was dropped.
     #[must_use]
     pub fn from_source(source: StunSource) -> Self {
         Self {
@@ -58,33 +58,33 @@ impl StunCache {
         }
     }
 
-    /// Draws cohorts of this size; at least one. Of every clone.
+    /// Sets the size of a cohort, at least one, of this cache and every clone.
     #[must_use]
     pub fn with_cohort_size(self, size: usize) -> Self {
         self.rotation().size = size.max(1);
         self
     }
 
-    /// The cohort in use. Refills from the source, shuffled, if all were dropped; servers that were
-    /// silent come last. A source that fails is no reason to stop while older servers are
-    /// known: then they come again.
+    /// The cohort in use. Refills from the source, shuffled, if every server was dropped; servers that
+    /// were silent come last. If the source fails, the servers that are known already are used
+    /// again.
     ///
     /// # Errors
-    /// [`SourceError`] if the source brought nothing, and nothing is known from before.
+    /// [`SourceError`] if the source failed or is empty, and no server is known already.
     pub async fn cohort(&self, rng: &mut (impl Rng + Send)) -> Result<Cohort, SourceError> {
         if let Some(cohort) = self.rotation().cohort() {
             return Ok(cohort);
         }
         let _refilling = self.refilling.lock().await;
-        // somebody else may have been faster
+        // another slot may have been faster
         if let Some(cohort) = self.rotation().cohort() {
             return Ok(cohort);
         }
-        let brought = self.source.load().await;
+        let loaded = self.source.load().await;
         let mut rotation = self.rotation();
-        let failure = match brought {
+        let failure = match loaded {
             Ok(servers) => {
-                rotation.know(servers);
+                rotation.set_known(servers);
                 SourceError::Empty
             }
             Err(error) => {
@@ -102,18 +102,18 @@ impl StunCache {
         self.rotation().drop_cohort(cohort.number);
     }
 
-    /// Remembers which servers of the cohort were silent in this gathering, for the next draw.
-    /// Those that merely were not waited for count too: a quick one is worth more in a cohort.
+    /// Remembers the servers of the cohort that were silent in this gathering, for the next draw. A
+    /// server whose answer was not awaited counts as silent, because a cohort needs quick servers.
     pub fn learn(&self, cohort: &Cohort, gathering: &Gathering) {
         let mut rotation = self.rotation();
         for server in &cohort.servers {
-            let mut told = gathering
+            let mut reports = gathering
                 .servers
                 .iter()
                 .filter(|r| r.name.as_ref().unwrap_or(&r.server) == server)
                 .peekable();
-            if told.peek().is_some() {
-                let has_answered = told.any(|report| report.outcome == Outcome::Answered);
+            if reports.peek().is_some() {
+                let has_answered = reports.any(|report| report.outcome == Outcome::Answered);
                 rotation.learn(server, has_answered);
             }
         }
@@ -124,8 +124,7 @@ impl StunCache {
     }
 }
 
-/// Every known server, shuffled, and the part of it that has not failed yet. Pure: randomness is an
-/// argument.
+/// Every known server, and those that have not failed yet, shuffled. Pure: randomness is an argument.
 #[derive(Debug)]
 struct Rotation {
     known: Vec<StunServer>,
@@ -147,7 +146,7 @@ impl Rotation {
     }
 
     /// Each server once, and only so many.
-    fn know(&mut self, servers: Vec<StunServer>) {
+    fn set_known(&mut self, servers: Vec<StunServer>) {
         let mut seen = HashSet::new();
         self.known = servers
             .into_iter()
@@ -159,7 +158,7 @@ impl Rotation {
     fn shuffle(&mut self, rng: &mut impl Rng) {
         self.left.clone_from(&self.known);
         self.left.shuffle(rng);
-        // stable: among the others, and among themselves, the order stays random
+        // a stable sort keeps the random order within the silent servers and within the others
         self.left.sort_by_key(|server| self.silent.contains(server));
         self.number += 1;
     }

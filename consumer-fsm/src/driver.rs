@@ -1,5 +1,4 @@
-//! Runs the machine: does each state's work, hands back what happened, carries out what the table
-//! says.
+//! The driver of the machine: does each state's work, hands in the events, carries out the actions.
 
 use ice_gather::Role;
 use otel_nat::{FailureReason, Telemetry};
@@ -11,27 +10,29 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cohort::StunCache;
 use crate::machine::{Machine, Timing};
-use crate::notice::{Announced, Notices, Teller, What};
+use crate::notice::{AnnouncedPath, NoticeKind, NoticeSink, Notices};
 use crate::roaming::{self, Roaming};
-use crate::signalling::wire::{Ice, Kind, WireCandidate, write};
+use crate::signalling::wire::{IceCandidates, Kind, WireCandidate, write};
 use crate::signalling::{SignalError, Signalling};
-use crate::state::{Action, Ending, Event, State};
+use crate::state::{Action, Event, State, Transition};
 use crate::table::next;
 use crate::transport::{Path, Session, Transport, TransportError};
 
 mod attempt;
+mod checks;
 mod established;
 mod listening;
 mod offering;
-mod peer;
+mod refusal;
+mod report;
 
-pub use self::attempt::AttemptReport;
-pub(crate) use self::established::MTU;
+pub use self::checks::PeerReport;
 pub use self::established::{Datagrams, Link};
-pub use self::peer::PeerReport;
+pub use self::report::AttemptReport;
 
-use self::attempt::Attempt;
-use self::listening::Heard;
+use self::attempt::OngoingAttempt;
+use self::listening::Listened;
+use self::offering::Offering;
 
 /// A consumer: one slot that has a path, or is on its way to one.
 #[derive(Debug)]
@@ -45,15 +46,15 @@ pub struct Consumer<S, T> {
     roaming: Option<Roaming>,
     /// An attempt ends where the service fails.
     gives_up: bool,
-    /// The host has other addresses than when the cohort was last asked.
+    /// The host's addresses changed since the cohort was last asked.
     has_moved: bool,
     datagrams: Option<Datagrams>,
     path: watch::Sender<bool>,
-    teller: Teller,
+    notices: NoticeSink,
 }
 
 impl<S: Signalling, T: Transport> Consumer<S, T> {
-    /// A consumer that has done nothing yet.
+    /// A consumer in its first state.
     pub fn new(signalling: S, transport: T, telemetry: Telemetry, servers: StunCache) -> Self {
         Self {
             signalling,
@@ -67,7 +68,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             has_moved: false,
             datagrams: None,
             path: watch::Sender::new(false),
-            teller: Teller::default(),
+            notices: NoticeSink::default(),
         }
     }
 
@@ -79,8 +80,8 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     }
 
     /// Every choice of this consumer follows from `seed`: cohort, producer, session id. By default
-    /// from the system's randomness. What ICE and STUN need of it, credentials and transaction
-    /// ids, always comes from there.
+    /// the system's randomness decides. Credentials of ICE and transaction ids of STUN always come
+    /// from there.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.rng = StdRng::seed_from_u64(seed);
@@ -94,34 +95,34 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         self
     }
 
-    /// Moves these datagrams while there is a path. Without, a path only stays open.
+    /// Moves these datagrams while there is a path. Without datagrams, a path only stays open.
     #[must_use]
     pub fn with_datagrams(mut self, datagrams: Datagrams) -> Self {
         self.datagrams = Some(datagrams);
         self
     }
 
-    /// Attempts end where the service fails: by default an attempt goes on until the service is
+    /// Ends an attempt where the service fails. By default, the attempt goes on until the service is
     /// back.
     pub(crate) const fn giving_up(mut self, gives_up: bool) -> Self {
         self.gives_up = gives_up;
         self
     }
 
-    pub(crate) fn with_teller(mut self, teller: Teller) -> Self {
-        self.teller = teller;
+    pub(crate) fn with_notice_sink(mut self, notices: NoticeSink) -> Self {
+        self.notices = notices;
         self
     }
 
-    /// Whether there is a path, always the latest.
+    /// Whether there is a path, as of now.
     #[must_use]
     pub fn path(&self) -> watch::Receiver<bool> {
         self.path.subscribe()
     }
 
-    /// What happens from now on, as it happens.
+    /// The notices from now on.
     pub fn notices(&mut self) -> Notices {
-        self.teller.subscribe()
+        self.notices.subscribe()
     }
 
     /// Attempts again and again until cancelled.
@@ -133,11 +134,11 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
 
     /// Runs one attempt to its end: a path that ended, a failure, or the cancellation.
     ///
-    /// Cancel safe: dropped at any point it leaves nothing behind, and its span says `cancelled` if
-    /// a server was asked.
+    /// Cancel safe: dropped at any point it leaves nothing behind, and its span has the reason
+    /// `cancelled` if a server was asked.
     pub async fn attempt(&mut self, cancel: &CancellationToken) -> AttemptReport {
-        // the back-off after the attempt before is no part of this one; dropped meanwhile, it is
-        // still to be kept
+        // The back-off after the last attempt is no part of this one, and has to be kept even if
+        // this future is dropped meanwhile.
         if let Some(ready_at) = self.machine.ready_at() {
             tokio::select! {
                 biased;
@@ -147,7 +148,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         }
         self.machine = Machine::new(self.machine.timing());
         let id = uuid::Builder::from_random_bytes(self.rng.random()).into_uuid();
-        let mut attempt = Attempt::<T>::new(&self.telemetry, id);
+        let mut attempt = OngoingAttempt::<T>::new(&self.telemetry, id);
         let mut is_started = false;
         while !is_started || !matches!(self.machine.state(), State::Preparing | State::Stopped) {
             let event = tokio::select! {
@@ -167,7 +168,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     }
 
     /// The work of the current state.
-    async fn work(&mut self, attempt: &mut Attempt<T>) -> Event {
+    async fn work(&mut self, attempt: &mut OngoingAttempt<T>) -> Event {
         match self.machine.state() {
             State::Preparing => self.prepare(attempt).await,
             State::Listening => self.listen(attempt).await,
@@ -179,53 +180,59 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         }
     }
 
-    /// Hands an event to the machine and carries out its actions.
-    async fn step(&mut self, attempt: &mut Attempt<T>, event: Event) {
+    /// Hands an event to the machine, and carries out the actions of the transition. Every event of
+    /// an attempt comes in here, so that report, notices and log hold every transition in order.
+    async fn step(&mut self, attempt: &mut OngoingAttempt<T>, event: Event) {
         let from = self.machine.state();
         let handled = self.machine.handle(event, Instant::now().into_std());
         debug_assert!(handled.is_ok(), "{handled:?}");
         let to = self.machine.state();
-        attempt.remember(from, event, to);
+        let transition = Transition { from, event, to };
+        attempt.report.record(transition);
         self.has_moved |= event == Event::Moved;
-        self.teller.tell(What::Moved { from, event, to });
-        if let Some(reason) = failure(from, event) {
-            self.teller.tell(What::Failed(reason));
+        self.notices.publish(NoticeKind::Transition(transition));
+        if let Some(reason) = failure_reason(from, event) {
+            self.notices.publish(NoticeKind::Failed(reason));
         }
         if from == State::Established {
-            attempt.report.dropped.1 += attempt.path.as_ref().map_or(0, Path::dropped);
-            let AttemptReport { moved, dropped, .. } = attempt.report;
-            self.teller.tell(What::Carried { moved, dropped });
+            let traffic = &mut attempt.report.traffic;
+            traffic.dropped_inbound += attempt.path.as_ref().map_or(0, Path::dropped);
+            self.notices.publish(NoticeKind::Carried(*traffic));
         }
         for action in handled.unwrap_or_default() {
-            match action {
-                Action::Report(ending) => attempt.emit(ending),
-                Action::AnnouncePath => {
-                    // for a path that was not there, and now of no use
-                    attempt.report.dropped.0 +=
-                        self.datagrams.as_mut().map_or(0, Datagrams::discard);
-                    attempt.announced =
-                        Some(Announced::new(self.path.clone(), self.teller.clone()));
-                }
-                Action::AnnounceNoPath => attempt.announced = None,
-                Action::DropCohort => self.servers.drop_cohort(&attempt.cohort),
-                Action::Close => {
-                    attempt.close().await;
-                    if from == State::Established {
-                        attempt.record_mapping_lifetime();
-                    }
-                }
-                // the machine says until when
-                Action::Pause | Action::BackOff => {}
-            }
+            self.carry_out(action, from, attempt).await;
         }
         if to == State::Stopped {
-            self.teller.tell(What::Stopped);
+            self.notices.publish(NoticeKind::Stopped);
+        }
+    }
+
+    async fn carry_out(&mut self, action: Action, from: State, attempt: &mut OngoingAttempt<T>) {
+        match action {
+            Action::Report(ending) => attempt.emit_span(ending),
+            Action::AnnouncePath => {
+                // the datagrams that wait are older than the path, and of no use now
+                attempt.report.traffic.dropped_outbound +=
+                    self.datagrams.as_mut().map_or(0, Datagrams::discard);
+                let path = AnnouncedPath::up(self.path.clone(), self.notices.clone());
+                attempt.announced = Some(path);
+            }
+            Action::AnnounceNoPath => attempt.announced = None,
+            Action::DropCohort => self.servers.drop_cohort(&attempt.cohort),
+            Action::Close => {
+                attempt.close().await;
+                if from == State::Established {
+                    attempt.record_mapping_lifetime();
+                }
+            }
+            // the machine holds the time until then
+            Action::Pause | Action::BackOff => {}
         }
     }
 
     /// State 0.
-    async fn prepare(&mut self, attempt: &mut Attempt<T>) -> Event {
-        self.teller.tell(What::AttemptStarted);
+    async fn prepare(&mut self, attempt: &mut OngoingAttempt<T>) -> Event {
+        self.notices.publish(NoticeKind::AttemptStarted);
         match self.servers.cohort(&mut self.rng).await {
             Ok(cohort) => attempt.cohort = cohort,
             Err(error) => {
@@ -233,7 +240,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 return Event::NotPrepared;
             }
         }
-        // in front of the socket: a change from here on is one
+        // looked up in front of the socket, so that no change after it is missed
         attempt.addresses = self.roaming.as_ref().map(Roaming::addresses);
         match self.transport.open(Role::Controlling).await {
             Ok(session) => {
@@ -248,25 +255,47 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     }
 
     /// State 1.
-    async fn listen(&mut self, attempt: &mut Attempt<T>) -> Event {
+    async fn listen(&mut self, attempt: &mut OngoingAttempt<T>) -> Event {
         let patience = self.machine.timing().patience;
         let chosen = tokio::select! {
             chosen = listening::choose(&self.signalling, patience, &mut self.rng) => chosen,
             _ = roaming::changed(self.roaming.as_ref(), attempt.addresses.as_ref()) => return Event::Moved,
         };
         match chosen {
-            Ok(Heard::One(reply_to)) => {
+            Ok(Listened::Chosen(reply_to)) => {
                 attempt.partner = Some(reply_to);
                 Event::Chosen
             }
-            Ok(Heard::OnlyRubbish) if self.gives_up => Event::GaveUp,
-            Ok(Heard::Nobody | Heard::OnlyRubbish) => Event::NothingHeard,
-            Err(error) => refusal(error, self.gives_up),
+            Ok(Listened::Unusable) if self.gives_up => Event::GaveUp,
+            Ok(Listened::Nothing | Listened::Unusable) => Event::NothingHeard,
+            Err(error) => refusal::event(error, self.gives_up),
         }
     }
 
+    /// State 2.
+    async fn offer(&mut self, attempt: &mut OngoingAttempt<T>) -> Event {
+        let (Some(partner), Some(session)) = (attempt.partner.take(), &attempt.session) else {
+            return Event::Broken;
+        };
+        let offer = offering::message(session);
+        if !self.machine.has_asked() {
+            // The cohort is asked as soon as the offer is sent. The step stands in front of the
+            // first request, so that every attempt that sent one has its span.
+            self.step(attempt, Event::Asked).await;
+        }
+        let offering = Offering {
+            attempt,
+            servers: &self.servers,
+            notices: &self.notices,
+            mapping_age: self.machine.timing().mapping_age,
+            has_moved: &mut self.has_moved,
+            gives_up: self.gives_up,
+        };
+        offering.run(&self.signalling, &partner, &offer).await
+    }
+
     /// State 3.
-    async fn trickle(&self, attempt: &mut Attempt<T>) -> Event {
+    async fn trickle(&self, attempt: &mut OngoingAttempt<T>) -> Event {
         let partner = attempt.partner.take().unwrap_or_default();
         let gathered = attempt
             .report
@@ -274,19 +303,23 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             .as_ref()
             .map_or(&[][..], |gathering| &gathering.candidates);
         let candidates = gathered.iter().map(WireCandidate::from).collect();
-        let ice = write(&Ice {
+        let message = write(&IceCandidates {
             candidates,
             consumer_session_id: attempt.id.to_string(),
         });
-        match self.signalling.exchange(&partner, Kind::Ice, &ice).await {
+        match self
+            .signalling
+            .exchange(&partner, Kind::Ice, &message)
+            .await
+        {
             Ok(_) => Event::Delivered,
             Err(SignalError::Gone) => Event::PartnerGone,
-            Err(error) => refusal(error, false),
+            Err(error) => refusal::event(error, false),
         }
     }
 
     /// State 4.
-    async fn open(&self, attempt: &mut Attempt<T>) -> Event {
+    async fn open(&self, attempt: &mut OngoingAttempt<T>) -> Event {
         let (Some(session), Some(remote)) = (&mut attempt.session, attempt.remote.take()) else {
             return Event::IceFailed;
         };
@@ -310,13 +343,13 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 }
                 let after = attempt.started.elapsed();
                 attempt.report.connected_after = Some(after);
-                self.teller.tell(What::Connected(after));
+                self.notices.publish(NoticeKind::Connected(after));
                 Event::Opened
             }
             Err(TransportError::TimedOut) => Event::TimedOut,
             Err(TransportError::NoChannel) => Event::ChannelFailed,
             Err(TransportError::Dtls | TransportError::Fingerprint | TransportError::Channel) => {
-                attempt.paired = true;
+                attempt.has_pair = true;
                 Event::ChannelFailed
             }
             Err(_) => Event::IceFailed,
@@ -324,14 +357,14 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     }
 
     /// State 5.
-    async fn stay(&mut self, attempt: &mut Attempt<T>) -> Event {
+    async fn stay(&mut self, attempt: &mut OngoingAttempt<T>) -> Event {
         let Some(path) = &attempt.path else {
             return Event::Ended;
         };
-        let ask = roaming::AskAgain {
+        let refresh = roaming::MappingRefresh {
             transport: &self.transport,
             cohort: &attempt.cohort,
-            teller: &self.teller,
+            notices: &self.notices,
             sockets: attempt.report.sockets(),
         };
         let lifetime = self.machine.timing().path_lifetime;
@@ -343,28 +376,18 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         };
         tokio::select! {
             () = is_over => Event::Ended,
-            () = established::move_datagrams(path, self.datagrams.as_mut(), &mut attempt.report) => Event::Ended,
-            () = ask.whenever_moved(self.roaming.as_ref(), attempt.addresses.as_ref()) => Event::Moved,
-            never = peer::tell_rebindings(attempt.session.as_ref(), &self.teller) => match never {},
+            () = established::move_datagrams(path, self.datagrams.as_mut(), &mut attempt.report.traffic) => Event::Ended,
+            () = refresh.after_each_change(self.roaming.as_ref(), attempt.addresses.as_ref()) => Event::Moved,
+            never = checks::publish_rebindings(attempt.session.as_ref(), &self.notices) => match never {},
         }
     }
 }
 
-/// Why the attempt fails if this happens, reported or not.
-fn failure(from: State, event: Event) -> Option<FailureReason> {
-    next(from, event)?
-        .actions
-        .iter()
-        .find_map(|action| match action {
-            Action::Report(Ending::Failure(reason)) => Some(*reason),
-            _ => None,
-        })
-}
-
-const fn refusal(error: SignalError, gives_up: bool) -> Event {
-    match error {
-        _ if gives_up => Event::GaveUp,
-        SignalError::Version | SignalError::Rejected => Event::Refused,
-        _ => Event::ExchangeFailed,
-    }
+/// The reason with which the attempt fails on this event, whether or not it has a span.
+fn failure_reason(from: State, event: Event) -> Option<FailureReason> {
+    let actions = next(from, event)?.actions;
+    actions.iter().find_map(|action| match action {
+        Action::Report(ending) => ending.failure_reason(),
+        _ => None,
+    })
 }

@@ -4,7 +4,7 @@
 //! [`next`] is the whole machine as one table; [`Machine`] adds time and the rule of the one span,
 //! and stays pure; [`Consumer`] drives it over a [`Signalling`](signalling::Signalling) and a
 //! [`Transport`](transport::Transport); a [`Pool`] runs many of them.
-//! [`Producer`] is the other side, for tests, demonstrations and volunteers.
+//! [`Producer`] is the peer of a consumer, for tests, demonstrations and volunteers.
 #![doc = "```"]
 #![cfg_attr(feature = "http", doc = include_str!("../examples/attempt.rs"))]
 #![cfg_attr(
@@ -26,16 +26,18 @@ mod sdp;
 pub mod signalling;
 mod state;
 mod table;
+mod traffic;
 pub mod transport;
 mod wait;
 
 pub use cohort::{Cohort, SourceError, StunCache, StunSource};
 pub use driver::{AttemptReport, Consumer, Datagrams, Link, PeerReport};
 pub use machine::{Illegal, Machine, Timing};
-pub use notice::{Notice, Notices, What};
+pub use notice::{Notice, NoticeKind, Notices};
 pub use pool::Pool;
 pub use producer::{Producer, ProducerError, Served};
 pub use roaming::Roaming;
 pub use sdp::{ChannelDescription, Fingerprint, SdpError, SessionDescription, Setup};
-pub use state::{Action, Ending, Event, State};
+pub use state::{Action, Ending, Event, State, Transition};
 pub use table::{Step, next};
+pub use traffic::Traffic;

@@ -11,18 +11,18 @@ use crate::wait::bounded;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timing {
-    /// How long more genesis messages are awaited after the first one.
+    /// The time for which more genesis messages are awaited after the first one.
     pub patience: Duration,
-    /// How long to wait after a refusal.
+    /// The wait after a refusal.
     pub error_backoff: Duration,
-    /// How long the channel may take to open.
+    /// The time that the channel may take to open.
     pub nat_fail_timeout: Duration,
-    /// A mapping older than this is asked for again before it is advertised: NATs may forget after
-    /// 30 s, and often do (RFC 4787 section 4.3). Once the peer has answered, only once, even
-    /// if that takes as long.
+    /// The age at which a mapping is asked for again before it is advertised, because NATs may forget
+    /// a mapping after 30 s, and often do (RFC 4787 section 4.3). Once the peer has answered, the
+    /// mapping is asked for once more at most.
     pub mapping_age: Duration,
-    /// How long a path is kept before it is given up for a new one; as long as it works, unless
-    /// set.
+    /// The time after which a path is given up for a new one; `None`: a path is kept as long as it
+    /// works.
     pub path_lifetime: Option<Duration>,
 }
 
@@ -39,6 +39,41 @@ impl Default for Timing {
 }
 
 impl Timing {
+    /// Waits so long for more genesis messages after the first one.
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Waits so long after a refusal.
+    #[must_use]
+    pub const fn with_error_backoff(mut self, backoff: Duration) -> Self {
+        self.error_backoff = backoff;
+        self
+    }
+
+    /// Gives the channel so long to open.
+    #[must_use]
+    pub const fn with_nat_fail_timeout(mut self, timeout: Duration) -> Self {
+        self.nat_fail_timeout = timeout;
+        self
+    }
+
+    /// Asks for a mapping of this age again before it is advertised.
+    #[must_use]
+    pub const fn with_mapping_age(mut self, age: Duration) -> Self {
+        self.mapping_age = age;
+        self
+    }
+
+    /// Gives a path up for a new one after so long; `None`: keeps it as long as it works.
+    #[must_use]
+    pub const fn with_path_lifetime(mut self, lifetime: Option<Duration>) -> Self {
+        self.path_lifetime = lifetime;
+        self
+    }
+
     const fn bounded(self) -> Self {
         Self {
             patience: bounded(self.patience),
@@ -64,23 +99,23 @@ pub struct Illegal {
 
 impl fmt::Display for Illegal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} cannot happen in {:?}", self.event, self.state)
+        write!(f, "{} cannot happen in {}", self.event, self.state.as_str())
     }
 }
 
 impl core::error::Error for Illegal {}
 
-/// One consumer's state. Pure: it does nothing, knows no clock and draws no lots; whoever drives it
-/// does.
+/// The state of one consumer. Pure: the machine has no clock, no randomness and no I/O; its driver
+/// has them.
 ///
 /// Drive it like this:
-/// 1. Do the work of [`state`](Self::state), but not before [`ready_at`](Self::ready_at). What each
-///    state's work is, stands with [`State`].
-/// 2. Hand what happened to [`handle`](Self::handle). [`Event::Cancelled`] may be handed in at any
-///    time, before the work is done; [`Event::Asked`] as soon as the first STUN request is about to
-///    leave.
-/// 3. Carry out the actions it returns, in order. Whatever was built in [`State::Preparing`] is
-///    closed by one of them.
+/// 1. Do the work of [`state`](Self::state), but not before [`ready_at`](Self::ready_at). The work
+///    of each state stands with [`State`].
+/// 2. Hand the event that comes of the work to [`handle`](Self::handle). [`Event::Cancelled`] may be
+///    handed in at any time, before the work is done; [`Event::Asked`] has to be, in front of the
+///    first STUN request.
+/// 3. Carry out the actions that it returns, in order. One of them closes the connection object that
+///    was built in [`State::Preparing`].
 /// 4. While [`poll_timeout`](Self::poll_timeout) names an instant, call
 ///    [`handle_timeout`](Self::handle_timeout) when it comes, and hand in the event it names.
 /// 5. Back in [`State::Preparing`] the next attempt begins; in [`State::Stopped`] nothing does.
@@ -129,7 +164,7 @@ impl Machine {
         }
     }
 
-    /// Where the attempt stands.
+    /// The state of the attempt.
     #[must_use]
     pub const fn state(&self) -> State {
         self.state
@@ -141,13 +176,13 @@ impl Machine {
         self.timing
     }
 
-    /// The state's work has to wait until then.
+    /// The time before which the state's work has to wait.
     #[must_use]
     pub const fn ready_at(&self) -> Option<Instant> {
         self.ready_at
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    /// The time at which [`handle_timeout`](Self::handle_timeout) is due.
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Instant> {
         self.deadline
@@ -159,10 +194,10 @@ impl Machine {
         self.asked
     }
 
-    /// `event` happened.
+    /// Takes `event`, and returns the actions to carry out.
     ///
     /// # Errors
-    /// [`Illegal`], and nothing changes, if it cannot happen in this state.
+    /// [`Illegal`], and nothing changes, if the event cannot happen in this state.
     pub fn handle(&mut self, event: Event, now: Instant) -> Result<Vec<Action>, Illegal> {
         let state = self.state;
         let step = next(state, event).ok_or(Illegal { state, event })?;
@@ -190,8 +225,7 @@ impl Machine {
         Ok(actions)
     }
 
-    /// The deadline of [`poll_timeout`](Self::poll_timeout) may have come: the event that means, if
-    /// it has.
+    /// The event to hand in if the deadline of [`poll_timeout`](Self::poll_timeout) has come.
     #[must_use]
     pub fn handle_timeout(&self, now: Instant) -> Option<Event> {
         self.deadline

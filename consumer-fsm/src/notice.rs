@@ -1,5 +1,4 @@
-//! What a consumer tells whoever watches it: a bounded stream of notices, and the same as log lines
-//! without addresses.
+//! The notices of a consumer: a bounded stream, and the same as log lines without addresses.
 
 use std::time::Duration;
 
@@ -8,50 +7,39 @@ use nat_summary::NatSummary;
 use otel_nat::FailureReason;
 use tokio::sync::{broadcast, watch};
 
-use crate::state::{Event, State};
+use crate::state::Transition;
+use crate::traffic::Traffic;
 
 /// Notices kept for a slow reader; older ones are lost to it, and counted.
 pub(crate) const BACKLOG: usize = 256;
 
-/// Something happened in a slot.
+/// An occurrence in a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Notice {
     /// The slot of a [`Pool`](crate::Pool); 0 for a [`Consumer`](crate::Consumer) of its own.
     pub slot: usize,
-    /// What happened.
-    pub what: What,
+    /// The kind of occurrence, and its details.
+    pub kind: NoticeKind,
 }
 
-/// What happened.
+/// The kind of an occurrence, and its details.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What {
+pub enum NoticeKind {
     /// An attempt began.
     AttemptStarted,
     /// The machine took a step.
-    Moved {
-        /// The state before.
-        from: State,
-        /// What happened in it.
-        event: Event,
-        /// The state after.
-        to: State,
-    },
+    Transition(Transition),
     /// The cohort was asked, and this is the verdict.
     Gathered(Box<NatSummary>),
     /// The channel is open, so long after the attempt began.
     Connected(Duration),
-    /// Datagrams can be moved.
+    /// A path is up: datagrams can be moved.
     PathUp,
-    /// What the path carried until now, when it ends.
-    Carried {
-        /// Datagrams sent and received.
-        moved: (u64, u64),
-        /// Datagrams dropped on the way out and on the way in.
-        dropped: (u64, u64),
-    },
-    /// They no longer can.
+    /// The datagrams of a path, when it ends.
+    Carried(Traffic),
+    /// The path is down.
     PathDown,
     /// The attempt ended without a path.
     Failed(FailureReason),
@@ -64,8 +52,28 @@ pub enum What {
     Stopped,
 }
 
-/// A reader of notices. However slow it is, it holds nobody up: it loses the oldest, and
-/// [`missed`](Self::missed) counts.
+impl NoticeKind {
+    /// The word for the kind, as the program `consumer` prints it in JSON.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::AttemptStarted => "attempt_started",
+            Self::Transition(_) => "moved",
+            Self::Gathered(_) => "gathered",
+            Self::Connected(_) => "connected",
+            Self::PathUp => "path_up",
+            Self::Carried(_) => "carried",
+            Self::PathDown => "path_down",
+            Self::Failed(_) => "failed",
+            Self::Roamed(_) => "roamed",
+            Self::Rebound(_) => "rebound",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// A reader of notices. A slow reader never holds the consumer up: the oldest notices are lost to
+/// it, and [`missed`](Self::missed) counts them.
 #[derive(Debug)]
 pub struct Notices {
     receiver: broadcast::Receiver<Notice>,
@@ -73,7 +81,7 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// The next one; `None` once nothing more can come. Cancel safe.
+    /// The next notice; `None` once the consumer is gone. Cancel safe.
     pub async fn next(&mut self) -> Option<Notice> {
         loop {
             match self.receiver.recv().await {
@@ -91,14 +99,14 @@ impl Notices {
     }
 }
 
-/// Tells everybody who listens, and the log.
+/// Publishes notices of one slot to every reader, and to the log.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Teller {
+pub(crate) struct NoticeSink {
     sender: Option<broadcast::Sender<Notice>>,
     slot: usize,
 }
 
-impl Teller {
+impl NoticeSink {
     pub(crate) fn for_slot(&self, slot: usize) -> Self {
         Self {
             sender: self.sender.clone(),
@@ -106,7 +114,7 @@ impl Teller {
         }
     }
 
-    /// A reader from now on. Without one, nothing is kept.
+    /// A reader from now on. Notices are kept only while there is a reader.
     pub(crate) fn subscribe(&mut self) -> Notices {
         let sender = self
             .sender
@@ -117,53 +125,65 @@ impl Teller {
         }
     }
 
-    pub(crate) fn tell(&self, what: What) {
-        let slot = self.slot;
-        match &what {
-            What::AttemptStarted => tracing::debug!(slot, "attempt started"),
-            What::Moved { from, event, to } => tracing::debug!(slot, ?from, ?event, ?to, "moved"),
-            What::Gathered(summary) => {
-                tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "gathered")
-            }
-            What::Connected(after) => tracing::info!(slot, ?after, "connected"),
-            What::PathUp => tracing::info!(slot, "path up"),
-            What::Carried { moved, dropped } => tracing::debug!(slot, ?moved, ?dropped, "carried"),
-            What::PathDown => tracing::info!(slot, "path down"),
-            What::Failed(reason) => tracing::info!(slot, reason = reason.as_str(), "failed"),
-            What::Roamed(summary) => {
-                tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "roamed")
-            }
-            What::Rebound(Rebinding { number, was, is }) => {
-                tracing::info!(slot, number, ?was, ?is, "rebound")
-            }
-            What::Stopped => tracing::debug!(slot, "stopped"),
-        }
+    pub(crate) fn publish(&self, kind: NoticeKind) {
+        self.log(&kind);
         if let Some(sender) = &self.sender {
-            // fails where nobody listens any more
-            let _ = sender.send(Notice { slot, what });
+            // fails once every reader is gone
+            let _ = sender.send(Notice {
+                slot: self.slot,
+                kind,
+            });
+        }
+    }
+
+    fn log(&self, kind: &NoticeKind) {
+        let slot = self.slot;
+        match kind {
+            NoticeKind::AttemptStarted => tracing::debug!(slot, "attempt started"),
+            NoticeKind::Transition(Transition { from, event, to }) => {
+                tracing::debug!(slot, ?from, ?event, ?to, "moved");
+            }
+            NoticeKind::Gathered(summary) => {
+                tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "gathered");
+            }
+            NoticeKind::Connected(after) => tracing::info!(slot, ?after, "connected"),
+            NoticeKind::PathUp => tracing::info!(slot, "path up"),
+            NoticeKind::Carried(traffic) => tracing::debug!(slot, ?traffic, "carried"),
+            NoticeKind::PathDown => tracing::info!(slot, "path down"),
+            NoticeKind::Failed(reason) => {
+                tracing::info!(slot, reason = reason.as_str(), "failed");
+            }
+            NoticeKind::Roamed(summary) => {
+                tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "roamed");
+            }
+            NoticeKind::Rebound(Rebinding { number, was, is }) => {
+                tracing::info!(slot, number, ?was, ?is, "rebound");
+            }
+            NoticeKind::Stopped => tracing::debug!(slot, "stopped"),
         }
     }
 }
 
-/// A path that was announced. However it ends, by a step or by a drop, its end is announced too.
+/// The announcement of a path. The path is announced as down when this is dropped, so that every
+/// end of a path is announced: by a step of the machine, or by a drop of the attempt.
 #[derive(Debug)]
-pub(crate) struct Announced {
+pub(crate) struct AnnouncedPath {
     path: watch::Sender<bool>,
-    teller: Teller,
+    notices: NoticeSink,
 }
 
-impl Announced {
-    pub(crate) fn new(path: watch::Sender<bool>, teller: Teller) -> Self {
+impl AnnouncedPath {
+    pub(crate) fn up(path: watch::Sender<bool>, notices: NoticeSink) -> Self {
         path.send_replace(true);
-        teller.tell(What::PathUp);
-        Self { path, teller }
+        notices.publish(NoticeKind::PathUp);
+        Self { path, notices }
     }
 }
 
-impl Drop for Announced {
+impl Drop for AnnouncedPath {
     fn drop(&mut self) {
         self.path.send_replace(false);
-        self.teller.tell(What::PathDown);
+        self.notices.publish(NoticeKind::PathDown);
     }
 }
 
@@ -172,42 +192,37 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_slow_reader_loses_the_oldest_and_counts_them_and_nobody_waits() {
-        let mut teller = Teller::default();
-        let mut notices = teller.subscribe();
+    async fn a_slow_reader_loses_the_oldest_and_counts_them_and_the_consumer_does_not_wait() {
+        let mut sink = NoticeSink::default();
+        let mut notices = sink.subscribe();
         for _ in 0..BACKLOG + 10 {
-            teller.tell(What::AttemptStarted);
+            sink.publish(NoticeKind::AttemptStarted);
         }
-        teller.tell(What::Stopped);
-        drop(teller);
+        sink.publish(NoticeKind::Stopped);
+        drop(sink);
         let mut last = None;
         let mut read = 0;
         while let Some(notice) = notices.next().await {
-            last = Some(notice.what);
+            last = Some(notice.kind);
             read += 1;
         }
         assert_eq!(
             (read, notices.missed(), last),
-            (BACKLOG, 11, Some(What::Stopped))
+            (BACKLOG, 11, Some(NoticeKind::Stopped))
         );
     }
 
     #[tokio::test]
     async fn a_path_that_is_dropped_is_announced_as_down() {
-        let mut teller = Teller::default();
-        let mut notices = teller.subscribe();
+        let mut sink = NoticeSink::default();
+        let mut notices = sink.subscribe();
         let path = watch::Sender::new(false);
-        let announced = Announced::new(path.clone(), teller);
+        let announced = AnnouncedPath::up(path.clone(), sink);
         assert!(*path.borrow());
         drop(announced);
         assert!(!*path.borrow());
-        assert_eq!(
-            notices.next().await.map(|notice| notice.what),
-            Some(What::PathUp)
-        );
-        assert_eq!(
-            notices.next().await.map(|notice| notice.what),
-            Some(What::PathDown)
-        );
+        for kind in [NoticeKind::PathUp, NoticeKind::PathDown] {
+            assert_eq!(notices.next().await.map(|notice| notice.kind), Some(kind));
+        }
     }
 }

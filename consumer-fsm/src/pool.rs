@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cohort::StunCache;
 use crate::driver::{Consumer, Datagrams, Link};
 use crate::machine::Timing;
-use crate::notice::{Notices, Teller};
+use crate::notice::{NoticeSink, Notices};
 use crate::roaming::Roaming;
 use crate::signalling::Signalling;
 use crate::transport::Transport;
@@ -27,7 +27,7 @@ pub struct Pool<S, T> {
     timing: Timing,
     seed: Option<u64>,
     roaming: Option<Roaming>,
-    teller: Teller,
+    notices: NoticeSink,
     attempts: Option<u64>,
     /// One per slot.
     datagrams: Vec<Option<Datagrams>>,
@@ -39,7 +39,7 @@ where
     T: Transport + Clone + 'static,
     T::Session: 'static,
 {
-    /// So many slots that have done nothing yet.
+    /// A pool of so many slots, none of them running yet.
     pub fn new(
         signalling: S,
         transport: T,
@@ -55,7 +55,7 @@ where
             timing: Timing::default(),
             seed: None,
             roaming: Some(Roaming::default()),
-            teller: Teller::default(),
+            notices: NoticeSink::default(),
             attempts: None,
             datagrams: (0..slots).map(|_| None).collect(),
         }
@@ -75,18 +75,18 @@ where
         self
     }
 
-    /// Makes so many attempts in all slots together, and then no more. An attempt ends, then, where
-    /// the service cannot be reached, refuses it, or tells a listener, or replies to an offer,
-    /// nothing but what is no message; and the usual time passes before the next. It still has
-    /// no end of its own while no producer announces itself, or none of them answers:
-    /// cancel [`run`](Self::run).
+    /// Makes so many attempts in all slots together, and then no more. An attempt then ends where
+    /// the service cannot be reached, refuses a request, or sends unusable messages only to a
+    /// listener or as the reply to an offer; the usual back-off passes before the next attempt. An
+    /// attempt has no end of its own while no producer announces itself or answers: cancel
+    /// [`run`](Self::run).
     #[must_use]
     pub const fn with_attempts(mut self, attempts: u64) -> Self {
         self.attempts = Some(attempts);
         self
     }
 
-    /// Notices changes of the host's addresses like this, with one look for all slots; `None`: not
+    /// Notices changes of the host's addresses like this, with one lookup for all slots; `None`: not
     /// at all.
     #[must_use]
     pub fn with_roaming(mut self, roaming: Option<Roaming>) -> Self {
@@ -94,13 +94,13 @@ where
         self
     }
 
-    /// What happens in every slot from now on, as it happens.
+    /// The notices of every slot from now on.
     pub fn notices(&mut self) -> Notices {
-        self.teller.subscribe()
+        self.notices.subscribe()
     }
 
-    /// One link per slot, in order, to move datagrams over; each direction holds so many. Without,
-    /// paths only stay open.
+    /// One link per slot, in order, to move datagrams over; each direction holds so many. Without
+    /// links, paths only stay open.
     pub fn links(&mut self, capacity: usize) -> Vec<Link> {
         let open = |slot: &mut Option<Datagrams>| {
             let (datagrams, link) = Datagrams::bounded(capacity);
@@ -110,9 +110,8 @@ where
         self.datagrams.iter_mut().map(open).collect()
     }
 
-    /// Runs every slot until cancelled, or until there was an end of the attempts, and waits until
-    /// each has closed what it had. Dropped, it aborts them: nothing is left behind then
-    /// either.
+    /// Runs every slot until cancelled, or until all attempts are made, and waits until each slot has
+    /// closed its connection. Dropped, it aborts the slots, and leaves nothing behind either.
     pub async fn run(self, cancel: &CancellationToken) {
         let mut slots = JoinSet::new();
         let left = self
@@ -128,7 +127,7 @@ where
             .with_timing(self.timing)
             .with_roaming(self.roaming.clone())
             .giving_up(self.attempts.is_some())
-            .with_teller(self.teller.for_slot(slot));
+            .with_notice_sink(self.notices.for_slot(slot));
             if let Some(seed) = self.seed {
                 consumer = consumer.with_seed(seed.wrapping_add(slot as u64));
             }
@@ -148,8 +147,8 @@ where
                 }
             });
         }
-        // the slots have what they need: once the last has ended, so has every reader of notices
-        drop(self.teller);
+        // each slot has a sink of its own, so the readers of notices end with the last slot
+        drop(self.notices);
         while let Some(ended) = slots.join_next().await {
             if ended.is_err() {
                 tracing::error!("a slot panicked: the others go on");

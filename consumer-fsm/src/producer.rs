@@ -1,4 +1,4 @@
-//! The other side: a volunteer that announces itself and answers one consumer.
+//! The producer: a volunteer that announces itself and answers one consumer.
 
 use core::fmt;
 use std::time::{Duration, Instant};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use ice_gather::{Role, StunServer};
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::MTU;
 use crate::machine::Timing;
 use crate::sdp::{MAX_CANDIDATES, SessionDescription};
-use crate::signalling::wire::{Description, Genesis, Ice, Kind, Offer, read, write};
+use crate::signalling::wire::{Description, Genesis, IceCandidates, Kind, Offer, read, write};
 use crate::signalling::{GENESIS, SignalError, Signalling};
+use crate::traffic::MAX_DATAGRAM;
 use crate::transport::{Path, Session, Transport, TransportError};
 
 /// Why no consumer was served.
@@ -19,7 +19,7 @@ use crate::transport::{Path, Session, Transport, TransportError};
 pub enum ProducerError {
     /// The service failed, or the consumer vanished in between.
     Signalling(SignalError),
-    /// The consumer sent what is no offer, or no candidates.
+    /// The consumer sent an unusable offer or unusable candidates.
     BadConsumer,
     /// No connection.
     Transport(TransportError),
@@ -68,11 +68,11 @@ pub struct Served<N: Session> {
 }
 
 impl<N: Session> Served<N> {
-    /// Sends every datagram back until the connection ends or `cancel` says so, then closes it; how
-    /// many there were.
+    /// Sends every datagram back until the connection ends or `cancel` is cancelled, then closes it.
+    /// Returns the number of datagrams.
     pub async fn echo(self, cancel: &CancellationToken) -> u64 {
         let Self { session, path } = self;
-        let mut buffer = vec![0; MTU];
+        let mut buffer = vec![0; MAX_DATAGRAM];
         let mut echoed = 0;
         loop {
             tokio::select! {
@@ -156,7 +156,7 @@ impl<S: Signalling, T: Transport> Producer<S, T> {
             .signalling
             .exchange(&offer.reply_to, Kind::Answer, &answer)
             .await?;
-        let ice: Ice = ice
+        let ice: IceCandidates = ice
             .and_then(|envelope| read(&envelope.payload).ok())
             .ok_or(ProducerError::BadConsumer)?;
         remote.candidates.extend(

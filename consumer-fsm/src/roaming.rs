@@ -1,5 +1,5 @@
-//! The host's addresses change: it went from one network to another. Looked up now and then;
-//! nothing is sent for it.
+//! Roaming: the host's addresses change, as it goes from one network to another. The addresses are
+//! looked up now and then; no packet is sent for it.
 
 use core::fmt;
 use std::net::IpAddr;
@@ -10,69 +10,72 @@ use ice_gather::{LocalAddresses, Role};
 use tokio::time::Instant;
 
 use crate::cohort::Cohort;
-use crate::notice::{Teller, What};
+use crate::notice::{NoticeKind, NoticeSink};
 use crate::transport::{Session, Transport};
 
-/// Time between two looks.
-const EVERY: Duration = Duration::from_secs(5);
+/// Time between two lookups.
+const INTERVAL: Duration = Duration::from_secs(5);
 
-type Look = dyn Fn() -> LocalAddresses + Send + Sync;
+type Lookup = dyn Fn() -> LocalAddresses + Send + Sync;
 
-/// How changes of the host's addresses are noticed. Clones share what they see: many slots cost one
-/// look.
+/// How changes of the host's addresses are noticed. Clones share their lookups, so many slots cost
+/// as much as one.
 ///
-/// A change counts once two looks in a row agree on it, for an address that is renewed may be away
-/// for a moment.
+/// A change counts once two lookups in a row agree on it, because an address that is renewed may be
+/// away for a moment.
 #[derive(Clone)]
 pub struct Roaming {
-    every: Duration,
-    look: Arc<Look>,
+    interval: Duration,
+    look_up: Arc<Lookup>,
     last: Arc<Mutex<Option<(Instant, LocalAddresses)>>>,
 }
 
 impl Default for Roaming {
     /// Asks the system every 5 s.
     fn default() -> Self {
-        Self::new(EVERY, LocalAddresses::look)
+        Self::new(INTERVAL, LocalAddresses::look)
     }
 }
 
 impl fmt::Debug for Roaming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Roaming")
-            .field("every", &self.every)
+            .field("interval", &self.interval)
             .finish_non_exhaustive()
     }
 }
 
 impl Roaming {
-    /// Looks this often, by calling `look`.
-    pub fn new(every: Duration, look: impl Fn() -> LocalAddresses + Send + Sync + 'static) -> Self {
+    /// Calls `look_up` once in each `interval`.
+    pub fn new(
+        interval: Duration,
+        look_up: impl Fn() -> LocalAddresses + Send + Sync + 'static,
+    ) -> Self {
         Self {
-            every: every.max(Duration::from_millis(1)),
-            look: Arc::new(look),
+            interval: interval.max(Duration::from_millis(1)),
+            look_up: Arc::new(look_up),
             last: Arc::default(),
         }
     }
 
-    /// The addresses as of the last look, which is not older than the time between two.
+    /// The addresses as of the last lookup, which is younger than the interval.
     pub(crate) fn addresses(&self) -> LocalAddresses {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            Some((at, addresses)) if at.elapsed() < self.every => addresses.clone(),
+            Some((at, addresses)) if at.elapsed() < self.interval => addresses.clone(),
             _ => {
-                let addresses = (self.look)();
+                let addresses = (self.look_up)();
                 *last = Some((Instant::now(), addresses.clone()));
                 addresses
             }
         }
     }
 
-    /// Waits until the addresses are others than `before`.
+    /// Waits until the addresses differ from `before`.
     async fn changed(&self, before: &LocalAddresses) -> LocalAddresses {
         let mut previous = None;
         loop {
-            tokio::time::sleep(self.every).await;
+            tokio::time::sleep(self.interval).await;
             let now = self.addresses();
             if now == *before {
                 previous = None;
@@ -85,7 +88,7 @@ impl Roaming {
     }
 }
 
-/// Waits until the addresses are others than `before`; for ever, if nobody looks.
+/// Waits until the addresses differ from `before`; for ever, if roaming is off.
 pub(crate) async fn changed(
     roaming: Option<&Roaming>,
     before: Option<&LocalAddresses>,
@@ -96,19 +99,19 @@ pub(crate) async fn changed(
     }
 }
 
-/// What it takes to ask for the mapping again while a path is up.
-pub(crate) struct AskAgain<'a, T> {
+/// Asks for the mapping again while a path is up.
+pub(crate) struct MappingRefresh<'a, T> {
     pub(crate) transport: &'a T,
     pub(crate) cohort: &'a Cohort,
-    pub(crate) teller: &'a Teller,
-    /// The addresses the path's sockets are bound to.
+    pub(crate) notices: &'a NoticeSink,
+    /// The addresses to which the path's sockets are bound.
     pub(crate) sockets: Vec<IpAddr>,
 }
 
-impl<T: Transport> AskAgain<'_, T> {
-    /// Asks again after each change of the addresses that leaves the path its own. Ends once that
-    /// is gone, and the path with it: the next attempt asks from the new one.
-    pub(crate) async fn whenever_moved(
+impl<T: Transport> MappingRefresh<'_, T> {
+    /// Asks again after each change of the addresses that leaves the path's own address. Ends once
+    /// that address is gone, and the path with it: the next attempt asks from the new address.
+    pub(crate) async fn after_each_change(
         &self,
         roaming: Option<&Roaming>,
         before: Option<&LocalAddresses>,
@@ -126,20 +129,20 @@ impl<T: Transport> AskAgain<'_, T> {
             {
                 return;
             }
-            self.ask().await;
+            self.gather().await;
             before = Some(now);
         }
     }
 
-    /// From sockets of its own: those of the path are the peer's, and may be bound to the old
-    /// network.
-    async fn ask(&self) {
+    /// Gathers from sockets of its own, because those of the path belong to the peer, and may be
+    /// bound to the old network.
+    async fn gather(&self) {
         let Ok(session) = self.transport.open(Role::Controlling).await else {
             return;
         };
         let gathering = session.gather(&self.cohort.servers).await;
         session.close().await;
-        self.teller
-            .tell(What::Roamed(Box::new(gathering.evidence.summary())));
+        self.notices
+            .publish(NoticeKind::Roamed(Box::new(gathering.evidence.summary())));
     }
 }

@@ -42,16 +42,21 @@ impl core::error::Error for SdpError {}
 /// Which side opens DTLS (RFC 8842 section 5.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Setup {
-    /// Either: what an offer says.
+    /// Either role: the value in an offer.
     ActPass,
-    /// The side that says so is the DTLS client.
+    /// The side with this value is the DTLS client.
     Active,
-    /// The side that says so is the DTLS server.
+    /// The side with this value is the DTLS server.
     Passive,
 }
 
 impl Setup {
-    const fn as_str(self) -> &'static str {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::ActPass, Self::Active, Self::Passive];
+
+    /// The value of `a=setup` (RFC 4145 section 4).
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::ActPass => "actpass",
             Self::Active => "active",
@@ -60,13 +65,13 @@ impl Setup {
     }
 }
 
-/// The SHA-256 digest of a certificate (RFC 8122 section 5), the one hash function that everybody
+/// The SHA-256 digest of a certificate (RFC 8122 section 5), the one hash function that every stack
 /// has to know (RFC 8827 section 6.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// Reads the value of `a=fingerprint`; nothing if it is of another hash function, or malformed.
+    /// Reads the value of `a=fingerprint`; `None` if it is of another hash function, or malformed.
     #[must_use]
     pub fn parse(value: &str) -> Option<Self> {
         let (function, digits) = value.trim().split_once(' ')?;
@@ -96,11 +101,11 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// What a description tells of the data channel's DTLS and SCTP.
+/// The part of a description about the data channel's DTLS and SCTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelDescription {
-    /// Certificates that the side may show: each of them will do (RFC 8122 section 5).
+    /// Digests of certificates, one of which the side has to show (RFC 8122 section 5).
     pub fingerprints: Vec<Fingerprint>,
     /// Which side opens DTLS.
     pub setup: Setup,
@@ -123,7 +128,7 @@ impl ChannelDescription {
     }
 }
 
-/// What a description tells of ICE, and of the channel above it.
+/// A description of ICE, and of the channel above it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionDescription {
@@ -162,12 +167,8 @@ impl SessionDescription {
                     Fingerprint::parse(value).filter(|_| fingerprints.len() < MAX_FINGERPRINTS),
                 );
             } else if let Some(value) = line.strip_prefix("a=setup:") {
-                setup = setup.or(match value.trim() {
-                    "actpass" => Some(Setup::ActPass),
-                    "active" => Some(Setup::Active),
-                    "passive" => Some(Setup::Passive),
-                    _ => None,
-                });
+                let named = |setup: &Setup| setup.as_str() == value.trim();
+                setup = setup.or(Setup::ALL.into_iter().find(named));
             } else if let Some(value) = line.strip_prefix("a=sctp-port:") {
                 sctp_port = sctp_port.or(value.trim().parse().ok());
             } else if let Some(value) = line.strip_prefix("a=max-message-size:") {

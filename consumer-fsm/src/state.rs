@@ -1,13 +1,15 @@
-//! The words of the machine: states, events, actions.
+//! The vocabulary of the machine: states, events, transitions, endings, actions.
+
+use core::fmt;
 
 use otel_nat::FailureReason;
 
-/// Where an attempt stands. [`number`](Self::number) is the name operators know it by.
+/// The state of an attempt. Operators know it by its [`number`](Self::number).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
     /// 0: no path. A cohort of STUN servers is taken, the connection object built.
     Preparing,
-    /// 1: genesis messages of producers are collected, one is chosen.
+    /// 1: genesis messages of producers are collected, one producer is chosen.
     Listening,
     /// 2: the offer is out, and the cohort is asked meanwhile.
     Offering,
@@ -41,25 +43,51 @@ impl State {
             _ => Some(self as u8),
         }
     }
+
+    /// The name of the variant.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Preparing => "Preparing",
+            Self::Listening => "Listening",
+            Self::Offering => "Offering",
+            Self::Trickling => "Trickling",
+            Self::Opening => "Opening",
+            Self::Established => "Established",
+            Self::Stopped => "Stopped",
+        }
+    }
 }
 
-/// What can happen.
+/// The number and the name: `2 Offering`.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.number() {
+            Some(number) => write!(f, "{number} {}", self.as_str()),
+            None => f.write_str(self.as_str()),
+        }
+    }
+}
+
+/// An input of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
     /// The connection object is built.
     Prepared,
-    /// It could not be built, or there is no STUN server to ask.
+    /// The connection object could not be built, or no STUN server is known.
     NotPrepared,
     /// A producer was chosen.
     Chosen,
-    /// The stream of genesis messages ended without one.
+    /// The stream of genesis messages ended without a message.
     NothingHeard,
-    /// The service refused us: a wrong protocol version, or a request it does not take.
+    /// The service refused the request: a wrong protocol version, or a request that it does not
+    /// take.
     Refused,
     /// The service could not be reached, or did not answer in time.
     ExchangeFailed,
-    /// One of both, or what is no message in place of genesis messages or of the reply to the
-    /// offer, in an attempt that is to end by it: whoever counts attempts wants no endless one.
+    /// The service failed like [`Refused`](Self::Refused) or
+    /// [`ExchangeFailed`](Self::ExchangeFailed), or sent unusable messages only, in an attempt that
+    /// has to end by that: a consumer that counts attempts wants no endless one.
     GaveUp,
     /// The first STUN request of this attempt is about to leave.
     Asked,
@@ -67,13 +95,13 @@ pub enum Event {
     Answered,
     /// Another consumer was faster (404).
     LostRace,
-    /// Nobody answered the offer in time (200 with an empty body).
+    /// The offer was not answered in time (200 with an empty body).
     PeerDied,
-    /// The reply is no answer that can be used.
+    /// The reply is not a usable answer.
     BadAnswer,
-    /// STUN servers were asked and the verdict is that UDP is blocked.
+    /// STUN servers were asked, and the verdict is that UDP is blocked.
     UdpBlocked,
-    /// No STUN server answered, and that proves nothing.
+    /// No STUN server answered, which alone proves nothing.
     NoServerAnswered,
     /// The connection object broke.
     Broken,
@@ -83,7 +111,7 @@ pub enum Event {
     PartnerGone,
     /// The channel is open.
     Opened,
-    /// It did not open in time.
+    /// The channel did not open in time.
     TimedOut,
     /// Every pair of candidates failed.
     IceFailed,
@@ -91,9 +119,9 @@ pub enum Event {
     ChannelFailed,
     /// The path ended: closed, or the connection failed.
     Ended,
-    /// The host's addresses are no longer those that the connection object is bound to.
+    /// The connection object is bound to addresses that the host no longer has.
     Moved,
-    /// Our owner wants no more.
+    /// The owner cancelled the attempt.
     Cancelled,
 }
 
@@ -125,33 +153,114 @@ impl Event {
         Self::Moved,
         Self::Cancelled,
     ];
+
+    /// The name of the variant.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepared => "Prepared",
+            Self::NotPrepared => "NotPrepared",
+            Self::Chosen => "Chosen",
+            Self::NothingHeard => "NothingHeard",
+            Self::Refused => "Refused",
+            Self::ExchangeFailed => "ExchangeFailed",
+            Self::GaveUp => "GaveUp",
+            Self::Asked => "Asked",
+            Self::Answered => "Answered",
+            Self::LostRace => "LostRace",
+            Self::PeerDied => "PeerDied",
+            Self::BadAnswer => "BadAnswer",
+            Self::UdpBlocked => "UdpBlocked",
+            Self::NoServerAnswered => "NoServerAnswered",
+            Self::Broken => "Broken",
+            Self::Delivered => "Delivered",
+            Self::PartnerGone => "PartnerGone",
+            Self::Opened => "Opened",
+            Self::TimedOut => "TimedOut",
+            Self::IceFailed => "IceFailed",
+            Self::ChannelFailed => "ChannelFailed",
+            Self::Ended => "Ended",
+            Self::Moved => "Moved",
+            Self::Cancelled => "Cancelled",
+        }
+    }
 }
 
-/// How an attempt ended, as its span says.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One step that the machine took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Transition {
+    /// The state before.
+    pub from: State,
+    /// The event in that state.
+    pub event: Event,
+    /// The state after, which may be the same.
+    pub to: State,
+}
+
+/// `2 Offering -> 3 Trickling  Answered`.
+impl fmt::Display for Transition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}  {}", self.from, self.to, self.event)
+    }
+}
+
+/// How an attempt ended, as its span reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ending {
     /// The channel opened.
     Success,
-    /// It did not, for this reason.
+    /// The channel did not open, for this reason.
     Failure(FailureReason),
 }
 
-/// What to do on a transition, in order.
+impl Ending {
+    /// The reason of a failure.
+    #[must_use]
+    pub const fn failure_reason(self) -> Option<FailureReason> {
+        match self {
+            Self::Success => None,
+            Self::Failure(reason) => Some(reason),
+        }
+    }
+}
+
+/// An action to carry out on a transition. A transition has several of them, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Emit the span. The machine lets at most one through per attempt, and only if a STUN server
     /// was asked.
     Report(Ending),
-    /// Tell our owner that a path is up.
+    /// Announce to the owner that a path is up.
     AnnouncePath,
-    /// Tell our owner that there is no path.
+    /// Announce to the owner that no path is up.
     AnnounceNoPath,
-    /// The cohort of STUN servers failed: never use it again before a refill.
+    /// The cohort of STUN servers failed: do not use it again before a refill.
     DropCohort,
     /// Close the connection object.
     Close,
-    /// Wait a little before the next state's work: there was nothing to hear.
+    /// Wait a little before the next state's work, because no producer announced itself.
     Pause,
-    /// Wait long before the next state's work: something refused us.
+    /// Wait long before the next state's work, because the service failed or refused.
     BackOff,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_word_is_the_name_of_its_variant() {
+        for state in State::ALL {
+            assert_eq!(state.as_str(), format!("{state:?}"));
+        }
+        for event in Event::ALL {
+            assert_eq!(event.as_str(), format!("{event:?}"));
+        }
+    }
 }

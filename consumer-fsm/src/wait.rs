@@ -1,12 +1,12 @@
-//! Waits that a clock can hold: whoever means "for ever" writes `Duration::MAX`, and no point in
-//! time is that far away.
+//! Waits that a clock can hold: `Duration::MAX` means "for ever", and no point in time is that far
+//! away.
 
 use std::time::Duration;
 
-/// As good as for ever.
+/// A wait without an end, for all practical purposes.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// `wait`, or what is as good as for ever.
+/// `wait`, or the longest wait that a clock can hold.
 pub(crate) const fn bounded(wait: Duration) -> Duration {
     if wait.as_secs() > LONGEST.as_secs() {
         LONGEST

@@ -1,11 +1,10 @@
-//! The sockets: one per address family. ICE and our own STUN transactions share them, and nobody
-//! reads them twice.
+//! The sockets: one per address family, shared by ICE and our own STUN transactions. A socket has one
+//! reader at a time.
 //!
-//! There is no reader task. While servers are asked, [`Base::gather`] reads; once connectivity
-//! checks run, the agent's receive loop does, and alone, whoever goes on gathering or begins to.
-//! Either takes our answers out of the stream and hands the rest on: gathering keeps the peer's
-//! early checks for the agent, the agent's loop files answers as evidence. In between, the kernel
-//! holds what arrives.
+//! There is no reader task. While servers are asked, [`Base::gather`] reads. Once connectivity checks
+//! run, the agent's receive loop reads alone, even while a gathering goes on or begins. Either reader
+//! takes our answers out of the stream: gathering keeps the peer's early checks for the agent, the
+//! agent's loop files answers as evidence. In between, arriving datagrams wait in the kernel.
 
 pub(crate) mod demux;
 mod gather;
@@ -29,6 +28,7 @@ pub(crate) use self::shared::Shared;
 use crate::checks::{PeerView, Rebinding};
 use crate::config::{Bind, BindConfig, GatherConfig, repeats};
 use crate::error::BindError;
+use crate::socket::carrier::{DatagramCarrier, Unconnected};
 use crate::socket::{Carrier, Socket, bind_in, bind_unused, local, recent_ports};
 use crate::stun::StunServer;
 
@@ -49,15 +49,17 @@ impl Base {
     /// refuses.
     pub async fn bind(config: BindConfig) -> Result<Self, BindError> {
         let mut sockets = Vec::with_capacity(2);
-        let mut is_port_old = config.ports.or_else(local::port_range).is_some_and(repeats);
+        let ports = config.ports.as_ref();
+        let range = ports.cloned().or_else(local::port_range);
+        let mut is_port_old = range.as_ref().is_some_and(repeats);
         for (bind, is_ipv4) in [(&config.ipv4, true), (&config.ipv6, false)] {
             let Some(ip) = address_to_bind(bind, is_ipv4)? else {
                 continue;
             };
             let found = if is_port_old {
-                bind_in(ip, config.ports).await
+                bind_in(ip, ports).await
             } else {
-                bind_unused(ip, config.ports).await
+                bind_unused(ip, ports).await
             };
             let (socket, bound) = found?;
             is_port_old |= recent_ports::is_used(bound.port());
@@ -79,9 +81,8 @@ impl Base {
     }
 
     /// Takes any datagram carrier as the only socket: a virtual network, or a socket bound
-    /// elsewhere. Its port is taken to be one that nobody used a short while ago, for nobody
-    /// here knows which network it is in: where it is not, call
-    /// [`distrust_port`](Self::distrust_port).
+    /// elsewhere. Its port counts as one that no other socket had a short while ago, because its
+    /// network is not known here: otherwise call [`distrust_port`](Self::distrust_port).
     ///
     /// # Errors
     /// [`BindError::Wildcard`] if its local address is the wildcard, [`BindError::Socket`] if it
@@ -95,6 +96,14 @@ impl Base {
         }
         let socket = Socket::new(Carrier::Conn(conn), local, vec![local.ip()]);
         Ok(Self::on(vec![socket]))
+    }
+
+    /// Takes a carrier of the caller's own as the only socket, as [`from_conn`](Self::from_conn) does.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn from_carrier(carrier: impl DatagramCarrier) -> Result<Self, BindError> {
+        Self::from_conn(Arc::new(Unconnected(carrier)))
     }
 
     fn on(sockets: Vec<Socket>) -> Self {
@@ -113,26 +122,26 @@ impl Base {
         self.shared.observed().add_local(ip);
     }
 
-    /// Its port may have been another socket's a short while ago, and a NAT may still let in whom
-    /// that one sent to: from now on nothing that comes in is called uninvited.
-    /// [`bind`](Self::bind) does it by itself: see [`BindConfig::ports`].
+    /// Its port may have been another socket's a short while ago, and a NAT may still let in the
+    /// destinations of that socket: from now on no check counts as unsolicited.
+    /// [`bind`](Self::bind) calls this by itself: see [`BindConfig::ports`].
     pub fn distrust_port(&self) {
         self.shared.checks().distrust_port();
     }
 
-    /// Asks every server from the base of its family, in parallel, until it is enough: see
-    /// [`GatherConfig`]. May be repeated, to ask again for mappings that may have expired.
+    /// Asks every server from the socket of its family, in parallel, until the answers are enough:
+    /// see [`GatherConfig`]. May be repeated, to ask again for mappings that may have expired.
     ///
     /// While an agent checks or is connected on this base, it reads the sockets and files the
-    /// answers, and gathering only asks. Servers that cannot be reached are silent ones then.
+    /// answers, and gathering only asks. Unreachable servers count as silent then.
     ///
-    /// Cancel safe: a dropped gathering sends nothing more, what it observed stays in
+    /// Cancel safe: a dropped gathering sends nothing more, and its observations stay in
     /// [`evidence`](Self::evidence).
     pub async fn gather(&self, servers: &[StunServer], config: &GatherConfig) -> Gathering {
         self.gather_with(servers, config, |_| ()).await
     }
 
-    /// The same, and reports what is found as it is found (trickle ICE, RFC 8838).
+    /// The same, and reports each result as it is found (trickle ICE, RFC 8838).
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -162,12 +171,12 @@ impl Base {
         gather::gather(&self.shared, servers, config, progress).await
     }
 
-    /// Everything observed so far, late answers included. What an earlier gathering observed of a
-    /// mapping goes once a later one shows that it may be another: see
-    /// [`Plan::record`](crate::Plan::record).
+    /// Everything observed so far, late answers included. Observations of an earlier gathering go
+    /// once a later one shows that the mapping may be another: see
+    /// [`Plan::record`](crate::plan::Plan::record).
     #[must_use]
     pub fn evidence(&self) -> Box<Evidence> {
-        self.shared.observed().evidence()
+        self.shared.evidence()
     }
 
     /// The verdict on [`evidence`](Self::evidence).
@@ -182,9 +191,9 @@ impl Base {
         self.shared.observed().has_asked()
     }
 
-    /// What the peer's connectivity checks have shown so far, by [`IceAgent`](crate::IceAgent)'s
-    /// own credentials. Nothing under an agent of somebody else, whose credentials are not
-    /// known here.
+    /// The evidence of the peer's connectivity checks so far, verified by
+    /// [`IceAgent`](crate::IceAgent)'s own credentials. Empty under an agent of another library,
+    /// whose credentials are not known here.
     #[must_use]
     pub fn peer_view(&self) -> PeerView {
         self.shared.checks().view()
@@ -196,7 +205,7 @@ impl Base {
         self.shared.rebinding.subscribe()
     }
 
-    /// What was dropped so far.
+    /// The dropped datagrams and servers so far, by reason.
     #[must_use]
     pub fn dropped(&self) -> Dropped {
         self.shared.observed().dropped

@@ -26,7 +26,7 @@ impl GatheredCandidate {
     pub fn as_candidate(&self) -> nat_summary::Candidate<'_> {
         let related = match self.kind {
             CandidateKind::Host => None,
-            // where the relay's socket is mapped to is nobody's business (RFC 8839 section 5.1)
+            // the mapping of the relay's socket is left out for privacy (RFC 8839 section 5.1)
             CandidateKind::Relayed => Some(SocketAddr::from(([0, 0, 0, 0], 9))),
             _ => Some(self.base),
         };

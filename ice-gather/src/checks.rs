@@ -1,11 +1,11 @@
-//! What the peer's checks show in passing (RFC 8445 section 7): no socket, no clock, no datagram of
-//! its own.
+//! The peer's connectivity checks (RFC 8445 section 7), read in passing: no socket, no clock, no
+//! datagram of its own.
 //!
-//! The agent sends and receives connectivity checks anyway. A [`PeerReader`] is told of each,
+//! The agent sends and receives connectivity checks anyway. A [`PeerReader`] reads each of them,
 //! verifies it, and keeps what it proves: the mapping that the peer's responses report, requests
-//! that came in uninvited, how long a quiet gap the mapping outlived. Everything it keeps is
-//! bounded. Its tables grow to what a peer really needs, which is a few entries: room for the most
-//! there may be would weigh more than the agent.
+//! that came in unsolicited, the longest quiet gap that the mapping outlived. Every table is bounded.
+//! The tables grow to the few entries that a peer really needs, because room for the most there may
+//! be would weigh more than the agent.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,32 +16,32 @@ use ring::hmac;
 use crate::common::{bump, canonical};
 use crate::stun::{Header, TransactionId, authenticated, integrity_key, mapped_in};
 
-/// Checks whose answer may still come: two rounds of 32 candidates, twice.
-const MAX_ASKED: usize = 128;
+/// Requests whose answer may still come: two rounds of 32 candidates, twice.
+const MAX_PENDING: usize = 128;
 /// Addresses that were sent to: a cohort of 64 servers, and 32 candidates of the peer and as many
 /// learnt, once over.
-const MAX_CONTACTS: usize = 192;
-/// Ids of the peer's latest requests, to know a replay by.
+const MAX_DESTINATIONS: usize = 192;
+/// Ids of the peer's latest requests, by which a replay is known.
 const MAX_REQUESTS: usize = 64;
-/// A datagram is read a little after it arrived, and a beat comes a little late: no more than this
-/// in a process that runs.
+/// A datagram is read a little after it arrived, and a heartbeat comes a little late: no more than
+/// this in a process that runs.
 const LAG: Duration = Duration::from_millis(250);
 
 /// Types of Binding responses (RFC 8489 section 5).
 const SUCCESS: [u8; 2] = [0x01, 0x01];
 const ERROR: [u8; 2] = [0x01, 0x11];
 
-/// Reads the connectivity checks of one base. Public for whoever drives an agent of his own, and
-/// for fuzzing.
+/// Reads the connectivity checks of one base. [`Base`](crate::Base) has one for its
+/// [`IceAgent`](crate::IceAgent); another agent can drive one by itself.
 #[derive(Debug, Default)]
 pub struct PeerReader {
     ours: Option<hmac::Key>,
     theirs: Option<hmac::Key>,
-    /// Those without an answer yet, the oldest first.
-    asked: Vec<Asked>,
+    /// Requests without an answer yet, the oldest first.
+    pending: Vec<Pending>,
     sequence: u32,
-    /// Sorted.
-    contacts: Vec<SocketAddr>,
+    /// Addresses that were sent to, sorted.
+    destinations: Vec<SocketAddr>,
     /// The ids of the latest requests, a ring.
     requests: Vec<TransactionId>,
     next_request: usize,
@@ -50,29 +50,30 @@ pub struct PeerReader {
     rebindings: u32,
     /// See [`PeerReader::distrust_port`].
     is_port_old: bool,
-    /// The pair in use, once somebody asks for consent.
+    /// The pair in use, once [`PeerReader::consent`] was called.
     pair: Option<(SocketAddr, SocketAddr)>,
     consent: Consent,
     last: Option<Instant>,
-    beat: Option<Beat>,
+    heartbeat: Option<Heartbeat>,
     survived: Option<Duration>,
     dropped: PeerDropped,
 }
 
+/// A request of ours that waits for its answer.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct Pending {
     id: TransactionId,
     base: SocketAddr,
     target: SocketAddr,
     sequence: u32,
 }
 
-/// See [`PeerReader::beat`].
+/// See [`PeerReader::heartbeat`].
 #[derive(Debug, Clone, Copy)]
-struct Beat {
+struct Heartbeat {
     at: Instant,
     period: Duration,
-    /// And the one before was not long ago either.
+    /// Whether it came on time after the one before.
     is_on_time: bool,
 }
 
@@ -84,8 +85,8 @@ pub struct PeerDropped {
     pub unknown_id: u32,
     /// Responses from another address or port than the one asked, or on another base.
     pub wrong_source: u32,
-    /// Requests whose integrity check failed, and responses of which that is true or that are none
-    /// of a Binding request.
+    /// Requests whose integrity check failed, and responses whose integrity check failed or that
+    /// answer no Binding request.
     pub unauthenticated: u32,
     /// Authenticated responses without a mapped address that can be read.
     pub unreadable: u32,
@@ -93,24 +94,23 @@ pub struct PeerDropped {
     pub replayed: u32,
     /// Responses that were overtaken by the answer to a later request.
     pub reordered: u32,
-    /// Requests from where nothing had been sent to, on a port that may have sent there in an
-    /// earlier life: see [`BindConfig::ports`](crate::BindConfig::ports).
-    pub maybe_invited: u32,
-    /// Addresses sent to beyond those remembered: from then on nothing that comes in is called
-    /// uninvited.
-    pub contacts: u32,
+    /// Requests from addresses that this socket had not sent to, on a port from which an earlier
+    /// socket may have: see [`BindConfig::ports`](crate::BindConfig::ports).
+    pub maybe_solicited: u32,
+    /// Addresses sent to beyond those remembered: from then on no request counts as unsolicited.
+    pub destinations: u32,
 }
 
 /// Whether the peer consents to be sent to on the pair in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Consent {
-    /// How often it has.
-    pub(crate) times: u32,
-    /// A check of ours has left since.
+    /// How often it has been renewed.
+    pub(crate) renewals: u32,
+    /// Whether a check of ours has left since the last renewal.
     pub(crate) is_asked: bool,
 }
 
-/// The mapping toward an address of the peer changed, by the peer's word.
+/// A change of the mapping toward an address of the peer, as the peer reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remapped {
     /// As it was reported before.
@@ -122,91 +122,105 @@ pub struct Remapped {
 /// A rebinding of the mapping toward the peer, against what was advertised. It holds no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebinding {
-    /// How many there have been, this one included.
+    /// The number of rebindings so far, this one included.
     pub number: u32,
     /// The verdict on the mapping before.
     pub was: TowardPeer,
-    /// The verdict on the one now. Both may be [`TowardPeer::Changed`], each another mapping.
+    /// The verdict on the mapping now. Both may be [`TowardPeer::Changed`], each another mapping.
     pub is: TowardPeer,
 }
 
-/// What the peer's checks have shown so far.
+/// The evidence of the peer's checks so far.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PeerView {
-    /// What they prove of the NAT: [`PeerEvidence::summary`] judges it beside the base's own
-    /// evidence.
+    /// What the checks prove about the NAT: [`PeerEvidence::summary`] judges it beside the base's
+    /// own evidence.
     pub evidence: PeerEvidence,
-    /// How many there were.
+    /// The number of checks.
     pub checks: Checks,
     /// How often the mapping toward an address of the peer changed.
     pub rebindings: u32,
     /// The longest time without a packet either way that the mapping outlived, shown by a check of
     /// the peer that came in after it, before anything was sent: a lower bound of its idle
-    /// lifetime (RFC 4787 section 4.3). Nothing is claimed of a time in which this process may
-    /// have stood still: see [`PeerReader::beat`].
+    /// lifetime (RFC 4787 section 4.3). A time in which this process may have stood still does not
+    /// count: see [`PeerReader::heartbeat`].
     pub survived: Option<Duration>,
-    /// Checks that prove nothing.
+    /// The checks that prove nothing.
     pub dropped: PeerDropped,
 }
 
 impl PeerReader {
-    /// Nothing read yet, and nobody to authenticate.
+    /// A reader without passwords: until it has them, it reads nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The port may have been another socket's a short while ago, and a NAT may still let in whom
-    /// that one sent to: what comes in is never called uninvited.
+    /// The port may have been another socket's a short while ago, and a NAT may still let in the
+    /// destinations of that socket: no request counts as unsolicited.
     pub fn distrust_port(&mut self) {
         self.is_port_old = true;
+    }
+
+    /// Whether a packet of the peer came in.
+    pub(crate) const fn has_heard(&self) -> bool {
+        let Checks {
+            answered,
+            received,
+            relayed,
+            ..
+        } = self.checks;
+        answered > 0 || received > 0 || relayed > 0
     }
 
     pub(crate) const fn is_port_old(&self) -> bool {
         self.is_port_old
     }
 
-    /// From now on requests that carry this password are for us (RFC 8445 section 7.3).
-    pub fn serve(&mut self, password: &str) {
+    /// From now on requests that are signed with this password are for us (RFC 8445 section 7.3).
+    pub fn set_local_password(&mut self, password: &str) {
         self.ours = Some(integrity_key(password));
     }
 
-    /// From now on responses that carry this password are the peer's: an answer is signed with the
-    /// password of the side that was asked (RFC 8489 section 9.1.4).
-    pub fn expect(&mut self, password: &str) {
+    /// From now on responses that are signed with this password are the peer's: an answer is signed
+    /// with the password of the side that was asked (RFC 8489 section 9.1.4).
+    pub fn set_remote_password(&mut self, password: &str) {
         self.theirs = Some(integrity_key(password));
     }
 
-    /// The clockwork of this process is running; to be told every `period`. A process that was
-    /// stopped reads late what came in time, and a gap would look longer than it was. By the
-    /// beats nobody stopped it for longer than `period` without its being noticed, so that much
-    /// is taken off every gap; without them none counts.
-    pub fn beat(&mut self, now: Instant, period: Duration) {
-        let is_on_time = self.beat.is_some_and(|before| before.is_followed_at(now));
-        self.beat = Some(Beat {
+    /// This process is running; to be called every `period`.
+    ///
+    /// A process that was stopped reads late what came in time, and a gap would look longer than it
+    /// was. While these calls come on time, the process stood still for no longer than `period`, and
+    /// that much is taken off every gap. Without them no gap counts.
+    pub fn heartbeat(&mut self, now: Instant, period: Duration) {
+        let is_on_time = self
+            .heartbeat
+            .is_some_and(|before| before.is_followed_at(now));
+        self.heartbeat = Some(Heartbeat {
             at: now,
             period,
             is_on_time,
         });
     }
 
-    /// A packet goes out to `target`: what comes from there is no longer uninvited.
-    pub fn contact(&mut self, target: SocketAddr, now: Instant) {
+    /// A packet goes out to `target`: requests from there are no longer unsolicited.
+    pub fn on_other_sent(&mut self, target: SocketAddr, now: Instant) {
         self.last = Some(now);
-        let Err(at) = self.contacts.binary_search(&target) else {
+        let Err(at) = self.destinations.binary_search(&target) else {
             return;
         };
-        if self.contacts.len() < MAX_CONTACTS {
-            self.contacts.insert(at, target);
+        if self.destinations.len() < MAX_DESTINATIONS {
+            self.destinations.insert(at, target);
         } else {
-            bump(&mut self.dropped.contacts);
+            bump(&mut self.dropped.destinations);
         }
     }
 
     /// STUN of the agent goes out.
     pub fn on_sent(&mut self, base: SocketAddr, target: SocketAddr, header: Header, now: Instant) {
-        self.contact(target, now);
+        self.on_other_sent(target, now);
         if !header.is_binding_request || self.ours.is_none() {
             return;
         }
@@ -215,7 +229,7 @@ impl PeerReader {
             bump(&mut self.checks.sent_since_received);
         }
         self.sequence = self.sequence.wrapping_add(1);
-        self.ask(Asked {
+        self.await_answer(Pending {
             id: header.id,
             base,
             target,
@@ -223,11 +237,11 @@ impl PeerReader {
         });
     }
 
-    /// STUN of the agent goes out by way of a relay. Only consent to the pair in use is asked for
-    /// there.
+    /// STUN of the agent goes out through a relay. There a request only asks for consent to the pair
+    /// in use.
     pub(crate) fn on_relayed_sent(&mut self, base: SocketAddr, target: SocketAddr, header: Header) {
         if header.is_binding_request && self.pair == Some((base, target)) {
-            self.ask(Asked {
+            self.await_answer(Pending {
                 id: header.id,
                 base,
                 target,
@@ -236,16 +250,16 @@ impl PeerReader {
         }
     }
 
-    fn ask(&mut self, asked: Asked) {
-        self.consent.is_asked |= self.pair == Some((asked.base, asked.target));
-        if self.asked.len() == MAX_ASKED {
-            self.asked.remove(0);
+    fn await_answer(&mut self, request: Pending) {
+        self.consent.is_asked |= self.pair == Some((request.base, request.target));
+        if self.pending.len() == MAX_PENDING {
+            self.pending.remove(0);
         }
-        self.asked.push(asked);
+        self.pending.push(request);
     }
 
-    /// A response came in that answers no STUN transaction of the base itself. What it says of a
-    /// mapping that said otherwise before, if it does.
+    /// A response came in that answers no STUN transaction of the base itself. Returns the change if
+    /// it reports another mapping than before.
     pub fn on_response(
         &mut self,
         base: SocketAddr,
@@ -257,12 +271,12 @@ impl PeerReader {
         let (Some(key), Some(header)) = (&self.theirs, Header::peek(datagram)) else {
             return None;
         };
-        let Some(at) = self.asked.iter().position(|asked| asked.id == header.id) else {
+        let Some(at) = self.pending.iter().position(|sent| sent.id == header.id) else {
             bump(&mut self.dropped.unknown_id);
             return None;
         };
-        let asked = self.asked[at];
-        if (asked.target, asked.base) != (source, base) {
+        let sent = self.pending[at];
+        if (sent.target, sent.base) != (source, base) {
             bump(&mut self.dropped.wrong_source);
             return None;
         }
@@ -273,12 +287,12 @@ impl PeerReader {
             bump(&mut self.dropped.unauthenticated);
             return None;
         };
-        let sequence = self.asked.remove(at).sequence;
+        let sequence = self.pending.remove(at).sequence;
         bump(&mut self.checks.answered);
         if *class == SUCCESS {
             self.note_consent(base, source);
         }
-        // an error is an answer, and says nothing of a mapping
+        // an error response is an answer, and reports no mapping
         let Some(mapped) = mapped_in(attributes, header.id).filter(|_| *class == SUCCESS) else {
             bump(&mut self.dropped.unreadable);
             return None;
@@ -303,7 +317,7 @@ impl PeerReader {
         Some(Remapped { was, is })
     }
 
-    /// A Binding request came in; whether it is authentic. `quiet`: nothing but STUN has moved on
+    /// A Binding request came in; whether it is authentic. `quiet` if nothing but STUN has moved on
     /// the base since the last call of any kind.
     pub fn on_request(
         &mut self,
@@ -327,8 +341,8 @@ impl PeerReader {
         }
         bump(&mut self.checks.received);
         self.note_consent(base, source);
-        match self.news_of(source) {
-            Some(_) if self.is_port_old => bump(&mut self.dropped.maybe_invited),
+        match self.unsolicited(source) {
+            Some(_) if self.is_port_old => bump(&mut self.dropped.maybe_solicited),
             Some(sent_before) => {
                 self.evidence.record_unsolicited(UnsolicitedCheck {
                     base,
@@ -346,7 +360,7 @@ impl PeerReader {
         true
     }
 
-    /// A Binding request came in by way of a relay, and so says nothing of the NAT; whether it is
+    /// A Binding request came in through a relay, and so proves nothing about the NAT; whether it is
     /// authentic.
     pub fn on_relayed_request(
         &mut self,
@@ -367,7 +381,7 @@ impl PeerReader {
         true
     }
 
-    /// A response came in by way of a relay. All it can show is the peer's consent.
+    /// A response came in through a relay. All it can show is the peer's consent.
     pub(crate) fn on_relayed_response(
         &mut self,
         base: SocketAddr,
@@ -377,20 +391,19 @@ impl PeerReader {
         let (Some(key), Some(header)) = (&self.theirs, Header::peek(datagram)) else {
             return;
         };
-        let is_it =
-            |asked: &Asked| (asked.id, asked.base, asked.target) == (header.id, base, source);
-        let Some(at) = self.asked.iter().position(is_it) else {
+        let is_answered =
+            |sent: &Pending| (sent.id, sent.base, sent.target) == (header.id, base, source);
+        let Some(at) = self.pending.iter().position(is_answered) else {
             return;
         };
         if datagram.starts_with(&SUCCESS) && authenticated(datagram, key).is_some() {
-            self.asked.remove(at);
+            self.pending.remove(at);
             self.note_consent(base, source);
         }
     }
 
-    /// What the peer has shown on the pair in use, since this was first asked about it: that it is
-    /// there and knows its password, the least that consent to be sent to takes (RFC 7675
-    /// section 5.1).
+    /// The peer's consent on the pair in use, counted from the first call for this pair: a message
+    /// signed with its password, the least that consent to be sent to takes (RFC 7675 section 5.1).
     pub(crate) fn consent(&mut self, base: SocketAddr, target: SocketAddr) -> Consent {
         self.pair = Some((base, target));
         self.consent
@@ -399,13 +412,13 @@ impl PeerReader {
     fn note_consent(&mut self, base: SocketAddr, source: SocketAddr) {
         if self.pair == Some((base, source)) {
             self.consent = Consent {
-                times: self.consent.times.wrapping_add(1),
+                renewals: self.consent.renewals.wrapping_add(1),
                 is_asked: false,
             };
         }
     }
 
-    /// Whether a request of this id was not read before, as far as that is remembered.
+    /// Whether a request with this id was not read before, as far as ids are remembered.
     fn is_new(&mut self, id: TransactionId) -> bool {
         if self.requests.contains(&id) {
             return false;
@@ -419,11 +432,11 @@ impl PeerReader {
     }
 
     /// Other STUN came in.
-    pub fn touch(&mut self, now: Instant) {
+    pub fn on_other_received(&mut self, now: Instant) {
         self.last = Some(now);
     }
 
-    /// What was read so far.
+    /// The evidence so far.
     #[must_use]
     pub fn view(&self) -> PeerView {
         PeerView {
@@ -435,45 +448,45 @@ impl PeerReader {
         }
     }
 
-    /// How many rebindings there were.
+    /// The number of rebindings so far.
     #[must_use]
     pub const fn rebindings(&self) -> u32 {
         self.rebindings
     }
 
-    /// Who at `source` had not been sent to; `None` if it had, or if not all of them are
-    /// remembered.
-    fn news_of(&self, source: SocketAddr) -> Option<SentBefore> {
-        if self.dropped.contacts > 0 || self.contacts.binary_search(&source).is_ok() {
+    /// How a request from `source` is unsolicited; `None` if that address had been sent to, or if
+    /// not all destinations are remembered.
+    fn unsolicited(&self, source: SocketAddr) -> Option<SentBefore> {
+        if self.dropped.destinations > 0 || self.destinations.binary_search(&source).is_ok() {
             return None;
         }
         let at = self
-            .contacts
-            .partition_point(|contact| contact.ip() < source.ip());
-        let knows = self
-            .contacts
+            .destinations
+            .partition_point(|sent_to| sent_to.ip() < source.ip());
+        let has_sent_to_ip = self
+            .destinations
             .get(at)
-            .is_some_and(|contact| contact.ip() == source.ip());
-        Some(if knows {
+            .is_some_and(|sent_to| sent_to.ip() == source.ip());
+        Some(if has_sent_to_ip {
             SentBefore::OtherPort
         } else {
             SentBefore::Never
         })
     }
 
-    /// How long nothing came in for certain, by what is read `now`. If it waited to be read while
-    /// the process stood still, that was since one of the last two beats, for they were on
-    /// time.
+    /// How long nothing came in for certain, if a request is read `now`. A request that waited to be
+    /// read while the process stood still came since one of the last two heartbeats, because both
+    /// were on time.
     fn gap(&self, last: Instant, now: Instant) -> Option<Duration> {
         let beat = self
-            .beat
+            .heartbeat
             .filter(|beat| beat.is_on_time && beat.is_followed_at(now))?;
         now.saturating_duration_since(last)
             .checked_sub(beat.period.saturating_add(LAG))
     }
 
-    /// Whether `source` itself reported that it sees `base` as something else. Which address a
-    /// wildcard base has toward it is not known.
+    /// Whether `source` itself reported `base` under another address. The address of a wildcard base
+    /// toward it is not known.
     fn crosses_nat(&self, base: SocketAddr, source: SocketAddr) -> bool {
         if base.ip().is_unspecified() {
             return false;
@@ -483,8 +496,8 @@ impl PeerReader {
     }
 }
 
-impl Beat {
-    /// Whether what comes now comes no later than the next beat should.
+impl Heartbeat {
+    /// Whether `now` is no later than the next heartbeat should be.
     fn is_followed_at(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.at) <= self.period.saturating_add(LAG)
     }

@@ -1,4 +1,5 @@
-//! Under somebody else's ICE agent: the only public items that name a type of `webrtc_ice`.
+//! The base under an ICE agent of another library: the only public items that name a type of
+//! `webrtc_ice`.
 //!
 //! A `webrtc` peer connection makes its own agent and takes its sockets from a `UDPNetwork`. Hand
 //! it the base's, and the connection's checks, its media and our STUN transactions share one

@@ -78,7 +78,7 @@ pub enum RelayError {
     NoSocket,
     /// The server's name did not resolve.
     Unresolved,
-    /// The server has no address of a family of the base, or nobody listens there.
+    /// The server has no address of a family of the base, or no socket listens there.
     Unreachable,
     /// The server did not answer in time.
     TimedOut,

@@ -16,11 +16,18 @@ pub enum IceState {
     Connected,
     /// The peer has been silent for a while.
     Disconnected,
-    /// The agent gave up. Nothing leaves toward the peer any more, and the server of a relay is
-    /// told to free it.
+    /// The agent gave up. Nothing leaves toward the peer any more, and the server of a relay frees
+    /// its allocation.
     Failed,
     /// Torn down.
     Closed,
+}
+
+impl IceState {
+    /// Whether the connection has failed or was closed: then its state stays.
+    pub(crate) const fn has_ended(self) -> bool {
+        matches!(self, Self::Failed | Self::Closed)
+    }
 }
 
 /// Something that happened to an agent.

@@ -1,14 +1,14 @@
 //! Active discovery of how a NAT filters (RFC 5780 section 4.4). Opt-in: it costs packets and a
 //! socket of its own.
 //!
-//! A probe on the base itself would open the base's filter and so spoil what it wants to see. Each
+//! A probe on the base itself would open the base's filter and so spoil the observation. Each
 //! discovery takes a fresh socket, and one server that has a second address (OTHER-ADDRESS, or
-//! CHANGED-ADDRESS of older ones).
+//! CHANGED-ADDRESS of older servers).
 //!
-//! An answer that comes in from where nothing was sent to is proof. Silence is none: the server may
-//! not do what it was asked, or packets are lost. So after silence the filter is opened on purpose
-//! and the same is asked again, as often; only if every one of those answers arrives did the filter
-//! make the silence before.
+//! An answer from an address that was never sent to is proof. Silence is none, because the server may
+//! ignore the change that it was asked for, or packets may be lost. So after silence the filter is
+//! opened on purpose and the same is asked again, as often; only if every one of those answers
+//! arrives did the filter cause the silence before.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,7 +30,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(80);
 /// The whole discovery.
 const LONGEST: Duration = Duration::from_millis(1500);
 
-/// What one server let us find out.
+/// The finding about a NAT's filter with the help of one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Finding {
@@ -47,7 +47,7 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// What several servers found together: they must not contradict each other.
+    /// The filtering that several findings agree on: unknown if they contradict each other.
     ///
     /// ```
     /// use ice_gather::Finding::{Known, Silent};
@@ -149,7 +149,7 @@ impl Probe {
         Finding::Known(Filtering::AddressAndPortDependent)
     }
 
-    /// What it shows that an answer was let in: nothing, if another discovery may have opened the
+    /// The finding from an answer that was let in: none, if an earlier socket may have opened the
     /// filter on this port.
     fn let_in(&self, filtering: Filtering) -> Finding {
         if self.base.shared().is_port_old() {
@@ -159,7 +159,7 @@ impl Probe {
         }
     }
 
-    /// The first answer to `question`, whatever it says.
+    /// The first answer to `question`, of any kind.
     async fn first_answer(&self, question: Question) -> Option<Vec<u8>> {
         let mut ids = Vec::new();
         let mut buffer = [0; 1500];

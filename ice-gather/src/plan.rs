@@ -1,20 +1,25 @@
-//! Which request goes to whom and when, and when it is enough: pure, time and randomness are
-//! arguments.
+//! The plan of a gathering: which request leaves when, and when the answers are enough. Pure: time
+//! and randomness are arguments.
 //!
-//! Drive it like this: hand in the servers with [`Plan::ask`]; send whatever
-//! [`poll_transmit`](Plan::poll_transmit) gives until it gives nothing; wait for a datagram
+//! Drive it like this: hand in the servers with [`Plan::ask`]; send every request that
+//! [`poll_transmit`](Plan::poll_transmit) returns until it returns none; wait for a datagram
 //! ([`handle_datagram`](Plan::handle_datagram)) or for the instant of
 //! [`poll_timeout`](Plan::poll_timeout); repeat until [`is_complete`](Plan::is_complete). Datagrams
 //! may be handed in after that: a late answer is evidence like any other.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use nat_summary::{Evidence, Observation, Outcome, PendingRequest};
+use nat_summary::{Evidence, Observation, Outcome, Outstanding, PendingRequest, Scope, ServerId};
 
 use crate::common::{after, canonical};
 use crate::config::{GatherConfig, Policy};
 use crate::stun::{Answer, HEADER_LEN, Reject, TransactionId, read_answer, write_request};
+
+/// Fewest copies of a request whose silence is a time-out: a single one may get lost.
+const FAIR_SENDS: u8 = 2;
+/// Servers that one name may lead to, of each family.
+pub(crate) const ADDRESSES_OF_A_NAME: usize = 2;
 
 /// A request to send now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +28,7 @@ pub struct Transmit {
     pub request: usize,
     /// The socket it has to leave from, by its local address.
     pub socket: SocketAddr,
-    /// Where to.
+    /// The server it goes to.
     pub server: SocketAddr,
     /// The bytes.
     pub bytes: [u8; HEADER_LEN],
@@ -34,17 +39,27 @@ pub struct Transmit {
 pub struct Answered {
     /// Number of the request.
     pub request: usize,
-    /// What it said.
+    /// Its answer.
     pub answer: Answer,
 }
 
-/// What an ICMP message means for a request.
+/// The meaning of an ICMP message for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IcmpError {
-    /// Nobody is there, or nobody may get there.
+    /// No socket listens there, or no packet may get there.
     Hard,
-    /// It may be another in a moment.
+    /// It may pass in a moment.
     Soft,
+}
+
+/// An ICMP error about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unreachable {
+    /// The server that was asked.
+    pub(crate) server: SocketAddr,
+    pub(crate) error: IcmpError,
+    /// The server itself sent the error, so UDP gets there and back.
+    pub(crate) is_of_server: bool,
 }
 
 /// One request: a server asked from a base.
@@ -52,8 +67,7 @@ pub enum IcmpError {
 pub(crate) struct Request {
     /// The socket, by its local address.
     socket: SocketAddr,
-    /// What the socket stands for toward this server: itself, unless it is bound to the wildcard
-    /// address.
+    /// The base toward this server: the socket's address, unless that is the wildcard address.
     pub(crate) base: SocketAddr,
     pub(crate) server: SocketAddr,
     id: TransactionId,
@@ -65,12 +79,16 @@ pub(crate) struct Request {
     pub(crate) mapped: Option<SocketAddr>,
     /// The code of an error response.
     pub(crate) error_code: Option<u16>,
-    /// Unknown if the request was sent more than once: which copy was answered is (RFC 6298
-    /// section 3).
+    /// Unknown if the request was sent more than once, because the answer may be to either copy (RFC
+    /// 6298 section 3).
     pub(crate) round_trip: Option<Duration>,
     sequence: u32,
+    /// More than one copy had been sent when the answer came.
+    is_resent: bool,
     /// A soft error came back.
     is_in_doubt: bool,
+    /// Not waited for any longer, though its silence proves nothing.
+    is_given_up: bool,
 }
 
 impl Request {
@@ -89,18 +107,28 @@ impl Request {
         })
     }
 
-    /// Nobody answered, if it was waited for as long as that.
-    fn time_out(&mut self, wait: Duration, now: Instant) {
+    /// Whether an answer is waited for.
+    fn is_open(&self) -> bool {
+        self.outcome == Outcome::Pending && !self.is_given_up
+    }
+
+    /// Ends the request, if it was waited for as long as that; whether it did. A single copy may have
+    /// been lost, so its silence is no time-out (RFC 8489 section 6.2.1).
+    fn time_out(&mut self, wait: Duration, now: Instant) -> bool {
         let is_over = self
             .first_sent
             .is_some_and(|sent| now.saturating_duration_since(sent) >= wait);
-        if self.outcome == Outcome::Pending && is_over {
-            self.outcome = if self.is_in_doubt {
-                Outcome::Unreachable
-            } else {
-                Outcome::TimedOut
-            };
+        if !self.is_open() || !is_over {
+            return false;
         }
+        if self.is_in_doubt {
+            self.outcome = Outcome::Unreachable;
+        } else if self.sends >= FAIR_SENDS {
+            self.outcome = Outcome::TimedOut;
+        } else {
+            self.is_given_up = true;
+        }
+        true
     }
 }
 
@@ -112,7 +140,8 @@ fn counts(observation: &Observation) -> bool {
 ///
 /// ```
 /// use std::time::Instant;
-/// use ice_gather::{GatherConfig, Plan};
+/// use ice_gather::GatherConfig;
+/// use ice_gather::plan::Plan;
 ///
 /// let now = Instant::now();
 /// let mut plan = Plan::new(GatherConfig::default(), vec!["192.168.1.5:50000".parse()?], now);
@@ -120,7 +149,7 @@ fn counts(observation: &Observation) -> bool {
 /// let request = plan.poll_transmit(now).expect("one server, one request");
 /// assert_eq!(request.server, "198.51.100.1:3478".parse()?);
 /// assert!(plan.poll_transmit(now).is_none() && !plan.is_complete(now));
-/// // nobody answers
+/// // no answer comes
 /// assert!(plan.is_complete(now + GatherConfig::default().deadline));
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
@@ -138,11 +167,17 @@ pub struct Plan {
     /// Of those, the ones that never left.
     lost: u32,
     over_cap: u32,
+    /// Packets that came in and are no answers.
+    signs_of_life: u32,
+    /// What the missing answers can change; `None` once a request or a name changed. A flood of
+    /// datagrams that are no answers costs no judgement.
+    outstanding: Option<Outstanding>,
     ended: bool,
 }
 
 impl Plan {
-    /// Asks nobody yet, from these sockets: at most one of each family, by their local addresses.
+    /// A plan without servers yet, on these sockets: at most one of each family, by their local
+    /// addresses.
     #[must_use]
     pub fn new(config: GatherConfig, sockets: Vec<SocketAddr>, now: Instant) -> Self {
         let deadline = after(now, config.deadline);
@@ -158,6 +193,8 @@ impl Plan {
             sent: 0,
             lost: 0,
             over_cap: 0,
+            signs_of_life: 0,
+            outstanding: None,
             ended: false,
         }
     }
@@ -194,8 +231,9 @@ impl Plan {
         let socket = self
             .sockets
             .iter()
-            .find(|socket| socket.is_ipv4() == server.is_ipv4())
+            .find(|socket| socket.is_ipv4() == server.is_ipv4() && is_unicast(server.ip()))
             .copied();
+        self.outstanding = None;
         let base =
             socket.map(|socket| SocketAddr::new(leaves_from.unwrap_or(socket.ip()), socket.port()));
         self.requests.push(Request {
@@ -216,18 +254,22 @@ impl Plan {
             error_code: None,
             round_trip: None,
             sequence: 0,
+            is_resent: false,
             is_in_doubt: false,
+            is_given_up: false,
         });
     }
 
     /// A name is being resolved: it may still become a server.
     pub const fn name_started(&mut self) {
         self.names += 1;
+        self.outstanding = None;
     }
 
     /// A name resolved, or failed to.
     pub const fn name_ended(&mut self) {
         self.names = self.names.saturating_sub(1);
+        self.outstanding = None;
     }
 
     /// The next request that is due, if any.
@@ -237,11 +279,9 @@ impl Plan {
         }
         self.give_up_single_servers(now);
         let max_sends = self.config.max_sends;
-        let due = |r: &Request| {
-            r.outcome == Outcome::Pending && r.sends < max_sends && r.next_send <= now
-        };
-        // first whom fewest copies went to: nobody waits for his first until others got their
-        // second
+        let due = |r: &Request| r.is_open() && r.sends < max_sends && r.next_send <= now;
+        // the server with the fewest copies comes first, so that none waits for its first copy while
+        // others get their second
         let due = self.requests.iter_mut().enumerate().filter(|(_, r)| due(r));
         let (number, request) = due.min_by_key(|(_, r)| r.sends)?;
         if request.first_sent.is_none() {
@@ -267,12 +307,12 @@ impl Plan {
             && request.outcome == Outcome::Pending
         {
             request.outcome = Outcome::Unreachable;
+            self.outstanding = None;
         }
     }
 
-    /// The socket had no room for the copy that [`poll_transmit`](Self::poll_transmit) gave: it is
-    /// lost, as any packet may be, and the next one may get through. But nobody was asked by
-    /// it.
+    /// The socket had no room for the copy that [`poll_transmit`](Self::poll_transmit) returned: it
+    /// is lost, as any packet may be, and the next one may get through. But it asked no server.
     pub fn handle_send_lost(&mut self, request: usize) {
         if let Some(request) = self.requests.get_mut(request) {
             self.lost += 1;
@@ -283,30 +323,52 @@ impl Plan {
         }
     }
 
-    /// An ICMP message said that `server` cannot be reached. It may be forged, so an answer still
-    /// counts.
+    /// An ICMP message reported `server` as unreachable. It may be forged, so an answer still counts.
     ///
     /// A hard error ends the request (RFC 8489 section 6.2.1). A soft one, such as from a router
-    /// that has no route at the moment, does not (RFC 1122 section 4.2.3.9); it only says that
-    /// silence, if it stays, is no time-out.
+    /// that has no route at the moment, does not (RFC 1122 section 4.2.3.9); but silence after it is
+    /// no time-out.
     pub fn handle_unreachable(&mut self, server: SocketAddr, error: IcmpError) {
         for request in &mut self.requests {
             if request.server == server && request.sends > 0 && request.outcome == Outcome::Pending
             {
                 match error {
-                    IcmpError::Hard => request.outcome = Outcome::Unreachable,
+                    IcmpError::Hard => {
+                        request.outcome = Outcome::Unreachable;
+                        self.outstanding = None;
+                    }
                     IcmpError::Soft => request.is_in_doubt = true,
                 }
             }
         }
     }
 
+    /// Something came in over UDP that is handed in nowhere else, such as a packet of the peer, or an
+    /// ICMP error which a server itself sent: UDP is not blocked.
+    pub const fn handle_sign_of_life(&mut self) {
+        self.signs_of_life = self.signs_of_life.saturating_add(1);
+    }
+
     /// A datagram that may be an answer came in on `socket` from `source`. A request ends with its
     /// first answer; the id and the source must be those of the request.
     ///
     /// # Errors
-    /// [`Reject`]: no answer of ours. The request, if there is one, goes on.
+    /// [`Reject`]: no answer of ours. The request, if there is one, goes on; but UDP is not blocked.
     pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        socket: SocketAddr,
+        source: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<Answered, Reject> {
+        let answered = self.file(now, socket, source, datagram);
+        if answered.is_err() {
+            self.handle_sign_of_life();
+        }
+        answered
+    }
+
+    fn file(
         &mut self,
         now: Instant,
         socket: SocketAddr,
@@ -338,9 +400,11 @@ impl Plan {
             }
             Answer::Unreadable => Outcome::Refused,
         };
+        request.is_resent = request.sends > 1;
         if let (1, Some(sent)) = (request.sends, request.first_sent) {
             request.round_trip = Some(now.saturating_duration_since(sent));
         }
+        self.outstanding = None;
         self.start_grace(now);
         Ok(Answered {
             request: number,
@@ -348,9 +412,11 @@ impl Plan {
         })
     }
 
-    /// From the quorum on, the servers still missing get one grace period.
+    /// From the quorum on, the servers still missing get one grace period. It is long enough for a
+    /// server as fast as those heard, and shows of no other whether it is dead or slow.
     fn start_grace(&mut self, now: Instant) {
-        if self.config.policy != Policy::All && self.grace_ends.is_none() && self.has_quorum() {
+        let has_grace = matches!(self.config.policy, Policy::Decisive | Policy::Patient);
+        if has_grace && self.grace_ends.is_none() && self.outstanding() != Outstanding::Deciding {
             let longest = self
                 .requests
                 .iter()
@@ -361,21 +427,35 @@ impl Plan {
         }
     }
 
-    /// Two distinct server addresses answered one base: the least that can prove independence. If
-    /// any two do, one of them is not the first one's.
-    fn has_quorum(&self) -> bool {
-        self.possible().any(|a| {
-            self.first_on(a.base)
-                .is_some_and(|first| !a.server.is_same_address(&first.server))
-        })
+    /// What the answers that are still missing can change.
+    fn outstanding(&mut self) -> Outstanding {
+        if let Some(known) = self.outstanding {
+            return known;
+        }
+        let mut observed = Evidence::new();
+        for observation in self.requests.iter().filter_map(Request::observation) {
+            observed.observe(observation);
+        }
+        let outstanding = observed.outstanding(self.missing());
+        *self.outstanding.insert(outstanding)
     }
 
-    fn first_on(&self, base: SocketAddr) -> Option<Observation> {
-        self.possible().find(|o| o.base == base)
+    /// The requests whose answers are missing. A name may lead to as many more on each base.
+    fn missing(&self) -> impl Iterator<Item = PendingRequest> + Clone {
+        let is_open = |r: &&Request| r.is_open();
+        let requests = self.requests.iter().filter(is_open);
+        let bases = self.requests.iter().map(|r| r.base);
+        let bases = self.sockets.iter().copied().chain(bases);
+        let named = (0..self.names * ADDRESSES_OF_A_NAME)
+            .flat_map(move |n| bases.clone().map(move |base| (base, n)));
+        let named = named.map(|(base, n)| (base, ServerId::Name(n as u64, 0)));
+        let requests = requests.map(|r| (r.base, r.server.into()));
+        let pending = requests.chain(named);
+        pending.map(|(base, server)| PendingRequest { base, server })
     }
 
-    /// The observations that count: a lie no NAT can tell is none, nor is a mapping of the other
-    /// family one that compares with the base's.
+    /// The observations that count: not those that no NAT can cause, and not a mapping of the other
+    /// family, which cannot be compared with the base.
     pub(crate) fn possible(&self) -> impl Iterator<Item = Observation> {
         self.requests
             .iter()
@@ -390,11 +470,7 @@ impl Plan {
             return None;
         }
         let max_sends = self.config.max_sends;
-        let pending = || {
-            self.requests
-                .iter()
-                .filter(|r| r.outcome == Outcome::Pending)
-        };
+        let pending = || self.requests.iter().filter(|r| r.is_open());
         let sends = pending()
             .filter(|r| r.sends < max_sends)
             .map(|r| r.next_send.max(self.not_before));
@@ -406,13 +482,14 @@ impl Plan {
             .min()
     }
 
-    /// Whether it is enough: every request ended, or what is missing cannot change the verdict, or
-    /// the grace period or the deadline is over. From then on nothing is sent.
+    /// Whether the answers are enough: every request ended, or the policy has all it asks for, or the
+    /// grace period or the deadline is over. From then on nothing is sent.
     pub fn is_complete(&mut self, now: Instant) -> bool {
         if !self.ended {
             self.give_up_single_servers(now);
-            self.ended = (self.names == 0
-                && self.requests.iter().all(|r| r.outcome != Outcome::Pending))
+            // a request that ended may have been the last that could be answered from further out
+            self.start_grace(now);
+            self.ended = (self.names == 0 && !self.requests.iter().any(Request::is_open))
                 || now >= self.deadline
                 || self.grace_ends.is_some_and(|end| now >= end)
                 || self.is_decided();
@@ -423,42 +500,29 @@ impl Plan {
         self.ended
     }
 
-    /// What is missing cannot change the verdict, as far as the policy cares for one.
-    fn is_decided(&self) -> bool {
+    /// The policy has what it asks for.
+    fn is_decided(&mut self) -> bool {
         match self.config.policy {
-            Policy::FirstAnswer => self.possible().next().is_some(),
-            Policy::Decisive => self.is_settled(),
-            Policy::All => false,
+            Policy::FirstAnswer => self.is_mapped(),
+            Policy::Decisive => self.outstanding() == Outstanding::Settled,
+            Policy::Patient | Policy::All => false,
         }
     }
 
-    /// Whether nothing that is missing can change how the NAT is judged to map.
-    fn is_settled(&self) -> bool {
-        // a name may still lead to servers that are asked from another base
-        let bases_may_grow = self.sockets.len() > 1
+    /// An address was seen from as far out as any missing answer may be.
+    fn is_mapped(&self) -> bool {
+        let may_be_outside =
+            |ip: IpAddr| !matches!(Scope::of(ip), Scope::Loopback | Scope::LinkLocal);
+        let waits_for_outside = self.names > 0
             || self
-                .sockets
+                .requests
                 .iter()
-                .any(|socket| socket.ip().is_unspecified());
-        if self.names > 0 && bases_may_grow {
-            return false;
-        }
-        let mut heard = Evidence::new();
-        for observation in self.possible() {
-            heard.observe(observation);
-        }
-        let pending = self
-            .requests
-            .iter()
-            .filter(|request| request.outcome == Outcome::Pending)
-            .map(|request| PendingRequest {
-                base: request.base,
-                server: request.server.into(),
-            });
-        heard.is_settled(pending)
+                .any(|r| r.is_open() && may_be_outside(r.server.ip()));
+        self.possible()
+            .any(|o| !waits_for_outside || Scope::of(o.mapped.ip()).is_global())
     }
 
-    /// When nobody waits for the answer to this request any longer.
+    /// When this request has waited for its answer long enough.
     fn given_up_at(&self, request: &Request) -> Option<Instant> {
         Some(after(request.first_sent?, self.config.server_deadline?))
     }
@@ -468,16 +532,18 @@ impl Plan {
             return;
         };
         for request in &mut self.requests {
-            request.time_out(server_deadline, now);
+            if request.time_out(server_deadline, now) {
+                self.outstanding = None;
+            }
         }
     }
 
-    /// What was asked late, as after a slow look-up of a name, had no time to be answered: its
-    /// silence is no evidence (RFC 8489 section 6.2.1: silence means something once the RTO is
-    /// over, which estimates the round trip). Whoever waits long for the first ones expects
-    /// long round trips; a quarter of the usual 3 s is longer than one by satellite.
+    /// Times out the requests that had time to be answered. The silence after a late request, as after
+    /// the slow look-up of a name, is no evidence (RFC 8489 section 6.2.1: silence means something
+    /// once the RTO is over, which estimates the round trip). A caller with a long deadline expects
+    /// long round trips; half of the usual 3 s is longer than two by satellite.
     fn time_out(&mut self, now: Instant) {
-        let fair = self.config.initial_rto.max(self.config.deadline / 4);
+        let fair = self.config.initial_rto.max(self.config.deadline / 2);
         for request in &mut self.requests {
             request.time_out(fair, now);
         }
@@ -495,21 +561,15 @@ impl Plan {
         self.sent.saturating_sub(self.lost)
     }
 
-    /// Adds what is known so far, and forgets what it contradicts.
+    /// Adds the observations so far, and forgets those that they contradict.
     ///
     /// A mapping that nothing used has expired, and the next packet makes another (RFC 4787 section
-    /// 4.3): two mappings of a cone, compared, would look like those of a symmetric NAT. So
-    /// what an earlier plan observed on a base stays beside what this one does only if a server
-    /// was heard again, and every such server saw the mapping that it saw then. As long as
-    /// nothing was heard on the base, nothing says that it has another.
+    /// 4.3): two mappings of a cone, compared, would look like those of a symmetric NAT. So the
+    /// observations of an earlier plan on a base stay beside new ones only if a server answered
+    /// again, and every such server saw the same mapping as then. As long as no answer came in on
+    /// the base, nothing shows that it has another mapping.
     pub fn record(&self, evidence: &mut Evidence) {
-        let mut now = Evidence::new();
-        for request in &self.requests {
-            now.record_outcome(request.server.into(), request.outcome);
-            if let Some(observation) = request.observation() {
-                now.observe(observation);
-            }
-        }
+        let now = self.observed();
         let earlier: Vec<Observation> = evidence.observations().collect();
         let mut outdated: Vec<_> = earlier.iter().map(comparable).collect();
         outdated.dedup();
@@ -524,6 +584,30 @@ impl Plan {
     pub(crate) fn can_reach(&self, server: SocketAddr) -> bool {
         let mut sockets = self.sockets.iter();
         sockets.any(|socket| socket.is_ipv4() == server.is_ipv4())
+    }
+
+    /// What this plan observed, alone.
+    fn observed(&self) -> Evidence {
+        let mut evidence = Evidence::new();
+        for request in &self.requests {
+            evidence.record_outcome(request.server.into(), request.outcome);
+            match request.observation() {
+                Some(observation) if request.is_resent => evidence.observe_resent(observation),
+                Some(observation) => evidence.observe(observation),
+                None => continue,
+            };
+        }
+        if self.signs_of_life > 0 {
+            evidence.add_sign_of_life();
+        }
+        evidence
+    }
+
+    /// Whether a server can be asked at this address from one of the sockets. Filters that answer for
+    /// a name's server give an unspecified address, or one of the host itself.
+    pub(crate) fn can_be_asked(&self, ip: IpAddr) -> bool {
+        let is_local = |socket: &SocketAddr| socket.ip().to_canonical().is_loopback();
+        is_unicast(ip) && (!ip.is_loopback() || self.sockets.iter().any(is_local))
     }
 
     pub(crate) const fn next_sequence(&self) -> u32 {
@@ -543,12 +627,18 @@ impl Plan {
     }
 }
 
-/// What the mappings that may be compared have in common: base and family.
+/// Whether it is the address of one host as far as its form shows.
+fn is_unicast(ip: IpAddr) -> bool {
+    let is_broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+    !(ip.is_unspecified() || ip.is_multicast() || is_broadcast)
+}
+
+/// Mappings may be compared if they have this in common: base and family.
 const fn comparable(observation: &Observation) -> (SocketAddr, bool) {
     (observation.base, observation.mapped.is_ipv4())
 }
 
-/// Whether what was observed `earlier` may be of another mapping than what is observed `now`.
+/// Whether the observations `earlier` may be of another mapping than those of `now`.
 fn is_outdated(group: (SocketAddr, bool), earlier: &[Observation], now: &Evidence) -> bool {
     let of_group = |o: &Observation| comparable(o) == group;
     let was = |server| {

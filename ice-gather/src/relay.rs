@@ -1,12 +1,12 @@
 //! A relayed candidate by TURN (RFC 8656), opt-in, in a task of its own: whatever becomes of it,
 //! the attempt goes on.
 //!
-//! The relay is one more line of the base, beside the sockets. The agent gets its reading end from
-//! the start, under an address nobody sees; the line comes to life once the server gave an address,
-//! and until then it says nothing. So neither making the agent nor connecting ever waits for a TURN
-//! server. The TURN client of the library does the protocol; `guard` keeps from it what it cannot
-//! take, and the task that owns it tears it down and frees the allocation, whether the agent is
-//! closed, the base dropped, or the allocation still under way.
+//! The relay is one more socket of the base. The agent gets its reading end from the start, under a
+//! placeholder address; the socket comes to life once the server has allocated an address, and is
+//! silent until then. So neither making the agent nor connecting ever waits for a TURN server. The
+//! TURN client of the library runs the protocol; `guard` keeps harmful messages from it, and the task
+//! that owns it tears it down and frees the allocation, whether the agent is closed, the base
+//! dropped, or the allocation still under way.
 
 mod guard;
 
@@ -27,8 +27,8 @@ use crate::base::{Base, Shared};
 use crate::candidate::GatheredCandidate;
 use crate::common::{ERROR_PAUSE, after};
 use crate::error::RelayError;
+use crate::socket::carrier::DatagramCarrier;
 use crate::socket::names;
-use crate::socket::unconnected::Datagrams;
 use crate::stun::{StunServer, UriError, read_turn};
 
 /// Datagrams that wait for the agent or for the TURN client; beyond, they are lost as datagrams
@@ -40,8 +40,8 @@ const ALLOCATION_MISMATCH: u16 = 437;
 const ATTEMPTS: u32 = 3;
 /// Longest datagram the agent reads.
 const MTU: usize = 8192;
-/// Longest wait for the server to say that the allocation is freed, or for an allocation that
-/// nobody wants any longer.
+/// Longest wait for the server's answer that the allocation is freed, or for an allocation that is
+/// not needed any longer.
 const RELEASE: Duration = Duration::from_millis(500);
 /// Longest wait for the client: a task of its own may hold it until its timer looks up, every 1.6
 /// s.
@@ -126,7 +126,23 @@ impl Default for RelayConfig {
     }
 }
 
-/// What became of a relay. It belongs to the base: dropping this changes nothing.
+impl RelayConfig {
+    /// Sets [`deadline`](Self::deadline).
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets [`head_start`](Self::head_start).
+    #[must_use]
+    pub const fn with_head_start(mut self, head_start: Duration) -> Self {
+        self.head_start = head_start;
+        self
+    }
+}
+
+/// The outcome of a relay. The relay itself belongs to the base: dropping this changes nothing.
 #[derive(Debug, Clone)]
 pub struct Relay {
     outcome: watch::Receiver<Allocation>,
@@ -141,21 +157,21 @@ impl Relay {
         match self.outcome.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(Ok(address))) => Ok(relayed_candidate(*address)),
             Ok(Some(Err(error))) => Err(*error),
-            // the task ended without a word: the library panicked in it
+            // the task ended without an outcome: the library panicked in it
             Ok(None) | Err(_) => Err(RelayError::Closed),
         }
     }
 }
 
 impl Base {
-    /// Asks a TURN server for a relayed candidate and returns at once; the candidate is told like
+    /// Asks a TURN server for a relayed candidate and returns at once; the candidate is reported like
     /// the others ([`Progress`](crate::Progress), [`IceEvent`](crate::IceEvent)), or by
     /// [`Relay::allocated`].
     ///
     /// It has a socket of its own beside the base's, and ends with the agent, connected, failed or
     /// closed, or with the base: the allocation is freed then. A connected pair keeps it if it
-    /// goes by way of it; otherwise it ends three seconds later, for the agent takes no other
-    /// pair (RFC 8445 section 8.3.1). The verdict on the NAT never depends on it.
+    /// goes through it; otherwise it ends three seconds later, because the agent takes no other pair
+    /// (RFC 8445 section 8.3.1). The verdict on the NAT never depends on it.
     ///
     /// # Errors
     /// [`RelayError::Late`] if the base has a relay or an agent already, [`RelayError::NoSocket`]
@@ -252,7 +268,7 @@ impl Task {
         end
     }
 
-    /// Moves datagrams until nobody wants the relay any longer.
+    /// Moves datagrams until the relay is cancelled or an end of it is gone.
     async fn serve(&mut self, relay: &(dyn Conn + Send + Sync), address: SocketAddr) {
         self.outcome.send_replace(Some(Ok(address)));
         if let Some(base) = self.base.upgrade() {
@@ -277,7 +293,7 @@ async fn connect(
     let socket = UdpSocket::bind((ip, 0))
         .await
         .map_err(|_| RelayError::NoSocket)?;
-    // the kernel drops what comes from elsewhere, and tells if nobody is there
+    // the kernel drops datagrams from elsewhere, and reports an error if no socket listens there
     socket
         .connect(address)
         .await
@@ -326,8 +342,7 @@ async fn allocate(
         allocated = &mut allocating => return allocated,
         () = tokio::time::sleep_until(ends) => return Err(RelayError::TimedOut),
     };
-    // nobody wants it any longer, but the server may be about to give it: then it has to be given
-    // back
+    // it is cancelled, but the server may be about to allocate: then the allocation has to be freed
     if let Ok(Ok((relay, _))) = tokio::time::timeout(RELEASE, allocating).await {
         free(&*relay, seen).await;
     }

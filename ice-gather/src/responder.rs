@@ -9,8 +9,7 @@ use tokio::net::{ToSocketAddrs, UdpSocket};
 use tokio::task::JoinHandle;
 use webrtc_util::Conn;
 
-pub use crate::stun::success;
-use crate::stun::{Header, StunServer};
+use crate::stun::{Header, StunServer, TransactionId, write_success};
 
 /// How a [`Responder`] treats a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +47,25 @@ impl Responder {
         Self::on_conn(Arc::new(UdpSocket::bind(address).await?), manner)
     }
 
+    /// Binds `size` servers on consecutive loopback addresses from 127.0.0.11 on, the last `silent`
+    /// of them silent.
+    ///
+    /// # Errors
+    /// If a socket cannot be bound.
+    pub async fn cohort(size: u8, silent: u8) -> io::Result<Vec<Self>> {
+        let mut responders = Vec::with_capacity(size.into());
+        for n in 0..size {
+            let manner = if n < size.saturating_sub(silent) {
+                Manner::Honest
+            } else {
+                Manner::Silent
+            };
+            let ip = IpAddr::from([127, 0, 0, n.saturating_add(11)]);
+            responders.push(Self::bind_with((ip, 0), manner).await?);
+        }
+        Ok(responders)
+    }
+
     /// Serves on any datagram carrier, such as a virtual network.
     ///
     /// # Errors
@@ -67,7 +85,9 @@ impl Responder {
                 };
                 seen.fetch_add(1, Ordering::Relaxed);
                 if manner == Manner::Honest {
-                    let _ = conn.send_to(&success(header.id, source), source).await;
+                    let _ = conn
+                        .send_to(&write_success(header.id, source), source)
+                        .await;
                 }
             }
         });
@@ -135,7 +155,7 @@ impl TwoAddresses {
                         };
                         let (other_a, other_p) = changes(request);
                         let from = &conns[a ^ usize::from(other_a)][p ^ usize::from(other_p)];
-                        let mut answer = success(header.id, source);
+                        let mut answer = write_success(header.id, source);
                         append_other_address(&mut answer, other);
                         let _ = from.send_to(&answer, source).await;
                     }
@@ -179,4 +199,10 @@ fn append_other_address(answer: &mut Vec<u8>, other: SocketAddr) {
     answer.extend_from_slice(&other.port().to_be_bytes());
     answer.extend_from_slice(&ip);
     answer[3] += 4 + length;
+}
+
+/// A Binding success response with XOR-MAPPED-ADDRESS.
+#[must_use]
+pub fn success(id: TransactionId, mapped: SocketAddr) -> Vec<u8> {
+    write_success(id, mapped)
 }

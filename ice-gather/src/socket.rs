@@ -1,15 +1,16 @@
-//! One socket, and what stands between it and its readers: the peer's early checks, the addresses
-//! that may send some, the reader whose turn it is, the end.
+//! One socket, and the state between it and its readers: the peer's early checks, the addresses that
+//! may send some, the reader whose turn it is, the end.
 
+pub(crate) mod carrier;
 pub(crate) mod icmp;
 pub(crate) mod local;
 pub(crate) mod names;
 pub(crate) mod recent_ports;
-pub(crate) mod unconnected;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -21,12 +22,12 @@ use self::icmp::Watch;
 use crate::common::lock;
 use crate::error::BindError;
 
-/// Checks of the peer kept for the agent until it reads; it repeats what is lost.
+/// Checks of the peer kept for the agent until it reads. The peer repeats lost ones.
 const MAX_EARLY: usize = 16;
 /// Ports that are tried in search of one that no socket had a short while ago.
 const TRIES: usize = 8;
 
-/// One socket with what waits in front of it.
+/// One socket with the datagrams that wait for its reader.
 pub(crate) struct Socket {
     carrier: Carrier,
     bound: SocketAddr,
@@ -35,7 +36,7 @@ pub(crate) struct Socket {
     early: Mutex<VecDeque<(Vec<u8>, SocketAddr)>>,
     early_len: AtomicUsize,
     wake: Notify,
-    /// Whether the agent began to read: then nobody else does, until it is closed.
+    /// Whether the agent began to read: then it reads alone, until the socket is closed.
     taken: AtomicBool,
     closed: AtomicBool,
     /// Another reader has its turn from now on.
@@ -52,7 +53,7 @@ struct Senders {
     max: usize,
 }
 
-/// What became of a check from a source.
+/// Whether a check from a source passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admitted {
     Yes,
@@ -62,7 +63,7 @@ pub(crate) enum Admitted {
     TooMany,
 }
 
-/// What carries the datagrams.
+/// The carrier of the datagrams.
 pub(crate) enum Carrier {
     Udp(UdpSocket),
     /// Any other carrier, such as a virtual network.
@@ -73,7 +74,7 @@ pub(crate) enum Carrier {
 /// find one.
 pub(crate) async fn bind_unused(
     ip: IpAddr,
-    range: Option<(u16, u16)>,
+    range: Option<&RangeInclusive<u16>>,
 ) -> Result<(UdpSocket, SocketAddr), BindError> {
     let mut found = bind_in(ip, range).await?;
     for _ in 1..TRIES {
@@ -92,7 +93,7 @@ pub(crate) async fn bind_unused(
 /// Binds a socket on `ip`, on any port or on a random one of a range.
 pub(crate) async fn bind_in(
     ip: IpAddr,
-    range: Option<(u16, u16)>,
+    range: Option<&RangeInclusive<u16>>,
 ) -> Result<(UdpSocket, SocketAddr), BindError> {
     let refused = |error: io::Error| BindError::Socket(error.kind());
     let with_address = |socket: UdpSocket| {
@@ -101,9 +102,10 @@ pub(crate) async fn bind_in(
             .map(|address| (socket, address))
             .map_err(refused)
     };
-    let Some((first, last)) = range else {
+    let Some(range) = range else {
         return with_address(UdpSocket::bind((ip, 0)).await.map_err(refused)?);
     };
+    let (first, last) = (*range.start(), *range.end());
     let count = u32::from(last)
         .checked_sub(u32::from(first))
         .ok_or(BindError::NoAddress)?
@@ -198,7 +200,7 @@ impl Socket {
         self.bound
     }
 
-    /// What it is to the agent: where it is bound, or one of the host's addresses if that is the
+    /// Its address toward the agent: where it is bound, or one of the host's addresses if that is the
     /// wildcard address.
     pub(crate) fn local(&self) -> SocketAddr {
         self.hosts.first().copied().unwrap_or(self.bound)
@@ -265,7 +267,7 @@ impl Socket {
         }
     }
 
-    /// Receives whatever comes, whichever reader has its turn.
+    /// Receives any datagram, whichever reader has its turn.
     pub(crate) async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.carrier.recv_from(buffer).await
     }
@@ -315,8 +317,8 @@ impl Socket {
         Some((datagram.len(), source))
     }
 
-    /// What the kernel is known to hold; `None` if it holds nothing, or if the carrier is of
-    /// another kind, which never knows.
+    /// A datagram that waits in the kernel; `None` if there is none, or if the carrier is of another
+    /// kind, which never knows.
     #[inline]
     pub(crate) fn try_recv(&self, buffer: &mut [u8]) -> Option<io::Result<(usize, SocketAddr)>> {
         let Carrier::Udp(socket) = &self.carrier else {
@@ -400,15 +402,22 @@ impl Socket {
         datagram: &[u8],
         target: SocketAddr,
     ) -> io::Result<usize> {
-        // as in `demux::recv_for_agent`: a socket with room needs no waker
-        if let Carrier::Udp(socket) = &self.carrier {
-            tokio::task::consume_budget().await;
-            match socket.try_send_to(datagram, target) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return sent,
+        match &self.carrier {
+            Carrier::Udp(socket) => {
+                // as in `demux::recv_for_agent`: a socket with room needs no waker
+                tokio::task::consume_budget().await;
+                match socket.try_send_to(datagram, target) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        socket.send_to(datagram, target).await
+                    }
+                    sent => sent,
+                }
             }
+            Carrier::Conn(conn) => conn
+                .send_to(datagram, target)
+                .await
+                .map_err(io::Error::other),
         }
-        self.carrier.send_to(datagram, target).await
     }
 }
 
@@ -424,7 +433,7 @@ mod tests {
             .for_each(recent_ports::note);
         let mut unused = 0;
         for _ in 0..200 {
-            let (_socket, bound) = bind_unused([127, 0, 0, 1].into(), Some((first, last)))
+            let (_socket, bound) = bind_unused([127, 0, 0, 1].into(), Some(&(first..=last)))
                 .await
                 .unwrap();
             assert!((first..=last).contains(&bound.port()));
@@ -433,7 +442,7 @@ mod tests {
         assert!(unused > 180, "{unused}: by chance 100, with the tries 199");
         (first..=last).for_each(recent_ports::note);
         assert!(
-            bind_unused([127, 0, 0, 1].into(), Some((first, last)))
+            bind_unused([127, 0, 0, 1].into(), Some(&(first..=last)))
                 .await
                 .is_ok(),
             "a used one is better than none"
@@ -447,21 +456,17 @@ mod tests {
             max: 2,
             ..Senders::default()
         };
-        assert_eq!(senders.admit(source(1), false), Admitted::Unauthenticated);
-        assert_eq!(senders.admit(source(1), true), Admitted::Yes);
-        assert_eq!(senders.admit(source(1), false), Admitted::Yes, "known");
-        assert_eq!(senders.admit(source(2), true), Admitted::Yes);
-        assert_eq!(senders.admit(source(3), true), Admitted::TooMany);
-        assert_eq!(senders.admit(source(3), false), Admitted::Unauthenticated);
         for _ in 0..2 {
             senders.expect(source(4));
         }
         assert_eq!(senders.admit(source(4), false), Admitted::Yes, "signalled");
-        assert_eq!(
-            senders.admit(source(5), true),
-            Admitted::TooMany,
-            "a signalled one takes no other's room"
-        );
+        assert_eq!(senders.admit(source(1), false), Admitted::Unauthenticated);
+        assert_eq!(senders.admit(source(1), true), Admitted::Yes);
+        assert_eq!(senders.admit(source(1), false), Admitted::Yes, "known");
+        let second = senders.admit(source(2), true);
+        assert_eq!(second, Admitted::Yes, "a signalled one takes no room");
+        assert_eq!(senders.admit(source(3), true), Admitted::TooMany);
+        assert_eq!(senders.admit(source(3), false), Admitted::Unauthenticated);
     }
 
     #[tokio::test]
@@ -469,7 +474,7 @@ mod tests {
         let ip = [127, 0, 0, 1].into();
         recent_ports::note(31_000);
         assert_eq!(
-            bind_unused(ip, Some((31_000, 31_000)))
+            bind_unused(ip, Some(&(31_000..=31_000)))
                 .await
                 .unwrap()
                 .1

@@ -6,7 +6,7 @@ mod uri;
 #[cfg(feature = "relay")]
 pub(crate) use self::transaction::error_code;
 #[cfg(any(test, feature = "responder"))]
-pub use self::transaction::success;
+pub(crate) use self::transaction::write_success;
 pub use self::transaction::{
     Answer, Change, Header, Reject, TransactionId, other_address, read_answer,
     write_change_request, write_request,

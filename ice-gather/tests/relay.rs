@@ -26,7 +26,7 @@ struct Coturn {
 }
 
 impl Coturn {
-    /// Its relayed addresses are on 127.0.0.5, where nobody else is. Nothing, where it is not
+    /// Its relayed addresses are on 127.0.0.5, where no other socket is. Nothing, where it is not
     /// installed.
     async fn start(quota: u32) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -88,9 +88,9 @@ impl Coturn {
         };
         let coturn = Self { child, port };
         let base = base().await;
-        let mut config = GatherConfig::default();
-        config.policy = Policy::All;
-        config.deadline = DEADLINE;
+        let config = GatherConfig::default()
+            .with_policy(Policy::All)
+            .with_deadline(DEADLINE);
         let server = StunServer::Address(SocketAddr::from(([127, 0, 0, 5], port)));
         for _ in 0..200 {
             if base
@@ -130,8 +130,8 @@ async fn base() -> Base {
         .unwrap()
 }
 
-/// A base with its relayed candidate. coturn frees what it is told to free within a second or two;
-/// what it is not told to, after ten minutes.
+/// A base with its relayed candidate. coturn frees an allocation within a second or two of the
+/// request, and without one after ten minutes.
 async fn relayed(coturn: &Coturn) -> (Base, Relay, GatheredCandidate) {
     let until = Instant::now() + Duration::from_secs(5);
     loop {
@@ -148,9 +148,7 @@ async fn relayed(coturn: &Coturn) -> (Base, Relay, GatheredCandidate) {
 }
 
 fn at_once() -> RelayConfig {
-    let mut config = RelayConfig::default();
-    config.head_start = Duration::ZERO;
-    config
+    RelayConfig::default().with_head_start(Duration::ZERO)
 }
 
 /// Waits until this test has no more tasks than at its beginning.
@@ -284,23 +282,22 @@ async fn the_relayed_candidate_trickles_out_with_the_others() {
     let base = base().await;
     let _relay = base.add_relay(coturn.server("secret"), at_once()).unwrap();
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_secs(1);
-    let mut told = Vec::new();
+    let config = GatherConfig::default().with_deadline(Duration::from_secs(1));
+    let mut reported = Vec::new();
     let servers = [StunServer::Address(silent.local_addr().unwrap())];
     let gathering = base
         .gather_with(&servers, &config, |news| {
             if let Progress::Candidate(candidate) = news {
-                told.push(candidate);
+                reported.push(candidate);
             }
         })
         .await;
     assert_eq!(
-        told.iter().map(|c| c.kind).collect::<Vec<_>>(),
+        reported.iter().map(|c| c.kind).collect::<Vec<_>>(),
         [CandidateKind::Host, CandidateKind::Relayed]
     );
-    assert_eq!(gathering.candidates, told);
-    let line = told[1].as_candidate().to_string();
+    assert_eq!(gathering.candidates, reported);
+    let line = reported[1].as_candidate().to_string();
     assert!(line.contains("typ relay raddr 0.0.0.0 rport 9"), "{line}");
     assert_eq!(
         nat_summary::Candidate::parse(&line).unwrap().kind,
@@ -312,7 +309,7 @@ async fn the_relayed_candidate_trickles_out_with_the_others() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_told_and_leave_nothing() {
+async fn wrong_credentials_are_an_error_and_leave_nothing() {
     let Some(coturn) = Coturn::start(1).await else {
         return;
     };
@@ -333,10 +330,10 @@ async fn a_turn_server_that_dies_on_the_way_leaves_nothing() {
     let (left, right) = (base().await, base().await);
     let mut left_relay = left.add_relay(coturn.server("secret"), at_once()).unwrap();
     let mut right_relay = right.add_relay(coturn.server("secret"), at_once()).unwrap();
-    let mut config = AgentConfig::default();
-    config.disconnected_timeout = Duration::from_millis(300);
-    config.failed_timeout = Duration::from_millis(300);
-    config.keepalive_interval = Duration::from_millis(50);
+    let config = AgentConfig::default()
+        .with_disconnected_timeout(Duration::from_millis(300))
+        .with_failed_timeout(Duration::from_millis(300))
+        .with_keepalive_interval(Duration::from_millis(50));
     let mut a = IceAgent::new(&left, Role::Controlling, config)
         .await
         .unwrap();
@@ -418,7 +415,7 @@ async fn a_base_has_one_relay_and_it_comes_before_the_agent() {
 }
 
 #[tokio::test]
-async fn a_silent_server_ends_at_the_deadline_and_nobody_waits_for_it() {
+async fn a_silent_server_ends_at_the_deadline_and_nothing_waits_for_it() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let server = TurnServer::new(
         &format!("turn:{}", silent.local_addr().unwrap()),
@@ -427,8 +424,7 @@ async fn a_silent_server_ends_at_the_deadline_and_nobody_waits_for_it() {
     )
     .unwrap();
     let base = base().await;
-    let mut config = at_once();
-    config.deadline = Duration::from_millis(300);
+    let config = at_once().with_deadline(Duration::from_millis(300));
     let started = Instant::now();
     let mut relay = base.add_relay(server, config).unwrap();
     let agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
@@ -496,7 +492,7 @@ const RELAYED: u16 = 0x0016;
 /// 192.0.2.1:9, as it goes over the wire.
 const ADDRESS: [u8; 8] = [0, 1, 0x21, 0x1b, 0xe1, 0x12, 0xa6, 0x43];
 
-/// What becomes of a relay whose server asks for credentials first, as it should, and then says
+/// The outcome of a relay whose server asks for credentials first, as it should, and then sends
 /// this.
 async fn after_credentials(
     answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
@@ -529,8 +525,7 @@ async fn after_credentials(
         }
     });
     let base = base().await;
-    let mut config = at_once();
-    config.deadline = Duration::from_millis(500);
+    let config = at_once().with_deadline(Duration::from_millis(500));
     let turn_server = TurnServer::new(&format!("turn:{server}"), "user", "secret").unwrap();
     let mut relay = base.add_relay(turn_server, config).unwrap();
     let outcome = relay.allocated().await;
@@ -543,7 +538,7 @@ async fn after_credentials(
 /// With the reason handed on, the library's client panics, and leaves a task, a socket and its
 /// buffer.
 #[tokio::test]
-async fn an_error_whose_reason_is_not_utf_8_is_told_by_its_code() {
+async fn an_error_whose_reason_is_not_utf_8_is_known_by_its_code() {
     let outcome = after_credentials(|id| {
         vec![message(
             REFUSED,
@@ -555,7 +550,7 @@ async fn an_error_whose_reason_is_not_utf_8_is_told_by_its_code() {
 }
 
 #[tokio::test]
-async fn errors_are_told_by_their_code_and_what_is_no_answer_is_passed_over() {
+async fn errors_are_known_by_their_code_and_a_message_that_is_no_answer_is_passed_over() {
     let alternate = |id: &[u8]| {
         vec![message(
             REFUSED,
@@ -625,7 +620,7 @@ async fn a_port_the_server_still_knows_is_left_for_another_and_no_more_than_twic
 }
 
 #[tokio::test]
-async fn an_allocation_nobody_can_use_is_none() {
+async fn an_allocation_that_cannot_be_used_is_none() {
     let ten_minutes: (u16, &[u8]) = (LIFETIME, &[0, 0, 2, 0x58]);
     let answers: [Vec<(u16, &'static [u8])>; 6] = [
         vec![(RELAYED, &ADDRESS)],
@@ -646,13 +641,13 @@ async fn an_allocation_nobody_can_use_is_none() {
     ];
     for attributes in answers {
         let attributes = Arc::new(attributes);
-        let told = Arc::clone(&attributes);
-        let outcome = after_credentials(move |id| vec![message(ALLOCATED, id, &told)]).await;
+        let sent = Arc::clone(&attributes);
+        let outcome = after_credentials(move |id| vec![message(ALLOCATED, id, &sent)]).await;
         assert_eq!(outcome.unwrap_err(), RelayError::Unusable, "{attributes:?}");
     }
 }
 
-/// A server that allocates, says yes to everything else, relays nothing, and tells when it is given
+/// A server that allocates, agrees to everything else, relays nothing, and notifies when it is given
 /// an allocation back.
 async fn generous() -> (TurnServer, Arc<Notify>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -663,7 +658,7 @@ async fn generous() -> (TurnServer, Arc<Notify>) {
     )
     .unwrap();
     let freed = Arc::new(Notify::new());
-    let tell = Arc::clone(&freed);
+    let notify = Arc::clone(&freed);
     tokio::spawn(async move {
         let mut buffer = [0; 1500];
         loop {
@@ -693,7 +688,7 @@ async fn generous() -> (TurnServer, Arc<Notify>) {
                     .windows(8)
                     .any(|window| window == [0, 0x0d, 0, 4, 0, 0, 0, 0])
             {
-                tell.notify_one();
+                notify.notify_one();
             }
             socket.send_to(&reply, source).await.unwrap();
         }
@@ -711,27 +706,27 @@ async fn until_closed(mut relay: Relay) {
 }
 
 #[tokio::test]
-async fn an_agent_that_failed_gives_the_relay_back_though_nobody_closes_it() {
+async fn an_agent_that_failed_gives_the_relay_back_without_being_closed() {
     let (server, freed) = generous().await;
     let base = base().await;
     let mut relay = base.add_relay(server, at_once()).unwrap();
     relay.allocated().await.unwrap();
-    let mut config = AgentConfig::default();
-    (config.disconnected_timeout, config.failed_timeout) =
-        (Duration::from_millis(100), Duration::from_millis(100));
+    let config = AgentConfig::default()
+        .with_disconnected_timeout(Duration::from_millis(100))
+        .with_failed_timeout(Duration::from_millis(100));
     let mut agent = IceAgent::new(&base, Role::Controlling, config)
         .await
         .unwrap();
     let credentials = Credentials {
-        ufrag: "nobody".into(),
+        ufrag: "absent".into(),
         pwd: "x".repeat(32),
     };
-    let nobody = RemoteDescription {
+    let absent = RemoteDescription {
         credentials,
         candidates: Vec::new(),
     };
     assert_eq!(
-        agent.connect(nobody, DEADLINE).await.unwrap_err(),
+        agent.connect(absent, DEADLINE).await.unwrap_err(),
         ConnectError::Failed
     );
     tokio::time::timeout(Duration::from_secs(2), freed.notified())

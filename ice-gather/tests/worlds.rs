@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use ice_gather::{GatherConfig, IcmpError, Plan, Policy};
+use ice_gather::plan::{IcmpError, Plan, Transmit};
+use ice_gather::{GatherConfig, Policy};
 use nat_model::{Behaviour, Dependence};
 use nat_summary::{Evidence, ServerId};
 use nat_worlds::build::{self, Odds};
@@ -226,13 +227,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn reply(
-        &mut self,
-        transmit: &ice_gather::Transmit,
-        reply: Reply,
-        origin: Origin,
-        at: Duration,
-    ) {
+    fn reply(&mut self, transmit: &Transmit, reply: Reply, origin: Origin, at: Duration) {
         let (socket, mut source) = (transmit.socket, transmit.server);
         let id = &transmit.bytes[8..20];
         let bytes = match reply {
@@ -470,8 +465,7 @@ fn no_early_end_is_wrong_where_oddities_are_many() {
 
 #[test]
 fn no_verdict_is_wrong_when_every_server_is_waited_for() {
-    let mut config = GatherConfig::default();
-    config.policy = Policy::All;
+    let config = GatherConfig::default().with_policy(Policy::All);
     check(Odds::NONE, config, "All servers, without oddities");
     check(
         Odds::MANY,

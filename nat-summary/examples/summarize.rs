@@ -2,7 +2,8 @@
 //! candidate lines.
 //!
 //! A case is an object with `candidates` (lines, or objects with `candidate` and `url` as browsers
-//! give them) or with `evidence` (`hosts`, `servers` and `observations`, as in
+//! give them; `asked` beside them is the number of servers that a complete gathering asked) or with
+//! `evidence` (`hosts`, `servers` and `observations`, as in
 //! `tests/data/summary.json`). The answer is an array of verdicts in the same order. Any other text
 //! is answered by one line, or with `--json` by one verdict. Bad input ends with exit code 2.
 
@@ -18,6 +19,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Deserialize)]
 struct Case {
     candidates: Option<Vec<CaseCandidate>>,
+    /// The number of servers that were asked for `candidates`, once gathering is complete.
+    asked: Option<u16>,
     evidence: Option<CaseEvidence>,
 }
 
@@ -184,7 +187,10 @@ fn cases(cases: &[Case]) -> Result<String, String> {
     let mut verdicts = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         let evidence = match (&case.candidates, &case.evidence) {
-            (Some(lines), None) => from_lines(lines),
+            (Some(lines), None) => match case.asked {
+                Some(asked) => from_lines(lines).with_complete_gathering(asked),
+                None => from_lines(lines),
+            },
             (None, Some(parts)) => {
                 from_parts(parts).map_err(|error| format!("case {number}: {error}"))?
             }

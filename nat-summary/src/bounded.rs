@@ -62,17 +62,23 @@ impl<T: Copy, const FEW: usize, const MANY: usize> Sorted<T, FEW, MANY> {
         known.get_mut(at).ok_or(at)
     }
 
-    /// Inserts at `at` and moves the facts behind it; true if one of them, or `item` itself, fell off
-    /// the end.
+    /// Inserts at `at` and moves the facts behind it; returns the one of them, or `item` itself, that
+    /// fell off the end.
     #[inline]
-    pub(crate) fn insert(&mut self, at: usize, item: T) -> bool {
+    pub(crate) fn insert(&mut self, at: usize, item: T) -> Option<T> {
         if self.len == FEW {
             self.make_room(item);
         }
-        let full = self.len == MANY;
-        if !full {
+        let lost = if self.len < MANY {
             self.len += 1;
-        }
+            None
+        } else {
+            self.as_slice()
+                .last()
+                .copied()
+                .filter(|_| at < MANY)
+                .or(Some(item))
+        };
         match self.as_mut_slice().get_mut(at..) {
             // at the end, where most belong
             Some([place]) => *place = item,
@@ -82,7 +88,7 @@ impl<T: Copy, const FEW: usize, const MANY: usize> Sorted<T, FEW, MANY> {
             }
             _ => {}
         }
-        full
+        lost
     }
 
     /// Keeps the facts that `keep` accepts, in their order.
@@ -133,9 +139,11 @@ mod tests {
         assert_eq!(sorted.as_slice(), [20, 40]);
         for item in [50, 30] {
             let at = sorted.find(|known| known.cmp(&item)).unwrap_err();
-            assert!(!sorted.insert(at, item));
+            assert_eq!(sorted.insert(at, item), None);
         }
         assert_eq!(sorted.as_slice(), [20, 30, 40, 50]);
+        assert_eq!(sorted.insert(1, 25), Some(50));
+        assert_eq!(sorted.insert(4, 60), Some(60));
         sorted.retain(|_| false);
         assert!(sorted.as_slice().is_empty());
     }

@@ -3,11 +3,12 @@
 use core::net::IpAddr;
 
 use crate::behaviour::{Filtering, Mapping, NatType, Pooling, PortAllocation};
-use crate::evidence::vantage::{Vantage, is_own};
+use crate::evidence::vantage::{Vantage, is_local, is_own};
 use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Outcome, Seen};
 use crate::primary::keep;
 use crate::rule::Rule;
 use crate::scope::Scope;
+use crate::server::ServerId;
 use crate::summary::{BaseVerdict, Bases, Counts, MAX_BASES, NatSummary};
 
 /// Fewest mappings of one local address that make their common external address a habit. A NAT that
@@ -15,6 +16,8 @@ use crate::summary::{BaseVerdict, Bases, Counts, MAX_BASES, NatSummary};
 const PAIRED_MAPPINGS: usize = 17;
 /// Fewest new mappings, in sending order, that show how ports are allocated.
 const ALLOCATED_MAPPINGS: usize = 3;
+/// Fewest silent servers that are no accident of one.
+const SILENT_SERVERS: u16 = 2;
 /// Longest step of an allocator that counts. Three ports at random keep one step of at most this
 /// about once in 30 million times.
 const MAX_STEP: i64 = 64;
@@ -48,13 +51,25 @@ impl Evidence {
     /// ```
     pub fn behind(&self, verdict: &BaseVerdict) -> impl Iterator<Item = Observation> + '_ {
         let (base, external) = (Endpoint::from(verdict.base), Ip::from(verdict.external));
-        let group = (base, !external.is_v4());
-        let vantage = move |mapped: Ip| Vantage::of(mapped, base.ip, self);
+        let group = (base, !external.is_v4(), verdict.session);
+        let of_group = move |seen: &&Seen| seen.group() == group && !is_aside(seen, self);
+        let outermost = if base.port == 0 {
+            let port = 0;
+            Some(Vantage::of(Endpoint { ip: external, port }, base, self))
+        } else {
+            let of_group = self.observed().iter().filter(of_group);
+            of_group.map(|seen| vantage(seen, self)).min()
+        };
+        let is_contradictory = verdict.rule == Rule::Contradictory;
         let is_behind = move |seen: &&Seen| {
-            seen.group() == group && vantage(seen.mapped().ip) == vantage(external)
+            Some(vantage(seen, self)) == outermost
+                || is_contradictory
+                    && outermost == Some(Vantage::Global)
+                    && Scope::of(seen.mapped().ip.into()).is_global()
         };
         self.observed()
             .iter()
+            .filter(of_group)
             .filter(is_behind)
             .map(Observation::from)
     }
@@ -62,14 +77,9 @@ impl Evidence {
 
 pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
     let mut bases = [const { None }; MAX_BASES];
-    let mut judged = 0_u16;
-    let cut = evidence
-        .observed()
-        .last()
-        .filter(|_| evidence.truncated().observations);
+    let (mut judged, mut set_aside) = (0_u16, 0_u16);
     for group in by_base(evidence.observed()) {
-        let is_whole = !cut.is_some_and(|last| group.iter().all(|seen| seen.same_group(last)));
-        if let Some(verdict) = judge_base(group, is_whole, evidence) {
+        if let Some(verdict) = judge_base(group, evidence, &mut set_aside) {
             judged = judged.saturating_add(1);
             keep(&mut bases, verdict);
         }
@@ -93,6 +103,7 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
         server_addresses: primary.map_or(0, |primary| primary.server_addresses),
         observations: primary.map_or(0, |primary| primary.observations),
         bases: judged,
+        set_aside,
     };
     let pooling = primary.map_or(Pooling::Unknown, |primary| pooling(primary, evidence));
     NatSummary {
@@ -106,31 +117,32 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
 }
 
 /// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, nor
-/// are those of different families, and a base whose port is hidden is comparable with nothing,
-/// itself included.
-pub(crate) fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
+/// are those of different families or ICE sessions, and a base whose port is hidden is comparable
+/// with nothing, itself included.
+fn by_base(seen: &[Seen]) -> impl Iterator<Item = &[Seen]> {
     seen.chunk_by(|a, b| a.same_group(b) && a.base().port != 0)
 }
 
-/// Judges one base. `is_whole`: no observation of it was lost. Else only differences count, because
-/// the lost ones may differ where the others agree.
-fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<BaseVerdict> {
-    let base = seen.first()?.base();
+/// Judges one base, and counts the answers set aside.
+fn judge_base(all: &[Seen], evidence: &Evidence, set_aside: &mut u16) -> Option<BaseVerdict> {
+    let (first, places) = (all.first()?, &mut None);
+    let mut seen = all;
     let mut tally = Tally::of(seen)?;
-    let (mut seen, places) = (seen, &mut None);
-    if !tally.addresses_equal {
-        seen = outermost(seen, places, evidence);
+    if !is_plain(first, &tally, evidence) {
+        seen = comparable(all, places, evidence, set_aside);
         tally = Tally::of(seen)?;
     }
-    let (mapping, rule) = match mapping(&tally) {
+    let base = first.base();
+    // lost observations may have differed, agreed with one that differs, or been seen from further
+    // out
+    let is_whole = evidence.truncated().spares(first.group());
+    let (mapping, rule) = match mapping(seen, &tally) {
+        (_, Rule::Contradictory) => (Mapping::Unknown, Rule::Contradictory),
+        _ if !is_whole => (Mapping::Unknown, Rule::Truncated),
         (Mapping::Dependent | Mapping::AddressDependent, _) if has_several_ways(seen, evidence) => {
             (Mapping::Unknown, Rule::SeveralWays)
         }
-        (Mapping::Unknown | Mapping::EndpointIndependent, _) if !is_whole => {
-            (Mapping::Unknown, Rule::Truncated)
-        }
-        (Mapping::AddressDependent, _) if !is_whole => (Mapping::Dependent, Rule::ServersDiffer),
-        whole => whole,
+        decided => decided,
     };
     let external = external(seen, &tally)?;
     Some(BaseVerdict {
@@ -138,10 +150,9 @@ fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<Base
         external: external.into(),
         mapping,
         rule,
-        natted: natted(external, base.ip, evidence),
-        port_preserved: (base.port != 0 && (is_whole || !tally.ports_kept))
-            .then_some(tally.ports_kept),
-        allocation: if mapping.is_dependent() && is_whole {
+        natted: natted_by(seen, &tally, external, evidence).filter(|natted| *natted || is_whole),
+        port_preserved: (base.port != 0 && is_whole).then_some(tally.ports_kept),
+        allocation: if mapping.is_dependent() {
             allocation(seen, base.port)
         } else {
             PortAllocation::Unknown
@@ -149,109 +160,208 @@ fn judge_base(seen: &[Seen], is_whole: bool, evidence: &Evidence) -> Option<Base
         rewritten: tally.rewritten.filter(|rewritten| is_whole || *rewritten),
         server_addresses: tally.server_addresses,
         observations: saturate(seen.len()),
+        session: first.session,
     })
 }
 
-/// The observations from the outermost vantage. Servers inside and outside a NAT do not see the same
-/// NATs, so observations from different vantages are never compared. A local address did not cross
-/// the NAT that another one proves.
+/// Whether all of the base was seen from one place, and none of it by a proxy: the usual case, which
+/// needs no copy. All saw one global address, and no server was asked at it.
+fn is_plain(first: &Seen, tally: &Tally, evidence: &Evidence) -> bool {
+    let ip = first.mapped().ip;
+    tally.addresses_equal
+        && Scope::of(ip.into()).is_global()
+        && !evidence.has_asked_at(ip)
+        && (tally.ports_alike || !is_local(ip, first.base().ip, evidence))
+}
+
+/// The observations of one base that may be compared (RFC 8489 section 14.2 on XOR-MAPPED-ADDRESS):
+/// those that describe this host's NAT, seen from the outermost place.
+///
+/// Servers inside and outside a NAT do not see the same NATs. A local address did not cross the NAT
+/// that another answer proves, and is no evidence of how that maps, except where the two contradict
+/// each other: a global address of the host's own is seen from outside as well.
 #[cold]
 #[inline(never)]
-fn outermost<'a>(
-    seen: &'a [Seen],
+fn comparable<'a>(
+    all: &[Seen],
     places: &'a mut Option<[Seen; MAX_OBSERVATIONS]>,
     evidence: &Evidence,
+    set_aside: &mut u16,
 ) -> &'a [Seen] {
-    let vantage = |s: &Seen| Vantage::of(s.mapped().ip, s.base().ip, evidence);
-    let outermost = seen.iter().map(vantage).min();
     let places = places.insert([Seen::NOTHING; MAX_OBSERVATIONS]);
+    let mut len = copy(places, all, |s| !is_aside(s, evidence));
+    *set_aside = set_aside.saturating_add(saturate(all.len() - len));
+    let vantage = |s: &Seen| vantage(s, evidence);
+    let kept = places.get(..len).unwrap_or(&[]);
+    let outermost = kept.iter().map(vantage).min();
+    if outermost == Some(Vantage::Global) {
+        let mut global = [Seen::NOTHING; MAX_OBSERVATIONS];
+        let is_global = |s: &Seen| Scope::of(s.mapped().ip.into()).is_global();
+        let global_len = copy(&mut global, kept, is_global);
+        let is_contradictory = global
+            .get(..global_len)
+            .is_some_and(|global| contradicts_itself(global, Tally::of(global).as_ref()));
+        if is_contradictory {
+            *places = global;
+            return places.get(..global_len).unwrap_or(&[]);
+        }
+    }
+    len = {
+        let mut outer = [Seen::NOTHING; MAX_OBSERVATIONS];
+        let len = copy(&mut outer, kept, |s| Some(vantage(s)) == outermost);
+        *places = outer;
+        len
+    };
+    places.get(..len).unwrap_or(&[])
+}
+
+fn copy(
+    to: &mut [Seen; MAX_OBSERVATIONS],
+    from: &[Seen],
+    is_kept: impl Fn(&Seen) -> bool,
+) -> usize {
     let mut len = 0;
-    for (place, s) in places
-        .iter_mut()
-        .zip(seen.iter().filter(|s| Some(vantage(s)) == outermost))
-    {
+    for (place, s) in to.iter_mut().zip(from.iter().filter(|s| is_kept(s))) {
         *place = *s;
         len += 1;
     }
-    places.get(..len).unwrap_or(seen)
+    len
 }
 
-/// The traits that the observations of one base have in common, from one pass.
-pub(crate) struct Tally {
-    /// Those of named servers, where there are any, because an answer without a server may repeat
-    /// one of theirs.
-    pub(crate) server_addresses: u16,
+fn vantage(seen: &Seen, evidence: &Evidence) -> Vantage {
+    Vantage::of(seen.mapped(), seen.base(), evidence)
+}
+
+/// Whether an answer does not describe this host's NAT. A proxy in front of a server is seen there in
+/// place of the host, as the address of a server that was asked, or as one of the network behind it.
+fn is_aside(seen: &Seen, evidence: &Evidence) -> bool {
+    let (mapped, base) = (seen.mapped(), seen.base());
+    let is_global = |ip: Ip| Scope::of(ip.into()).is_global();
+    // a host that asks a server of its own is seen there as itself
+    evidence.has_asked_at(mapped.ip) && !is_own(mapped, base, evidence)
+        || seen.server_ip().is_some_and(is_global) && !is_global(mapped.ip)
+}
+
+/// What the observations of one base have in common, in one pass.
+struct Tally {
+    /// Distinct servers: addresses and names, or answers without a server where none is named: such
+    /// an answer may be one of a named server, found again.
+    server_addresses: u16,
+    /// Those that are certainly distinct: two names may be one address, and a text repeats itself.
+    certain: u16,
     mappings_equal: bool,
     addresses_equal: bool,
     ports_kept: bool,
+    /// Every port was kept, or none.
+    ports_alike: bool,
     rewritten: Option<bool>,
     /// Some server address was asked on two ports. Two of a name may be of two addresses.
     two_ports: bool,
     /// Two ports of one server address got different mappings.
     ports_differ: bool,
-    /// Two ports of one server name got different mappings; the name may have had two addresses.
-    ports_of_name_differ: bool,
 }
 
 impl Tally {
     pub(crate) fn of(seen: &[Seen]) -> Option<Self> {
         let mut last = seen.first()?;
-        let (first, base, is_named) = (last.mapped(), last.base(), !last.is_anonymous());
+        let (first, base) = (last.mapped(), last.base());
+        let first_kept = first.port == base.port;
         let mut tally = Self {
             server_addresses: 1,
+            certain: 1,
             mappings_equal: true,
             addresses_equal: true,
             ports_kept: true,
+            ports_alike: true,
             rewritten: None,
             two_ports: false,
             ports_differ: false,
-            ports_of_name_differ: false,
+        };
+        // by address first, then by name, then without a server, those of a text last
+        let is_named = !last.is_anonymous();
+        let counts = |s: &Seen| {
+            if is_named {
+                s.is_by_address()
+            } else {
+                !s.is_of_text()
+            }
         };
         for (at, s) in seen.iter().enumerate() {
             let mapped = s.mapped();
+            let kept = mapped.port == base.port;
             tally.mappings_equal &= mapped == first;
             tally.addresses_equal &= mapped.ip == first.ip;
-            tally.ports_kept &= mapped.port == base.port;
-            tally.rewritten = tally.rewritten.max(s.rewritten);
+            tally.ports_kept &= kept;
+            tally.ports_alike &= kept == first_kept;
+            tally.rewritten = tally.rewritten.max(s.rewritten());
             if at > 0 {
-                if !last.same_address(s) {
-                    tally.server_addresses = tally.server_addresses.saturating_add(1);
-                } else {
+                if last.same_address(s) {
                     tally.two_ports |= s.is_by_address();
-                    let differ = !last.same_mapping(s);
-                    tally.ports_differ |= differ && s.is_by_address();
-                    tally.ports_of_name_differ |= differ && !s.is_by_address();
+                    tally.ports_differ |= !last.same_mapping(s) && s.is_by_address();
+                } else if !(is_named && s.is_anonymous()) {
+                    tally.server_addresses = tally.server_addresses.saturating_add(1);
+                    tally.certain = tally.certain.saturating_add(counts(s).into());
                 }
             }
             last = s;
-        }
-        // servers without a name come last
-        if is_named && last.is_anonymous() {
-            let unnamed = saturate(seen.iter().filter(|s| s.is_anonymous()).count());
-            tally.server_addresses = tally.server_addresses.saturating_sub(unnamed);
         }
         Some(tally)
     }
 }
 
 /// Mapping behaviour of one base (RFC 4787 section 4.1, RFC 5780 section 4.3).
-fn mapping(tally: &Tally) -> (Mapping, Rule) {
-    if tally.ports_differ {
+fn mapping(seen: &[Seen], tally: &Tally) -> (Mapping, Rule) {
+    if contradicts_itself(seen, Some(tally)) {
+        (Mapping::Unknown, Rule::Contradictory)
+    } else if tally.ports_differ {
         (
             Mapping::AddressAndPortDependent,
             Rule::PortsOfOneServerDiffer,
         )
     } else if !tally.mappings_equal {
-        if tally.two_ports && tally.server_addresses > 1 && !tally.ports_of_name_differ {
+        if tally.two_ports && tally.certain > 1 && !may_hide_a_port(seen) {
             (Mapping::AddressDependent, Rule::ServersDifferPortsAgree)
         } else {
             (Mapping::Dependent, Rule::ServersDiffer)
         }
-    } else if tally.server_addresses > 1 {
+    } else if tally.certain > 1 {
         (Mapping::EndpointIndependent, Rule::ServersAgree)
     } else {
         (Mapping::Unknown, Rule::TooFewServers)
     }
+}
+
+/// Whether two servers that are certainly at two addresses saw one mapping, and any server another.
+/// RFC 4787 section 4.1 knows no NAT that does so: one server lies, or the mapping changed in the
+/// middle, or two ways lead out.
+fn contradicts_itself(seen: &[Seen], tally: Option<&Tally>) -> bool {
+    tally.is_some_and(|tally| !tally.mappings_equal && tally.certain > 1) && two_agree(seen)
+}
+
+#[cold]
+fn two_agree(seen: &[Seen]) -> bool {
+    let is_named = seen.first().is_some_and(|first| !first.is_anonymous());
+    let counts = |s: &&Seen| {
+        if is_named {
+            s.is_by_address()
+        } else {
+            !s.is_of_text()
+        }
+    };
+    seen.iter().filter(counts).enumerate().any(|(at, a)| {
+        let mut before = seen.iter().filter(counts).take(at);
+        before.any(|b| a.same_mapping(b) && !a.same_address(b))
+    })
+}
+
+/// Whether a server without a known address saw a mapping that no known address saw: it may be
+/// another port of one of those, and then the port matters.
+#[cold]
+fn may_hide_a_port(seen: &[Seen]) -> bool {
+    let known = || seen.iter().filter(|s| s.is_by_address());
+    seen.iter()
+        .filter(|s| !s.is_by_address())
+        .any(|s| !known().any(|k| k.same_mapping(s)))
 }
 
 /// Whether requests to different addresses may have left by several ways, and so through several
@@ -274,7 +384,7 @@ fn has_several_ways(seen: &[Seen], evidence: &Evidence) -> bool {
         || evidence.truncated().locals
 }
 
-/// The mapped address most servers saw; tie: the one seen by the lowest server address.
+/// The mapped address most server addresses saw; tie: the one seen by the lowest of them.
 fn external(seen: &[Seen], tally: &Tally) -> Option<Ip> {
     let first = seen.first()?.mapped().ip;
     if tally.addresses_equal {
@@ -282,7 +392,7 @@ fn external(seen: &[Seen], tally: &Tally) -> Option<Ip> {
     }
     let mut best = (first, 0);
     for candidate in seen.iter().map(|s| s.mapped().ip) {
-        let votes = seen.iter().filter(|s| s.mapped().ip == candidate).count();
+        let votes = votes(seen, candidate);
         if votes > best.1 {
             best = (candidate, votes);
         }
@@ -290,27 +400,63 @@ fn external(seen: &[Seen], tally: &Tally) -> Option<Ip> {
     Some(best.0)
 }
 
-/// Natted (RFC 5780 section 4.3, first test): no, if the mapped address is a local one; yes, if it
-/// is not and the base's own address is known, or a local one of its family that a packet can leave
+/// How many servers saw `ip`. Two ports of one count once; they follow each other.
+fn votes(seen: &[Seen], ip: Ip) -> usize {
+    let mut of_ip = seen.iter().filter(|s| s.mapped().ip == ip);
+    let Some(mut last) = of_ip.next() else {
+        return 0;
+    };
+    let mut votes = 1;
+    for s in of_ip {
+        votes += usize::from(!last.same_address(s));
+        last = s;
+    }
+    votes
+}
+
+/// Natted (RFC 5780 section 4.3, first test): no, if every mapped address is a local one with the
+/// base's port kept; else as [`natted`] has it.
+fn natted_by(seen: &[Seen], tally: &Tally, external: Ip, evidence: &Evidence) -> Option<bool> {
+    let is_own = |s: &Seen| vantage(s, evidence) == Vantage::Own;
+    let first = seen.first()?;
+    if tally.addresses_equal && tally.ports_alike {
+        return natted(first.mapped(), first.base(), evidence);
+    }
+    // one answer among those that contradict each other proves no NAT where most saw the host itself
+    let of_external = |s: &&Seen| s.mapped().ip == external;
+    if seen.iter().filter(of_external).any(is_own) {
+        return seen.iter().all(is_own).then_some(false);
+    }
+    let translated = seen.iter().find(|s| !is_own(s)).unwrap_or(first);
+    natted(translated.mapped(), translated.base(), evidence)
+}
+
+/// Natted, by one mapped address: no, if it is a local one with the base's port kept; yes, if it is
+/// not, and the base's own address is known, or a local one of its family that a packet can leave
 /// its link from; else unknown.
-pub(crate) fn natted(external: Ip, base: Ip, evidence: &Evidence) -> Option<bool> {
-    if is_own(external, base, evidence) {
+pub(crate) fn natted(mapped: Endpoint, base: Endpoint, evidence: &Evidence) -> Option<bool> {
+    if is_own(mapped, base, evidence) {
         return Some(false);
     }
-    let tells =
-        |local: &IpAddr| local.is_ipv4() == external.is_v4() && !Scope::of(*local).is_confined();
-    let known = !base.is_unspecified() || evidence.locals().iter().any(tells);
+    if is_local(mapped.ip, base.ip, evidence) {
+        return Some(true);
+    }
+    let is_known =
+        |local: &IpAddr| local.is_ipv4() == mapped.ip.is_v4() && !Scope::of(*local).is_confined();
+    let known = !base.ip.is_unspecified() || evidence.locals().iter().any(is_known);
     (known && !evidence.truncated().locals).then_some(true)
 }
 
 /// Port allocation of a dependent mapping (RFC 4787 section 4.2, RFC 5128 section 3.3 on
 /// prediction), from mappings in the order in which they were made.
 fn allocation(seen: &[Seen], base_port: u16) -> PortAllocation {
+    // which copy of a request made the mapping is unknown once there were two
+    let sent_once = || seen.iter().filter(|s| !s.is_resent());
     let mut order = [&Seen::NOTHING; MAX_OBSERVATIONS];
-    let Some(order) = order.get_mut(..seen.len()) else {
+    let Some(order) = order.get_mut(..sent_once().count()) else {
         return PortAllocation::Unknown;
     };
-    for (place, seen) in order.iter_mut().zip(seen) {
+    for (place, seen) in order.iter_mut().zip(sent_once()) {
         *place = seen;
     }
     order.sort_unstable_by_key(|s| s.sequence);
@@ -392,16 +538,29 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
     }
     let seen = evidence.observed();
     let of_local = |s: &&Seen| s.base().ip == base.ip && s.mapped().ip.is_v4() == external.is_v4();
-    let vantage = |ip: Ip| Vantage::of(ip, base.ip, evidence);
-    let mut all = 0;
-    for s in seen.iter().filter(of_local) {
-        if s.mapped().ip == external {
-            all += 1;
-        } else if vantage(s.mapped().ip) == vantage(external) {
-            return Pooling::Arbitrary;
-        }
+    let of_external = |s: &&Seen| of_local(s) && s.mapped().ip == external;
+    let others_differ = || {
+        let outermost = Vantage::of_scope(Scope::of(external.into()));
+        let compared = |s: &Seen| vantage(s, evidence) == outermost && !is_aside(s, evidence);
+        by_base(seen).any(|group| {
+            let first = group.first().filter(of_local);
+            first.is_some()
+                && group
+                    .iter()
+                    .any(|s| s.mapped().ip != external && compared(s))
+                && !is_in_doubt(group, evidence)
+        })
+    };
+    if seen
+        .iter()
+        .filter(of_local)
+        .any(|s| s.mapped().ip != external)
+        && others_differ()
+    {
+        return Pooling::Arbitrary;
     }
     // an observation that had no room may differ
+    let all = seen.iter().filter(of_external).count();
     if all < PAIRED_MAPPINGS || evidence.truncated().observations {
         return Pooling::Unknown;
     }
@@ -411,11 +570,10 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
             .iter()
             .any(|e| e.base() == s.base() && e.same_mapping(s))
     };
-    let of_external = |(_, s): &(usize, &Seen)| s.base().ip == base.ip && s.mapped().ip == external;
     let mappings = seen
         .iter()
         .enumerate()
-        .filter(of_external)
+        .filter(|(_, s)| of_external(s))
         .filter(is_new)
         .count();
     if mappings >= PAIRED_MAPPINGS {
@@ -425,46 +583,76 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
     }
 }
 
-/// The type, in the terms of RFC 3489 section 5.
+/// Whether the observations of a base contradict each other, so that one of them may be a lie.
+#[cold]
+fn is_in_doubt(group: &[Seen], evidence: &Evidence) -> bool {
+    let verdict = judge_base(group, evidence, &mut 0);
+    verdict.is_some_and(|verdict| verdict.rule == Rule::Contradictory)
+}
+
+/// The type, in the terms of RFC 3489 section 5. From inside a carrier's or a company's network, the
+/// next NAT cannot be seen: no NAT so far, or one mapping so far, is not the whole way. Mappings that
+/// differ stay different: no outer NAT joins what an inner one splits.
 fn nat_type(base: &BaseVerdict) -> (NatType, Rule) {
+    let is_outside = base.external_scope().is_global();
     match (base.natted, base.mapping) {
-        (Some(false), _) => (NatType::Open, Rule::MappedIsLocal),
+        (Some(false), _) if is_outside => (NatType::Open, Rule::MappedIsLocal),
+        (Some(false), _) => (NatType::Unknown, Rule::SeenFromInside),
         (_, Mapping::Unknown) => (NatType::Unknown, base.rule),
         (None, _) => (NatType::Unknown, Rule::LocalsUnknown),
-        (Some(true), Mapping::EndpointIndependent) => (NatType::Cone, base.rule),
+        (Some(true), Mapping::EndpointIndependent) if is_outside => (NatType::Cone, base.rule),
+        (Some(true), Mapping::EndpointIndependent) => (NatType::Unknown, Rule::SeenFromInside),
         (Some(true), _) => (NatType::Symmetric, base.rule),
     }
 }
 
-/// UDP blocked: at least one server was asked, none answered, and at least one request ended in a
-/// time-out. Local failures alone prove nothing. A bare list does not show which servers were asked:
-/// see [`Rule::NoReflexiveCandidate`].
+/// UDP blocked: servers at two or more addresses timed out, of a family in which the host has an
+/// address that reaches beyond its link, and nothing was heard. One silent server may be dead, local
+/// failures prove nothing, and a bare list does not show which servers were asked: see
+/// [`Rule::NoReflexiveCandidate`].
 fn blocked(evidence: &Evidence) -> Option<Rule> {
     let list = evidence.list().unwrap_or_default();
-    // a server that had no room may have answered, and an impossible mapped address came in an
-    // answer all the same
-    if list.signs_of_life > 0 || evidence.truncated().servers || evidence.discarded().impossible > 0
-    {
+    // servers without room may have answered, and an impossible mapped address came in an answer all
+    // the same
+    let is_heard = list.signs_of_life > 0
+        || evidence.signs_of_life() > 0
+        || evidence.truncated().servers
+        || evidence.discarded().impossible > 0
+        || !evidence.observed().is_empty();
+    if is_heard {
         return None;
     }
-    if evidence.servers().is_empty() {
-        let silent = list.local_hosts > 0 && list.maybe_global_hosts == 0;
+    let servers = evidence.servers();
+    if servers.is_empty() {
+        let silent =
+            list.asked >= SILENT_SERVERS && list.local_hosts > 0 && list.maybe_global_hosts == 0;
         return silent.then_some(Rule::NoReflexiveCandidate);
     }
-    let mut timed_out = false;
-    for (_, outcome) in evidence.servers() {
-        match outcome {
-            // an error response crossed the firewall just as well
-            Outcome::Answered | Outcome::Refused => return None,
-            // it may still answer
-            Outcome::Pending => return None,
-            Outcome::TimedOut => timed_out = true,
-            Outcome::Unreachable | Outcome::Unresolved => {}
-        }
+    // an error response crossed the firewall just as well, and a pending request may be answered yet
+    let proves_nothing = |(_, outcome): &(ServerId, Outcome)| {
+        matches!(
+            outcome,
+            Outcome::Answered | Outcome::Refused | Outcome::Pending
+        )
+    };
+    if servers.iter().any(proves_nothing) {
+        return None;
     }
-    timed_out.then_some(Rule::AskedNoneAnswered)
+    let is_silent = |is_v4: bool| {
+        let mut silent = servers.iter().filter_map(|server| match server {
+            (ServerId::Address(ip, _), Outcome::TimedOut) => {
+                Some(*ip).filter(|ip| ip.is_ipv4() == is_v4 && Ip::from(*ip).is_unicast())
+            }
+            _ => None,
+        });
+        let first = silent.next();
+        let has_a_way =
+            |local: &IpAddr| local.is_ipv4() == is_v4 && !Scope::of(*local).is_confined();
+        silent.any(|ip| Some(ip) != first) && evidence.locals().iter().any(has_a_way)
+    };
+    (is_silent(true) || is_silent(false)).then_some(Rule::AskedNoneAnswered)
 }
 
-pub(crate) fn saturate(n: usize) -> u16 {
+fn saturate(n: usize) -> u16 {
     u16::try_from(n).unwrap_or(u16::MAX)
 }

@@ -17,8 +17,8 @@ use crate::bounded::Sorted;
 use crate::server::ServerId;
 use crate::words::words;
 
-/// Most observations kept. Those beyond are counted in [`Discarded::overflow`]; the verdict on the
-/// base that lost some then rests on differences alone, because the lost ones may differ.
+/// Most observations kept. Those beyond are counted in [`Discarded::overflow`]; the mapping of a base
+/// that may have lost some is unknown then.
 pub const MAX_OBSERVATIONS: usize = 64;
 /// Most servers kept apart. Those beyond are counted in [`Discarded::overflow`]; then UDP is not
 /// called blocked, because one of them may have answered.
@@ -46,13 +46,15 @@ const FEW_LOCALS: usize = 4;
 )]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Asked, not ended yet.
+    /// Asked, and not ended yet; or given up before its silence means anything: see
+    /// [`TimedOut`](Self::TimedOut).
     Pending,
-    /// Its name did not resolve.
+    /// Its name did not resolve, or to an address at which no server can be asked.
     Unresolved,
     /// It could not be reached: no route, a local error, or an ICMP message.
     Unreachable,
-    /// No answer in time (RFC 8489 section 6.2.1).
+    /// No answer to at least two transmissions in a full wait (RFC 8489 section 6.2.1): one copy may
+    /// get lost, and a short wait is shorter than some round trips.
     TimedOut,
     /// It answered with an error (RFC 8489 section 6.3.4): UDP passes, the mapping stays unknown.
     Refused,
@@ -134,10 +136,38 @@ pub struct Discarded {
     serde(default)
 )]
 pub(crate) struct Truncated {
-    /// The greatest keys go: of the bases that are kept, only the last can have lost some.
     pub(crate) observations: bool,
     pub(crate) servers: bool,
     pub(crate) locals: bool,
+    /// The lowest base that lost observations, whatever is forgotten afterwards; `None`, though some
+    /// were lost: any base may have. The greatest keys go, so none before this one lost any.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) from: Option<Lost>,
+}
+
+/// A base that lost observations: its address, whether it is mapped in IPv6, and its ICE session.
+pub(crate) type Lost = (SocketAddr, bool, u32);
+
+impl Truncated {
+    fn lose(&mut self, base: Option<Group>) {
+        let first = !self.observations;
+        self.observations = true;
+        self.from = match (base, self.from.map(group)) {
+            (Some(base), None) if first => Some(base),
+            (Some(base), Some(from)) => Some(from.min(base)),
+            _ => None,
+        }
+        .map(|(base, is_v6, session)| (base.into(), is_v6, session));
+    }
+
+    /// Whether no observation of this base was lost.
+    pub(crate) fn spares(&self, base: Group) -> bool {
+        !self.observations || self.from.is_some_and(|from| base < group(from))
+    }
+}
+
+fn group((base, is_v6, session): Lost) -> Group {
+    (base.into(), is_v6, session)
 }
 
 /// The facts of a gathering: servers asked and how each ended, observations, local addresses.
@@ -155,9 +185,11 @@ pub(crate) struct Truncated {
 /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
 ///
 /// let mut evidence = Evidence::new();
-/// evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::Pending);
-/// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
-/// evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+/// evidence.add_local([192, 168, 1, 5].into());
+/// let (first, second) = (ServerId::named("198.51.100.1", 3478), ServerId::named("198.51.100.2", 3478));
+/// evidence.record_outcome(first, Outcome::TimedOut);
+/// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "one server may be dead");
+/// evidence.record_outcome(second, Outcome::TimedOut);
 /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
 /// ```
 #[derive(Debug, Clone)]
@@ -166,6 +198,7 @@ pub struct Evidence {
     servers: Sorted<(ServerId, Outcome), FEW_SERVERS, MAX_SERVERS>,
     locals: Sorted<IpAddr, FEW_LOCALS, MAX_LOCALS>,
     list: Option<ListFacts>,
+    signs_of_life: u32,
     truncated: Truncated,
     discarded: Discarded,
 }
@@ -182,6 +215,7 @@ impl PartialEq for Evidence {
             && self.servers() == other.servers()
             && self.locals() == other.locals()
             && self.list == other.list
+            && self.signs_of_life == other.signs_of_life
             && self.truncated == other.truncated
             && self.discarded == other.discarded
     }
@@ -200,10 +234,12 @@ impl Evidence {
             servers: Sorted::new((ServerId::Address(ANY, 0), Outcome::Pending)),
             locals: Sorted::new(ANY),
             list: None,
+            signs_of_life: 0,
             truncated: Truncated {
                 observations: false,
                 servers: false,
                 locals: false,
+                from: None,
             },
             discarded: Discarded {
                 impossible: 0,
@@ -225,7 +261,7 @@ impl Evidence {
         match self.locals.find(|known| known.cmp(&ip)) {
             Ok(_) => Recorded::Superseded,
             Err(at) => {
-                let overflowed = self.locals.insert(at, ip);
+                let overflowed = self.locals.insert(at, ip).is_some();
                 self.truncated.locals |= overflowed;
                 self.recorded(overflowed)
             }
@@ -233,7 +269,7 @@ impl Evidence {
     }
 
     /// A server was asked, and this is how it ended so far. Of several outcomes the strongest
-    /// stands.
+    /// stands. A bare time-out proves nothing: see [`Outcome::TimedOut`].
     pub fn record_outcome(&mut self, mut server: ServerId, outcome: Outcome) -> Recorded {
         if let ServerId::Address(ip @ IpAddr::V6(_), _) = &mut server {
             *ip = ip.to_canonical();
@@ -245,7 +281,7 @@ impl Evidence {
             }
             Ok(_) => Recorded::Superseded,
             Err(at) => {
-                let overflowed = self.servers.insert(at, (server, outcome));
+                let overflowed = self.servers.insert(at, (server, outcome)).is_some();
                 self.truncated.servers |= overflowed;
                 self.recorded(overflowed)
             }
@@ -257,7 +293,7 @@ impl Evidence {
     /// address is impossible and dropped. An [anonymous](ServerId::Anonymous) server cannot be asked: it
     /// counts as one more that answered, each time.
     pub fn observe(&mut self, observation: Observation) -> Recorded {
-        self.answered(observation, None)
+        self.answered(observation, Seen::new(&observation, None))
     }
 
     /// A server answered with MAPPED-ADDRESS beside XOR-MAPPED-ADDRESS. They differ where something
@@ -281,12 +317,59 @@ impl Evidence {
     /// ```
     pub fn observe_both(&mut self, observation: Observation, mapped_plain: SocketAddr) -> Recorded {
         let rewritten = Endpoint::from(mapped_plain) != Endpoint::from(observation.mapped);
-        self.answered(observation, Some(rewritten))
+        self.answered(observation, Seen::new(&observation, Some(rewritten)))
+    }
+
+    /// A server answered a request that had been sent more than once. Which copy made the mapping is
+    /// unknown, so nothing follows from it about the order in which ports are allocated.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Observation, PortAllocation, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// // the first copy to the first server was lost, and the second one left last
+    /// for (host, port) in [(1, 41_003), (2, 41_001), (3, 41_002)] {
+    ///     let observation = Observation {
+    ///         base: "192.168.1.5:50000".parse()?,
+    ///         server: ServerId::Address([198, 51, 100, host].into(), 3478),
+    ///         mapped: ([203, 0, 113, 7], port).into(),
+    ///         sequence: host.into(),
+    ///     };
+    ///     if host == 1 {
+    ///         evidence.observe_resent(observation);
+    ///     } else {
+    ///         evidence.observe(observation);
+    ///     }
+    /// }
+    /// assert_eq!(evidence.summary().port_allocation(), PortAllocation::Unknown);
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    pub fn observe_resent(&mut self, observation: Observation) -> Recorded {
+        self.answered(observation, Seen::new(&observation, None).resent(true))
+    }
+
+    /// Something came in over UDP that is no answer: an answer that had to be rejected (another
+    /// transaction id or source, a broken attribute), an ICMP error which a server itself sent, or a
+    /// packet of a peer. UDP is not blocked then.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// evidence.add_local([192, 168, 1, 5].into());
+    /// for host in [1, 2] {
+    ///     evidence.record_outcome(ServerId::Address([198, 51, 100, host].into(), 3478), Outcome::TimedOut);
+    /// }
+    /// assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
+    /// evidence.add_sign_of_life();
+    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
+    /// ```
+    pub const fn add_sign_of_life(&mut self) {
+        self.signs_of_life = self.signs_of_life.saturating_add(1);
     }
 
     #[inline]
-    fn answered(&mut self, observation: Observation, rewritten: Option<bool>) -> Recorded {
-        let seen = Seen::new(&observation, rewritten);
+    fn answered(&mut self, observation: Observation, seen: Seen) -> Recorded {
         if !seen.is_anonymous() {
             self.record_outcome(observation.server, Outcome::Answered);
         }
@@ -305,12 +388,14 @@ impl Evidence {
             }
             Ok(_) => Recorded::Superseded,
             Err(at) => {
-                let overflowed = self.seen.insert(at, seen);
-                self.truncated.observations |= overflowed;
+                let lost = self.seen.insert(at, seen);
+                if let Some(lost) = lost {
+                    self.truncated.lose(Some(lost.group()));
+                }
                 if seen.is_anonymous() {
                     self.number_anonymous(at);
                 }
-                self.recorded(overflowed)
+                self.recorded(lost.is_some())
             }
         }
     }
@@ -349,8 +434,8 @@ impl Evidence {
     /// use nat_summary::{Evidence, NatType, Outcome, ServerId};
     ///
     /// let (mut one, mut other) = (Evidence::new(), Evidence::new());
-    /// one.record_outcome(ServerId::named("a.example.org", 3478), Outcome::TimedOut);
-    /// other.record_outcome(ServerId::named("b.example.org", 3478), Outcome::Refused);
+    /// one.record_outcome(ServerId::named("198.51.100.1", 3478), Outcome::TimedOut);
+    /// other.record_outcome(ServerId::named("198.51.100.2", 3478), Outcome::Refused);
     /// one.merge(&other);
     /// assert_eq!(one.summary().nat_type(), NatType::Unknown, "an error answer crossed the firewall");
     /// ```
@@ -367,6 +452,7 @@ impl Evidence {
         if let Some(theirs) = other.list {
             self.merge_list(theirs);
         }
+        self.merge_signs(other.signs_of_life);
         self.merge_loss(other.truncated, other.discarded);
     }
 
@@ -402,10 +488,17 @@ impl Evidence {
             .saturating_add(theirs.maybe_global_hosts);
         list.signs_of_life = list.signs_of_life.saturating_add(theirs.signs_of_life);
         list.maybe_relayed = list.maybe_relayed.saturating_add(theirs.maybe_relayed);
+        list.asked = list.asked.max(theirs.asked);
+    }
+
+    pub(crate) const fn merge_signs(&mut self, theirs: u32) {
+        self.signs_of_life = self.signs_of_life.saturating_add(theirs);
     }
 
     pub(crate) fn merge_loss(&mut self, truncated: Truncated, discarded: Discarded) {
-        self.truncated.observations |= truncated.observations;
+        if truncated.observations {
+            self.truncated.lose(truncated.from.map(group));
+        }
         self.truncated.servers |= truncated.servers;
         self.truncated.locals |= truncated.locals;
         let ours = &mut self.discarded;
@@ -448,6 +541,20 @@ impl Evidence {
 
     pub(crate) const fn list(&self) -> Option<ListFacts> {
         self.list
+    }
+
+    /// Packets that show UDP passing, besides answers.
+    pub(crate) const fn signs_of_life(&self) -> u32 {
+        self.signs_of_life
+    }
+
+    /// Whether a server was asked at this address, or at one that a translator made of it.
+    pub(crate) fn has_asked_at(&self, ip: Ip) -> bool {
+        let is_at = |(server, _): &(ServerId, Outcome)| match server {
+            ServerId::Address(at, _) => Ip::from(*at).untranslated() == ip,
+            _ => false,
+        };
+        self.observed().iter().any(|seen| seen.is_of(ip)) || self.servers().iter().any(is_at)
     }
 
     pub(crate) const fn truncated(&self) -> Truncated {

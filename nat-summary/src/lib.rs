@@ -15,6 +15,7 @@ mod evidence;
 mod failure;
 mod hash;
 mod outlook;
+mod outstanding;
 mod peer;
 mod primary;
 mod rule;
@@ -22,7 +23,6 @@ mod scope;
 #[cfg(feature = "serde")]
 mod serde_form;
 mod server;
-mod settled;
 mod summary;
 mod words;
 
@@ -33,6 +33,7 @@ pub use evidence::{
 };
 pub use failure::{Checks, FailureCause};
 pub use outlook::{ExpectedPath, Outlook, OutlookReason};
+pub use outstanding::{Outstanding, PendingRequest};
 pub use peer::{
     DecidedBy, FilteringSeen, MAX_UNSOLICITED, PeerEvidence, PeerSummary, SentBefore, TowardPeer,
     UnsolicitedCheck,
@@ -40,5 +41,4 @@ pub use peer::{
 pub use rule::Rule;
 pub use scope::Scope;
 pub use server::ServerId;
-pub use settled::PendingRequest;
 pub use summary::{BaseVerdict, Counts, MAX_BASES, NatSummary, WithAddress};

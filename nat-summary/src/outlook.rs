@@ -44,7 +44,10 @@ words! {
 ///
 /// let unknown = Evidence::new().summary();
 /// let mut evidence = Evidence::new();
-/// evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+/// evidence.add_local([192, 168, 1, 5].into());
+/// for host in [1, 2] {
+///     evidence.record_outcome(ServerId::Address([198, 51, 100, host].into(), 3478), Outcome::TimedOut);
+/// }
 /// let outlook = Outlook::between(&unknown, &evidence.summary());
 /// assert_eq!((outlook.path, outlook.reason), (ExpectedPath::Relay, OutlookReason::UdpBlocked));
 /// ```

@@ -2,39 +2,48 @@
 
 use core::cmp::Reverse;
 
+use crate::behaviour::Mapping;
+use crate::evidence::vantage::Vantage;
 use crate::evidence::{Endpoint, Group};
+use crate::scope::Scope;
 use crate::summary::{BaseVerdict, MAX_BASES};
 
-/// Orders bases; the greatest is the primary one. The most distinct server addresses come first,
-/// then the most observations, then IPv4, then the lowest address and port.
+/// Orders bases; the greatest is the primary one. Bases seen from furthest out come first, then decided
+/// ones, then the most distinct server addresses, then the most observations, then IPv4, then the
+/// lowest address and port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank {
+struct Rank {
+    vantage: Reverse<Vantage>,
+    is_decided: bool,
     server_addresses: u16,
     observations: u16,
     group: Reverse<Group>,
 }
 
 impl Rank {
-    pub(crate) const fn new(server_addresses: u16, observations: u16, group: Group) -> Self {
+    fn of(verdict: &BaseVerdict) -> Self {
+        let vantage = match verdict.external_scope() {
+            Scope::Global => Vantage::Global,
+            _ if verdict.natted == Some(false) => Vantage::Own,
+            scope => Vantage::of_scope(scope),
+        };
         Self {
-            server_addresses,
-            observations,
-            group: Reverse(group),
+            vantage: Reverse(vantage),
+            is_decided: verdict.mapping != Mapping::Unknown || verdict.natted == Some(false),
+            server_addresses: verdict.server_addresses,
+            observations: verdict.observations,
+            group: Reverse(group_of(verdict)),
         }
-    }
-
-    pub(crate) fn of(verdict: &BaseVerdict) -> Self {
-        Self::new(
-            verdict.server_addresses,
-            verdict.observations,
-            group_of(verdict),
-        )
     }
 }
 
-/// The base that a verdict is on, and for a base of two families the family.
+/// The base that a verdict is on, with the family and the ICE session.
 pub(crate) fn group_of(verdict: &BaseVerdict) -> Group {
-    (Endpoint::from(verdict.base), verdict.external.is_ipv6())
+    (
+        Endpoint::from(verdict.base),
+        verdict.external.is_ipv6(),
+        verdict.session,
+    )
 }
 
 /// Keeps the primary base first and the others by address and port. Beyond the last place, the

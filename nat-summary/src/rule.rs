@@ -102,27 +102,32 @@ pub enum Rule {
     /// assert_eq!(evidence.summary().rule(), Rule::MappedIsLocal);
     /// ```
     MappedIsLocal,
-    /// Servers were asked, none answered, and at least one timed out.
+    /// Servers at two or more addresses timed out, and nothing was heard.
     ///
     /// ```
     /// use nat_summary::{Evidence, Outcome, Rule, ServerId};
     ///
     /// let mut evidence = Evidence::new();
-    /// evidence.record_outcome(ServerId::named("198.51.100.1", 3478), Outcome::TimedOut);
+    /// evidence.add_local([192, 168, 1, 5].into());
+    /// for host in ["198.51.100.1", "198.51.100.2"] {
+    ///     evidence.record_outcome(ServerId::named(host, 3478), Outcome::TimedOut);
+    /// }
     /// assert_eq!(evidence.summary().rule(), Rule::AskedNoneAnswered);
     /// ```
     AskedNoneAnswered,
-    /// A candidate list has host candidates that are not global, and nothing that came over UDP.
+    /// A complete candidate list has host candidates that are not global, and nothing that came over
+    /// UDP, though servers were asked.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, Rule};
     ///
     /// let host = Candidate::parse("candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host")?;
-    /// assert_eq!(Evidence::from_candidates([host]).summary().rule(), Rule::NoReflexiveCandidate);
+    /// let evidence = Evidence::from_candidates([host]).with_complete_gathering(5);
+    /// assert_eq!(evidence.summary().rule(), Rule::NoReflexiveCandidate);
     /// # Ok::<(), nat_summary::ParseError>(())
     /// ```
     NoReflexiveCandidate,
-    /// Only one server address was observed, or the base is hidden: unknown.
+    /// One server address is certain, not two, or the base is hidden: unknown.
     ///
     /// ```
     /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
@@ -137,8 +142,8 @@ pub enum Rule {
     /// assert_eq!(evidence.summary().rule(), Rule::TooFewServers);
     /// ```
     TooFewServers,
-    /// Some observations of the base had no room, and those that had do not differ: unknown. Its word
-    /// is `crowded`, because dashboards group by that word.
+    /// Some observations of the base had no room, and may differ: unknown. Its word is `crowded`,
+    /// because dashboards group by that word.
     ///
     /// ```
     /// # use nat_summary::{Evidence, MAX_OBSERVATIONS, Observation, Rule, ServerId};
@@ -156,6 +161,43 @@ pub enum Rule {
     /// ```
     #[cfg_attr(feature = "serde", serde(rename = "crowded"))]
     Truncated,
+    /// Two server addresses saw one mapping and another server saw another: no behaviour of RFC 4787
+    /// does that, so a server lied, or the mapping changed in the middle: unknown.
+    ///
+    /// ```
+    /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
+    /// # let seen = |host, port, mapped| Observation {
+    /// #     base: ([192, 168, 1, 5], 50_000).into(),
+    /// #     server: ServerId::named(host, port),
+    /// #     mapped: ([203, 0, 113, 7], mapped).into(),
+    /// #     sequence: 0,
+    /// # };
+    /// let mut evidence = Evidence::new();
+    /// evidence.observe(seen("198.51.100.1", 3478, 41_000));
+    /// evidence.observe(seen("198.51.100.2", 3478, 41_000));
+    /// evidence.observe(seen("198.51.100.3", 3478, 41_001));
+    /// assert_eq!(evidence.summary().rule(), Rule::Contradictory);
+    /// ```
+    Contradictory,
+    /// No NAT, or one mapping for every server, but seen from no further out than a network inside
+    /// another NAT may be: the type is unknown.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Observation, Rule, ServerId};
+    ///
+    /// let mut evidence = Evidence::new();
+    /// for host in ["100.64.0.1", "100.64.0.2"] {
+    ///     evidence.observe(Observation {
+    ///         base: "192.168.1.5:50000".parse()?,
+    ///         server: ServerId::named(host, 3478),
+    ///         mapped: "100.64.9.9:50000".parse()?,
+    ///         sequence: 0,
+    ///     });
+    /// }
+    /// assert_eq!(evidence.summary().rule(), Rule::SeenFromInside);
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    SeenFromInside,
     /// Server addresses saw different mappings of a wildcard base that may have sent by several
     /// ways, and so through several NATs: unknown.
     ///
@@ -213,6 +255,8 @@ words! {
         NoReflexiveCandidate => "no_reflexive_candidate",
         TooFewServers => "too_few_servers",
         Truncated => "crowded",
+        Contradictory => "contradictory",
+        SeenFromInside => "seen_from_inside",
         SeveralWays => "several_ways",
         LocalsUnknown => "locals_unknown",
         NothingObserved => "nothing_observed",

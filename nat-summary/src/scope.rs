@@ -33,6 +33,9 @@ pub enum Scope {
     /// An IPv4 address inside IPv6 made by a translator: 64:ff9b::/96 (RFC 6052), 64:ff9b:1::/48
     /// (RFC 8215).
     Nat64,
+    /// The host's own end of a translator that carries IPv4 over an IPv6 network (464XLAT, RFC
+    /// 6877), as a phone has it: 192.0.0.0/29 (RFC 7335).
+    Clat,
     /// Valid on one link: 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291).
     LinkLocal,
     /// The host itself: 127.0.0.0/8, ::1.
@@ -49,6 +52,7 @@ words! {
         Private => "private",
         UniqueLocal => "unique_local",
         Nat64 => "nat64",
+        Clat => "clat",
         LinkLocal => "link_local",
         Loopback => "loopback",
         Reserved => "reserved",
@@ -71,6 +75,7 @@ impl Scope {
             [10, ..] | [192, 168, ..] | [172, 16..=31, ..] => Self::Private,
             [100, 64..=127, ..] => Self::CarrierGrade,
             [169, 254, ..] => Self::LinkLocal,
+            [192, 0, 0, 0..=7] => Self::Clat,
             // "this network", IETF protocol assignments, benchmarking, multicast, reserved,
             // broadcast
             [0, ..] | [192, 0, 0, _] | [198, 18..=19, ..] | [224..=255, ..] => Self::Reserved,
@@ -124,6 +129,8 @@ mod tests {
             ("172.16.0.0", Scope::Private),
             ("172.31.255.255", Scope::Private),
             ("172.32.0.0", Scope::Global),
+            ("192.0.0.0", Scope::Clat),
+            ("192.0.0.7", Scope::Clat),
             ("192.0.0.8", Scope::Reserved),
             ("192.0.2.1", Scope::Global),
             ("192.168.255.255", Scope::Private),

@@ -75,6 +75,16 @@ struct SeenForm {
     sequence: u32,
     #[serde(default)]
     rewritten: Option<bool>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    resent: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    of_text: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    session: u32,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,7 +101,10 @@ impl From<&Seen> for SeenForm {
             server: observation.server,
             mapped: observation.mapped,
             sequence: observation.sequence,
-            rewritten: seen.rewritten,
+            rewritten: seen.rewritten(),
+            resent: seen.is_resent(),
+            of_text: seen.is_of_text(),
+            session: seen.session,
         }
     }
 }
@@ -119,6 +132,7 @@ impl Serialize for Evidence {
         form.serialize_field("servers", &Each(|| self.servers().iter().map(asked)))?;
         form.serialize_field("locals", self.locals())?;
         form.serialize_field("list", &self.list())?;
+        form.serialize_field("signs_of_life", &self.signs_of_life())?;
         form.serialize_field("crowded", &self.truncated())?;
         form.serialize_field("discarded", &self.discarded())?;
         form.end()
@@ -130,6 +144,7 @@ const FIELDS: &[&str] = &[
     "servers",
     "locals",
     "list",
+    "signs_of_life",
     "crowded",
     "discarded",
 ];
@@ -141,6 +156,7 @@ enum Field {
     Servers,
     Locals,
     List,
+    SignsOfLife,
     Crowded,
     Discarded,
     #[serde(other)]
@@ -200,16 +216,21 @@ impl<'de> Deserialize<'de> for Evidence {
                                     mapped,
                                     sequence,
                                     rewritten,
+                                    resent,
+                                    of_text,
+                                    session,
                                 } = seen;
-                                e.see(Seen::new(
-                                    &Observation {
-                                        base,
-                                        server,
-                                        mapped,
-                                        sequence,
-                                    },
-                                    rewritten,
-                                ));
+                                let observation = Observation {
+                                    base,
+                                    server,
+                                    mapped,
+                                    sequence,
+                                };
+                                let seen = Seen::new(&observation, rewritten)
+                                    .resent(resent)
+                                    .in_text(of_text)
+                                    .in_session(session);
+                                e.see(seen);
                             },
                         ))?,
                         Field::Servers => map.next_value_seed(take(
@@ -229,6 +250,7 @@ impl<'de> Deserialize<'de> for Evidence {
                                 evidence.merge_list(list);
                             }
                         }
+                        Field::SignsOfLife => evidence.merge_signs(map.next_value()?),
                         Field::Crowded => evidence
                             .merge_loss(map.next_value::<Truncated>()?, Discarded::default()),
                         Field::Discarded => {

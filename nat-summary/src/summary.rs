@@ -42,10 +42,19 @@ pub struct BaseVerdict {
     /// Whether some answer's MAPPED-ADDRESS differed from its XOR-MAPPED-ADDRESS, as where an ALG
     /// rewrites packets; `None`: no answer had both.
     pub rewritten: Option<bool>,
-    /// Distinct server addresses that answered it.
+    /// Distinct servers that answered it: addresses, names, and answers without a server where there
+    /// is nothing else. Two names may be one address.
     pub server_addresses: u16,
     /// Observations on it.
     pub observations: u16,
+    /// The ICE session; 0 where none is known.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub(crate) session: u32,
+}
+
+#[cfg(feature = "serde")]
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl BaseVerdict {
@@ -101,6 +110,10 @@ pub struct Counts {
     pub observations: u16,
     /// Bases with at least one observation; a base mapped in two families counts as two.
     pub bases: u16,
+    /// Answers that do not describe this host's NAT and were set aside: a proxy in front of a server
+    /// answers with an address of its own, or of the network behind it.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub set_aside: u16,
 }
 
 /// The verdict on the NAT, and how much evidence there was.
@@ -263,8 +276,9 @@ impl NatSummary {
         self.counts
     }
 
-    /// The base whose verdict is the verdict on the host: most distinct server addresses, then most
-    /// observations, then IPv4, then the lowest address and port.
+    /// The base whose verdict is the verdict on the host: seen from furthest out, then decided before
+    /// undecided, then most distinct server addresses, then most observations, then IPv4, then the
+    /// lowest address and port.
     #[must_use]
     pub const fn primary_base(&self) -> Option<&BaseVerdict> {
         self.bases.primary()
@@ -300,8 +314,11 @@ impl NatSummary {
 
     fn kind(&self) -> &'static str {
         match self.nat_type {
-            NatType::Unknown if self.is_natted() == Some(true) => "NAT of unknown type",
-            NatType::Unknown => "unknown",
+            NatType::Unknown => match self.is_natted() {
+                Some(true) => "NAT of unknown type",
+                Some(false) => "no NAT as far as seen",
+                None => "unknown",
+            },
             NatType::Open => "no NAT",
             NatType::Cone => "cone NAT",
             NatType::FullCone => "full cone NAT",

@@ -3,7 +3,6 @@
 //! `emit http URL`, `emit grpc URL` or `emit file PATH`.
 
 use std::error::Error;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,6 +27,7 @@ fn seen(mapped: [&str; 2]) -> Result<NatSummary, Box<dyn Error>> {
 
 fn blocked() -> Result<NatSummary, Box<dyn Error>> {
     let mut evidence = Evidence::new();
+    evidence.add_local([192, 168, 1, 5].into());
     for server in SERVERS {
         evidence.record_outcome(server.parse::<SocketAddr>()?.into(), Outcome::TimedOut);
     }
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pipeline = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["http", url] => builder.otlp_http(Some(url))?,
         ["grpc", url] => builder.otlp_grpc(Some(url))?,
-        ["file", path] => builder.json_lines(File::create(path)?),
+        ["file", path] => builder.json_file(path)?,
         _ => return Err("usage: emit http URL | grpc URL | file PATH".into()),
     };
     let telemetry = pipeline.telemetry();

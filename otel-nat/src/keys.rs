@@ -77,7 +77,7 @@ pub const PEER_MAPPING: &str = "nat_telemetry.peer_mapping";
 /// String: how the NAT maps with the peer as one more vantage point, on the peer's word. Absent:
 /// unknown.
 pub const MAPPING_WITH_PEER: &str = "nat_telemetry.mapping.with_peer";
-/// String: what packets that came in proved of the filtering. Absent: nothing.
+/// String: the filtering that incoming packets proved. Absent: none was proved.
 pub const FILTERING_SEEN: &str = "nat_telemetry.filtering";
 /// Integer: connectivity checks sent to the peer. Absent: never recorded.
 pub const CHECKS_SENT: &str = "nat_telemetry.checks.sent";
@@ -93,7 +93,7 @@ pub const PEER_NAT_TYPE: &str = "nat_telemetry.peer.nat_type";
 pub const OUTLOOK: &str = "nat_telemetry.outlook";
 /// String: why that is expected.
 pub const OUTLOOK_REASON: &str = "nat_telemetry.outlook.reason";
-/// String, on failure only: what stood in the way, as far as it is proven. Absent: never judged.
+/// String, on failure only: the cause of the failure, as far as it is proven. Absent: never judged.
 pub const FAILURE_CAUSE: &str = "nat_telemetry.failure.cause";
 /// Integer: how often the mapping toward the peer changed under the connection. Absent: never
 /// watched.

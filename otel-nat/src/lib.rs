@@ -41,9 +41,9 @@
 #[doc = include_str!("../docs/attributes.md")]
 pub mod keys;
 
+mod external_ip;
 mod failure_reason;
 mod mapping_lifetime;
-mod record;
 mod tally;
 
 #[cfg(all(feature = "metrics", not(target_arch = "wasm32")))]
@@ -57,15 +57,17 @@ mod noop;
 #[cfg(all(feature = "pipelines", not(target_arch = "wasm32")))]
 pub mod pipeline;
 #[cfg(not(target_arch = "wasm32"))]
+mod record;
+#[cfg(not(target_arch = "wasm32"))]
 mod telemetry;
 
+pub use external_ip::ExternalIp;
 pub use failure_reason::FailureReason;
 pub use mapping_lifetime::MappingLifetime;
 /// The judge's words for the connectivity checks, which [`Attempt`] takes.
 pub use nat_summary::{Checks, FailureCause, FilteringSeen, TowardPeer};
 #[cfg(target_arch = "wasm32")]
 pub use noop::{Attempt, Telemetry};
-pub use record::ExternalIp;
 pub use tally::Tally;
 #[cfg(not(target_arch = "wasm32"))]
 pub use telemetry::{Attempt, Telemetry};

@@ -6,9 +6,9 @@ use nat_summary::{
     CandidateKind, Checks, FailureCause, FilteringSeen, Mapping, NatSummary, Outlook, TowardPeer,
 };
 
+use crate::external_ip::ExternalIp;
 use crate::failure_reason::FailureReason;
 use crate::mapping_lifetime::MappingLifetime;
-use crate::record::ExternalIp;
 use crate::tally::Tally;
 
 /// The way out for spans. On wasm32 no span goes out.

@@ -18,6 +18,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, InstrumentationScope, global};
 
+use crate::external_ip::ExternalIp;
 use crate::failure_reason::FailureReason;
 use crate::keys;
 use crate::mapping_lifetime::MappingLifetime;
@@ -25,7 +26,7 @@ use crate::mapping_lifetime::MappingLifetime;
 use crate::metrics::Metrics;
 #[cfg(feature = "metrics")]
 use crate::record::labels;
-use crate::record::{ExternalIp, Facts, record};
+use crate::record::{Facts, record};
 use crate::tally::Tally;
 
 /// The way out for spans, and the policy for the address in them. Clones are cheap and share
@@ -309,7 +310,7 @@ impl Attempt {
     /// Sets the verdict on the peer's NAT, judged from the peer's own candidates. Only the type of
     /// the NAT goes out, and no address.
     pub fn set_peer_summary(&mut self, summary: &NatSummary) {
-        self.facts.peer = Some(summary.nat_type());
+        self.facts.peer_nat_type = Some(summary.nat_type());
     }
 
     /// Sets whether hole punching is expected to work between the two hosts.

@@ -1,4 +1,4 @@
-//! What a maintainer runs: `cargo xtask help` lists it.
+//! The dispatcher of the maintainer's commands: `cargo xtask help` lists them.
 #![forbid(unsafe_code)]
 
 mod ci;

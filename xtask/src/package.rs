@@ -30,18 +30,18 @@ pub(crate) fn run(options: &Package) -> Result<bool, Failure> {
     let libraries = workspace::libraries(&root)?;
     let mut report = Report::default();
 
-    let mut alone = None;
+    let mut standalone = None;
     report.all("archives", || {
         let outcome = archives(&root, &libraries)?;
-        alone = Some(Alone::unpack(&root, &libraries)?);
+        standalone = Some(Standalone::unpack(&root, &libraries)?);
         Ok(outcome)
     });
     report.all("licences", || licences(&root));
     report.all("semver", || semver(&root));
     for (step, act) in ALONE.iter().filter(|_| !options.quick) {
         for library in &libraries {
-            report.each(step, library, || match &alone {
-                Some(alone) => act(alone, library),
+            report.each(step, library, || match &standalone {
+                Some(standalone) => act(standalone, library),
                 None => skipped("there are no archives"),
             });
         }
@@ -55,19 +55,19 @@ pub(crate) fn run(options: &Package) -> Result<bool, Failure> {
     Ok(report.passed())
 }
 
-type Act = fn(&Alone, &Crate) -> Outcome;
+type Act = fn(&Standalone, &Crate) -> Outcome;
 
 /// What is done with each crate as it is in its archive.
 const ALONE: [(&str, Act); 5] = [
-    ("alone, default features", |alone, library| {
-        alone.cargo(library, None, &["build"])
+    ("alone, default features", |standalone, library| {
+        standalone.cargo(library, None, &["build"])
     }),
-    ("alone, all features", |alone, library| {
-        alone.cargo(library, None, &["build", "--all-features"])
+    ("alone, all features", |standalone, library| {
+        standalone.cargo(library, None, &["build", "--all-features"])
     }),
-    ("alone, each feature by itself", Alone::features),
-    ("docs as docs.rs has them", Alone::docs),
-    ("promised Rust version", Alone::promised),
+    ("alone, each feature by itself", Standalone::features),
+    ("docs as docs.rs has them", Standalone::docs),
+    ("promised Rust version", Standalone::promised),
 ];
 
 #[derive(Default)]
@@ -247,7 +247,7 @@ fn semver(root: &Path) -> Outcome {
 
 /// The unpacked archives, outside the workspace; the folder goes when this is dropped. What is
 /// built of them stays in the build folder.
-struct Alone {
+struct Standalone {
     folder: PathBuf,
     target: PathBuf,
     /// One `--config` each: the others come from their archives, for they may not be published
@@ -255,11 +255,11 @@ struct Alone {
     patches: Vec<(String, String)>,
 }
 
-impl Alone {
+impl Standalone {
     fn unpack(root: &Path, libraries: &[Crate]) -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("xtask-package-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
-        let mut alone = Self {
+        let mut standalone = Self {
             folder,
             target: workspace::build_folder(root).join("alone"),
             patches: Vec::new(),
@@ -270,17 +270,17 @@ impl Alone {
                 tar.arg("-xzf")
                     .arg(archive(root, library))
                     .arg("-C")
-                    .arg(&alone.folder);
+                    .arg(&standalone.folder);
                 tar
             })?;
             let path = format!(
                 "patch.crates-io.{}.path={:?}",
                 library.name,
-                alone.of(library)
+                standalone.of(library)
             );
-            alone.patches.push((library.name.clone(), path));
+            standalone.patches.push((library.name.clone(), path));
         }
-        Ok(alone)
+        Ok(standalone)
     }
 
     fn of(&self, library: &Crate) -> PathBuf {
@@ -381,7 +381,7 @@ impl Alone {
     }
 }
 
-impl Drop for Alone {
+impl Drop for Standalone {
     fn drop(&mut self) {
         // it is in the system's folder for what may go
         let _ = std::fs::remove_dir_all(&self.folder);

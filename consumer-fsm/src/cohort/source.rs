@@ -1,4 +1,4 @@
-//! Where STUN servers come from: a list, a file, or whatever somebody writes.
+//! The sources of STUN servers: a list, a file, or a function.
 
 use core::fmt;
 use core::future::Future;
@@ -16,19 +16,19 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// Longest wait for a source.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a source brought no server.
+/// Why a source yields no server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// There is no server in it.
+    /// The source holds no server.
     Empty,
-    /// It could not be read, or could not say.
+    /// The source could not be read.
     Unreadable,
     /// The file is longer than 1 MiB.
     TooLong,
     /// This line of the file, counted from 1, names no STUN server.
     Line(usize),
-    /// It did not answer within 10 s.
+    /// The source did not answer within 10 s.
     TimedOut,
 }
 
@@ -48,20 +48,20 @@ impl core::error::Error for SourceError {}
 
 type Loading = Pin<Box<dyn Future<Output = Result<Vec<StunServer>, SourceError>> + Send>>;
 
-/// Where STUN servers come from.
+/// A source of STUN servers.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum StunSource {
-    /// These.
+    /// These servers.
     List(Vec<StunServer>),
     /// A file with one server a line; `#` starts a comment. Read again for each refill.
     File(PathBuf),
-    /// Whatever this brings, within 10 s; called for each refill.
+    /// The servers that this function yields within 10 s; called for each refill.
     Async(Arc<dyn Fn() -> Loading + Send + Sync>),
 }
 
 impl StunSource {
-    /// Whatever `load` brings.
+    /// The servers that `load` yields.
     pub fn from_fn<F>(load: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Vec<StunServer>, SourceError>> + Send + 'static,
@@ -69,7 +69,7 @@ impl StunSource {
         Self::Async(Arc::new(move || Box::pin(load())))
     }
 
-    /// What it brings now: at least one server.
+    /// The servers as of now, at least one.
     ///
     /// # Errors
     /// [`SourceError`].
@@ -111,7 +111,7 @@ async fn bounded<T>(
 
 fn read(path: &Path) -> Result<Vec<StunServer>, SourceError> {
     let unreadable = |_| SourceError::Unreadable;
-    // a pipe might be read for ever
+    // reading a pipe might have no end
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(SourceError::Unreadable);
     }

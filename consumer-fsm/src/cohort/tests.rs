@@ -146,7 +146,7 @@ async fn a_source_that_brings_none_later_has_failed_and_wipes_nothing() {
 #[test]
 fn silent_servers_come_last_until_they_answer() {
     let (mut rotation, mut rng) = (Rotation::new(5), rng());
-    rotation.know((0..12).map(server).collect());
+    rotation.set_known((0..12).map(server).collect());
     (0..6).for_each(|n| rotation.learn(&server(n), false));
     rotation.learn(&server(0), true);
     for _ in 0..50 {
@@ -174,6 +174,6 @@ fn the_memory_of_silent_servers_is_bounded_and_forgets_the_oldest() {
 #[test]
 fn a_flood_of_servers_is_capped() {
     let mut rotation = Rotation::new(5);
-    rotation.know((0..2 * MAX_SERVERS).map(server).collect());
+    rotation.set_known((0..2 * MAX_SERVERS).map(server).collect());
     assert_eq!(rotation.known.len(), MAX_SERVERS);
 }

@@ -1,108 +1,48 @@
-//! What one attempt holds on its way, and what is told of it at the end.
+//! An attempt in progress: everything it holds until it ends, and its span.
 
-use std::net::IpAddr;
-use std::time::Duration;
-
-use ice_gather::{Gathering, LocalAddresses};
-use nat_summary::{CandidateKind, Evidence, NatSummary};
+use ice_gather::LocalAddresses;
+use nat_summary::{Evidence, NatSummary};
 use otel_nat::{FailureReason, Telemetry};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::peer::{self, PeerReport};
+use super::checks::{self, PeerReport};
+use super::report::AttemptReport;
 use crate::cohort::Cohort;
-use crate::notice::Announced;
+use crate::notice::AnnouncedPath;
 use crate::sdp::SessionDescription;
-use crate::state::{Ending, Event, State};
+use crate::state::Ending;
 use crate::transport::{Session, Transport};
 
-/// Transitions kept in a report; the newest.
-const MAX_TRANSITIONS: usize = 64;
-
-/// What became of one attempt: from taking a cohort to having no path again.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct AttemptReport {
-    /// How it ended; `None` if it ended before a STUN server was asked, and so without a span.
-    pub ending: Option<Ending>,
-    /// The verdict, late answers included; finer where packets that came in proved how the NAT
-    /// filters.
-    pub summary: NatSummary,
-    /// What the peer's connectivity checks showed, if the transport can see them.
-    pub peer: Option<PeerReport>,
-    /// The last event.
-    pub last_event: Option<Event>,
-    /// Every transition, in order; the newest 64.
-    pub transitions: Vec<(State, Event, State)>,
-    /// What gathering found, if it came to its end.
-    pub gathering: Option<Gathering>,
-    /// The kinds of the pair that worked: ours, then the peer's.
-    pub selected_pair: Option<(CandidateKind, CandidateKind)>,
-    /// Time from the start to an open channel.
-    pub connected_after: Option<Duration>,
-    /// Time from start to end.
-    pub elapsed: Duration,
-    /// Datagrams sent and received over the path.
-    pub moved: (u64, u64),
-    /// Datagrams dropped on the way out, for the path did not take them; and on the way in, for
-    /// our user did not or they were none, such as text.
-    pub dropped: (u64, u64),
-}
-
-impl AttemptReport {
-    fn nothing_yet() -> Self {
-        Self {
-            ending: None,
-            summary: Evidence::new().summary(),
-            peer: None,
-            last_event: None,
-            transitions: Vec::new(),
-            gathering: None,
-            selected_pair: None,
-            connected_after: None,
-            elapsed: Duration::ZERO,
-            moved: (0, 0),
-            dropped: (0, 0),
-        }
-    }
-
-    /// The addresses of the sockets that were asked from.
-    pub(super) fn sockets(&self) -> Vec<IpAddr> {
-        let candidates = self
-            .gathering
-            .iter()
-            .flat_map(|gathering| &gathering.candidates);
-        candidates.map(|candidate| candidate.base.ip()).collect()
-    }
-}
-
-/// What one attempt has gathered on its way.
-pub(super) struct Attempt<T: Transport> {
+/// An attempt in progress.
+pub(super) struct OngoingAttempt<T: Transport> {
     telemetry: Telemetry,
     pub(super) started: Instant,
     pub(super) span: Option<otel_nat::Attempt>,
-    /// In front of the session: what is announced as up is down before it is closed.
-    pub(super) announced: Option<Announced>,
+    /// Stands in front of the session, because a path is announced as down before it is closed.
+    pub(super) announced: Option<AnnouncedPath>,
     pub(super) session: Option<T::Session>,
     pub(super) id: Uuid,
     pub(super) cohort: Cohort,
-    /// The host's addresses when the sockets were bound, if anybody looks.
+    /// The host's addresses when the sockets were bound, if roaming is on.
     pub(super) addresses: Option<LocalAddresses>,
-    /// When the cohort was last asked.
+    /// The time at which the cohort was last asked.
     pub(super) mapped_at: Option<Instant>,
+    /// The reply-to id of the producer.
     pub(super) partner: Option<String>,
     pub(super) remote: Option<SessionDescription>,
-    /// What the peer advertised, as long as a failure may have to be explained by it.
-    pub(super) theirs: Option<Box<Evidence>>,
-    /// What that says of the NAT in front of it.
-    pub(super) their_summary: Option<NatSummary>,
+    /// The candidates that the peer advertised, as long as a failure may have to be explained by
+    /// them.
+    pub(super) peer_evidence: Option<Box<Evidence>>,
+    /// The verdict of that evidence on the NAT in front of the peer.
+    pub(super) peer_summary: Option<NatSummary>,
     /// A pair of candidates worked, and no channel came up over it.
-    pub(super) paired: bool,
+    pub(super) has_pair: bool,
     pub(super) path: Option<<T::Session as Session>::Path>,
     pub(super) report: AttemptReport,
 }
 
-impl<T: Transport> Attempt<T> {
+impl<T: Transport> OngoingAttempt<T> {
     pub(super) fn new(telemetry: &Telemetry, id: Uuid) -> Self {
         Self {
             telemetry: telemetry.clone(),
@@ -116,41 +56,30 @@ impl<T: Transport> Attempt<T> {
             mapped_at: None,
             partner: None,
             remote: None,
-            theirs: None,
-            their_summary: None,
-            paired: false,
+            peer_evidence: None,
+            peer_summary: None,
+            has_pair: false,
             path: None,
-            report: AttemptReport::nothing_yet(),
+            report: AttemptReport::empty(),
         }
     }
 
-    pub(super) fn remember(&mut self, from: State, event: Event, to: State) {
-        self.report.last_event = Some(event);
-        if self.report.transitions.len() == MAX_TRANSITIONS {
-            self.report.transitions.remove(0);
-        }
-        self.report.transitions.push((from, event, to));
-    }
-
-    /// The one span of this attempt, from everything observed up to now.
-    pub(super) fn emit(&mut self, ending: Ending) {
+    /// Emits the one span of this attempt, from all evidence up to now.
+    pub(super) fn emit_span(&mut self, ending: Ending) {
         let Some(mut span) = self.span.take() else {
             return;
         };
-        let failure = match ending {
-            Ending::Success => None,
-            Ending::Failure(reason) => Some(reason),
-        };
+        let failure = ending.failure_reason();
         self.judge(failure);
         if let Some(peer) = &self.report.peer {
-            peer.tell(&mut span);
+            peer.record(&mut span);
         }
-        if let Some(theirs) = &self.their_summary {
-            span.set_peer_summary(theirs);
+        if let Some(summary) = &self.peer_summary {
+            span.set_peer_summary(summary);
         }
         match failure {
             None => {
-                self.theirs = None;
+                self.peer_evidence = None;
                 span.succeed(&self.report.summary);
             }
             Some(reason) => span.fail(&self.report.summary, reason),
@@ -158,36 +87,33 @@ impl<T: Transport> Attempt<T> {
         self.report.ending = Some(ending);
     }
 
-    /// What is known by now goes into the report.
+    /// Judges the evidence up to now, for the report.
     fn judge(&mut self, failure: Option<FailureReason>) {
         if let Some(session) = &self.session {
-            let (their_summary, theirs) = (self.their_summary.as_ref(), self.theirs.as_deref());
-            (self.report.summary, self.report.peer) =
-                peer::judge(session, their_summary, theirs, failure, self.paired);
+            (self.report.summary, self.report.peer) = checks::judge(
+                session,
+                self.peer_summary.as_ref(),
+                self.peer_evidence.as_deref(),
+                failure,
+                self.has_pair,
+            );
         }
     }
 
-    /// Closes the connection object, which keeps what it observed until then.
+    /// Closes the connection object, whose observations count until then.
     pub(super) async fn close(&mut self) {
         self.path = None;
-        let failure = match self.report.ending {
-            Some(Ending::Failure(reason)) => Some(reason),
-            _ => None,
-        };
-        self.judge(failure);
+        self.judge(self.report.ending.and_then(Ending::failure_reason));
         if let Some(session) = self.session.take() {
             session.close().await;
         }
     }
 
-    /// Measures how the mapping of a path held, as the path ends: the span went out when it came up.
+    /// Measures how the mapping of a path held, as the path ends: the span went out when the path
+    /// came up.
     pub(super) fn record_mapping_lifetime(&self) {
-        if let Some(lifetime) = self
-            .report
-            .peer
-            .as_ref()
-            .and_then(PeerReport::mapping_lifetime)
-        {
+        let peer = self.report.peer.as_ref();
+        if let Some(lifetime) = peer.and_then(PeerReport::mapping_lifetime) {
             self.telemetry
                 .record_mapping_lifetime(&self.report.summary, lifetime);
         }
@@ -195,13 +121,13 @@ impl<T: Transport> Attempt<T> {
 
     pub(super) fn finish(mut self) -> AttemptReport {
         self.report.elapsed = self.started.elapsed();
-        core::mem::replace(&mut self.report, AttemptReport::nothing_yet())
+        core::mem::replace(&mut self.report, AttemptReport::empty())
     }
 }
 
-impl<T: Transport> Drop for Attempt<T> {
+impl<T: Transport> Drop for OngoingAttempt<T> {
     fn drop(&mut self) {
-        // given up with a path, which ends here
+        // dropped with a path, which ends here
         if self.announced.take().is_some() {
             self.judge(None);
             self.record_mapping_lifetime();

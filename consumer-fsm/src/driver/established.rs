@@ -1,17 +1,14 @@
-//! State 5: datagrams move both ways; what cannot be kept up with is dropped and counted, and
-//! nobody waits.
+//! State 5: datagrams move both ways. Neither side waits for the other: datagrams that find a full
+//! queue are dropped and counted.
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::attempt::AttemptReport;
+use crate::traffic::{MAX_DATAGRAM, Traffic};
 use crate::transport::Path;
 
-/// Longest datagram moved.
-pub(crate) const MTU: usize = 8192;
-
-/// Datagrams between the path and its user. Both queues are bounded: what cannot be kept up with is
-/// dropped, counted, and never blocks.
+/// Datagrams between the path and its user. Both queues are bounded and never block: a datagram
+/// that finds its queue full is dropped and counted.
 #[derive(Debug)]
 pub struct Datagrams {
     /// To be sent over the path.
@@ -36,9 +33,9 @@ impl Datagrams {
         )
     }
 
-    /// Drops what waits to be sent; how many.
+    /// Drops the datagrams that wait to be sent, and returns their number.
     pub(super) fn discard(&mut self) -> u64 {
-        // no more than were there: whoever sends all the time is not waited for
+        // as many as there are now, because a user may send all the time
         let waiting = self.outbound.len();
         core::iter::from_fn(|| self.outbound.try_recv().ok())
             .take(waiting)
@@ -55,9 +52,9 @@ pub struct Link {
 }
 
 impl Link {
-    /// Hands one datagram to the path. Never waits: false, and counted, if the queue is full. What
-    /// waits in the queue when a path comes up was meant for none, and is dropped and counted
-    /// then.
+    /// Hands one datagram to the path. Never waits: returns false, and counts, if the queue is full.
+    /// Datagrams that wait in the queue when a path comes up are older than the path, and are
+    /// dropped and counted then.
     pub fn send(&mut self, datagram: Bytes) -> bool {
         let is_taken = self.to_path.try_send(datagram).is_ok();
         self.refused += u64::from(!is_taken);
@@ -80,41 +77,39 @@ impl Link {
 pub(super) async fn move_datagrams(
     path: &impl Path,
     datagrams: Option<&mut Datagrams>,
-    report: &mut AttemptReport,
+    traffic: &mut Traffic,
 ) {
     let (outbound, inbound) = datagrams
         .map(|Datagrams { outbound, inbound }| (outbound, inbound))
         .unzip();
-    let AttemptReport {
-        moved: (sent, received),
-        dropped: (refused, untaken),
-        ..
-    } = report;
+    let Traffic {
+        sent,
+        received,
+        dropped_outbound,
+        dropped_inbound,
+    } = traffic;
     let receive = async {
-        let mut buffer = vec![0; MTU];
+        let mut buffer = vec![0; MAX_DATAGRAM];
         while let Some(length) = path.recv(&mut buffer).await {
             if let Some(inbound) = &inbound {
                 *received += 1;
-                if inbound
-                    .try_send(Bytes::copy_from_slice(&buffer[..length]))
-                    .is_err()
-                {
-                    *untaken += 1;
-                }
+                let datagram = Bytes::copy_from_slice(&buffer[..length]);
+                *dropped_inbound += u64::from(inbound.try_send(datagram).is_err());
             }
         }
     };
     let send = async {
         if let Some(outbound) = outbound {
             while let Some(datagram) = outbound.recv().await {
-                *(if path.send(&datagram).await {
+                let count = if path.send(&datagram).await {
                     &mut *sent
                 } else {
-                    &mut *refused
-                }) += 1;
+                    &mut *dropped_outbound
+                };
+                *count += 1;
             }
         }
-        // nothing to send is no reason to end
+        // a path without datagrams to send goes on
         core::future::pending::<()>().await;
     };
     tokio::select! {

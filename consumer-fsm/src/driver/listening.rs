@@ -1,9 +1,10 @@
 //! State 1: genesis messages are collected for a while, and one of their producers is chosen at
 //! random.
 
+use std::time::Duration;
+
 use rand::Rng;
 use rand::seq::IndexedRandom;
-use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::signalling::wire::{Envelope, Kind};
@@ -11,17 +12,17 @@ use crate::signalling::{Listener, SignalError, Signalling};
 
 /// Most genesis messages to choose from.
 const MAX_GENESIS: usize = 256;
-/// Most bytes of them kept meanwhile: only their reply-to ids are needed.
+/// Longest reply-to id, in bytes. The ids are all that is kept of the messages.
 const MAX_ID: usize = 256;
 
-/// What came of listening.
-pub(super) enum Heard {
-    /// The reply-to id of the producer that was chosen.
-    One(String),
+/// The result of listening.
+pub(super) enum Listened {
+    /// A producer was chosen, with this reply-to id.
+    Chosen(String),
     /// No producer announced itself.
-    Nobody,
-    /// Nor did one, and the service sent what is no genesis message.
-    OnlyRubbish,
+    Nothing,
+    /// No producer announced itself, and the service sent messages that are no genesis messages.
+    Unusable,
 }
 
 /// Listens until `patience` after the first genesis message, and chooses one of them.
@@ -29,14 +30,14 @@ pub(super) async fn choose<S: Signalling>(
     signalling: &S,
     patience: Duration,
     rng: &mut impl Rng,
-) -> Result<Heard, SignalError> {
+) -> Result<Listened, SignalError> {
     let mut listener = signalling.listen().await?;
-    let mut heard: Vec<String> = Vec::new();
-    let mut is_rubbish = false;
+    let mut producers: Vec<String> = Vec::new();
+    let mut has_unusable = false;
     let mut until: Option<Instant> = None;
-    // compared each time: a listener that always has something at hand is never timed out
-    while heard.len() < MAX_GENESIS && until.is_none_or(|until| Instant::now() < until) {
-        // nor could it be cancelled
+    // The clock is read each time, because a listener with a message at hand never times out.
+    while producers.len() < MAX_GENESIS && until.is_none_or(|until| Instant::now() < until) {
+        // such a listener could not be cancelled either
         tokio::task::consume_budget().await;
         let next = match until {
             None => listener.next().await,
@@ -53,19 +54,18 @@ pub(super) async fn choose<S: Signalling>(
                 ..
             })) if reply_to.len() <= MAX_ID => {
                 until.get_or_insert_with(|| Instant::now() + patience);
-                heard.push(reply_to);
+                producers.push(reply_to);
             }
-            // a broken line is none
-            Some(_) => is_rubbish = true,
+            Some(_) => has_unusable = true,
         }
     }
     // a stream that ends at once must not turn lost races into a busy loop
     if let Some(until) = until {
         tokio::time::sleep_until(until).await;
     }
-    Ok(match heard.choose(rng) {
-        Some(reply_to) => Heard::One(reply_to.clone()),
-        None if is_rubbish => Heard::OnlyRubbish,
-        None => Heard::Nobody,
+    Ok(match producers.choose(rng) {
+        Some(reply_to) => Listened::Chosen(reply_to.clone()),
+        None if has_unusable => Listened::Unusable,
+        None => Listened::Nothing,
     })
 }

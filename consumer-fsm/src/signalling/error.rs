@@ -12,6 +12,8 @@ pub enum SignalError {
     Version,
     /// The service takes no such request (400, or another status it does not explain).
     Rejected,
+    /// The service has no room for the message at present (503).
+    NoRoom,
     /// The recipient is gone (404): each reply-to id takes exactly one message.
     Gone,
     /// The service could not be reached, or the connection broke.
@@ -32,6 +34,7 @@ impl fmt::Display for SignalError {
             Self::Url => "the signalling service's URL cannot be used",
             Self::Version => "the signalling service speaks another version",
             Self::Rejected => "the signalling service rejected the request",
+            Self::NoRoom => "the signalling service has no room at present",
             Self::Gone => "the recipient is gone",
             Self::Unreachable => "the signalling service could not be reached",
             Self::Untrusted => "the signalling service's certificate is not trusted",

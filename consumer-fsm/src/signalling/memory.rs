@@ -1,12 +1,6 @@
 //! Signalling within one process.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
-use tokio::sync::broadcast;
-use tokio::time::Instant;
-
-use super::switchboard::{Posted, Switchboard};
+use super::switchboard::{Announcements, Posted, Switchboard, envelope};
 use super::wire::{Envelope, Kind};
 use super::{Listener, SignalError, Signalling};
 
@@ -28,13 +22,7 @@ impl Signalling for MemorySignalling {
     type Listener = MemoryListener;
 
     async fn listen(&self) -> Result<MemoryListener, SignalError> {
-        let until = Instant::now() + self.switchboard.timing().listen;
-        let (announced, genesis) = self.switchboard.subscribe();
-        Ok(MemoryListener {
-            announced: announced.into(),
-            genesis,
-            until,
-        })
+        Ok(MemoryListener(self.switchboard.listen()))
     }
 
     async fn exchange(
@@ -55,23 +43,11 @@ impl Signalling for MemorySignalling {
 
 /// Genesis messages of a [`Switchboard`], for as long as it holds a stream open.
 #[derive(Debug)]
-pub struct MemoryListener {
-    announced: VecDeque<Arc<Envelope>>,
-    genesis: broadcast::Receiver<Arc<Envelope>>,
-    until: Instant,
-}
+pub struct MemoryListener(Announcements);
 
 impl Listener for MemoryListener {
     async fn next(&mut self) -> Option<Result<Envelope, SignalError>> {
-        if let Some(envelope) = self.announced.pop_front() {
-            return Some(Ok(Arc::unwrap_or_clone(envelope)));
-        }
-        loop {
-            match tokio::time::timeout_at(self.until, self.genesis.recv()).await {
-                Ok(Ok(envelope)) => return Some(Ok(Arc::unwrap_or_clone(envelope))),
-                Ok(Err(broadcast::error::RecvError::Lagged(_))) => {}
-                Ok(Err(broadcast::error::RecvError::Closed)) | Err(_) => return None,
-            }
-        }
+        let line = self.0.next().await?;
+        Some(envelope(&line))
     }
 }

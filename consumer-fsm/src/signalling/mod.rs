@@ -1,7 +1,9 @@
-//! How consumer and producer find each other: who is there, one offer, one answer, the candidates.
+//! Signalling, by which consumer and producer find each other: the announcement of a producer, one
+//! offer, one answer, the candidates.
 
 use core::future::Future;
 
+mod budget;
 mod error;
 mod memory;
 mod switchboard;
@@ -12,10 +14,10 @@ pub mod http;
 
 pub use error::SignalError;
 pub use memory::{MemoryListener, MemorySignalling};
-pub use switchboard::{Posted, Switchboard, SwitchboardTiming};
+pub use switchboard::{Posted, Switchboard, SwitchboardLimits, SwitchboardTiming};
 pub use wire::{Envelope, Kind};
 
-/// The recipient that reaches everybody who listens.
+/// The recipient that reaches every listener.
 pub const GENESIS: &str = "genesis";
 
 /// A signalling service, from a client's side.
@@ -26,8 +28,8 @@ pub trait Signalling: Send + Sync {
     /// Starts listening to genesis messages.
     fn listen(&self) -> impl Future<Output = Result<Self::Listener, SignalError>> + Send;
 
-    /// Sends one message to a reply-to id or to [`GENESIS`], and waits for the reply. `None`:
-    /// nobody replied in time.
+    /// Sends one message to a reply-to id or to [`GENESIS`], and waits for the reply. `None`: no
+    /// reply came in time.
     fn exchange(
         &self,
         to: &str,
@@ -38,7 +40,7 @@ pub trait Signalling: Send + Sync {
 
 /// A stream of envelopes.
 pub trait Listener: Send {
-    /// The next one; `None` at the end of the stream. A [`SignalError::Malformed`] line does not
+    /// The next envelope; `None` at the end of the stream. A [`SignalError::Malformed`] line does not
     /// end it. Cancel safe.
     fn next(&mut self) -> impl Future<Output = Option<Result<Envelope, SignalError>>> + Send;
 }

@@ -1,23 +1,30 @@
-//! The signalling service itself, without a wire: who waits for what.
+//! The signalling service itself, without a wire: which message waits for which reply.
 
+use core::fmt;
+use core::ops::Range;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{broadcast, oneshot};
+use bytes::Bytes;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
-use super::wire::{Envelope, Kind};
+use super::budget::{Budget, Client, Share};
+use super::wire::{Envelope, Kind, read, write};
 use super::{GENESIS, SignalError};
 use crate::wait::bounded;
 
-/// Genesis messages kept for a slow listener, older ones are lost to it; and those that wait
-/// already that one who starts to listen hears. As many as a consumer chooses from.
-const BACKLOG: usize = 256;
 /// Longest payload passed on, in bytes.
 pub(super) const MAX_PAYLOAD: usize = 128 * 1024;
-/// Most messages that may wait for a reply at once.
-const MAX_WAITING: usize = 65_536;
+/// Longest envelope passed on, in bytes as JSON, which may write a character in six.
+pub(super) const MAX_ENVELOPE: usize = 256 * 1024;
+/// What a message costs beside its text, in bytes: its places in the tables and in a channel.
+const OVERHEAD: usize = 512;
+/// Each stream begins so many genesis messages behind the one before. Where more wait than a
+/// consumer chooses from, consumers that all began with the same would race for the same few.
+const TURN: usize = 256;
 
 /// How long the service holds on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +49,27 @@ impl Default for SwitchboardTiming {
 }
 
 impl SwitchboardTiming {
+    /// Holds a stream of genesis messages open so long.
+    #[must_use]
+    pub const fn with_listen(mut self, listen: Duration) -> Self {
+        self.listen = listen;
+        self
+    }
+
+    /// Lets a genesis message wait so long for its reply.
+    #[must_use]
+    pub const fn with_genesis(mut self, genesis: Duration) -> Self {
+        self.genesis = genesis;
+        self
+    }
+
+    /// Lets an offer or an answer wait so long for its reply.
+    #[must_use]
+    pub const fn with_exchange(mut self, exchange: Duration) -> Self {
+        self.exchange = exchange;
+        self
+    }
+
     pub(super) const fn bounded(self) -> Self {
         Self {
             listen: bounded(self.listen),
@@ -51,12 +79,52 @@ impl SwitchboardTiming {
     }
 }
 
+/// How many bytes of messages the service keeps: those that wait for a reply, those on their way
+/// out, and those that still come in.
+///
+/// An address is an IPv4 address or an IPv6 network of 64 bits. It never gets more than an eighth of
+/// what is still free, whatever its limit. Posts within this process have no address, and may take
+/// all that is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SwitchboardLimits {
+    /// In all; 64 MiB by default.
+    pub bytes: usize,
+    /// Of one address; 4 MiB by default.
+    pub bytes_per_address: usize,
+}
+
+impl Default for SwitchboardLimits {
+    fn default() -> Self {
+        Self {
+            bytes: 64 * 1024 * 1024,
+            bytes_per_address: 4 * 1024 * 1024,
+        }
+    }
+}
+
+impl SwitchboardLimits {
+    /// Keeps at most so many bytes in all.
+    #[must_use]
+    pub const fn with_bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// Keeps at most so many bytes of one address.
+    #[must_use]
+    pub const fn with_bytes_per_address(mut self, bytes: usize) -> Self {
+        self.bytes_per_address = bytes;
+        self
+    }
+}
+
 /// What became of a posted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Posted {
     /// The reply.
     Reply(Envelope),
-    /// Nobody replied in time, or no reply is due.
+    /// There was no reply in time, or no reply is due.
     Nothing,
 }
 
@@ -66,52 +134,42 @@ pub struct Switchboard {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     timing: SwitchboardTiming,
-    waiting: Mutex<HashMap<String, Waiting>>,
-    announced: Mutex<Announced>,
-    genesis: broadcast::Sender<Arc<Envelope>>,
+    bytes: Budget,
+    board: Mutex<Board>,
+    /// Changes with each new genesis message.
+    news: watch::Sender<()>,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    reply: oneshot::Sender<Envelope>,
-    /// The number of a genesis message.
-    announced: Option<u64>,
-}
-
-/// Genesis messages that still wait for a reply: who starts to listen hears them too.
-#[derive(Debug, Default)]
-struct Announced {
-    /// In the order they came.
-    by_number: BTreeMap<u64, Arc<Envelope>>,
-    next: u64,
-    /// What the next listener hears first. Where more wait than one listener hears, each begins
-    /// where the one before ended: did all hear the same, they would all race for the same
-    /// few.
+#[derive(Default)]
+struct Board {
+    /// By reply-to id.
+    waiting: HashMap<Uuid, Waiting>,
+    /// Those of the waiting messages that every listener hears, in the order they came.
+    genesis: BTreeMap<u64, Bytes>,
+    /// Number of the latest genesis message.
+    latest: u64,
+    /// Where the next listener begins.
     turn: u64,
 }
 
-impl Announced {
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
+struct Waiting {
+    reply: oneshot::Sender<Bytes>,
+    takes: Kind,
+    /// Number of a genesis message.
+    genesis: Option<u64>,
+}
 
-    fn hear(&mut self) -> Vec<Arc<Envelope>> {
-        let (heard, later) = (
-            self.by_number.range(..self.turn),
-            self.by_number.range(self.turn..),
-        );
-        let mut last = self.turn;
-        let from_turn = later.chain(heard).take(BACKLOG).map(|(number, envelope)| {
-            last = *number;
-            Arc::clone(envelope)
-        });
-        let from_turn = from_turn.collect();
-        self.turn = last + 1;
-        from_turn
+/// An envelope as it stands on the wire, a line with its break, and its part of the budget.
+struct Line {
+    text: String,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Line {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
     }
 }
 
@@ -122,17 +180,25 @@ impl Default for Switchboard {
 }
 
 impl Switchboard {
-    /// With these times.
+    /// A switchboard with these times.
     #[must_use]
     pub fn new(timing: SwitchboardTiming) -> Self {
-        let timing = timing.bounded();
-        let (genesis, _) = broadcast::channel(BACKLOG);
+        Self::of(timing.bounded(), SwitchboardLimits::default())
+    }
+
+    /// A switchboard with the same times and these limits; messages stay with the one before.
+    #[must_use]
+    pub fn with_limits(self, limits: SwitchboardLimits) -> Self {
+        Self::of(self.timing(), limits)
+    }
+
+    fn of(timing: SwitchboardTiming, limits: SwitchboardLimits) -> Self {
         Self {
             inner: Arc::new(Inner {
                 timing,
-                waiting: Mutex::default(),
-                announced: Mutex::default(),
-                genesis,
+                bytes: Budget::new(limits.bytes, limits.bytes_per_address),
+                board: Mutex::default(),
+                news: watch::Sender::new(()),
             }),
         }
     }
@@ -143,97 +209,194 @@ impl Switchboard {
         self.inner.timing
     }
 
-    /// Genesis messages that still wait for a reply, the next [`BACKLOG`] of them in turn; and
-    /// those from now on.
-    pub(super) fn subscribe(&self) -> (Vec<Arc<Envelope>>, broadcast::Receiver<Arc<Envelope>>) {
-        // under one lock: a message is in the one or comes over the other
-        let mut announced = self.inner.announced();
-        (announced.hear(), self.inner.genesis.subscribe())
-    }
-
     /// Messages that wait for a reply.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.inner.waiting().len()
+        self.inner.board().waiting.len()
     }
 
-    /// Passes one message on and waits for the reply. Cancel safe: nobody can reply to a post that
-    /// was given up.
+    /// A part of the budget for this client.
+    ///
+    /// # Errors
+    /// [`SignalError::NoRoom`].
+    pub(super) fn room(&self, client: Option<Client>, bytes: usize) -> Result<Share, SignalError> {
+        let room = self.inner.bytes.take(client, bytes);
+        room.ok_or(SignalError::NoRoom)
+    }
+
+    /// Every genesis message that waits for a reply, and those from now on.
+    pub(super) fn listen(&self) -> Announcements {
+        let until = Instant::now() + self.timing().listen;
+        let mut board = self.inner.board();
+        let (turn, end) = (board.turn, board.latest + 1);
+        board.turn = board.after_turn();
+        Announcements {
+            inner: Arc::clone(&self.inner),
+            left: [end..u64::MAX, 0..turn, turn..end],
+            news: self.inner.news.subscribe(),
+            until,
+        }
+    }
+
+    /// Passes one message on and waits for the reply. Cancel safe: a post that was given up takes
+    /// no reply.
     ///
     /// # Errors
     /// [`SignalError::Gone`] if the recipient is, [`SignalError::Rejected`] if the message is too
-    /// long, of the wrong kind for its recipient, or one too many.
+    /// long or no reply to what the recipient sent, which then goes on waiting;
+    /// [`SignalError::NoRoom`] beyond the [limits](SwitchboardLimits).
     pub async fn post(&self, to: &str, kind: Kind, payload: String) -> Result<Posted, SignalError> {
-        let is_genesis = to == GENESIS;
-        if payload.len() > MAX_PAYLOAD || is_genesis != (kind == Kind::Genesis) {
+        let reply = self.post_from(None, to, kind, payload).await?;
+        reply.map_or(Ok(Posted::Nothing), |reply| {
+            Ok(Posted::Reply(envelope(&reply)?))
+        })
+    }
+
+    /// The same for a client by its address; the reply as a line.
+    pub(super) async fn post_from(
+        &self,
+        client: Option<Client>,
+        to: &str,
+        kind: Kind,
+        payload: String,
+    ) -> Result<Option<Bytes>, SignalError> {
+        let is_genesis = kind == Kind::Genesis;
+        if payload.len() > MAX_PAYLOAD || is_genesis != (to == GENESIS) {
             return Err(SignalError::Rejected);
         }
-        let waits = kind != Kind::Ice;
-        if waits && self.waiting() >= MAX_WAITING {
-            return Err(SignalError::Rejected);
-        }
+        let inner = &*self.inner;
         let post = Post {
-            inner: &self.inner,
-            reply_to: Uuid::new_v4().to_string(),
+            inner,
+            reply_to: Uuid::new_v4(),
         };
-        let envelope = Envelope {
-            reply_to: post.reply_to.clone(),
+        let text = write(&Envelope {
+            reply_to: post.reply_to.to_string(),
             kind,
             payload,
-        };
-        let number = is_genesis.then(|| self.inner.announced().number());
-        let reply = waits.then(|| {
-            let (sender, reply) = oneshot::channel();
-            self.inner.waiting().insert(
-                post.reply_to.clone(),
-                Waiting {
-                    reply: sender,
-                    announced: number,
-                },
-            );
-            reply
         });
-        if let Some(number) = number {
-            let envelope = Arc::new(envelope);
-            let mut announced = self.inner.announced();
-            announced.by_number.insert(number, Arc::clone(&envelope));
-            // fails where nobody listens yet
-            let _ = self.inner.genesis.send(envelope);
+        let line = self.line(client, text)?;
+        let reply = if is_genesis {
+            Some(inner.board().announce(post.reply_to, line))
         } else {
-            let recipient = self.inner.take(to).ok_or(SignalError::Gone)?;
-            recipient.send(envelope).map_err(|_| SignalError::Gone)?;
-        }
-        let Some(reply) = reply else {
-            return Ok(Posted::Nothing);
+            let to = to.parse().map_err(|_| SignalError::Gone)?;
+            inner.board().reply(to, kind, post.reply_to, line)?
+        };
+        let Some(mut reply) = reply else {
+            return Ok(None);
         };
         let patience = if is_genesis {
-            self.inner.timing.genesis
+            inner.news.send_replace(());
+            inner.timing.genesis
         } else {
-            self.inner.timing.exchange
+            inner.timing.exchange
         };
-        Ok(match tokio::time::timeout(patience, reply).await {
-            Ok(Ok(reply)) => Posted::Reply(reply),
-            _ => Posted::Nothing,
+        Ok(match timeout(patience, &mut reply).await {
+            Ok(reply) => reply.ok(),
+            Err(_) => {
+                drop(post);
+                // one that came at the last moment: its sender believes that it arrived
+                reply.try_recv().ok()
+            }
         })
+    }
+
+    fn line(&self, client: Option<Client>, mut text: String) -> Result<Bytes, SignalError> {
+        if text.len() > MAX_ENVELOPE {
+            return Err(SignalError::Rejected);
+        }
+        let share = self.room(client, text.len() + OVERHEAD)?;
+        text.push('\n');
+        text.shrink_to_fit();
+        Ok(Bytes::from_owner(Line {
+            text,
+            _share: share,
+        }))
+    }
+}
+
+/// Reads a line of this switchboard.
+pub(super) fn envelope(line: &[u8]) -> Result<Envelope, SignalError> {
+    read(core::str::from_utf8(line).map_err(|_| SignalError::Malformed)?)
+}
+
+/// The one kind of message that replies to this one.
+const fn reply_to(kind: Kind) -> Option<Kind> {
+    match kind {
+        Kind::Genesis => Some(Kind::Offer),
+        Kind::Offer => Some(Kind::Answer),
+        Kind::Answer => Some(Kind::Ice),
+        Kind::Ice => None,
     }
 }
 
 impl Inner {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("timing", &self.timing)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Board {
+    /// Where the listener after the next one begins.
+    fn after_turn(&self) -> u64 {
+        let later = self.genesis.range(self.turn..);
+        let earlier = self.genesis.range(..self.turn);
+        later
+            .chain(earlier)
+            .map(|(number, _)| *number)
+            .nth(TURN)
+            .unwrap_or(0)
     }
 
-    fn announced(&self) -> MutexGuard<'_, Announced> {
-        self.announced
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Lets a genesis message wait.
+    fn announce(&mut self, id: Uuid, line: Bytes) -> oneshot::Receiver<Bytes> {
+        self.latest += 1;
+        self.genesis.insert(self.latest, line);
+        self.wait(id, Kind::Offer, Some(self.latest))
     }
 
-    /// Who waits under this id, and no longer does.
-    fn take(&self, id: &str) -> Option<oneshot::Sender<Envelope>> {
-        let Waiting { reply, announced } = self.waiting().remove(id)?;
-        if let Some(number) = announced {
-            self.announced().by_number.remove(&number);
+    /// Passes a reply on, and lets it wait if one is due to it.
+    fn reply(
+        &mut self,
+        to: Uuid,
+        kind: Kind,
+        id: Uuid,
+        line: Bytes,
+    ) -> Result<Option<oneshot::Receiver<Bytes>>, SignalError> {
+        let takes = self.waiting.get(&to).ok_or(SignalError::Gone)?.takes;
+        if takes != kind {
+            return Err(SignalError::Rejected);
+        }
+        let recipient = self.take(to).ok_or(SignalError::Gone)?;
+        let reply = reply_to(kind).map(|takes| self.wait(id, takes, None));
+        recipient.send(line).map_err(|_| SignalError::Gone)?;
+        Ok(reply)
+    }
+
+    fn wait(&mut self, id: Uuid, takes: Kind, genesis: Option<u64>) -> oneshot::Receiver<Bytes> {
+        let (sender, reply) = oneshot::channel();
+        let waiting = Waiting {
+            reply: sender,
+            takes,
+            genesis,
+        };
+        self.waiting.insert(id, waiting);
+        reply
+    }
+
+    /// Ends the wait under this id.
+    fn take(&mut self, id: Uuid) -> Option<oneshot::Sender<Bytes>> {
+        let Waiting { reply, genesis, .. } = self.waiting.remove(&id)?;
+        if let Some(number) = genesis {
+            self.genesis.remove(&number);
         }
         Some(reply)
     }
@@ -242,12 +405,49 @@ impl Inner {
 /// A post in progress: its reply-to id ends with it.
 struct Post<'a> {
     inner: &'a Inner,
-    reply_to: String,
+    reply_to: Uuid,
 }
 
 impl Drop for Post<'_> {
     fn drop(&mut self) {
-        drop(self.inner.take(&self.reply_to));
+        let ended = self.inner.board().take(self.reply_to);
+        drop(ended);
+    }
+}
+
+/// Genesis messages as lines, each once, for as long as the service holds a stream open.
+#[derive(Debug)]
+pub(super) struct Announcements {
+    inner: Arc<Inner>,
+    /// Numbers of the messages that are still to come, the next ones last.
+    left: [Range<u64>; 3],
+    news: watch::Receiver<()>,
+    until: Instant,
+}
+
+impl Announcements {
+    /// The next one; `None` once the time is over. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        // compared each time: a listener that always has something at hand is never timed out
+        while Instant::now() < self.until {
+            if let Some(line) = self.waiting() {
+                return Some(line);
+            }
+            timeout_at(self.until, self.news.changed())
+                .await
+                .ok()?
+                .ok()?;
+        }
+        None
+    }
+
+    fn waiting(&mut self) -> Option<Bytes> {
+        let board = self.inner.board();
+        self.left.iter_mut().rev().find_map(|left| {
+            let (number, line) = board.genesis.range(left.clone()).next()?;
+            left.start = number + 1;
+            Some(line.clone())
+        })
     }
 }
 
@@ -257,8 +457,10 @@ mod tests {
 
     use super::*;
 
+    type Posts = JoinSet<Result<Posted, SignalError>>;
+
     /// One that so many producers wait at.
-    async fn with_waiting(producers: usize) -> (Switchboard, JoinSet<Result<Posted, SignalError>>) {
+    async fn with_waiting(producers: usize) -> (Switchboard, Posts) {
         let switchboard = Switchboard::default();
         let mut posts = JoinSet::new();
         for _ in 0..producers {
@@ -271,56 +473,168 @@ mod tests {
         (switchboard, posts)
     }
 
+    /// The reply-to ids of what a new listener hears at once.
+    fn heard(switchboard: &Switchboard) -> Vec<String> {
+        let mut announcements = switchboard.listen();
+        core::iter::from_fn(|| announcements.waiting())
+            .map(|line| {
+                str::from_utf8(&line["{'ReplyTo':'".len()..][..36])
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect()
+    }
+
     #[test]
     fn for_ever_is_a_time_as_well() {
         let ever = Duration::MAX;
-        let timing = Switchboard::new(SwitchboardTiming {
-            listen: ever,
-            genesis: ever,
-            exchange: ever,
-        })
-        .timing();
+        let timing = SwitchboardTiming::default()
+            .with_listen(ever)
+            .with_genesis(ever)
+            .with_exchange(ever);
+        let timing = Switchboard::new(timing).timing();
         for time in [timing.listen, timing.genesis, timing.exchange] {
             assert!(std::time::Instant::now().checked_add(time).is_some());
         }
     }
 
     #[tokio::test]
-    async fn a_thousand_listeners_hear_each_of_a_thousand_producers_equally_often() {
+    async fn each_of_a_thousand_listeners_hears_all_of_a_thousand_producers_and_begins_elsewhere() {
         let (switchboard, _posts) = with_waiting(1_000).await;
-        let mut heard = HashMap::<String, usize>::new();
+        let mut heard_early = HashMap::<String, usize>::new();
         for _ in 0..1_000 {
-            let (announced, _) = switchboard.subscribe();
-            assert_eq!(announced.len(), BACKLOG, "no listener is told of everybody");
-            for envelope in announced {
-                *heard.entry(envelope.reply_to.clone()).or_default() += 1;
+            let mut heard = heard(&switchboard);
+            assert_eq!(heard.len(), 1_000);
+            let early = heard.split_off(TURN);
+            for id in &heard {
+                *heard_early.entry(id.clone()).or_default() += 1;
             }
+            heard.extend(early);
+            heard.sort_unstable();
+            heard.dedup();
+            assert_eq!(heard.len(), 1_000, "each once");
         }
-        assert_eq!(heard.len(), 1_000);
-        assert!(heard.values().all(|times| *times == BACKLOG), "{heard:?}");
+        assert_eq!(heard_early.len(), 1_000);
+        let is_even = heard_early.values().all(|times| *times == TURN);
+        assert!(is_even, "{heard_early:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_hears_what_waits_and_what_comes_once_each_until_its_time_is_over() {
+        let (switchboard, _posts) = with_waiting(3).await;
+        let mut announcements = switchboard.listen();
+        let mut heard = Vec::new();
+        for number in 0..6 {
+            if number >= 3 {
+                let late = switchboard.clone();
+                tokio::spawn(async move { late.post(GENESIS, Kind::Genesis, "{}".into()).await });
+            }
+            let line = announcements.next().await.unwrap();
+            heard.push(envelope(&line).unwrap().reply_to);
+        }
+        heard.sort_unstable();
+        heard.dedup();
+        assert_eq!(heard.len(), 6);
+        let started = Instant::now();
+        assert_eq!(announcements.next().await, None);
+        assert_eq!(started.elapsed().as_secs(), 20);
     }
 
     #[tokio::test]
     async fn a_producer_that_was_answered_or_gave_up_is_heard_no_more() {
         let (switchboard, mut posts) = with_waiting(2).await;
-        let (announced, _) = switchboard.subscribe();
+        let ids = heard(&switchboard);
         let offer = tokio::spawn({
-            let (switchboard, to) = (switchboard.clone(), announced[0].reply_to.clone());
+            let (switchboard, to) = (switchboard.clone(), ids[0].clone());
             async move { switchboard.post(&to, Kind::Offer, "{}".into()).await }
         });
-        assert!(matches!(
-            posts.join_next().await,
-            Some(Ok(Ok(Posted::Reply(_))))
-        ));
-        let (left, _) = switchboard.subscribe();
-        assert_eq!(
-            left.iter().map(|e| &e.reply_to).collect::<Vec<_>>(),
-            [&announced[1].reply_to]
-        );
+        let answered = posts.join_next().await;
+        assert!(matches!(answered, Some(Ok(Ok(Posted::Reply(_))))));
+        assert_eq!(heard(&switchboard), ids[1..]);
         posts.shutdown().await;
         offer.abort();
         assert!(offer.await.is_err());
-        assert!(switchboard.subscribe().0.is_empty());
+        assert!(heard(&switchboard).is_empty());
         assert_eq!(switchboard.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_reply_of_the_wrong_kind_is_refused_and_the_recipient_goes_on_waiting() {
+        let (switchboard, mut posts) = with_waiting(1).await;
+        let to = heard(&switchboard).remove(0);
+        for kind in [Kind::Answer, Kind::Ice] {
+            let refused = switchboard.post(&to, kind, "{}".into()).await;
+            assert_eq!(refused, Err(SignalError::Rejected), "{kind:?}");
+        }
+        assert_eq!(switchboard.waiting(), 1);
+        let offering = switchboard.post(&to, Kind::Offer, "{}".into());
+        let answering = async {
+            let offer = posts.join_next().await.unwrap().unwrap();
+            let Ok(Posted::Reply(offer)) = offer else {
+                panic!("{offer:?}");
+            };
+            for kind in [Kind::Offer, Kind::Ice] {
+                let refused = switchboard.post(&offer.reply_to, kind, "{}".into()).await;
+                assert_eq!(refused, Err(SignalError::Rejected), "{kind:?}");
+            }
+            let answer = switchboard.post(&offer.reply_to, Kind::Answer, "{}".into());
+            tokio::join!(answer, async {
+                while switchboard.waiting() > 1 {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .0
+        };
+        let (answer, candidates) = tokio::join!(
+            async {
+                let answer = offering.await;
+                let Ok(Posted::Reply(answer)) = answer else {
+                    panic!("{answer:?}");
+                };
+                let ice = switchboard.post(&answer.reply_to, Kind::Ice, "{}".into());
+                (answer.kind, ice.await)
+            },
+            answering
+        );
+        assert_eq!(answer, (Kind::Answer, Ok(Posted::Nothing)));
+        assert!(matches!(candidates, Ok(Posted::Reply(ice)) if ice.kind == Kind::Ice));
+    }
+
+    #[tokio::test]
+    async fn a_message_has_its_place_in_the_budget_until_its_last_reader_is_done() {
+        let limits = SwitchboardLimits::default()
+            .with_bytes(4 * OVERHEAD)
+            .with_bytes_per_address(4 * OVERHEAD);
+        let switchboard = Switchboard::default().with_limits(limits);
+        let mut announcements = switchboard.listen();
+        let announce = || {
+            let switchboard = switchboard.clone();
+            tokio::spawn(async move { switchboard.post(GENESIS, Kind::Genesis, "{}".into()).await })
+        };
+        let posts = [announce(), announce(), announce()];
+        let mut lines = Vec::new();
+        for _ in &posts {
+            lines.push(announcements.next().await.unwrap());
+        }
+        assert_eq!(announce().await.unwrap(), Err(SignalError::NoRoom));
+        for post in posts {
+            post.abort();
+            assert!(post.await.is_err());
+        }
+        assert_eq!(switchboard.waiting(), 0);
+        assert_eq!(announce().await.unwrap(), Err(SignalError::NoRoom));
+        drop(lines.pop());
+        let another = announce();
+        assert!(announcements.next().await.is_some());
+        another.abort();
+    }
+
+    #[tokio::test]
+    async fn a_message_too_long_for_a_listener_is_refused() {
+        let switchboard = Switchboard::default();
+        // JSON writes it in six characters
+        let long = "\u{1}".repeat(MAX_ENVELOPE / 6);
+        let refused = switchboard.post(GENESIS, Kind::Genesis, long).await;
+        assert_eq!(refused, Err(SignalError::Rejected));
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::SignalError;
 
-/// What a message is.
+/// The kind of a message, which goes over the wire as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 pub enum Kind {
@@ -22,6 +22,11 @@ pub enum Kind {
     Ice = 3,
 }
 
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Genesis, Self::Offer, Self::Answer, Self::Ice];
+}
+
 impl From<Kind> for u8 {
     fn from(kind: Kind) -> Self {
         kind as Self
@@ -32,13 +37,10 @@ impl TryFrom<u8> for Kind {
     type Error = SignalError;
 
     fn try_from(number: u8) -> Result<Self, SignalError> {
-        Ok(match number {
-            0 => Self::Genesis,
-            1 => Self::Offer,
-            2 => Self::Answer,
-            3 => Self::Ice,
-            _ => return Err(SignalError::Malformed),
-        })
+        let mut kinds = Self::ALL.into_iter();
+        kinds
+            .find(|kind| u8::from(*kind) == number)
+            .ok_or(SignalError::Malformed)
     }
 }
 
@@ -123,7 +125,7 @@ pub struct Offer {
 
 /// Payload of [`Kind::Ice`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ice {
+pub struct IceCandidates {
     /// The consumer's candidates.
     #[serde(rename = "Candidates")]
     pub candidates: Vec<WireCandidate>,
@@ -248,7 +250,7 @@ mod tests {
             r#"{"ReplyTo":"id","Type":2,"Payload":"{}"}"#
         );
         assert_eq!(
-            write(&Ice {
+            write(&IceCandidates {
                 candidates: vec![WireCandidate::default()],
                 consumer_session_id: "s".into()
             }),
@@ -263,7 +265,7 @@ mod tests {
     fn unknown_fields_are_ignored_and_absent_ones_take_zero_values() {
         let text = r#"{"Candidates":[{"statsID":"x","address":"203.0.113.7","port":5,"type":"host","component":1,
             "protocol":1}],"More":[]}"#;
-        let ice: Ice = read(text).unwrap();
+        let ice: IceCandidates = read(text).unwrap();
         assert_eq!(
             ice.candidates[0].to_remote().unwrap().address,
             "203.0.113.7:5".parse::<std::net::SocketAddr>().unwrap()

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use self::admission::Admission;
 use self::certificate::Identity;
 use self::layers::{Message, Opening, Stream};
-use super::{Ice, IceSession, Session, Transport, TransportError};
+use super::{IceSession, IceTransport, Session, Transport, TransportError};
 use crate::sdp::{ChannelDescription, SessionDescription, Setup};
 
 /// Longest message taken, and announced as such (`a=max-message-size`, RFC 8841 section 6).
@@ -46,13 +46,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Makes connections whose datagrams travel over a WebRTC data channel, as browsers have it.
 #[derive(Debug, Clone)]
 pub struct DataChannel {
-    ice: Ice,
+    ice: IceTransport,
 }
 
 impl DataChannel {
     /// Over ICE as this transport makes it.
     #[must_use]
-    pub const fn new(ice: Ice) -> Self {
+    pub const fn new(ice: IceTransport) -> Self {
         Self { ice }
     }
 }

@@ -17,13 +17,13 @@ type MakeBase = dyn Fn() -> core::pin::Pin<Box<dyn Future<Output = Result<Base, 
     + Send
     + Sync;
 
-/// Where the sockets come from.
+/// The source of sockets.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Network {
     /// The system's UDP sockets.
     System(BindConfig),
-    /// Whatever makes a base, such as a virtual network.
+    /// A function that makes a base, for example on a virtual network.
     Custom(Arc<MakeBase>),
 }
 
@@ -53,15 +53,15 @@ impl core::fmt::Debug for Network {
     }
 }
 
-/// Makes plain ICE connections.
+/// The transport over plain ICE.
 #[derive(Debug, Clone)]
-pub struct Ice {
+pub struct IceTransport {
     network: Network,
     gather: GatherConfig,
     agent: AgentConfig,
 }
 
-impl Ice {
+impl IceTransport {
     /// On this network, with the defaults.
     #[must_use]
     pub fn new(network: Network) -> Self {
@@ -87,7 +87,7 @@ impl Ice {
     }
 }
 
-impl Transport for Ice {
+impl Transport for IceTransport {
     type Session = IceSession;
 
     async fn open(&self, role: Role) -> Result<IceSession, TransportError> {

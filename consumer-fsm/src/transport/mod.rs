@@ -1,4 +1,4 @@
-//! How a connection is made once signalling brought both sides together.
+//! The connection between two sides that signalling has brought together.
 
 use core::fmt;
 use core::future::Future;
@@ -18,9 +18,9 @@ mod ice;
 
 #[cfg(feature = "data-channel")]
 pub use data_channel::{DataChannel, DataChannelPath, DataChannelSession, Discarded};
-pub use ice::{Ice, IceSession, Network};
+pub use ice::{IceSession, IceTransport, Network};
 
-/// Why no connection object came about, or no connection.
+/// Why a connection object or a connection could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransportError {
@@ -37,8 +37,7 @@ pub enum TransportError {
     Failed,
     /// A pair works, but the DTLS handshake failed or did not end in time.
     Dtls,
-    /// The peer's certificate is not one that its description names: somebody else may be in
-    /// between.
+    /// The peer's certificate is not one that its description names: an attacker may be in between.
     Fingerprint,
     /// DTLS stands, but SCTP or the channel did not come up in time.
     Channel,
@@ -66,7 +65,7 @@ pub trait Transport: Send + Sync {
     /// A connection object.
     type Session: Session;
 
-    /// Builds one.
+    /// Builds a connection object.
     fn open(
         &self,
         role: Role,
@@ -78,7 +77,7 @@ pub trait Session: Send + Sync {
     /// An open connection.
     type Path: Path;
 
-    /// What our description tells of ICE besides the candidates.
+    /// Our user name fragment and password for ICE.
     fn credentials(&self) -> &Credentials;
 
     /// Our description, with these candidates or with none yet: an offer, or the answer to `offer`.
@@ -91,11 +90,11 @@ pub trait Session: Send + Sync {
         SessionDescription::write(self.credentials(), None, candidates)
     }
 
-    /// Asks the cohort. What it observed so far stays in [`evidence`](Self::evidence) if it is
-    /// cancelled.
+    /// Asks the cohort. If it is cancelled, the observations so far stay in
+    /// [`evidence`](Self::evidence).
     fn gather(&self, cohort: &[StunServer]) -> impl Future<Output = Gathering> + Send;
 
-    /// Everything observed so far, late answers included.
+    /// All observations so far, late answers included.
     fn evidence(&self) -> Box<Evidence>;
 
     /// Connects, at most for `deadline`.
@@ -108,32 +107,32 @@ pub trait Session: Send + Sync {
     /// The kinds of the pair in use: ours, then the peer's.
     fn selected_pair(&self) -> Option<(CandidateKind, CandidateKind)>;
 
-    /// What the peer's connectivity checks have shown so far; `None` if this transport cannot see
+    /// The results of the peer's connectivity checks so far; `None` if this transport cannot see
     /// them.
     fn peer_view(&self) -> Option<PeerView> {
         None
     }
 
-    /// The latest rebinding of the mapping toward the peer, as long as this object is there; `None`
-    /// as above.
+    /// The latest rebinding of the mapping toward the peer; `None` if this transport cannot see
+    /// rebindings.
     fn rebindings(&self) -> Option<watch::Receiver<Option<Rebinding>>> {
         None
     }
 
-    /// Closes it; bounded in time.
+    /// Closes the connection; bounded in time.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
 /// An open connection that carries datagrams.
 pub trait Path: Send + Sync {
-    /// Sends one datagram; false if it was not taken.
+    /// Sends one datagram; returns false if the connection did not take it.
     fn send(&self, datagram: &[u8]) -> impl Future<Output = bool> + Send;
 
-    /// Receives one; `None` once the connection ended. Cancel safe.
+    /// Receives one datagram; `None` once the connection has ended. Cancel safe.
     fn recv(&self, buffer: &mut [u8]) -> impl Future<Output = Option<usize>> + Send;
 
-    /// What the peer sent and [`recv`](Self::recv) dropped so far: messages that were no datagrams,
-    /// and what no honest peer sends.
+    /// Messages of the peer that [`recv`](Self::recv) dropped so far: those that are no datagrams, and
+    /// those that no honest peer sends.
     fn dropped(&self) -> u64 {
         0
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use consumer_fsm::signalling::Switchboard;
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
-use consumer_fsm::transport::Ice;
+use consumer_fsm::transport::IceTransport;
 use consumer_fsm::{Consumer, Producer};
 use ice_gather::responder::{Manner, Responder};
 use tokio::task::LocalSet;
@@ -61,7 +61,7 @@ enum How {
 struct World {
     signalling: HttpSignalling,
     stun: Vec<Responder>,
-    transport: Ice,
+    transport: IceTransport,
     /// Whoever serves.
     _others: Box<dyn Any>,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use consumer_fsm::transport::{DataChannel, Ice};
+use consumer_fsm::transport::{DataChannel, IceTransport};
 use consumer_fsm::{AttemptReport, Consumer, Datagrams};
 use ice_gather::responder::Manner;
 use tokio::sync::watch;
@@ -83,7 +83,10 @@ pub(crate) async fn packets_that_break_sctp(stage: &Stage) {
             }
         })
     });
-    assert!(report.await.dropped.1 >= 20, "each is counted");
+    assert!(
+        report.await.traffic.dropped_inbound >= 20,
+        "each is counted"
+    );
 }
 
 pub(crate) async fn data_without_data(stage: &Stage) {
@@ -92,7 +95,7 @@ pub(crate) async fn data_without_data(stage: &Stage) {
             data(WHOLE, tsn, STREAM + 2, b"")
         }))
     });
-    assert!(report.await.dropped.1 > 500);
+    assert!(report.await.traffic.dropped_inbound > 500);
 }
 
 pub(crate) async fn stream_that_nobody_reads(stage: &Stage) {
@@ -101,7 +104,7 @@ pub(crate) async fn stream_that_nobody_reads(stage: &Stage) {
             data(WHOLE, tsn, STREAM + 2, b"x")
         }))
     });
-    assert!(report.await.dropped.1 > 500);
+    assert!(report.await.traffic.dropped_inbound > 500);
 }
 
 pub(crate) async fn fragments_without_end(stage: &Stage) {
@@ -110,7 +113,7 @@ pub(crate) async fn fragments_without_end(stage: &Stage) {
             data(MIDDLE, tsn, STREAM, b"x")
         }))
     });
-    assert!(report.await.dropped.1 > 500);
+    assert!(report.await.traffic.dropped_inbound > 500);
 }
 
 pub(crate) async fn gaps_without_end(stage: &Stage) {
@@ -140,7 +143,7 @@ pub(crate) async fn resets_without_end(stage: &Stage) {
             reset(number, FIRST + 40_000, STREAM + 2)
         }))
     });
-    assert!(report.await.dropped.1 > 500);
+    assert!(report.await.traffic.dropped_inbound > 500);
 }
 
 pub(crate) async fn channels_without_end(stage: &Stage) {
@@ -235,7 +238,7 @@ async fn says(stage: &Stage, edit: impl Fn(String) -> String + Send + Sync + 'st
 }
 
 /// A peer on such a network.
-async fn over(stage: &Stage, network: Ice) {
+async fn over(stage: &Stage, network: IceTransport) {
     stage
         .meets_over_a_channel(
             Until::End,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use consumer_fsm::signalling::Switchboard;
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
-use consumer_fsm::transport::{Ice, Network};
-use consumer_fsm::{Consumer, Datagrams, Event, State};
+use consumer_fsm::transport::{IceTransport, Network};
+use consumer_fsm::{Consumer, Datagrams, Event, NoticeKind, State, Transition};
 use ice_gather::BindConfig;
 use ice_gather::responder::Manner;
 use tokio::net::UdpSocket;
@@ -26,7 +26,7 @@ use crate::stage::{
 
 pub(crate) async fn address_of_somebody_else(stage: &Stage) {
     let stun = responders(1, Manner::Honest).await;
-    let elsewhere = Ice::new(Network::System(BindConfig::address([192, 0, 2, 1].into())));
+    let elsewhere = IceTransport::new(Network::System(BindConfig::address([192, 0, 2, 1].into())));
     let mut consumer = Consumer::new(memory(), elsewhere, stage.telemetry.clone(), cache(&stun))
         .with_timing(timing());
     stage.attempt(&mut consumer, Until::End).await;
@@ -62,7 +62,7 @@ pub(crate) async fn no_descriptor_for_signalling(stage: &Stage) {
         if report
             .transitions
             .iter()
-            .any(|(_, event, _)| *event == Event::Prepared)
+            .any(|step| step.event == Event::Prepared)
         {
             return;
         }
@@ -110,11 +110,11 @@ pub(crate) async fn suspended_while_checks_run(stage: &Stage) {
     let sleeper = async {
         while let Some(notice) = notices.next().await {
             if matches!(
-                notice.what,
-                consumer_fsm::What::Moved {
+                notice.kind,
+                NoticeKind::Transition(Transition {
                     to: State::Opening,
                     ..
-                }
+                })
             ) {
                 suspend(10);
             }
@@ -289,11 +289,11 @@ async fn steps_while_checks_run(stage: &Stage, seconds: i64) {
     let stepper = async {
         while let Some(notice) = notices.next().await {
             if matches!(
-                notice.what,
-                consumer_fsm::What::Moved {
+                notice.kind,
+                NoticeKind::Transition(Transition {
                     to: State::Opening,
                     ..
-                }
+                })
             ) {
                 step_the_clock(seconds);
             }
@@ -397,7 +397,7 @@ async fn runtime_ends(stage: &Stage, in_state: State, leaves: Option<Leaves>) {
                 consumer.run(&CancellationToken::new()).await;
             });
             while let Some(notice) = notices.next().await {
-                if matches!(notice.what, consumer_fsm::What::Moved { to, .. } if to == in_state) {
+                if matches!(notice.kind, NoticeKind::Transition(step) if step.to == in_state) {
                     break;
                 }
             }

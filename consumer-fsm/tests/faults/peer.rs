@@ -247,13 +247,13 @@ pub(crate) async fn flood_that_nobody_takes(stage: &Stage) {
         report
             .transitions
             .iter()
-            .any(|(from, ..)| *from == State::Established),
+            .any(|step| step.from == State::Established),
         "{:?}",
         report.transitions
     );
     assert!(
-        report.dropped.1 > 100,
+        report.traffic.dropped_inbound > 100,
         "dropped and counted: {:?}",
-        report.dropped
+        report.traffic
     );
 }

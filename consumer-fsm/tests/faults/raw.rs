@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use consumer_fsm::transport::{Ice, IceSession, Path, Session, Transport, TransportError};
+use consumer_fsm::transport::{IceSession, IceTransport, Path, Session, Transport, TransportError};
 use consumer_fsm::{ChannelDescription, Fingerprint, SessionDescription, Setup};
 use ice_gather::{Credentials, GatheredCandidate, Gathering, IceConn, Role, StunServer};
 use nat_summary::{CandidateKind, Evidence};
@@ -28,7 +28,7 @@ pub(crate) type Script = for<'a> fn(&'a Wire) -> Pin<Box<dyn Future<Output = ()>
 
 /// Makes such a peer.
 pub(crate) struct Raw {
-    pub(crate) ice: Ice,
+    pub(crate) ice: IceTransport,
     pub(crate) script: Script,
     /// Told when all was said.
     pub(crate) said: watch::Sender<bool>,

@@ -253,7 +253,7 @@ async fn late(stage: &Stage, body: &str, until: Until) {
         report
             .transitions
             .iter()
-            .all(|(_, event, _)| *event != Event::ExchangeFailed),
+            .all(|step| step.event != Event::ExchangeFailed),
         "it is well"
     );
     drop(service);

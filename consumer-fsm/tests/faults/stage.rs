@@ -1,24 +1,26 @@
-//! What the faults share: a consumer with short times, the spans and reports it leaves, a peer that
-//! goes as far as it is told.
+//! The parts that the faults share: a consumer with short times, its spans and reports, and a peer
+//! that goes as far as a test wants.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use consumer_fsm::signalling::wire::{
-    Description, Genesis, Ice as IceMessage, Kind, Offer, read, write,
+    Description, Genesis, IceCandidates, Kind, Offer, read, write,
 };
 use consumer_fsm::signalling::{
     GENESIS, MemorySignalling, Signalling, Switchboard, SwitchboardTiming,
 };
-use consumer_fsm::transport::{DataChannel, Ice, Network, Path, Session, Transport};
-use consumer_fsm::{AttemptReport, Consumer, Event, SessionDescription, StunCache, Timing, What};
+use consumer_fsm::transport::{DataChannel, IceTransport, Network, Path, Session, Transport};
+use consumer_fsm::{AttemptReport, Consumer, SessionDescription, StunCache, Timing};
 use ice_gather::responder::Responder;
-use ice_gather::{AgentConfig, BindConfig, GatherConfig, Role};
+use ice_gather::{AgentConfig, Base, BindConfig, GatherConfig, Role};
 use otel_nat::Telemetry;
-use tokio_util::sync::CancellationToken;
 
 use crate::fault::Span;
+use crate::runner::run;
+
+pub(crate) use crate::runner::Until;
 pub(crate) use crate::shared::{Running, Spans, cache, responders};
 
 /// One walk of a fault.
@@ -27,20 +29,6 @@ pub(crate) struct Stage {
     pub(crate) telemetry: Telemetry,
     pub(crate) timing: Timing,
     reports: RefCell<Vec<AttemptReport>>,
-}
-
-/// When an attempt is cancelled.
-pub(crate) enum Until {
-    /// As soon as it has a path.
-    Up,
-    /// Never: it ends on its own.
-    End,
-    /// After so long.
-    Milliseconds(u64),
-    /// As soon as this has happened.
-    Happened(Event),
-    /// With this token.
-    Cancelled(CancellationToken),
 }
 
 impl Stage {
@@ -68,7 +56,7 @@ impl Stage {
         &self,
         signalling: S,
         stun: &[Responder],
-    ) -> Consumer<S, Ice> {
+    ) -> Consumer<S, IceTransport> {
         self.consumer_of(signalling, cache(stun))
     }
 
@@ -76,7 +64,7 @@ impl Stage {
         &self,
         signalling: S,
         servers: StunCache,
-    ) -> Consumer<S, Ice> {
+    ) -> Consumer<S, IceTransport> {
         Consumer::new(signalling, transport(), self.telemetry.clone(), servers)
             .with_timing(self.timing)
     }
@@ -86,7 +74,7 @@ impl Stage {
         &self,
         signalling: S,
         servers: StunCache,
-    ) -> Consumer<S, Ice> {
+    ) -> Consumer<S, IceTransport> {
         Consumer::new(
             signalling,
             patient_transport(),
@@ -102,34 +90,7 @@ impl Stage {
         consumer: &mut Consumer<S, T>,
         until: Until,
     ) -> AttemptReport {
-        let cancel = CancellationToken::new();
-        let (mut path, mut notices) = (consumer.path(), consumer.notices());
-        let user = async {
-            match until {
-                Until::Happened(awaited) => {
-                    let is_awaited =
-                        |what| matches!(what, What::Moved { event, .. } if event == awaited);
-                    while !notices
-                        .next()
-                        .await
-                        .is_some_and(|notice| is_awaited(notice.what))
-                    {}
-                }
-                Until::Cancelled(token) => token.cancelled().await,
-                Until::Up => drop(path.wait_for(|up| *up).await),
-                Until::End => std::future::pending().await,
-                Until::Milliseconds(patience) => {
-                    tokio::time::sleep(Duration::from_millis(patience)).await
-                }
-            }
-            cancel.cancel();
-        };
-        let attempt = consumer.attempt(&cancel);
-        tokio::pin!(attempt, user);
-        let report = tokio::select! {
-            report = &mut attempt => report,
-            () = user => attempt.await,
-        };
+        let report = run(consumer, until).await;
         self.reports.borrow_mut().push(report.clone());
         report
     }
@@ -164,48 +125,51 @@ impl Stage {
 }
 
 pub(crate) fn timing() -> Timing {
-    let mut timing = Timing::default();
-    timing.patience = Duration::from_millis(5);
-    timing.error_backoff = Duration::from_millis(20);
-    timing.nat_fail_timeout = Duration::from_millis(300);
-    timing
+    Timing::default()
+        .with_patience(Duration::from_millis(5))
+        .with_error_backoff(Duration::from_millis(20))
+        .with_nat_fail_timeout(Duration::from_millis(300))
 }
 
 /// On loopback, with a dead path noticed within half a second.
-pub(crate) fn transport() -> Ice {
+pub(crate) fn transport() -> IceTransport {
     transport_with(Duration::from_millis(200))
 }
 
 /// The same where every server answers, however busy the machine is: asks once, and waits as long
 /// as the product does.
-pub(crate) fn patient_transport() -> Ice {
-    let mut gather = GatherConfig::default();
-    gather.initial_rto = Duration::from_secs(2);
+pub(crate) fn patient_transport() -> IceTransport {
+    let gather = GatherConfig::default().with_initial_rto(Duration::from_secs(2));
     transport().with_gather_config(gather)
 }
 
 /// The same where nobody waits for that, however busy the machine is.
-pub(crate) fn lasting() -> Ice {
+pub(crate) fn lasting() -> IceTransport {
     transport_with(Duration::from_secs(2))
 }
 
 /// On loopback; a path without a sign of life for twice this long has ended.
-pub(crate) fn transport_with(silence: Duration) -> Ice {
-    let mut gather = GatherConfig::default();
-    gather.deadline = Duration::from_millis(300);
-    gather.initial_rto = Duration::from_millis(50);
-    let mut agent = AgentConfig::default();
-    agent.check_interval = Duration::from_millis(10);
-    agent.keepalive_interval = Duration::from_millis(40);
-    agent.disconnected_timeout = silence;
-    agent.failed_timeout = silence;
-    Ice::new(loopback())
+pub(crate) fn transport_with(silence: Duration) -> IceTransport {
+    let gather = GatherConfig::default()
+        .with_deadline(Duration::from_millis(300))
+        .with_initial_rto(Duration::from_millis(50));
+    let agent = AgentConfig::default()
+        .with_check_interval(Duration::from_millis(10))
+        .with_keepalive_interval(Duration::from_millis(40))
+        .with_disconnected_timeout(silence)
+        .with_failed_timeout(silence);
+    IceTransport::new(loopback())
         .with_gather_config(gather)
         .with_agent_config(agent)
 }
 
 pub(crate) fn loopback() -> Network {
-    Network::System(BindConfig::address([127, 0, 0, 1].into()))
+    Network::custom(|| async {
+        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+        // an address that reaches beyond this host: without one, no silence is a firewall's
+        base.add_local([192, 168, 1, 5].into());
+        Ok(base)
+    })
 }
 
 /// Signalling in memory that gives up a silent side within 200 ms.
@@ -243,7 +207,7 @@ pub(crate) enum Leaves {
 type Edit = Box<dyn Fn(String) -> String + Send + Sync>;
 
 /// The other side of an attempt. It serves one consumer after the other.
-pub(crate) struct Peer<T = Ice> {
+pub(crate) struct Peer<T = IceTransport> {
     leaves: Leaves,
     role: Role,
     /// What becomes of its session description on the way.
@@ -360,7 +324,7 @@ where
             return None;
         }
         let ice = exchange.await.ok()??;
-        let ice: IceMessage = read(&ice.payload).ok()?;
+        let ice: IceCandidates = read(&ice.payload).ok()?;
         if !self.is_deaf {
             remote
                 .candidates

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use consumer_fsm::StunCache;
 use consumer_fsm::signalling::MemorySignalling;
+use ice_gather::StunServer;
 use ice_gather::responder::{Manner, Responder, success};
-use ice_gather::{Header, StunServer};
+use ice_gather::stun::Header;
 use tokio::net::UdpSocket;
 
 use crate::stage::{Peer, Running, Stage, Until, memory, responders};

@@ -200,14 +200,13 @@ async fn once(fault: &Fault) {
         .unwrap_or_else(|_| panic!("{}: no end within {LONGEST_ROUND:?}", fault.name));
     let reports = stage.reports();
     if let LeadsTo::Event(state, event) = fault.leads_to {
-        let happened =
-            reports
-                .iter()
-                .flat_map(|report| &report.transitions)
-                .any(|(from, what, to)| {
-                    (*from, *what) == (state, event)
-                        && consumer_fsm::next(state, event).is_some_and(|step| step.state == *to)
-                });
+        let happened = reports
+            .iter()
+            .flat_map(|report| &report.transitions)
+            .any(|taken| {
+                (taken.from, taken.event) == (state, event)
+                    && consumer_fsm::next(state, event).is_some_and(|step| step.state == taken.to)
+            });
         let all: Vec<_> = reports.iter().map(|report| &report.transitions).collect();
         assert!(
             happened,

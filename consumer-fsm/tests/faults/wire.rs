@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use consumer_fsm::signalling::http::HttpSignalling;
 use consumer_fsm::signalling::wire::{
-    Description, Envelope, Genesis, Ice, Kind, Offer, read, write,
+    Description, Envelope, Genesis, IceCandidates, Kind, Offer, read, write,
 };
 use consumer_fsm::signalling::{GENESIS, MemorySignalling, Signalling};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -232,7 +232,7 @@ pub(crate) fn mirror(signalling: MemorySignalling) -> Running {
                 .exchange(&offer.reply_to, Kind::Answer, &answer)
                 .await;
             let Ok(Some(ice)) = ice else { continue };
-            let ice: Ice = read(&ice.payload).unwrap();
+            let ice: IceCandidates = read(&ice.payload).unwrap();
             assert!(
                 ice.candidates
                     .iter()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use consumer_fsm::transport::{
-    DataChannel, DataChannelPath, DataChannelSession, Ice, Path, Session, Transport,
+    DataChannel, DataChannelPath, DataChannelSession, IceTransport, Path, Session, Transport,
 };
 use consumer_fsm::transport::{Discarded, TransportError};
 use consumer_fsm::{ChannelDescription, Fingerprint, SessionDescription, Setup};
@@ -27,8 +27,8 @@ struct Side {
 /// A consumer's session and a producer's, each with what the other one says; `answered` may change
 /// the answer.
 async fn meet(
-    consumer: Ice,
-    producer: Ice,
+    consumer: IceTransport,
+    producer: IceTransport,
     deadline: Duration,
     answered: impl Fn(String) -> String,
 ) -> (Side, Side) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use consumer_fsm::signalling::http::HttpSignalling;
 use consumer_fsm::signalling::wire::{Envelope, Kind, write};
 use consumer_fsm::signalling::{Listener, SignalError, Signalling};
-use consumer_fsm::{AttemptReport, Consumer, Event, Pool, State, What};
+use consumer_fsm::{AttemptReport, Consumer, Event, NoticeKind, Pool, State, Transition};
 use ice_gather::responder::Manner;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -72,7 +72,7 @@ fn happened(report: &AttemptReport, state: State, event: Event) -> bool {
     report
         .transitions
         .iter()
-        .any(|(from, e, _)| (*from, *e) == (state, event))
+        .any(|step| (step.from, step.event) == (state, event))
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn where_attempts_are_counted_a_stream_of_rubbish_ends_one_and_is_silence_
         .expect("it ends");
     let mut events = Vec::new();
     while let Some(notice) = notices.next().await {
-        if let What::Moved { event, .. } = notice.what {
+        if let NoticeKind::Transition(Transition { event, .. }) = notice.kind {
             events.push(event);
         }
     }
@@ -429,11 +429,11 @@ async fn attempt_of(
     let chosen = tokio::spawn(async move {
         while let Some(notice) = notices.next().await {
             if matches!(
-                notice.what,
-                What::Moved {
+                notice.kind,
+                NoticeKind::Transition(Transition {
                     event: Event::Chosen,
                     ..
-                }
+                })
             ) {
                 return Some(started.elapsed());
             }

@@ -1,14 +1,12 @@
 //! A socket that loses DTLS on purpose, so that a peer stops at a chosen place.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use async_trait::async_trait;
-use consumer_fsm::transport::{Ice, Network};
-use ice_gather::Base;
+use consumer_fsm::transport::{IceTransport, Network};
+use ice_gather::{Base, DatagramCarrier};
 use tokio::net::UdpSocket;
-use webrtc_util::{Conn, Error};
 
 /// What a peer never says. Its checks are those of a healthy one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,15 +20,15 @@ pub(crate) enum Silence {
 }
 
 /// On loopback, with this fault.
-pub(crate) fn network(silence: Silence) -> Ice {
-    Ice::new(Network::custom(move || async move {
-        let refused = |error: std::io::Error| ice_gather::BindError::Socket(error.kind());
+pub(crate) fn network(silence: Silence) -> IceTransport {
+    IceTransport::new(Network::custom(move || async move {
+        let refused = |error: io::Error| ice_gather::BindError::Socket(error.kind());
         let socket = UdpSocket::bind("127.0.0.1:0").await.map_err(refused)?;
-        Base::from_conn(Arc::new(Faulty {
+        Base::from_carrier(Faulty {
             socket,
             silence,
             sent: AtomicU32::new(0),
-        }))
+        })
     }))
 }
 
@@ -53,45 +51,20 @@ impl Faulty {
     }
 }
 
-#[async_trait]
-impl Conn for Faulty {
-    async fn connect(&self, _addr: SocketAddr) -> Result<(), Error> {
-        Err(Error::ErrNoRemAddr)
+impl DatagramCarrier for Faulty {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.socket.recv_from(buffer).await
     }
 
-    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        Ok(self.socket.recv(buffer).await?)
-    }
-
-    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        Ok(self.socket.recv_from(buffer).await?)
-    }
-
-    async fn send(&self, _buffer: &[u8]) -> Result<usize, Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> Result<usize, Error> {
+    async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> io::Result<usize> {
         if self.says(buffer) {
-            Ok(self.socket.send_to(buffer, target).await?)
+            self.socket.send_to(buffer, target).await
         } else {
             Ok(buffer.len())
         }
     }
 
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Ok(self.socket.local_addr()?)
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn core::any::Any + Send + Sync) {
-        self
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 }

@@ -2,12 +2,14 @@
 //! on the wire.
 
 mod attempts;
+mod checks;
 mod data_channel;
 mod faults;
 mod faulty;
 mod golden;
-mod peer;
 mod pool;
+#[allow(dead_code, reason = "the faults use the rest")]
+mod runner;
 mod service;
 mod stage;
 mod steps;

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
-use consumer_fsm::transport::{Ice, Network};
-use consumer_fsm::{Consumer, Event, Pool, Roaming, State, What};
+use consumer_fsm::transport::{IceTransport, Network};
+use consumer_fsm::{Consumer, Event, NoticeKind, Pool, Roaming, State, Traffic, Transition};
 use ice_gather::responder::{Manner, Responder};
 use ice_gather::{BindConfig, LocalAddresses};
 use otel_nat::FailureReason;
 use tokio_util::sync::CancellationToken;
 
+use crate::runner::{Until, run};
 use crate::stage::{Running, Spans, cache, producer, responders, timing, transport};
 
 const SLOTS: usize = 4;
@@ -60,42 +61,43 @@ async fn every_slot_of_a_pool_gets_a_path_moves_datagrams_and_closes() {
     };
     tokio::join!(pool.run(&cancel), user);
 
-    let mut told: BTreeMap<usize, Vec<What>> = BTreeMap::new();
+    let mut told: BTreeMap<usize, Vec<NoticeKind>> = BTreeMap::new();
     while let Some(notice) = notices.next().await {
-        told.entry(notice.slot).or_default().push(notice.what);
+        told.entry(notice.slot).or_default().push(notice.kind);
     }
     assert_eq!(notices.missed(), 0);
     assert_eq!(told.len(), SLOTS);
     for (slot, told) in told {
-        let has = |wanted: fn(&What) -> bool| told.iter().filter(|what| wanted(what)).count();
+        let has = |wanted: fn(&NoticeKind) -> bool| told.iter().filter(|what| wanted(what)).count();
         assert!(
-            has(|what| *what == What::AttemptStarted) >= 1,
+            has(|what| *what == NoticeKind::AttemptStarted) >= 1,
             "{slot}: {told:?}"
         );
         assert!(
-            has(|what| matches!(what, What::Gathered(_))) >= 1,
+            has(|what| matches!(what, NoticeKind::Gathered(_))) >= 1,
             "{slot}: {told:?}"
         );
         assert!(
-            has(|what| matches!(what, What::Connected(_))) >= 1,
+            has(|what| matches!(what, NoticeKind::Connected(_))) >= 1,
             "{slot}: {told:?}"
         );
         assert_eq!(
-            has(|what| *what == What::PathUp),
-            has(|what| *what == What::PathDown),
+            has(|what| *what == NoticeKind::PathUp),
+            has(|what| *what == NoticeKind::PathDown),
             "{slot}: {told:?}"
         );
         assert!(
             has(|what| matches!(
                 what,
-                What::Carried {
-                    moved: (1.., 1..),
+                NoticeKind::Carried(Traffic {
+                    sent: 1..,
+                    received: 1..,
                     ..
-                }
+                })
             )) >= 1,
             "{slot}: {told:?}"
         );
-        assert_eq!(told.last(), Some(&What::Stopped), "{slot}");
+        assert_eq!(told.last(), Some(&NoticeKind::Stopped), "{slot}");
     }
     assert!(spans.all().len() >= SLOTS);
 }
@@ -156,9 +158,9 @@ impl Host {
     }
 
     /// Binds where the default route is now.
-    fn transport(&self) -> Ice {
+    fn transport(&self) -> IceTransport {
         let host = self.clone();
-        Ice::new(Network::custom(move || {
+        IceTransport::new(Network::custom(move || {
             let here = host.0.lock().unwrap().default_route[0].unwrap();
             ice_gather::Base::bind(BindConfig::address(here))
         }))
@@ -177,12 +179,12 @@ async fn a_host_that_roams_asks_again_and_tells_the_new_verdict() {
         .with_roaming(host.roaming());
     let mut notices = consumer.notices();
     let cancel = CancellationToken::new();
-    let mut wait_for = async |wanted: &(dyn Fn(&What) -> bool + Send + Sync)| {
+    let mut wait_for = async |wanted: &(dyn Fn(&NoticeKind) -> bool + Send + Sync)| {
         let found = async {
             loop {
                 let notice = notices.next().await.expect("the consumer runs");
-                if wanted(&notice.what) {
-                    return notice.what;
+                if wanted(&notice.kind) {
+                    return notice.kind;
                 }
             }
         };
@@ -190,18 +192,19 @@ async fn a_host_that_roams_asks_again_and_tells_the_new_verdict() {
             .await
             .expect("told in time")
     };
-    let external = |what: &What| match what {
-        What::Roamed(summary) => summary.external_ip(),
+    let external = |what: &NoticeKind| match what {
+        NoticeKind::Roamed(summary) => summary.external_ip(),
         _ => None,
     };
     let user = async {
-        wait_for(&|what| *what == What::PathUp).await;
+        wait_for(&|what| *what == NoticeKind::PathUp).await;
         let asked = || stun.iter().map(Responder::requests).sum::<u64>();
         let before = asked();
         // a second network, and the default route leads there; the path's own address stays: so
         // does the path
         host.goes_to(&[[127, 0, 0, 71], [127, 0, 0, 72]]);
-        let roamed = wait_for(&|what| matches!(what, What::Roamed(_) | What::PathDown)).await;
+        let roamed =
+            wait_for(&|what| matches!(what, NoticeKind::Roamed(_) | NoticeKind::PathDown)).await;
         assert_eq!(external(&roamed), Some([127, 0, 0, 72].into()));
         assert!(asked() > before);
         // the first network goes, and the path with it
@@ -209,18 +212,18 @@ async fn a_host_that_roams_asks_again_and_tells_the_new_verdict() {
         wait_for(&|what| {
             matches!(
                 what,
-                What::Moved {
+                NoticeKind::Transition(Transition {
                     from: State::Established,
                     event: Event::Moved,
                     ..
-                }
+                })
             )
         })
         .await;
-        wait_for(&|what| *what == What::PathDown).await;
-        let roamed = wait_for(&|what| matches!(what, What::Roamed(_))).await;
+        wait_for(&|what| *what == NoticeKind::PathDown).await;
+        let roamed = wait_for(&|what| matches!(what, NoticeKind::Roamed(_))).await;
         assert_eq!(external(&roamed), Some([127, 0, 0, 72].into()));
-        wait_for(&|what| *what == What::PathUp).await;
+        wait_for(&|what| *what == NoticeKind::PathUp).await;
         cancel.cancel();
     };
     tokio::join!(consumer.run(&cancel), user);
@@ -241,7 +244,7 @@ async fn a_host_that_roams_while_nobody_is_there_binds_anew_without_a_span() {
         host.goes_to(&[[127, 0, 0, 74]]);
         let failed = async {
             while let Some(notice) = notices.next().await {
-                if let What::Failed(reason) = notice.what {
+                if let NoticeKind::Failed(reason) = notice.kind {
                     return reason;
                 }
             }
@@ -283,9 +286,9 @@ async fn a_mapping_that_ages_while_the_answer_is_awaited_is_asked_again_at_no_co
         });
         let _ = slow.exchange(&offer.reply_to, Kind::Answer, &answer).await;
     }));
-    let mut timing = timing();
-    timing.mapping_age = Duration::from_millis(200);
-    timing.nat_fail_timeout = Duration::from_millis(100);
+    let timing = timing()
+        .with_mapping_age(Duration::from_millis(200))
+        .with_nat_fail_timeout(Duration::from_millis(100));
     let mut consumer =
         Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
     let report = consumer.attempt(&CancellationToken::new()).await;
@@ -313,20 +316,14 @@ async fn a_mapping_that_is_old_as_soon_as_it_is_known_keeps_nobody_from_a_path()
     let (_spans, telemetry) = Spans::new();
     let signalling = MemorySignalling::new(Switchboard::default());
     let _producer = producer(signalling.clone());
-    let mut timing = timing();
-    timing.mapping_age = Duration::ZERO;
+    let timing = timing().with_mapping_age(Duration::ZERO);
     let mut consumer =
         Consumer::new(signalling, transport(), telemetry, cache(&stun)).with_timing(timing);
-    let (mut path, cancel) = (consumer.path(), CancellationToken::new());
-    let user = async {
-        let _ = tokio::time::timeout(LONG, path.wait_for(|up| *up)).await;
-        cancel.cancel();
-    };
-    let (report, ()) = tokio::join!(consumer.attempt(&cancel), user);
+    let report = run(&mut consumer, Until::UpWithin(LONG)).await;
     let opened = report
         .transitions
         .iter()
-        .any(|(_, event, _)| *event == Event::Opened);
+        .any(|step| step.event == Event::Opened);
     assert!(opened, "{:?}", report.transitions);
     let requests: Vec<u64> = stun.iter().map(Responder::requests).collect();
     assert!(

@@ -1,18 +1,21 @@
-//! What the tests share: responders, a producer, a consumer, and the spans they end in.
+//! The parts that the tests share: STUN servers, a producer, a consumer, and the spans and metrics
+//! that are emitted.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use consumer_fsm::signalling::Signalling;
-use consumer_fsm::transport::{Ice, Network, Transport};
+use consumer_fsm::transport::{IceTransport, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Producer, StunCache, Timing};
 use ice_gather::responder::{Manner, Responder};
-use ice_gather::{BindConfig, GatherConfig};
+use ice_gather::{Base, BindConfig, GatherConfig};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use otel_nat::Telemetry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::runner::{Until, run};
 
 /// Ends a task with its owner.
 pub(crate) struct Running(pub(crate) JoinHandle<()>);
@@ -23,10 +26,15 @@ impl Drop for Running {
     }
 }
 
-pub(crate) fn transport() -> Ice {
-    let mut gather = GatherConfig::default();
-    gather.deadline = Duration::from_secs(1);
-    Ice::new(Network::System(BindConfig::address([127, 0, 0, 1].into()))).with_gather_config(gather)
+pub(crate) fn transport() -> IceTransport {
+    let gather = GatherConfig::default().with_deadline(Duration::from_secs(1));
+    let network = Network::custom(|| async {
+        let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+        // an address that reaches beyond this host: without one, no silence is a firewall's
+        base.add_local([192, 168, 1, 5].into());
+        Ok(base)
+    });
+    IceTransport::new(network).with_gather_config(gather)
 }
 
 pub(crate) async fn responders(count: u8, manner: Manner) -> Vec<Responder> {
@@ -46,10 +54,9 @@ pub(crate) fn cache(responders: &[Responder]) -> StunCache {
 }
 
 pub(crate) fn timing() -> Timing {
-    let mut timing = Timing::default();
-    timing.patience = Duration::from_millis(10);
-    timing.error_backoff = Duration::from_millis(20);
-    timing
+    Timing::default()
+        .with_patience(Duration::from_millis(10))
+        .with_error_backoff(Duration::from_millis(20))
 }
 
 /// The provider is kept, for the exporter forgets everything when it is shut down.
@@ -162,19 +169,7 @@ pub(crate) async fn attempt_over<S: Signalling, T: Transport>(
     telemetry: Telemetry,
     patience: Duration,
 ) -> AttemptReport {
-    let mut timing = timing();
-    timing.nat_fail_timeout = patience / 2;
+    let timing = timing().with_nat_fail_timeout(patience / 2);
     let mut consumer = Consumer::new(signalling, transport, telemetry, servers).with_timing(timing);
-    let cancel = CancellationToken::new();
-    let mut path = consumer.path();
-    let user = async {
-        let _ = tokio::time::timeout(patience, path.wait_for(|up| *up)).await;
-        cancel.cancel();
-    };
-    let attempt = async {
-        let report = consumer.attempt(&cancel).await;
-        drop(consumer);
-        report
-    };
-    tokio::join!(attempt, user).0
+    run(&mut consumer, Until::UpWithin(patience)).await
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{Kind, SignalError, Signalling, Switchboard};
-use consumer_fsm::{Ending, Event, State};
+use consumer_fsm::{Ending, Event, State, Transition};
 use ice_gather::responder::Manner;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -131,11 +131,11 @@ async fn who_cannot_show_that_it_is_the_service_hears_nothing() {
         Duration::from_millis(300),
     )
     .await;
-    assert!(report.transitions.contains(&(
-        State::Listening,
-        Event::ExchangeFailed,
-        State::Listening
-    )));
+    assert!(report.transitions.contains(&Transition {
+        from: State::Listening,
+        event: Event::ExchangeFailed,
+        to: State::Listening
+    }));
     assert!(spans.all().is_empty(), "nobody was asked");
 }
 

@@ -248,8 +248,8 @@ async fn what_the_peer_sends_that_is_no_datagram_is_counted_in_the_report() {
         .await
         .unwrap();
     assert_eq!(
-        (report.moved, report.dropped),
-        ((0, 1), (0, 2)),
+        (report.traffic.received, report.traffic.dropped_inbound),
+        (1, 2),
         "two texts are no datagrams"
     );
     let _ = theirs.close().await;

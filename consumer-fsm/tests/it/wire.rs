@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::wire::{
-    Description, Envelope, Genesis, Ice, Kind, Offer, WireCandidate, read, write,
+    Description, Envelope, Genesis, IceCandidates, Kind, Offer, WireCandidate, read, write,
 };
 use consumer_fsm::signalling::{GENESIS, Signalling, Switchboard, SwitchboardTiming};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,7 +37,7 @@ fn answer() -> Description {
     }
 }
 
-fn ice() -> Ice {
+fn ice() -> IceCandidates {
     let host = WireCandidate {
         foundation: "1".into(),
         priority: 2_130_706_431,
@@ -57,7 +57,7 @@ fn ice() -> Ice {
         related_port: 50_000,
         ..host.clone()
     };
-    Ice {
+    IceCandidates {
         candidates: vec![host, srflx],
         consumer_session_id: SESSION.into(),
     }

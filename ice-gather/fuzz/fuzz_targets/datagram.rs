@@ -1,4 +1,4 @@
-//! Any datagram, at any moment, from anybody, into the reader and the plan: no panic, no false
+//! Any datagram, at any moment, from any address, into the reader and the plan: no panic, no false
 //! answer, no endless plan.
 
 #![no_main]
@@ -6,7 +6,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ice_gather::{Answer, GatherConfig, Header, Plan, TransactionId, read_answer};
+use ice_gather::GatherConfig;
+use ice_gather::plan::Plan;
+use ice_gather::stun::{Answer, Header, TransactionId, read_answer};
 use libfuzzer_sys::fuzz_target;
 use nat_summary::{Evidence, Outcome};
 
@@ -58,7 +60,7 @@ fuzz_target!(|input: &[u8]| {
 
         let read = read_answer(datagram);
         if let Ok((id, answer)) = read {
-            let header = Header::peek(datagram).expect("what reads has a header");
+            let header = Header::peek(datagram).expect("an answer has a header");
             assert!(header.is_response && header.id == id);
             assert!(
                 !matches!(answer, Answer::Refused(code) if code != 0 && !(300..700).contains(&code))
@@ -93,11 +95,11 @@ fuzz_target!(|input: &[u8]| {
     );
     let mut evidence = Evidence::new();
     plan.record(&mut evidence);
-    let heard = evidence
+    let outcomes = evidence
         .servers()
         .iter()
         .filter(|(_, outcome)| *outcome >= Outcome::Refused)
         .count();
-    assert_eq!(heard, answered, "what was heard is what was answered");
+    assert_eq!(outcomes, answered, "the evidence has every answer and no other");
     let _ = evidence.summary().to_string();
 });

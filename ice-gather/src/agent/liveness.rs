@@ -7,17 +7,28 @@ use std::time::{Duration, Instant};
 use crate::checks::Consent;
 use crate::event::IceState;
 
-/// How long nothing was heard of the peer, and how long it has not consented to be sent to. Anybody
-/// can send what looks like a sign of life; consent is signed (RFC 7675 section 5.1). Signs of life
-/// hold the path only while nobody asks for consent, as after a step back of the wall clock.
-pub(super) struct Silence<S> {
-    disconnected: Duration,
-    longest: Duration,
-    heard: Last<S>,
+/// The liveness of a connected peer: how long nothing was received from it, and how long it has not
+/// consented to be sent to.
+///
+/// The two differ because anybody can send a datagram from the peer's address, but consent is signed
+/// (RFC 7675 section 5.1). So a datagram keeps the path only while no check of ours asks for
+/// consent, as after a step back of the wall clock, by which the library times its checks.
+pub(super) struct Liveness<S> {
+    disconnected_after: Duration,
+    failed_after: Duration,
+    received: Last<S>,
     consent: Last<u32>,
     /// Since when a check waits for its answer.
     asked_at: Option<Duration>,
-    looked_at: Duration,
+    updated_at: Duration,
+}
+
+/// The signs of life of a peer at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Signs<S> {
+    /// A stamp that changes with each datagram received.
+    pub(super) received: S,
+    pub(super) consent: Consent,
 }
 
 /// A stamp, and when it was last seen to change.
@@ -27,6 +38,7 @@ struct Last<S> {
 }
 
 impl<S: PartialEq> Last<S> {
+    /// Whether the stamp is another than before.
     fn renew(&mut self, stamp: S, now: Duration) -> bool {
         let is_new = stamp != self.stamp;
         if is_new {
@@ -40,68 +52,78 @@ impl<S: PartialEq> Last<S> {
     }
 }
 
-impl<S: PartialEq> Silence<S> {
-    /// A peer that is heard, and consents, now.
+impl<S: PartialEq> Liveness<S> {
+    /// A peer that is received from, and consents, now. It is disconnected after the first time
+    /// without a datagram, never if that is zero, and has failed after both together.
     pub(super) fn new(
         disconnected: Duration,
         failed: Duration,
-        (heard, consent): (S, Consent),
+        signs: Signs<S>,
         now: Duration,
     ) -> Self {
         Self {
-            disconnected,
-            longest: disconnected.saturating_add(failed),
-            heard: Last {
-                stamp: heard,
+            disconnected_after: disconnected,
+            failed_after: disconnected.saturating_add(failed),
+            received: Last {
+                stamp: signs.received,
                 at: now,
             },
             consent: Last {
-                stamp: consent.times,
+                stamp: signs.consent.renewals,
                 at: now,
             },
             asked_at: None,
-            looked_at: now,
+            updated_at: now,
         }
     }
 
-    /// What the connection has become; `None`: nothing says that it is another.
-    pub(super) fn look(
-        &mut self,
-        (heard, consent): (S, Consent),
-        now: Duration,
-    ) -> Option<IceState> {
-        let paused = now.saturating_sub(core::mem::replace(&mut self.looked_at, now));
-        // whoever was suspended for so long has lost the peer's consent, whenever it was last heard
-        if paused > self.longest {
-            return Some(IceState::Failed);
-        }
-        if self.consent.renew(consent.times, now) || !consent.is_asked {
-            self.asked_at = None;
-        }
-        if consent.is_asked {
-            self.asked_at.get_or_insert(now);
-        }
-        let is_heard = self.heard.renew(heard, now);
-        // the first check in a long time may be answered any moment
-        let is_refused = self
-            .asked_at
-            .is_some_and(|at| now.saturating_sub(at) > self.longest / 2);
-        if (is_refused || self.heard.is_older(self.longest, now))
-            && self.consent.is_older(self.longest, now)
-        {
+    /// The state of the connection by these signs; `None` if nothing shows that it has another.
+    pub(super) fn update(&mut self, signs: Signs<S>, now: Duration) -> Option<IceState> {
+        let paused = now.saturating_sub(core::mem::replace(&mut self.updated_at, now));
+        self.note_consent(signs.consent, now);
+        let is_received = self.received.renew(signs.received, now);
+        // a process that was suspended for so long has lost the peer's consent, even if datagrams
+        // of the peer wait to be read
+        if paused > self.failed_after || self.has_failed(now) {
             Some(IceState::Failed)
-        } else if is_heard {
+        } else if is_received {
             Some(IceState::Connected)
-        } else if !self.disconnected.is_zero() && self.heard.is_older(self.disconnected, now) {
+        } else if self.is_disconnected(now) {
             Some(IceState::Disconnected)
         } else {
             None
         }
     }
+
+    /// Notes a renewal of consent, and since when a check of ours waits for its answer.
+    fn note_consent(&mut self, consent: Consent, now: Duration) {
+        if self.consent.renew(consent.renewals, now) || !consent.is_asked {
+            self.asked_at = None;
+        }
+        if consent.is_asked {
+            self.asked_at.get_or_insert(now);
+        }
+    }
+
+    /// Whether consent has expired (RFC 7675 section 5.1), and the peer is gone as far as can be
+    /// seen: either nothing was received for as long, or a check of ours has waited for its answer
+    /// for half as long. Half, because the first check after a long time without any may be answered
+    /// at any moment.
+    fn has_failed(&self, now: Duration) -> bool {
+        let is_silent = self.received.is_older(self.failed_after, now);
+        let is_refused = self
+            .asked_at
+            .is_some_and(|at| now.saturating_sub(at) > self.failed_after / 2);
+        self.consent.is_older(self.failed_after, now) && (is_silent || is_refused)
+    }
+
+    fn is_disconnected(&self, now: Duration) -> bool {
+        !self.disconnected_after.is_zero() && self.received.is_older(self.disconnected_after, now)
+    }
 }
 
-/// A time that goes on while the host sleeps, where the system tells one cheaply (Linux), and no
-/// matter how the wall clock is set.
+/// A time that goes on while the host sleeps where the system has one (Linux), however the wall
+/// clock is set.
 pub(super) fn now() -> Duration {
     static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
     let monotonic = || FIRST.elapsed();
@@ -120,25 +142,27 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// Heard at 100 s for the last time; 5 s and 25 s, as by default.
-    fn heard() -> Silence<u8> {
-        Silence::new(s(5), s(25), check(0), s(100))
+    /// A peer that was last received from at 100 s; 5 s and 25 s, as by default.
+    fn received() -> Liveness<u8> {
+        Liveness::new(s(5), s(25), check(0), s(100))
     }
 
-    /// A sign of life, and what it was worth.
-    const fn sign(heard: u8, times: u32, is_asked: bool) -> (u8, Consent) {
-        (heard, Consent { times, is_asked })
+    const fn signs(received: u8, renewals: u32, is_asked: bool) -> Signs<u8> {
+        Signs {
+            received,
+            consent: Consent { renewals, is_asked },
+        }
     }
 
-    /// An answer of the peer, none of our checks being on the way; or no other than that.
-    const fn check(stamp: u8) -> (u8, Consent) {
-        sign(stamp, stamp as u32, false)
+    /// An answer of the peer while no check of ours is on the way; or no other than that.
+    const fn check(stamp: u8) -> Signs<u8> {
+        signs(stamp, stamp as u32, false)
     }
 
     #[test]
     fn a_peer_that_falls_silent_is_disconnected_then_back_then_gone() {
-        let mut silence = heard();
-        let looks = [
+        let mut liveness = received();
+        let updates = [
             (1, 106, None),
             (1, 111, Some(IceState::Disconnected)),
             (2, 130, Some(IceState::Connected)),
@@ -147,82 +171,95 @@ mod tests {
             (2, 160, Some(IceState::Disconnected)),
             (2, 161, Some(IceState::Failed)),
         ];
-        assert_eq!(silence.look(check(1), s(105)), Some(IceState::Connected));
-        for (stamp, now, expected) in looks {
-            assert_eq!(silence.look(check(stamp), s(now)), expected, "at {now} s");
+        assert_eq!(liveness.update(check(1), s(105)), Some(IceState::Connected));
+        for (stamp, now, expected) in updates {
+            assert_eq!(
+                liveness.update(check(stamp), s(now)),
+                expected,
+                "at {now} s"
+            );
         }
     }
 
     #[test]
-    fn a_pause_longer_than_consent_ends_the_path_even_if_the_peer_is_heard_at_once() {
-        assert_eq!(heard().look(check(1), s(131)), Some(IceState::Failed));
-        assert_eq!(heard().look(check(0), s(131)), Some(IceState::Failed));
-        assert_eq!(heard().look(check(1), s(130)), Some(IceState::Connected));
+    fn a_pause_longer_than_consent_ends_the_path_even_if_the_peer_is_received_at_once() {
+        for stamp in [0, 1] {
+            assert_eq!(
+                received().update(check(stamp), s(131)),
+                Some(IceState::Failed)
+            );
+        }
+        assert_eq!(
+            received().update(check(1), s(130)),
+            Some(IceState::Connected)
+        );
     }
 
     #[test]
     fn without_a_time_for_it_nothing_is_called_disconnected() {
-        let mut silence = Silence::new(s(0), s(30), check(0), s(100));
-        assert_eq!(silence.look(check(0), s(130)), None);
-        assert_eq!(silence.look(check(0), s(131)), Some(IceState::Failed));
+        let mut liveness = Liveness::new(s(0), s(30), check(0), s(100));
+        assert_eq!(liveness.update(check(0), s(130)), None);
+        assert_eq!(liveness.update(check(0), s(131)), Some(IceState::Failed));
     }
 
     #[test]
-    fn a_peer_that_is_heard_and_answers_no_longer_is_gone_and_one_that_only_answers_is_not_connected_by_it()
-     {
-        let mut silence = heard();
+    fn a_peer_that_sends_and_answers_no_longer_is_gone() {
+        let mut liveness = received();
         for second in 1..=30 {
             assert_eq!(
-                silence.look(sign(second, 0, true), s(100 + u64::from(second))),
+                liveness.update(signs(second, 0, true), s(100 + u64::from(second))),
                 Some(IceState::Connected)
             );
         }
         assert_eq!(
-            silence.look(sign(31, 0, true), s(131)),
+            liveness.update(signs(31, 0, true), s(131)),
             Some(IceState::Failed)
         );
-        let mut silence = heard();
+    }
+
+    #[test]
+    fn consent_without_a_datagram_from_the_pair_in_use_does_not_connect() {
+        let mut liveness = received();
         for second in 1..=9 {
-            let expected = if second < 6 {
-                None
-            } else {
-                Some(IceState::Disconnected)
-            };
+            let expected = (second >= 6).then_some(IceState::Disconnected);
             assert_eq!(
-                silence.look(sign(0, second, true), s(100 + u64::from(second))),
-                expected,
-                "nor can it be"
+                liveness.update(signs(0, second, true), s(100 + u64::from(second))),
+                expected
             );
         }
     }
 
     #[test]
-    fn where_nobody_asks_for_consent_a_sign_of_life_is_all_there_is() {
-        let mut silence = heard();
+    fn while_no_check_asks_for_consent_a_datagram_keeps_the_path() {
+        let mut liveness = received();
         for second in 1..=100 {
             assert_eq!(
-                silence.look(sign(second, 0, false), s(100 + u64::from(second))),
+                liveness.update(signs(second, 0, false), s(100 + u64::from(second))),
                 Some(IceState::Connected)
             );
         }
         for second in 101..=116 {
             assert_eq!(
-                silence.look(sign(second, 0, true), s(100 + u64::from(second))),
+                liveness.update(signs(second, 0, true), s(100 + u64::from(second))),
                 Some(IceState::Connected)
             );
         }
         assert_eq!(
-            silence.look(sign(117, 0, true), s(217)),
+            liveness.update(signs(117, 0, true), s(217)),
             Some(IceState::Failed),
             "asked at last, and no answer"
         );
-        let mut silence = heard();
+    }
+
+    #[test]
+    fn without_checks_and_datagrams_a_peer_is_gone_just_as_soon() {
+        let mut liveness = received();
         assert_eq!(
-            silence.look(sign(0, 0, false), s(130)),
+            liveness.update(signs(0, 0, false), s(130)),
             Some(IceState::Disconnected)
         );
         assert_eq!(
-            silence.look(sign(0, 0, false), s(131)),
+            liveness.update(signs(0, 0, false), s(131)),
             Some(IceState::Failed)
         );
     }

@@ -4,8 +4,9 @@
 //! The library asks a mux for one connection per gathering of host candidates and gives it to every
 //! local address it found. Two addresses on one connection would steal each other's datagrams, so
 //! there is one gathering per socket: each runs in a task of its own, which first filters the
-//! addresses and then asks for the connection. The task is what ties the two together.
+//! addresses and then asks for the connection. The task id ties the two together.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,12 +17,10 @@ use webrtc_ice::udp_mux::UDPMux;
 use webrtc_util::{Conn, Error};
 
 use crate::base::Shared;
-use crate::base::demux::recv_for_agent;
+use crate::base::demux::{recv_for_agent, send_for_agent};
 use crate::common::lock;
 use crate::event::{IceEvent, IceState};
-use crate::socket::Socket;
-use crate::socket::unconnected::{Datagrams, Unconnected};
-use crate::stun::Header;
+use crate::socket::carrier::{DatagramCarrier, Unconnected};
 
 pub(crate) struct Mux {
     base: Arc<Shared>,
@@ -103,12 +102,11 @@ impl UDPMux for Mux {
 
 #[cfg(feature = "measure")]
 impl crate::base::Base {
-    /// Receives on the first socket what an agent would receive, to measure it without one.
+    /// Receives on the first socket as an agent does, to measure it without one.
     #[doc(hidden)]
-    pub async fn recv_as_agent(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
+    pub async fn recv_as_agent(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let shared = self.shared();
-        let socket = shared.socket(0).ok_or(std::io::ErrorKind::NotConnected)?;
-        recv_for_agent(shared, socket, buffer).await
+        recv_for_agent(shared, 0, buffer).await
     }
 
     /// The same through the interface of the ICE library, which boxes a future per datagram.
@@ -127,36 +125,29 @@ struct AgentEnd {
     number: usize,
 }
 
-impl AgentEnd {
-    fn socket(&self) -> Result<&Socket, Error> {
-        self.base.socket(self.number).ok_or(Error::ErrAlreadyClosed)
-    }
-}
-
-impl Datagrams for AgentEnd {
-    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        Ok(recv_for_agent(&self.base, self.socket()?, buffer).await?)
+impl DatagramCarrier for AgentEnd {
+    fn recv_from(
+        &self,
+        buffer: &mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send {
+        recv_for_agent(&self.base, self.number, buffer)
     }
 
-    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
-        let socket = self.socket()?;
-        // before anything counts as sent
-        if socket.is_closed() {
-            return Err(Error::ErrAlreadyClosed);
-        }
-        match Header::peek(datagram) {
-            Some(header) => self.base.on_sent(socket, target, header),
-            None => socket.note_moved(),
-        }
-        Ok(socket.send_for_agent(datagram, target).await?)
+    fn send_to(
+        &self,
+        datagram: &[u8],
+        target: SocketAddr,
+    ) -> impl Future<Output = io::Result<usize>> + Send {
+        send_for_agent(&self.base, self.number, datagram, target)
     }
 
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Ok(self.socket()?.local())
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        let socket = self.base.socket(self.number);
+        Ok(socket.ok_or(io::ErrorKind::NotConnected)?.local())
     }
 
     fn close(&self) {
-        if let Ok(socket) = self.socket() {
+        if let Some(socket) = self.base.socket(self.number) {
             socket.close();
         }
     }

@@ -1,4 +1,4 @@
-//! What the two sides signal to each other: credentials and candidates.
+//! The credentials and candidates that the two sides signal to each other.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use webrtc_ice::candidate::candidate_server_reflexive::CandidateServerReflexiveC
 
 use crate::error::RemoteError;
 
-/// What both sides exchange so that checks authenticate (RFC 8445 section 5.3).
+/// The credentials of one side, by which checks authenticate (RFC 8445 section 5.3).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// User name fragment.
@@ -56,9 +56,9 @@ impl Credentials {
 /// A candidate of the peer that can be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteCandidate {
-    /// Where checks go.
+    /// The address that checks go to.
     pub address: SocketAddr,
-    /// What kind it is.
+    /// Its kind.
     pub kind: CandidateKind,
     /// Its priority.
     pub priority: u32,
@@ -85,7 +85,7 @@ impl RemoteCandidate {
             && self.kind != CandidateKind::Unknown
     }
 
-    /// Nothing, for one that no check can be sent to.
+    /// The library's candidate; `None` if no check can be sent to this one.
     pub(super) fn to_library(self) -> Option<Arc<dyn LibraryCandidate + Send + Sync>> {
         if !self.is_usable() {
             return None;

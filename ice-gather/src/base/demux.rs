@@ -1,4 +1,4 @@
-//! Whose a datagram is: ours, the agent's, or dropped.
+//! The demultiplexer: each datagram is ours, the agent's, or dropped.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,14 +19,15 @@ pub(super) const GATHER_MTU: usize = 1500;
 /// for.
 const MAX_WAITING: usize = nat_summary::MAX_OBSERVATIONS;
 
-/// The agent's reading end: every datagram that is not ours, straight from the socket into the
-/// agent's buffer. Fails once the socket is closed, and only then, because the agent's loop ends
-/// for ever on the first error.
+/// The agent's reading end of the socket with this number: every datagram that is not ours, straight
+/// from the socket into the agent's buffer. Fails once the socket is closed, and only then, because
+/// the agent's loop ends for ever on the first error.
 pub(crate) async fn recv_for_agent(
     shared: &Shared,
-    socket: &Socket,
+    number: usize,
     buffer: &mut [u8],
 ) -> io::Result<(usize, SocketAddr)> {
+    let socket = shared.socket(number).ok_or(io::ErrorKind::NotConnected)?;
     // a flood must not starve the other tasks of this thread
     tokio::task::consume_budget().await;
     if socket.is_closed() {
@@ -72,6 +73,25 @@ async fn wait_for_agent(
     }
 }
 
+/// The agent's sending end of the socket with this number.
+pub(crate) async fn send_for_agent(
+    shared: &Shared,
+    number: usize,
+    datagram: &[u8],
+    target: SocketAddr,
+) -> io::Result<usize> {
+    let socket = shared.socket(number).ok_or(io::ErrorKind::NotConnected)?;
+    // before anything counts as sent
+    if socket.is_closed() {
+        return Err(io::ErrorKind::NotConnected.into());
+    }
+    match Header::peek(datagram) {
+        Some(header) => shared.on_sent(socket, target, header),
+        None => socket.note_moved(),
+    }
+    socket.send_for_agent(datagram, target).await
+}
+
 #[inline]
 fn is_for_agent(shared: &Shared, socket: &Socket, source: SocketAddr, datagram: &[u8]) -> bool {
     if Header::is_claimed(datagram) {
@@ -102,7 +122,7 @@ fn is_stun_for_agent(
     } else if header.is_binding_request {
         admits(shared, socket, source, datagram)
     } else {
-        shared.checks().touch(Instant::now());
+        shared.checks().on_other_received(Instant::now());
         shared.agent() == Some(AgentOf::Others) || socket.knows_sender(source)
     }
 }
@@ -120,7 +140,7 @@ fn read_response(
         return checks.on_relayed_response(socket.bound(), canonical(source), datagram);
     }
     if !is_for_agent || shared.agent() != Some(AgentOf::Us) {
-        return checks.touch(Instant::now());
+        return checks.on_other_received(Instant::now());
     }
     let remapped = checks.on_response(socket.bound(), canonical(source), datagram, Instant::now());
     let number = checks.rebindings();
@@ -136,8 +156,8 @@ fn read_response(
     }
 }
 
-/// Sorts what came in while no agent reads: our answers are filed, the peer's checks kept, the
-/// rest dropped and counted.
+/// Sorts a datagram that came in while no agent reads: our answers are filed, the peer's checks
+/// kept, all others dropped and counted.
 pub(super) fn sort_datagram(shared: &Shared, socket: &Socket, source: SocketAddr, datagram: &[u8]) {
     match Header::peek(datagram) {
         None if Header::is_claimed(datagram) => bump(&mut shared.observed().dropped.malformed),
@@ -157,8 +177,8 @@ pub(super) fn sort_datagram(shared: &Shared, socket: &Socket, source: SocketAddr
     }
 }
 
-/// The agent reads from now on. What waits in the kernel before its first check leaves is read
-/// here, because it came uninvited.
+/// The agent reads from now on. Datagrams that wait in the kernel before its first check leaves are
+/// read here, because they came unsolicited.
 pub(crate) fn hand_over(shared: &Shared) {
     for socket in &shared.sockets {
         socket.take();
@@ -166,8 +186,8 @@ pub(crate) fn hand_over(shared: &Shared) {
     }
 }
 
-/// Sorts what the kernel is known to hold, but not without end: a flood brings more meanwhile.
-/// Whether an error was among it. A carrier of another kind never knows.
+/// Sorts the datagrams that wait in the kernel, but not without end: a flood brings more meanwhile.
+/// Whether an error was among them. A carrier of another kind never knows.
 pub(super) fn sort_waiting(shared: &Shared, socket: &Socket) -> bool {
     let (mut buffer, mut has_failed) = ([0; GATHER_MTU], false);
     for _ in 0..MAX_WAITING {

@@ -1,4 +1,4 @@
-//! Servers are asked: the loop around a [`Plan`](crate::Plan), and the names it looks up.
+//! Servers are asked: the loop around a [`Plan`](crate::plan::Plan), and the names it looks up.
 
 use std::io;
 use std::net::SocketAddr;
@@ -74,9 +74,14 @@ pub(super) async fn gather(
     }
     shared.observed().give_up_names(Instant::now());
     news(shared, &mut reported).into_iter().for_each(progress);
+    let is_heard = shared.is_heard();
     let mut observed = shared.observed();
     let candidates = shared.candidates(&observed);
-    observed.gathering(servers, candidates, started.elapsed())
+    let mut gathering = observed.gathering(servers, candidates, started.elapsed());
+    if is_heard {
+        gathering.evidence.add_sign_of_life();
+    }
+    gathering
 }
 
 /// How a server is asked. The route is looked up where its socket is bound to the wildcard address.
@@ -129,7 +134,9 @@ async fn send_due(shared: &Shared, watches: &[Watch<'_>]) {
             return;
         };
         let send = || socket.send_for_base(&transmit.bytes, transmit.server);
-        shared.checks().contact(transmit.server, Instant::now());
+        shared
+            .checks()
+            .on_other_sent(transmit.server, Instant::now());
         let mut sent = send().await;
         // an error may be about a server asked before
         if sent.is_err() && file_unreachable(shared, watches) {
@@ -150,7 +157,7 @@ fn file_unreachable(shared: &Shared, watches: &[Watch<'_>]) -> bool {
     !errors.is_empty()
 }
 
-/// Sorts what came in while gathering.
+/// Sorts a datagram, or an error, that came in while gathering.
 async fn sort(
     shared: &Shared,
     socket: &Socket,
@@ -167,8 +174,8 @@ async fn sort(
     }
 }
 
-/// Before any server is called silent, what came in meanwhile is read: this process may have stood
-/// still for longer than the servers.
+/// Before any server counts as silent, the datagrams that came in meanwhile are read: this process
+/// may have stood still for longer than the servers.
 fn read_before_silence(shared: &Shared, watches: &[Watch<'_>]) {
     let mut has_failed = false;
     for socket in shared.sockets.iter().filter(|socket| !socket.is_taken()) {

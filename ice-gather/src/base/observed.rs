@@ -1,4 +1,4 @@
-//! What a base observed: by the plan that runs now, and by those before it. No socket, no clock.
+//! The observations of a base: by the plan that runs now, and by those before it. No socket, no clock.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -9,11 +9,8 @@ use super::report::{Dropped, Gathering, ServerReport};
 use crate::candidate::{GatheredCandidate, candidate};
 use crate::common::{bump, canonical};
 use crate::config::GatherConfig;
-use crate::plan::{IcmpError, Plan, Request, Transmit};
+use crate::plan::{ADDRESSES_OF_A_NAME, Plan, Request, Transmit, Unreachable};
 use crate::stun::{Reject, StunServer, TransactionId};
-
-/// Addresses of one name that are asked, of each family.
-const ADDRESSES_OF_A_NAME: usize = 2;
 
 /// The observations of one base.
 #[derive(Default)]
@@ -27,7 +24,7 @@ pub(super) struct Observed {
     next_sequence: u32,
 }
 
-/// What a request to one server takes, besides its address.
+/// The parts of a request to one server, beside its address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asking {
     /// The local address that packets toward it leave from, if its socket is bound to the wildcard
@@ -37,7 +34,7 @@ pub(super) struct Asking {
     pub(super) id: TransactionId,
 }
 
-/// What became of a response.
+/// Where a response belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filed {
     /// It answers a request of ours, and is evidence.
@@ -78,6 +75,9 @@ impl Observed {
         for (server, outcome) in &self.names {
             evidence.record_outcome(server.id(), *outcome);
         }
+        if self.dropped.is_alive() {
+            evidence.add_sign_of_life();
+        }
         evidence
     }
 
@@ -106,7 +106,7 @@ impl Observed {
         self.plan = Some(plan);
     }
 
-    /// What the current plan knows goes into the evidence, until a later one contradicts it.
+    /// Files the observations of the current plan as evidence, until a later plan contradicts them.
     fn retire_plan(&mut self) {
         self.evidence = self.evidence();
         if let Some(plan) = self.plan.take() {
@@ -127,8 +127,14 @@ impl Observed {
         let Some((server, addresses)) = lookup else {
             return;
         };
+        let is_local = server.is_localhost();
+        let addresses: Vec<SocketAddr> = addresses
+            .into_iter()
+            .map(canonical)
+            .filter(|address| is_local || plan.can_be_asked(address.ip()))
+            .collect();
         let mut asked: Vec<SocketAddr> = Vec::new();
-        for address in addresses.iter().map(|address| canonical(*address)) {
+        for address in addresses.iter().copied() {
             let of_family = |other: &&SocketAddr| other.is_ipv4() == address.is_ipv4();
             let has_room = asked.iter().filter(of_family).count() < ADDRESSES_OF_A_NAME;
             if has_room && !asked.contains(&address) && plan.can_reach(address) {
@@ -137,7 +143,7 @@ impl Observed {
         }
         // no socket of its family: then the report has to show that
         if asked.is_empty() {
-            asked.extend(addresses.first().map(|address| canonical(*address)));
+            asked.extend(addresses.first());
         }
         for address in asked {
             // a server that was given by its address, or that another name led to, is asked once
@@ -195,10 +201,13 @@ impl Observed {
     }
 
     /// ICMP errors about these servers came back.
-    pub(super) fn handle_unreachable(&mut self, errors: &[(SocketAddr, IcmpError)]) {
+    pub(super) fn handle_unreachable(&mut self, errors: &[Unreachable]) {
         if let Some(plan) = &mut self.plan {
-            for (server, error) in errors {
-                plan.handle_unreachable(canonical(*server), *error);
+            for error in errors {
+                plan.handle_unreachable(canonical(error.server), error.error);
+                if error.is_of_server {
+                    plan.handle_sign_of_life();
+                }
             }
         }
     }

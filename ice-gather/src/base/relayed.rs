@@ -1,5 +1,5 @@
-//! The relay as the base keeps it: one more socket, which leads through a TURN server, and what
-//! ends it.
+//! The relay as the base keeps it: one more socket, which leads through a TURN server, and the token
+//! that ends it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,13 +10,12 @@ use nat_summary::CandidateKind;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use webrtc_util::Error;
 
 use crate::candidate::{GatheredCandidate, candidate};
 use crate::common::lock;
 use crate::error::RelayError;
 use crate::socket::Socket;
-use crate::socket::unconnected::{Datagrams, Unconnected};
+use crate::socket::carrier::{DatagramCarrier, Unconnected};
 
 /// The address of the relay's socket toward the agent, which needs one before there is an
 /// allocation: the IPv4 dummy address (RFC 7600 section 4.8). It is never signalled.
@@ -120,8 +119,8 @@ impl Drop for AgentEnd {
     }
 }
 
-impl Datagrams for AgentEnd {
-    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+impl DatagramCarrier for AgentEnd {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         loop {
             let received = self.inbound.lock().await.recv().await;
             let Some((datagram, source)) = received else {
@@ -135,7 +134,7 @@ impl Datagrams for AgentEnd {
         }
     }
 
-    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
+    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
         if self
             .checks_began
             .get()
@@ -146,8 +145,8 @@ impl Datagrams for AgentEnd {
         Ok(datagram.len())
     }
 
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Err(io::Error::from(io::ErrorKind::AddrNotAvailable).into())
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::AddrNotAvailable.into())
     }
 
     fn close(&self) {

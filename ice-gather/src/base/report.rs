@@ -1,4 +1,4 @@
-//! What a gathering tells of itself: plain data.
+//! The reports of a gathering: plain data.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use nat_summary::{Evidence, Outcome, ServerId};
 use crate::candidate::GatheredCandidate;
 use crate::stun::StunServer;
 
-/// What was dropped, by reason.
+/// Counts of what was dropped, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Dropped {
     /// Datagrams that are not STUN, before any peer could be connected.
     pub garbage: u32,
-    /// STUN that does not decode, is longer than any Binding answer, or begins as no STUN does
-    /// (RFC 7983 section 7): the ICE library goes by the magic cookie alone.
+    /// STUN that does not decode, is longer than any Binding answer, or has a wrong first byte (RFC
+    /// 7983 section 7): the ICE library goes by the magic cookie alone.
     pub malformed: u32,
     /// Responses to no request of ours, before the agent sent any.
     pub unknown_id: u32,
@@ -27,12 +27,12 @@ pub struct Dropped {
     pub unauthenticated: u32,
     /// Authenticated requests from more addresses than one peer can have.
     pub too_many_peers: u32,
-    /// Checks of the peer that came before the agent read, beyond what is kept.
+    /// Checks of the peer that came before the agent read, beyond those that are kept.
     pub early: u32,
     /// Datagrams of the peer that were longer than the buffer to read them into.
     pub overlong: u32,
-    /// What came from the TURN server of a relay and makes no sense to its client, such as data on
-    /// a channel never bound.
+    /// Messages from the TURN server of a relay that its client cannot take, such as data on a channel
+    /// that was never bound.
     pub relay: u32,
     /// Servers beyond [`GatherConfig::max_servers`](crate::GatherConfig::max_servers).
     pub servers: u32,
@@ -40,15 +40,34 @@ pub struct Dropped {
     pub socket_errors: u32,
 }
 
-/// How one server was asked and what came of it.
+impl Dropped {
+    /// Whether any datagram came in. A dropped one shows all the same that UDP passes.
+    pub(super) fn is_alive(&self) -> bool {
+        let datagrams = [
+            self.garbage,
+            self.malformed,
+            self.unknown_id,
+            self.wrong_source,
+            self.unexpected,
+            self.unauthenticated,
+            self.too_many_peers,
+            self.early,
+            self.overlong,
+            self.relay,
+        ];
+        datagrams.iter().any(|dropped| *dropped > 0)
+    }
+}
+
+/// How one server was asked, and the outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerReport {
-    /// Who was asked. A name that did not resolve stands as itself.
+    /// The server. A name that did not resolve stands as itself.
     pub server: StunServer,
     /// The name it was found by, if it was given by name.
     pub name: Option<StunServer>,
-    /// How it ended; [`Outcome::Pending`] where nobody waited for it any longer, or not long
+    /// The outcome; [`Outcome::Pending`] if the gathering ended without waiting for it, or not long
     /// enough.
     pub outcome: Outcome,
     /// The socket the request left from.
@@ -56,8 +75,8 @@ pub struct ServerReport {
     /// XOR-MAPPED-ADDRESS of the answer.
     pub mapped: Option<SocketAddr>,
     /// The code of an error response (RFC 8489 section 14.8), such as 300 for Try Alternate, which
-    /// is not followed: the mapping toward a server nobody named is no mapping that was asked
-    /// for. 0 if none could be read.
+    /// is not followed, because the mapping toward another server was not asked for. 0 if none could
+    /// be read.
     pub error_code: Option<u16>,
     /// Time from request to answer; unknown if the request was sent more than once.
     pub round_trip: Option<Duration>,
@@ -66,7 +85,7 @@ pub struct ServerReport {
 }
 
 impl ServerReport {
-    /// Of a name that led to no server, or not yet.
+    /// The report of a name that led to no server, or not yet.
     pub(super) fn of_name(name: &StunServer, outcome: Outcome) -> Self {
         Self {
             server: name.clone(),
@@ -99,7 +118,7 @@ pub enum Progress {
     Server(ServerReport),
 }
 
-/// What one gathering found.
+/// The result of one gathering.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Gathering {

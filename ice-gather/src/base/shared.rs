@@ -1,4 +1,5 @@
-//! What the clones of a base share: its sockets, its observations, and whose agent reads them.
+//! The state that the clones of a base share: its sockets, its observations, and whose agent it
+//! serves.
 
 #[cfg(feature = "relay")]
 use std::net::IpAddr;
@@ -6,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
+use nat_summary::Evidence;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -93,6 +95,29 @@ impl Shared {
         lock(&self.checks)
     }
 
+    /// Everything observed so far. A packet of the peer, or of a relay, shows that UDP passes.
+    pub(super) fn evidence(&self) -> Box<Evidence> {
+        let is_heard = self.is_heard();
+        let mut evidence = self.observed().evidence();
+        if is_heard {
+            evidence.add_sign_of_life();
+        }
+        evidence
+    }
+
+    /// Whether a packet of the peer or of a relay came in.
+    pub(super) fn is_heard(&self) -> bool {
+        self.checks().has_heard() || self.has_relayed()
+    }
+
+    /// Whether a relay's server gave an address, over UDP.
+    fn has_relayed(&self) -> bool {
+        #[cfg(feature = "relay")]
+        return self.relay.get().and_then(Relayed::candidate).is_some();
+        #[cfg(not(feature = "relay"))]
+        false
+    }
+
     pub(super) fn agent(&self) -> Option<AgentOf> {
         self.agent.get().copied()
     }
@@ -160,7 +185,7 @@ impl Shared {
         for socket in self.sockets() {
             socket.set_max_senders(max_peers);
         }
-        self.checks().serve(password);
+        self.checks().set_local_password(password);
         true
     }
 
@@ -172,7 +197,7 @@ impl Shared {
 
     /// From now on answers that carry this password are the peer's.
     pub(crate) fn expect_answers(&self, password: &str) {
-        self.checks().expect(password);
+        self.checks().set_remote_password(password);
     }
 
     /// A signalled remote candidate: its checks pass without being verified twice.
@@ -181,8 +206,8 @@ impl Shared {
             .for_each(|socket| socket.expect_sender(remote));
     }
 
-    /// The agent sends STUN. Call it before the datagram leaves: what comes back is no longer
-    /// uninvited.
+    /// The agent sends STUN. Call this before the datagram leaves, because checks that come back are
+    /// no longer unsolicited.
     pub(crate) fn on_sent(&self, socket: &Socket, target: SocketAddr, header: Header) {
         if self.agent() != Some(AgentOf::Us) {
             return;
@@ -206,13 +231,13 @@ impl Shared {
     }
 
     /// The process runs, and calls again after `period`.
-    pub(crate) fn beat(&self, period: Duration) {
-        self.checks().beat(Instant::now(), period);
+    pub(crate) fn heartbeat(&self, period: Duration) {
+        self.checks().heartbeat(Instant::now(), period);
     }
 
     /// From now on events go there.
     pub(crate) fn listen(&self, events: mpsc::Sender<IceEvent>) {
-        // first this lock, so that what is filed meanwhile waits for the new sink
+        // this lock first, so that candidates that are filed meanwhile wait for the new sink
         let mut sink = lock(&self.events);
         let known = self.candidates(&self.observed());
         *sink = Some(EventSink::new(events, &known));
@@ -295,7 +320,7 @@ mod tests {
     use super::*;
     use crate::config::GatherConfig;
     use crate::socket::bind_in;
-    use crate::stun::{StunServer, success};
+    use crate::stun::{StunServer, write_success};
 
     #[tokio::test]
     async fn a_candidate_that_is_filed_as_events_begin_is_not_lost_between() {
@@ -315,7 +340,7 @@ mod tests {
             asking,
         );
         shared.observed().poll_transmit(now).unwrap();
-        let answer = success([7; 12], SocketAddr::from(([203, 0, 113, 7], 9)));
+        let answer = write_success([7; 12], SocketAddr::from(([203, 0, 113, 7], 9)));
         std::thread::scope(|scope| {
             // the reader that files the answer emits no event, because there is no sink yet
             let sink = lock(&shared.events);

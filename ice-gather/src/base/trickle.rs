@@ -1,4 +1,4 @@
-//! What is reported while it is found (trickle ICE, RFC 8838), each thing once: the progress of a
+//! Reports of results as they are found (trickle ICE, RFC 8838), each once: the progress of a
 //! gathering, and the events of an agent.
 
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::candidate::GatheredCandidate;
 use crate::event::IceEvent;
 use crate::stun::StunServer;
 
-/// What of a gathering's progress was reported already.
+/// The part of a gathering's progress that was reported already.
 #[derive(Default)]
 pub(super) struct Reported {
     candidates: Vec<SocketAddr>,
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::candidate::candidate;
     use crate::config::GatherConfig;
-    use crate::stun::success;
+    use crate::stun::write_success;
 
     fn host(port: u16) -> GatheredCandidate {
         let address = SocketAddr::from(([192, 0, 2, 1], port));
@@ -149,7 +149,7 @@ mod tests {
         };
         assert_eq!(progress(&observed), ["Host"]);
         assert!(progress(&observed).is_empty());
-        let answer = success([7; 12], SocketAddr::from(([203, 0, 113, 7], 9)));
+        let answer = write_success([7; 12], SocketAddr::from(([203, 0, 113, 7], 9)));
         let filed = observed.file_answer(now, base, server, &answer);
         assert_eq!(filed, Filed::Answer);
         assert_eq!(progress(&observed), ["ServerReflexive", "Answered"]);

@@ -1,4 +1,4 @@
-//! `ice-gather`: asks STUN servers from one socket and says what the NAT in front of it does.
+//! `ice-gather`: asks STUN servers from one socket and reports what the NAT in front of it does.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -15,14 +15,14 @@ use serde_json::{Value as Json, json};
 const HELP: &str = "\
 ice-gather [options] [stun:HOST[:PORT] ...]
 
-Asks STUN servers from one UDP socket and says what the NAT in front of it does. Without a server it asks a short list
+Asks STUN servers from one UDP socket and reports what the NAT in front of it does. Without a server it asks a short list
 of public ones.
 
   --from-file FILE    more servers, one a line; # starts a comment
   --interface NAME    leave from the first address of this interface
-  --timeout SECONDS   whatever is unanswered by then has timed out (3)
+  --timeout SECONDS   longest wait (3); a server that was asked twice and is silent by then has timed out
   -4, -6              IPv4 only, IPv6 only
-  --all               wait for every server, not only until the verdict is clear
+  --all               wait for every server until the time-out, not only one second past the second answer
   --filtering         also find out how the NAT filters (RFC 5780), from extra sockets and with extra packets; works with
                       servers that have a second address
   --json              one JSON object instead of text
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         Ok(None) => return ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("ice-gather: {message}");
-            eprintln!("ice-gather --help says what it takes");
+            eprintln!("see ice-gather --help");
             return ExitCode::from(2);
         }
     };
@@ -82,13 +82,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the arguments say; nothing if they ask for something that was said at once.
+/// A person waits a second for the truth: the slowest live server is told from a dead one by then.
+fn patient() -> GatherConfig {
+    let mut config = GatherConfig::default();
+    (config.policy, config.grace) = (Policy::Patient, Duration::from_secs(1));
+    config
+}
+
+/// The options by the arguments; `None` if these asked for a text that was printed at once.
 fn options() -> Result<Option<Options>, String> {
     let mut arguments = lexopt::Parser::from_env();
     let mut options = Options {
         servers: Vec::new(),
         bind: BindConfig::default(),
-        gather: GatherConfig::default(),
+        gather: patient(),
         json: false,
         filtering: false,
     };
@@ -199,7 +206,7 @@ async fn run(options: Options) -> Result<(), ice_gather::BindError> {
         bound => bound?,
     };
     let live = !options.json && std::io::stderr().is_terminal();
-    // names and addresses of what was given; a resolved name only gets longer
+    // names and addresses as given; a resolved name only gets longer
     let widest = options
         .servers
         .iter()
@@ -357,7 +364,7 @@ fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filter
     )
 }
 
-/// Whole milliseconds, or tenths where whole ones say nothing.
+/// Whole milliseconds, or tenths where whole ones are too coarse.
 fn whole_millis(duration: Duration) -> String {
     let millis = millis(duration);
     if millis < 10.0 {
@@ -367,7 +374,7 @@ fn whole_millis(duration: Duration) -> String {
     }
 }
 
-/// What the verdict means for direct connections (RFC 5128 section 3.3).
+/// The meaning of the verdict for direct connections (RFC 5128 section 3.3).
 fn meaning(gathering: &Gathering, summary: &NatSummary) -> &'static str {
     let all = |outcome| {
         gathering
@@ -398,6 +405,12 @@ fn meaning(gathering: &Gathering, summary: &NatSummary) -> &'static str {
         _ if all(Outcome::Unreachable) => {
             "No server can be reached: look at the network and its routes first."
         }
+        _ if summary.rule() == Rule::SeenFromInside => {
+            "All servers that answered are inside this network: name one outside."
+        }
+        _ if summary.rule() == Rule::Contradictory => {
+            "One of the servers is wrong, or the network changed meanwhile: ask again, or name other servers."
+        }
         (NatType::Unknown, Mapping::Unknown) if summary.counts().answered == 1 => {
             "One server cannot tell whether others are shown the same address: name a second one, on another address."
         }
@@ -420,11 +433,15 @@ const fn reason(rule: Rule) -> &'static str {
         Rule::ServersDiffer => "Decided by: servers saw different mappings",
         Rule::MappedIsLocal => "Decided by: the mapped address is one of this host's own",
         Rule::AskedNoneAnswered => {
-            "Decided by: servers were asked, none was heard of, and at least one timed out"
+            "Decided by: servers at two or more addresses timed out, and nothing was heard"
         }
         Rule::NoReflexiveCandidate => "Decided by: no reflexive candidate",
-        Rule::TooFewServers => "Not decided: only one server address answered",
+        Rule::TooFewServers => "Not decided: fewer than two server addresses answered",
         Rule::Truncated => "Not decided: more servers answered than can be compared",
+        Rule::Contradictory => {
+            "Not decided: servers at two addresses saw one mapping, and another server a different one"
+        }
+        Rule::SeenFromInside => "Not decided: no server saw this host from outside",
         Rule::SeveralWays => {
             "Not decided: servers saw different mappings, perhaps of different ways out of this host"
         }

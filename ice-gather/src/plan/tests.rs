@@ -3,7 +3,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::stun::{Header, success};
+use crate::stun::{Header, write_success};
 
 const BASE: &str = "192.168.1.5:50000";
 
@@ -31,8 +31,16 @@ struct World {
 
 impl World {
     fn new(servers: &[&str]) -> Self {
+        Self::with(servers, Policy::default())
+    }
+
+    fn with(servers: &[&str], policy: Policy) -> Self {
         let start = Instant::now();
-        let plan = plan(GatherConfig::default(), servers, start);
+        let config = GatherConfig {
+            policy,
+            ..GatherConfig::default()
+        };
+        let plan = plan(config, servers, start);
         let mut world = Self {
             plan,
             start,
@@ -42,7 +50,7 @@ impl World {
         world
     }
 
-    /// Sends what is due `after` milliseconds; how many packets that were.
+    /// Sends the requests that are due `after` milliseconds; the number of packets.
     fn advance(&mut self, after: u64) -> usize {
         let before = self.asked.len();
         while let Some(transmit) = self.plan.poll_transmit(self.start + ms(after)) {
@@ -64,6 +72,7 @@ impl World {
 
     fn evidence(&self) -> Evidence {
         let mut evidence = Evidence::new();
+        evidence.add_local(at(BASE).ip());
         self.plan.record(&mut evidence);
         evidence
     }
@@ -71,7 +80,7 @@ impl World {
 
 fn answer_to(request: &Transmit, mapped: &str) -> Vec<u8> {
     let header = Header::peek(&request.bytes).unwrap();
-    success(header.id, at(mapped))
+    write_success(header.id, at(mapped))
 }
 
 const FIVE: [&str; 5] = [
@@ -114,7 +123,7 @@ fn a_silent_server_costs_one_grace_period_and_is_not_called_timed_out() {
     assert_eq!(
         servers[4].1,
         Outcome::Pending,
-        "nobody waited long enough to say more"
+        "no wait was long enough to prove more"
     );
     world.answer(900, FIVE[4], "203.0.113.7:50000").unwrap();
     assert_eq!(
@@ -136,7 +145,7 @@ fn a_slow_path_gets_a_grace_of_one_more_round_trip() {
 
 #[test]
 fn requests_are_sent_again_with_doubling_pauses_until_the_deadline() {
-    let mut world = World::new(&FIVE[..1]);
+    let mut world = World::new(&FIVE[..2]);
     let sent: Vec<u64> = (1..=3_000).filter(|t| world.advance(*t) > 0).collect();
     assert_eq!(sent, [250, 750, 1750]);
     assert!(!world.done(2_999));
@@ -184,7 +193,7 @@ fn a_dependent_mapping_ends_it_only_on_the_base_that_speaks_for_the_host() {
             .unwrap();
         plan.is_complete(start)
     };
-    // no NAT in front of IPv6, heard first
+    // no NAT in front of IPv6, which is answered first
     assert!(!answer(0, BASE6) && !answer(1, BASE6) && !answer(2, BASE6));
     // a symmetric one in front of IPv4: two answers prove it, but three of the four are needed to
     // speak
@@ -311,7 +320,7 @@ fn local_failures_alone_are_no_firewall() {
 }
 
 #[test]
-fn what_was_asked_shortly_before_the_deadline_is_not_timed_out() {
+fn a_request_shortly_before_the_deadline_is_not_timed_out() {
     let mut world = World::new(&[]);
     let config = GatherConfig::default();
     world.plan.name_started();
@@ -330,9 +339,14 @@ fn what_was_asked_shortly_before_the_deadline_is_not_timed_out() {
     assert_eq!(world.evidence().summary().nat_type(), NatType::Unknown);
     world.answer(3_050, FIVE[0], "203.0.113.7:50000").unwrap();
 
-    // as long as it takes over a satellite, where that is waited for, and the RTO where less is
-    for (deadline, rto, fair) in [(3_000, 250, 750), (600, 250, 250), (400, 100, 100)] {
-        for (wait, outcome) in [(fair - 1, Outcome::Pending), (fair, Outcome::TimedOut)] {
+    // a name that resolved late leaves no full wait, whatever was sent; nor does one copy prove much
+    for (deadline, rto, fair) in [(3_000, 250, 1_500), (600, 250, 300), (400, 100, 200)] {
+        for (wait, copies, outcome) in [
+            (750.min(fair - 1), 2, Outcome::Pending),
+            (fair - 1, 2, Outcome::Pending),
+            (fair, 1, Outcome::Pending),
+            (fair, 2, Outcome::TimedOut),
+        ] {
             let start = Instant::now();
             let config = GatherConfig {
                 deadline: ms(deadline),
@@ -340,19 +354,22 @@ fn what_was_asked_shortly_before_the_deadline_is_not_timed_out() {
                 ..config
             };
             let mut plan = plan(config, &FIVE[..1], start);
-            plan.poll_transmit(start + ms(deadline - wait)).unwrap();
+            for copy in 0..copies {
+                let at = deadline - wait + copy * rto;
+                plan.poll_transmit(start + ms(at)).unwrap();
+            }
             assert!(plan.is_complete(start + ms(deadline)));
             assert_eq!(
                 plan.requests()[0].outcome,
                 outcome,
-                "{wait} of {deadline} ms"
+                "{copies} in {wait} of {deadline} ms"
             );
         }
     }
 }
 
 #[test]
-fn what_was_never_sent_is_not_timed_out() {
+fn a_request_that_was_never_sent_is_not_timed_out() {
     let start = Instant::now();
     let config = GatherConfig {
         pacing: ms(1_400),
@@ -366,14 +383,25 @@ fn what_was_never_sent_is_not_timed_out() {
     assert_eq!(sent, [0, 1, 2], "first requests go before retransmissions");
     assert!(plan.is_complete(start + ms(3_000)));
     use Outcome::{Pending, TimedOut};
-    let outcomes: Vec<Outcome> = plan.requests().iter().map(|r| r.outcome).collect();
-    assert_eq!(outcomes, [TimedOut, TimedOut, Pending, Pending, Pending]);
+    let outcomes =
+        |plan: &Plan| -> Vec<Outcome> { plan.requests().iter().map(|r| r.outcome).collect() };
+    assert_eq!(outcomes(&plan), [Pending; 5], "none was sent twice");
+    let config = GatherConfig {
+        pacing: ms(700),
+        ..GatherConfig::default()
+    };
+    let mut plan = super::tests::plan(config, &FIVE[..3], start);
+    for t in 0..3_000 {
+        plan.poll_transmit(start + ms(t));
+    }
+    assert!(plan.is_complete(start + ms(3_000)));
+    assert_eq!(outcomes(&plan), [TimedOut, TimedOut, Pending]);
     let mut evidence = Evidence::new();
     plan.record(&mut evidence);
     assert_eq!(
         evidence.summary().nat_type(),
         NatType::Unknown,
-        "three may still answer"
+        "one may still answer"
     );
 }
 
@@ -428,7 +456,7 @@ fn a_hard_error_ends_a_request_and_a_soft_one_only_keeps_its_silence_from_being_
     world.answer(270, FIVE[2], "203.0.113.7:50000").unwrap();
     assert!(world.done(3_000));
     assert_eq!(outcomes(&world), [Unreachable, Unreachable, Answered]);
-    // nobody has a route: that is no firewall
+    // no server has a route: that is no firewall
     let mut world = World::new(&FIVE[..2]);
     world.plan.handle_unreachable(at(FIVE[0]), IcmpError::Soft);
     world.plan.handle_unreachable(at(FIVE[1]), IcmpError::Soft);
@@ -488,7 +516,7 @@ fn times_without_an_end_are_as_good_as_never() {
     assert!(!world.done(1_000_000));
 }
 
-/// One after the other on one base: what is known after each answer, and at the end.
+/// One after the other on one base: the evidence after each answer, and at the end.
 struct Epochs {
     evidence: Evidence,
     sequence: u32,
@@ -567,7 +595,7 @@ fn a_mapping_that_expired_is_not_compared_with_its_successor() {
 }
 
 #[test]
-fn without_a_server_heard_again_nothing_says_that_the_mapping_is_the_same() {
+fn without_a_server_that_answered_again_nothing_shows_that_the_mapping_is_the_same() {
     use NatType::{Cone, Unknown};
     let mut epochs = Epochs::new();
     epochs.gather(&[(FIVE[0], X), (FIVE[1], X)]);
@@ -584,7 +612,7 @@ fn without_a_server_heard_again_nothing_says_that_the_mapping_is_the_same() {
 }
 
 #[test]
-fn what_was_observed_of_the_same_mapping_stays() {
+fn observations_of_the_same_mapping_stay() {
     use NatType::{Cone, Symmetric, Unknown};
     let mut epochs = Epochs::new();
     epochs.gather(&[(FIVE[0], X), (FIVE[1], X), (FIVE[2], X)]);
@@ -597,13 +625,13 @@ fn what_was_observed_of_the_same_mapping_stays() {
     assert_eq!(
         epochs.gather(&[]),
         [Cone],
-        "nobody answers, and nothing says otherwise"
+        "no server answers, and nothing shows otherwise"
     );
     // one that saw another mapping outweighs those that saw the same
     assert_eq!(
         epochs.gather(&[(FIVE[0], X), (FIVE[1], Y)]),
         [Cone, Cone, Symmetric],
-        "by what is heard now"
+        "by the answers now"
     );
     assert_eq!(epochs.seen(), 2);
     // a symmetric one whose mappings are still there
@@ -638,8 +666,8 @@ proptest::proptest! {
     ) {
         let mut epochs = Epochs::new();
         for (epoch, mut servers) in gatherings {
-            let mut heard = std::collections::BTreeSet::new();
-            servers.retain(|server| heard.insert(*server));
+            let mut distinct = std::collections::BTreeSet::new();
+            servers.retain(|server| distinct.insert(*server));
             let mapped = format!("203.0.113.7:{}", 50_000 + epoch);
             let answers: Vec<(&str, &str)> = servers.iter().map(|server| (FIVE[*server], mapped.as_str())).collect();
             for verdict in epochs.gather(&answers) {
@@ -687,7 +715,7 @@ fn an_impossible_mapped_address_counts_neither_for_the_quorum_nor_against_it() {
 }
 
 #[test]
-fn the_policy_says_when_it_is_enough() {
+fn the_policy_decides_when_the_answers_are_enough() {
     let run = |policy| {
         let config = GatherConfig {
             policy,
@@ -732,7 +760,7 @@ fn a_wildcard_socket_is_a_base_of_its_own_on_every_route() {
     ]) {
         plan.ask(at(server), Some(uplink.parse().unwrap()), [id; 12], start);
     }
-    let mut mapped = ["203.0.113.7:50000", "198.18.0.9:61000", "203.0.113.7:50000"].into_iter();
+    let mut mapped = ["203.0.113.7:50000", "192.0.2.9:61000", "203.0.113.7:50000"].into_iter();
     while let Some(transmit) = plan.poll_transmit(start) {
         assert_eq!(transmit.socket, socket);
         let answer = answer_to(&transmit, mapped.next().unwrap());
@@ -805,7 +833,7 @@ fn a_server_has_its_own_deadline_within_that_of_the_whole() {
     };
     let mut plan = plan(config, &FIVE[..3], start);
     let mut sends = Vec::new();
-    // as a driver would: look again when the plan says so
+    // as a driver would: look again at the instant of the plan
     let mut now = start;
     while !plan.is_complete(now) {
         while let Some(transmit) = plan.poll_transmit(now) {
@@ -834,11 +862,214 @@ fn a_server_has_its_own_deadline_within_that_of_the_whole() {
         ms(500),
         "the last one was first asked at 200 ms"
     );
-    assert!(
-        plan.requests()
-            .iter()
-            .all(|request| request.outcome == Outcome::TimedOut)
+    let ended: Vec<_> = plan
+        .requests()
+        .iter()
+        .map(|r| (r.sends, r.outcome))
+        .collect();
+    assert_eq!(
+        ended,
+        [
+            (1, Outcome::Pending),
+            (2, Outcome::TimedOut),
+            (2, Outcome::TimedOut)
+        ],
+        "one copy proves nothing"
     );
+}
+
+const LAN: [&str; 2] = ["192.168.1.2:3478", "192.168.1.3:3478"];
+
+/// Servers inside a symmetric NAT answer at once, those outside after 60 ms.
+#[test]
+fn nothing_seen_inside_a_nat_ends_a_gathering_as_long_as_a_server_outside_may_answer() {
+    for inner in [1, 2] {
+        let servers = [&LAN[..inner], &FIVE[..2]].concat();
+        for policy in [Policy::Decisive, Policy::Patient, Policy::FirstAnswer] {
+            let mut world = World::with(&servers, policy);
+            for server in &LAN[..inner] {
+                world.answer(1, server, BASE).unwrap();
+                assert!(!world.done(1), "{policy:?}");
+            }
+            assert!(!world.done(59), "{policy:?}: no grace period has begun");
+            world.answer(60, FIVE[0], "203.0.113.7:41000").unwrap();
+            assert_eq!(world.done(60), policy == Policy::FirstAnswer);
+            assert!(policy == Policy::FirstAnswer || !world.done(99));
+            world.answer(100, FIVE[1], "203.0.113.7:41007").unwrap();
+            assert!(world.done(100), "all have answered");
+            assert_eq!(world.evidence().summary().nat_type(), NatType::Symmetric);
+        }
+    }
+}
+
+#[test]
+fn a_name_may_lead_outside_and_so_may_a_private_address() {
+    let mut world = World::new(&LAN);
+    world.plan.name_started();
+    for server in LAN {
+        world.answer(1, server, BASE).unwrap();
+    }
+    assert!(!world.done(500));
+    // the lookup fails, and nothing is left to wait for
+    world.plan.name_ended();
+    assert!(world.done(501));
+    let summary = world.evidence().summary();
+    assert_eq!(
+        (summary.nat_type(), summary.is_natted()),
+        (NatType::Unknown, Some(false))
+    );
+    let company = [LAN[0], LAN[1], "10.0.0.9:3478"];
+    let mut world = World::new(&company);
+    for server in LAN {
+        world.answer(1, server, BASE).unwrap();
+    }
+    assert!(!world.done(500), "the third may see a NAT between");
+    world.answer(501, company[2], "10.0.0.77:4242").unwrap();
+    assert_eq!(world.evidence().summary().is_natted(), Some(true));
+}
+
+#[test]
+fn servers_of_the_host_itself_are_waited_for_no_longer_than_others() {
+    let start = Instant::now();
+    let base = "127.0.0.1:50000";
+    let mut plan = Plan::new(GatherConfig::default(), vec![at(base)], start);
+    for n in 1..=3 {
+        let server = SocketAddr::from(([127, 0, 0, 1 + n], 3478));
+        plan.ask(server, None, [n; 12], start);
+    }
+    let asked: Vec<Transmit> = std::iter::from_fn(|| plan.poll_transmit(start)).collect();
+    for request in &asked[..2] {
+        plan.handle_datagram(start, at(base), request.server, &answer_to(request, base))
+            .unwrap();
+    }
+    assert!(!plan.is_complete(start + ms(39)));
+    assert!(plan.is_complete(start + ms(40)));
+}
+
+#[test]
+fn a_patient_gathering_waits_out_its_grace_whatever_the_verdict() {
+    let start = Instant::now();
+    let config = GatherConfig {
+        policy: Policy::Patient,
+        grace: ms(1_000),
+        ..GatherConfig::default()
+    };
+    let mut world = World {
+        plan: plan(config, &FIVE[..4], start),
+        start,
+        asked: Vec::new(),
+    };
+    world.advance(0);
+    world.answer(20, FIVE[0], "203.0.113.7:41000").unwrap();
+    world.answer(21, FIVE[1], "203.0.113.7:41007").unwrap();
+    assert_eq!(world.evidence().summary().nat_type(), NatType::Symmetric);
+    assert!(!world.done(1_020));
+    // one of them lied
+    world.answer(900, FIVE[2], "203.0.113.7:41000").unwrap();
+    assert_eq!(world.evidence().summary().nat_type(), NatType::Unknown);
+    assert!(world.done(1_021), "the fourth is dead, or slower than that");
+    assert_eq!(world.plan.requests()[3].outcome, Outcome::Pending);
+}
+
+#[test]
+fn a_late_answer_takes_back_what_an_early_end_decided() {
+    let mut world = World::new(&FIVE[..3]);
+    world.answer(20, FIVE[0], "203.0.113.7:41000").unwrap();
+    world.answer(21, FIVE[1], "203.0.113.7:41007").unwrap();
+    assert!(world.done(21));
+    assert_eq!(world.evidence().summary().nat_type(), NatType::Symmetric);
+    world.answer(400, FIVE[2], "203.0.113.7:41000").unwrap();
+    let summary = world.evidence().summary();
+    assert_eq!(
+        (summary.nat_type(), summary.rule()),
+        (NatType::Unknown, nat_summary::Rule::Contradictory)
+    );
+}
+
+/// RFC 6052: IPv4 servers, asked in IPv6 through the network's translator.
+#[test]
+fn the_mapped_ipv4_group_of_an_ipv6_socket_is_part_of_the_decision() {
+    let base = "[2001:db8:18::2]:50000";
+    let servers = [1, 2, 3].map(|n| format!("[64:ff9b::c633:640{n}]:3478"));
+    let run = |mapped: [&str; 2]| {
+        let start = Instant::now();
+        let mut plan = Plan::new(GatherConfig::default(), vec![at(base)], start);
+        for (id, server) in (1..).zip(&servers) {
+            plan.ask(at(server), None, [id; 12], start);
+        }
+        let asked: Vec<Transmit> = std::iter::from_fn(|| plan.poll_transmit(start)).collect();
+        for (request, mapped) in asked.iter().zip(mapped) {
+            let answer = answer_to(request, mapped);
+            plan.handle_datagram(start, at(base), request.server, &answer)
+                .unwrap();
+        }
+        (
+            plan.is_complete(start),
+            plan.is_complete(start + ms(39)),
+            plan.is_complete(start + ms(40)),
+        )
+    };
+    let (same, other) = ("203.0.113.7:41000", "203.0.113.7:41001");
+    assert_eq!(run([same, same]), (false, false, true), "a quorum");
+    assert!(
+        run([same, other]).0,
+        "dependent, and no other base can become the primary one"
+    );
+}
+
+#[test]
+fn what_had_to_be_rejected_shows_that_udp_passes() {
+    let silent = || {
+        let mut world = World::new(&FIVE[..2]);
+        for t in [250, 750, 1_750] {
+            world.advance(t);
+        }
+        world
+    };
+    let mut world = silent();
+    assert!(world.done(3_000));
+    assert_eq!(world.evidence().summary().nat_type(), NatType::UdpBlocked);
+    let answer = answer_to(&world.asked[0], "203.0.113.7:50000");
+    let edited = |edit: fn(&mut Vec<u8>)| {
+        let mut answer = answer.clone();
+        edit(&mut answer);
+        answer
+    };
+    for (source, datagram) in [
+        ("203.0.113.99:3478", answer.clone()),
+        (FIVE[0], edited(|a| a[19] ^= 0xff)),
+        (FIVE[0], edited(|a| a[4] ^= 0xff)),
+        (FIVE[0], edited(|a| a.extend([0; 3]))),
+    ] {
+        let mut world = silent();
+        let now = world.start + ms(1_800);
+        let filed = world
+            .plan
+            .handle_datagram(now, at(BASE), at(source), &datagram);
+        assert!(filed.is_err());
+        assert!(world.done(3_000));
+        assert_eq!(world.evidence().summary().nat_type(), NatType::Unknown);
+    }
+    let mut world = silent();
+    world.plan.handle_sign_of_life();
+    assert!(world.done(3_000));
+    assert_eq!(world.evidence().summary().nat_type(), NatType::Unknown);
+}
+
+#[test]
+fn an_answer_to_a_second_copy_says_nothing_of_the_order_of_ports() {
+    use nat_summary::PortAllocation::{Sequential, Unknown};
+    let judge = |after: u64| {
+        let mut world = World::new(&FIVE[..3]);
+        world.advance(after);
+        for (n, server) in FIVE[..3].iter().enumerate() {
+            let mapped = format!("203.0.113.7:{}", 41_002 - n);
+            world.answer(after, server, &mapped).unwrap();
+        }
+        world.evidence().summary().port_allocation()
+    };
+    assert_eq!(judge(249), Sequential { step: -1 });
+    assert_eq!(judge(250), Unknown, "which copy took the port?");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What stands between the TURN client of the library and its server: only what the client can take
-//! passes.
+//! The guard between the TURN client of the library and its server: only messages that the client can
+//! take pass.
 //!
 //! The client panics on an error response whose reason is not UTF-8, its reading loop ends for ever
 //! on the first message it cannot use (channel data of a channel that it never bound included), a
@@ -23,13 +23,12 @@ use stun::message::{
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use webrtc_util::Error;
 
 use crate::base::Shared;
 use crate::common::{ERROR_PAUSE, lock};
 use crate::error::RelayError;
+use crate::socket::carrier::{DatagramCarrier, Unconnected};
 use crate::socket::recent_ports;
-use crate::socket::unconnected::{Datagrams, Unconnected};
 use crate::stun::{TransactionId, error_code};
 
 /// Shortest lifetime taken of an allocation. RFC 8656 section 7.2 has ten minutes by default.
@@ -47,7 +46,7 @@ pub(super) struct Guard {
     /// none. Zero: none yet.
     last_channel: AtomicU16,
     closed: CancellationToken,
-    /// Counts what is dropped.
+    /// Counts dropped messages.
     base: Weak<Shared>,
 }
 
@@ -61,7 +60,7 @@ struct Asked {
     with_credentials: bool,
 }
 
-/// What the server was heard to say.
+/// The server's answers so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Seen {
     /// Why there is no allocation.
@@ -98,7 +97,7 @@ impl Guard {
         });
     }
 
-    /// What of a datagram goes on to the client, in place.
+    /// The part of a datagram that goes on to the client, in place; its length.
     fn pass(&self, buffer: &mut [u8], length: usize) -> Option<usize> {
         let datagram = buffer.get(..length)?;
         if is_message(datagram) {
@@ -140,7 +139,7 @@ impl Guard {
                     Some(datagram.to_vec())
                 }
             }
-            // nobody sends requests to a client
+            // a server sends no requests
             _ => None,
         }
     }
@@ -276,12 +275,12 @@ fn without_reason(message: &Message) -> Vec<u8> {
     short.raw
 }
 
-impl Datagrams for Guard {
-    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+impl DatagramCarrier for Guard {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         loop {
             let received = tokio::select! {
                 biased;
-                () = self.closed.cancelled() => return Err(io::Error::from(io::ErrorKind::NotConnected).into()),
+                () = self.closed.cancelled() => return Err(io::ErrorKind::NotConnected.into()),
                 received = self.socket.recv(buffer) => received,
             };
             match received {
@@ -294,8 +293,8 @@ impl Datagrams for Guard {
                     }
                 }
                 Err(error) => {
-                    // nobody listens there; later on it may be a forgery, and the connection tells
-                    // by itself
+                    // no server listens there; once there is an allocation it may be a forgery, and
+                    // the connection shows by itself whether it works
                     if error.kind() == io::ErrorKind::ConnectionRefused {
                         self.refuse(RelayError::Unreachable);
                     }
@@ -305,9 +304,9 @@ impl Datagrams for Guard {
         }
     }
 
-    async fn send_to(&self, datagram: &[u8], _: SocketAddr) -> Result<usize, Error> {
+    async fn send_to(&self, datagram: &[u8], _: SocketAddr) -> io::Result<usize> {
         if self.closed.is_cancelled() {
-            return Err(io::Error::from(io::ErrorKind::NotConnected).into());
+            return Err(io::ErrorKind::NotConnected.into());
         }
         self.note(datagram);
         // a lost datagram is sent again, and an error here would end a transaction of the client
@@ -316,8 +315,8 @@ impl Datagrams for Guard {
         Ok(datagram.len())
     }
 
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Ok(self.socket.local_addr()?)
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 
     /// Every later read and send fails: so the client's loops end.

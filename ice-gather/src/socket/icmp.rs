@@ -1,6 +1,5 @@
-//! What went wrong on the way to single servers: a server that is said to be unreachable is not a
-//! silent one, and no reason to call UDP blocked. ICMP errors are read where the system tells them
-//! apart (Linux).
+//! Errors on the way to single servers: an unreachable server is not a silent one, and no reason to
+//! call UDP blocked. ICMP errors are read where the system keeps them apart (Linux).
 
 use std::io;
 
@@ -9,8 +8,8 @@ pub(crate) use linux::Watch;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use none::Watch;
 
-/// Whether a send failed for want of room alone, so that the next copy may find some. Linux says so
-/// of a full queue only to those who want to hear of ICMP errors.
+/// Whether a send failed only because there was no room, so that the next copy may find some. Linux
+/// reports a full queue only on sockets that ask for ICMP errors.
 pub(crate) fn passes(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, OutOfMemory, WouldBlock};
     const ENOBUFS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
@@ -34,13 +33,13 @@ mod linux {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
     use tokio::net::UdpSocket;
 
-    use crate::plan::IcmpError;
+    use crate::plan::{IcmpError, Unreachable};
 
     /// Most errors read at once; more are read next time.
     const MAX_ERRORS: usize = 64;
 
-    /// Has the system queue ICMP errors of a socket, as long as this lives: later, they would make
-    /// the agent's sends fail for what another destination did.
+    /// Has the system queue ICMP errors of a socket, as long as this lives: later, an error about one
+    /// destination would make the agent's sends to another fail.
     pub(crate) struct Watch<'a> {
         socket: &'a UdpSocket,
     }
@@ -52,8 +51,8 @@ mod linux {
             watch
         }
 
-        /// The destinations that errors came back about since the last call, and which.
-        pub(crate) fn take(&self) -> Vec<(SocketAddr, IcmpError)> {
+        /// The errors since the last call.
+        pub(crate) fn take(&self) -> Vec<Unreachable> {
             let mut errors = Vec::new();
             let mut payload = [0_u8; 64];
             let mut control = Vec::with_capacity(256);
@@ -70,14 +69,28 @@ mod linux {
                 else {
                     continue;
                 };
-                let error = message.cmsgs().find_map(|control| match control {
-                    ControlMessageOwned::Ipv4RecvErr(e, _)
-                    | ControlMessageOwned::Ipv6RecvErr(e, _) => {
-                        Some(meaning(e.ee_origin, e.ee_type, e.ee_code))
+                let report = message.cmsgs().find_map(|control| match control {
+                    ControlMessageOwned::Ipv4RecvErr(e, sender) => {
+                        let sender = sender.map(|sender| v4(sender.sin_addr.s_addr));
+                        Some((e, sender))
+                    }
+                    ControlMessageOwned::Ipv6RecvErr(e, sender) => {
+                        let sender = sender.map(|sender| IpAddr::from(sender.sin6_addr.s6_addr));
+                        Some((e, sender))
                     }
                     _ => None,
                 });
-                errors.push((destination, error.unwrap_or(IcmpError::Soft)));
+                let error = report.map(|(e, _)| meaning(e.ee_origin, e.ee_type, e.ee_code));
+                let is_of_server = report.is_some_and(|(e, sender)| {
+                    is_icmp(e.ee_origin)
+                        && sender.map(|sender| sender.to_canonical())
+                            == Some(destination.ip().to_canonical())
+                });
+                errors.push(Unreachable {
+                    server: destination,
+                    error: error.unwrap_or(IcmpError::Soft),
+                    is_of_server,
+                });
             }
             errors
         }
@@ -97,18 +110,24 @@ mod linux {
     impl Drop for Watch<'_> {
         fn drop(&mut self) {
             self.set(false);
-            // what is queued already would still be reported to the agent
+            // errors that are queued already would still be reported to the agent
             while !self.take().is_empty() {}
         }
     }
 
-    /// What `sock_extended_err` says (`ip(7)`). Hard is what tells for good that nobody listens
-    /// there or nobody may get there: RFC 1122 section 4.2.3.9 counts protocol and port;
-    /// prohibited are RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1 and RFC 4443 section
-    /// 3.1. Everything else may pass.
+    const ICMP: u8 = 2;
+    const ICMP6: u8 = 3;
+
+    /// Whether an error came over the network, rather than from this host.
+    const fn is_icmp(origin: u8) -> bool {
+        matches!(origin, ICMP | ICMP6)
+    }
+
+    /// The meaning of a `sock_extended_err` (`ip(7)`). An error is hard if no socket listens there
+    /// (RFC 1122 section 4.2.3.9: protocol and port) or no packet may get there (prohibited: RFC 1122
+    /// section 3.2.2.1, RFC 1812 section 5.2.7.1 and RFC 4443 section 3.1). Every other error may
+    /// pass.
     pub(super) const fn meaning(origin: u8, kind: u8, code: u8) -> IcmpError {
-        const ICMP: u8 = 2;
-        const ICMP6: u8 = 3;
         match (origin, kind, code) {
             // protocol, port; network, host and communication prohibited
             (ICMP, 3, 2 | 3 | 9 | 10 | 13) => IcmpError::Hard,
@@ -116,6 +135,11 @@ mod linux {
             (ICMP6, 1, 1 | 4 | 5 | 6) | (ICMP6, 4, 1) => IcmpError::Hard,
             _ => IcmpError::Soft,
         }
+    }
+
+    /// An address as the kernel gives it, in network order.
+    fn v4(address: u32) -> IpAddr {
+        IpAddr::from(address.to_ne_bytes())
     }
 
     fn destination(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -134,13 +158,12 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 mod none {
     use core::marker::PhantomData;
-    use std::net::SocketAddr;
 
     use tokio::net::UdpSocket;
 
-    use crate::plan::IcmpError;
+    use crate::plan::Unreachable;
 
-    /// Nothing is told apart here.
+    /// This system does not keep ICMP errors apart.
     pub(crate) struct Watch<'a>(PhantomData<&'a UdpSocket>);
 
     impl<'a> Watch<'a> {
@@ -148,7 +171,7 @@ mod none {
             Self(PhantomData)
         }
 
-        pub(crate) const fn take(&self) -> Vec<(SocketAddr, IcmpError)> {
+        pub(crate) const fn take(&self) -> Vec<Unreachable> {
             Vec::new()
         }
     }
@@ -206,7 +229,7 @@ mod tests {
         assert_eq!(hard(2, 3), [2, 3, 9, 10, 13]);
         assert_eq!(hard(3, 1), [1, 4, 5, 6]);
         assert_eq!(hard(3, 4), [1]);
-        // time exceeded, and what another layer says
+        // time exceeded, and errors of another layer
         for (origin, kind) in [(2, 11), (3, 3), (3, 2), (1, 3), (0, 3), (4, 3)] {
             assert_eq!(hard(origin, kind), nothing);
         }

@@ -1,6 +1,7 @@
 //! The host's own addresses and routes, looked up without sending anything.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 
 use webrtc_util::ifaces::ifaces;
@@ -98,15 +99,16 @@ pub(crate) fn addresses(is_ipv4: bool) -> impl Iterator<Item = IpAddr> {
     })
 }
 
-/// First and last port that the system chooses from, as it was at the first look; `None` where it
-/// does not say.
-pub(crate) fn port_range() -> Option<(u16, u16)> {
-    static RANGE: OnceLock<Option<(u16, u16)>> = OnceLock::new();
-    *RANGE.get_or_init(|| {
+/// The ports that the system chooses from, as they were at the first call; `None` where they are not
+/// known.
+pub(crate) fn port_range() -> Option<RangeInclusive<u16>> {
+    static RANGE: OnceLock<Option<RangeInclusive<u16>>> = OnceLock::new();
+    let range = RANGE.get_or_init(|| {
         let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
         let mut ports = text.split_whitespace().map(str::parse);
-        Some((ports.next()?.ok()?, ports.next()?.ok()?))
-    })
+        Some(ports.next()?.ok()?..=ports.next()?.ok()?)
+    });
+    range.clone()
 }
 
 #[cfg(test)]
@@ -116,9 +118,9 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn the_system_says_which_ports_it_chooses_from() {
-        let (first, last) = port_range().unwrap();
+        let range = port_range().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        assert!((first..=last).contains(&socket.local_addr().unwrap().port()));
+        assert!(range.contains(&socket.local_addr().unwrap().port()));
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Which ports sockets of this process had a short while ago: a NAT may still let in whom one of
-//! them sent to.
+//! The ports that sockets of this process had a short while ago: a NAT may still let in the
+//! destinations of those sockets.
 //!
-//! RFC 4787 section 4.3 recommends that a NAT remembers for 5 minutes or more, so that long a port
-//! counts as used; at most twice as long. The record has one size, holds no address, and is touched
-//! as a socket is bound and as it closes.
+//! RFC 4787 section 4.3 recommends that a NAT remembers for 5 minutes or more, so a port counts as
+//! used for that long, and at most twice as long. The record has one size, holds no address, and is
+//! touched as a socket is bound and as it closes.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};

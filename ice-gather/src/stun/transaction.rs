@@ -41,11 +41,11 @@ pub struct Header {
 }
 
 impl Header {
-    /// Tells STUN from everything else on the same socket (RFC 7983): one byte's comparison for a
-    /// datagram that is not.
+    /// Reads the header of a STUN datagram; `None` for any other on the same socket (RFC 7983), at the
+    /// cost of comparing one byte.
     ///
     /// ```
-    /// use ice_gather::{Header, write_request};
+    /// use ice_gather::stun::{Header, write_request};
     ///
     /// let header = Header::peek(&write_request([7; 12])).expect("it is STUN");
     /// assert!(header.is_binding_request && header.id == [7; 12]);
@@ -83,7 +83,7 @@ impl Header {
     }
 }
 
-/// What a server said.
+/// The answer of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
@@ -143,7 +143,7 @@ pub fn write_request(id: TransactionId) -> [u8; HEADER_LEN] {
 /// A Binding success response with XOR-MAPPED-ADDRESS.
 #[cfg(any(test, feature = "responder"))]
 #[must_use]
-pub fn success(id: TransactionId, mapped: SocketAddr) -> Vec<u8> {
+pub(crate) fn write_success(id: TransactionId, mapped: SocketAddr) -> Vec<u8> {
     let mut message = Message::new();
     message.transaction_id.0 = id;
     message.set_type(BINDING_SUCCESS);
@@ -203,7 +203,7 @@ pub fn other_address(datagram: &[u8]) -> Option<SocketAddr> {
 }
 
 /// Reads the answer to a request: class, method, attribute lengths and families are checked.
-/// Whether the transaction is ours and the source is right is the [`Plan`](crate::Plan)'s to say.
+/// The [`Plan`](crate::plan::Plan) decides whether the transaction is ours and the source is right.
 ///
 /// # Errors
 /// [`Reject`], for everything that is not a well-formed Binding response.

@@ -69,6 +69,16 @@ impl StunServer {
             Self::Name(name, port) => ServerId::named(name, *port),
         }
     }
+
+    /// Whether its name is that of the host itself, whatever a resolver answers (RFC 6761 section
+    /// 6.3).
+    pub(crate) fn is_localhost(&self) -> bool {
+        let Self::Name(name, _) = self else {
+            return false;
+        };
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        name == "localhost" || name.ends_with(".localhost")
+    }
 }
 
 impl FromStr for StunServer {
@@ -134,7 +144,7 @@ impl StunServer {
     }
 }
 
-/// What follows the scheme, if it is this one.
+/// The text behind the scheme, if it is this one.
 fn after<'a>(scheme: &str, text: &'a str) -> Option<&'a str> {
     let (head, rest) = text.split_at_checked(scheme.len())?;
     head.eq_ignore_ascii_case(scheme).then_some(rest)

@@ -66,8 +66,8 @@ async fn datagrams_go_both_ways() {
     let ((a, conn_a), (b, conn_b)) = pair_on(base().await, base().await).await;
     exchange(&conn_a, &conn_b).await;
     exchange(&conn_b, &conn_a).await;
-    // the library would neither send nor hand on what has the cookie, be it DTLS, channel data or
-    // RTP by its first byte
+    // the library would neither send nor hand on a datagram with the cookie, be it DTLS, channel data
+    // or RTP by its first byte
     for first in [0, 0x14, 0x40, 0x80, 0xff] {
         let mut datagram = [
             first, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -107,7 +107,7 @@ async fn a_datagram_longer_than_the_readers_buffer_is_dropped_and_counted_and_th
         conn_a.send(b"\x80five").await.unwrap();
     };
     let mut buffer = [0; 1500];
-    // waiting already as it arrives, and taken from what waits
+    // a reader that waits already, and one that finds them waiting
     let (received, ()) = tokio::join!(
         tokio::time::timeout(DEADLINE, conn_b.recv(&mut buffer)),
         async {
@@ -139,8 +139,9 @@ async fn a_datagram_longer_than_the_readers_buffer_is_dropped_and_counted_and_th
 /// Two kinds of servers, which are asked for half a second.
 async fn keep_fresh(base: Base, honest: &Responder) -> Gathering {
     let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut config = GatherConfig::default();
-    (config.policy, config.deadline) = (Policy::All, Duration::from_millis(500));
+    let config = GatherConfig::default()
+        .with_policy(Policy::All)
+        .with_deadline(Duration::from_millis(500));
     base.gather(
         &[honest.server(), silent.local_addr().unwrap().into()],
         &config,
@@ -167,8 +168,7 @@ async fn a_thousand(from: &IceConn, to: &IceConn) {
 async fn gathering_again_under_a_connected_agent_takes_nothing_of_its_datagrams() {
     let honest = Responder::bind("127.0.0.1:0").await.unwrap();
     let right = base().await;
-    let mut config = AgentConfig::default();
-    config.keepalive_interval = Duration::from_millis(20);
+    let config = AgentConfig::default().with_keepalive_interval(Duration::from_millis(20));
     let ((a, conn_a), (b, conn_b)) = pair_with(config, base().await, right.clone()).await;
     let (gathering, ()) = tokio::join!(
         keep_fresh(right.clone(), &honest),
@@ -186,7 +186,7 @@ async fn gathering_again_under_a_connected_agent_takes_nothing_of_its_datagrams(
         "the agent files the answer at once: {round_trip:?}"
     );
     assert_eq!(right.dropped(), Dropped::default());
-    // nobody else reads any longer
+    // no other reader is left
     a.close().await;
     b.close().await;
     let outcomes: Vec<_> = keep_fresh(right, &honest)
@@ -202,8 +202,7 @@ async fn gathering_again_under_a_connected_agent_takes_nothing_of_its_datagrams(
 async fn a_gathering_that_goes_on_leaves_the_socket_to_the_agent_once_it_connects() {
     let honest = Responder::bind("127.0.0.1:0").await.unwrap();
     let right = base().await;
-    let mut config = AgentConfig::default();
-    config.keepalive_interval = Duration::from_millis(20);
+    let config = AgentConfig::default().with_keepalive_interval(Duration::from_millis(20));
     let (gathering, _pair) = tokio::join!(keep_fresh(right.clone(), &honest), async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let pair = pair_with(config, base().await, right.clone()).await;
@@ -222,8 +221,9 @@ async fn a_gathering_that_goes_on_leaves_the_socket_to_the_agent_once_it_connect
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_may_be_silent_for_as_long_as_there_is() {
-    let mut config = AgentConfig::default();
-    (config.disconnected_timeout, config.failed_timeout) = (Duration::MAX, Duration::MAX);
+    let config = AgentConfig::default()
+        .with_disconnected_timeout(Duration::MAX)
+        .with_failed_timeout(Duration::MAX);
     let ((a, conn_a), (b, conn_b)) = pair_with(config, base().await, base().await).await;
     exchange(&conn_a, &conn_b).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -234,8 +234,8 @@ async fn a_peer_may_be_silent_for_as_long_as_there_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_families_connect_each_on_its_own_socket() {
-    let config =
-        BindConfig::address([127, 0, 0, 1].into()).and(std::net::Ipv6Addr::LOCALHOST.into());
+    let config = BindConfig::address([127, 0, 0, 1].into())
+        .with_address(std::net::Ipv6Addr::LOCALHOST.into());
     let (Ok(left), Ok(right)) = (Base::bind(config.clone()).await, Base::bind(config).await) else {
         eprintln!("skipped: no IPv6 on the loopback interface");
         return;
@@ -262,15 +262,15 @@ async fn a_peer_that_never_answers_ends_at_the_deadline() {
     let mut a = IceAgent::new(&left, Role::Controlling, AgentConfig::default())
         .await
         .unwrap();
-    let mut nobody = description(&silent, &a);
-    nobody.credentials = Credentials {
-        ufrag: "nobody".into(),
+    let mut absent = description(&silent, &a);
+    absent.credentials = Credentials {
+        ufrag: "absent".into(),
         pwd: "x".repeat(32),
     };
-    let result = a.connect(nobody.clone(), Duration::from_millis(300)).await;
+    let result = a.connect(absent.clone(), Duration::from_millis(300)).await;
     assert_eq!(result.unwrap_err(), ConnectError::TimedOut);
     assert_eq!(
-        a.connect(nobody, DEADLINE).await.unwrap_err(),
+        a.connect(absent, DEADLINE).await.unwrap_err(),
         ConnectError::Again
     );
     a.close().await;
@@ -345,18 +345,18 @@ async fn events_tell_of_every_state_of_the_pair_and_of_the_end() {
     let mut events = a.events();
     assert_eq!(superseded.recv().await, None);
     let (to_a, to_b) = (description(&left, &a), description(&right, &b));
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     let answers = async {
         // a check that comes before the candidate has a peer-reflexive source
-        told.extend(events.recv().await);
+        seen.extend(events.recv().await);
         b.connect(to_a, DEADLINE).await
     };
     let (conn_a, conn_b) = tokio::join!(a.connect(to_b, DEADLINE), answers);
     assert!(conn_a.is_ok() && conn_b.is_ok());
-    // of the pair the library tells in a task of its own, and not once it is closed
+    // the library reports the pair in a task of its own, and not once it is closed
     let pair = IceEvent::Pair(CandidateKind::Host, CandidateKind::Host);
-    while !told.contains(&pair) {
-        told.push(
+    while !seen.contains(&pair) {
+        seen.push(
             tokio::time::timeout(DEADLINE, events.recv())
                 .await
                 .unwrap()
@@ -365,38 +365,39 @@ async fn events_tell_of_every_state_of_the_pair_and_of_the_end() {
     }
     a.close().await;
     while let Some(event) = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap() {
-        told.push(event);
+        seen.push(event);
     }
-    let states = told
+    let states = seen
         .iter()
         .filter(|event| matches!(event, IceEvent::State(_)));
     let expected = [IceState::Checking, IceState::Connected, IceState::Closed].map(IceEvent::State);
-    assert!(states.eq(&expected), "{told:?}");
-    assert_eq!(told.last(), Some(&IceEvent::State(IceState::Closed)));
+    assert!(states.eq(&expected), "{seen:?}");
+    assert_eq!(seen.last(), Some(&IceEvent::State(IceState::Closed)));
 }
 
 #[tokio::test]
 async fn a_candidate_found_by_a_late_answer_is_an_event() {
     let base = base().await;
     let late = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut config = ice_gather::GatherConfig::default();
-    config.deadline = Duration::from_millis(50);
+    let config = ice_gather::GatherConfig::default().with_deadline(Duration::from_millis(50));
     base.gather(&[late.local_addr().unwrap().into()], &config)
         .await;
     let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
         .await
         .unwrap();
     let mut events = agent.events();
-    let nobody = RemoteDescription {
+    let absent = RemoteDescription {
         credentials: Credentials {
-            ufrag: "nobody".into(),
+            ufrag: "absent".into(),
             pwd: "x".repeat(32),
         },
         candidates: Vec::new(),
     };
     let mut buffer = [0; 1500];
     let (length, source) = late.recv_from(&mut buffer).await.unwrap();
-    let id = ice_gather::Header::peek(&buffer[..length]).unwrap().id;
+    let id = ice_gather::stun::Header::peek(&buffer[..length])
+        .unwrap()
+        .id;
     let mapped = "203.0.113.7:5".parse().unwrap();
     late.send_to(&ice_gather::responder::success(id, mapped), source)
         .await
@@ -404,7 +405,7 @@ async fn a_candidate_found_by_a_late_answer_is_an_event() {
     // checks run, so the agent reads
     assert_eq!(
         agent
-            .connect(nobody, Duration::from_millis(300))
+            .connect(absent, Duration::from_millis(300))
             .await
             .unwrap_err(),
         ConnectError::TimedOut
@@ -422,8 +423,7 @@ async fn a_candidate_found_by_a_late_answer_is_an_event() {
 #[tokio::test]
 async fn remote_candidates_are_capped_and_checked_whichever_way_they_come() {
     let base = base().await;
-    let mut config = AgentConfig::default();
-    config.max_remote_candidates = 3;
+    let config = AgentConfig::default().with_max_remote_candidates(3);
     let mut agent = IceAgent::new(&base, Role::Controlling, config)
         .await
         .unwrap();
@@ -441,7 +441,7 @@ async fn remote_candidates_are_capped_and_checked_whichever_way_they_come() {
     assert!(!agent.add_remote(candidate("127.0.0.9:9", CandidateKind::Unknown)));
     assert!(agent.add_remote(candidate("127.0.0.9:1", CandidateKind::Host)));
     let credentials = Credentials {
-        ufrag: "nobody".into(),
+        ufrag: "absent".into(),
         pwd: "x".repeat(32),
     };
     let candidates = vec![candidate("127.0.0.9:2", CandidateKind::ServerReflexive)];

@@ -53,7 +53,7 @@ fn router(
     Arc::new(Mutex::new(Router::new(config).unwrap()))
 }
 
-/// What is found behind a NAT that filters like this, on a port that may have been another socket's
+/// The finding behind a NAT that filters like this, on a port that may have been another socket's
 /// or not; every `lost`-th packet toward the host is dropped, if not zero.
 async fn behind(filtering: EndpointDependencyType, is_port_old: bool, lost: usize) -> Finding {
     let wan = router("203.0.113.0/24", None);
@@ -96,7 +96,7 @@ async fn behind(filtering: EndpointDependencyType, is_port_old: bool, lost: usiz
 }
 
 #[tokio::test]
-async fn each_kind_of_filter_is_told_apart_in_time() {
+async fn each_kind_of_filter_is_recognised_in_time() {
     use EndpointDependencyType::{
         EndpointAddrDependent, EndpointAddrPortDependent, EndpointIndependent,
     };
@@ -118,7 +118,7 @@ async fn each_kind_of_filter_is_told_apart_in_time() {
     }
 }
 
-/// Only what stayed out although nobody had opened the filter proves anything there.
+/// Only an answer that stayed out while no socket had opened the filter proves anything there.
 #[tokio::test]
 async fn on_a_port_that_may_have_been_another_sockets_only_silence_proves() {
     use EndpointDependencyType::{
@@ -165,16 +165,16 @@ async fn four_sockets() -> TwoAddresses {
 }
 
 #[tokio::test]
-async fn an_open_host_lets_everybody_in() {
+async fn an_open_host_lets_every_packet_in() {
     let server = four_sockets().await;
     let finding = discover_filtering(base().await, server.address()).await;
     assert_eq!(finding, Finding::Known(Filtering::EndpointIndependent));
 }
 
 #[tokio::test]
-async fn on_a_port_that_comes_round_again_what_is_let_in_proves_nothing() {
+async fn on_a_port_that_comes_round_again_an_answer_that_is_let_in_proves_nothing() {
     let server = four_sockets().await;
-    let few = BindConfig::address([127, 0, 0, 1].into()).with_ports(45_010, 45_019);
+    let few = BindConfig::address([127, 0, 0, 1].into()).with_ports(45_010..=45_019);
     let finding = discover_filtering(Base::bind(few).await.unwrap(), server.address()).await;
     assert_eq!(finding, Finding::Inconclusive);
 }
@@ -204,7 +204,7 @@ async fn a_server_that_ignores_the_request_is_seen_through() {
         let mut buffer = [0; 1500];
         loop {
             let (n, source) = liar.recv_from(&mut buffer).await.unwrap();
-            let id = ice_gather::Header::peek(&buffer[..n]).unwrap().id;
+            let id = ice_gather::stun::Header::peek(&buffer[..n]).unwrap().id;
             let mut answer = ice_gather::responder::success(id, source);
             answer.extend_from_slice(&[0x80, 0x2c, 0, 8, 0, 1, 0x0d, 0x97, 127, 0, 0, 53]);
             answer[3] += 12;

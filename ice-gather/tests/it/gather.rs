@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use ice_gather::responder::{Manner, Responder, success};
-use ice_gather::{Base, Bind, BindConfig, BindError, GatherConfig, Header, Progress, StunServer};
+use ice_gather::responder::{Responder, success};
+use ice_gather::stun::Header;
+use ice_gather::{Base, Bind, BindConfig, BindError, GatherConfig, Progress, StunServer};
 use nat_summary::{CandidateKind, NatType, Outcome, Rule};
 
 pub(crate) async fn base() -> Base {
@@ -12,20 +13,8 @@ pub(crate) async fn base() -> Base {
         .unwrap()
 }
 
-async fn cohort(silent: usize) -> (Vec<Responder>, Vec<StunServer>) {
-    let mut responders = Vec::new();
-    for n in 0..5_usize {
-        let manner = if n < silent {
-            Manner::Silent
-        } else {
-            Manner::Honest
-        };
-        responders.push(
-            Responder::bind_with((format!("127.0.0.{}", 11 + n), 0), manner)
-                .await
-                .unwrap(),
-        );
-    }
+async fn cohort(silent: u8) -> (Vec<Responder>, Vec<StunServer>) {
+    let responders = Responder::cohort(5, silent).await.unwrap();
     let servers = responders.iter().map(Responder::server).collect();
     (responders, servers)
 }
@@ -36,8 +25,12 @@ async fn five_servers_answer_one_base_with_one_packet_each() {
     let base = base().await;
     let gathering = base.gather(&servers, &GatherConfig::default()).await;
     let summary = gathering.evidence.summary();
-    assert_eq!(summary.nat_type(), NatType::Open);
-    assert_eq!(summary.rule(), Rule::MappedIsLocal);
+    assert_eq!(summary.is_natted(), Some(false));
+    assert_eq!(
+        (summary.nat_type(), summary.rule()),
+        (NatType::Unknown, Rule::SeenFromInside),
+        "no server of this host knows what is beyond it"
+    );
     assert_eq!(summary.counts().bases, 1);
     assert_eq!(gathering.packets_sent, 5);
     assert!(responders.iter().all(|r| r.requests() == 1));
@@ -71,11 +64,12 @@ async fn a_dead_server_does_not_cost_five_seconds() {
 }
 
 #[tokio::test]
-async fn a_blocked_network_is_told_at_the_deadline() {
+async fn a_blocked_network_is_known_at_the_deadline() {
     let (_responders, servers) = cohort(5).await;
     let base = base().await;
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(600);
+    // an address that reaches beyond this host
+    base.add_local([192, 168, 1, 5].into());
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(600));
     let gathering = base.gather(&servers, &config).await;
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::UdpBlocked);
     assert_eq!(gathering.packets_sent, 10, "at 0 and 250 ms");
@@ -88,8 +82,8 @@ async fn a_blocked_network_is_told_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_answer_that_came_while_the_process_stood_still_is_read_before_anybody_is_called_silent()
-{
+async fn an_answer_that_came_while_the_process_stood_still_is_read_before_a_server_counts_as_silent()
+ {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let server = StunServer::Address(socket.local_addr().unwrap());
     let answering = std::thread::spawn(move || {
@@ -107,8 +101,9 @@ async fn an_answer_that_came_while_the_process_stood_still_is_read_before_anybod
             .unwrap();
     });
     let base = base().await;
-    let mut config = GatherConfig::default();
-    (config.deadline, config.max_sends) = (Duration::from_millis(400), 1);
+    let config = GatherConfig::default()
+        .with_deadline(Duration::from_millis(400))
+        .with_max_sends(1);
     let servers = [server];
     let standing_still = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -118,8 +113,8 @@ async fn an_answer_that_came_while_the_process_stood_still_is_read_before_anybod
     answering.join().unwrap();
     assert_eq!(gathering.servers[0].outcome, Outcome::Answered);
     assert_eq!(
-        gathering.evidence.summary().nat_type(),
-        NatType::Open,
+        gathering.evidence.summary().is_natted(),
+        Some(false),
         "and not blocked"
     );
 }
@@ -132,8 +127,7 @@ async fn a_name_is_resolved_and_a_bad_one_is_unresolved() {
     servers.push("no-such-host.invalid:3478".parse().unwrap());
     servers.push(local);
     let base = base().await;
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(700);
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(700));
     let gathering = base.gather(&servers, &config).await;
     assert_eq!(responders[0].requests(), 1);
     assert_eq!(gathering.evidence.summary().counts().answered, 1);
@@ -148,7 +142,7 @@ async fn a_name_is_resolved_and_a_bad_one_is_unresolved() {
         .iter()
         .find(|s| s.server == "127.0.0.1:9".parse().unwrap())
         .unwrap();
-    // nobody listens there: where the system says so, once is enough
+    // no socket listens there: where the system reports it, one packet is enough
     let (sends, outcome) = if cfg!(target_os = "linux") {
         (1, Outcome::Unreachable)
     } else {
@@ -168,8 +162,8 @@ async fn both_families_are_asked_each_from_its_own_socket() {
         return;
     };
     let v4 = Responder::bind("127.0.0.1:0").await.unwrap();
-    let config =
-        BindConfig::address([127, 0, 0, 1].into()).and(std::net::Ipv6Addr::LOCALHOST.into());
+    let config = BindConfig::address([127, 0, 0, 1].into())
+        .with_address(std::net::Ipv6Addr::LOCALHOST.into());
     let base = Base::bind(config).await.unwrap();
     assert_eq!(base.local_addrs().count(), 2);
     let gathering = base
@@ -199,7 +193,7 @@ async fn a_base_is_never_bound_to_the_wildcard_address() {
 
 #[tokio::test]
 async fn a_port_range_and_a_family_are_kept_to() {
-    let config = BindConfig::address([127, 0, 0, 1].into()).with_ports(41_000, 41_009);
+    let config = BindConfig::address([127, 0, 0, 1].into()).with_ports(41_000..=41_009);
     let mut bases = Vec::new();
     let mut ports = std::collections::BTreeSet::new();
     for _ in 0..10 {
@@ -216,20 +210,20 @@ async fn a_port_range_and_a_family_are_kept_to() {
         BindError::Socket(std::io::ErrorKind::AddrInUse),
         "all ten are taken"
     );
-    let reversed = BindConfig::address([127, 0, 0, 1].into()).with_ports(9, 8);
+    let reversed =
+        BindConfig::address([127, 0, 0, 1].into()).with_ports(std::ops::RangeInclusive::new(9, 8));
     assert_eq!(
         Base::bind(reversed).await.unwrap_err(),
         BindError::NoAddress
     );
-    let mut wrong = BindConfig::address([127, 0, 0, 1].into());
-    wrong.ipv4 = Bind::Address(std::net::Ipv6Addr::LOCALHOST.into());
+    let wrong = BindConfig::address([127, 0, 0, 1].into())
+        .with_ipv4(Bind::Address(std::net::Ipv6Addr::LOCALHOST.into()));
     assert_eq!(Base::bind(wrong).await.unwrap_err(), BindError::Family);
 }
 
 #[tokio::test]
 async fn an_interface_is_bound_by_name() {
-    let mut config = BindConfig::interface("lo");
-    config.ipv6 = Bind::Off;
+    let config = BindConfig::interface("lo").with_ipv6(Bind::Off);
     let base = Base::bind(config).await.unwrap();
     assert!(base.local_addrs().all(|local| local.ip().is_loopback()));
     let nowhere = BindConfig::interface("no-such-interface");
@@ -238,8 +232,7 @@ async fn an_interface_is_bound_by_name() {
 
 #[tokio::test]
 async fn a_wildcard_socket_learns_its_address_from_the_route() {
-    let mut config = BindConfig::wildcard();
-    config.ipv6 = Bind::Off;
+    let config = BindConfig::wildcard().with_ipv6(Bind::Off);
     let Ok(base) = Base::bind(config).await else {
         eprintln!("skipped: no default route");
         return;
@@ -254,26 +247,28 @@ async fn a_wildcard_socket_learns_its_address_from_the_route() {
             .all(|base| base.ip() == std::net::Ipv4Addr::LOCALHOST),
         "{learnt:?}"
     );
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
+    assert_eq!(gathering.evidence.summary().is_natted(), Some(false));
     assert!(
         base.local_addrs().all(|local| !local.ip().is_unspecified()),
-        "the agent is told a real address"
+        "the agent has a real address"
     );
 }
 
 #[tokio::test]
-async fn candidates_and_answers_are_told_as_they_come_each_once() {
+async fn candidates_and_answers_are_reported_as_they_come_each_once() {
     let (_responders, servers) = cohort(1).await;
     let base = base().await;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let gathering = base
-        .gather_with(&servers, &GatherConfig::default(), |news| told.push(news))
+        .gather_with(&servers, &GatherConfig::default(), |progress| {
+            reported.push(progress)
+        })
         .await;
     assert!(
-        matches!(&told[0], Progress::Candidate(c) if c.kind == CandidateKind::Host),
+        matches!(&reported[0], Progress::Candidate(c) if c.kind == CandidateKind::Host),
         "the host candidate is first"
     );
-    let candidates: Vec<_> = told
+    let candidates: Vec<_> = reported
         .iter()
         .filter_map(|p| {
             if let Progress::Candidate(c) = p {
@@ -284,7 +279,7 @@ async fn candidates_and_answers_are_told_as_they_come_each_once() {
         })
         .collect();
     assert_eq!(candidates, gathering.candidates);
-    let answered = told
+    let answered = reported
         .iter()
         .filter(|p| matches!(p, Progress::Server(s) if s.outcome == Outcome::Answered))
         .count();
@@ -292,7 +287,7 @@ async fn candidates_and_answers_are_told_as_they_come_each_once() {
 }
 
 #[tokio::test]
-async fn a_cancelled_gathering_keeps_what_it_saw_and_sends_no_more() {
+async fn a_cancelled_gathering_keeps_its_observations_and_sends_no_more() {
     let (responders, servers) = cohort(4).await;
     let base = base().await;
     let config = GatherConfig::default();
@@ -310,7 +305,7 @@ async fn a_cancelled_gathering_keeps_what_it_saw_and_sends_no_more() {
     );
     assert!(base.has_asked());
     assert_eq!(base.summary().counts().answered, 1);
-    assert_eq!(base.summary().nat_type(), NatType::Open);
+    assert_eq!(base.summary().is_natted(), Some(false));
 }
 
 #[tokio::test]
@@ -334,8 +329,7 @@ async fn asking_again_supersedes_the_older_answers() {
 async fn time_without_answers_is_spent_waiting_not_polling() {
     let (_responders, servers) = cohort(5).await;
     let base = base().await;
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(400);
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(400));
     let started = Instant::now();
     let cpu = cpu_ticks();
     base.gather(&servers, &config).await;

@@ -1,29 +1,27 @@
-//! Servers and strangers that lie, and what is counted of them.
+//! Servers and strangers that lie, and the counts of their datagrams.
 
-use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use ice_gather::responder::{Manner, Responder, success};
+use ice_gather::stun::{Header, write_request};
 use ice_gather::{
-    AgentConfig, Base, Credentials, Dropped, GatherConfig, Gathering, Header, IceAgent,
-    RemoteDescription, Role, ServerReport, StunServer, write_request,
+    AgentConfig, Base, Credentials, DatagramCarrier, Dropped, GatherConfig, Gathering, IceAgent,
+    RemoteDescription, Role, ServerReport, StunServer,
 };
 use nat_summary::{MAX_OBSERVATIONS, Mapping, NatType, Outcome};
 use tokio::net::UdpSocket;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
-use webrtc_util::{Conn, Error};
 
 use crate::gather::base;
 
 type Replies = Vec<(Option<SocketAddr>, Vec<u8>)>;
 
-/// A server that sends whatever `reply` says, each datagram from its own socket or from a second
+/// A server that sends the datagrams of `reply`, each from its own socket or from a second
 /// one (`Some`).
 async fn liar(
     reply: impl Fn([u8; 12], SocketAddr) -> Replies + Send + 'static,
@@ -49,9 +47,10 @@ async fn liar(
 
 async fn ask(server: StunServer) -> (Base, Gathering) {
     let base = base().await;
-    let mut config = GatherConfig::default();
-    // one packet, waited for longer than the RTO: what is not answered then has timed out
-    (config.deadline, config.max_sends) = (Duration::from_millis(300), 1);
+    // one packet, whose silence alone would prove nothing
+    let config = GatherConfig::default()
+        .with_deadline(Duration::from_millis(300))
+        .with_max_sends(1);
     let gathering = base.gather(&[server], &config).await;
     (base, gathering)
 }
@@ -69,7 +68,63 @@ async fn a_wrong_id_is_dropped_and_counted() {
     .await;
     let (base, gathering) = ask(server).await;
     assert_eq!(base.dropped().unknown_id, 1);
-    assert_eq!(gathering.servers[0].outcome, Outcome::TimedOut);
+    assert_eq!(gathering.servers[0].outcome, Outcome::Pending);
+}
+
+/// Each server answers, and no answer can be taken: that is no firewall.
+#[tokio::test]
+async fn answers_that_all_had_to_be_rejected_are_no_blocked_network() {
+    type Lie = fn([u8; 12], SocketAddr) -> Replies;
+    let lies: [Option<Lie>; 5] = [
+        None,
+        Some(|id, source| vec![(Some(source), success(id, source))]),
+        Some(|mut id, source| {
+            id[0] ^= 1;
+            vec![(None, success(id, source))]
+        }),
+        Some(|id, source| {
+            let mut message = success(id, source);
+            message[4] ^= 0xff;
+            vec![(None, message)]
+        }),
+        Some(|id, source| vec![(None, [&success(id, source)[..], &[0; 3]].concat())]),
+    ];
+    for (number, lie) in lies.into_iter().enumerate() {
+        let base = base().await;
+        base.add_local([192, 168, 1, 5].into());
+        let mut servers = Vec::new();
+        let mut silent = Vec::new();
+        for host in [21, 22] {
+            let socket = UdpSocket::bind((format!("127.0.0.{host}"), 0))
+                .await
+                .unwrap();
+            servers.push(StunServer::Address(socket.local_addr().unwrap()));
+            silent.push(tokio::spawn(async move {
+                let mut buffer = [0; 1500];
+                loop {
+                    let (n, source) = socket.recv_from(&mut buffer).await.unwrap();
+                    let id = Header::peek(&buffer[..n]).unwrap().id;
+                    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                    for (elsewhere, datagram) in lie.map(|lie| lie(id, source)).unwrap_or_default()
+                    {
+                        let from = if elsewhere.is_some() { &other } else { &socket };
+                        from.send_to(&datagram, source).await.unwrap();
+                    }
+                }
+            }));
+        }
+        let mut config = GatherConfig::default();
+        config.deadline = Duration::from_millis(600);
+        let gathering = base.gather(&servers, &config).await;
+        let all_timed_out = gathering
+            .servers
+            .iter()
+            .all(|server| server.outcome == Outcome::TimedOut);
+        assert!(all_timed_out, "{number}: none was answered");
+        let is_blocked = gathering.evidence.summary().nat_type() == NatType::UdpBlocked;
+        assert_eq!(is_blocked, lie.is_none(), "{number}");
+        silent.iter().for_each(JoinHandle::abort);
+    }
 }
 
 #[tokio::test]
@@ -83,7 +138,7 @@ async fn a_wrong_source_is_dropped_counted_and_the_true_answer_still_taken() {
     .await;
     let (base, gathering) = ask(server).await;
     assert_eq!(base.dropped().wrong_source, 1);
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
+    assert_eq!(gathering.evidence.summary().is_natted(), Some(false));
 }
 
 #[tokio::test]
@@ -101,7 +156,7 @@ async fn truncated_overlong_and_garbage_datagrams_are_dropped_and_counted() {
     })
     .await;
     let (base, gathering) = ask(server).await;
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
+    assert_eq!(gathering.evidence.summary().is_natted(), Some(false));
     let dropped = base.dropped();
     assert_eq!((dropped.malformed, dropped.garbage), (3, 2), "{dropped:?}");
 }
@@ -145,7 +200,7 @@ async fn a_flood_while_gathering_neither_blinds_nor_delays() {
     })
     .await;
     let (base, gathering) = ask(server).await;
-    // what the kernel's buffer did not hold is lost like any packet, and asked for again
+    // a datagram beyond the kernel's buffer is lost like any packet, and asked for again
     assert_eq!(gathering.servers.len(), 1);
     assert_ne!(gathering.evidence.summary().nat_type(), NatType::Cone);
     assert!(base.dropped().unknown_id > 0);
@@ -170,8 +225,7 @@ async fn checks_of_strangers_never_reach_the_agent() {
             .await
             .unwrap();
     }
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(100);
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(100));
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     base.gather(
         &[StunServer::Address(silent.local_addr().unwrap())],
@@ -184,7 +238,33 @@ async fn checks_of_strangers_never_reach_the_agent() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn an_unreachable_server_is_told_apart_from_a_silent_one() {
+async fn an_icmp_error_that_the_server_itself_sent_shows_that_udp_passes() {
+    let closed = UdpSocket::bind("127.0.0.74:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let silent = [
+        UdpSocket::bind("127.0.0.75:0").await.unwrap(),
+        UdpSocket::bind("127.0.0.76:0").await.unwrap(),
+    ];
+    let silent = silent.each_ref().map(|s| s.local_addr().unwrap());
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(600));
+    for (servers, verdict) in [
+        (&silent[..], NatType::UdpBlocked),
+        (&[silent[0], silent[1], closed], NatType::Unknown),
+    ] {
+        let base = base().await;
+        base.add_local([192, 168, 1, 5].into());
+        let servers: Vec<_> = servers.iter().copied().map(StunServer::Address).collect();
+        let gathering = base.gather(&servers, &config).await;
+        assert_eq!(gathering.evidence.summary().nat_type(), verdict);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_unreachable_server_is_no_silent_one() {
     let closed = UdpSocket::bind("127.0.0.71:0")
         .await
         .unwrap()
@@ -195,8 +275,7 @@ async fn an_unreachable_server_is_told_apart_from_a_silent_one() {
         .await
         .unwrap();
     let base = base().await;
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(400);
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(400));
     let servers = [closed, silent.local_addr().unwrap(), honest.address()].map(StunServer::Address);
     let gathering = base.gather(&servers, &config).await;
     let outcomes: Vec<_> = gathering.servers.iter().map(|s| s.outcome).collect();
@@ -205,7 +284,7 @@ async fn an_unreachable_server_is_told_apart_from_a_silent_one() {
         [Outcome::Unreachable, Outcome::TimedOut, Outcome::Answered]
     );
 
-    // nobody home anywhere: no wait, and no word of a firewall
+    // no server anywhere: no wait, and no firewall in the verdict
     let gathering = base.gather(&servers[..1], &config).await;
     assert_eq!(
         gathering.evidence.servers().len(),
@@ -222,7 +301,7 @@ async fn an_unreachable_server_is_told_apart_from_a_silent_one() {
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::Unknown);
 }
 
-/// What a socket heard of an unreachable server while gathering must not break the connection
+/// An error about an unreachable server while gathering must not break the connection
 /// later.
 #[cfg(target_os = "linux")]
 #[tokio::test]
@@ -233,8 +312,7 @@ async fn an_unreachable_server_is_forgotten_once_gathering_ends() {
         .local_addr()
         .unwrap();
     let base = base().await;
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(100);
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(100));
     base.gather(&[StunServer::Address(closed)], &config).await;
     let agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
         .await
@@ -245,12 +323,12 @@ async fn an_unreachable_server_is_forgotten_once_gathering_ends() {
 
 /// A datagram, or an error, that the next read gets.
 type Inbound = Result<(Vec<u8>, SocketAddr), io::ErrorKind>;
-/// What becomes of a request, by its number and server: the result of the send, and what it brings
+/// The fate of a request, by its number and server: the result of the send, and what it brings
 /// about.
 type Script =
     dyn Fn(usize, [u8; 12], SocketAddr) -> (Result<(), io::ErrorKind>, Vec<Inbound>) + Send + Sync;
 
-/// A socket that does what the test says. Once the script brings about nothing more, reading waits.
+/// A socket that follows the script of a test. Once the script has no more datagrams, reading waits.
 struct Scripted {
     script: Box<Script>,
     sends: AtomicUsize,
@@ -290,19 +368,10 @@ fn servers(count: u16) -> Vec<StunServer> {
         .collect()
 }
 
-#[async_trait]
-impl Conn for Scripted {
-    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        Ok(self.recv_from(buffer).await?.0)
-    }
-
-    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+impl DatagramCarrier for Scripted {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         if self.is_broken {
-            return Err(io::Error::from(io::ErrorKind::NetworkDown).into());
+            return Err(io::ErrorKind::NetworkDown.into());
         }
         let (datagram, source) = self
             .outbox
@@ -316,11 +385,7 @@ impl Conn for Scripted {
         Ok((datagram.len(), source))
     }
 
-    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> Result<usize, Error> {
+    async fn send_to(&self, buffer: &[u8], target: SocketAddr) -> io::Result<usize> {
         let number = self.sends.fetch_add(1, Ordering::Relaxed);
         let (sent, inbound) = (self.script)(number, Header::peek(buffer).unwrap().id, target);
         inbound
@@ -330,20 +395,8 @@ impl Conn for Scripted {
         Ok(buffer.len())
     }
 
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(LOCAL.parse().unwrap())
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
     }
 }
 
@@ -400,8 +453,7 @@ async fn a_spoofed_flood_of_50_000_datagrams_a_second_changes_nothing() {
         }
     });
     // the silent server holds it open: half a second of flood
-    let mut config = GatherConfig::default();
-    config.grace = Duration::from_millis(500);
+    let config = GatherConfig::default().with_grace(Duration::from_millis(500));
     let gathering = base
         .gather(
             &[honest[0].server(), honest[1].server(), silent.server()],
@@ -418,8 +470,8 @@ async fn a_spoofed_flood_of_50_000_datagrams_a_second_changes_nothing() {
     );
     let summary = gathering.evidence.summary();
     assert_eq!(
-        (summary.nat_type(), summary.mapping()),
-        (NatType::Open, Mapping::EndpointIndependent)
+        (summary.is_natted(), summary.mapping()),
+        (Some(false), Mapping::EndpointIndependent)
     );
     assert_eq!(
         gathering.evidence.observations().len(),
@@ -469,7 +521,7 @@ async fn oversize_datagrams_are_dropped_and_counted_and_the_longest_answer_is_re
     .await;
     let (base, gathering) = ask(server).await;
     assert_eq!(base.dropped().malformed, 3);
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
+    assert_eq!(gathering.evidence.summary().is_natted(), Some(false));
 }
 
 #[tokio::test]
@@ -486,7 +538,7 @@ async fn a_mapped_address_is_taken_at_the_one_right_length_of_its_family() {
                 vec![Ok((response(0x0101, id, 0x0020, &value), server))],
             )
         });
-        let base = Base::from_conn(Arc::new(conn)).unwrap();
+        let base = Base::from_carrier(conn).unwrap();
         let gathering = base
             .gather(&servers(LENGTHS), &GatherConfig::default())
             .await;
@@ -515,7 +567,7 @@ async fn a_mapped_address_is_taken_at_the_one_right_length_of_its_family() {
         assert_eq!(
             gathering.packets_sent,
             u32::from(LENGTHS),
-            "each was an answer: nobody is asked again"
+            "each was an answer: no server is asked again"
         );
     }
 }
@@ -538,7 +590,7 @@ async fn an_attribute_longer_than_its_message_is_malformed_and_the_true_answer_s
     .await;
     let (base, gathering) = ask(server).await;
     assert_eq!(base.dropped().malformed, 40);
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::Open);
+    assert_eq!(gathering.evidence.summary().is_natted(), Some(false));
 }
 
 #[tokio::test]
@@ -589,8 +641,8 @@ async fn an_answer_after_the_deadline_becomes_evidence_once_checks_run() {
     let late = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let server = StunServer::Address(late.local_addr().unwrap());
     let (base, gathering) = ask(server).await;
-    assert_eq!(gathering.servers[0].outcome, Outcome::TimedOut);
-    assert_eq!(gathering.evidence.summary().nat_type(), NatType::UdpBlocked);
+    assert_eq!(gathering.servers[0].outcome, Outcome::Pending);
+    assert_eq!(gathering.evidence.summary().is_natted(), None);
 
     let mut buffer = [0; 1500];
     let (n, source) = late.recv_from(&mut buffer).await.unwrap();
@@ -600,35 +652,37 @@ async fn an_answer_after_the_deadline_becomes_evidence_once_checks_run() {
     let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
         .await
         .unwrap();
-    let nobody = Credentials {
-        ufrag: "nobody".into(),
+    let absent = Credentials {
+        ufrag: "absent".into(),
         pwd: "x".repeat(32),
     };
     let remote = RemoteDescription {
-        credentials: nobody,
+        credentials: absent,
         candidates: vec![],
     };
     let _ = agent.connect(remote, Duration::from_millis(200)).await;
     let summary = base.summary();
     assert_eq!(
-        (summary.nat_type(), summary.counts().answered),
-        (NatType::Open, 1),
+        (summary.is_natted(), summary.counts().answered),
+        (Some(false), 1),
         "the first answer, and only it"
     );
     agent.close().await;
 }
 
 #[tokio::test]
-async fn of_a_thousand_servers_as_many_are_asked_as_the_cap_says() {
-    // what the evidence has no room for might have differed
+async fn of_a_thousand_servers_as_many_are_asked_as_the_cap_allows() {
+    // observations beyond the room of the evidence might have differed
     for (cap, asked, verdict) in [(64, 64, NatType::Cone), (1_000, 1_000, NatType::Unknown)] {
         let conn = Arc::new(scripted(|_, id, server| (Ok(()), vec![answer(id, server)])));
-        let base = Base::from_conn(Arc::clone(&conn) as _).unwrap();
-        let mut config = GatherConfig::default();
-        config.max_servers = cap;
-        // wait for all of them, and ask nobody again, however slow the machine
-        config.deadline = Duration::from_secs(30);
-        (config.grace, config.initial_rto) = (config.deadline, config.deadline);
+        let base = Base::from_carrier(Arc::clone(&conn)).unwrap();
+        // wait for all of them, and ask none again, however slow the machine
+        let deadline = Duration::from_secs(30);
+        let config = GatherConfig::default()
+            .with_max_servers(cap)
+            .with_deadline(deadline)
+            .with_grace(deadline)
+            .with_initial_rto(deadline);
         let gathering = base.gather(&servers(1_000), &config).await;
         assert_eq!(conn.sends.load(Ordering::Relaxed), asked);
         assert_eq!(
@@ -662,7 +716,7 @@ async fn a_server_the_socket_cannot_send_to_is_unreachable_and_the_others_decide
         0 => (Err(io::ErrorKind::HostUnreachable), vec![]),
         _ => (Ok(()), vec![answer(id, server)]),
     });
-    let base = Base::from_conn(Arc::new(conn)).unwrap();
+    let base = Base::from_carrier(conn).unwrap();
     let gathering = base.gather(&servers(3), &GatherConfig::default()).await;
     let outcomes: Vec<_> = gathering
         .servers
@@ -679,7 +733,7 @@ async fn a_server_the_socket_cannot_send_to_is_unreachable_and_the_others_decide
 #[tokio::test]
 async fn a_socket_that_cannot_send_at_all_ends_it_at_once_and_proves_no_firewall() {
     let conn = scripted(|_, _, _| (Err(io::ErrorKind::PermissionDenied), vec![]));
-    let base = Base::from_conn(Arc::new(conn)).unwrap();
+    let base = Base::from_carrier(conn).unwrap();
     let gathering = base.gather(&servers(5), &GatherConfig::default()).await;
     assert!(
         gathering
@@ -701,9 +755,9 @@ async fn errors_on_receiving_are_counted_and_the_answers_behind_them_taken() {
         let error = Err(io::ErrorKind::ConnectionRefused);
         (Ok(()), vec![error.clone(), error, answer(id, server)])
     });
-    let base = Base::from_conn(Arc::new(conn)).unwrap();
-    let mut config = GatherConfig::default();
-    config.grace = config.deadline;
+    let base = Base::from_carrier(conn).unwrap();
+    let config = GatherConfig::default();
+    let config = config.with_grace(config.deadline);
     let gathering = base.gather(&servers(3), &config).await;
     assert_eq!(base.dropped().socket_errors, 6);
     assert_eq!(gathering.evidence.summary().nat_type(), NatType::Cone);
@@ -714,9 +768,8 @@ async fn errors_on_receiving_are_counted_and_the_answers_behind_them_taken() {
 async fn a_socket_that_fails_every_read_neither_spins_nor_outlasts_the_deadline() {
     let mut conn = scripted(|_, _, _| (Ok(()), vec![]));
     conn.is_broken = true;
-    let base = Base::from_conn(Arc::new(conn)).unwrap();
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(300);
+    let base = Base::from_carrier(conn).unwrap();
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(300));
     let gathering = base.gather(&servers(3), &config).await;
     assert!(
         gathering.elapsed < Duration::from_millis(600),
@@ -730,12 +783,12 @@ async fn a_socket_that_fails_every_read_neither_spins_nor_outlasts_the_deadline(
     let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
         .await
         .unwrap();
-    let nobody = Credentials {
-        ufrag: "nobody".into(),
+    let absent = Credentials {
+        ufrag: "absent".into(),
         pwd: "x".repeat(32),
     };
     let remote = RemoteDescription {
-        credentials: nobody,
+        credentials: absent,
         candidates: vec![],
     };
     let started = Instant::now();
@@ -765,7 +818,7 @@ async fn a_cone_whose_mapping_expired_between_two_gatherings_is_no_symmetric_nat
             ))],
         ),
     });
-    let base = Base::from_conn(Arc::new(conn)).unwrap();
+    let base = Base::from_carrier(conn).unwrap();
     assert_eq!(
         base.gather(&servers(3), &GatherConfig::default())
             .await
@@ -774,10 +827,10 @@ async fn a_cone_whose_mapping_expired_between_two_gatherings_is_no_symmetric_nat
             .nat_type(),
         NatType::Cone
     );
-    let mut told = Vec::new();
+    let mut verdicts = Vec::new();
     let gathering = base
         .gather_with(&servers(3), &GatherConfig::default(), |_| {
-            told.push(base.summary().nat_type())
+            verdicts.push(base.summary().nat_type())
         })
         .await;
     let summary = gathering.evidence.summary();
@@ -786,9 +839,10 @@ async fn a_cone_whose_mapping_expired_between_two_gatherings_is_no_symmetric_nat
         (NatType::Cone, 2)
     );
     assert!(
-        told.iter()
-            .all(|told| [NatType::Cone, NatType::Unknown].contains(told)),
-        "{told:?}"
+        verdicts
+            .iter()
+            .all(|verdicts| [NatType::Cone, NatType::Unknown].contains(verdicts)),
+        "{verdicts:?}"
     );
     assert_eq!(base.summary(), summary);
     let mapped: Vec<u16> = gathering
@@ -805,11 +859,10 @@ async fn servers_of_another_gathering_speak_for_a_mapping_that_is_known_to_be_th
         0..4 => (Ok(()), vec![answer(id, server)]),
         _ => (Ok(()), vec![]),
     });
-    let base = Base::from_conn(Arc::new(conn)).unwrap();
+    let base = Base::from_carrier(conn).unwrap();
     base.gather(&servers(3), &GatherConfig::default()).await;
     // the one that answers again saw it then as well
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(100);
+    let config = GatherConfig::default().with_deadline(Duration::from_millis(100));
     let gathering = base.gather(&servers(3), &config).await;
     assert_eq!(
         gathering
@@ -824,7 +877,7 @@ async fn servers_of_another_gathering_speak_for_a_mapping_that_is_known_to_be_th
         (summary.nat_type(), summary.counts().observations),
         (NatType::Cone, 3)
     );
-    // nobody answers, and nothing says that it is another
+    // no server answers, and nothing shows that the mapping is another
     let gathering = base.gather(&servers(3), &config).await;
     assert_eq!(gathering.evidence.summary(), summary);
 }
@@ -839,7 +892,7 @@ async fn an_interface_that_goes_down_mid_gather_ends_it_and_proves_no_firewall()
             vec![Err(io::ErrorKind::NetworkDown)],
         ),
     }));
-    let base = Base::from_conn(Arc::clone(&conn) as _).unwrap();
+    let base = Base::from_carrier(Arc::clone(&conn)).unwrap();
     let gathering = base.gather(&servers(4), &GatherConfig::default()).await;
     assert!(
         gathering
@@ -857,13 +910,13 @@ async fn an_interface_that_goes_down_mid_gather_ends_it_and_proves_no_firewall()
 }
 
 #[tokio::test]
-async fn what_was_heard_before_the_interface_went_down_stays_evidence() {
+async fn an_answer_from_before_the_interface_went_down_stays_evidence() {
     let conn = scripted(|number, id, server| match number {
         0 => (Ok(()), vec![answer(id, server)]),
         1 | 2 => (Ok(()), vec![]),
         _ => (Err(io::ErrorKind::NetworkDown), vec![]),
     });
-    let base = Base::from_conn(Arc::new(conn)).unwrap();
+    let base = Base::from_carrier(conn).unwrap();
     let gathering = base.gather(&servers(3), &GatherConfig::default()).await;
     let summary = gathering.evidence.summary();
     assert_eq!(

@@ -1,8 +1,9 @@
 //! Integration tests on real sockets, all on loopback.
 
+mod checks;
 mod connect;
 mod filtering;
 mod gather;
 mod hostile;
-mod peer;
-mod silence;
+mod liveness;
+mod names;

@@ -1,26 +1,30 @@
 //! A candidate list, read as evidence.
 
 use core::borrow::Borrow;
+use core::hash::Hasher;
 use core::net::SocketAddr;
 
 use super::list::ListFacts;
 use super::observation::{Observation, Seen, is_possible};
 use super::{Evidence, Recorded};
 use crate::candidate::{Candidate, CandidateKind, TransportProtocol};
+use crate::hash::Fnv;
 use crate::scope::Scope;
 use crate::server::ServerId;
 
 impl Evidence {
-    /// The evidence of a bare candidate list (RFC 8839 section 5.1). Each reflexive candidate counts as
-    /// its own server address, unless it carries a [server URL](Candidate::url). Takes
-    /// candidates, or references to them.
+    /// The evidence of candidates as a program's own gathering gave them (RFC 8839 section 5.1): each
+    /// reflexive candidate counts as a server address of its own, unless it carries a [server
+    /// URL](Candidate::url). Takes candidates, or references to them. Lines found in a text belong to
+    /// [`from_text`](Self::from_text), because texts repeat themselves.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, NatType};
     ///
-    /// let lines = ["candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host"];
-    /// let summary = Evidence::from_candidates(lines.iter().filter_map(|line| Candidate::parse(line).ok())).summary();
-    /// assert_eq!(summary.nat_type(), NatType::UdpBlocked);
+    /// let line = "candidate:2 1 udp 1 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000";
+    /// let of_two_servers = [Candidate::parse(line)?; 2];
+    /// assert_eq!(Evidence::from_candidates(of_two_servers).summary().nat_type(), NatType::Cone);
+    /// # Ok::<(), nat_summary::ParseError>(())
     /// ```
     #[must_use]
     pub fn from_candidates<'a>(candidates: impl IntoIterator<Item: Borrow<Candidate<'a>>>) -> Self {
@@ -33,19 +37,18 @@ impl Evidence {
     }
 
     /// The evidence of the candidate lines in a text (RFC 8839 section 5.1): a session description, a
-    /// dump, a log. As [`from_candidates`](Self::from_candidates) of all that
-    /// [`Candidate::all_in`] finds; a candidate that cannot be read is counted,
-    /// because it may have been reflexive.
+    /// dump, a log. Takes all that [`Candidate::all_in`] finds; a line that cannot be read is
+    /// counted. A text repeats itself, as a second invitation or another component does, so its
+    /// lines prove that mappings differ, never that two servers saw the same one.
     ///
     /// ```
-    /// use nat_summary::{Evidence, NatType};
+    /// use nat_summary::{Evidence, Mapping};
     ///
-    /// let host = "a=candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host\r\n";
-    /// assert_eq!(Evidence::from_text(host).summary().nat_type(), NatType::UdpBlocked);
-    /// let cut_off = "a=candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5\r\n";
-    /// let evidence = Evidence::from_text(&(host.to_owned() + cut_off));
-    /// assert_eq!(evidence.discarded().unreadable, 1);
-    /// assert_eq!(evidence.summary().nat_type(), NatType::Unknown, "a server did answer");
+    /// let line = |port| format!("a=candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000\r\n");
+    /// let same = line(50_000) + &line(50_000).replace("candidate:2", "candidate:3");
+    /// assert_eq!(Evidence::from_text(&same).summary().mapping(), Mapping::Unknown);
+    /// let other = line(50_000) + &line(50_001);
+    /// assert_eq!(Evidence::from_text(&other).summary().mapping(), Mapping::Dependent);
     /// ```
     #[must_use]
     pub fn from_text(text: &str) -> Self {
@@ -53,7 +56,7 @@ impl Evidence {
         evidence.list = Some(ListFacts::default());
         for candidate in Candidate::all_in(text) {
             match candidate {
-                Ok(candidate) => evidence.add_candidate(&candidate),
+                Ok(candidate) => evidence.candidate_of_text(&candidate),
                 Err(_) => evidence.add_unreadable(),
             };
         }
@@ -75,6 +78,35 @@ impl Evidence {
     /// # Ok::<(), nat_summary::ParseError>(())
     /// ```
     pub fn add_candidate(&mut self, candidate: &Candidate<'_>) -> Recorded {
+        self.listed(candidate, false)
+    }
+
+    /// One candidate line of a text, as [`from_text`](Self::from_text) takes them.
+    pub(crate) fn candidate_of_text(&mut self, candidate: &Candidate<'_>) -> Recorded {
+        self.listed(candidate, true)
+    }
+
+    /// The list is that of a complete gathering which asked so many servers. A list alone does not
+    /// show whether any server was asked. Where two or more were, a list with private host candidates
+    /// and no other sign of UDP proves that UDP is blocked.
+    ///
+    /// ```
+    /// use nat_summary::{Candidate, Evidence, NatType};
+    ///
+    /// let host = Candidate::parse("candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host")?;
+    /// let list = Evidence::from_candidates([host]);
+    /// assert_eq!(list.summary().nat_type(), NatType::Unknown, "perhaps no server was asked");
+    /// assert_eq!(list.with_complete_gathering(5).summary().nat_type(), NatType::UdpBlocked);
+    /// # Ok::<(), nat_summary::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn with_complete_gathering(mut self, asked: u16) -> Self {
+        let list = self.list.get_or_insert_default();
+        list.asked = list.asked.max(asked);
+        self
+    }
+
+    fn listed(&mut self, candidate: &Candidate<'_>, of_text: bool) -> Recorded {
         let list = self.list.get_or_insert_default();
         if candidate.transport != TransportProtocol::Udp {
             self.discarded.not_udp = self.discarded.not_udp.saturating_add(1);
@@ -115,7 +147,9 @@ impl Evidence {
                         sequence: 0,
                     },
                     None,
-                );
+                )
+                .in_session(session(candidate))
+                .in_text(of_text);
                 if !is_possible(seen.mapped()) {
                     list.signs_of_life = list.signs_of_life.saturating_add(1);
                 }
@@ -140,6 +174,25 @@ impl Evidence {
         self.discarded.unreadable = self.discarded.unreadable.saturating_add(1);
         Recorded::Impossible
     }
+}
+
+/// The ICE session of a candidate, from the user fragment among its extensions (`ufrag`, as browsers
+/// write it); 0 where there is none. Two sessions whose hashes collide would count as one.
+fn session(candidate: &Candidate<'_>) -> u32 {
+    // most lists of other programs have none, and that is seen fastest
+    if !candidate.extensions.as_bytes().contains(&b'f') {
+        return 0;
+    }
+    let mut words = candidate.extensions.split_ascii_whitespace();
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        if name == "ufrag" {
+            let mut hash = Fnv::default();
+            hash.write(value.as_bytes());
+            let hash = hash.finish();
+            return ((hash ^ (hash >> 32)) as u32).max(1);
+        }
+    }
+    0
 }
 
 /// Whether the base of a candidate is hidden: RFC 8839 section 5.1 writes that as the unspecified

@@ -23,4 +23,16 @@ pub(crate) struct ListFacts {
     pub(crate) signs_of_life: u16,
     /// Those of them that are relayed, or may be: of an unknown type, or not readable.
     pub(crate) maybe_relayed: u16,
+    /// The number of servers that were asked, once gathering is complete; 0 where that is unknown.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_zero"))]
+    pub(crate) asked: u16,
+}
+
+#[cfg(feature = "serde")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands in a reference"
+)]
+const fn is_zero(n: &u16) -> bool {
+    *n == 0
 }

@@ -57,14 +57,24 @@ pub(crate) struct Seen {
     base_port: u16,
     server_port: u16,
     mapped_port: u16,
+    /// The ICE session; 0 where none is known.
+    pub(crate) session: u32,
     server_kind: ServerKind,
-    /// Whether MAPPED-ADDRESS differed; `None`: the answer had none.
-    pub(crate) rewritten: Option<bool>,
+    marks: u8,
 }
+
+/// The answer had MAPPED-ADDRESS.
+const HAS_PLAIN: u8 = 1;
+/// MAPPED-ADDRESS differed.
+const REWRITTEN: u8 = 2;
+/// More than one copy of the request had been sent.
+const RESENT: u8 = 4;
+/// Found in a text, which may repeat itself.
+const OF_TEXT: u8 = 8;
 
 /// A [`ServerId`] as integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Server {
+pub(crate) struct Server {
     kind: ServerKind,
     bits: u128,
     port: u16,
@@ -126,9 +136,10 @@ impl From<&Seen> for Observation {
     }
 }
 
-/// A base, and whether it is mapped in IPv6: a wildcard IPv6 socket has both families, and only
-/// mappings of one can be compared.
-pub(crate) type Group = (Endpoint, bool);
+/// A base, whether it is mapped in IPv6, and the ICE session: a wildcard IPv6 socket has both
+/// families, a socket may have served one session after another, and only mappings of one family in
+/// one session can be compared.
+pub(crate) type Group = (Endpoint, bool, u32);
 
 impl Seen {
     /// Fills the places that are free. All its bits are zero, which is written fastest.
@@ -140,8 +151,9 @@ impl Seen {
         base_port: 0,
         server_port: 0,
         mapped_port: 0,
+        session: 0,
         server_kind: ServerKind::Address,
-        rewritten: Some(false),
+        marks: 0,
     };
 
     #[inline]
@@ -159,9 +171,54 @@ impl Seen {
             base_port: base.port,
             server_port: server.port,
             mapped_port: mapped.port,
+            session: 0,
             server_kind: server.kind,
-            rewritten,
+            marks: match rewritten {
+                None => 0,
+                Some(false) => HAS_PLAIN,
+                Some(true) => HAS_PLAIN | REWRITTEN,
+            },
         }
+    }
+
+    /// The same, of the ICE session whose user fragment this is.
+    pub(crate) const fn in_session(mut self, session: u32) -> Self {
+        self.session = session;
+        self
+    }
+
+    /// The same, in answer to a request that had been sent more than once.
+    pub(crate) const fn resent(mut self, resent: bool) -> Self {
+        if resent {
+            self.marks |= RESENT;
+        }
+        self
+    }
+
+    /// The same, found in a text.
+    pub(crate) const fn in_text(mut self, of_text: bool) -> Self {
+        if of_text {
+            self.marks |= OF_TEXT;
+        }
+        self
+    }
+
+    /// Whether MAPPED-ADDRESS differed; `None`: the answer had none.
+    #[inline]
+    pub(crate) const fn rewritten(&self) -> Option<bool> {
+        if self.marks & HAS_PLAIN == 0 {
+            None
+        } else {
+            Some(self.marks & REWRITTEN != 0)
+        }
+    }
+
+    pub(crate) const fn is_resent(&self) -> bool {
+        self.marks & RESENT != 0
+    }
+
+    pub(crate) const fn is_of_text(&self) -> bool {
+        self.marks & OF_TEXT != 0
     }
 
     #[inline]
@@ -181,7 +238,7 @@ impl Seen {
     }
 
     #[inline]
-    const fn server(&self) -> Server {
+    pub(crate) const fn server(&self) -> Server {
         Server {
             kind: self.server_kind,
             bits: self.server_bits,
@@ -191,7 +248,7 @@ impl Seen {
 
     #[inline]
     pub(crate) const fn group(&self) -> Group {
-        (self.base(), !self.mapped_ip.is_v4())
+        (self.base(), !self.mapped_ip.is_v4(), self.session)
     }
 
     /// Whether both are of one group.
@@ -200,6 +257,7 @@ impl Seen {
         self.base_port == other.base_port
             && self.base_ip == other.base_ip
             && self.mapped_ip.is_v4() == other.mapped_ip.is_v4()
+            && self.session == other.session
     }
 
     /// Whether both are of one server *address*, whatever the port.
@@ -213,9 +271,15 @@ impl Seen {
         self.server() == other.server()
     }
 
-    /// Whether the server is known by this address.
+    /// Whether the server is known by this address, or by one that a translator made of it.
     pub(crate) fn is_of(&self, ip: Ip) -> bool {
-        self.is_by_address() && self.server_bits == ip.bits()
+        self.server_ip() == Some(ip)
+    }
+
+    /// The address the server is known by, as it is beyond a translator.
+    pub(crate) fn server_ip(&self) -> Option<Ip> {
+        self.is_by_address()
+            .then(|| Ip::from_bits(self.server_bits).untranslated())
     }
 
     #[inline]
@@ -235,6 +299,7 @@ impl Seen {
         !self.mapped_ip.is_v4() || self.is_by_address() && !Ip::from_bits(self.server_bits).is_v4()
     }
 
+    /// Whether no server is named.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.server_kind == ServerKind::Anonymous
     }
@@ -250,11 +315,21 @@ impl Seen {
         if by_kind.is_ne() {
             by_kind
         } else if self.is_anonymous() {
-            let saw = |s: &Self| (s.mapped(), s.sequence, s.rewritten);
-            saw(self).cmp(&saw(new)).then(Ordering::Less)
+            self.order_unnamed(new)
         } else {
             (self.server_bits, self.server_port).cmp(&(new.server_bits, new.server_port))
         }
+    }
+
+    /// Those of a text come last, and one mapping counts once there: texts repeat themselves.
+    fn order_unnamed(&self, new: &Self) -> Ordering {
+        let saw = |s: &Self| (s.is_of_text(), s.mapped());
+        let by_mapping = saw(self).cmp(&saw(new));
+        if by_mapping.is_ne() || self.is_of_text() {
+            return by_mapping;
+        }
+        let told = |s: &Self| (s.sequence, s.marks);
+        told(self).cmp(&told(new)).then(Ordering::Less)
     }
 
     /// Gives an anonymous server its number, from the observation before.
@@ -267,8 +342,8 @@ impl Seen {
         };
     }
 
-    pub(super) fn recency(&self) -> (u32, Endpoint, Option<bool>) {
-        (self.sequence, self.mapped(), self.rewritten)
+    pub(super) fn recency(&self) -> (u32, Endpoint, u8) {
+        (self.sequence, self.mapped(), self.marks)
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) struct Ip(u128);
 
 const MAPPED_BLOCK: u128 = 0xffff_0000_0000;
 const V4_END: u128 = 1 << 32;
+/// 64:ff9b::/96, without its last 32 bits.
+const TRANSLATED_BLOCK: u128 = 0x0064_ff9b << 64;
 
 impl Ip {
     pub(crate) const UNSPECIFIED: Self = Self(0);
@@ -33,6 +35,16 @@ impl Ip {
             self.0 >> 120 == 0xff
         };
         !(multicast || self.is_unspecified() || self.0 == V4_END - 1)
+    }
+
+    /// The IPv4 address inside one of 64:ff9b::/96, which a translator made of it (RFC 6052); else
+    /// the address itself.
+    pub(crate) const fn untranslated(self) -> Self {
+        if self.0 >> 32 == TRANSLATED_BLOCK {
+            Self(self.0 & (V4_END - 1))
+        } else {
+            self
+        }
     }
 
     /// The integer, which keeps servers apart.

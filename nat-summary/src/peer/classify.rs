@@ -87,7 +87,7 @@ fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
         }
     };
     // a mapping seen from another vantage is another NAT's
-    let vantage = |seen: &Seen| Vantage::of(seen.mapped().ip, seen.base().ip, servers);
+    let vantage = |seen: &Seen| Vantage::of(seen.mapped(), seen.base(), servers);
     let same_vantage = |seen: &&Seen| vantage(seen) == vantage(report);
     let mut advertised = servers
         .observed()
@@ -128,15 +128,15 @@ fn toward_peer(servers: &Evidence, answers: &[Seen], truncated: bool) -> TowardP
 /// Whether a report went through a NAT: the reported address is none of the host's own, and the
 /// servers that answered this base do not all show that it has no NAT in front of it.
 fn is_natted(servers: &Evidence, report: &Seen) -> bool {
-    let (mapped, base) = (report.mapped().ip, report.base().ip);
+    let base = report.base();
     let mut of_base = servers
         .observed()
         .iter()
         .filter(|seen| seen.same_group(report))
         .peekable();
-    natted(mapped, base, servers) == Some(true)
+    natted(report.mapped(), base, servers) == Some(true)
         && (of_base.peek().is_none()
-            || of_base.any(|seen| natted(seen.mapped().ip, base, servers) != Some(false)))
+            || of_base.any(|seen| natted(seen.mapped(), base, servers) != Some(false)))
 }
 
 /// The mapping with the peer as one more vantage point (RFC 4787 section 4.1, by the rules for
@@ -175,12 +175,9 @@ fn mapping_with_peer(
     }
     let with_peer = summarize(&both);
     match with_peer.primary_base() {
-        // a report that had no room may be the one that differs
-        Some(base) if truncated && base.mapping == Mapping::EndpointIndependent => {
+        // a lost report may differ, or agree with one that differs
+        Some(base) if truncated && base.mapping != Mapping::Unknown => {
             (Mapping::Unknown, Rule::Truncated, DecidedBy::Undecided)
-        }
-        Some(base) if truncated && base.mapping == Mapping::AddressDependent => {
-            (Mapping::Dependent, Rule::ServersDiffer, DecidedBy::Peer)
         }
         Some(base) if base.mapping != Mapping::Unknown => {
             (base.mapping, base.rule, DecidedBy::Peer)
@@ -206,8 +203,9 @@ fn filtering(
             && base.port != 0
             && check.source.ip.is_v4() == primary.external.is_ipv4()
     };
-    let counts =
-        |check: &&Unsolicited| primary.natted == Some(true) && crossed(servers, answers, check);
+    let counts = |check: &&Unsolicited| {
+        primary.natted == Some(true) && crossed(servers, primary, answers, check)
+    };
     let proof = |check: &Unsolicited| match check.sent_before {
         SentBefore::Never => FilteringSeen::Independent,
         SentBefore::OtherPort => FilteringSeen::AtMostAddressDependent,
@@ -221,13 +219,21 @@ fn filtering(
         .unwrap_or_default()
 }
 
-/// Whether a packet from `check.source` came through the NAT. Not from the host itself, its
-/// subnet, its own external address or a neighbour of that, which may be the same NAT's; nor from
-/// where the peer sees the base as it is. Otherwise it did where the base's own address reaches
-/// less far than the source's.
-fn crossed(servers: &Evidence, answers: &[Seen], check: &Unsolicited) -> bool {
+/// Whether a packet from `check.source` came through the NAT. A report of the peer there of an external
+/// mapping has to show it: a place inside sees the base as it is. Not from the host itself, its subnet,
+/// its own external address or a neighbour of that, which may be the same NAT's; nor where the base's
+/// own address reaches as far as the source's.
+fn crossed(
+    servers: &Evidence,
+    primary: &BaseVerdict,
+    answers: &[Seen],
+    check: &Unsolicited,
+) -> bool {
     let (source, base) = (IpAddr::from(check.source.ip), IpAddr::from(check.base.ip));
     let near = |ip: IpAddr| is_near(ip, source);
+    let outside = Vantage::of_scope(primary.external_scope());
+    let is_outside =
+        |report: &Seen| Vantage::of(report.mapped(), report.base(), servers) == outside;
     let mut external = servers
         .observed()
         .iter()
@@ -235,11 +241,13 @@ fn crossed(servers: &Evidence, answers: &[Seen], check: &Unsolicited) -> bool {
         .map(|seen| IpAddr::from(seen.mapped().ip));
     let mut reports = answers
         .iter()
-        .filter(|s| s.base() == check.base && s.is_of(check.source.ip));
+        .filter(|s| s.base() == check.base && s.is_of(check.source.ip))
+        .peekable();
     !near(base)
         && !servers.locals().iter().copied().any(near)
         && !external.any(near)
-        && reports.all(|report| is_natted(servers, report))
+        && reports.peek().is_some()
+        && reports.all(|report| is_natted(servers, report) && is_outside(report))
         && !base.is_unspecified()
         && !Scope::of(base).is_global()
         && Scope::of(source).is_global()

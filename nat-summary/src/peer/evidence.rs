@@ -45,11 +45,14 @@ pub enum SentBefore {
 /// # let base = "192.168.1.5:50000".parse()?;
 /// # let mut servers = Evidence::new();
 /// # let server = "198.51.100.1:3478".parse::<core::net::SocketAddr>()?.into();
-/// # servers.observe(Observation { base, server, mapped: "203.0.113.7:50000".parse()?, sequence: 0 });
+/// # let mapped = "203.0.113.7:50000".parse()?;
+/// # servers.observe(Observation { base, server, mapped, sequence: 0 });
 /// let mut peer = PeerEvidence::new();
-/// peer.record_unsolicited(UnsolicitedCheck { base, source: "192.168.1.9:40000".parse()?, sent_before: SentBefore::Never });
-/// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Unobserved, "a neighbour's crossed no NAT");
 /// peer.record_unsolicited(UnsolicitedCheck { base, source: "192.0.2.9:40000".parse()?, sent_before: SentBefore::Never });
+/// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Unobserved, "it may have come around the NAT");
+/// // the peer there sees the mapped address: the way between leads through the NAT
+/// let peer_there = "192.0.2.9:40000".parse::<core::net::SocketAddr>()?.into();
+/// peer.observe(Observation { base, server: peer_there, mapped, sequence: 1 });
 /// assert_eq!(peer.summary(&servers).filtering, FilteringSeen::Independent);
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
@@ -175,7 +178,7 @@ impl PeerEvidence {
             }
             Ok(_) => Recorded::Superseded,
             Err(at) => {
-                let overflowed = self.unsolicited.insert(at, new);
+                let overflowed = self.unsolicited.insert(at, new).is_some();
                 self.overflow = self.overflow.saturating_add(overflowed.into());
                 if overflowed {
                     Recorded::Overflow

@@ -4,13 +4,13 @@ mod cases;
 mod facts;
 mod failure;
 mod outlook;
+mod outstanding;
 mod parse;
 mod peer;
 mod properties;
 mod reference;
 #[cfg(feature = "serde")]
 mod serde;
-mod settled;
 mod stories;
 #[cfg(feature = "serde")]
 mod summarize;

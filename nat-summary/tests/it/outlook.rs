@@ -246,7 +246,11 @@ fn what_is_beyond_mapping_and_filtering_is_named() {
     };
     let mut evidence = Evidence::new();
     let nothing = evidence.summary();
-    evidence.record_outcome(ServerId::named("stun.example.org", 3478), Outcome::TimedOut);
+    evidence.add_local([192, 168, 1, 5].into());
+    for n in [1, 2] {
+        let server = ServerId::Address([198, 51, 100, n].into(), 3478);
+        evidence.record_outcome(server, Outcome::TimedOut);
+    }
     assert_eq!(
         outlook(&cone(7), &evidence.summary()),
         (ExpectedPath::Relay, OutlookReason::UdpBlocked)

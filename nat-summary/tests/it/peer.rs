@@ -47,9 +47,11 @@ fn reported(reports: &[(&str, &str)]) -> PeerEvidence {
     peer
 }
 
+/// Each with the peer's report there of [`MAPPED`].
 fn came_in(arrivals: &[(&str, SentBefore)]) -> PeerEvidence {
     let mut peer = PeerEvidence::new();
     for (source, sent_before) in arrivals {
+        peer.observe(seen(BASE, source, MAPPED, 0));
         peer.record_unsolicited(UnsolicitedCheck {
             base: at(BASE),
             source: at(source),
@@ -287,6 +289,43 @@ fn a_packet_from_where_nobody_was_sent_to_proves_the_filter_open() {
     );
 }
 
+/// Spec of the filtering evidence: a packet may come by a way around the NAT, such as a tunnel.
+#[test]
+fn an_arrival_without_a_report_of_an_external_mapping_proves_nothing() {
+    let cohort = servers(&TWO);
+    let (source, arrived) = ("192.0.2.9:4000", |peer: &mut PeerEvidence| {
+        peer.record_unsolicited(UnsolicitedCheck {
+            base: at(BASE),
+            source: at("192.0.2.9:4000"),
+            sent_before: SentBefore::Never,
+        });
+    });
+    let filtering = |reports: &[(&str, &str)]| {
+        let mut peer = reported(reports);
+        arrived(&mut peer);
+        peer.summary(&cohort).filtering
+    };
+    assert_eq!(filtering(&[]), FilteringSeen::Unobserved);
+    for inside in [BASE, "10.0.0.7:50000", "100.64.3.7:50000"] {
+        assert_eq!(
+            filtering(&[(source, inside)]),
+            FilteringSeen::Unobserved,
+            "{inside}"
+        );
+    }
+    assert_eq!(
+        filtering(&[("192.0.2.10:4000", MAPPED)]),
+        FilteringSeen::Unobserved,
+        "another place of the peer may be reached by another way"
+    );
+    assert_eq!(filtering(&[(source, MAPPED)]), FilteringSeen::Independent);
+    assert_eq!(
+        filtering(&[("192.0.2.9:4001", "203.0.113.7:61000")]),
+        FilteringSeen::Independent,
+        "the address decides, and a changed port crossed the NAT just as well"
+    );
+}
+
 #[test]
 fn where_no_server_says_that_there_is_a_nat_nothing_is_proven_of_its_filter() {
     let arrived = came_in(&[("192.0.2.9:4000", SentBefore::Never)]);
@@ -325,9 +364,9 @@ fn where_no_server_says_that_there_is_a_nat_nothing_is_proven_of_its_filter() {
 fn a_peer_that_sees_the_base_as_it_is_did_not_come_through_the_nat() {
     let cohort = servers(&TWO);
     let mut peer = came_in(&[("192.0.2.9:4000", SentBefore::Never)]);
-    peer.observe(seen(BASE, "192.0.2.9:4000", BASE, 0));
+    peer.observe(seen(BASE, "192.0.2.9:4000", BASE, 1));
     assert_eq!(peer.summary(&cohort).filtering, FilteringSeen::Unobserved);
-    peer.observe(seen(BASE, "192.0.2.9:4000", MAPPED, 1));
+    peer.observe(seen(BASE, "192.0.2.9:4000", MAPPED, 2));
     assert_eq!(peer.summary(&cohort).filtering, FilteringSeen::Independent);
 }
 
@@ -453,6 +492,12 @@ fn a_filter_in_front_of_another_base_says_nothing_of_the_one_that_speaks() {
             source: at(source),
             sent_before: SentBefore::Never,
         });
+        let mapped = if base == v6 {
+            "[2001:db8:5::5]:50000"
+        } else {
+            MAPPED
+        };
+        peer.observe(seen(base, source, mapped, 9));
         peer.summary(&cohort).filtering
     };
     assert_eq!(
@@ -628,8 +673,8 @@ proptest! {
             Fact::Answered(_) => false,
         });
         prop_assert!(proof || proven == FilteringSeen::Unobserved);
-        // what the peer says can only take a proof away
+        // without a report, a packet may have come around the NAT
         let silent: Vec<Fact> = facts.iter().filter(|fact| matches!(fact, Fact::Unsolicited(_))).cloned().collect();
-        prop_assert!(peer_of(&silent).summary(&cohort).filtering >= proven);
+        prop_assert_eq!(peer_of(&silent).summary(&cohort).filtering, FilteringSeen::Unobserved);
     }
 }

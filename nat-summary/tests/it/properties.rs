@@ -16,6 +16,7 @@ enum Fact {
     Local(IpAddr),
     Asked(ServerId, Outcome),
     Observed(Observation, Option<SocketAddr>),
+    Resent(Observation),
     Listed(Candidate<'static>),
     Unreadable,
 }
@@ -27,6 +28,7 @@ impl Fact {
             Self::Asked(server, outcome) => evidence.record_outcome(*server, *outcome),
             Self::Observed(observation, None) => evidence.observe(*observation),
             Self::Observed(observation, Some(plain)) => evidence.observe_both(*observation, *plain),
+            Self::Resent(observation) => evidence.observe_resent(*observation),
             Self::Listed(candidate) => evidence.add_candidate(candidate),
             Self::Unreadable => evidence.add_unreadable(),
         };
@@ -122,9 +124,13 @@ fn a_candidate() -> impl Strategy<Value = Candidate<'static>> {
         an_address(),
         proptest::option::of(an_address()),
         url,
-        any::<bool>(),
+        (
+            any::<bool>(),
+            select(&["", "", "generation 0 ufrag a", "ufrag b"]),
+        ),
     )
-        .prop_map(|(kind, own, base, url, tcp)| Candidate {
+        .prop_map(|(kind, own, base, url, (tcp, extensions))| Candidate {
+            extensions,
             kind,
             transport: if tcp {
                 TransportProtocol::Tcp
@@ -144,6 +150,7 @@ fn a_fact() -> impl Strategy<Value = Fact> {
         1 => an_ip().prop_map(Fact::Local),
         2 => (a_server(), an_outcome()).prop_map(|(server, outcome)| Fact::Asked(server, outcome)),
         4 => (an_observation(), proptest::option::of(an_address())).prop_map(|(o, plain)| Fact::Observed(o, plain)),
+        1 => an_observation().prop_map(Fact::Resent),
         2 => a_candidate().prop_map(Fact::Listed),
         1 => Just(Fact::Unreadable),
     ]
@@ -157,13 +164,14 @@ fn is_proven(verdict: &BaseVerdict, observations: &[Observation]) -> bool {
             .flat_map(|a| observations.iter().map(move |b| (a, b)))
     };
     let is_named = |o: &Observation| !matches!(o.server, ServerId::Anonymous(_));
+    let is_global = |o: &Observation| Scope::of(o.mapped.ip()).is_global();
     let is_by_address = |o: &Observation| matches!(o.server, ServerId::Address(..));
-    let told_of_one_nat = pairs().all(|(a, b)| {
-        verdict.natted == Some(false) || Scope::of(a.mapped.ip()) == Scope::of(b.mapped.ip())
-    });
-    // where somebody is named, an answer without a name may be one of theirs
+    let told_of_one_nat =
+        pairs().all(|(a, b)| verdict.natted == Some(false) || is_global(a) == is_global(b));
+    // beside a named server, an answer without one may be that server's; and names may be of one
+    // address
     let some_are_named = observations.iter().any(is_named);
-    let counts = |o: &Observation| is_named(o) || !some_are_named;
+    let counts = |o: &Observation| is_by_address(o) || !some_are_named;
     let address = |server: ServerId| match server {
         ServerId::Address(ip, _) => (Some(ip), 0, 0),
         ServerId::Name(hash, _) => (None, hash, 0),
@@ -173,6 +181,7 @@ fn is_proven(verdict: &BaseVerdict, observations: &[Observation]) -> bool {
     let agree =
         pairs().any(|(a, b)| counts(a) && counts(b) && !same_address(a, b) && a.mapped == b.mapped);
     let differ = pairs().any(|(a, b)| a.mapped != b.mapped);
+    let contradictory = agree && differ;
     let ports_of_one =
         || pairs().filter(|(a, b)| is_by_address(a) && same_address(a, b) && a.server != b.server);
     let ports_differ = ports_of_one().any(|(a, b)| a.mapped != b.mapped);
@@ -182,7 +191,11 @@ fn is_proven(verdict: &BaseVerdict, observations: &[Observation]) -> bool {
             Mapping::Unknown if verdict.rule == Rule::SeveralWays => {
                 differ && verdict.base.ip().is_unspecified()
             }
-            Mapping::Unknown => verdict.rule == Rule::TooFewServers,
+            Mapping::Unknown if verdict.rule == Rule::Contradictory => contradictory,
+            Mapping::Unknown => {
+                verdict.rule == Rule::TooFewServers && (!agree || verdict.base.port() == 0)
+            }
+            _ if contradictory => false,
             Mapping::EndpointIndependent => agree && !differ && verdict.rule == Rule::ServersAgree,
             Mapping::AddressDependent => {
                 differ && ports_agree && verdict.rule == Rule::ServersDifferPortsAgree
@@ -313,6 +326,7 @@ proptest! {
         let mut evidence = evidence(&facts);
         let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
         let before: Vec<_> = evidence.summary().bases().filter(|b| b.mapping.is_dependent()).copied().collect();
+        let set_aside = evidence.summary().counts().set_aside;
         let known = evidence.observations().any(|o| o.base == canonical(more.base) && o.server == more.server);
         prop_assume!(!known || matches!(more.server, ServerId::Anonymous(_)));
         evidence.observe(more);
@@ -325,9 +339,14 @@ proptest! {
             if verdict.external_scope() != before.external_scope() || verdict.natted != before.natted {
                 continue;
             }
+            // and so it is once a server turns out to be a proxy's
+            if after.counts().set_aside > set_aside {
+                continue;
+            }
             prop_assert_ne!(verdict.mapping, Mapping::EndpointIndependent, "{:?}", verdict);
             // a second way out shows that what differed may have been two NATs
-            prop_assert!(verdict.mapping.is_dependent() || verdict.rule == Rule::SeveralWays, "{:?}", verdict);
+            let is_in_doubt = matches!(verdict.rule, Rule::SeveralWays | Rule::Contradictory);
+            prop_assert!(verdict.mapping.is_dependent() || is_in_doubt, "{:?}", verdict);
         }
     }
 
@@ -343,16 +362,34 @@ proptest! {
                 prop_assert_eq!(verdict.port_preserved, Some(behind.iter().all(|o| o.mapped.port() == verdict.base.port())));
                 prop_assert_eq!(usize::from(verdict.observations), behind.len());
             }
-            let is_local = verdict.external == verdict.base.ip() || evidence.locals().contains(&verdict.external);
-            prop_assert!(verdict.natted != Some(is_local), "{:?}", verdict);
+            let is_own = |o: &Observation| {
+                (o.mapped.ip() == verdict.base.ip() || evidence.locals().contains(&o.mapped.ip()))
+                    && (verdict.base.port() == 0 || o.mapped.port() == verdict.base.port())
+            };
+            // hidden ones are told apart by what was seen
+            let behind: Vec<_> = behind
+                .iter()
+                .filter(|o| verdict.base.port() != 0 || o.mapped.ip() == verdict.external)
+                .collect();
+            match verdict.natted {
+                Some(true) => prop_assert!(behind.iter().any(|o| !is_own(o)), "{:?}", verdict),
+                Some(false) => prop_assert!(behind.iter().all(|o| is_own(o)), "{:?}", verdict),
+                None => {}
+            }
         }
         match summary.nat_type() {
-            NatType::Open => prop_assert_eq!(summary.is_natted(), Some(false)),
-            NatType::Cone => prop_assert_eq!((summary.is_natted(), summary.mapping()), (Some(true), Mapping::EndpointIndependent)),
+            NatType::Open => prop_assert_eq!((summary.is_natted(), summary.external_scope()), (Some(false), Some(Scope::Global))),
+            NatType::Cone => {
+                prop_assert_eq!((summary.is_natted(), summary.mapping()), (Some(true), Mapping::EndpointIndependent));
+                prop_assert_eq!(summary.external_scope(), Some(Scope::Global));
+            }
             NatType::Symmetric => prop_assert!(summary.is_natted() == Some(true) && summary.mapping().is_dependent()),
             NatType::UdpBlocked => {
                 prop_assert_eq!(evidence.observations().len(), 0);
-                prop_assert!(evidence.servers().iter().all(|(_, outcome)| *outcome < Outcome::Refused));
+                let outcomes = || evidence.servers().iter().map(|(_, outcome)| *outcome);
+                prop_assert!(outcomes().all(|outcome| outcome < Outcome::Refused && outcome != Outcome::Pending));
+                prop_assert!(outcomes().filter(|outcome| *outcome == Outcome::TimedOut).count() > 1);
+                prop_assert!(!evidence.locals().is_empty());
             }
             _ => {}
         }

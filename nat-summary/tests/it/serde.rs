@@ -39,7 +39,16 @@ fn evidence_and_summary_come_back_as_they_went() {
         };
         crowded.observe(observation);
     }
-    for evidence in [Evidence::new(), evidence(), crowded] {
+    let line = "candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 10.0.0.1 rport 5 ufrag AbCd";
+    let mut of_text = Evidence::from_text(line).with_complete_gathering(3);
+    of_text.add_sign_of_life();
+    of_text.observe_resent(Observation {
+        base: "192.168.1.7:50000".parse().unwrap(),
+        server: ServerId::named("198.51.100.1", 1),
+        mapped: ([203, 0, 113, 7], 50_000).into(),
+        sequence: 0,
+    });
+    for evidence in [Evidence::new(), evidence(), crowded, of_text] {
         let written = serde_json::to_string(&evidence).unwrap();
         assert_eq!(
             serde_json::from_str::<Evidence>(&written).unwrap(),
@@ -84,7 +93,7 @@ fn the_names_stay() {
             r#""servers":[{"server":"198.51.100.0:3478","outcome":"answered"},{"server":"198.51.100.1:3478","outcome":"answered"},"#,
             r#"{"server":"198.51.100.2:3478","outcome":"answered"},{"server":"name:de060d0a96edc689:3478","outcome":"timed_out"}],"#,
             r#""locals":["2001:db8::5"],"list":{"local_hosts":0,"confined_hosts":0,"maybe_global_hosts":0,"signs_of_life":1,"#,
-            r#""maybe_relayed":1},"#,
+            r#""maybe_relayed":1},"signs_of_life":0,"#,
             r#""crowded":{"observations":false,"servers":false,"locals":false},"#,
             r#""discarded":{"impossible":0,"not_udp":0,"unreadable":1,"other_component":0,"overflow":0}}"#,
         )
@@ -113,8 +122,12 @@ fn the_names_stay() {
 #[test]
 fn what_was_dropped_and_written_down_proves_no_blocking_either() {
     for written in [
-        r#"{"servers":[{"server":"1.2.3.4:5","outcome":"timed_out"}],"discarded":{"impossible":1}}"#,
-        r#"{"servers":[{"server":"1.2.3.4:5","outcome":"timed_out"}],
+        r#"{"locals":["10.0.0.1"],"servers":[{"server":"1.2.3.4:5","outcome":"timed_out"},
+            {"server":"1.2.3.6:5","outcome":"timed_out"}],"discarded":{"impossible":1}}"#,
+        r#"{"locals":["10.0.0.1"],"servers":[{"server":"1.2.3.4:5","outcome":"timed_out"},
+            {"server":"1.2.3.6:5","outcome":"timed_out"}],"signs_of_life":1}"#,
+        r#"{"locals":["10.0.0.1"],"servers":[{"server":"1.2.3.4:5","outcome":"timed_out"},
+            {"server":"1.2.3.6:5","outcome":"timed_out"}],
             "observations":[{"base":"10.0.0.1:5","server":"1.2.3.5:5","mapped":"0.0.0.0:5","sequence":0}]}"#,
     ] {
         assert_eq!(

@@ -68,15 +68,22 @@ fn text_is_answered_by_a_line_or_by_json() {
         (code, out.as_str()),
         (
             0,
-            "cone NAT, port kept, 203.0.113.7, 2 reflexive candidates agree\n"
-        )
+            "NAT of unknown type, port kept, 203.0.113.7, 1 reflexive candidate\n"
+        ),
+        "a text repeats itself"
     );
     // the description once more, as a dump has it, changes nothing
     let (_, again, _) = summarize(&[], &SDP.repeat(2));
     assert_eq!(again, out);
     let (code, out, _) = summarize(&["--json"], SDP);
     let verdict: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &verdict["nat_type"]), (0, &"Cone NAT".into()));
+    assert_eq!((code, &verdict["nat_type"]), (0, &"Unknown".into()));
+    let moved = SDP.replacen("7 50000 typ srflx", "7 50001 typ srflx", 1);
+    let (_, out, _) = summarize(&[], &moved);
+    assert_eq!(
+        out,
+        "symmetric NAT, port changed, 203.0.113.7, 2 reflexive candidates differ\n"
+    );
     let values = r#"[{"candidate":"candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 10.0.0.1 rport 5","sdpMid":"0"}]"#;
     let (code, out, _) = summarize(&[], values);
     assert_eq!(

@@ -178,20 +178,128 @@ fn a_hidden_host_candidate_may_be_global_so_its_list_is_not_called_blocked() {
     let tcp = "candidate:3 1 tcp 1518280447 192.168.1.5 9 typ host tcptype active";
     let relay =
         "candidate:4 1 udp 41885439 198.51.100.9 61000 typ relay raddr 192.168.1.5 rport 50000";
-    assert_eq!(list(&[mdns]).summary().nat_type(), NatType::Unknown);
+    let of = |lines: &[&str]| list(lines).with_complete_gathering(5).summary().nat_type();
+    assert_eq!(of(&[mdns]), NatType::Unknown);
+    assert_eq!(of(&[tcp]), NatType::Unknown, "only UDP counts");
     assert_eq!(
-        list(&[tcp]).summary().nat_type(),
-        NatType::Unknown,
-        "only UDP counts"
-    );
-    assert_eq!(
-        list(&[private, relay]).summary().nat_type(),
+        of(&[private, relay]),
         NatType::Unknown,
         "something came through"
     );
+    assert_eq!(of(&[private, tcp]), NatType::UdpBlocked);
+}
+
+#[test]
+fn a_list_is_called_blocked_only_if_two_servers_were_asked_to_the_end() {
+    let private = "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host";
+    assert_eq!(list(&[private]).summary().nat_type(), NatType::Unknown);
+    for (asked, expected) in [
+        (0, NatType::Unknown),
+        (1, NatType::Unknown),
+        (2, NatType::UdpBlocked),
+    ] {
+        let evidence = list(&[private]).with_complete_gathering(asked);
+        assert_eq!(evidence.summary().nat_type(), expected, "{asked}");
+        let mut heard = evidence;
+        heard.add_sign_of_life();
+        assert_eq!(heard.summary().nat_type(), NatType::Unknown);
+    }
+}
+
+/// Servers that all timed out, and the host's addresses.
+fn silent(servers: &[&str], locals: &[&str]) -> Evidence {
+    let mut evidence = Evidence::new();
+    for server in servers {
+        let id = server
+            .parse::<SocketAddr>()
+            .map_or_else(|_| ServerId::named(server, 3478), ServerId::from);
+        evidence.record_outcome(id, Outcome::TimedOut);
+    }
+    for local in locals {
+        evidence.add_local(local.parse().unwrap());
+    }
+    evidence
+}
+
+#[test]
+fn udp_is_called_blocked_only_where_two_addresses_of_a_family_that_the_host_has_were_silent() {
+    let (a, b, a6, b6) = (
+        "198.51.100.1:3478",
+        "198.51.100.2:3478",
+        "[2001:db8:1::1]:3478",
+        "[2001:db8:1::2]:3478",
+    );
+    let (home, home6) = ("192.168.1.5", "2001:db8::5");
+    for (servers, locals) in [
+        (&[a, b][..], &[home][..]),
+        (&[a6, b6], &[home, home6]),
+        (&[a, b, "stun.example.org"], &[home]),
+        (&[a, b], &["fe80::1", "127.0.0.1", home]),
+        (&[a, b], &["192.0.0.4"]),
+    ] {
+        let summary = silent(servers, locals).summary();
+        assert_eq!(
+            (summary.nat_type(), summary.rule()),
+            (NatType::UdpBlocked, Rule::AskedNoneAnswered),
+            "{servers:?} from {locals:?}"
+        );
+    }
+    for (servers, locals) in [
+        (&[a][..], &[home][..]),
+        (&[a, "198.51.100.1:3479"], &[home]),
+        (&[a, a6], &[home, home6]),
+        (&[a, b], &[]),
+        (&[a, b], &[home6]),
+        (&[a6, b6], &[home, "fe80::1"]),
+        (&[a, b], &["127.0.0.1", "169.254.9.9"]),
+        (&["stun.example.org", "stun.example.net"], &[home]),
+        (&["0.0.0.0:3478", a], &[home]),
+    ] {
+        assert_eq!(
+            silent(servers, locals).summary().nat_type(),
+            NatType::Unknown,
+            "{servers:?} from {locals:?}"
+        );
+    }
+}
+
+#[test]
+fn whatever_was_heard_shows_that_udp_passes() {
+    let servers = ["198.51.100.1:3478", "198.51.100.2:3478"];
+    let blocked = || silent(&servers, &["192.168.1.5"]);
+    assert_eq!(blocked().summary().nat_type(), NatType::UdpBlocked);
+    let mut heard = blocked();
+    heard.add_sign_of_life();
+    assert_eq!(heard.summary().nat_type(), NatType::Unknown);
+    let mut merged = blocked();
+    merged.merge(&heard);
+    assert_eq!(merged.summary().nat_type(), NatType::Unknown);
+    for outcome in [Outcome::Refused, Outcome::Answered, Outcome::Pending] {
+        let mut heard = blocked();
+        heard.record_outcome(at("198.51.100.3:3478").into(), outcome);
+        assert_eq!(heard.summary().nat_type(), NatType::Unknown, "{outcome:?}");
+    }
+    for outcome in [Outcome::Unreachable, Outcome::Unresolved] {
+        let mut one_more = blocked();
+        one_more.record_outcome(at("198.51.100.3:3478").into(), outcome);
+        assert_eq!(
+            one_more.summary().nat_type(),
+            NatType::UdpBlocked,
+            "{outcome:?} takes nothing back"
+        );
+    }
+    // a proxy did answer
+    let mut set_aside = blocked();
+    set_aside.observe(Observation {
+        base: at("192.168.1.5:50000"),
+        server: ServerId::Anonymous(0),
+        mapped: at("198.51.100.1:4000"),
+        sequence: 0,
+    });
+    let summary = set_aside.summary();
     assert_eq!(
-        list(&[private, tcp]).summary().nat_type(),
-        NatType::UdpBlocked
+        (summary.nat_type(), summary.counts().set_aside),
+        (NatType::Unknown, 1)
     );
 }
 
@@ -288,12 +396,22 @@ fn the_external_address_is_the_one_most_servers_saw() {
     let evidence = observed(&[
         (a, "198.51.100.1:3478", "203.0.113.8:50000"),
         (a, "198.51.100.2:3478", "203.0.113.7:50000"),
-        (a, "198.51.100.2:3479", "203.0.113.7:50000"),
+        (a, "198.51.100.3:3479", "203.0.113.7:50001"),
     ]);
     assert_eq!(
         evidence.summary().external_ip(),
         Some([203, 0, 113, 7].into()),
         "two of three"
+    );
+    let evidence = observed(&[
+        (a, "198.51.100.1:3478", "203.0.113.8:50000"),
+        (a, "198.51.100.2:3478", "203.0.113.7:50000"),
+        (a, "198.51.100.2:3479", "203.0.113.7:50000"),
+    ]);
+    assert_eq!(
+        evidence.summary().external_ip(),
+        Some([203, 0, 113, 8].into()),
+        "two ports of one server have one vote"
     );
     let tie = observed(&[
         (a, "198.51.100.2:3478", "203.0.113.7:50000"),
@@ -376,8 +494,8 @@ fn what_had_no_room_takes_no_difference_back_and_harms_no_other_base() {
     for server in 0..60 {
         evidence.observe(seen(50_000, server, 50_000));
     }
-    // the one that differs comes last, and goes first
-    for (server, mapped) in [(1, 41_000), (2, 41_000), (3, 41_000), (9, 41_001)] {
+    // the last one goes first
+    for (server, mapped) in [(1, 41_000), (2, 41_001), (3, 41_002), (9, 41_003)] {
         evidence.observe(seen(50_009, server, mapped));
     }
     let of = |evidence: &Evidence, port| {
@@ -393,7 +511,7 @@ fn what_had_no_room_takes_no_difference_back_and_harms_no_other_base() {
     assert_eq!(
         of(&evidence, 50_009),
         (Mapping::Unknown, Rule::Truncated),
-        "what differed had no room"
+        "the one without room may have agreed with one of the others"
     );
     assert_eq!(
         of(&evidence, 50_000),
@@ -403,9 +521,69 @@ fn what_had_no_room_takes_no_difference_back_and_harms_no_other_base() {
 }
 
 #[test]
+fn a_base_that_lost_observations_stays_so_whatever_is_forgotten_and_comes_after() {
+    let seen = |base: u16, server: u8, mapped, sequence| Observation {
+        base: ([192, 168, 1, 5], base).into(),
+        server: ServerId::Address([198, 51, 100, server].into(), 3478),
+        mapped: ([203, 0, 113, 7], mapped).into(),
+        sequence,
+    };
+    let mut evidence = Evidence::new();
+    for server in 0..MAX_OBSERVATIONS as u8 {
+        evidence.observe(seen(50_000, server, 50_000, 0));
+    }
+    // the one that differs has no room
+    evidence.observe(seen(50_000, 200, 50_001, 0));
+    evidence.forget(|o| o.server > ServerId::Address([198, 51, 100, 9].into(), 3478));
+    for server in [1, 2] {
+        evidence.observe(seen(50_009, server, 41_000, 1));
+        evidence.observe(seen(49_999, server, 42_000, 1));
+    }
+    let of = |evidence: &Evidence, port| {
+        let summary = evidence.summary();
+        let base = summary.bases().find(|b| b.base.port() == port).copied();
+        base.map(|verdict| (verdict.mapping, verdict.rule))
+    };
+    let crowded = Some((Mapping::Unknown, Rule::Truncated));
+    let whole = Some((Mapping::EndpointIndependent, Rule::ServersAgree));
+    assert_eq!(of(&evidence, 50_000), crowded);
+    assert_eq!(of(&evidence, 50_009), crowded, "it may have lost some too");
+    assert_eq!(of(&evidence, 49_999), whole, "what is lost comes after it");
+    let mut merged = Evidence::new();
+    merged.merge(&evidence);
+    assert_eq!((of(&merged, 50_000), of(&merged, 49_999)), (crowded, whole));
+}
+
+#[test]
+fn what_had_no_room_may_have_seen_a_nat() {
+    let mut evidence = Evidence::new();
+    for server in 0..=MAX_SERVERS as u8 {
+        let own = at("203.0.113.7:50000");
+        let translated = at("203.0.113.99:1");
+        evidence.observe(Observation {
+            base: own,
+            server: ServerId::Address([198, 51, 100, server].into(), 3478),
+            mapped: if usize::from(server) == MAX_OBSERVATIONS {
+                translated
+            } else {
+                own
+            },
+            sequence: 0,
+        });
+        let is_lost = usize::from(server) == MAX_OBSERVATIONS;
+        let expected = (!is_lost).then_some(false);
+        assert_eq!(evidence.summary().is_natted(), expected, "{server}");
+    }
+    assert_eq!(
+        (evidence.summary().nat_type(), evidence.summary().rule()),
+        (NatType::Unknown, Rule::Truncated)
+    );
+}
+
+#[test]
 fn the_base_with_most_evidence_speaks_and_the_others_stay_readable() {
     let evidence = observed(&[
-        ("10.7.0.4:51000", "198.51.100.1:3478", "198.18.0.4:61000"),
+        ("10.7.0.4:51000", "198.51.100.1:3478", "192.0.2.4:61000"),
         (
             "192.168.1.5:50000",
             "198.51.100.1:3478",
@@ -479,13 +657,13 @@ fn a_wildcard_base_of_two_families_is_compared_within_each() {
 #[test]
 fn a_flood_of_servers_proves_no_blocking_and_a_flood_of_addresses_no_nat() {
     let mut evidence = Evidence::new();
-    for n in 0..=MAX_SERVERS as u16 {
+    evidence.add_local([192, 168, 1, 5].into());
+    for n in 0..=MAX_SERVERS as u8 {
         evidence.record_outcome(
-            ServerId::Address([198, 51, 100, 1].into(), 3000 + n),
+            ServerId::Address([198, 51, 100, n].into(), 3478),
             Outcome::TimedOut,
         );
-        let full = usize::from(n) == MAX_SERVERS;
-        let expected = if full {
+        let expected = if n == 0 || usize::from(n) == MAX_SERVERS {
             NatType::Unknown
         } else {
             NatType::UdpBlocked
@@ -530,7 +708,17 @@ fn a_server_url_tells_servers_apart_and_one_server_from_itself() {
     };
     assert_eq!(
         judge(&["stun:a.example.org", "stun:b.example.org"]),
+        Mapping::Unknown,
+        "two names may be one server"
+    );
+    assert_eq!(
+        judge(&["stun:198.51.100.1", "stun:198.51.100.2"]),
         Mapping::EndpointIndependent
+    );
+    assert_eq!(
+        judge(&["stun:198.51.100.1", "stun:b.example.org"]),
+        Mapping::Unknown,
+        "the name may be that of the address"
     );
     assert_eq!(
         judge(&["stun:a.example.org", "STUN:A.example.org:3478"]),
@@ -581,7 +769,8 @@ fn two_ports_of_one_name_that_differ_prove_dependence_but_not_on_the_port() {
 
 #[test]
 fn an_unreadable_candidate_may_have_been_reflexive() {
-    let mut evidence = list(&["candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host"]);
+    let mut evidence = list(&["candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host"])
+        .with_complete_gathering(5);
     assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
     evidence.add_unreadable();
     assert_eq!(evidence.summary().nat_type(), NatType::Unknown);
@@ -650,10 +839,8 @@ fn port_allocation_follows_the_order_of_sending() {
         (&[65_534, 65_535, 1024], PortAllocation::Unknown),
         (&[1024, 61_000, 33_333], PortAllocation::Random),
         (&[40_000, 40_000, 40_000], PortAllocation::Unknown),
-        (
-            &[40_000, 40_000, 40_001, 40_002],
-            PortAllocation::Sequential { step: 1 },
-        ),
+        // a NAT that maps by destination makes a mapping for each
+        (&[40_000, 40_000, 40_001, 40_002], PortAllocation::Unknown),
         (
             &[0, 40_000, 40_001, 0, 40_003],
             PortAllocation::Sequential { step: 1 },
@@ -663,6 +850,17 @@ fn port_allocation_follows_the_order_of_sending() {
     ] {
         assert_eq!(ports(50_000, mapped), expected, "{mapped:?}");
     }
+    // two ports of one address share a mapping, and only the first took a port
+    let by_address = observed(&[
+        (HOME, "198.51.100.1:3478", "203.0.113.7:40000"),
+        (HOME, "198.51.100.1:3479", "203.0.113.7:40000"),
+        (HOME, "198.51.100.2:3478", "203.0.113.7:40001"),
+        (HOME, "198.51.100.3:3478", "203.0.113.7:40002"),
+    ]);
+    assert_eq!(
+        by_address.summary().port_allocation(),
+        PortAllocation::Sequential { step: 1 }
+    );
     let preserving = made(
         "192.168.1.5:50000",
         &[
@@ -700,6 +898,37 @@ fn port_allocation_follows_the_order_of_sending() {
     );
 }
 
+/// First copies were lost, and the second ones left in another order.
+#[test]
+fn a_request_that_was_sent_again_shows_nothing_of_how_ports_are_allocated() {
+    // the first requests are lost on the way out, and the copies go out the other way round
+    let judge = |resent: bool| {
+        let mut evidence = Evidence::new();
+        for (sequence, port) in [(0, 40_002), (1, 40_001), (2, 40_000)] {
+            let observation = Observation {
+                base: at(HOME),
+                server: ServerId::Address([198, 51, 100, sequence].into(), 3478),
+                mapped: ([203, 0, 113, 7], port).into(),
+                sequence: sequence.into(),
+            };
+            if resent {
+                evidence.observe_resent(observation);
+            } else {
+                evidence.observe(observation);
+            }
+        }
+        (
+            evidence.summary().mapping(),
+            evidence.summary().port_allocation(),
+        )
+    };
+    assert_eq!(
+        judge(false),
+        (Mapping::Dependent, PortAllocation::Sequential { step: -1 })
+    );
+    assert_eq!(judge(true), (Mapping::Dependent, PortAllocation::Unknown));
+}
+
 #[test]
 fn pooling_is_arbitrary_at_the_second_address_and_paired_after_many_mappings() {
     let differ = made(
@@ -713,14 +942,24 @@ fn pooling_is_arbitrary_at_the_second_address_and_paired_after_many_mappings() {
         Pooling::Unknown,
         "it may have left by two interfaces"
     );
-    let inner = made(
-        "192.168.1.5:50000",
-        &["203.0.113.7:50000", "203.0.113.7:50000", "100.64.0.9:50000"],
-    );
+    let inner = observed(&[
+        (HOME, "198.51.100.1:3478", "203.0.113.7:50000"),
+        (HOME, "198.51.100.2:3478", "203.0.113.7:50000"),
+        (HOME, "100.64.0.1:3478", "100.64.0.9:50000"),
+    ]);
     assert_eq!(
         inner.summary().pooling(),
         Pooling::Unknown,
         "one server sits inside the carrier's NAT"
+    );
+    let liar = made(
+        HOME,
+        &["203.0.113.7:50000", "203.0.113.7:50000", "192.0.2.77:50000"],
+    );
+    assert_eq!(
+        liar.summary().pooling(),
+        Pooling::Unknown,
+        "one of three contradicts the two others"
     );
     let open = made(
         "203.0.113.7:50000",
@@ -934,9 +1173,13 @@ fn servers_inside_and_outside_a_carriers_nat_are_never_compared() {
         NatType::Symmetric
     );
     assert_eq!(
-        told(&observed(&[inside, inside_too])).2,
-        NatType::Cone,
-        "of the NAT that they saw"
+        told(&observed(&[inside, inside_too])),
+        (Some(true), Mapping::EndpointIndependent, NatType::Unknown),
+        "the next NAT cannot be seen from there"
+    );
+    assert_eq!(
+        observed(&[inside, inside_too]).summary().rule(),
+        Rule::SeenFromInside
     );
     // whatever is further in
     let at_home = (HOME, "10.0.0.1:3478", "10.0.0.7:50000");
@@ -1045,8 +1288,10 @@ fn ipv4_by_two_translators_is_two_ways() {
 
 #[test]
 fn an_answer_that_says_something_impossible_did_come() {
-    let mut evidence = Evidence::new();
-    evidence.record_outcome(at("198.51.100.1:3478").into(), Outcome::TimedOut);
+    let mut evidence = silent(
+        &["198.51.100.1:3478", "198.51.100.2:3478"],
+        &["192.168.1.5"],
+    );
     assert_eq!(evidence.summary().nat_type(), NatType::UdpBlocked);
     let base = at(HOME);
     evidence.observe(Observation {
@@ -1078,6 +1323,15 @@ fn two_ports_of_one_name_that_agree_are_not_two_of_one_address() {
     );
     assert_eq!(
         judge(["stun:198.51.100.1:3478", "stun:198.51.100.1:3479", "stun:b"]),
+        Rule::ServersDiffer,
+        "the name may be a third port of that address"
+    );
+    assert_eq!(
+        judge([
+            "stun:198.51.100.1:3478",
+            "stun:198.51.100.1:3479",
+            "stun:198.51.100.2"
+        ]),
         Rule::ServersDifferPortsAgree
     );
 }
@@ -1160,14 +1414,35 @@ fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
         ("0.0.0.0:9", "198.51.100.1:3478", "203.0.113.7:9"),
         ("0.0.0.0:9", "198.51.100.2:3478", "203.0.113.7:9"),
     ]);
-    let mut blocked = Evidence::new();
+    let mut blocked = silent(&["198.51.100.98:3478"], &["192.168.1.5"]);
     asked(&mut blocked, Outcome::TimedOut);
+    let inside = observed(&[
+        (a, "100.64.0.1:3478", "100.64.0.9:50000"),
+        (a, "100.64.0.2:3478", "100.64.0.9:50000"),
+    ]);
+    let contradictory = observed(&[
+        (a, "198.51.100.1:3478", "203.0.113.7:50000"),
+        (a, "198.51.100.2:3478", "203.0.113.7:50000"),
+        (a, "198.51.100.3:3478", "192.0.2.77:4242"),
+    ]);
     let srflx = "candidate:2 1 udp 1 203.0.113.7 5000 typ srflx raddr 192.168.1.5 rport 50000";
     let hidden = "candidate:2 1 udp 1 203.0.113.7 5000 typ srflx raddr 192.168.1.5 rport 0";
     let host = "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host";
     // a list, and a server beside it that is none of those the list is from
     let mut mixed = list(&[srflx, srflx]);
     asked(&mut mixed, Outcome::TimedOut);
+    assert_eq!(
+        inside.summary().with_address().to_string(),
+        "NAT of unknown type, port kept, 100.64.0.9, 2 of 2 servers agree"
+    );
+    let loopback = observed(&[
+        ("127.0.0.1:50000", "127.0.0.2:3478", "127.0.0.1:50000"),
+        ("127.0.0.1:50000", "127.0.0.3:3478", "127.0.0.1:50000"),
+    ]);
+    assert_eq!(
+        loopback.summary().to_string(),
+        "no NAT as far as seen, 2 of 2 servers agree"
+    );
     let full = cone
         .summary()
         .with_filtering(Filtering::EndpointIndependent);
@@ -1205,11 +1480,21 @@ fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
         (nameless.summary(), "unknown, {}2 of 2 servers agree", true),
         (
             blocked.summary(),
-            "UDP blocked, {}0 of 1 servers answered",
+            "UDP blocked, {}0 of 2 servers answered",
             false,
         ),
         (
+            contradictory.summary(),
+            "NAT of unknown type, port changed, {}3 of 3 servers answered",
+            true,
+        ),
+        (
             list(&[host]).summary(),
+            "unknown, {}nothing observed",
+            false,
+        ),
+        (
+            list(&[host]).with_complete_gathering(5).summary(),
             "UDP blocked, {}no reflexive candidate",
             false,
         ),
@@ -1239,6 +1524,7 @@ fn each_summary_has_its_line_and_only_the_one_that_says_so_holds_an_address() {
             true,
         ),
     ] {
+        assert!(!summary.to_string().contains("203.0.113"));
         assert_eq!(summary.to_string(), line.replace("{}", ""));
         let with = line.replace("{}", if address { "203.0.113.7, " } else { "" });
         assert_eq!(summary.with_address().to_string(), with);
@@ -1289,7 +1575,7 @@ fn the_three_worked_cases_come_out_as_the_page_says() {
     );
 
     let office = |outcomes: [Outcome; 5]| {
-        let mut evidence = Evidence::new();
+        let mut evidence = silent(&[], &["192.168.1.5"]);
         for (n, outcome) in (0..).zip(outcomes) {
             evidence.record_outcome(ServerId::Address([198, 51, 100, n].into(), 3478), outcome);
         }
@@ -1312,5 +1598,278 @@ fn the_three_worked_cases_come_out_as_the_page_says() {
     assert_eq!(
         office([TimedOut, TimedOut, TimedOut, Unresolved, Refused]).0,
         NatType::Unknown
+    );
+}
+
+#[test]
+fn one_liar_among_many_decides_nothing() {
+    let same = "203.0.113.7:50000";
+    let lies = "192.0.2.77:4242";
+    let a = |n: u8| format!("198.51.100.{n}:3478");
+    let judge = |mapped: &[&str]| {
+        let servers: Vec<String> = (1..).map(a).take(mapped.len()).collect();
+        let list: Vec<_> = servers
+            .iter()
+            .zip(mapped)
+            .map(|(server, mapped)| (HOME, server.as_str(), *mapped))
+            .collect();
+        observed(&list).summary()
+    };
+    for mapped in [
+        &[same, same, same, same, lies][..],
+        &[lies, same, same],
+        &[same, lies, same],
+    ] {
+        let summary = judge(mapped);
+        assert_eq!(
+            (summary.nat_type(), summary.mapping(), summary.rule()),
+            (NatType::Unknown, Mapping::Unknown, Rule::Contradictory)
+        );
+        assert_eq!(summary.external_ip(), Some([203, 0, 113, 7].into()));
+        assert_eq!(summary.is_natted(), Some(true));
+    }
+    assert_eq!(
+        judge(&[same, lies]).rule(),
+        Rule::ServersDiffer,
+        "of two, neither is known to lie"
+    );
+    // two ports of one address that differ are no proof either, beside two servers that agree
+    let ports = observed(&[
+        (HOME, "198.51.100.1:3478", same),
+        (HOME, "198.51.100.1:3479", lies),
+        (HOME, "198.51.100.2:3478", same),
+    ]);
+    assert_eq!(ports.summary().rule(), Rule::Contradictory);
+}
+
+#[test]
+fn one_liar_takes_an_open_host_no_verdict_it_has_no_ground_for() {
+    let own = "203.0.113.9:50000";
+    let open = observed(&[
+        (own, "198.51.100.1:3478", own),
+        (own, "198.51.100.2:3478", own),
+        (own, "198.51.100.3:3478", "192.0.2.77:4242"),
+    ]);
+    let summary = open.summary();
+    assert_eq!(
+        (summary.is_natted(), summary.mapping(), summary.rule()),
+        (None, Mapping::Unknown, Rule::Contradictory)
+    );
+    assert_eq!(summary.external_ip(), Some(at(own).ip()));
+    let verdict = summary.primary_base().unwrap();
+    assert_eq!(open.behind(verdict).count(), 3);
+}
+
+#[test]
+fn an_answer_that_is_not_masked_does_not_outrank_two_that_agree() {
+    // a gateway that rewrites addresses inside packets puts the host's own into a plain answer
+    let evidence = observed(&[
+        (HOME, "198.51.100.1:3478", "203.0.113.7:50000"),
+        (HOME, "198.51.100.2:3478", "203.0.113.7:50000"),
+        (HOME, "198.51.100.3:3478", HOME),
+    ]);
+    assert_eq!(evidence.summary().nat_type(), NatType::Cone);
+    assert_eq!(evidence.summary().counts().set_aside, 1);
+}
+
+#[test]
+fn what_a_proxy_in_front_of_a_server_is_seen_as_is_not_the_hosts() {
+    let proxy = "198.51.100.10:443";
+    let itself = (HOME, proxy, "198.51.100.10:41288");
+    let first = observed(&[(HOME, "198.51.100.10:3478", "203.0.113.7:50000"), itself]);
+    let summary = first.summary();
+    assert_eq!(
+        told(&first),
+        (Some(true), Mapping::Unknown, NatType::Unknown)
+    );
+    assert_eq!(summary.external_ip(), Some([203, 0, 113, 7].into()));
+    assert_eq!(summary.counts().set_aside, 1);
+    assert_eq!(first.behind(summary.primary_base().unwrap()).count(), 1);
+    let second = observed(&[
+        itself,
+        (HOME, "198.51.100.11:3478", "203.0.113.7:50000"),
+        (HOME, "198.51.100.12:3478", "203.0.113.7:50000"),
+    ]);
+    assert_eq!(told(&second).2, NatType::Cone);
+    // known only from having been asked
+    let mut of_another = observed(&[(HOME, "198.51.100.11:3478", "198.51.100.10:41288")]);
+    assert_eq!(of_another.summary().is_natted(), Some(true));
+    of_another.record_outcome(at(proxy).into(), Outcome::TimedOut);
+    assert_eq!(of_another.summary().is_natted(), None);
+    // a container's network, and the same behind a translator
+    for server in ["198.51.100.10", "[64:ff9b::c633:640a]"] {
+        let (one, two) = (format!("{server}:3478"), format!("{server}:3479"));
+        let container = observed(&[
+            (HOME, &one, "172.17.0.1:48741"),
+            (HOME, &two, "172.17.0.1:33012"),
+        ]);
+        let summary = container.summary();
+        assert_eq!(told(&container), (None, Mapping::Unknown, NatType::Unknown));
+        assert_eq!(
+            (summary.external_ip(), summary.counts().set_aside),
+            (None, 2)
+        );
+    }
+    // a host that asks a server of its own is seen there as itself
+    let own = "203.0.113.9:50000";
+    let on_host = observed(&[
+        (own, "203.0.113.9:3478", own),
+        (own, "198.51.100.2:3478", own),
+    ]);
+    assert_eq!(told(&on_host).2, NatType::Open);
+}
+
+#[test]
+fn a_base_heard_inside_only_does_not_speak_over_one_heard_outside() {
+    let evidence = observed(&[
+        (HOME, "198.51.100.1:3478", "203.0.113.8:3326"),
+        ("192.168.1.5:50001", "192.168.1.9:3478", "192.168.1.5:50001"),
+        (
+            "192.168.1.5:50001",
+            "192.168.1.10:3478",
+            "192.168.1.5:50001",
+        ),
+        ("192.168.1.5:50002", "100.64.0.1:3478", "100.64.0.9:50002"),
+        ("192.168.1.5:50002", "100.64.0.2:3478", "100.64.0.9:50002"),
+    ]);
+    let summary = evidence.summary();
+    assert_eq!(summary.primary_base().unwrap().base, at(HOME));
+    assert_eq!(summary.nat_type(), NatType::Unknown);
+}
+
+#[test]
+fn a_global_address_of_the_hosts_own_is_seen_from_outside() {
+    let own = "203.0.113.9:50000";
+    for (base, server, mapped, rule) in [
+        (own, "198.51.100.1:3478", own, Rule::MappedIsLocal),
+        (
+            "127.0.0.1:50000",
+            "127.0.0.2:3478",
+            "127.0.0.1:50000",
+            Rule::SeenFromInside,
+        ),
+        (HOME, "192.168.1.9:3478", HOME, Rule::SeenFromInside),
+        (
+            "100.64.0.5:50000",
+            "100.64.0.1:3478",
+            "100.64.0.5:50000",
+            Rule::SeenFromInside,
+        ),
+        (
+            "[fd00::5]:50000",
+            "[fd00::9]:3478",
+            "[fd00::5]:50000",
+            Rule::SeenFromInside,
+        ),
+    ] {
+        let summary = observed(&[(base, server, mapped)]).summary();
+        assert_eq!((summary.is_natted(), summary.rule()), (Some(false), rule));
+        let is_open = rule == Rule::MappedIsLocal;
+        assert_eq!(summary.nat_type() == NatType::Open, is_open, "{base}");
+    }
+}
+
+#[test]
+fn a_local_address_with_another_port_was_translated() {
+    let mut evidence = observed(&[(HOME, "198.51.100.1:3478", "203.0.113.7:61000")]);
+    evidence.add_local([203, 0, 113, 7].into());
+    assert_eq!(evidence.summary().is_natted(), Some(true));
+    let mut kept = observed(&[(HOME, "198.51.100.1:3478", "203.0.113.7:50000")]);
+    kept.add_local([203, 0, 113, 7].into());
+    assert_eq!(kept.summary().nat_type(), NatType::Open);
+    let mut hidden = observed(&[("0.0.0.0:0", "198.51.100.1:3478", "203.0.113.7:61000")]);
+    hidden.add_local([203, 0, 113, 7].into());
+    assert_eq!(
+        hidden.summary().is_natted(),
+        Some(false),
+        "its port is not known"
+    );
+    // seen inside a translation of the host's own, and beyond it
+    let mut mixed = observed(&[
+        (HOME, "198.51.100.1:3478", "203.0.113.7:50000"),
+        (HOME, "198.51.100.2:3478", "203.0.113.7:61000"),
+    ]);
+    mixed.add_local([203, 0, 113, 7].into());
+    assert_eq!(
+        told(&mixed),
+        (Some(true), Mapping::Unknown, NatType::Unknown)
+    );
+}
+
+#[test]
+fn one_candidate_found_twice_in_a_text_is_one_measurement() {
+    let line = |foundation: &str, port: u16| {
+        format!(
+            "a=candidate:{foundation} 1 udp 1694498815 203.0.113.5 {port} typ srflx raddr 10.0.0.4 rport 25000 generation 0\r\n"
+        )
+    };
+    let twice = format!(
+        "INVITE\n{}re-INVITE\n{}",
+        line("81", 25_000),
+        line("09", 25_000)
+    );
+    let evidence = Evidence::from_text(&twice);
+    assert_eq!(
+        told(&evidence),
+        (Some(true), Mapping::Unknown, NatType::Unknown)
+    );
+    assert_eq!(evidence.observations().len(), 1);
+    let mut merged = evidence.clone();
+    merged.merge(&Evidence::from_text(&twice));
+    assert_eq!(merged.observations().len(), 1, "from another text as well");
+    let differ = line("81", 25_000) + &line("81", 25_001) + &line("09", 25_001);
+    assert_eq!(
+        Evidence::from_text(&differ).summary().rule(),
+        Rule::ServersDiffer
+    );
+    // as a program's own gathering gave them, each is of a server
+    let values = [line("81", 25_000), line("09", 25_000)];
+    let values = values.iter().map(|line| Candidate::parse(line).unwrap());
+    assert_eq!(
+        Evidence::from_candidates(values).summary().nat_type(),
+        NatType::Cone
+    );
+}
+
+#[test]
+fn candidates_of_two_sessions_on_one_socket_are_of_two_bases() {
+    let line = |ufrag: &str, port: u16| {
+        format!(
+            "candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000 generation 0 ufrag {ufrag} network-id 3"
+        )
+    };
+    let judge = |lines: [String; 2]| {
+        let candidates = lines.iter().map(|line| Candidate::parse(line).unwrap());
+        let evidence = Evidence::from_candidates(candidates);
+        let summary = evidence.summary();
+        let behind = summary.bases().map(|base| evidence.behind(base).count());
+        assert_eq!(behind.sum::<usize>(), 2);
+        (summary.rule(), summary.counts().bases)
+    };
+    assert_eq!(
+        judge([line("AbCd", 41_000), line("AbCd", 41_001)]),
+        (Rule::ServersDiffer, 1)
+    );
+    assert_eq!(
+        judge([line("AbCd", 41_000), line("EfGh", 41_001)]),
+        (Rule::TooFewServers, 2)
+    );
+    assert_eq!(
+        judge([line("AbCd", 41_000), line("EfGh", 41_000)]),
+        (Rule::TooFewServers, 2)
+    );
+}
+
+#[test]
+fn a_phone_behind_464xlat_is_named() {
+    let phone = "192.0.0.4:50000";
+    let evidence = observed(&[
+        (phone, "198.51.100.1:3478", "203.0.113.7:50000"),
+        (phone, "198.51.100.2:3478", "203.0.113.7:50000"),
+    ]);
+    let summary = evidence.summary();
+    assert_eq!(
+        (summary.nat_type(), summary.base_scope()),
+        (NatType::Cone, Some(Scope::Clat))
     );
 }

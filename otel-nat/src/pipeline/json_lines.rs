@@ -1,7 +1,9 @@
 //! OTLP/JSON, one batch per line, as the OTLP file exporter writes it and collectors read it.
 
 use core::fmt::{self, Write as _};
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,22 +13,45 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
+use super::lines::Lines;
+
 /// Writes each batch as one line: an `ExportTraceServiceRequest` in the JSON mapping of OTLP.
 ///
 /// A line is what an OTLP/HTTP endpoint takes as a body of `application/json`, and the file what a
 /// collector's `otlpjsonfile` receiver reads.
+///
+/// A batch is exported if its line can be read. One that an error tore, such as a full disk, has
+/// failed; the next line stands apart from what is there of it.
 pub struct JsonLines<W> {
-    writer: Mutex<W>,
+    lines: Mutex<Lines<W>>,
     resource: Resource,
 }
 
 impl<W: Write> JsonLines<W> {
     /// Lines to `writer`, which is flushed after each.
+    ///
+    /// A buffer in front of a file gains nothing here, and blurs the account: what it holds as it
+    /// fails to flush may reach the file later.
     pub fn new(writer: W) -> Self {
+        Self::of(Lines::new(writer))
+    }
+
+    fn of(lines: Lines<W>) -> Self {
         Self {
-            writer: Mutex::new(writer),
+            lines: Mutex::new(lines),
             resource: Resource::builder_empty().build(),
         }
+    }
+}
+
+impl JsonLines<File> {
+    /// Lines at the end of this file, which is created if there is none. Where it ends within a
+    /// line, such as after a crash or a full disk, that line is ended first.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn append(path: impl AsRef<Path>) -> io::Result<Self> {
+        Lines::append(path.as_ref()).map(Self::of)
     }
 }
 
@@ -40,10 +65,9 @@ impl<W: Write + Send> SpanExporter for JsonLines<W> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let mut line = request(&self.resource, &batch);
         line.push('\n');
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer
-            .write_all(line.as_bytes())
-            .and_then(|()| writer.flush())
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines
+            .write(line.as_bytes())
             .map_err(|_| OTelSdkError::InternalFailure("write failed".into()))
     }
 

@@ -10,7 +10,7 @@
 //! use otel_nat::FailureReason;
 //! use otel_nat::pipeline::Pipeline;
 //!
-//! let file = Vec::new(); // or a `std::fs::File`
+//! let file = Vec::new(); // for a file on disk, `json_file`
 //! let pipeline = Pipeline::builder().with_service_name("consumer").json_lines(file);
 //! pipeline.telemetry().attempt().fail(&Evidence::new().summary(), FailureReason::Signalling);
 //! pipeline.flush()?;
@@ -23,13 +23,15 @@
 mod account;
 mod capture;
 mod json_lines;
+mod lines;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 mod otlp;
 
 use core::fmt;
 use core::time::Duration;
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use opentelemetry_sdk::Resource;
@@ -219,6 +221,14 @@ impl PipelineBuilder {
         }
         let provider = provider.build();
         Pipeline { provider, account }
+    }
+
+    /// Batches to the end of this file as OTLP/JSON, one line each: see [`JsonLines::append`].
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn json_file(self, path: impl AsRef<Path>) -> io::Result<Pipeline> {
+        JsonLines::append(path).map(|lines| self.export_to(lines))
     }
 
     /// Batches to `writer` as OTLP/JSON, one line each: see [`JsonLines`].

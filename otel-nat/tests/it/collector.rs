@@ -88,7 +88,7 @@ fn the_deployed_collector_passes_on_what_the_policy_would_have_let_out() {
         let gateway = Rotel::start(
             Path::new(&agent),
             Role::Gateway {
-                to: &end,
+                to: end.http,
                 external_ip: setting,
             },
         )
@@ -160,7 +160,7 @@ fn the_deployed_collector_lets_no_address_pass_under_another_key() {
     let gateway = Rotel::start(
         Path::new(&agent),
         Role::Gateway {
-            to: &end,
+            to: end.http,
             external_ip: "prefix",
         },
     )

@@ -157,6 +157,7 @@ pub(crate) fn locals_unknown() -> NatSummary {
 
 pub(crate) fn blocked() -> NatSummary {
     let mut evidence = Evidence::new();
+    evidence.add_local([192, 168, 1, 5].into());
     evidence.record_outcome(ServerId::named("198.51.100.1", 3478), Outcome::TimedOut);
     evidence.record_outcome(ServerId::named("198.51.100.2", 3478), Outcome::TimedOut);
     evidence.summary()

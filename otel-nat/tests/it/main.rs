@@ -20,6 +20,8 @@ mod otlp;
 #[cfg(feature = "pipelines")]
 mod pipelines;
 mod privacy;
+#[cfg(all(feature = "otlp-http", feature = "otlp-grpc"))]
+mod redaction;
 mod roots;
 mod table;
 mod tally;

@@ -12,9 +12,9 @@ use consumer_fsm::{Event, signalling::SignalError};
 use consumer_fsm::{
     Illegal, Machine, ProducerError, SdpError, SessionDescription, SourceError, Timing,
 };
+use ice_gather::stun::Reject;
 use ice_gather::{
-    AgentError, BindError, ConnectError, Reject, RelayError, RemoteError, SendError, StunServer,
-    UriError,
+    AgentError, BindError, ConnectError, RelayError, RemoteError, SendError, StunServer, UriError,
 };
 use nat_summary::{Candidate, Evidence, Expected, NatType, ParseError};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -284,7 +284,7 @@ fn errors() -> Vec<(&'static str, String)> {
         ]
         SdpError: [SdpError::TooLong, SdpError::NoCredentials]
         SignalError: [
-            SignalError::Url, SignalError::Version, SignalError::Rejected, SignalError::Gone, SignalError::Unreachable,
+            SignalError::Url, SignalError::Version, SignalError::Rejected, SignalError::NoRoom, SignalError::Gone, SignalError::Unreachable,
             SignalError::Untrusted, SignalError::TimedOut, SignalError::TooLong, SignalError::Malformed,
         ]
         SourceError: [

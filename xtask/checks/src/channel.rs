@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use consumer_fsm::SessionDescription;
 use consumer_fsm::transport::{
-    DataChannel, Ice, Network, Path, Session, Transport, TransportError,
+    DataChannel, IceTransport, Network, Path, Session, Transport, TransportError,
 };
 use ice_gather::Role;
 use rand::rngs::SmallRng;
@@ -230,8 +230,8 @@ pub(crate) async fn walk(meter: Meter, carrier: Carrier, way: Way) -> Result<Mea
         .intended(least))
 }
 
-fn loopback() -> Ice {
-    Ice::new(Network::System(peers::loopback())).with_agent_config(peers::eager())
+fn loopback() -> IceTransport {
+    IceTransport::new(Network::System(peers::loopback())).with_agent_config(peers::eager())
 }
 
 /// Whether a datagram is a record of DTLS (RFC 7983 section 7).
@@ -240,7 +240,7 @@ fn is_dtls(datagram: &[u8]) -> bool {
 }
 
 /// A peer that falls silent behind so many datagrams of DTLS. Its checks are those of a healthy one.
-fn dtls_ends_after(most: u32) -> Ice {
+fn dtls_ends_after(most: u32) -> IceTransport {
     mute::ice(move || {
         let sent = AtomicU32::new(0);
         Box::new(move |datagram| !is_dtls(datagram) || sent.fetch_add(1, Ordering::Relaxed) < most)
@@ -248,7 +248,7 @@ fn dtls_ends_after(most: u32) -> Ice {
 }
 
 /// A peer that sends nothing of what DTLS protects.
-fn sctp_is_silent() -> Ice {
+fn sctp_is_silent() -> IceTransport {
     /// ContentType of application data (RFC 5246 section 6.2.1).
     const APPLICATION_DATA: u8 = 23;
     mute::ice(|| Box::new(|datagram| datagram.first() != Some(&APPLICATION_DATA)))

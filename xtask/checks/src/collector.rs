@@ -100,7 +100,7 @@ async fn compare(program: &Path) -> Result<Vec<Row>, Failure> {
     let gateway = Rotel::start(
         program,
         Role::Gateway {
-            to: &collector,
+            to: collector.http,
             external_ip: "prefix",
         },
     )?;

@@ -70,10 +70,10 @@ impl Verdict {
     }
 }
 
-/// What the process of one path tells.
+/// A line that the process of one path prints.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Told {
+enum Line {
     Cycles(u32),
     Measured(Box<Measured>),
     Failed(String),
@@ -171,20 +171,20 @@ pub(crate) fn walk_one(options: &LeakPath) -> Result<bool, Failure> {
     let meter = Meter {
         cycles,
         is_patient,
-        tell: |done| tell(&Told::Cycles(done)),
+        tell: |done| print(&Line::Cycles(done)),
     };
     // the buffer of the first line would count as a leak
-    tell(&Told::Cycles(0));
+    print(&Line::Cycles(0));
     match runtime()?.block_on((path.walk)(meter)) {
-        Ok(measured) => tell(&Told::Measured(Box::new(measured))),
-        Err(error) => tell(&Told::Failed(error.to_string())),
+        Ok(measured) => print(&Line::Measured(Box::new(measured))),
+        Err(error) => print(&Line::Failed(error.to_string())),
     }
     Ok(true)
 }
 
-fn tell(told: &Told) {
+fn print(line: &Line) {
     // whoever started us may be gone: then nobody listens
-    let line = serde_json::to_string(told).unwrap_or_default();
+    let line = serde_json::to_string(line).unwrap_or_default();
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
@@ -236,7 +236,7 @@ fn walk_elsewhere(path: &'static Path, cycles: u32) -> Result<Row, Failure> {
     let mut end = None;
     for line in BufReader::new(process.stdout.take().ok_or("no output")?).lines() {
         match serde_json::from_str(&line?) {
-            Ok(Told::Cycles(done)) if std::io::stderr().is_terminal() => {
+            Ok(Line::Cycles(done)) if std::io::stderr().is_terminal() => {
                 eprint!(
                     "{}{}: {done} of {}",
                     start_of_line(),
@@ -244,9 +244,9 @@ fn walk_elsewhere(path: &'static Path, cycles: u32) -> Result<Row, Failure> {
                     cycles.min(path.most)
                 );
             }
-            Ok(Told::Measured(measured)) => end = Some(*measured),
-            Ok(Told::Failed(error)) => end = Some(Measured::nothing(error)),
-            Ok(Told::Cycles(_)) | Err(_) => {}
+            Ok(Line::Measured(measured)) => end = Some(*measured),
+            Ok(Line::Failed(error)) => end = Some(Measured::nothing(error)),
+            Ok(Line::Cycles(_)) | Err(_) => {}
         }
     }
     let status = process.wait()?;

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
-use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::transport::{IceTransport, Network};
 use consumer_fsm::{Pool, Producer, Timing};
 use ice_gather::{AgentConfig, Base, IceAgent, Role};
 use serde::Serialize;
@@ -142,9 +142,8 @@ async fn pool(slots: usize) -> Result<Row, Failure> {
     let before = settled(None).await;
     let responders = peers::cohort(2, 0).await?;
     let signalling = MemorySignalling::new(Switchboard::default());
-    let mut agent = AgentConfig::default();
-    agent.check_interval = CHECK_INTERVAL;
-    let transport = Ice::new(loopback()).with_agent_config(agent);
+    let agent = AgentConfig::default().with_check_interval(CHECK_INTERVAL);
+    let transport = IceTransport::new(loopback()).with_agent_config(agent);
     let spans = Spans::default();
     let mut timing = Timing::default();
     timing.patience = Duration::from_millis(20);
@@ -266,9 +265,11 @@ struct OurEnd {
 impl OurEnd {
     async fn new(role: Role) -> Result<Self, Failure> {
         let base = Base::bind(peers::loopback()).await?;
-        let mut config = AgentConfig::default();
-        (config.check_interval, config.keepalive_interval) = (CHECK_INTERVAL, KEEPALIVE);
-        (config.disconnected_timeout, config.failed_timeout) = (2 * KEEPALIVE, KEEPALIVE);
+        let config = AgentConfig::default()
+            .with_check_interval(CHECK_INTERVAL)
+            .with_keepalive_interval(KEEPALIVE)
+            .with_disconnected_timeout(2 * KEEPALIVE)
+            .with_failed_timeout(KEEPALIVE);
         let agent = IceAgent::new(&base, role, config).await?;
         Ok(Self { base, agent })
     }

@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::episodes::Episodes;
 
-/// What a maintainer runs.
+/// The maintainer's commands.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",
@@ -37,7 +37,7 @@ pub enum Command {
     Chore(Chore),
 }
 
-/// What `xtask-checks` reads.
+/// The commands that `xtask-checks` takes.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",
@@ -50,48 +50,48 @@ pub struct Checks {
     pub check: Check,
 }
 
-/// What is run with the libraries.
+/// A command that runs the libraries.
 #[derive(Debug, Subcommand)]
 pub enum Check {
-    /// One consumer on real sockets, then behind simulated NATs
+    /// Runs one consumer on real sockets, then behind simulated NATs
     Demo(Json),
-    /// What is left per cycle, on each path of each crate: half an hour, less with fewer cycles
+    /// Counts leftovers per cycle, on each path of each crate: half an hour, less with fewer cycles
     Leak(Leak),
-    /// One path of `leak`, in this process
+    /// Walks one path of `leak` in this process
     #[command(hide = true)]
     LeakPath(LeakPath),
-    /// The data channel, and webrtc's beside it: leaks, size, time
+    /// Measures the data channel, and webrtc's beside it: leaks, size, time
     Channel(Channel),
-    /// What everything costs beside others; one report with plots
+    /// Measures every cost beside other programs; one report with plots
     Bench(Bench),
-    /// The gatherer behind the NATs of the kernel; peers: two agents, each behind one
+    /// Puts the gatherer behind the NATs of the kernel; peers: two agents, each behind one
     Lab(Lab),
-    /// Thousands of slots in one process, beside stock webrtc-ice; then a day of churn
+    /// Runs thousands of slots in one process, beside stock webrtc-ice; then a day of churn
     Slots(Slots),
-    /// Browsers and other stacks as peers, behind the NATs of the kernel
+    /// Meets browsers and other stacks as peers, behind the NATs of the kernel
     Interop(Interop),
-    /// What attempts emit, and what a real collector received
+    /// Compares emitted spans with those that a real collector received
     Collector(Json),
-    /// The questions of operators, in DuckDB, over a simulated fleet
+    /// Asks the questions of operators, in DuckDB, over a simulated fleet
     Fleet(Fleet),
-    /// Attempts while everything that can fail does; a seed replays them
+    /// Runs attempts while everything fails that can; a seed replays them
     Chaos(Chaos),
 }
 
-/// What is run without the libraries.
+/// A command that runs none of the libraries.
 #[derive(Debug, Subcommand)]
 pub enum Chore {
-    /// Every fuzz target of every crate; needs nightly and cargo-fuzz
+    /// Runs every fuzz target of every crate; needs nightly and cargo-fuzz
     Fuzz(Fuzz),
-    /// The judge and the telemetry as WebAssembly, under Node
+    /// Runs the judge and the telemetry as WebAssembly, under Node
     Wasm(Json),
-    /// What a release has to pass: archives, licences, each crate alone
+    /// Checks a release: archives, licences, each crate alone
     Package(Package),
-    /// What the project says of itself is so; each complaint names the mend
+    /// Checks the project's statements on itself; each complaint names the mend
     Tidy(Json),
-    /// Everything a change has to pass; what took how long, and what could not be checked here
+    /// Runs every check that a change has to pass; with times, and the checks skipped here
     Ci(Ci),
-    /// This list
+    /// Prints this list
     Help,
 }
 
@@ -128,13 +128,13 @@ pub struct Leak {
     /// Names the paths, and walks none
     #[arg(long)]
     pub list: bool,
-    /// Walks what is planted, and nothing else
+    /// Walks the planted leaks alone
     #[arg(long)]
     pub self_test: bool,
     /// Without stock webrtc-ice to compare with
     #[arg(long)]
     pub no_stock: bool,
-    /// Walks what there is without further features
+    /// Walks the paths that exist without further features
     #[arg(long)]
     pub as_built: bool,
     /// The result as JSON, and nothing else on the standard output
@@ -168,7 +168,7 @@ pub struct Channel {
 pub struct Bench {
     /// This part alone
     pub part: Option<BenchPart>,
-    /// Writes what was found as the baseline
+    /// Writes the results as the baseline
     #[arg(long)]
     pub save: bool,
     /// Fails where a count is worse than the baseline's
@@ -186,7 +186,7 @@ pub enum BenchPart {
     Gather,
     /// Datagrams through a base
     Path,
-    /// What reading the peer's checks costs
+    /// The cost of reading the peer's checks
     Peer,
     /// Many gatherings at once
     Scale,
@@ -217,7 +217,7 @@ pub struct Lab {
     /// The cases with that in their names
     #[arg(long, value_name = "NAME")]
     pub only: Option<String>,
-    /// Installs what it needs, by apt-get, and runs nothing
+    /// Installs the programs that it runs, by apt-get, and runs nothing
     #[arg(long)]
     pub install: bool,
     /// The result as JSON, and nothing else on the standard output
@@ -235,7 +235,7 @@ pub enum LabPart {
 /// Of `slots`.
 #[derive(Debug, Args)]
 pub struct Slots {
-    /// Few of both
+    /// Few slots and few attempts
     #[arg(long)]
     pub quick: bool,
     /// Slots at once
@@ -258,7 +258,7 @@ pub struct Interop {
     /// The peers with that in their names
     #[arg(long, value_name = "PEER")]
     pub only: Option<String>,
-    /// Installs what they need before
+    /// Installs the peers first
     #[arg(long)]
     pub install: bool,
     /// The result as JSON, and nothing else on the standard output
@@ -272,7 +272,7 @@ pub struct Fleet {
     /// Few attempts
     #[arg(long)]
     pub quick: bool,
-    /// So many
+    /// Number of attempts
     #[arg(long, value_name = "N")]
     pub attempts: Option<u64>,
     /// Keeps the spans there
@@ -292,7 +292,7 @@ pub struct Chaos {
     /// Decides everything that goes wrong
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// How long
+    /// Length of the run
     #[arg(long, value_name = "M")]
     pub minutes: Option<f64>,
     /// Replays one episode, or a batch
@@ -334,7 +334,7 @@ pub struct Ci {
     /// The steps with that in their names
     #[arg(long, value_name = "STEP")]
     pub only: Option<String>,
-    /// When all this began, in seconds since 1970, if that was before
+    /// Start of the whole run, in seconds since 1970
     #[arg(long, value_name = "SECONDS")]
     pub began: Option<u64>,
     /// The result as JSON, and nothing else on the standard output
@@ -349,7 +349,7 @@ pub struct Usage {
     pub name: String,
     /// One line about it.
     pub about: String,
-    /// What it takes: `[PART]`, `[--flag]`, `[--option VALUE]`.
+    /// Its arguments: `[PART]`, `[--flag]`, `[--option VALUE]`.
     pub takes: Vec<String>,
     /// Options, with their dashes.
     pub options: Vec<String>,

@@ -1,5 +1,6 @@
-//! What the maintainer's programs share: the list of commands, bounds, and the tools they run.
-//! Nothing of the libraries is known here, so that `cargo xtask help` is built in seconds.
+//! Shared by the maintainer's programs: the list of commands, the bounds, and the tools they run.
+//!
+//! No library of the workspace is named here, so `cargo xtask help` is built in seconds.
 #![forbid(unsafe_code)]
 
 pub mod bounds;
@@ -15,10 +16,10 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Why a command cannot run, for a person.
+/// The reason why a command cannot run, for a person.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// The workspace.
+/// The folder of the workspace.
 #[must_use]
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,10 +1,9 @@
-//! What checks need of the machine, asked without building them.
+//! Requirements of the checks that can be tested without building them.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// What a network namespace of the lab is made of: settings and rules that not every kernel, and not
-/// every container, lets one have.
+/// Settings of a namespace of the lab, and its rules. Some kernels and some containers refuse them.
 const LAB: &str = "set -e
 ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
@@ -17,7 +16,7 @@ masquerade
 }
 ";
 
-/// Why the NATs of the kernel cannot be had here, if they cannot, and what to do.
+/// The reason why the NATs of the kernel are missing here, with the mend; none where they work.
 #[must_use]
 pub fn lab() -> Option<String> {
     if !cfg!(target_os = "linux") {
@@ -41,13 +40,13 @@ pub fn lab() -> Option<String> {
         .map(|why| format!("the kernel does no NAT by nftables here ({why})"))
 }
 
-/// Whether coturn can run, and ends with us.
+/// Whether coturn can run, and can be made to end with its parent.
 #[must_use]
 pub fn has_coturn() -> bool {
     starts("turnserver", "-h") && starts("setpriv", "-V")
 }
 
-/// Whether a program starts. Any answer of it will do.
+/// Whether a program starts, however it ends.
 #[must_use]
 pub fn starts(program: &str, argument: &str) -> bool {
     Command::new(program)
@@ -69,7 +68,7 @@ fn in_a_namespace(script: &str, input: &str) -> Result<(), String> {
             .stderr(Stdio::piped())
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            // a script that ended before it read says why
+            // a script that ended before it read reports the reason itself
             let _ = stdin.write_all(input.as_bytes());
         }
         let output = child.wait_with_output()?;

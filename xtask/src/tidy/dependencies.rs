@@ -33,6 +33,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
             "lexopt",
             "rustls-native-certs",
             "sha2",
+            "tokio-io-timeout",
             "tokio-rustls",
             "tracing-subscriber",
             "webrtc-data",

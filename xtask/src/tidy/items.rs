@@ -39,6 +39,11 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ("nat-summary", "Recorded", "what just became of a fact"),
     (
         "nat-summary",
+        "Outstanding",
+        "the missing requests are known, and so is their weight",
+    ),
+    (
+        "nat-summary",
         "SentBefore",
         "a sender knows what it has sent",
     ),
@@ -72,7 +77,7 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ("ice-gather", "Progress", "what just happened"),
     ("ice-gather", "IceState", "RFC 8445 and W3C name them all"),
     ("ice-gather", "IceEvent", "what just happened"),
-    ("consumer-fsm", "What", "what just happened"),
+    ("consumer-fsm", "NoticeKind", "what just happened"),
     // words of the consumer's machine: total by construction
     ("consumer-fsm", "State", "the machine is in one"),
     ("consumer-fsm", "Event", "what just happened"),
@@ -252,10 +257,18 @@ fn telling(of: &Type, types: &[Type]) -> Vec<String> {
             if TELLING.contains(&name.as_str()) {
                 found.push(format!("{way}{name}"));
             }
-            for next in types
-                .iter()
-                .filter(|next| next.name == *name && !next.is_trait)
-            {
+            let named = || {
+                types
+                    .iter()
+                    .filter(|next| next.name == *name && !next.is_trait)
+            };
+            let is_near = |next: &&Type| krate(next) == krate(of);
+            // a name of the crate itself comes before the public one of another
+            let has_near = named().any(|next| is_near(&next));
+            for next in named().filter(|next| match has_near {
+                true => is_near(next),
+                false => next.is_public,
+            }) {
                 if !visited.contains(&(&next.place, &next.name)) {
                     visited.push((&next.place, &next.name));
                     ways.push((next, format!("{way}{name}, which holds ")));
@@ -264,6 +277,11 @@ fn telling(of: &Type, types: &[Type]) -> Vec<String> {
         }
     }
     found
+}
+
+/// The crate of a type, by its place.
+fn krate(of: &Type) -> Option<&str> {
+    of.place.split('/').next()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{Signalling, Switchboard};
-use consumer_fsm::transport::{Ice, Network, Transport};
+use consumer_fsm::transport::{IceTransport, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Datagrams, Ending, StunCache};
 use nat_summary::NatType;
 use opentelemetry::Context;
@@ -52,7 +52,7 @@ pub async fn on_real_sockets(
     let service = SignallingService::bind("127.0.0.1:0", Switchboard::default()).await?;
     let signalling = HttpSignalling::new(&service.url())?;
     let responders = peers::cohort(5, 1).await?;
-    let loopback = Ice::new(Network::System(peers::loopback()));
+    let loopback = IceTransport::new(Network::System(peers::loopback()));
     {
         let _producer = peers::echo(signalling.clone(), loopback.clone(), Duration::MAX);
         let expected = Expected {

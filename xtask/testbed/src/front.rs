@@ -1,9 +1,9 @@
-//! What can stand in front of a host: one list for the demonstration, chaos and the fleet.
+//! Everything that can stand in front of a host: one list for the demonstration, chaos and the fleet.
 
 use nat_model::{Behaviour, Dependence, FilterState};
 use nat_summary::NatType;
 
-/// What stands between a host and the Internet.
+/// A NAT, a firewall or nothing, between a host and the Internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Front {
     /// Nothing: the host has a public address.
@@ -62,7 +62,7 @@ impl Front {
         }
     }
 
-    /// What its NAT does, if it has one.
+    /// The behaviour of its NAT; none without a NAT.
     #[must_use]
     pub const fn behaviour(self) -> Option<Behaviour> {
         use Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};

@@ -1,5 +1,5 @@
-//! What attempts are tried in: NATs, servers, peers, signalling that fails, and the meter of what they
-//! leave behind.
+//! The surroundings of an attempt under test: NATs, servers, peers, faulty signalling, and the meter of
+//! leaks.
 #![forbid(unsafe_code)]
 
 pub mod alive;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::transport::{IceTransport, Network};
 use ice_gather::{Base, BindError};
 use tokio::net::UdpSocket;
 use webrtc_util::{Conn, Error};
@@ -14,8 +14,8 @@ use webrtc_util::{Conn, Error};
 pub type Rule = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 /// Plain ICE on loopback, each of its sockets with a rule of its own.
-pub fn ice(rule: impl Fn() -> Rule + Send + Sync + 'static) -> Ice {
-    Ice::new(Network::custom(move || {
+pub fn ice(rule: impl Fn() -> Rule + Send + Sync + 'static) -> IceTransport {
+    IceTransport::new(Network::custom(move || {
         let leaves = rule();
         async move {
             let refused = |error: std::io::Error| BindError::Socket(error.kind());

@@ -1,14 +1,14 @@
 //! The other sides of an attempt: a cohort of STUN servers, a producer that echoes, a ghost that
 //! never answers checks.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use consumer_fsm::signalling::wire::{Description, Genesis, Kind, Offer, read, write};
 use consumer_fsm::signalling::{GENESIS, Signalling};
 use consumer_fsm::transport::Transport;
 use consumer_fsm::{Producer, StunCache};
-use ice_gather::responder::{Manner, Responder};
+use ice_gather::responder::Responder;
 use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, RemoteCandidate, RemoteDescription};
 use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
@@ -37,17 +37,7 @@ impl Drop for Running {
 /// Responders on consecutive loopback addresses from 127.0.0.11 on, the last `silent` of them
 /// silent.
 pub async fn cohort(size: u8, silent: u8) -> Result<Vec<Responder>, Failure> {
-    let mut responders = Vec::new();
-    for n in 0..size {
-        let manner = if n + silent >= size {
-            Manner::Silent
-        } else {
-            Manner::Honest
-        };
-        let ip = IpAddr::from([127, 0, 0, 11 + n]);
-        responders.push(Responder::bind_with((ip, 0), manner).await?);
-    }
-    Ok(responders)
+    Ok(Responder::cohort(size, silent).await?)
 }
 
 /// A base on the one loopback address that everything has.
@@ -59,9 +49,7 @@ pub fn loopback() -> BindConfig {
 /// An agent whose checks are so frequent that what is measured is not their clock.
 #[must_use]
 pub fn eager() -> AgentConfig {
-    let mut config = AgentConfig::default();
-    config.check_interval = Duration::from_millis(5);
-    config
+    AgentConfig::default().with_check_interval(Duration::from_millis(5))
 }
 
 /// These responders as a cache of servers.

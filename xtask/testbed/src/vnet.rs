@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use consumer_fsm::transport::{Ice, Network};
+use consumer_fsm::transport::{IceTransport, Network};
 use ice_gather::responder::{Manner, Responder};
 use ice_gather::{Base, BindError};
 use nat_model::{Behaviour, Dependence};
@@ -105,13 +105,13 @@ impl World {
     }
 
     /// A transport of the consumer: the same code as on real sockets, from the socket up.
-    pub fn consumer(&self) -> Ice {
-        Ice::new(on(&self.consumer))
+    pub fn consumer(&self) -> IceTransport {
+        IceTransport::new(on(&self.consumer))
     }
 
     /// A transport of the public peer.
-    pub fn producer(&self) -> Ice {
-        Ice::new(on(&self.producer))
+    pub fn producer(&self) -> IceTransport {
+        IceTransport::new(on(&self.producer))
     }
 
     /// Stops the network.

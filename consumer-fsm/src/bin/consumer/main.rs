@@ -1,24 +1,35 @@
 //! `consumer`: a consumer, its producers, the service between them, and STUN servers to ask; each a
 //! role of one program.
 
+mod lines;
 mod options;
+mod output;
 mod roles;
 mod telemetry;
-mod tell;
 
+use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use otel_nat::Telemetry;
 use tokio_util::sync::CancellationToken;
 
 use crate::options::Options;
+use crate::output::Output;
+use crate::telemetry::Export;
 
-/// How long the roles may take to close what they have, once they have been told.
-const CLOSING: Duration = Duration::from_millis(600);
+/// How long the roles may take to close what they have, once they are to stop.
+const CLOSING: Duration = Duration::from_millis(500);
 /// How long what is left of the telemetry may take then.
 const FLUSHING: Duration = Duration::from_millis(200);
+/// How long the reader of each stream may take for the rest then.
+const READING: Duration = Duration::from_millis(50);
+/// How long each of the two may take where no signal asked for the end.
+const UNHURRIED: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
+    // until signals are handled, they end the process whatever it waits for
     let options = match Options::from_arguments() {
         Ok(Some(options)) => options,
         Ok(None) => {
@@ -31,7 +42,6 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    tell::log(options.log);
     match start(&options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -42,48 +52,108 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
+fn start(options: &Options) -> Result<bool, Box<dyn Error>> {
+    let output = Output::new(options)?;
+    output.log(options.log);
     // in front of the runtime: its threads are not ours to block
-    let telemetry = telemetry::Export::of_environment(options.external_ip)?;
+    let export = Export::of_environment(options.external_ip)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let cancel = CancellationToken::new();
-    let done = runtime.block_on(async {
-        let role = roles::run(options, telemetry.telemetry(), &cancel);
-        tokio::pin!(role);
-        tokio::select! {
-            done = &mut role => return done,
-            stopped = stop_asked_for() => stopped?,
-        }
-        cancel.cancel();
-        tokio::select! {
-            // to be stopped is no failure, whatever came of the attempts until then
-            done = tokio::time::timeout(CLOSING, role) => done.map_or(Ok(true), |done| done.map(|_| true)),
-            // somebody is in a hurry
-            _ = stop_asked_for() => Ok(true),
-        }
-    });
+    let stop = {
+        let _entered = runtime.enter();
+        Stop::new()?
+    };
+    let went_well = runtime.block_on(run(options, export, output, stop));
     runtime.shutdown_background();
-    telemetry.close(if cancel.is_cancelled() {
-        FLUSHING
-    } else {
-        Duration::from_secs(5)
-    });
-    done
+    Ok(went_well)
 }
 
-/// Ctrl-C, or what a supervisor sends.
-async fn stop_asked_for() -> std::io::Result<()> {
+/// Whether it went as it should. From here on nothing waits for a reader without an end.
+async fn run(options: &Options, export: Export, output: Output, mut stop: Stop) -> bool {
+    let cancel = CancellationToken::new();
+    let done = role(options, export.telemetry(), &output, &cancel, &mut stop).await;
+    let went_well = done.unwrap_or_else(|error| {
+        output.warn(&error.to_string());
+        false
+    });
+    let (flushing, reading) = if cancel.is_cancelled() {
+        (FLUSHING, READING)
+    } else {
+        (UNHURRIED, UNHURRIED)
+    };
+    let closing = tokio::task::spawn_blocking(move || {
+        export.close(flushing, &output);
+        output.close(reading);
+    });
+    tokio::select! {
+        // an error: it panicked, and the process ends all the same
+        _ = closing => {}
+        () = stop.asked_for() => {}
+    }
+    went_well
+}
+
+/// What came of the role; all of it is dropped by then.
+async fn role(
+    options: &Options,
+    telemetry: Telemetry,
+    output: &Output,
+    cancel: &CancellationToken,
+    stop: &mut Stop,
+) -> Result<bool, Box<dyn Error>> {
+    let role = roles::run(options, telemetry, output, cancel);
+    tokio::pin!(role);
+    tokio::select! {
+        done = &mut role => return done,
+        () = stop.asked_for() => cancel.cancel(),
+    }
+    tokio::select! {
+        // to be stopped is no failure, whatever came of the attempts until then
+        done = tokio::time::timeout(CLOSING, role) => done.map_or(Ok(true), |done| done.map(|_| true)),
+        // somebody is in a hurry
+        () = stop.asked_for() => Ok(true),
+    }
+}
+
+/// Ctrl-C, or the signal of a supervisor.
+struct Stop {
     #[cfg(unix)]
-    {
-        let mut terminated =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    signals: [tokio::signal::unix::Signal; 2],
+}
+
+impl Stop {
+    /// From now on the signals end nothing by themselves. Within a runtime.
+    #[cfg(unix)]
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        let [interrupt, terminate] = signals;
+        Ok(Self {
+            signals: [interrupt?, terminate?],
+        })
+    }
+
+    #[cfg(unix)]
+    async fn asked_for(&mut self) {
+        let [interrupt, terminate] = &mut self.signals;
         tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminated.recv() => Ok(()),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
     }
+
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
+    const fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn asked_for(&mut self) {
+        // an error: it cannot be asked for
+        if tokio::signal::ctrl_c().await.is_err() {
+            core::future::pending().await
+        }
+    }
 }

@@ -1,12 +1,13 @@
-//! What the arguments say.
+//! The arguments of the program.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use consumer_fsm::signalling::SignalError;
-use consumer_fsm::signalling::http::HttpSignalling;
+use consumer_fsm::signalling::http::{HttpSignalling, ServiceConfig};
 use ice_gather::{BindConfig, StunServer};
 use lexopt::prelude::{Long, ValueExt};
 use otel_nat::ExternalIp;
@@ -31,10 +32,13 @@ Connects to volunteers over the signalling service and reports what the NAT does
   --bind ADDRESS       send from this address instead of the default route's
   --interface NAME     send from the first address of this interface
   --listen ADDRESS     signal, stun: listen there (127.0.0.1:9000, 127.0.0.1:3478)
+  --connections N      signal: serve so many at once (1024)
+  --per-address N      signal: and so many of one address, an IPv6 network of 64 bits being one (64)
+  --client-header NAME signal, behind a proxy: the header with the client's address, such as X-Forwarded-For
   --json               one JSON object a line
   --show-addresses     show the mapped address with each verdict
   --external-ip HOW    how much of it goes into spans: full (default), prefix, omit
-  --log LEVEL          log to standard error: off, error, warn (default), info, debug; never an address
+  --log LEVEL          log to standard error: off, error, warn (default), info, debug, trace; never an address
   --help               this text
 
 Spans go to where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT says, over http/protobuf, or over grpc
@@ -70,6 +74,7 @@ pub(crate) struct Options {
     pub(crate) transport: Kind,
     pub(crate) bind: BindConfig,
     pub(crate) listen: Option<SocketAddr>,
+    pub(crate) service: ServiceConfig,
     pub(crate) json: bool,
     pub(crate) shows_addresses: bool,
     pub(crate) external_ip: ExternalIp,
@@ -96,6 +101,7 @@ impl Options {
             transport: Kind::Ice,
             bind: BindConfig::default(),
             listen: None,
+            service: ServiceConfig::default(),
             json: false,
             shows_addresses: false,
             external_ip: ExternalIp::default(),
@@ -160,8 +166,7 @@ impl Options {
                 self.slots = slots.ok_or_else(|| wrong("a number from 1 to 100000"))?;
             }
             "attempts" => {
-                let attempts = value.parse().ok().filter(|attempts| *attempts > 0);
-                self.attempts = Some(attempts.ok_or_else(|| wrong("a number from 1 on"))?);
+                self.attempts = Some(number(value).ok_or_else(|| wrong(NUMBER))?);
             }
             "hold" => {
                 let seconds = value
@@ -185,23 +190,37 @@ impl Options {
             "listen" => {
                 self.listen = Some(value.parse().map_err(|_| wrong("an address with a port"))?)
             }
+            "connections" => {
+                self.service.connections = number(value).ok_or_else(|| wrong(NUMBER))?
+            }
+            "per-address" => {
+                self.service.connections_per_address =
+                    number(value).ok_or_else(|| wrong(NUMBER))?;
+            }
+            "client-header" => {
+                let service = self.service.clone().with_client_header(value);
+                self.service = service.map_err(|_| wrong("the name of a header"))?;
+            }
             "external-ip" => {
-                self.external_ip = match value {
-                    "full" => ExternalIp::Full,
-                    "prefix" => ExternalIp::Prefix,
-                    "omit" => ExternalIp::Omit,
-                    _ => return Err(wrong("full, prefix or omit")),
-                }
+                let mut policies = ExternalIp::ALL.iter().copied();
+                let named = policies.find(|policy| policy.as_str() == value);
+                self.external_ip = named.ok_or_else(|| wrong("full, prefix or omit"))?;
             }
             "log" => {
                 self.log = value
                     .parse()
-                    .map_err(|_| wrong("off, error, warn, info or debug"))?
+                    .map_err(|_| wrong("off, error, warn, info, debug or trace"))?
             }
             _ => return Err(format!("there is no --{name}")),
         }
         Ok(())
     }
+}
+
+const NUMBER: &str = "a number from 1 on";
+
+fn number<T: FromStr + Default + PartialOrd>(value: &str) -> Option<T> {
+    value.parse().ok().filter(|number| *number > T::default())
 }
 
 /// Over TLS if the URL says so, trusting whom the system trusts.

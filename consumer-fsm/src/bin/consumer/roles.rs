@@ -1,12 +1,12 @@
-//! What each role does until it is told to stop.
+//! The work of each role until it is cancelled.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use consumer_fsm::signalling::Switchboard;
-use consumer_fsm::signalling::http::SignallingService;
-use consumer_fsm::transport::{DataChannel, Ice, Network, Transport};
-use consumer_fsm::{Link, Pool, Producer, StunCache, StunSource, Timing, What};
+use consumer_fsm::signalling::http::{Refused, SignallingService};
+use consumer_fsm::transport::{DataChannel, IceTransport, Network, Transport};
+use consumer_fsm::{Link, NoticeKind, Pool, Producer, StunCache, StunSource, Timing};
 use ice_gather::responder::Responder;
 use otel_nat::Telemetry;
 use serde_json::json;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::options::{Kind, Options, Role};
-use crate::tell::Teller;
+use crate::output::Output;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -32,46 +32,61 @@ const QUEUE: usize = 64;
 pub(crate) async fn run(
     options: &Options,
     telemetry: Telemetry,
+    output: &Output,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure> {
-    let teller = Teller::new(options);
-    let ice = Ice::new(Network::System(options.bind.clone()));
+    let ice = IceTransport::new(Network::System(options.bind.clone()));
     match (options.role, options.transport) {
-        (Role::Signal, _) => signal(options, teller, cancel).await,
-        (Role::Stun, _) => stun(options, teller, cancel).await,
-        (Role::Consumer, Kind::Ice) => consume(options, ice, telemetry, teller, cancel).await,
+        (Role::Signal, _) => signal(options, output, cancel).await,
+        (Role::Stun, _) => stun(options, output, cancel).await,
+        (Role::Consumer, Kind::Ice) => consume(options, ice, telemetry, output, cancel).await,
         (Role::Consumer, Kind::DataChannel) => {
-            consume(options, DataChannel::new(ice), telemetry, teller, cancel).await
+            consume(options, DataChannel::new(ice), telemetry, output, cancel).await
         }
-        (Role::Producer, Kind::Ice) => produce(options, ice, teller, cancel).await,
+        (Role::Producer, Kind::Ice) => produce(options, ice, output, cancel).await,
         (Role::Producer, Kind::DataChannel) => {
-            produce(options, DataChannel::new(ice), teller, cancel).await
+            produce(options, DataChannel::new(ice), output, cancel).await
         }
     }
 }
 
 async fn signal(
     options: &Options,
-    teller: Teller,
+    output: &Output,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure> {
     let listen = options
         .listen
         .unwrap_or_else(|| ([127, 0, 0, 1], 9000).into());
-    let service = SignallingService::bind(listen, Switchboard::default()).await?;
-    teller.say(
+    let config = options.service.clone();
+    let service = SignallingService::bind_with(listen, Switchboard::default(), config).await?;
+    output.print(
         None,
         "listening",
         &format!("listening: --signal {}", service.url()),
         json!({ "url": service.url() }),
     );
     cancel.cancelled().await;
+    let Refused {
+        connections,
+        requests,
+        deaf,
+        ..
+    } = service.refused();
+    output.print(
+        None,
+        "stopped",
+        &format!(
+            "stopped; refused {connections} connections, {requests} requests, {deaf} deaf clients"
+        ),
+        json!({ "refused_connections": connections, "refused_requests": requests, "deaf": deaf }),
+    );
     Ok(true)
 }
 
 async fn stun(
     options: &Options,
-    teller: Teller,
+    output: &Output,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure> {
     let listen = options
@@ -79,7 +94,7 @@ async fn stun(
         .unwrap_or_else(|| ([127, 0, 0, 1], 3478).into());
     let server = Responder::bind(listen).await?;
     let address = server.address().to_string();
-    teller.say(
+    output.print(
         None,
         "listening",
         &format!("listening: --stun {address}"),
@@ -93,20 +108,20 @@ async fn consume<T>(
     options: &Options,
     transport: T,
     telemetry: Telemetry,
-    teller: Teller,
+    output: &Output,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure>
 where
     T: Transport + Clone + 'static,
     T::Session: 'static,
 {
-    let mut timing = Timing::default();
-    timing.path_lifetime = options.hold.or(options.attempts.map(|_| HOLD));
+    let lifetime = options.hold.or(options.attempts.map(|_| HOLD));
+    let timing = Timing::default().with_path_lifetime(lifetime);
     let mut pool = Pool::new(
         options.signalling.clone(),
         transport,
         telemetry,
-        servers(options),
+        servers(options, output.clone()),
         options.slots,
     )
     .with_timing(timing);
@@ -118,44 +133,44 @@ where
     let mut paths = Vec::new();
     for (slot, link) in pool.links(QUEUE).into_iter().enumerate() {
         let path = watch::Sender::new(false);
-        probes.spawn(probe(slot, link, path.subscribe(), teller));
+        probes.spawn(probe(slot, link, path.subscribe(), output.clone()));
         paths.push(path);
     }
     let mut had_path = false;
-    let tell = async {
+    let print = async {
         while let Some(notice) = notices.next().await {
-            teller.notice(&notice);
-            if let (What::PathUp | What::PathDown, Some(path)) =
-                (&notice.what, paths.get(notice.slot))
+            output.notice(&notice);
+            if let (NoticeKind::PathUp | NoticeKind::PathDown, Some(path)) =
+                (&notice.kind, paths.get(notice.slot))
             {
-                path.send_replace(notice.what == What::PathUp);
-                had_path |= notice.what == What::PathUp;
+                path.send_replace(notice.kind == NoticeKind::PathUp);
+                had_path |= notice.kind == NoticeKind::PathUp;
             }
         }
     };
-    tokio::join!(pool.run(cancel), tell);
+    tokio::join!(pool.run(cancel), print);
     if notices.missed() > 0 {
-        eprintln!(
-            "consumer: {} notices were not shown: standard output was too slow",
+        output.warn(&format!(
+            "{} notices are not shown, because there were too many at once",
             notices.missed()
-        );
+        ));
     }
     Ok(had_path || options.attempts.is_none())
 }
 
-fn servers(options: &Options) -> StunCache {
+fn servers(options: &Options, output: Output) -> StunCache {
     StunCache::from_source(match &options.stun_file {
         None => StunSource::List(options.stun.clone()),
         Some(file) => {
             let (named, file) = (options.stun.clone(), StunSource::File(file.clone()));
             StunSource::from_fn(move || {
-                let (mut servers, file) = (named.clone(), file.clone());
+                let (mut servers, file, output) = (named.clone(), file.clone(), output.clone());
                 async move {
                     match file.load().await {
                         Ok(more) => servers.extend(more),
                         Err(error) if servers.is_empty() => return Err(error),
                         // those that were named are enough to go on with
-                        Err(error) => eprintln!("consumer: --stun-file: {error}"),
+                        Err(error) => output.warn(&format!("--stun-file: {error}")),
                     }
                     Ok(servers)
                 }
@@ -166,13 +181,13 @@ fn servers(options: &Options) -> StunCache {
 
 /// While there is a path, sends a datagram now and then, and says how long the first that came back
 /// was on its way.
-async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, teller: Teller) {
+async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, output: Output) {
     // each datagram carries its number: an echo of an older one is no answer to this one
     let mut number = 0_u64;
     while path.wait_for(|up| *up).await.is_ok() {
         let mut down = path.clone();
         let work = async {
-            let mut is_told = false;
+            let mut is_printed = false;
             loop {
                 number += 1;
                 let datagram = Bytes::from([&[0x80][..], &number.to_be_bytes()].concat());
@@ -184,16 +199,16 @@ async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, tel
                 });
                 match back.await {
                     Ok(Some(round_trip)) => {
-                        if !is_told {
+                        if !is_printed {
                             let millis = (round_trip.as_secs_f64() * 10_000.0).round() / 10.0;
                             let text = format!("the path works: {millis} ms there and back");
-                            teller.say(
+                            output.print(
                                 Some(slot),
                                 "echo",
                                 &text,
                                 json!({ "round_trip_ms": millis }),
                             );
-                            is_told = true;
+                            is_printed = true;
                         }
                         // whatever else comes is taken, and of no interest
                         let _ = tokio::time::timeout(PROBE, async {
@@ -216,7 +231,7 @@ async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, tel
 async fn produce<T>(
     options: &Options,
     transport: T,
-    teller: Teller,
+    output: &Output,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure>
 where
@@ -230,7 +245,7 @@ where
             transport.clone(),
             options.stun.clone(),
         );
-        slots.spawn(volunteer(slot, producer, teller, cancel.clone()));
+        slots.spawn(volunteer(slot, producer, output.clone(), cancel.clone()));
     }
     while slots.join_next().await.is_some() {}
     Ok(true)
@@ -240,10 +255,10 @@ where
 async fn volunteer<T: Transport>(
     slot: usize,
     producer: Producer<consumer_fsm::signalling::http::HttpSignalling, T>,
-    teller: Teller,
+    output: Output,
     cancel: CancellationToken,
 ) {
-    teller.say(
+    output.print(
         Some(slot),
         "announcing",
         "waiting for a consumer",
@@ -256,9 +271,9 @@ async fn volunteer<T: Transport>(
         };
         match served {
             Ok(served) => {
-                teller.say(Some(slot), "served", "a consumer is connected", json!({}));
+                output.print(Some(slot), "served", "a consumer is connected", json!({}));
                 let echoed = served.echo(&cancel).await;
-                teller.say(
+                output.print(
                     Some(slot),
                     "ended",
                     &format!("it left after {echoed} datagrams"),
@@ -266,7 +281,7 @@ async fn volunteer<T: Transport>(
                 );
             }
             Err(error) => {
-                teller.say(
+                output.print(
                     Some(slot),
                     "failed",
                     &format!("failed: {error}"),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use otel_nat::pipeline::Pipeline;
 use otel_nat::{ExternalIp, Telemetry};
 
+use crate::output::Output;
+
 /// The way to the collector, if there is one.
 pub(crate) struct Export {
     pipeline: Option<Pipeline>,
@@ -51,15 +53,13 @@ impl Export {
     }
 
     /// Sends what is left, and says so if that failed.
-    pub(crate) fn close(self, within: Duration) {
+    pub(crate) fn close(self, within: Duration, output: &Output) {
         if let Some(pipeline) = &self.pipeline
             && pipeline.shutdown(within).is_err()
         {
             let delivery = pipeline.delivery();
-            eprintln!(
-                "consumer: {} spans failed, {} were dropped",
-                delivery.failed, delivery.dropped
-            );
+            let (failed, dropped) = (delivery.failed, delivery.dropped);
+            output.warn(&format!("{failed} spans failed, {dropped} were dropped"));
         }
     }
 }

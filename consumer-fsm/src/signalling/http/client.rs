@@ -156,6 +156,7 @@ impl HttpSignalling {
             StatusCode::OK => Ok((response, connection)),
             StatusCode::NOT_FOUND => Err(SignalError::Gone),
             StatusCode::IM_A_TEAPOT => Err(SignalError::Version),
+            StatusCode::SERVICE_UNAVAILABLE => Err(SignalError::NoRoom),
             _ => Err(SignalError::Rejected),
         }
     }

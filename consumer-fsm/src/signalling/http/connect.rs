@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// How long an address may be silent before the next one is tried beside it (RFC 8305 section 5).
@@ -12,7 +12,13 @@ const DELAY: Duration = Duration::from_millis(250);
 
 /// A connection to this host and port.
 pub(super) async fn to(authority: &str) -> io::Result<TcpStream> {
-    first(alternating(lookup_host(authority).await?.collect())).await
+    let (host, port) = authority
+        .rsplit_once(':')
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    let port = port.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
+    // an IPv6 address stands in brackets in a URL
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    first(alternating(ice_gather::lookup(host, port).await)).await
 }
 
 /// The families take turns, the resolver's favourite first: all addresses of one may be dead (RFC
@@ -104,6 +110,27 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("something goes on");
+    }
+
+    #[tokio::test]
+    async fn a_host_is_found_by_its_name_and_by_its_address() {
+        let (there, _live) = live().await;
+        for host in ["localhost", "127.0.0.1"] {
+            let stream = to(&format!("{host}:{}", there.port())).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), there, "{host}");
+        }
+        // where the host has IPv6
+        if let Ok(live) = TcpListener::bind("[::1]:0").await {
+            let there = live.local_addr().unwrap();
+            assert_eq!(
+                to(&there.to_string()).await.unwrap().peer_addr().unwrap(),
+                there
+            );
+        }
+        for nowhere in ["localhost", "localhost:", "localhost:65536"] {
+            let kind = to(nowhere).await.map_err(|error| error.kind()).err();
+            assert_eq!(kind, Some(io::ErrorKind::InvalidInput), "{nowhere}");
+        }
     }
 
     #[tokio::test]

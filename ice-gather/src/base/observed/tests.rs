@@ -3,7 +3,8 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::stun::{Header, success};
+use crate::plan::IcmpError;
+use crate::stun::{Header, write_success};
 
 const BASE: &str = "192.168.1.5:50000";
 
@@ -68,7 +69,7 @@ impl World {
 
     fn answer(&mut self, request: &Transmit, mapped: &str) -> Filed {
         let id = Header::peek(&request.bytes).unwrap().id;
-        self.file(request.server, &success(id, address(mapped)))
+        self.file(request.server, &write_success(id, address(mapped)))
     }
 
     fn file(&mut self, source: SocketAddr, datagram: &[u8]) -> Filed {
@@ -197,11 +198,14 @@ fn a_response_is_an_answer_or_is_counted_by_its_reason_or_belongs_to_another_rea
     let mapped = address("203.0.113.7:50000");
 
     let elsewhere = address("192.0.2.2:3478");
-    assert_eq!(world.file(elsewhere, &success(id, mapped)), Filed::Dropped);
-    let behind = [success(id, mapped), vec![0; 4]].concat();
+    assert_eq!(
+        world.file(elsewhere, &write_success(id, mapped)),
+        Filed::Dropped
+    );
+    let behind = [write_success(id, mapped), vec![0; 4]].concat();
     assert_eq!(world.file(request.server, &behind), Filed::Dropped);
     assert_eq!(world.file(request.server, &request.bytes), Filed::Dropped);
-    let another = success([99; 12], mapped);
+    let another = write_success([99; 12], mapped);
     assert_eq!(world.file(request.server, &another), Filed::NotOurs);
     let expected = Dropped {
         wrong_source: 1,
@@ -221,7 +225,7 @@ fn a_response_is_an_answer_or_is_counted_by_its_reason_or_belongs_to_another_rea
 #[test]
 fn before_any_plan_nothing_is_ours() {
     let mut observed = Observed::new([address(BASE).ip()]);
-    let answer = success([1; 12], address("203.0.113.7:50000"));
+    let answer = write_success([1; 12], address("203.0.113.7:50000"));
     let source = address("192.0.2.1:3478");
     let filed = observed.file_answer(Instant::now(), address(BASE), source, &answer);
     assert_eq!(filed, Filed::NotOurs);
@@ -259,17 +263,19 @@ fn candidates_are_hosts_then_reflexive_ones_each_address_once() {
 fn a_plan_that_is_retired_stays_evidence_and_a_later_one_supersedes_what_it_contradicts() {
     let server = at("192.0.2.1:3478");
     let mut world = World::asking(std::slice::from_ref(&server));
-    let mapped = |world: &World| -> Vec<SocketAddr> {
+    let observed = |world: &World| -> Vec<(SocketAddr, u32)> {
         let evidence = world.observed.evidence();
-        evidence.observations().map(|o| o.mapped).collect()
+        let observations = evidence.observations();
+        observations.map(|o| (o.mapped, o.sequence)).collect()
     };
+    let (first, second) = ("203.0.113.7:50000", "203.0.113.7:61000");
     let sent = world.send();
-    world.answer(&sent[0], "203.0.113.7:50000");
+    world.answer(&sent[0], first);
     world.ask(std::slice::from_ref(&server));
-    assert_eq!(mapped(&world), [address("203.0.113.7:50000")]);
+    assert_eq!(observed(&world), [(address(first), 0)]);
     let sent = world.send();
-    world.answer(&sent[0], "203.0.113.7:61000");
-    assert_eq!(mapped(&world), [address("203.0.113.7:61000")]);
+    world.answer(&sent[0], second);
+    assert_eq!(observed(&world), [(address(second), 1)]);
 }
 
 #[test]
@@ -278,9 +284,11 @@ fn an_icmp_error_ends_the_request_it_is_about_and_no_other() {
     let mut world = World::asking(&servers);
     world.send();
     let mapped_form = address("[::ffff:192.0.2.1]:3478");
-    world
-        .observed
-        .handle_unreachable(&[(mapped_form, IcmpError::Hard)]);
+    world.observed.handle_unreachable(&[Unreachable {
+        server: mapped_form,
+        error: IcmpError::Hard,
+        is_of_server: false,
+    }]);
     let outcomes: Vec<Outcome> = world.reports().into_iter().map(|report| report.2).collect();
     assert_eq!(outcomes, [Outcome::Unreachable, Outcome::Pending]);
 }
@@ -309,4 +317,66 @@ fn a_gathering_has_its_servers_in_the_order_given_and_counts_those_beyond_the_mo
     assert_eq!(world.observed.dropped.servers, 1, "the name's");
     assert_eq!(gathering.packets_sent, 0);
     assert_eq!(gathering.elapsed, Duration::from_millis(7));
+}
+
+/// A filter that answers for a server's name gives an address at which no server can be.
+#[test]
+fn a_name_that_a_filter_answers_for_is_unresolved_and_not_asked() {
+    let name: StunServer = "stun.example.org".parse().unwrap();
+    let resolved = |name: &StunServer, addresses: &[&str]| {
+        let mut world = World::asking(std::slice::from_ref(name));
+        world.resolved(name, addresses);
+        let sent = world.send().len();
+        (sent, world.reports().remove(0).2)
+    };
+    for sinkhole in ["0.0.0.0:3478", "[::]:3478", "127.0.0.1:3478", "[::1]:3478"] {
+        assert_eq!(
+            resolved(&name, &[sinkhole]),
+            (0, Outcome::Unresolved),
+            "{sinkhole}"
+        );
+    }
+    assert_eq!(
+        resolved(&name, &["0.0.0.0:3478", "192.0.2.1:3478"]),
+        (1, Outcome::Pending)
+    );
+    let localhost: StunServer = "localhost".parse().unwrap();
+    assert_eq!(
+        resolved(&localhost, &["127.0.0.1:3478"]),
+        (1, Outcome::Pending),
+        "the name of the host itself"
+    );
+}
+
+/// Two servers that stay silent to the end, and `heard` in between.
+fn silent_but_for(heard: impl FnOnce(&mut World)) -> nat_summary::NatType {
+    let servers = ["192.0.2.1:3478", "192.0.2.2:3478"].map(at);
+    let mut world = World::asking(&servers);
+    for ms in [0, 250, 750] {
+        let now = world.start + Duration::from_millis(ms);
+        while world.observed.poll_transmit(now).is_some() {}
+    }
+    heard(&mut world);
+    let end = world.start + GatherConfig::default().deadline;
+    assert!(world.observed.is_complete(end));
+    world.observed.evidence().summary().nat_type()
+}
+
+#[test]
+fn an_icmp_error_of_the_server_itself_and_whatever_was_dropped_show_that_udp_passes() {
+    use nat_summary::NatType;
+    assert_eq!(silent_but_for(|_| ()), NatType::UdpBlocked);
+    let error = |is_of_server| Unreachable {
+        server: address("192.0.2.9:3478"),
+        error: IcmpError::Hard,
+        is_of_server,
+    };
+    let of_router = silent_but_for(|world| world.observed.handle_unreachable(&[error(false)]));
+    assert_eq!(of_router, NatType::UdpBlocked, "a router is not the server");
+    let of_server = silent_but_for(|world| world.observed.handle_unreachable(&[error(true)]));
+    assert_eq!(of_server, NatType::Unknown);
+    let garbage = silent_but_for(|world| bump(&mut world.observed.dropped.garbage));
+    assert_eq!(garbage, NatType::Unknown);
+    let unreceived = silent_but_for(|world| bump(&mut world.observed.dropped.socket_errors));
+    assert_eq!(unreceived, NatType::UdpBlocked, "that was no datagram");
 }

@@ -3,7 +3,7 @@ use super::*;
 const ID: TransactionId = [7; 12];
 
 fn success(mapped: &str) -> Vec<u8> {
-    super::success(ID, mapped.parse().unwrap())
+    super::write_success(ID, mapped.parse().unwrap())
 }
 
 fn with_attribute(typ: u16, attribute: u16, value: &[u8]) -> Vec<u8> {
@@ -107,7 +107,7 @@ fn an_error_code_is_read_even_with_a_broken_reason() {
 }
 
 #[test]
-fn what_is_no_binding_response_is_rejected() {
+fn a_datagram_that_is_no_binding_response_is_rejected() {
     let good = success("203.0.113.7:50000");
     assert_eq!(read_answer(b""), Err(Reject::NotStun));
     assert_eq!(read_answer(&good[..19]), Err(Reject::NotStun));

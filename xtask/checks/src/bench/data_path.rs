@@ -376,9 +376,9 @@ impl Pair {
             Base::bind(loopback.clone()).await?,
             Base::bind(loopback).await?,
         );
-        let mut config = AgentConfig::default();
-        config.check_interval = Duration::from_millis(20);
-        config.keepalive_interval = Duration::from_secs(60);
+        let config = AgentConfig::default()
+            .with_check_interval(Duration::from_millis(20))
+            .with_keepalive_interval(Duration::from_secs(60));
         let mut a = IceAgent::new(&left, Role::Controlling, config).await?;
         let mut b = IceAgent::new(&right, Role::Controlled, config).await?;
         let (to_a, to_b) = (peers::describe(&left, &a), peers::describe(&right, &b));

@@ -9,8 +9,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ice_gather::StunServer;
 use ice_gather::responder::success;
-use ice_gather::{Header, StunServer, TransactionId};
+use ice_gather::stun::{Header, TransactionId};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 

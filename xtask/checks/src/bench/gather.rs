@@ -274,7 +274,7 @@ async fn once(gatherer: Gatherer, servers: Arc<[SocketAddr]>) -> Result<(Sample,
     let servers: Vec<_> = servers.iter().copied().map(StunServer::Address).collect();
     let mut config = GatherConfig::default();
     if gatherer == Gatherer::OursWaiting {
-        config.grace = config.deadline;
+        config = config.with_grace(config.deadline);
     }
     let started = Instant::now();
     let base = Base::bind(peers::loopback()).await?;

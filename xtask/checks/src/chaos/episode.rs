@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
-use consumer_fsm::transport::{Ice, Network};
-use consumer_fsm::{AttemptReport, Consumer, Ending, Producer, State, StunCache, Timing, What};
+use consumer_fsm::transport::{IceTransport, Network};
+use consumer_fsm::{
+    AttemptReport, Consumer, Ending, Event, NoticeKind, Producer, State, StunCache, Timing,
+};
 use ice_gather::{AgentConfig, Base, BindError, StunServer};
 use nat_summary::NatType;
 use otel_nat::{FailureReason, keys};
@@ -32,7 +34,7 @@ const PRODUCERS: usize = 2;
 /// How long a producer serves one consumer.
 const PER_CONSUMER: Duration = Duration::from_millis(400);
 
-/// What became of one attempt.
+/// The outcome of one attempt.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) ended: &'static str,
@@ -107,7 +109,7 @@ async fn produce(
     vanish: &watch::Sender<()>,
 ) -> Result<Option<Running>, Failure> {
     let loopback = Network::System(peers::loopback());
-    let transport = Ice::new(loopback).with_agent_config(config());
+    let transport = IceTransport::new(loopback).with_agent_config(config());
     Ok(match plan.producers {
         Producers::Absent => None,
         Producers::Serve => Some(peers::echo(signalling.clone(), transport, PER_CONSUMER)),
@@ -141,14 +143,18 @@ async fn produce(
 
 /// Has the producers vanish whenever the consumer comes into this state.
 fn watch(
-    consumer: &mut Consumer<Faulty<MemorySignalling>, Ice>,
+    consumer: &mut Consumer<Faulty<MemorySignalling>, IceTransport>,
     state: State,
     vanish: &watch::Sender<()>,
 ) -> Running {
     let (mut notices, vanish) = (consumer.notices(), vanish.clone());
     Running::spawn(async move {
         while let Some(notice) = notices.next().await {
-            if matches!(notice.what, What::Moved { to, .. } if to == state) {
+            let NoticeKind::Transition(step) = notice.kind else {
+                continue;
+            };
+            // asking the cohort is a step within state 2
+            if step.to == state && step.event != Event::Asked {
                 vanish.send_replace(());
             }
         }
@@ -156,13 +162,11 @@ fn watch(
 }
 
 fn config() -> AgentConfig {
-    let mut config = AgentConfig::default();
-    config.check_interval = Duration::from_millis(20);
-    config
+    AgentConfig::default().with_check_interval(Duration::from_millis(20))
 }
 
 /// A transport of one session, on this socket.
-fn transport(conn: Arc<dyn Conn + Send + Sync>) -> Ice {
+fn transport(conn: Arc<dyn Conn + Send + Sync>) -> IceTransport {
     // taken by the session, so that the socket goes with it
     let conn = Arc::new(std::sync::Mutex::new(Some(conn)));
     let make = move || {
@@ -172,13 +176,13 @@ fn transport(conn: Arc<dyn Conn + Send + Sync>) -> Ice {
             .take();
         async move { Base::from_conn(taken.ok_or(BindError::NoAddress)?) }
     };
-    Ice::new(Network::custom(make)).with_agent_config(config())
+    IceTransport::new(Network::custom(make)).with_agent_config(config())
 }
 
 async fn attempt(
     plan: &Plan,
     signalling: Faulty<MemorySignalling>,
-    transport: Ice,
+    transport: IceTransport,
     servers: StunCache,
     asked: &AtomicU64,
     vanish: &watch::Sender<()>,

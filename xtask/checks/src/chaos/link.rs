@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ice_gather::responder::success;
-use ice_gather::write_request;
+use ice_gather::stun::write_request;
 use nat_model::{Behaviour, Dependence, Nat};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

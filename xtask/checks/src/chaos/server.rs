@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ice_gather::Header;
 use ice_gather::responder::success;
+use ice_gather::stun::Header;
 use tokio::net::UdpSocket;
 
 use super::plan::Manner;

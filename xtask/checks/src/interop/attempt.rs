@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use consumer_fsm::signalling::http::HttpSignalling;
-use consumer_fsm::transport::{DataChannel, Ice, Network};
+use consumer_fsm::transport::{DataChannel, IceTransport, Network};
 use consumer_fsm::{Consumer, Datagrams, Ending, StunCache, Timing};
 use ice_gather::{BindConfig, StunServer};
 use tokio::sync::mpsc;
@@ -22,8 +22,8 @@ const LENGTH: usize = 1_200;
 /// Under way at once.
 const WINDOW: u32 = 16;
 
-/// What became of it.
-pub(super) struct Told {
+/// The result of an attempt.
+pub(super) struct Outcome {
     pub(super) spans: Vec<String>,
     pub(super) nat_type: String,
     pub(super) error: String,
@@ -33,11 +33,11 @@ pub(super) struct Told {
     pub(super) ms: f64,
 }
 
-pub(super) async fn run(url: &str) -> Result<Told, Failure> {
+pub(super) async fn run(url: &str) -> Result<Outcome, Failure> {
     let spans = Spans::default();
-    let transport = DataChannel::new(Ice::new(Network::System(BindConfig::address(client_ipv4(
-        0,
-    )))));
+    let transport = DataChannel::new(IceTransport::new(Network::System(BindConfig::address(
+        client_ipv4(0),
+    ))));
     let cohort = OWN
         .iter()
         .chain(&COTURN)
@@ -71,7 +71,7 @@ pub(super) async fn run(url: &str) -> Result<Told, Failure> {
         .connected_after
         .unwrap_or_default()
         .saturating_sub(bounds::INTEROP_CHOICE);
-    Ok(Told {
+    Ok(Outcome {
         spans: caught.iter().map(|span| span.name.to_string()).collect(),
         nat_type: told("nat_type"),
         error: match report.ending {

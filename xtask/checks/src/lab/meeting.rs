@@ -229,7 +229,7 @@ impl Meeting {
 }
 
 /// A site with this one router.
-pub(crate) fn alone(nat: Router) -> &'static [Router] {
+pub(crate) fn only(nat: Router) -> &'static [Router] {
     ALL.iter()
         .find(|known| **known == nat)
         .map_or(&[], std::slice::from_ref)

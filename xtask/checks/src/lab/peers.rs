@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::Choice;
 use super::cases::Cohort;
-use super::meeting::{First, Meeting, Truth, alone, kind, meetings};
+use super::meeting::{First, Meeting, Truth, kind, meetings, only};
 use crate::kernel::namespace::Namespace;
 use crate::kernel::router::Router;
 use crate::kernel::servers::{COTURN, PORTS, ipv4};
@@ -161,7 +161,7 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
 fn row(meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure> {
     let world = World::build(
         Site {
-            routers: alone(meeting.ours),
+            routers: only(meeting.ours),
             uplinks: Uplinks::One,
             lossy: false,
         },
@@ -317,9 +317,9 @@ impl End<'_> {
             Filtering::Unknown
         };
         let base = Base::bind(BindConfig::address(local)).await?;
-        let mut config = AgentConfig::default();
-        config.check_interval = Duration::from_millis(50);
-        config.keepalive_interval = Duration::from_millis(50);
+        let config = AgentConfig::default()
+            .with_check_interval(Duration::from_millis(50))
+            .with_keepalive_interval(Duration::from_millis(50));
         let role = if self.is_ours {
             Role::Controlling
         } else {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use ice_gather::{Answer, read_answer, write_request};
+use ice_gather::stun::{Answer, read_answer, write_request};
 use nat_summary::Filtering;
 
 use crate::Failure;

@@ -90,6 +90,6 @@ pub(crate) fn planted() -> impl Iterator<Item = &'static Path> {
 }
 
 /// Nothing has to be there besides.
-async fn alone() -> Result<(), Failure> {
+async fn standalone() -> Result<(), Failure> {
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What left a process: the spans that a real collector received, and the addresses in a text.
+//! Readers of a process's output: the spans that a real collector received, and addresses in a text.
 //!
 //! A package of its own, because the tests of `otel-nat` read with it as well.
 #![forbid(unsafe_code)]

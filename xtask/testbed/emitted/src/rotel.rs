@@ -34,10 +34,10 @@ pub struct Rotel {
 pub enum Role<'a> {
     /// Prints what it receives.
     End,
-    /// Does as `deploy/collector.env` says, and passes what is left on to an end.
+    /// Does as `deploy/collector.env` says, and passes what is left on over OTLP/HTTP.
     Gateway {
         /// The end of the way.
-        to: &'a Rotel,
+        to: SocketAddr,
         /// What becomes of `nat_external_ip`.
         external_ip: &'a str,
     },
@@ -149,20 +149,28 @@ impl Rotel {
     /// # Errors
     /// If the collector does not take it.
     pub fn post(&self, line: &str) -> Result<(), Failure> {
+        self.post_to("traces", "application/json", line.as_bytes())
+    }
+
+    /// Sends an OTLP message of this signal.
+    ///
+    /// # Errors
+    /// If the collector does not take it.
+    pub fn post_to(&self, signal: &str, kind: &str, body: &[u8]) -> Result<(), Failure> {
         let mut stream = TcpStream::connect(self.http)?;
         let head = format!(
-            "POST /v1/traces HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+            "POST /v1/{signal} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
              connection: close\r\n\r\n",
             self.http,
-            line.len()
+            body.len()
         );
-        stream.write_all((head + line).as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        if answer.starts_with("HTTP/1.1 200") {
+        stream.write_all(&[head.as_bytes(), body].concat())?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        if answer.starts_with(b"HTTP/1.1 200") {
             Ok(())
         } else {
-            Err(format!("refused: {answer}").into())
+            Err(format!("refused: {}", String::from_utf8_lossy(&answer)).into())
         }
     }
 }
@@ -207,7 +215,7 @@ fn launch(
             command
                 .env("NAT_EXTERNAL_IP", external_ip)
                 .env("PYTHONDONTWRITEBYTECODE", "1");
-            command.args(["--otlp-exporter-endpoint", &format!("http://{}", to.http)]);
+            command.args(["--otlp-exporter-endpoint", &format!("http://{to}")]);
         }
     }
     command

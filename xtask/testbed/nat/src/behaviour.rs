@@ -1,4 +1,4 @@
-//! What a NAT does, in the words of RFC 4787.
+//! The behaviour of a NAT, in the words of RFC 4787.
 
 use std::net::SocketAddr;
 
@@ -32,13 +32,13 @@ impl Dependence {
     }
 }
 
-/// What opens a filter: RFC 4787 section 5 has it by the internal endpoint, and many NATs by the
-/// mapping.
+/// The state that opens a filter: that of the internal endpoint in RFC 4787 section 5, that of the
+/// mapping in many NATs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FilterState {
-    /// Whatever the internal endpoint sent, by any of its mappings.
+    /// Every packet of the internal endpoint opens it, by any mapping.
     OfInternalEndpoint,
-    /// What was sent by that mapping alone.
+    /// Packets by that mapping alone open it.
     OfMapping,
 }
 
@@ -69,7 +69,7 @@ pub enum Pooling {
     Arbitrary,
 }
 
-/// What becomes of a packet from inside to an external endpoint of this NAT (RFC 4787 section 6).
+/// The fate of a packet from inside to an external endpoint of this NAT (RFC 4787 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hairpinning {
     /// It is dropped.
@@ -80,14 +80,14 @@ pub enum Hairpinning {
     InternalSource,
 }
 
-/// All that a NAT does.
+/// The whole behaviour of a NAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Behaviour {
-    /// What a mapping depends on.
+    /// The dependence of a mapping.
     pub mapping: Dependence,
-    /// What is let in to a mapping.
+    /// The dependence of the filter.
     pub filtering: Dependence,
-    /// What opens the filter.
+    /// The state that opens the filter.
     pub filter_state: FilterState,
     /// How the external port is chosen.
     pub assignment: PortAssignment,

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ice_gather::responder::{Manner, Responder};
-use ice_gather::{Answer, read_answer, write_request};
+use ice_gather::stun::{Answer, read_answer, write_request};
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 

@@ -1,8 +1,5 @@
 //! The one place where the tests of the rules meet the judge: plain facts go in, plain verdicts come
 //! out.
-//!
-//! Four functions wait for words that the judge does not have yet; each is marked `second
-//! edition`.
 
 use std::net::SocketAddr;
 
@@ -27,30 +24,32 @@ pub fn evidence(facts: &Facts) -> Evidence {
         evidence.record_outcome(server_id(*server), outcome(*end));
     }
     for seen in &facts.seen {
-        evidence.observe(observation(seen));
+        if seen.resent {
+            evidence.observe_resent(observation(seen));
+        } else {
+            evidence.observe(observation(seen));
+        }
     }
-    rejected(&mut evidence, facts.rejected);
+    let closed = facts.asked.iter().filter(|(_, end)| *end == End::Closed);
+    for _ in 0..closed.count() + facts.rejected as usize {
+        evidence.add_sign_of_life();
+    }
     evidence
 }
 
-/// Second edition: packets that came in and had to be rejected are a sign of life.
-fn rejected(_evidence: &mut Evidence, _packets: u32) {}
-
-/// Second edition: silence after one copy, or without a full wait, is no time-out, and an ICMP error
-/// of the server itself is a sign of life. The values are those that the gatherer of today reports.
+/// Silence after one copy, or without a full wait, means nothing. An ICMP error of the server itself
+/// is a sign of life beside its outcome.
 fn outcome(end: End) -> Outcome {
     match end {
-        End::Pending => Outcome::Pending,
+        End::Pending | End::Brief => Outcome::Pending,
         End::Unresolved => Outcome::Unresolved,
         End::Unreachable | End::Closed => Outcome::Unreachable,
-        End::Brief | End::TimedOut => Outcome::TimedOut,
+        End::TimedOut => Outcome::TimedOut,
         End::Refused => Outcome::Refused,
         End::Answered => Outcome::Answered,
     }
 }
 
-/// Second edition: a request that was sent again (`resent`) does not show which copy made the
-/// mapping.
 fn observation(seen: &Seen) -> Observation {
     Observation {
         base: seen.base,
@@ -60,10 +59,12 @@ fn observation(seen: &Seen) -> Observation {
     }
 }
 
-/// Second edition: the number of servers that a complete gathering asked, as in
-/// `Evidence::from_candidates(..).with_complete_gathering(asked)`.
-fn complete(evidence: Evidence, _asked: Option<u16>) -> Evidence {
-    evidence
+/// The number of servers asked, where gathering is known to be complete.
+fn complete(evidence: Evidence, asked: Option<u16>) -> Evidence {
+    match asked {
+        Some(asked) => evidence.with_complete_gathering(asked),
+        None => evidence,
+    }
 }
 
 fn server_id(server: Server) -> ServerId {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{MemorySignalling, Signalling, Switchboard, SwitchboardTiming};
-use consumer_fsm::transport::{Ice, Network, Transport};
+use consumer_fsm::transport::{IceTransport, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Ending, Event, Producer, StunCache, Timing};
 use ice_gather::responder::Responder;
-use ice_gather::{GatherConfig, StunServer, write_request};
+use ice_gather::stun::write_request;
+use ice_gather::{GatherConfig, StunServer};
 use otel_nat::FailureReason;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -117,7 +118,7 @@ struct Stage<T> {
     unequal: Cell<u32>,
 }
 
-impl Stage<Ice> {
+impl Stage<IceTransport> {
     async fn new(way: Way, patience: Duration) -> Result<Self, Failure> {
         let responders = peers::cohort(2, if way == Way::Blocked { 2 } else { 0 }).await?;
         let servers = match way {
@@ -127,12 +128,13 @@ impl Stage<Ice> {
         let mut gather = GatherConfig::default();
         if way == Way::Blocked {
             // one packet, and what is silent for longer than the RTO has timed out
-            (gather.deadline, gather.initial_rto) =
-                (Duration::from_millis(20), Duration::from_millis(5));
-            gather.max_sends = 1;
+            gather = gather
+                .with_deadline(Duration::from_millis(20))
+                .with_initial_rto(Duration::from_millis(5))
+                .with_max_sends(1);
         }
         let loopback = Network::System(peers::loopback());
-        let transport = Ice::new(loopback)
+        let transport = IceTransport::new(loopback)
             .with_agent_config(peers::eager())
             .with_gather_config(gather);
         let (out, wanted, unequal) = (Cell::new(0), Cell::new(0), Cell::new(0));
@@ -468,7 +470,7 @@ fn way_of(number: u32) -> (usize, Way) {
 /// A producer is dropped at a random moment, while a consumer looks for one.
 async fn producer_dropped(meter: Meter) -> Result<Measured, Failure> {
     let stage = Stage::new(Way::Cancelled, PATIENCE).await?;
-    let measured = meter.measure(AT_ONCE, super::alone, async |(), number| {
+    let measured = meter.measure(AT_ONCE, super::standalone, async |(), number| {
         let signalling = MemorySignalling::new(Switchboard::new(holds(PATIENCE)));
         let producer = Producer::new(signalling.clone(), stage.transport.clone(), Vec::new());
         let moment = Duration::from_millis(u64::from(number % 6));

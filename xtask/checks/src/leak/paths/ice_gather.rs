@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ice_gather::responder::{Responder, TwoAddresses, success};
+use ice_gather::stun::Header;
 use ice_gather::{
-    AgentConfig, Base, Credentials, Finding, GatherConfig, Header, IceAgent, IceConn,
-    RemoteCandidate, RemoteDescription, Role, StunServer, discover_filtering,
+    AgentConfig, Base, Credentials, Finding, GatherConfig, IceAgent, IceConn, RemoteCandidate,
+    RemoteDescription, Role, StunServer, discover_filtering,
 };
 use nat_summary::{CandidateKind, Filtering, Mapping, NatType, Outcome};
 use stun::attributes::ATTR_USERNAME;
@@ -16,7 +17,7 @@ use stun::textattrs::TextAttribute;
 use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
-use super::{Measured, Meter, Path, alone, path};
+use super::{Measured, Meter, Path, path, standalone};
 use crate::peers::{self, Running};
 use crate::{Failure, bounds, stock};
 
@@ -132,9 +133,7 @@ fn host(address: SocketAddr) -> RemoteCandidate {
 }
 
 fn in_milliseconds(deadline: u64) -> GatherConfig {
-    let mut config = GatherConfig::default();
-    config.deadline = Duration::from_millis(deadline);
-    config
+    GatherConfig::default().with_deadline(Duration::from_millis(deadline))
 }
 
 /// `future`, for as long as it takes the scheduler to come by so often; `None` if that was not
@@ -179,7 +178,7 @@ async fn server(
 async fn gathered(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 0).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(4, alone, async |_, _| {
+    let measured = meter.measure(4, standalone, async |_, _| {
         let gathering = base()
             .await?
             .gather(&servers, &GatherConfig::default())
@@ -192,7 +191,7 @@ async fn gathered(meter: Meter) -> Result<Measured, Failure> {
 async fn one_silent(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 1).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(32, alone, async |_, _| {
+    let measured = meter.measure(32, standalone, async |_, _| {
         let gathering = base()
             .await?
             .gather(&servers, &GatherConfig::default())
@@ -217,7 +216,7 @@ async fn dropped(meter: Meter) -> Result<Measured, Failure> {
             .into_iter()
             .filter_map(|server| server.parse().ok()),
     );
-    let measured = meter.measure(32, alone, async |_, number| {
+    let measured = meter.measure(32, standalone, async |_, number| {
         let moment = Duration::from_millis(u64::from(number % 60));
         Ok(timeout(
             moment,
@@ -238,7 +237,7 @@ async fn late(meter: Meter) -> Result<Measured, Failure> {
         vec![success(id, source)]
     })
     .await?;
-    let measured = meter.measure(2, alone, async |_, _| {
+    let measured = meter.measure(2, standalone, async |_, _| {
         let base = base().await?;
         let first = base
             .gather(std::slice::from_ref(&slow), &in_milliseconds(1))
@@ -261,7 +260,7 @@ async fn late_to_agent(meter: Meter) -> Result<Measured, Failure> {
         vec![success(id, source)]
     })
     .await?;
-    let measured = meter.measure(2, alone, async |_, number| {
+    let measured = meter.measure(2, standalone, async |_, number| {
         let base = base().await?;
         base.gather(std::slice::from_ref(&slow), &in_milliseconds(1))
             .await;
@@ -294,7 +293,7 @@ async fn flooded(meter: Meter) -> Result<Measured, Failure> {
         forged.chain([success(id, source)]).collect()
     })
     .await?;
-    let measured = meter.measure(4, alone, async |_, _| {
+    let measured = meter.measure(4, standalone, async |_, _| {
         let base = base().await?;
         let gathering = base
             .gather(std::slice::from_ref(&flooding), &GatherConfig::default())
@@ -320,7 +319,7 @@ async fn two_addresses() -> Result<TwoAddresses, Failure> {
 
 async fn filtering(meter: Meter) -> Result<Measured, Failure> {
     let server = two_addresses().await?;
-    let measured = meter.measure(64, alone, async |_, _| {
+    let measured = meter.measure(64, standalone, async |_, _| {
         let found = discover_filtering(base().await?, server.address()).await;
         Ok(found == Finding::Known(Filtering::EndpointIndependent))
     });
@@ -329,7 +328,7 @@ async fn filtering(meter: Meter) -> Result<Measured, Failure> {
 
 async fn filtering_dropped(meter: Meter) -> Result<Measured, Failure> {
     let server = two_addresses().await?;
-    let measured = meter.measure(32, alone, async |_, number| {
+    let measured = meter.measure(32, standalone, async |_, number| {
         let moment = Duration::from_millis(u64::from(number % 100));
         Ok(
             timeout(moment, discover_filtering(base().await?, server.address()))
@@ -341,7 +340,7 @@ async fn filtering_dropped(meter: Meter) -> Result<Measured, Failure> {
 }
 
 async fn agent(meter: Meter, end: End) -> Result<Measured, Failure> {
-    let measured = meter.measure(4, alone, async |_, number| {
+    let measured = meter.measure(4, standalone, async |_, number| {
         let agent = IceAgent::new(&base().await?, Role::Controlling, peers::eager()).await?;
         end.of(agent, number).await;
         Ok(true)
@@ -350,7 +349,7 @@ async fn agent(meter: Meter, end: End) -> Result<Measured, Failure> {
 }
 
 async fn half_made(meter: Meter) -> Result<Measured, Failure> {
-    let measured = meter.measure(4, alone, async |_, number| {
+    let measured = meter.measure(4, standalone, async |_, number| {
         let base = base().await?;
         Ok(polled(
             number % 60,
@@ -391,7 +390,7 @@ impl Two {
 }
 
 async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
-    let measured = meter.measure(4, alone, async |_, number| {
+    let measured = meter.measure(4, standalone, async |_, number| {
         let mut two = Two::new(peers::eager()).await?;
         let (sender, receiver) = two.connect().await?;
         let mut buffer = [0; 32];
@@ -408,11 +407,11 @@ async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
 
 /// The other side goes without a word, and consent expires.
 async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
-    let mut config = peers::eager();
-    config.keepalive_interval = Duration::from_millis(10);
-    config.disconnected_timeout = Duration::from_millis(30);
-    config.failed_timeout = Duration::from_millis(30);
-    let measured = meter.measure(32, alone, async |_, number| {
+    let config = peers::eager()
+        .with_keepalive_interval(Duration::from_millis(10))
+        .with_disconnected_timeout(Duration::from_millis(30))
+        .with_failed_timeout(Duration::from_millis(30));
+    let measured = meter.measure(32, standalone, async |_, number| {
         let mut two = Two::new(config).await?;
         let Ok((_sender, receiver)) = two.connect().await else {
             return Ok(false);
@@ -431,9 +430,8 @@ async fn peer_vanished(meter: Meter) -> Result<Measured, Failure> {
 }
 
 async fn connecting_dropped(meter: Meter) -> Result<Measured, Failure> {
-    let mut config = peers::eager();
-    config.check_interval = Duration::from_millis(20);
-    let measured = meter.measure(8, alone, async |_, number| {
+    let config = peers::eager().with_check_interval(Duration::from_millis(20));
+    let measured = meter.measure(8, standalone, async |_, number| {
         let mut two = Two::new(config).await?;
         let stages = number % 60;
         Ok(polled(stages, two.connect()).await.is_none())
@@ -445,7 +443,7 @@ async fn connecting_dropped(meter: Meter) -> Result<Measured, Failure> {
 async fn pending(meter: Meter) -> Result<Measured, Failure> {
     let silent = UdpSocket::bind("127.0.0.1:0").await?;
     let remote = host(silent.local_addr()?);
-    let measured = meter.measure(8, alone, async |_, number| {
+    let measured = meter.measure(8, standalone, async |_, number| {
         let mut agent = IceAgent::new(&base().await?, Role::Controlling, peers::eager()).await?;
         let moment = Duration::from_millis(u64::from(number % 15));
         let is_pending = timeout(
@@ -463,7 +461,7 @@ async fn pending(meter: Meter) -> Result<Measured, Failure> {
 async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 1).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(16, alone, async |_, number| {
+    let measured = meter.measure(16, standalone, async |_, number| {
         let base = base().await?;
         let agent = IceAgent::new(&base, Role::Controlling, peers::eager()).await?;
         let close = async {
@@ -480,7 +478,7 @@ async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
 /// Somebody who knows the password checks from port after port, until one is more than a peer may
 /// have.
 async fn many_ports(meter: Meter) -> Result<Measured, Failure> {
-    let measured = meter.measure(8, alone, async |_, _| {
+    let measured = meter.measure(8, standalone, async |_, _| {
         let base = base().await?;
         let mut agent = IceAgent::new(&base, Role::Controlled, peers::eager()).await?;
         let target = base.local_addrs().next().ok_or("no socket")?;
@@ -520,7 +518,7 @@ fn check(ours: &Credentials, theirs: &str) -> Result<Vec<u8>, Failure> {
 async fn foreign(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(2, 0).await?;
     let servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    let measured = meter.measure(4, alone, async |_, _| {
+    let measured = meter.measure(4, standalone, async |_, _| {
         let base = base().await?;
         let gathering = base.gather(&servers, &GatherConfig::default()).await;
         stock::on_base(&base).await?.close().await?;

@@ -2,7 +2,7 @@
 
 use nat_summary::{Evidence, NatType};
 
-use super::{Measured, Meter, Path, alone, path};
+use super::{Measured, Meter, Path, path, standalone};
 use crate::{Failure, bounds};
 
 pub(super) const PATHS: &[Path] = &[path("nat-summary: parsed and judged", |meter| {
@@ -16,7 +16,7 @@ const DESCRIPTION: &str = "\
     a=candidate:4 1 udp nonsense\r\n";
 
 async fn judged(meter: Meter) -> Result<Measured, Failure> {
-    let judged = meter.measure(1, alone, async |_, _| {
+    let judged = meter.measure(1, standalone, async |_, _| {
         let evidence = Evidence::from_text(std::hint::black_box(DESCRIPTION));
         let summary = evidence.summary();
         Ok(summary.nat_type() == NatType::Symmetric && !summary.to_string().is_empty())

@@ -6,7 +6,7 @@ use nat_summary::{Evidence, NatSummary};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use otel_nat::{FailureReason, Telemetry};
 
-use super::{Measured, Meter, Path, alone, path};
+use super::{Measured, Meter, Path, path, standalone};
 use crate::spans::Spans;
 use crate::{Failure, bounds};
 
@@ -50,7 +50,7 @@ fn end(telemetry: &Telemetry, number: u32) {
 async fn emitted(meter: Meter) -> Result<Measured, Failure> {
     let (spans, out) = (Spans::default(), Cell::new(0));
     let telemetry = spans.telemetry();
-    let measured = meter.measure(1, alone, async |_, number| {
+    let measured = meter.measure(1, standalone, async |_, number| {
         end(&telemetry, number);
         let caught = spans.take().len();
         out.set(out.get() + caught as u64);
@@ -64,7 +64,7 @@ async fn emitted(meter: Meter) -> Result<Measured, Failure> {
 async fn dropped(meter: Meter) -> Result<Measured, Failure> {
     let (spans, out) = (Spans::default(), Cell::new(0));
     let telemetry = spans.telemetry();
-    let measured = meter.measure(1, alone, async |_, _| {
+    let measured = meter.measure(1, standalone, async |_, _| {
         let mut attempt = telemetry.attempt();
         attempt.begin_gathering();
         drop(attempt);
@@ -79,7 +79,7 @@ async fn dropped(meter: Meter) -> Result<Measured, Failure> {
 async fn not_asked(meter: Meter) -> Result<Measured, Failure> {
     let (spans, out) = (Spans::default(), Cell::new(0));
     let telemetry = spans.telemetry();
-    let measured = meter.measure(1, alone, async |_, _| {
+    let measured = meter.measure(1, standalone, async |_, _| {
         drop(telemetry.attempt());
         out.set(out.get() + spans.take().len() as u64);
         Ok(true)
@@ -89,7 +89,7 @@ async fn not_asked(meter: Meter) -> Result<Measured, Failure> {
 
 async fn to_nobody(meter: Meter) -> Result<Measured, Failure> {
     let telemetry = Telemetry::global();
-    let measured = meter.measure(1, alone, async |_, number| {
+    let measured = meter.measure(1, standalone, async |_, number| {
         end(&telemetry, number);
         Ok(true)
     });
@@ -110,7 +110,7 @@ async fn shut_down(meter: Meter) -> Result<Measured, Failure> {
         .build();
     let telemetry = Telemetry::new(provider.clone());
     provider.shutdown()?;
-    let measured = meter.measure(1, alone, async |_, number| {
+    let measured = meter.measure(1, standalone, async |_, number| {
         end(&telemetry, number);
         out.set(out.get() + spans.take().len() as u64);
         Ok(true)
@@ -119,7 +119,7 @@ async fn shut_down(meter: Meter) -> Result<Measured, Failure> {
 }
 
 async fn own_provider(meter: Meter) -> Result<Measured, Failure> {
-    let measured = meter.measure(1, alone, async |_, number| {
+    let measured = meter.measure(1, standalone, async |_, number| {
         let spans = Spans::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(spans.clone())
@@ -135,7 +135,7 @@ async fn own_provider(meter: Meter) -> Result<Measured, Failure> {
 
 #[cfg(feature = "collector")]
 async fn own_pipeline(meter: Meter) -> Result<Measured, Failure> {
-    let measured = meter.measure(2, alone, async |_, number| {
+    let measured = meter.measure(2, standalone, async |_, number| {
         // it waits for its thread, and so not here
         let delivered = tokio::task::spawn_blocking(move || {
             let pipeline = otel_nat::pipeline::Pipeline::builder().json_lines(std::io::sink());

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::{Measured, Meter, Path, alone, path};
+use super::{Measured, Meter, Path, path, standalone};
 use crate::Failure;
 
 pub(super) const PATHS: &[Path] = &[
@@ -27,7 +27,7 @@ async fn keep<T>(meter: Meter, plant: fn() -> Result<T, Failure>) -> Result<Meas
     // grows only before the first look
     let kept = RefCell::new(Vec::with_capacity(100_000));
     meter
-        .measure(1, alone, async |_, _| {
+        .measure(1, standalone, async |_, _| {
             kept.borrow_mut().push(plant()?);
             Ok(true)
         })
@@ -37,7 +37,7 @@ async fn keep<T>(meter: Meter, plant: fn() -> Result<T, Failure>) -> Result<Meas
 /// Of a task that nobody waits for, once.
 async fn panics(meter: Meter) -> Result<Measured, Failure> {
     meter
-        .measure(1, alone, async |_, number| {
+        .measure(1, standalone, async |_, number| {
             if number == 0 {
                 tokio::spawn(async { panic!("planted") });
             }

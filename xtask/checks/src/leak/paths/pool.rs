@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use consumer_fsm::signalling::{MemorySignalling, Switchboard};
-use consumer_fsm::transport::{Ice, Network};
-use consumer_fsm::{Notices, Pool, Roaming, What};
+use consumer_fsm::transport::{IceTransport, Network};
+use consumer_fsm::{NoticeKind, Notices, Pool, Roaming};
 use ice_gather::{Base, BindConfig, LocalAddresses};
 use otel_nat::keys;
 use tokio::time::timeout;
@@ -65,7 +65,7 @@ async fn pool(meter: Meter, end: End) -> Result<Measured, Failure> {
         .with_seed(number.into());
         let mut notices = pool.notices();
         let cancel = CancellationToken::new();
-        let all_up = each(&mut notices, SLOTS, |what| *what == What::PathUp);
+        let all_up = each(&mut notices, SLOTS, |what| *what == NoticeKind::PathUp);
         let is_as_intended = match end {
             End::Cancelled => {
                 let user = async {
@@ -117,12 +117,15 @@ async fn roaming(meter: Meter) -> Result<Measured, Failure> {
         let mut notices = pool.notices();
         let cancel = CancellationToken::new();
         let user = async {
-            let mut is_told = each(&mut notices, 1, |what| *what == What::PathUp).await;
+            let mut is_told = each(&mut notices, 1, |what| *what == NoticeKind::PathUp).await;
             host.goes_to(&[HERE, THERE]);
-            is_told &= each(&mut notices, 1, |what| matches!(what, What::Roamed(_))).await;
+            is_told &= each(&mut notices, 1, |what| {
+                matches!(what, NoticeKind::Roamed(_))
+            })
+            .await;
             host.goes_to(&[THERE]);
-            is_told &= each(&mut notices, 1, |what| *what == What::PathDown).await;
-            is_told &= each(&mut notices, 1, |what| *what == What::PathUp).await;
+            is_told &= each(&mut notices, 1, |what| *what == NoticeKind::PathDown).await;
+            is_told &= each(&mut notices, 1, |what| *what == NoticeKind::PathUp).await;
             cancel.cancel();
             is_told
         };
@@ -133,14 +136,14 @@ async fn roaming(meter: Meter) -> Result<Measured, Failure> {
 }
 
 /// Waits until so many slots have told it; whether they did in time.
-async fn each(notices: &mut Notices, slots: usize, is: fn(&What) -> bool) -> bool {
+async fn each(notices: &mut Notices, slots: usize, is: fn(&NoticeKind) -> bool) -> bool {
     let told = async {
         let mut told = BTreeSet::new();
         while told.len() < slots {
             let Some(notice) = notices.next().await else {
                 return false;
             };
-            if is(&notice.what) {
+            if is(&notice.kind) {
                 told.insert(notice.slot);
             }
         }
@@ -151,11 +154,15 @@ async fn each(notices: &mut Notices, slots: usize, is: fn(&What) -> bool) -> boo
         .unwrap_or(false)
 }
 
-fn ice(network: Network) -> Ice {
-    Ice::new(network).with_agent_config(peers::eager())
+fn ice(network: Network) -> IceTransport {
+    IceTransport::new(network).with_agent_config(peers::eager())
 }
 
-fn producers(signalling: &MemorySignalling, transport: &Ice, number: usize) -> Vec<Running> {
+fn producers(
+    signalling: &MemorySignalling,
+    transport: &IceTransport,
+    number: usize,
+) -> Vec<Running> {
     (0..number)
         .map(|_| peers::echo(signalling.clone(), transport.clone(), attempts::PATIENCE))
         .collect()

@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ice_gather::stun::{Header, write_request};
 use ice_gather::{
-    Base, Credentials, GatheredCandidate, Header, IceAgent, RelayConfig, RelayError,
-    RemoteCandidate, RemoteDescription, Role, TurnServer, write_request,
+    Base, Credentials, GatheredCandidate, IceAgent, RelayConfig, RelayError, RemoteCandidate,
+    RemoteDescription, Role, TurnServer,
 };
 use nat_summary::CandidateKind;
 use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
-use super::{Measured, Meter, Path, alone, path};
+use super::{Measured, Meter, Path, path, standalone};
 use crate::peers::Running;
 use crate::{Failure, bounds, peers};
 
@@ -127,14 +128,14 @@ async fn base() -> Result<Base, Failure> {
 }
 
 fn within(deadline: u64) -> RelayConfig {
-    let mut config = RelayConfig::default();
-    (config.deadline, config.head_start) = (Duration::from_millis(deadline), Duration::ZERO);
-    config
+    RelayConfig::default()
+        .with_deadline(Duration::from_millis(deadline))
+        .with_head_start(Duration::ZERO)
 }
 
 async fn allocated(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
     let (server, _server) = server(0x0103, ALLOCATION).await?;
-    let measured = meter.measure(8, alone, async |_, _| {
+    let measured = meter.measure(8, standalone, async |_, _| {
         let base = base().await?;
         let mut relay = base.add_relay(server.clone(), within(2_000))?;
         let agent = IceAgent::new(&base, Role::Controlling, peers::eager()).await?;
@@ -150,7 +151,7 @@ async fn allocated(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
 /// After 0 to 1.9 ms, before, between and behind the two exchanges.
 async fn given_up(meter: Meter) -> Result<Measured, Failure> {
     let (server, _server) = server(0x0103, ALLOCATION).await?;
-    let measured = meter.measure(8, alone, async |_, number| {
+    let measured = meter.measure(8, standalone, async |_, number| {
         let base = base().await?;
         let _relay = base.add_relay(server.clone(), within(2_000))?;
         let agent = if number.is_multiple_of(2) {
@@ -173,7 +174,7 @@ async fn refused(
 ) -> Result<Measured, Failure> {
     let attributes: &'static [(u16, &'static [u8])] = Vec::leak(vec![(ERROR_CODE, code)]);
     let (server, _server) = server(0x0113, attributes).await?;
-    let measured = meter.measure(8, alone, async |_, _| {
+    let measured = meter.measure(8, standalone, async |_, _| {
         let base = base().await?;
         let mut relay = base.add_relay(server.clone(), within(2_000))?;
         Ok(relay
@@ -187,7 +188,7 @@ async fn refused(
 async fn silent(meter: Meter) -> Result<Measured, Failure> {
     let nobody = UdpSocket::bind("127.0.0.1:0").await?;
     let server = turn_server(nobody.local_addr()?)?;
-    let measured = meter.measure(32, alone, async |_, _| {
+    let measured = meter.measure(32, standalone, async |_, _| {
         let base = base().await?;
         let mut relay = base.add_relay(server.clone(), within(20))?;
         Ok(relay
@@ -200,7 +201,7 @@ async fn silent(meter: Meter) -> Result<Measured, Failure> {
 
 /// Between the allocation and the end: nothing is freed, and permissions are asked for in vain.
 async fn dies(meter: Meter) -> Result<Measured, Failure> {
-    let measured = meter.measure(64, alone, async |_, _| {
+    let measured = meter.measure(64, standalone, async |_, _| {
         let (server, running) = server(0x0103, ALLOCATION).await?;
         let base = base().await?;
         let mut relay = base.add_relay(server, within(2_000))?;
@@ -240,7 +241,7 @@ async fn dies(meter: Meter) -> Result<Measured, Failure> {
 
 async fn connected(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
     let coturn = Coturn::start().await?;
-    let measured = meter.measure(8, alone, async |_, _| {
+    let measured = meter.measure(8, standalone, async |_, _| {
         let (left, right) = (base().await?, base().await?);
         let mut relays = [
             left.add_relay(coturn.server()?, within(4_000))?,

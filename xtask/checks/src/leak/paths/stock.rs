@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ice_gather::responder::Responder;
 
-use super::{Measured, Meter, Path, alone, path};
+use super::{Measured, Meter, Path, path, standalone};
 use crate::stock::{self, Pair};
 use crate::{Failure, peers};
 
@@ -48,7 +48,7 @@ enum End {
 async fn gathered(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 0).await?;
     let servers: Vec<SocketAddr> = responders.iter().map(Responder::address).collect();
-    let measured = meter.measure(1, alone, async |_, _| {
+    let measured = meter.measure(1, standalone, async |_, _| {
         let gathered = stock::gather(&servers).await?;
         let is_complete = gathered.answered == servers.len();
         if is_closed {
@@ -60,7 +60,7 @@ async fn gathered(meter: Meter, is_closed: bool) -> Result<Measured, Failure> {
 }
 
 async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
-    let measured = meter.measure(1, alone, async |_, _| {
+    let measured = meter.measure(1, standalone, async |_, _| {
         let pair = Pair::connect().await?;
         match end {
             End::Closed => pair.close().await?,
@@ -82,7 +82,7 @@ async fn connected(meter: Meter, end: End) -> Result<Measured, Failure> {
 }
 
 async fn connecting(meter: Meter) -> Result<Measured, Failure> {
-    let measured = meter.measure(1, alone, async |_, _| {
+    let measured = meter.measure(1, standalone, async |_, _| {
         stock::close_while_dialling().await?;
         Ok(true)
     });
@@ -92,7 +92,7 @@ async fn connecting(meter: Meter) -> Result<Measured, Failure> {
 async fn while_gathering(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 0).await?;
     let servers: Vec<SocketAddr> = responders.iter().map(Responder::address).collect();
-    let measured = meter.measure(1, alone, async |_, _| {
+    let measured = meter.measure(1, standalone, async |_, _| {
         stock::close_while_gathering(&servers).await?;
         Ok(true)
     });

@@ -1,5 +1,5 @@
-//! What the peer's checks showed, and why an attempt failed: judged once, for the span and for the
-//! report.
+//! The results of the peer's checks, and the cause of a failure: judged once, for the span and for
+//! the report.
 
 use core::convert::Infallible;
 use std::time::Duration;
@@ -7,36 +7,37 @@ use std::time::Duration;
 use nat_summary::{Checks, DecidedBy, Evidence, FailureCause, NatSummary, Outlook, PeerSummary};
 use otel_nat::{FailureReason, MappingLifetime};
 
-use crate::notice::{Teller, What};
+use crate::notice::{NoticeKind, NoticeSink};
 use crate::transport::Session;
 
-/// What the peer's connectivity checks showed of the NAT. The mapping is the peer's word, and
-/// changes no verdict of the servers.
+/// The results of the peer's connectivity checks. The mapping is the peer's word, and changes no
+/// verdict of the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerReport {
-    /// The mapping toward the peer, and what came in uninvited.
+    /// The mapping toward the peer, and the filtering by its unsolicited checks.
     pub summary: PeerSummary,
     /// The checks behind it.
     pub checks: Checks,
-    /// How often the mapping toward the peer changed, until the end of the attempt.
+    /// Changes of the mapping toward the peer, until the end of the attempt.
     pub rebindings: u32,
     /// The longest quiet gap that the mapping outlived, until the end of the attempt.
     pub survived: Option<Duration>,
-    /// What could be expected of the two NATs, once the peer's candidates are known.
+    /// Whether hole punching is expected to work between the two NATs, once the peer's candidates
+    /// are known.
     pub outlook: Option<Outlook>,
-    /// Why the attempt failed, if it did, as far as that is proven.
+    /// The cause of a failure, as far as it is proven.
     pub cause: Option<FailureCause>,
 }
 
-/// The verdict so far, finer where packets that came in proved how the NAT filters; and what the
-/// peer showed, if the transport can see its checks.
+/// The verdict so far, finer where incoming packets proved how the NAT filters; and the results of
+/// the peer's checks, if the transport can see them.
 pub(super) fn judge(
     session: &impl Session,
-    their_summary: Option<&NatSummary>,
-    theirs: Option<&Evidence>,
+    peer_summary: Option<&NatSummary>,
+    peer_evidence: Option<&Evidence>,
     failure: Option<FailureReason>,
-    paired: bool,
+    has_pair: bool,
 ) -> (NatSummary, Option<PeerReport>) {
     let evidence = session.evidence();
     let by_servers = evidence.summary();
@@ -49,33 +50,37 @@ pub(super) fn judge(
         summary: peer,
         checks: view.checks,
         rebindings: view.rebindings,
-        // without a NAT there is no mapping to outlive anything
+        // without a NAT there is no mapping that could expire
         survived: view.survived.filter(|_| summary.is_natted() == Some(true)),
-        outlook: their_summary.map(|theirs| Outlook::between(&summary, theirs)),
-        cause: failure.and_then(|reason| explain(reason, &summary, theirs, view.checks, paired)),
+        outlook: peer_summary.map(|theirs| Outlook::between(&summary, theirs)),
+        cause: failure
+            .and_then(|reason| explain(reason, &summary, peer_evidence, view.checks, has_pair)),
     };
     (summary, Some(report))
 }
 
-/// Tells of each rebinding while there is a path; never ends.
-pub(super) async fn tell_rebindings(session: Option<&impl Session>, teller: &Teller) -> Infallible {
+/// Publishes each rebinding while there is a path; never ends.
+pub(super) async fn publish_rebindings(
+    session: Option<&impl Session>,
+    notices: &NoticeSink,
+) -> Infallible {
     if let Some(mut rebindings) = session.and_then(Session::rebindings) {
         while rebindings.changed().await.is_ok() {
             if let Some(rebinding) = *rebindings.borrow_and_update() {
-                teller.tell(What::Rebound(rebinding));
+                notices.publish(NoticeKind::Rebound(rebinding));
             }
         }
     }
     core::future::pending().await
 }
 
-/// Only of failures that the two NATs may have to do with.
+/// The cause of a failure that the two NATs may have caused.
 fn explain(
     reason: FailureReason,
     ours: &NatSummary,
     theirs: Option<&Evidence>,
     checks: Checks,
-    paired: bool,
+    has_pair: bool,
 ) -> Option<FailureCause> {
     let is_of_the_path = matches!(
         reason,
@@ -85,11 +90,11 @@ fn explain(
             | FailureReason::NoServerAnswered
             | FailureReason::ChannelFailed
     );
-    is_of_the_path.then(|| FailureCause::of(ours, theirs, checks, paired))
+    is_of_the_path.then(|| FailureCause::of(ours, theirs, checks, has_pair))
 }
 
 impl PeerReport {
-    /// How the mapping held, if the peer ever told of one: by way of a relay it does not.
+    /// How the mapping held, if the peer ever answered a check: by way of a relay it never does.
     pub(super) fn mapping_lifetime(&self) -> Option<MappingLifetime> {
         let Self {
             rebindings,
@@ -102,8 +107,8 @@ impl PeerReport {
         })
     }
 
-    /// Puts it into the span.
-    pub(super) fn tell(&self, span: &mut otel_nat::Attempt) {
+    /// Records the results in the span.
+    pub(super) fn record(&self, span: &mut otel_nat::Attempt) {
         let PeerSummary {
             toward_peer,
             filtering,
@@ -138,7 +143,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::SessionDescription;
+    use crate::sdp::SessionDescription;
     use crate::transport::{Path, TransportError};
 
     /// A session that only rebinds.
@@ -160,11 +165,11 @@ mod tests {
         type Path = NoPath;
 
         fn credentials(&self) -> &Credentials {
-            unimplemented!("nobody signals")
+            unimplemented!("the test does not signal")
         }
 
         async fn gather(&self, _: &[StunServer]) -> Gathering {
-            unimplemented!("nobody gathers")
+            unimplemented!("the test does not gather")
         }
 
         fn evidence(&self) -> Box<Evidence> {
@@ -192,8 +197,8 @@ mod tests {
 
     #[tokio::test]
     async fn each_rebinding_is_a_notice_and_the_end_of_the_session_is_none() {
-        let mut teller = Teller::default();
-        let mut notices = teller.subscribe();
+        let mut sink = NoticeSink::default();
+        let mut notices = sink.subscribe();
         let session = Rebinds(watch::Sender::new(None));
         let rebindings = [
             Rebinding {
@@ -207,19 +212,19 @@ mod tests {
                 is: TowardPeer::Kept,
             },
         ];
-        let told = async {
+        let read = async {
             for rebinding in rebindings {
                 session.0.send_replace(Some(rebinding));
                 assert_eq!(
-                    notices.next().await.map(|notice| notice.what),
-                    Some(What::Rebound(rebinding))
+                    notices.next().await.map(|notice| notice.kind),
+                    Some(NoticeKind::Rebound(rebinding))
                 );
             }
         };
         tokio::select! {
             biased;
-            never = tell_rebindings(Some(&session), &teller) => match never {},
-            () = told => {}
+            never = publish_rebindings(Some(&session), &sink) => match never {},
+            () = read => {}
         }
     }
 

@@ -1,6 +1,8 @@
-//! When a missing answer can no longer change how the NAT is judged to map.
+//! What missing answers can change.
 
-use nat_summary::{Evidence, Mapping, Observation, PendingRequest, ServerId};
+use nat_summary::{
+    BaseVerdict, Evidence, Mapping, Observation, Outstanding, PendingRequest, Rule, ServerId,
+};
 use proptest::prelude::*;
 
 const HOST: &str = "192.168.1.5:50000";
@@ -33,6 +35,13 @@ fn pending(requests: &[(&str, &str)]) -> Vec<PendingRequest> {
     requests.iter().map(request).collect()
 }
 
+fn is_settled(
+    evidence: &Evidence,
+    missing: impl IntoIterator<Item = PendingRequest, IntoIter: Clone>,
+) -> bool {
+    evidence.outstanding(missing) == Outstanding::Settled
+}
+
 const DEPENDENT: [(&str, &str, &str); 2] = [
     (HOST, "198.51.100.1:3478", "203.0.113.7:41000"),
     (HOST, "198.51.100.2:3478", "203.0.113.7:41001"),
@@ -40,20 +49,96 @@ const DEPENDENT: [(&str, &str, &str); 2] = [
 
 #[test]
 fn only_a_dependent_mapping_is_settled() {
-    assert!(answers(&DEPENDENT).is_settled([]));
-    assert!(answers(&DEPENDENT).is_settled(pending(&[(HOST, "198.51.100.3:3478")])));
-    assert!(!Evidence::new().is_settled([]));
-    assert!(!answers(&DEPENDENT[..1]).is_settled([]));
+    let third = || pending(&[(HOST, "198.51.100.3:3478")]);
+    assert!(is_settled(&answers(&DEPENDENT), third()));
+    assert!(!is_settled(&Evidence::new(), third()));
+    assert!(!is_settled(&answers(&DEPENDENT[..1]), third()));
     let same = [
         DEPENDENT[0],
         (HOST, "198.51.100.2:3478", "203.0.113.7:41000"),
     ];
-    assert!(!answers(&same).is_settled([]), "the next may differ");
+    assert!(!is_settled(&answers(&same), third()), "the next may differ");
+    assert!(is_settled(&answers(&same), []), "there is no next");
+}
+
+#[test]
+fn two_server_addresses_from_the_outermost_place_are_a_quorum() {
+    let outside = "198.51.100.3:3478";
+    for (seen, missing, expected) in [
+        (&[][..], outside, Outstanding::Deciding),
+        (&DEPENDENT[..1], outside, Outstanding::Deciding),
+        (
+            &[
+                DEPENDENT[0],
+                (HOST, "198.51.100.1:3479", "203.0.113.7:41000"),
+            ],
+            outside,
+            Outstanding::Deciding,
+        ),
+        (
+            &[
+                DEPENDENT[0],
+                (HOST, "198.51.100.2:3478", "203.0.113.7:41000"),
+            ],
+            outside,
+            Outstanding::Confirming,
+        ),
+        // of one place further in
+        (
+            &[
+                (HOST, "192.168.1.2:3478", HOST),
+                (HOST, "192.168.1.3:3478", HOST),
+            ],
+            outside,
+            Outstanding::Deciding,
+        ),
+        (
+            &[
+                (HOST, "192.168.1.2:3478", HOST),
+                (HOST, "192.168.1.3:3478", HOST),
+            ],
+            "192.168.1.4:3478",
+            Outstanding::Deciding,
+        ),
+        (
+            &[
+                (HOST, "192.168.1.2:3478", HOST),
+                (HOST, "192.168.1.3:3478", HOST),
+            ],
+            "127.0.0.1:3478",
+            Outstanding::Confirming,
+        ),
+        (
+            &[(HOST, "192.168.1.2:3478", HOST), DEPENDENT[0]],
+            outside,
+            Outstanding::Deciding,
+        ),
+        (
+            &[
+                (HOST, "100.64.0.1:3478", "100.64.0.7:41000"),
+                (HOST, "100.64.0.2:3478", "100.64.0.7:41000"),
+            ],
+            outside,
+            Outstanding::Deciding,
+        ),
+        // proxies
+        (
+            &[
+                DEPENDENT[0],
+                (HOST, "198.51.100.2:3478", "172.17.0.1:41000"),
+            ],
+            outside,
+            Outstanding::Deciding,
+        ),
+    ] {
+        let missing = pending(&[(HOST, missing)]);
+        assert_eq!(answers(seen).outstanding(missing), expected, "{seen:?}");
+    }
 }
 
 #[test]
 fn a_base_that_can_be_seen_by_as_many_servers_may_become_the_primary_one() {
-    let settled = |requests: &[(&str, &str)]| answers(&DEPENDENT).is_settled(pending(requests));
+    let settled = |requests: &[(&str, &str)]| is_settled(&answers(&DEPENDENT), pending(requests));
     let other = |port| {
         (
             OTHER,
@@ -87,7 +172,7 @@ fn a_base_that_can_be_seen_by_as_many_servers_may_become_the_primary_one() {
 
 #[test]
 fn the_second_port_of_a_server_address_may_show_more() {
-    let settled = |requests: &[(&str, &str)]| answers(&DEPENDENT).is_settled(pending(requests));
+    let settled = |requests: &[(&str, &str)]| is_settled(&answers(&DEPENDENT), pending(requests));
     assert!(!settled(&[(HOST, "198.51.100.1:3479")]));
     assert!(!settled(&[
         (HOST, "198.51.100.3:3478"),
@@ -102,7 +187,7 @@ fn the_second_port_of_a_server_address_may_show_more() {
         (HOST, "198.51.100.1:3479", "203.0.113.7:41001"),
     ];
     assert!(
-        answers(&by_port).is_settled(pending(&[(HOST, "198.51.100.1:3480")])),
+        is_settled(&answers(&by_port), pending(&[(HOST, "198.51.100.1:3480")])),
         "there is no more to show"
     );
 }
@@ -113,10 +198,16 @@ fn an_answer_may_come_from_further_out() {
         (HOST, "10.0.0.1:3478", "100.64.0.7:41000"),
         (HOST, "10.0.0.2:3478", "100.64.0.7:41001"),
     ];
-    assert!(answers(&inside).is_settled([]));
-    assert!(!answers(&inside).is_settled(pending(&[(HOST, "198.51.100.3:3478")])));
+    assert!(is_settled(&answers(&inside), []));
+    assert!(!is_settled(
+        &answers(&inside),
+        pending(&[(HOST, "198.51.100.3:3478")])
+    ));
     let both = [inside[0], DEPENDENT[0], DEPENDENT[1]];
-    assert!(answers(&both).is_settled(pending(&[(HOST, "198.51.100.3:3478")])));
+    assert!(is_settled(
+        &answers(&both),
+        pending(&[(HOST, "198.51.100.3:3478")])
+    ));
 }
 
 #[test]
@@ -136,8 +227,11 @@ fn an_answer_that_has_no_room_may_be_any() {
         .collect();
     seen.truncate(62);
     seen.extend(DEPENDENT);
-    assert!(answers(&seen).is_settled([]));
-    assert!(!answers(&seen).is_settled(pending(&[(HOST, "198.51.100.3:3478")])));
+    assert!(is_settled(&answers(&seen), []));
+    assert!(!is_settled(
+        &answers(&seen),
+        pending(&[(HOST, "198.51.100.3:3478")])
+    ));
 }
 
 fn a_base() -> impl Strategy<Value = &'static str> {
@@ -196,14 +290,21 @@ proptest! {
             base: base.parse().unwrap(),
             server: a_server(base, *asked),
         });
-        if evidence.is_settled(requests) {
+        if !missing.is_empty() && is_settled(&evidence, requests) {
             let before = primary(&evidence);
             for (sequence, (base, asked, mapped, _)) in
                 (100..).zip(missing.iter().filter(|(.., comes)| *comes))
             {
                 evidence.observe(observation((sequence, (base, *asked, *mapped))));
             }
-            prop_assert_eq!(primary(&evidence), before);
+            // a server that lies contradicts the others, and only that takes a settled mapping back
+            let summary = evidence.summary();
+            let (base, _) = before.unwrap();
+            let is_contradicted =
+                |verdict: &BaseVerdict| verdict.base == base && verdict.rule == Rule::Contradictory;
+            if !summary.bases().any(is_contradicted) {
+                prop_assert_eq!(primary(&evidence), before);
+            }
         }
     }
 }

@@ -1,15 +1,18 @@
-//! What the peer's checks show, and everybody who would like them to show something else.
+//! The evidence of the peer's checks, and attackers who forge it.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use ice_gather::checks::{PeerReader, Remapped};
 use ice_gather::responder::Responder;
+use ice_gather::stun::{Header, TransactionId};
 use ice_gather::{
-    AgentConfig, Base, BindConfig, Credentials, GatherConfig, Header, IceAgent, PeerDropped,
-    PeerReader, Remapped, RemoteCandidate, RemoteDescription, Role, TransactionId,
+    AgentConfig, Base, BindConfig, Credentials, GatherConfig, IceAgent, PeerDropped,
+    RemoteCandidate, RemoteDescription, Role,
 };
 use nat_summary::{
-    CandidateKind, Checks, MAX_OBSERVATIONS, MAX_UNSOLICITED, NatType, SentBefore, TowardPeer,
+    CandidateKind, Checks, MAX_OBSERVATIONS, MAX_UNSOLICITED, SentBefore, TowardPeer,
 };
 use proptest::prelude::*;
 use stun::agent::TransactionId as StunId;
@@ -92,7 +95,7 @@ fn request(number: u32) -> Vec<u8> {
     signed(BINDING_REQUEST, id(number), &[], OURS)
 }
 
-/// A reader with a clock, told of what one base sends and receives.
+/// A reader with a clock, behind one base.
 struct World {
     reader: PeerReader,
     now: Instant,
@@ -101,8 +104,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut reader = PeerReader::new();
-        reader.serve(OURS);
-        reader.expect(THEIRS);
+        reader.set_local_password(OURS);
+        reader.set_remote_password(THEIRS);
         Self {
             reader,
             now: Instant::now(),
@@ -115,7 +118,7 @@ impl World {
         let until = self.now + Duration::from_millis(milliseconds);
         while self.now < until {
             self.now = until.min(self.now + Duration::from_millis(100));
-            self.reader.beat(self.now, Duration::ZERO);
+            self.reader.heartbeat(self.now, Duration::ZERO);
         }
         self
     }
@@ -130,7 +133,7 @@ impl World {
             .on_response(at(BASE), at(source), datagram, self.now)
     }
 
-    fn hear(&mut self, source: &str, datagram: &[u8]) -> bool {
+    fn receive(&mut self, source: &str, datagram: &[u8]) -> bool {
         self.reader
             .on_request(at(BASE), at(source), datagram, true, self.now)
     }
@@ -160,7 +163,7 @@ impl World {
 }
 
 #[test]
-fn an_authenticated_answer_to_a_check_that_was_sent_says_how_the_base_is_mapped() {
+fn an_authenticated_answer_to_a_check_that_was_sent_reports_the_mapping_of_the_base() {
     let mut world = World::new();
     world.check(1, PEER);
     assert_eq!(world.answer(PEER, &success(1, MAPPED)), None);
@@ -250,9 +253,9 @@ fn a_spoofed_answer_proves_nothing_and_the_true_one_is_still_taken() {
 #[test]
 fn our_own_checks_and_answers_reflected_prove_nothing() {
     let mut world = World::new();
-    // what we send is signed with the peer's password, and our answers with ours
+    // our requests are signed with the peer's password, and our answers with ours
     world.check(1, PEER);
-    assert!(!world.hear(PEER, &signed(BINDING_REQUEST, id(1), &[], THEIRS)));
+    assert!(!world.receive(PEER, &signed(BINDING_REQUEST, id(1), &[], THEIRS)));
     world.answer(
         PEER,
         &signed(BINDING_SUCCESS, id(1), &[&mapped_to(at(PEER))], OURS),
@@ -357,7 +360,7 @@ fn answers_without_a_usable_address_are_answers_and_no_more() {
 }
 
 #[test]
-fn a_mapping_that_changes_is_told_with_the_old_one_and_counted() {
+fn a_mapping_that_changes_is_reported_with_the_old_one_and_counted() {
     let mut world = World::new();
     let (moved, port) = ("203.0.113.7:61000", |r: Remapped| {
         (r.was.mapped.port(), r.is.mapped.port())
@@ -402,9 +405,11 @@ fn an_answer_that_was_overtaken_changes_nothing_back() {
 }
 
 #[test]
-fn what_comes_in_uninvited_is_told_from_what_was_sent_to_first() {
+fn a_request_is_unsolicited_unless_its_source_was_sent_to_first() {
     let mut world = World::new();
-    world.reader.contact(at("198.51.100.1:3478"), world.now);
+    world
+        .reader
+        .on_other_sent(at("198.51.100.1:3478"), world.now);
     world.check(1, "192.0.2.20:1");
     for (number, source) in (1..).zip([
         "192.0.2.20:1",
@@ -413,7 +418,7 @@ fn what_comes_in_uninvited_is_told_from_what_was_sent_to_first() {
         "198.51.100.1:3478",
         "198.51.100.1:9",
     ]) {
-        assert!(world.hear(source, &request(number)));
+        assert!(world.receive(source, &request(number)));
     }
     let found: Vec<_> = world
         .reader
@@ -431,25 +436,25 @@ fn what_comes_in_uninvited_is_told_from_what_was_sent_to_first() {
         found,
         expected.map(|(source, contact)| (source.to_owned(), contact))
     );
-    // once sent to, it is invited
+    // once sent to, its requests are solicited
     world.check(2, "192.0.2.30:5");
-    world.hear("192.0.2.30:5", &request(99));
+    world.receive("192.0.2.30:5", &request(99));
     assert_eq!(world.reader.view().evidence.unsolicited_checks().len(), 3);
 }
 
 #[test]
 fn requests_that_are_forged_or_replayed_prove_nothing() {
     let mut world = World::new();
-    assert!(!world.hear(PEER, &signed(BINDING_REQUEST, id(1), &[], "a-guess")));
-    assert!(!world.hear(PEER, &ice_gather::write_request(id(2))));
+    assert!(!world.receive(PEER, &signed(BINDING_REQUEST, id(1), &[], "a-guess")));
+    assert!(!world.receive(PEER, &ice_gather::stun::write_request(id(2))));
     assert_eq!(
         (world.dropped().unauthenticated, world.counts()),
         (2, (0, 0, 0))
     );
-    assert!(world.hear(PEER, &request(3)));
-    // the same packet, sent again by whoever saw it, from where it likes
-    world.hear("192.0.2.66:6", &request(3));
-    world.hear(PEER, &request(3));
+    assert!(world.receive(PEER, &request(3)));
+    // the same packet, sent again by an observer, from any address
+    world.receive("192.0.2.66:6", &request(3));
+    world.receive(PEER, &request(3));
     let view = world.reader.view();
     assert_eq!(
         (
@@ -466,7 +471,7 @@ fn ten_thousand_source_ports_are_bounded_and_counted() {
     let mut world = World::new();
     for port in 1..=10_000_u16 {
         let source = format!("192.0.2.9:{port}");
-        world.hear(&source, &request(u32::from(port)));
+        world.receive(&source, &request(u32::from(port)));
         world.check(20_000 + u32::from(port), &source);
         world.answer(&source, &success(20_000 + u32::from(port), MAPPED));
     }
@@ -475,16 +480,16 @@ fn ten_thousand_source_ports_are_bounded_and_counted() {
     assert_eq!(view.evidence.answers().len(), MAX_OBSERVATIONS);
     assert!(view.evidence.unsolicited_checks().len() <= MAX_UNSOLICITED);
     assert_eq!(
-        view.dropped.contacts,
+        view.dropped.destinations,
         10_000 - 192,
-        "counted, and from then on nothing is called uninvited"
+        "counted, and from then on no request counts as unsolicited"
     );
     // the 193rd came in before there was no room to remember it
     assert_eq!(
         view.evidence.overflow() as usize,
         193 + 10_000 - MAX_UNSOLICITED - MAX_OBSERVATIONS
     );
-    world.hear("192.0.2.200:1", &request(77_777));
+    world.receive("192.0.2.200:1", &request(77_777));
     assert!(
         !world
             .reader
@@ -500,27 +505,29 @@ fn a_check_that_comes_in_after_a_quiet_gap_shows_how_long_the_mapping_lasts() {
     let mut world = World::new();
     let survived = |world: &World| world.reader.view().survived.map(|time| time.as_millis());
     world.check(1, PEER);
-    world.hear(PEER, &request(1));
+    world.receive(PEER, &request(1));
     assert_eq!(
         survived(&world),
         None,
         "whether there is a NAT between is not known yet"
     );
     world.answer(PEER, &success(1, MAPPED));
-    world.wait(20_000).hear(PEER, &request(2));
+    world.wait(20_000).receive(PEER, &request(2));
     assert_eq!(
         survived(&world),
         Some(19_750),
-        "less what a datagram may wait to be read"
+        "less the time that a datagram may wait to be read"
     );
     // a mapping that was refreshed, or made anew by a packet of ours, proves nothing
     world.wait(60_000).check(3, PEER);
     world.answer(PEER, &success(3, MAPPED));
-    world.hear(PEER, &request(3));
+    world.receive(PEER, &request(3));
     assert_eq!(survived(&world), Some(19_750));
     world.wait(60_000);
-    world.reader.contact(at("198.51.100.1:3478"), world.now);
-    world.hear(PEER, &request(4));
+    world
+        .reader
+        .on_other_sent(at("198.51.100.1:3478"), world.now);
+    world.receive(PEER, &request(4));
     assert_eq!(survived(&world), Some(19_750));
     // datagrams that are not STUN refresh it as well
     world.wait(60_000);
@@ -529,20 +536,20 @@ fn a_check_that_comes_in_after_a_quiet_gap_shows_how_long_the_mapping_lasts() {
         .on_request(at(BASE), at(PEER), &request(5), false, world.now);
     assert_eq!(survived(&world), Some(19_750));
     // nor does a stranger, a forger or a replay
-    world.wait(60_000).hear("192.0.2.77:7", &request(6));
-    world.wait(60_000).hear(PEER, &request(5));
+    world.wait(60_000).receive("192.0.2.77:7", &request(6));
+    world.wait(60_000).receive(PEER, &request(5));
     world
         .wait(60_000)
-        .hear(PEER, &signed(BINDING_REQUEST, id(7), &[], "a-guess"));
+        .receive(PEER, &signed(BINDING_REQUEST, id(7), &[], "a-guess"));
     assert_eq!(survived(&world), Some(19_750));
-    world.wait(30_000).hear(PEER, &request(8));
+    world.wait(30_000).receive(PEER, &request(8));
     assert_eq!(survived(&world), Some(29_750));
-    world.wait(100).hear(PEER, &request(9));
+    world.wait(100).receive(PEER, &request(9));
     assert_eq!(survived(&world), Some(29_750), "the longest");
 }
 
 #[test]
-fn what_waited_while_the_process_stood_still_shows_no_gap() {
+fn a_request_that_waited_while_the_process_stood_still_shows_no_gap() {
     let survived = |world: &World| world.reader.view().survived.map(|time| time.as_millis());
     for wakes_first in [false, true] {
         let mut world = World::new();
@@ -552,11 +559,11 @@ fn what_waited_while_the_process_stood_still_shows_no_gap() {
         // stopped for 20 s, in which a check came in
         world.now += Duration::from_secs(20);
         if wakes_first {
-            world.reader.beat(world.now, Duration::ZERO);
+            world.reader.heartbeat(world.now, Duration::ZERO);
         }
-        world.hear(PEER, &request(1));
+        world.receive(PEER, &request(1));
         assert_eq!(survived(&world), None);
-        world.wait(5_000).hear(PEER, &request(2));
+        world.wait(5_000).receive(PEER, &request(2));
         assert_eq!(
             survived(&world),
             Some(4_750),
@@ -571,7 +578,7 @@ fn without_a_clockwork_no_gap_counts() {
     world.check(1, PEER);
     world.answer(PEER, &success(1, MAPPED));
     world.now += Duration::from_secs(20);
-    world.hear(PEER, &request(1));
+    world.receive(PEER, &request(1));
     assert_eq!(world.reader.view().survived, None);
 }
 
@@ -606,7 +613,7 @@ proptest! {
         world.check(1, PEER);
         world.answer(PEER, &success(1, MAPPED));
         arrivals.sort_unstable();
-        // what happens at `t` happens once the process runs again
+        // an event at `t` happens once the process runs again
         let runs = |mut t: u64| {
             while let Some((from, long)) = stops.iter().find(|(from, long)| (*from..from + long).contains(&t)) {
                 t = from + long;
@@ -626,10 +633,10 @@ proptest! {
         for (t, _, is_check) in events {
             world.now = start + Duration::from_millis(t);
             if is_check {
-                world.hear(PEER, &request(number));
+                world.receive(PEER, &request(number));
                 number += 1;
             } else {
-                world.reader.beat(world.now, Duration::from_millis(period));
+                world.reader.heartbeat(world.now, Duration::from_millis(period));
             }
         }
         let ends = arrivals.iter().copied();
@@ -647,7 +654,7 @@ fn without_credentials_nothing_is_read() {
     };
     world.check(1, PEER);
     world.answer(PEER, &success(1, MAPPED));
-    assert!(!world.hear(PEER, &request(1)));
+    assert!(!world.receive(PEER, &request(1)));
     assert_eq!(
         (world.counts(), world.dropped()),
         ((0, 0, 0), PeerDropped::default())
@@ -667,14 +674,14 @@ fn the_signature_is_the_one_that_the_library_makes() {
     for length in 0..40 {
         let mut world = World::new();
         let datagram = signed(BINDING_REQUEST, id(1), &[&Software(length)], OURS);
-        assert!(world.hear(PEER, &datagram), "{length}");
+        assert!(world.receive(PEER, &datagram), "{length}");
         // and each of its bytes matters up to its end; the fingerprint behind it does not
         for at in 0..datagram.len() - 8 {
             let mut changed = datagram.clone();
             changed[at] ^= 0x10;
             let header_is_stun = Header::peek(&changed).is_some();
             assert!(
-                !header_is_stun || !world.hear(PEER, &changed),
+                !header_is_stun || !world.receive(PEER, &changed),
                 "{length}: byte {at}"
             );
         }
@@ -728,7 +735,7 @@ async fn a_peer_that_lies_about_our_mapping_is_quoted_and_changes_no_verdict() {
     )
     .await;
     let before = base.summary();
-    assert_eq!(before.nat_type(), NatType::Open);
+    assert_eq!(before.is_natted(), Some(false));
 
     let pwd = "p".repeat(32);
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -825,7 +832,7 @@ async fn two_agents_read_each_others_checks_and_drop_none() {
 }
 
 #[tokio::test]
-async fn what_waits_before_the_first_check_came_uninvited() {
+async fn a_request_that_waits_before_the_first_check_came_unsolicited() {
     let base = base().await;
     let address = base.local_addrs().next().unwrap();
     let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
@@ -854,8 +861,8 @@ async fn what_waits_before_the_first_check_came_uninvited() {
 
 /// On a base of these ports, which has sent nothing yet: how much of a check of the peer counts as
 /// uninvited, and how much as perhaps invited by an earlier socket.
-async fn uninvited_on(ports: (u16, u16)) -> (usize, u32) {
-    let config = BindConfig::address([127, 0, 0, 1].into()).with_ports(ports.0, ports.1);
+async fn unsolicited_on(ports: RangeInclusive<u16>) -> (usize, u32) {
+    let config = BindConfig::address([127, 0, 0, 1].into()).with_ports(ports);
     let base = Base::bind(config).await.unwrap();
     let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
         .await
@@ -867,34 +874,34 @@ async fn uninvited_on(ports: (u16, u16)) -> (usize, u32) {
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let nobody = remote(&"p".repeat(32), at("127.0.0.1:9"));
-    let _ = agent.connect(nobody, Duration::from_millis(50)).await;
+    let absent = remote(&"p".repeat(32), at("127.0.0.1:9"));
+    let _ = agent.connect(absent, Duration::from_millis(50)).await;
     let view = base.peer_view();
     assert_eq!(view.checks.received, 1, "it is read and passed on as ever");
     agent.close().await;
     (
         view.evidence.unsolicited_checks().len(),
-        view.dropped.maybe_invited,
+        view.dropped.maybe_solicited,
     )
 }
 
 #[tokio::test]
-async fn on_a_port_of_few_nothing_counts_as_uninvited() {
-    assert_eq!(uninvited_on((45_000, 45_009)).await, (0, 1));
-    assert_eq!(uninvited_on((40_000, 56_382)).await, (0, 1));
-    assert_eq!(uninvited_on((40_000, 56_383)).await, (1, 0));
+async fn on_a_port_of_few_no_request_counts_as_unsolicited() {
+    assert_eq!(unsolicited_on(45_000..=45_009).await, (0, 1));
+    assert_eq!(unsolicited_on(40_000..=56_382).await, (0, 1));
+    assert_eq!(unsolicited_on(40_000..=56_383).await, (1, 0));
 }
 
 /// The range is none that the system draws from, so that no other test comes upon the ports.
 #[tokio::test]
-async fn on_a_port_that_comes_round_again_nothing_counts_as_uninvited() {
-    let ports = (10_000, 26_383);
-    assert_eq!(uninvited_on(ports).await, (1, 0));
-    for port in ports.0..=ports.1 {
-        // one that is taken by another program is none that anybody gets
-        drop(Base::bind(BindConfig::address([127, 0, 0, 1].into()).with_ports(port, port)).await);
+async fn on_a_port_that_comes_round_again_no_request_counts_as_unsolicited() {
+    let ports = 10_000..=26_383;
+    assert_eq!(unsolicited_on(ports.clone()).await, (1, 0));
+    for port in ports.clone() {
+        // a port that another program has cannot come round
+        drop(Base::bind(BindConfig::address([127, 0, 0, 1].into()).with_ports(port..=port)).await);
     }
-    assert_eq!(uninvited_on(ports).await, (0, 1));
+    assert_eq!(unsolicited_on(ports).await, (0, 1));
 }
 
 #[tokio::test]
@@ -916,8 +923,8 @@ async fn a_thousand_authenticated_ports_are_let_in_no_further_than_a_peer_can_ha
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    let nobody = at("127.0.0.1:9");
-    let connecting = agent.connect(remote(&"x".repeat(32), nobody), Duration::from_secs(9));
+    let absent = at("127.0.0.1:9");
+    let connecting = agent.connect(remote(&"x".repeat(32), absent), Duration::from_secs(9));
     tokio::select! { () = flood => {}, _ = connecting => {} }
     let view = base.peer_view();
     assert!(view.checks.received > 500, "{:?}", view.checks);
@@ -927,7 +934,7 @@ async fn a_thousand_authenticated_ports_are_let_in_no_further_than_a_peer_can_ha
     agent.close().await;
 }
 
-/// The library knows STUN by its magic cookie alone, and masks out what no STUN has set.
+/// The library knows STUN by its magic cookie alone, and masks out bits that no STUN has set.
 #[tokio::test]
 async fn checks_of_a_thousand_ports_behind_a_first_byte_that_is_not_stuns_never_reach_the_agent() {
     let base = base().await;
@@ -937,7 +944,7 @@ async fn checks_of_a_thousand_ports_behind_a_first_byte_that_is_not_stuns_never_
         .unwrap();
     let Credentials { ufrag, pwd } = agent.credentials().clone();
     let flood = async {
-        let mut heard = 0;
+        let mut received = 0;
         // few enough at once for the usual limit of descriptors
         for round in 0..10 {
             let socket = |_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -956,18 +963,17 @@ async fn checks_of_a_thousand_ports_behind_a_first_byte_that_is_not_stuns_never_
             tokio::time::sleep(Duration::from_millis(30)).await;
             for socket in sockets {
                 socket.set_nonblocking(true).unwrap();
-                heard += u32::from(socket.recv(&mut [0; 1500]).is_ok());
+                received += u32::from(socket.recv(&mut [0; 1500]).is_ok());
             }
         }
-        heard
+        received
     };
     let connecting = agent.connect(
         remote(&"x".repeat(32), at("127.0.0.1:9")),
         Duration::from_secs(9),
     );
-    let heard =
-        tokio::select! { heard = flood => heard, _ = connecting => panic!("nobody is there") };
-    assert_eq!(heard, 0, "ports that the agent answered or checks");
+    let received = tokio::select! { received = flood => received, _ = connecting => panic!("no peer is there") };
+    assert_eq!(received, 0, "ports that the agent answered or checks");
     assert!(base.dropped().malformed > 900, "{:?}", base.dropped());
     agent.close().await;
 }
@@ -976,8 +982,7 @@ async fn checks_of_a_thousand_ports_behind_a_first_byte_that_is_not_stuns_never_
 async fn an_agent_that_is_refused_leaves_the_limit_of_the_first_as_it_is() {
     let base = base().await;
     let address = base.local_addrs().next().unwrap();
-    let mut config = AgentConfig::default();
-    config.max_remote_candidates = 1;
+    let config = AgentConfig::default().with_max_remote_candidates(1);
     let mut agent = IceAgent::new(&base, Role::Controlling, config)
         .await
         .unwrap();

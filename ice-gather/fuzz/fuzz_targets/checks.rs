@@ -1,4 +1,4 @@
-//! Any checks, at any moment, from anybody, into the reader of the peer: no panic, no evidence
+//! Any checks, at any moment, from any address, into the reader of the peer: no panic, no evidence
 //! without a signature, and everything bounded and counted.
 
 #![no_main]
@@ -6,7 +6,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ice_gather::{Header, PeerReader};
+use ice_gather::checks::PeerReader;
+use ice_gather::stun::Header;
 use libfuzzer_sys::fuzz_target;
 use nat_summary::{MAX_OBSERVATIONS, MAX_UNSOLICITED, SentBefore};
 use stun::integrity::MessageIntegrity;
@@ -42,19 +43,19 @@ fn sign(datagram: &[u8], password: &str) -> Option<Vec<u8>> {
 fuzz_target!(|input: &[u8]| {
     let start = Instant::now();
     let mut reader = PeerReader::new();
-    reader.serve(OURS);
-    reader.expect(THEIRS);
+    reader.set_local_password(OURS);
+    reader.set_remote_password(THEIRS);
     let (mut now, mut sent, mut signed, mut steps) = (start, 0_u32, 0_u32, 0_u32);
     let mut rest = input;
-    // each step: a byte of time, a byte of what and who, a byte of length, and that many bytes
-    while let [pause, what, length, tail @ ..] = rest {
+    // each step: a byte of time, a byte of kind and address, a byte of length, and that many bytes
+    while let [pause, kind, length, tail @ ..] = rest {
         now += Duration::from_millis(u64::from(*pause) * 16);
         let (bytes, behind) = tail.split_at(usize::from(*length).min(tail.len()));
         rest = behind;
         steps += 1;
-        let (base, peer) = (at(&BASES, what & 1), at(&PEERS, what >> 1 & 3));
+        let (base, peer) = (at(&BASES, kind & 1), at(&PEERS, kind >> 1 & 3));
         let forged;
-        let datagram = match what >> 3 & 3 {
+        let datagram = match kind >> 3 & 3 {
             0 => bytes,
             1 => {
                 forged = sign(bytes, OURS).unwrap_or_default();
@@ -65,11 +66,11 @@ fuzz_target!(|input: &[u8]| {
                 &forged
             }
         };
-        signed += u32::from(what >> 3 & 3 != 0 && !datagram.is_empty());
+        signed += u32::from(kind >> 3 & 3 != 0 && !datagram.is_empty());
         let Some(header) = Header::peek(datagram) else {
             continue;
         };
-        match what >> 5 & 3 {
+        match kind >> 5 & 3 {
             0 => {
                 reader.on_sent(base, peer, header, now);
                 sent += u32::from(header.is_binding_request);
@@ -84,14 +85,14 @@ fuzz_target!(|input: &[u8]| {
                 }
             }
             2 => {
-                let is_authentic = reader.on_request(base, peer, datagram, what & 0x80 == 0, now);
+                let is_authentic = reader.on_request(base, peer, datagram, kind & 0x80 == 0, now);
                 assert!(
                     !is_authentic || signed > 0,
-                    "nobody can sign but who has the password"
+                    "only a sender that has the password can sign"
                 );
             }
-            _ if what & 0x80 == 0 => reader.beat(now, Duration::from_secs(1)),
-            _ => reader.contact(peer, now),
+            _ if kind & 0x80 == 0 => reader.heartbeat(now, Duration::from_secs(1)),
+            _ => reader.on_other_sent(peer, now),
         }
         let view = reader.view();
         assert_eq!(view.checks.sent, sent);

@@ -1,15 +1,16 @@
-//! A peer that is heard no longer, is heard again, and then never more.
+//! A peer that falls silent, is back, and then is gone.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use ice_gather::{AgentConfig, Base, IceAgent, IceConn, IceEvent, IceState, Role, SendError};
+use ice_gather::{
+    AgentConfig, Base, DatagramCarrier, IceAgent, IceConn, IceEvent, IceState, Role, SendError,
+};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use webrtc_util::{Conn, Error};
 
 use crate::connect::{DEADLINE, description};
 use crate::gather::base;
@@ -17,8 +18,8 @@ use crate::gather::base;
 const KEEPALIVE: Duration = Duration::from_millis(20);
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// A socket that hears nothing while it is deaf, says nothing while it is mute, and counts what
-/// leaves.
+/// A socket that receives nothing while it is deaf, sends nothing while it is mute, and counts its
+/// datagrams.
 struct Ear {
     socket: UdpSocket,
     is_deaf: AtomicBool,
@@ -46,17 +47,8 @@ impl Ear {
     }
 }
 
-#[async_trait]
-impl Conn for Ear {
-    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.recv_from(buffer).await.map(|(length, _)| length)
-    }
-
-    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+impl DatagramCarrier for Ear {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         loop {
             let received = self.socket.recv_from(buffer).await?;
             if !self.is_deaf.load(Ordering::SeqCst) {
@@ -65,32 +57,16 @@ impl Conn for Ear {
         }
     }
 
-    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
-        Err(Error::ErrNoRemAddr)
-    }
-
-    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
+    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
         if self.is_mute.load(Ordering::SeqCst) {
             return Ok(datagram.len());
         }
         self.sent.fetch_add(1, Ordering::SeqCst);
-        Ok(self.socket.send_to(datagram, target).await?)
+        self.socket.send_to(datagram, target).await
     }
 
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Ok(self.socket.local_addr()?)
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn core::any::Any + Send + Sync) {
-        self
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 }
 
@@ -106,7 +82,7 @@ async fn next_state(events: &mut mpsc::Receiver<IceEvent>) -> IceState {
     }
 }
 
-/// Two agents with a path, and what the first, which is quick to give it up, tells from now on.
+/// Two agents with a path, and the events of the first from now on, which is quick to give it up.
 async fn connected(
     left: &Base,
     right: &Base,
@@ -115,14 +91,15 @@ async fn connected(
     (IceAgent, IceConn),
     mpsc::Receiver<IceEvent>,
 ) {
-    let mut config = AgentConfig::default();
-    config.keepalive_interval = KEEPALIVE;
+    let config = AgentConfig::default().with_keepalive_interval(KEEPALIVE);
     // the peer believes in the path all the while, so it goes on to check it
     let mut b = IceAgent::new(right, Role::Controlled, config)
         .await
         .unwrap();
-    (config.disconnected_timeout, config.failed_timeout) = (SILENCE, SILENCE);
-    let mut a = IceAgent::new(left, Role::Controlling, config)
+    let impatient = config
+        .with_disconnected_timeout(SILENCE)
+        .with_failed_timeout(SILENCE);
+    let mut a = IceAgent::new(left, Role::Controlling, impatient)
         .await
         .unwrap();
     let mut events = a.events();
@@ -136,10 +113,7 @@ async fn connected(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_it_has_failed() {
     let ear = Ear::new().await;
-    let (left, right) = (
-        Base::from_conn(Arc::clone(&ear) as _).unwrap(),
-        base().await,
-    );
+    let (left, right) = (Base::from_carrier(Arc::clone(&ear)).unwrap(), base().await);
     let ((a, conn_a), (b, conn_b), mut events) = connected(&left, &right).await;
 
     ear.set_deaf(true);
@@ -164,7 +138,7 @@ async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_
     assert_eq!(
         left.peer_view().checks.sent,
         checks,
-        "what did not leave is not counted"
+        "a datagram that did not leave is not counted"
     );
     assert_eq!(conn_a.recv(&mut [0; 1500]).await, None);
     assert_eq!(*conn_a.state().borrow(), IceState::Failed);
@@ -178,12 +152,9 @@ async fn a_silent_peer_is_disconnected_until_it_is_back_and_nothing_leaves_once_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn datagrams_from_the_address_of_a_peer_that_answers_no_longer_keep_no_path_alive() {
     let ear = Ear::new().await;
-    let (left, right) = (
-        base().await,
-        Base::from_conn(Arc::clone(&ear) as _).unwrap(),
-    );
+    let (left, right) = (base().await, Base::from_carrier(Arc::clone(&ear)).unwrap());
     let ((a, conn_a), (b, _conn_b), mut events) = connected(&left, &right).await;
-    // as long as it consents, the path lives, whoever has nothing to say
+    // as long as it consents, the path lives, even without a datagram
     tokio::time::sleep(4 * SILENCE).await;
     assert_eq!(*conn_a.state().borrow(), IceState::Connected);
 
@@ -200,7 +171,7 @@ async fn datagrams_from_the_address_of_a_peer_that_answers_no_longer_keep_no_pat
     assert_eq!(
         failed.expect("the path is given up in time"),
         IceState::Failed,
-        "it was heard all the while"
+        "datagrams came all the while"
     );
     assert_eq!(conn_a.send(b"late").await, Err(SendError::Closed));
     a.close().await;

@@ -1,6 +1,10 @@
 //! The program as people run it: several processes, signals, a collector, and the lines of the
 //! README.
 
+mod attack;
+#[cfg(unix)]
+mod output;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
@@ -127,11 +131,17 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut signal = Program::start(&["--role", "signal", "--listen", "127.0.0.1:0", "--json"]);
+        Self::logging(&[])
+    }
+
+    fn logging(log: &[&str]) -> Self {
+        let signal = ["--role", "signal", "--listen", "127.0.0.1:0", "--json"];
+        let mut signal = Program::start(&[&signal, log].concat());
         let url = signal.json("listening")["url"].as_str().unwrap().to_owned();
         let mut programs = vec![signal];
         let stun = ["127.0.0.81:0", "127.0.0.82:0"].map(|listen| {
-            let mut server = Program::start(&["--role", "stun", "--listen", listen, "--json"]);
+            let stun = ["--role", "stun", "--listen", listen, "--json"];
+            let mut server = Program::start(&[&stun, log].concat());
             let address = server.json("listening")["stun"]
                 .as_str()
                 .unwrap()
@@ -219,11 +229,60 @@ fn three_processes_make_a_path_and_nobody_shows_an_address() {
     producer.signal("-INT");
     assert_eq!(producer.ended().0, Some(0));
     for said in [consumer.everything(), producer.everything()] {
-        assert!(
-            said.contains("DEBUG") || said.contains("announcing"),
-            "the log is on: {said}"
-        );
         assert_eq!(addresses(&said), [] as [IpAddr; 0], "{said}");
+    }
+}
+
+/// Whole attempts over both transports, one that is stopped and one without a service, in every
+/// role.
+#[test]
+fn no_log_of_any_level_shows_an_address() {
+    for (level, word) in [
+        (None, ""),
+        (Some("info"), " INFO "),
+        (Some("trace"), "DEBUG "),
+    ] {
+        let log: Vec<&str> = level
+            .into_iter()
+            .flat_map(|level| ["--log", level])
+            .collect();
+        let mut world = World::logging(&log);
+        let mut said = Vec::new();
+        for transport in ["ice", "data-channel"] {
+            let both = [&["--transport", transport], &log[..]].concat();
+            let mut producer = world.producer(&[&both[..], &["--slots", "2"]].concat());
+            let once = [&both[..], &["--attempts", "1", "--hold", "0.3"]].concat();
+            let mut consumer = world.start(&once);
+            assert_eq!(consumer.ended().0, Some(0));
+            let mut with_a_path = world.start(&both);
+            with_a_path.wait_for("the path works");
+            for program in [&mut producer, &mut with_a_path] {
+                program.signal("-INT");
+                assert_eq!(program.ended().0, Some(0));
+            }
+            for program in [&mut consumer, &mut with_a_path] {
+                let all = program.everything();
+                assert!(all.contains(word), "{level:?} is on: {all}");
+                said.push(all);
+            }
+            said.push(producer.everything());
+        }
+        for program in &mut world.programs {
+            program.signal("-TERM");
+            assert_eq!(program.ended().0, Some(0));
+        }
+        let mut without_a_service = world.start(&[&log[..], &["--attempts", "1"]].concat());
+        assert_eq!(without_a_service.ended().0, Some(1));
+        said.push(without_a_service.everything());
+        // where a server listens is what it is for
+        said.extend(world.programs.iter_mut().map(|program| {
+            let lines = program.everything();
+            let lines = lines.lines().filter(|line| !line.contains("listening"));
+            lines.collect::<Vec<_>>().join("\n")
+        }));
+        for said in said {
+            assert_eq!(addresses(&said), [] as [IpAddr; 0], "{level:?}: {said}");
+        }
     }
 }
 
@@ -467,6 +526,9 @@ fn wrong_arguments_are_2_and_what_cannot_be_started_is_1() {
             2,
         ),
         (&["--stun", "198.51.100.1", "--transport", "pigeon"], 2),
+        (&["--role", "signal", "--connections", "0"], 2),
+        (&["--role", "signal", "--per-address", "-1"], 2),
+        (&["--role", "signal", "--client-header", "no name"], 2),
         (&["--role", "signal", "--listen", "192.0.2.1:1"], 1),
     ] {
         let output = run(arguments);
@@ -477,7 +539,7 @@ fn wrong_arguments_are_2_and_what_cannot_be_started_is_1() {
 
 #[test]
 fn the_lines_of_the_readme_make_a_path() {
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     let lines: Vec<Vec<&str>> = readme
         .lines()
         .filter_map(|line| {

@@ -1,0 +1,223 @@
+//! Whether answers that are still missing can change a verdict.
+
+use core::net::SocketAddr;
+
+use crate::behaviour::Mapping;
+use crate::classify::summarize;
+use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Seen};
+use crate::scope::Scope;
+use crate::server::ServerId;
+use crate::summary::BaseVerdict;
+
+/// A Binding request without an answer so far.
+///
+/// ```
+/// use nat_summary::{Evidence, Outstanding, PendingRequest, ServerId};
+///
+/// let server = ServerId::named("198.51.100.1", 3478);
+/// let missing = PendingRequest { base: "192.168.1.5:50000".parse()?, server };
+/// assert_eq!(Evidence::new().outstanding([missing]), Outstanding::Deciding);
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PendingRequest {
+    /// The local socket it left from, or will leave from.
+    pub base: SocketAddr,
+    /// The server it is for.
+    pub server: ServerId,
+}
+
+/// What the answers that are still missing can change of a verdict. A gathering ends early by it.
+///
+/// ```
+/// use nat_summary::{Evidence, Observation, Outstanding, PendingRequest, ServerId};
+///
+/// let base = "192.168.1.5:50000".parse()?;
+/// let server = |host: u8| ServerId::Address([198, 51, 100, host].into(), 3478);
+/// let seen = |host: u8, port| Observation { base, server: server(host), mapped: ([203, 0, 113, 7], port).into(), sequence: 0 };
+/// let missing = [PendingRequest { base, server: server(3) }];
+///
+/// let mut evidence = Evidence::new();
+/// evidence.observe(seen(1, 50_000));
+/// assert_eq!(evidence.outstanding(missing), Outstanding::Deciding, "one server proves nothing");
+/// let mut same = evidence.clone();
+/// same.observe(seen(2, 50_000));
+/// assert_eq!(same.outstanding(missing), Outstanding::Confirming);
+/// evidence.observe(seen(2, 50_001));
+/// assert_eq!(evidence.outstanding(missing), Outstanding::Settled);
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outstanding {
+    /// Nothing: the mapping depends on the destination, it was seen from the outermost place, and its
+    /// base stays the primary one whatever is answered. No NAT of RFC 4787 section 4.1 takes that back.
+    /// An answer of a server that lies still can: it contradicts the others, and then nothing is
+    /// decided.
+    Settled,
+    /// Two server addresses saw one base from the outermost place, the fewest that can prove anything.
+    /// A missing answer may differ from theirs, or make another base the primary one.
+    Confirming,
+    /// The verdict: fewer than two server addresses were heard from the outermost place that a missing
+    /// answer may come from.
+    Deciding,
+}
+
+impl Evidence {
+    /// What the answers that are still missing can change of [`summary`](Self::summary). A name still
+    /// being looked up stands for one or more requests on each base that may ask it.
+    ///
+    /// A server inside a NAT answers first, and knows nothing of what lies further out. So nothing
+    /// that was seen from further in than a missing answer may be seen from counts. Servers are at any
+    /// place that their address does not exclude: an address of the link or the host itself is there,
+    /// and a private one may be behind any of the NATs.
+    ///
+    /// ```
+    /// use nat_summary::{Evidence, Observation, Outstanding, PendingRequest, ServerId};
+    ///
+    /// let base = "192.168.1.5:50000".parse()?;
+    /// let mut evidence = Evidence::new();
+    /// for host in [1, 2] {
+    ///     let server = ServerId::Address([192, 168, 1, host].into(), 3478);
+    ///     evidence.observe(Observation { base, server, mapped: base, sequence: 0 });
+    /// }
+    /// let outside = PendingRequest { base, server: ServerId::named("198.51.100.1", 3478) };
+    /// assert_eq!(evidence.outstanding([outside]), Outstanding::Deciding);
+    /// # Ok::<(), core::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn outstanding(
+        &self,
+        missing: impl IntoIterator<Item = PendingRequest, IntoIter: Clone>,
+    ) -> Outstanding {
+        let missing = missing.into_iter();
+        if missing.clone().next().is_none() {
+            return Outstanding::Settled;
+        }
+        let summary = summarize(self);
+        // an answer that has no room may be any
+        let has_room = self.observed().len() + missing.clone().count() <= MAX_OBSERVATIONS;
+        let may_be_outside = missing
+            .clone()
+            .any(|request| may_be_outside(request.server));
+        let is_outermost =
+            |verdict: &BaseVerdict| !may_be_outside || verdict.external_scope().is_global();
+        let is_settled = |primary: &BaseVerdict| {
+            primary.mapping.is_dependent()
+                && has_room
+                && is_outermost(primary)
+                && !self.kind_is_open(primary, missing.clone())
+                && self.speaks_for_good(primary, missing.clone())
+        };
+        if summary.primary_base().is_some_and(is_settled) {
+            Outstanding::Settled
+        } else if summary
+            .bases()
+            .any(|verdict| is_outermost(verdict) && self.is_quorum(verdict))
+        {
+            Outstanding::Confirming
+        } else {
+            Outstanding::Deciding
+        }
+    }
+
+    /// Whether two server addresses are behind this verdict. Two names may be one.
+    fn is_quorum(&self, verdict: &BaseVerdict) -> bool {
+        let mut first = None;
+        self.behind(verdict).any(|seen| match seen.server {
+            ServerId::Address(ip, _) => *first.get_or_insert(ip) != ip,
+            _ => false,
+        })
+    }
+
+    /// Whether a missing answer may show more exactly how the mapping depends on the destination, as
+    /// another port of one server address does.
+    fn kind_is_open(
+        &self,
+        primary: &BaseVerdict,
+        missing: impl Iterator<Item = PendingRequest> + Clone,
+    ) -> bool {
+        let of_base =
+            |request: &PendingRequest| Endpoint::from(request.base) == Endpoint::from(primary.base);
+        let missing = missing.filter(of_base).map(|request| request.server);
+        let is_named = |server: ServerId| !matches!(server, ServerId::Address(..));
+        let is_other_port =
+            |a: ServerId, b: ServerId| !is_named(a) && a.is_same_address(&b) && a != b;
+        // answers without a server count for less beside one of a named server
+        if self
+            .behind(primary)
+            .any(|seen| matches!(seen.server, ServerId::Anonymous(_)))
+        {
+            return missing.clone().next().is_some();
+        }
+        match primary.mapping {
+            Mapping::Dependent => missing.clone().any(|a| {
+                missing.clone().any(|b| is_other_port(a, b))
+                    || self.behind(primary).any(|b| is_other_port(a, b.server))
+            }),
+            // a server without a known address may be a port of one whose other ports agree
+            Mapping::AddressDependent => missing.clone().any(is_named),
+            _ => false,
+        }
+    }
+
+    /// Whether no other base can become the primary one, whatever is answered: as many server addresses
+    /// heard this one as any other can come to. Two families ask from two bases, and the NAT in front of
+    /// one is not the other's.
+    fn speaks_for_good(
+        &self,
+        primary: &BaseVerdict,
+        missing: impl Iterator<Item = PendingRequest> + Clone,
+    ) -> bool {
+        let place = |base: Endpoint, is_v6: bool| (base, is_v6);
+        let ours = place(primary.base.into(), primary.external.is_ipv6());
+        let certain = (
+            usize::from(primary.server_addresses),
+            usize::from(primary.observations),
+        );
+        missing.clone().enumerate().all(|(at, request)| {
+            let base = Endpoint::from(request.base);
+            let of_base = |other: &PendingRequest| Endpoint::from(other.base) == base;
+            // each base once
+            if missing.clone().take(at).any(|other| of_base(&other)) {
+                return true;
+            }
+            // a translator in the network makes a mapping of IPv4 of a request in IPv6
+            let families: &[bool] = if base.ip.is_v4() {
+                &[false]
+            } else {
+                &[false, true]
+            };
+            families.iter().all(|is_v6| {
+                let theirs = place(base, *is_v6);
+                let heard = self.observed().iter().filter(|seen| {
+                    let (base, is_v6, _) = seen.group();
+                    place(base, is_v6) == theirs
+                });
+                let heard = heard.map(|seen: &Seen| ServerId::from(seen.server()));
+                let missing = missing.clone().filter(of_base);
+                let missing = missing.map(|request| request.server);
+                let most = weight(heard.chain(missing));
+                theirs == ours || certain > most || certain == most && ours < theirs
+            })
+        })
+    }
+}
+
+/// Distinct server addresses, and servers.
+fn weight(servers: impl Iterator<Item = ServerId> + Clone) -> (usize, usize) {
+    let is_first = |(at, server): &(usize, ServerId)| {
+        let mut before = servers.clone().take(*at);
+        !before.any(|other| other.is_same_address(server))
+    };
+    let distinct = servers.clone().enumerate().filter(is_first).count();
+    (distinct, servers.clone().count())
+}
+
+/// Whether a server may be beyond a NAT, by its address.
+fn may_be_outside(server: ServerId) -> bool {
+    match server {
+        ServerId::Address(ip, _) => !Scope::of(Ip::from(ip).into()).is_confined(),
+        ServerId::Name(..) | ServerId::Anonymous(_) => true,
+    }
+}
