@@ -297,10 +297,11 @@ impl<'a> Driver<'a> {
         let silent = self.asked.iter().filter(|(_, asked)| waited(asked));
         let silent = silent.map(|((_, server), _)| self.world.servers[*server].at.ip());
         let silent: BTreeSet<IpAddr> = silent.collect();
+        let of_family = |is_v4: bool| silent.iter().filter(|ip| ip.is_ipv4() == is_v4).count() > 1;
         Known {
             at: self.now,
             evidence,
-            is_silent: !self.is_anything_heard && silent.len() > 1,
+            is_silent: !self.is_anything_heard && (of_family(true) || of_family(false)),
         }
     }
 }

@@ -38,7 +38,12 @@ pub(crate) fn of_list(list: &List) -> Verdict {
     let hosts = candidates().filter(host).filter_map(|c| c.address);
     let known = Known {
         locals: locals(&hosts.map(|address| address.ip()).collect::<Vec<_>>()),
-        servers: candidates().map(|candidate| candidate.server).collect(),
+        // Reading: an address that no packet comes from is no answer of a server that was asked
+        servers: candidates()
+            .filter(|candidate| matches!(candidate.kind, ListedKind::Reflexive(_)))
+            .filter(|candidate| candidate.address.is_some_and(|a| is_possible(canonical(a))))
+            .map(|candidate| candidate.server)
+            .collect(),
         unnamed_count: list.door == Door::Values,
     };
     let seen = candidates().filter_map(|candidate| {
@@ -51,7 +56,7 @@ pub(crate) fn of_list(list: &List) -> Verdict {
             base: SocketAddr::new(base.ip(), if is_hidden { 0 } else { base.port() }),
             session: candidate.session,
             server: canonical_server(candidate.server),
-            mapped: candidate.address?,
+            mapped: canonical(candidate.address?),
             sequence: 0,
         })
     });
@@ -148,12 +153,10 @@ fn clean(seen: Vec<Observed>, known: &Known) -> Vec<Observed> {
 /// no proxy stands in between.
 fn is_of_a_proxy(seen: &Observed, known: &Known) -> bool {
     let mut asked = known.servers.iter().filter_map(Server::ip);
-    let is_own = is_own(seen, known) && keeps_port(seen) != Some(false);
-    let is_a_server = asked.any(|ip| ip.to_canonical() == seen.mapped.ip()) && !is_own;
-    let from_outside = seen
-        .server
-        .ip()
-        .is_some_and(|ip| place(ip) == Place::Global);
+    let is_asked = asked.any(|ip| ip.to_canonical() == seen.mapped.ip());
+    let is_a_server = is_asked && !is_own(seen, known);
+    let server = seen.server.ip().map(server_place);
+    let from_outside = server == Some(Place::Global);
     is_a_server || from_outside && place(seen.mapped.ip()) != Place::Global
 }
 
@@ -216,8 +219,11 @@ fn server_place(ip: IpAddr) -> Place {
     }
 }
 
+/// Whether the host was seen as it is. A local address with another port was translated (rule 7).
 fn is_own(seen: &Observed, known: &Known) -> bool {
-    seen.mapped.ip() == seen.base.ip() || known.locals.contains(&seen.mapped.ip())
+    let ip = seen.mapped.ip();
+    let is_local = ip == seen.base.ip() || known.locals.contains(&ip);
+    is_local && keeps_port(seen) != Some(false)
 }
 
 fn keeps_port(seen: &Observed) -> Option<bool> {
@@ -253,22 +259,24 @@ fn believed(group: Vec<Observed>, known: &Known) -> Vec<Observed> {
 /// evidence of how it maps (docs/departures.md).
 ///
 /// Reading: so the host's own counts as innermost, though it be global. Only a contradiction is
-/// looked for among all global ones.
+/// looked for among all of one place, which one address is, and the outside.
 fn outermost(group: &[Observed], known: &Known) -> (Place, Vec<Observed>) {
     let is_crossed = |seen: &&Observed| !is_own(seen, known);
     let crossed: Vec<_> = group.iter().filter(is_crossed).copied().collect();
     let candidates = if crossed.is_empty() { group } else { &crossed };
     let places = candidates.iter().map(|seen| vantage(seen, known));
     let place = places.min().expect("a group is never empty");
-    let at_place = |of: &[Observed]| -> Vec<Observed> {
-        let seen = of.iter().copied();
-        seen.filter(|seen| vantage(seen, known) == place).collect()
-    };
-    let all = at_place(group);
+    let is_there = |seen: &&Observed| vantage(seen, known) == place;
+    let judged: Vec<_> = candidates.iter().filter(is_there).copied().collect();
+    let is_seen_there = |seen: &Observed| judged.iter().any(|j| j.mapped.ip() == seen.mapped.ip());
+    let all = group
+        .iter()
+        .filter(|seen| is_there(seen) || is_seen_there(seen));
+    let all: Vec<_> = all.copied().collect();
     if is_contradictory(&all, known) {
         (place, all)
     } else {
-        (place, at_place(candidates))
+        (place, judged)
     }
 }
 
@@ -395,9 +403,10 @@ impl Base {
             self.place,
             !is_decided,
             std::cmp::Reverse((self.server_addresses, self.observations)),
-            external.is_ipv6(),
+            // Reading: of the socket; of one socket in both families, of the mapping
             base.is_ipv6(),
             base,
+            external.is_ipv6(),
             external,
         )
     }
@@ -463,7 +472,7 @@ fn external(judged: &[Observed]) -> IpAddr {
 
 /// Rule 7.
 fn natted(judged: &[Observed], external: IpAddr, known: &Known) -> Option<bool> {
-    let kept = |seen: &Observed| is_own(seen, known) && keeps_port(seen) != Some(false);
+    let kept = |seen: &Observed| is_own(seen, known);
     if judged.iter().all(kept) {
         return Some(false);
     }
@@ -486,7 +495,8 @@ fn blocked(facts: &Facts) -> Option<&'static str> {
         .iter()
         .any(|seen| !is_possible(canonical(seen.mapped)));
     let ends = ends(facts);
-    let is_life = |end: End| end == End::Pending || end >= End::Closed;
+    // Reading: a request that was given up too soon may be answered as well as a pending one
+    let is_life = |end: End| matches!(end, End::Pending | End::Brief) || end >= End::Closed;
     let is_heard = facts.rejected > 0 || impossible || !facts.seen.is_empty();
     if is_heard || ends.iter().any(|(_, end)| is_life(*end)) {
         return None;
@@ -498,14 +508,18 @@ fn blocked(facts: &Facts) -> Option<&'static str> {
             .iter()
             .any(|l| of_family(l) && reaches_beyond_its_link(*l))
     };
-    let timed_out = ends.iter().filter(|(_, end)| *end == End::TimedOut);
-    let mut silent: Vec<IpAddr> = timed_out
-        .filter_map(|(server, _)| server.ip())
-        .filter(|ip| !ip.is_unspecified() && has_a_way(ip))
-        .collect();
-    silent.sort_unstable();
-    silent.dedup();
-    (silent.len() > 1).then_some("asked_none_answered")
+    // Reading: at two addresses of one family
+    let is_silent = |is_v4: bool| {
+        let timed_out = ends.iter().filter(|(_, end)| *end == End::TimedOut);
+        let ips = timed_out.filter_map(|(server, _)| server.ip());
+        let mut ips: Vec<IpAddr> = ips
+            .filter(|ip| ip.is_ipv4() == is_v4 && !ip.is_unspecified() && has_a_way(ip))
+            .collect();
+        ips.sort_unstable();
+        ips.dedup();
+        ips.len() > 1
+    };
+    (is_silent(true) || is_silent(false)).then_some("asked_none_answered")
 }
 
 /// Of a server that is reported twice, the stronger end. A pending request may still be answered.
@@ -524,7 +538,7 @@ fn ends(facts: &Facts) -> Vec<(Server, End)> {
 /// A bare list does not show which servers were asked. Where it is known to be complete, the rule
 /// of the system that this one replaces holds.
 fn list_blocked(list: &List) -> Option<&'static str> {
-    let is_asked = list.asked.is_some_and(|asked| asked > 0);
+    let is_asked = list.asked.is_some_and(|asked| asked > 1);
     let mut hosts = Vec::new();
     for candidate in &list.candidates {
         match candidate.kind {

@@ -151,7 +151,7 @@ fn facts(genes: &[Gene]) -> Facts {
 fn is_sane(seen: &Seen) -> bool {
     let (base, mapped) = (seen.base.ip(), seen.mapped.ip().to_canonical());
     match seen.server.ip() {
-        None => true,
+        None => mapped.is_ipv4() == base.is_ipv4(),
         Some(ip) if ip.is_unspecified() => false,
         Some(IpAddr::V4(_)) => mapped.is_ipv4() && (base.is_ipv4() || base.is_unspecified()),
         Some(IpAddr::V6(ip)) => base.is_ipv6() && mapped.is_ipv4() == (ip.segments()[0] == 0x64),
@@ -183,7 +183,9 @@ fn list(genes: &[Gene]) -> List {
         Listed {
             kind,
             address,
-            server: by_address.unwrap_or(Server::Unnamed),
+            server: by_address
+                .filter(|_| kind != ListedKind::Host)
+                .unwrap_or(Server::Unnamed),
             session: sessions[usize::from(gene[5]) % sessions.len()],
         }
     });

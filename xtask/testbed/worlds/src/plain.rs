@@ -28,12 +28,12 @@ impl Server {
 pub enum End {
     /// Still waited for.
     Pending,
+    /// Silent, but asked once only or without a full wait.
+    Brief,
     /// The name has no address.
     Unresolved,
     /// No route, a local error, or an ICMP error that a router sent.
     Unreachable,
-    /// Silent, but asked once only or without a full wait.
-    Brief,
     /// Silent after two transmissions or more and a full wait.
     TimedOut,
     /// An ICMP error that the server itself sent.

@@ -1,5 +1,6 @@
 //! What a verdict says that is not so in its world, and which of it no rule can know.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use nat_model::{Pooling, PortAssignment};
@@ -99,20 +100,27 @@ pub struct View<'a> {
     pub is_silent: bool,
 }
 
-/// Servers at two addresses timed out, in a family with a way out, and nothing was heard.
+/// Servers at two addresses of a family with a way out timed out, and nothing was heard or is waited
+/// for.
 #[must_use]
 pub fn is_silent(facts: &Facts) -> bool {
-    let is_heard = |end: End| end == End::Pending || end >= End::Closed;
-    let has_way = |ip: IpAddr| facts.locals.iter().any(|l| l.is_ipv4() == ip.is_ipv4());
-    let timed_out = facts.asked.iter().filter(|(_, end)| *end == End::TimedOut);
-    let mut ips: Vec<IpAddr> = timed_out
-        .filter_map(|(server, _)| server.ip())
-        .filter(|ip| has_way(*ip) && !ip.is_unspecified())
-        .collect();
-    ips.sort_unstable();
-    ips.dedup();
-    let heard = facts.asked.iter().any(|(_, end)| is_heard(*end));
-    ips.len() > 1 && !heard && facts.rejected == 0
+    // of a server that was asked from two bases, the stronger end
+    let mut ends: BTreeMap<Server, End> = BTreeMap::new();
+    for (server, end) in &facts.asked {
+        let known = ends.entry(*server).or_insert(*end);
+        *known = (*known).max(*end);
+    }
+    let is_open = |end: &End| matches!(end, End::Pending | End::Brief) || *end >= End::Closed;
+    let has_way = |is_v4: bool| facts.locals.iter().any(|local| local.is_ipv4() == is_v4);
+    let is_silent = |is_v4: bool| {
+        let timed_out = ends.iter().filter(|(_, end)| **end == End::TimedOut);
+        let ips = timed_out.filter_map(|(server, _)| server.ip());
+        let of_family = |ip: &IpAddr| ip.is_ipv4() == is_v4 && !ip.is_unspecified();
+        let ips: BTreeSet<IpAddr> = ips.filter(of_family).collect();
+        ips.len() > 1 && has_way(is_v4)
+    };
+    let is_heard = ends.values().any(is_open) || facts.rejected > 0;
+    !is_heard && (is_silent(true) || is_silent(false))
 }
 
 /// How far out an address was seen.
@@ -176,10 +184,14 @@ impl View<'_> {
         self.world.servers.len() * self.world.bases.len() > MAX_REQUESTS
     }
 
-    /// Whether an address of the host was seen.
+    /// Whether the host was seen as it is: at a local address, and with its own port where that is
+    /// known.
     #[must_use]
     pub fn is_own(&self, seen: &Seen) -> bool {
-        seen.mapped.ip() == seen.base.ip() || self.locals.contains(&seen.mapped.ip())
+        let ip = seen.mapped.ip();
+        let is_local = ip == seen.base.ip() || self.locals.contains(&ip);
+        let (port, mapped_port) = (seen.base.port(), seen.mapped.port());
+        is_local && (port == 0 || port == mapped_port)
     }
 
     /// Set aside by the first rule.
@@ -188,7 +200,7 @@ impl View<'_> {
         let ip = mapped.ip();
         let is_foreign = entry.origin == Origin::Foreign;
         let is_a_server = self.asked.contains(&ip);
-        let from_outside = server.ip().is_some_and(|ip| place(ip) == Place::Global);
+        let from_outside = server.ip().map(server_place) == Some(Place::Global);
         is_foreign && is_a_server || from_outside && place(ip) != Place::Global
     }
 
@@ -214,8 +226,12 @@ impl View<'_> {
         let outermost = entries.iter().map(|entry| self.vantage(entry)).min();
         let is_outermost = |entry: &&Entry| Some(self.vantage(entry)) == outermost;
         entries.retain(is_outermost);
-        // a liar beside answers that saw the host itself
-        let at_place: Vec<_> = all.into_iter().filter(is_outermost).collect();
+        // a liar beside answers that saw the host itself, outside or at that address
+        let is_seen_there = |ip: IpAddr| entries.iter().any(|entry| entry.seen.mapped.ip() == ip);
+        let at_place = all
+            .into_iter()
+            .filter(|entry| is_outermost(entry) || is_seen_there(entry.seen.mapped.ip()));
+        let at_place: Vec<_> = at_place.collect();
         let is_refuted = !is_hidden && self.is_refuted(&at_place);
         if is_refuted {
             entries = at_place;
@@ -302,9 +318,7 @@ impl View<'_> {
             }
             let own = self.world.ways[0].own;
             let is_of_own = own.is_some() && nats.first().map(|(nat, _)| *nat) == own;
-            let keeps_port =
-                entry.seen.base.port() == 0 || entry.seen.mapped.port() == entry.seen.base.port();
-            if is_of_own && keeps_port && self.is_own(&entry.seen) {
+            if is_of_own && self.is_own(&entry.seen) {
                 return Some(Remains::OwnAddress);
             }
             if !paths.contains(nats) {
@@ -585,7 +599,9 @@ impl Judged<'_> {
         }
         match statement {
             Statement::PortKept => Fault::Remains(Remains::PortOfAContradiction),
-            Statement::External | Statement::Natted if self.is_outvoted(external) => {
+            Statement::External | Statement::Natted
+                if self.crossed(external).is_none() && self.is_outvoted(external) =>
+            {
                 Fault::Remains(Remains::LiarsAgree)
             }
             _ => Fault::Wrong,
