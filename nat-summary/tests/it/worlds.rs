@@ -149,7 +149,7 @@ fn check_plain(reader: Reader, title: &str) {
         (Symmetric, 40),
         (Kind, 75),
         (Cone, 30),
-        (Blocked, 35),
+        (Blocked, 25),
         (Natted, 80),
         (PortKept, 40),
     ] {
