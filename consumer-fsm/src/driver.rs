@@ -1,13 +1,14 @@
 //! The driver of the machine: does each state's work, hands in the events, carries out the actions.
 
-use ice_gather::Role;
+use ice_gather::{Gathering, Role};
 use otel_nat::{FailureReason, Telemetry};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::ClientIdentity;
 use crate::cohort::StunCache;
 use crate::machine::{Machine, Timing};
 use crate::notice::{AnnouncedPath, NoticeKind, NoticeSink, Notices};
@@ -34,6 +35,9 @@ use self::attempt::OngoingAttempt;
 use self::listening::Listened;
 use self::offering::Offering;
 
+/// Useless replies in a row by which a server is not the service. One may be a proxy's.
+const FOREIGN: u8 = 3;
+
 /// A consumer: one slot that has a path, or is on its way to one.
 #[derive(Debug)]
 pub struct Consumer<S, T> {
@@ -44,8 +48,11 @@ pub struct Consumer<S, T> {
     machine: Machine,
     rng: StdRng,
     roaming: Option<Roaming>,
+    client: ClientIdentity,
     /// An attempt ends where the service fails.
     gives_up: bool,
+    /// Replies of the service in a row that are of no use.
+    useless: u8,
     /// The host's addresses changed since the cohort was last asked.
     has_moved: bool,
     datagrams: Option<Datagrams>,
@@ -64,7 +71,9 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             machine: Machine::new(Timing::default()),
             rng: StdRng::from_os_rng(),
             roaming: Some(Roaming::default()),
+            client: ClientIdentity::default(),
             gives_up: false,
+            useless: 0,
             has_moved: false,
             datagrams: None,
             path: watch::Sender::new(false),
@@ -79,8 +88,8 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         self
     }
 
-    /// Every choice of this consumer follows from `seed`: cohort, producer, session id. By default
-    /// the system's randomness decides. Credentials of ICE and transaction ids of STUN always come
+    /// Every choice of this consumer follows from `seed`: cohort and producer. By default the
+    /// system's randomness decides. Credentials of ICE and transaction ids of STUN always come
     /// from there.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
@@ -92,6 +101,26 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     #[must_use]
     pub fn with_roaming(mut self, roaming: Option<Roaming>) -> Self {
         self.roaming = roaming;
+        self
+    }
+
+    /// Goes by this id of the client instead of the one of the process. A peer may recognize a client
+    /// by its id, and move what it has of an earlier path to the next one.
+    #[must_use]
+    pub fn with_session_id(mut self, id: impl Into<String>) -> Self {
+        self.client.session_id = id.into();
+        self
+    }
+
+    /// Puts this free text into each offer; none by default.
+    #[must_use]
+    pub fn with_tag(mut self, tag: impl Into<String>) -> Self {
+        self.client.tag = tag.into();
+        self
+    }
+
+    pub(crate) fn with_client(mut self, client: ClientIdentity) -> Self {
+        self.client = client;
         self
     }
 
@@ -147,8 +176,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             }
         }
         self.machine = Machine::new(self.machine.timing());
-        let id = uuid::Builder::from_random_bytes(self.rng.random()).into_uuid();
-        let mut attempt = OngoingAttempt::<T>::new(&self.telemetry, id);
+        let mut attempt = OngoingAttempt::<T>::new(&self.telemetry);
         let mut is_started = false;
         while !is_started || !matches!(self.machine.state(), State::Preparing | State::Stopped) {
             let event = tokio::select! {
@@ -189,7 +217,16 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         let to = self.machine.state();
         let transition = Transition { from, event, to };
         attempt.report.record(transition);
+        if let Some(span) = &mut attempt.span {
+            time_step(span, transition);
+        }
         self.has_moved |= event == Event::Moved;
+        if event == Event::Chosen {
+            self.useless = 0;
+        }
+        if let Some(error) = attempt.signal_error.take() {
+            self.note_signal_error(attempt, error);
+        }
         self.notices.publish(NoticeKind::Transition(transition));
         if let Some(reason) = failure_reason(from, event) {
             self.notices.publish(NoticeKind::Failed(reason));
@@ -205,6 +242,20 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         if to == State::Stopped {
             self.notices.publish(NoticeKind::Stopped);
         }
+    }
+
+    /// Reports a failure of signalling. A server whose replies are of no use time and again is not the
+    /// service.
+    fn note_signal_error(&mut self, attempt: &mut OngoingAttempt<T>, error: SignalError) {
+        let is_useless = matches!(error, SignalError::Malformed | SignalError::TooLong);
+        self.useless = self.useless.saturating_add(is_useless.into());
+        let error = if is_useless && self.useless >= FOREIGN {
+            SignalError::Foreign
+        } else {
+            error
+        };
+        attempt.report.signal_error = Some(error);
+        self.notices.publish(NoticeKind::SignallingFailed(error));
     }
 
     async fn carry_out(&mut self, action: Action, from: State, attempt: &mut OngoingAttempt<T>) {
@@ -257,8 +308,10 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     /// State 1.
     async fn listen(&mut self, attempt: &mut OngoingAttempt<T>) -> Event {
         let patience = self.machine.timing().patience;
+        let notices = &self.notices;
+        let nobody = || notices.publish(NoticeKind::NoVolunteer);
         let chosen = tokio::select! {
-            chosen = listening::choose(&self.signalling, patience, &mut self.rng) => chosen,
+            chosen = listening::choose(&self.signalling, patience, &mut self.rng, nobody) => chosen,
             _ = roaming::changed(self.roaming.as_ref(), attempt.addresses.as_ref()) => return Event::Moved,
         };
         match chosen {
@@ -266,9 +319,19 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 attempt.partner = Some(reply_to);
                 Event::Chosen
             }
-            Ok(Listened::Unusable) if self.gives_up => Event::GaveUp,
-            Ok(Listened::Nothing | Listened::Unusable) => Event::NothingHeard,
-            Err(error) => refusal::event(error, self.gives_up),
+            Ok(Listened::Nothing) => Event::NothingHeard,
+            Ok(Listened::Unusable) => {
+                attempt.signal_error = Some(SignalError::Malformed);
+                if self.gives_up {
+                    Event::GaveUp
+                } else {
+                    Event::NothingHeard
+                }
+            }
+            Err(error) => {
+                attempt.signal_error = Some(error);
+                refusal::event(error, self.gives_up)
+            }
         }
     }
 
@@ -277,7 +340,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         let (Some(partner), Some(session)) = (attempt.partner.take(), &attempt.session) else {
             return Event::Broken;
         };
-        let offer = offering::message(session);
+        let offer = offering::message(session, &self.client.tag);
         if !self.machine.has_asked() {
             // The cohort is asked as soon as the offer is sent. The step stands in front of the
             // first request, so that every attempt that sent one has its span.
@@ -297,15 +360,11 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     /// State 3.
     async fn trickle(&self, attempt: &mut OngoingAttempt<T>) -> Event {
         let partner = attempt.partner.take().unwrap_or_default();
-        let gathered = attempt
-            .report
-            .gathering
-            .as_ref()
-            .map_or(&[][..], |gathering| &gathering.candidates);
-        let candidates = gathered.iter().map(WireCandidate::from).collect();
+        let gathering = attempt.report.gathering.as_ref();
+        let signalled = gathering.map(Gathering::to_signal).unwrap_or_default();
         let message = write(&IceCandidates {
-            candidates,
-            consumer_session_id: attempt.id.to_string(),
+            candidates: signalled.iter().map(WireCandidate::from).collect(),
+            consumer_session_id: self.client.session_id.clone(),
         });
         match self
             .signalling
@@ -314,7 +373,10 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         {
             Ok(_) => Event::Delivered,
             Err(SignalError::Gone) => Event::PartnerGone,
-            Err(error) => refusal::event(error, false),
+            Err(error) => {
+                attempt.signal_error = Some(error);
+                refusal::event(error, false)
+            }
         }
     }
 
@@ -323,9 +385,6 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         let (Some(session), Some(remote)) = (&mut attempt.session, attempt.remote.take()) else {
             return Event::IceFailed;
         };
-        if let Some(span) = &mut attempt.span {
-            span.begin_checks();
-        }
         let now = Instant::now().into_std();
         let deadline = self
             .machine
@@ -380,6 +439,20 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             () = refresh.after_each_change(self.roaming.as_ref(), attempt.addresses.as_ref()) => Event::Moved,
             never = checks::publish_rebindings(attempt.session.as_ref(), &self.notices) => match never {},
         }
+    }
+}
+
+/// Has the span count the time of the states: the wait for a volunteer ends with the choice of the
+/// last one, and connecting begins with the answer.
+fn time_step(span: &mut otel_nat::Attempt, transition: Transition) {
+    if transition.from == State::Listening {
+        span.end_wait();
+    }
+    if transition.to == State::Listening {
+        span.begin_wait();
+    }
+    if transition.event == Event::Answered {
+        span.begin_checks();
     }
 }
 

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod client;
 mod cohort;
 mod driver;
 mod machine;

@@ -7,6 +7,7 @@ use nat_summary::NatSummary;
 use otel_nat::FailureReason;
 use tokio::sync::{broadcast, watch};
 
+use crate::signalling::SignalError;
 use crate::state::Transition;
 use crate::traffic::Traffic;
 
@@ -31,6 +32,8 @@ pub enum NoticeKind {
     AttemptStarted,
     /// The machine took a step.
     Transition(Transition),
+    /// No volunteer has announced itself for two seconds. The attempt goes on listening.
+    NoVolunteer,
     /// The cohort was asked, and this is the verdict.
     Gathered(Box<NatSummary>),
     /// The channel is open, so long after the attempt began.
@@ -41,6 +44,8 @@ pub enum NoticeKind {
     Carried(Traffic),
     /// The path is down.
     PathDown,
+    /// An exchange with the signalling service failed. The attempt may go on.
+    SignallingFailed(SignalError),
     /// The attempt ended without a path.
     Failed(FailureReason),
     /// The host's addresses changed, the cohort was asked again, and this is the new verdict.
@@ -59,11 +64,13 @@ impl NoticeKind {
         match self {
             Self::AttemptStarted => "attempt_started",
             Self::Transition(_) => "moved",
+            Self::NoVolunteer => "no_volunteer",
             Self::Gathered(_) => "gathered",
             Self::Connected(_) => "connected",
             Self::PathUp => "path_up",
             Self::Carried(_) => "carried",
             Self::PathDown => "path_down",
+            Self::SignallingFailed(_) => "signalling_failed",
             Self::Failed(_) => "failed",
             Self::Roamed(_) => "roamed",
             Self::Rebound(_) => "rebound",
@@ -143,6 +150,7 @@ impl NoticeSink {
             NoticeKind::Transition(Transition { from, event, to }) => {
                 tracing::debug!(slot, ?from, ?event, ?to, "moved");
             }
+            NoticeKind::NoVolunteer => tracing::info!(slot, "no volunteer is free"),
             NoticeKind::Gathered(summary) => {
                 tracing::info!(slot, verdict = summary.nat_type().as_legacy(), "gathered");
             }
@@ -150,6 +158,9 @@ impl NoticeSink {
             NoticeKind::PathUp => tracing::info!(slot, "path up"),
             NoticeKind::Carried(traffic) => tracing::debug!(slot, ?traffic, "carried"),
             NoticeKind::PathDown => tracing::info!(slot, "path down"),
+            NoticeKind::SignallingFailed(error) => {
+                tracing::warn!(slot, %error, "signalling failed")
+            }
             NoticeKind::Failed(reason) => {
                 tracing::info!(slot, reason = reason.as_str(), "failed");
             }

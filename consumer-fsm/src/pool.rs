@@ -9,6 +9,7 @@ use otel_nat::Telemetry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::ClientIdentity;
 use crate::cohort::StunCache;
 use crate::driver::{Consumer, Datagrams, Link};
 use crate::machine::Timing;
@@ -27,6 +28,7 @@ pub struct Pool<S, T> {
     timing: Timing,
     seed: Option<u64>,
     roaming: Option<Roaming>,
+    client: ClientIdentity,
     notices: NoticeSink,
     attempts: Option<u64>,
     /// One per slot.
@@ -55,6 +57,7 @@ where
             timing: Timing::default(),
             seed: None,
             roaming: Some(Roaming::default()),
+            client: ClientIdentity::default(),
             notices: NoticeSink::default(),
             attempts: None,
             datagrams: (0..slots).map(|_| None).collect(),
@@ -94,6 +97,20 @@ where
         self
     }
 
+    /// Goes by this id of the client in every slot: see [`Consumer::with_session_id`].
+    #[must_use]
+    pub fn with_session_id(mut self, id: impl Into<String>) -> Self {
+        self.client.session_id = id.into();
+        self
+    }
+
+    /// Puts this free text into each offer; none by default.
+    #[must_use]
+    pub fn with_tag(mut self, tag: impl Into<String>) -> Self {
+        self.client.tag = tag.into();
+        self
+    }
+
     /// The notices of every slot from now on.
     pub fn notices(&mut self) -> Notices {
         self.notices.subscribe()
@@ -126,6 +143,7 @@ where
             )
             .with_timing(self.timing)
             .with_roaming(self.roaming.clone())
+            .with_client(self.client.clone())
             .giving_up(self.attempts.is_some())
             .with_notice_sink(self.notices.for_slot(slot));
             if let Some(seed) = self.seed {

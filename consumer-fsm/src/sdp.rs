@@ -7,6 +7,8 @@ use core::fmt::Write;
 use ice_gather::{Credentials, GatheredCandidate, RemoteCandidate, RemoteDescription};
 use nat_summary::Candidate;
 
+/// `a=mid` of the one media section.
+pub(crate) const MID: &str = "0";
 /// Longest description read, in bytes.
 const MAX_SDP: usize = 64 * 1024;
 /// Most candidates taken from one description.
@@ -24,7 +26,8 @@ const DEFAULT_MAX_MESSAGE_SIZE: u32 = 65_536;
 pub enum SdpError {
     /// Longer than 64 KiB.
     TooLong,
-    /// No `a=ice-ufrag` or no `a=ice-pwd`.
+    /// No `a=ice-ufrag` or no `a=ice-pwd`, at session level or in a media description that is not
+    /// rejected.
     NoCredentials,
 }
 
@@ -146,7 +149,9 @@ pub struct SessionDescription {
 }
 
 impl SessionDescription {
-    /// Reads a description. Candidates that cannot be used are counted, not refused.
+    /// Reads a description. Candidates that cannot be used are counted, not refused. Credentials and
+    /// certificate of the first media description come before those at session level (RFC 8839
+    /// section 5.4); a media description that was rejected, by a port of zero, has none.
     ///
     /// # Errors
     /// [`SdpError`].
@@ -154,27 +159,32 @@ impl SessionDescription {
         if sdp.len() > MAX_SDP {
             return Err(SdpError::TooLong);
         }
-        let (mut ufrag, mut pwd, mut candidates, mut unusable) = (None, None, Vec::new(), 0);
-        let (mut fingerprints, mut setup, mut sctp_port, mut max_message_size) =
-            (Vec::new(), None, None, None);
+        let (mut session, mut candidates, mut unusable) = (Level::default(), Vec::new(), 0);
+        let (mut sctp_port, mut max_message_size) = (None, None);
+        // the first media description that is not rejected, and whether the lines are its own
+        let mut media: Option<Level<'_>> = None;
+        let mut section = Section::Session;
         for line in sdp.lines() {
-            if let Some(value) = line.strip_prefix("a=ice-ufrag:") {
-                ufrag.get_or_insert_with(|| value.trim().to_owned());
-            } else if let Some(value) = line.strip_prefix("a=ice-pwd:") {
-                pwd.get_or_insert_with(|| value.trim().to_owned());
-            } else if let Some(value) = line.strip_prefix("a=fingerprint:") {
-                fingerprints.extend(
-                    Fingerprint::parse(value).filter(|_| fingerprints.len() < MAX_FINGERPRINTS),
-                );
-            } else if let Some(value) = line.strip_prefix("a=setup:") {
-                let named = |setup: &Setup| setup.as_str() == value.trim();
-                setup = setup.or(Setup::ALL.into_iter().find(named));
-            } else if let Some(value) = line.strip_prefix("a=sctp-port:") {
-                sctp_port = sctp_port.or(value.trim().parse().ok());
-            } else if let Some(value) = line.strip_prefix("a=max-message-size:") {
-                max_message_size = max_message_size.or(value.trim().parse().ok());
-            } else if line.starts_with("a=candidate:") {
-                match Candidate::parse(line)
+            if let Some(value) = line.strip_prefix("m=") {
+                section = match value.split_ascii_whitespace().nth(1) {
+                    // RFC 3264 section 6: a port of zero rejects the stream
+                    Some("0") => Section::Rejected,
+                    _ if media.is_some() => Section::Other,
+                    _ => {
+                        media = Some(Level::default());
+                        Section::Media
+                    }
+                };
+                continue;
+            }
+            let level = match section {
+                Section::Rejected => continue,
+                Section::Session => Some(&mut session),
+                Section::Media => media.as_mut(),
+                Section::Other => None,
+            };
+            if let Some(value) = line.strip_prefix("a=candidate:") {
+                match Candidate::parse(value)
                     .ok()
                     .as_ref()
                     .and_then(RemoteCandidate::from_candidate)
@@ -184,10 +194,24 @@ impl SessionDescription {
                     }
                     _ => unusable += 1,
                 }
+            } else if let Some(value) = line.strip_prefix("a=sctp-port:") {
+                sctp_port = sctp_port.or(value.trim().parse().ok());
+            } else if let Some(value) = line.strip_prefix("a=max-message-size:") {
+                max_message_size = max_message_size.or(value.trim().parse().ok());
+            } else if let Some(level) = level {
+                level.read(line);
             }
         }
-        let (Some(ufrag), Some(pwd)) = (ufrag, pwd) else {
+        let media = media.unwrap_or_default();
+        let (Some(ufrag), Some(pwd)) = (media.ufrag.or(session.ufrag), media.pwd.or(session.pwd))
+        else {
             return Err(SdpError::NoCredentials);
+        };
+        let setup = media.setup.or(session.setup);
+        let fingerprints = if media.fingerprints.is_empty() {
+            session.fingerprints
+        } else {
+            media.fingerprints
         };
         let channel = (!fingerprints.is_empty()).then(|| ChannelDescription {
             fingerprints,
@@ -197,7 +221,10 @@ impl SessionDescription {
             max_message_size: max_message_size.unwrap_or(DEFAULT_MAX_MESSAGE_SIZE),
         });
         Ok(Self {
-            credentials: Credentials { ufrag, pwd },
+            credentials: Credentials {
+                ufrag: ufrag.to_owned(),
+                pwd: pwd.to_owned(),
+            },
             candidates,
             unusable,
             channel,
@@ -212,9 +239,9 @@ impl SessionDescription {
         channel: Option<&ChannelDescription>,
         candidates: &[GatheredCandidate],
     ) -> String {
-        let mut sdp = String::from(
-            "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
-             m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n",
+        let mut sdp = format!(
+            "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {MID}\r\n\
+             m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:{MID}\r\n",
         );
         // writing to a string cannot fail
         let _ = write!(
@@ -242,6 +269,44 @@ impl SessionDescription {
             let _ = write!(sdp, "a={}\r\n", candidate.as_candidate());
         }
         sdp
+    }
+}
+
+/// The part of a description that a line stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Section {
+    Session,
+    /// The media description that counts.
+    Media,
+    /// A later one, which a bundle sends over the same pair (RFC 9143).
+    Other,
+    Rejected,
+}
+
+/// The attributes that stand at session level for every media description, unless one has its own
+/// (RFC 8839 section 5.4, RFC 8122 section 5, RFC 4145 section 4).
+#[derive(Debug, Default)]
+struct Level<'a> {
+    ufrag: Option<&'a str>,
+    pwd: Option<&'a str>,
+    fingerprints: Vec<Fingerprint>,
+    setup: Option<Setup>,
+}
+
+impl<'a> Level<'a> {
+    fn read(&mut self, line: &'a str) {
+        if let Some(value) = line.strip_prefix("a=ice-ufrag:") {
+            self.ufrag.get_or_insert(value.trim());
+        } else if let Some(value) = line.strip_prefix("a=ice-pwd:") {
+            self.pwd.get_or_insert(value.trim());
+        } else if let Some(value) = line.strip_prefix("a=fingerprint:") {
+            let known = &mut self.fingerprints;
+            let room = MAX_FINGERPRINTS.saturating_sub(known.len());
+            known.extend(Fingerprint::parse(value).into_iter().take(room));
+        } else if let Some(value) = line.strip_prefix("a=setup:") {
+            let is_named = |setup: &Setup| setup.as_str() == value.trim();
+            self.setup = self.setup.or(Setup::ALL.into_iter().find(is_named));
+        }
     }
 }
 
@@ -278,6 +343,46 @@ mod tests {
                 channel: None
             }
         );
+    }
+
+    #[test]
+    fn credentials_of_the_media_come_before_those_of_the_session_and_a_rejected_one_has_none() {
+        let sdp = include_str!("../tests/data/session_and_media_credentials.sdp");
+        let read = |sdp: &str| SessionDescription::parse(sdp).map(|read| read.credentials.ufrag);
+        assert_eq!(read(sdp).as_deref(), Ok("medi"));
+        let whole = SessionDescription::parse(sdp).unwrap();
+        assert_eq!(whole.credentials.pwd, "medialevelpwdmedialevelpwd00");
+        assert_eq!(whole.candidates.len(), 1);
+        let channel = whole.channel.unwrap();
+        assert_eq!(
+            (channel.fingerprints.len(), channel.setup),
+            (1, Setup::Active),
+            "the certificate of the session, the role of the media"
+        );
+        let of_session = sdp.replace("a=ice-ufrag:medi", "a=x-other:1");
+        assert_eq!(read(&of_session).as_deref(), Ok("sess"));
+
+        let rejected = sdp.replace("m=application 9", "m=audio 0");
+        assert_eq!(read(&rejected).as_deref(), Ok("sess"));
+        let read_rejected = SessionDescription::parse(&rejected).unwrap();
+        assert_eq!(
+            (read_rejected.candidates.len(), read_rejected.unusable),
+            (0, 0),
+            "nor has it candidates"
+        );
+        let media = |port: u16, ufrag: &str| {
+            format!("m=audio {port} RTP/AVP 0\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{ufrag}pwd\r\n")
+        };
+        let description = |parts: &[String]| format!("v=0\r\n{}", parts.concat());
+        let (gone, live) = (media(0, "gone"), media(9, "live"));
+        for parts in [
+            &[gone.clone(), live.clone()][..],
+            &[live.clone(), gone.clone()],
+            &[gone.clone(), live.clone(), media(9, "more")],
+        ] {
+            assert_eq!(read(&description(parts)).as_deref(), Ok("live"));
+        }
+        assert_eq!(read(&description(&[gone])), Err(SdpError::NoCredentials));
     }
 
     #[test]

@@ -34,11 +34,14 @@ use crate::checks::Consent;
 use crate::config::AgentConfig;
 use crate::error::{AgentError, ConnectError};
 use crate::event::{IceEvent, IceState};
+use crate::stun::write_goodbye;
 
 /// Events kept for a listener that is busy.
 const EVENTS: usize = 64;
 /// Longest wait for the library's gathering tasks during tear-down; they end within milliseconds.
 const GATHERING_TASKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a socket to take the goodbye; a socket of the system takes it at once.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Updates of a peer's liveness within the time after which its silence is a failure.
 const UPDATES: u32 = 30;
 /// Shortest time between two of them.
@@ -173,8 +176,12 @@ impl IceAgent {
         };
         let dialled = dialling.run(remote.credentials, connected);
         parts.dialling = Some(self.runtime.spawn(dialled));
+        // a peer on an open host signals its one address as two kinds: one check reaches both
+        let mut known = Vec::with_capacity(remote.candidates.len());
         for candidate in remote.candidates {
-            self.add_remote(candidate);
+            if !known.contains(&candidate.address) && self.add_remote(candidate) {
+                known.push(candidate.address);
+            }
         }
         let mut state = self.state.clone();
         let gave_up = state.wait_for(|state| state.has_ended());
@@ -331,6 +338,9 @@ impl Dialling {
                 tokio::select! {
                     () = self.cancel.cancelled() => {}
                     () = self.watch_liveness() => {}
+                    () = self.base.peer_left() => {
+                        set_state(&self.base, &self.state, IceState::Failed);
+                    }
                     () = self.free_unused_relay() => {}
                 }
             }
@@ -424,6 +434,18 @@ fn set_state(base: &Shared, state: &watch::Sender<IceState>, new: IceState) {
     }
 }
 
+/// Sends the peer of the pair in use a goodbye, so that it need not wait until our consent expires.
+async fn say_goodbye(agent: &Agent) {
+    let Some(pair) = agent.get_selected_candidate_pair() else {
+        return;
+    };
+    let (_, password) = agent.get_remote_user_credentials().await;
+    if let Some(goodbye) = write_goodbye(rand::random(), &password) {
+        // the network may lose it, and then consent expires
+        let _ = pair.local.write_to(&goodbye, &*pair.remote).await;
+    }
+}
+
 /// The order matters, each step for a leak that was seen without it.
 async fn tear_down(parts: Parts) {
     let Parts {
@@ -434,6 +456,10 @@ async fn tear_down(parts: Parts) {
         dialling,
         state,
     } = parts;
+    // an ended connection has closed its sockets
+    if !state.borrow().has_ended() {
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, say_goodbye(&agent)).await;
+    }
     // a pending dial never returns once the agent is closed
     cancel.cancel();
     if let Some(dialling) = dialling {

@@ -14,13 +14,15 @@ use nat_summary::{Checks, Observation, PeerEvidence, SentBefore, TowardPeer, Uns
 use ring::hmac;
 
 use crate::common::{bump, canonical};
-use crate::stun::{Header, TransactionId, authenticated, integrity_key, mapped_in};
+use crate::stun::{Header, TransactionId, authenticated, integrity_key, is_goodbye, mapped_in};
 
 /// Requests whose answer may still come: two rounds of 32 candidates, twice.
 const MAX_PENDING: usize = 128;
 /// Addresses that were sent to: a cohort of 64 servers, and 32 candidates of the peer and as many
 /// learnt, once over.
 const MAX_DESTINATIONS: usize = 192;
+/// Addresses of the peer from which requests came in and to which those sent are counted.
+const MAX_SOURCES: usize = 8;
 /// Ids of the peer's latest requests, by which a replay is known.
 const MAX_REQUESTS: usize = 64;
 /// A datagram is read a little after it arrived, and a heartbeat comes a little late: no more than
@@ -45,6 +47,8 @@ pub struct PeerReader {
     /// The ids of the latest requests, a ring.
     requests: Vec<TransactionId>,
     next_request: usize,
+    /// The first addresses that requests came in from, and how many left for each since.
+    sources: [Option<(SocketAddr, u32)>; MAX_SOURCES],
     evidence: PeerEvidence,
     checks: Checks,
     rebindings: u32,
@@ -66,6 +70,8 @@ struct Pending {
     base: SocketAddr,
     target: SocketAddr,
     sequence: u32,
+    /// Through a relay, where requests are not counted.
+    is_relayed: bool,
 }
 
 /// See [`PeerReader::heartbeat`].
@@ -225,8 +231,14 @@ impl PeerReader {
             return;
         }
         bump(&mut self.checks.sent);
-        if self.checks.received > 0 {
-            bump(&mut self.checks.sent_since_received);
+        if let Some((_, sent)) = self
+            .sources
+            .iter_mut()
+            .flatten()
+            .find(|(source, _)| *source == target)
+        {
+            bump(sent);
+            self.checks.sent_since_received = self.checks.sent_since_received.max(*sent);
         }
         self.sequence = self.sequence.wrapping_add(1);
         self.await_answer(Pending {
@@ -234,7 +246,29 @@ impl PeerReader {
             base,
             target,
             sequence: self.sequence,
+            is_relayed: false,
         });
+    }
+
+    /// STUN of the agent did not leave after all, because the socket refused it: no route, for example.
+    /// It counts as if it had never been sent.
+    pub fn on_not_sent(&mut self, header: Header) {
+        let Some(at) = self.pending.iter().position(|sent| sent.id == header.id) else {
+            return;
+        };
+        let Pending {
+            target, is_relayed, ..
+        } = self.pending.remove(at);
+        if is_relayed {
+            return;
+        }
+        self.checks.sent = self.checks.sent.saturating_sub(1);
+        let sources = self.sources.iter_mut().flatten();
+        for (_, sent) in sources.filter(|(source, _)| *source == target) {
+            *sent = sent.saturating_sub(1);
+        }
+        let counts = self.sources.iter().flatten().map(|(_, sent)| *sent);
+        self.checks.sent_since_received = counts.max().unwrap_or(0);
     }
 
     /// STUN of the agent goes out through a relay. There a request only asks for consent to the pair
@@ -246,7 +280,16 @@ impl PeerReader {
                 base,
                 target,
                 sequence: self.sequence,
+                is_relayed: true,
             });
+        }
+    }
+
+    /// A request came in from here: from now on those sent to here count.
+    fn note_source(&mut self, source: SocketAddr) {
+        let is_here = |known: &Option<(SocketAddr, u32)>| known.is_none_or(|(at, _)| at == source);
+        if let Some(place) = self.sources.iter_mut().find(|known| is_here(known)) {
+            place.get_or_insert((source, 0));
         }
     }
 
@@ -340,6 +383,7 @@ impl PeerReader {
             return true;
         }
         bump(&mut self.checks.received);
+        self.note_source(source);
         self.note_consent(base, source);
         match self.unsolicited(source) {
             Some(_) if self.is_port_old => bump(&mut self.dropped.maybe_solicited),
@@ -429,6 +473,13 @@ impl PeerReader {
         }
         self.next_request = (self.next_request + 1) % MAX_REQUESTS;
         true
+    }
+
+    /// Whether an indication is the goodbye of the peer: signed with our password.
+    pub(crate) fn is_goodbye(&self, datagram: &[u8]) -> bool {
+        self.ours
+            .as_ref()
+            .is_some_and(|key| is_goodbye(datagram, key))
     }
 
     /// Other STUN came in.

@@ -16,7 +16,7 @@ pub enum IceState {
     Connected,
     /// The peer has been silent for a while.
     Disconnected,
-    /// The agent gave up. Nothing leaves toward the peer any more, and the server of a relay frees
+    /// The agent gave up, or the peer has left. Nothing leaves toward the peer any more, and the server of a relay frees
     /// its allocation.
     Failed,
     /// Torn down.

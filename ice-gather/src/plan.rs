@@ -112,23 +112,23 @@ impl Request {
         self.outcome == Outcome::Pending && !self.is_given_up
     }
 
-    /// Ends the request, if it was waited for as long as that; whether it did. A single copy may have
-    /// been lost, so its silence is no time-out (RFC 8489 section 6.2.1).
-    fn time_out(&mut self, wait: Duration, now: Instant) -> bool {
-        let is_over = self
-            .first_sent
-            .is_some_and(|sent| now.saturating_duration_since(sent) >= wait);
-        if !self.is_open() || !is_over {
-            return false;
-        }
-        if self.is_in_doubt {
-            self.outcome = Outcome::Unreachable;
+    fn has_waited(&self, wait: Duration, now: Instant) -> bool {
+        self.first_sent
+            .is_some_and(|sent| now.saturating_duration_since(sent) >= wait)
+    }
+
+    /// Ends an open request without an answer. A single copy may have been lost, and a short wait may
+    /// be shorter than the round trip: that silence is no time-out (RFC 8489 section 6.2.1).
+    fn end(&mut self, had_time: bool) {
+        self.outcome = if !had_time {
+            Outcome::GivenUp
+        } else if self.is_in_doubt {
+            Outcome::Unreachable
         } else if self.sends >= FAIR_SENDS {
-            self.outcome = Outcome::TimedOut;
+            Outcome::TimedOut
         } else {
-            self.is_given_up = true;
-        }
-        true
+            Outcome::GivenUp
+        };
     }
 }
 
@@ -532,20 +532,21 @@ impl Plan {
             return;
         };
         for request in &mut self.requests {
-            if request.time_out(server_deadline, now) {
+            if request.is_open() && request.has_waited(server_deadline, now) {
+                request.end(true);
                 self.outstanding = None;
             }
         }
     }
 
-    /// Times out the requests that had time to be answered. The silence after a late request, as after
+    /// Ends the open requests at the deadline; those that had time to be answered have timed out. The silence after a late request, as after
     /// the slow look-up of a name, is no evidence (RFC 8489 section 6.2.1: silence means something
     /// once the RTO is over, which estimates the round trip). A caller with a long deadline expects
     /// long round trips; half of the usual 3 s is longer than two by satellite.
     fn time_out(&mut self, now: Instant) {
         let fair = self.config.initial_rto.max(self.config.deadline / 2);
-        for request in &mut self.requests {
-            request.time_out(fair, now);
+        for request in self.requests.iter_mut().filter(|r| r.is_open()) {
+            request.end(request.has_waited(fair, now));
         }
     }
 

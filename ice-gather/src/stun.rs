@@ -11,7 +11,9 @@ pub use self::transaction::{
     Answer, Change, Header, Reject, TransactionId, other_address, read_answer,
     write_change_request, write_request,
 };
-pub(crate) use self::transaction::{HEADER_LEN, authenticated, integrity_key, mapped_in};
+pub(crate) use self::transaction::{
+    HEADER_LEN, authenticated, integrity_key, is_goodbye, mapped_in, write_goodbye,
+};
 #[cfg(feature = "relay")]
 pub(crate) use self::uri::read_turn;
 pub use self::uri::{StunServer, UriError};

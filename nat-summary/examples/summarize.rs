@@ -5,14 +5,16 @@
 //! give them; `asked` beside them is the number of servers that a complete gathering asked) or with
 //! `evidence` (`hosts`, `servers` and `observations`, as in
 //! `tests/data/summary.json`). The answer is an array of verdicts in the same order. Any other text
-//! is answered by one line, or with `--json` by one verdict. Bad input ends with exit code 2.
+//! is answered by one line, or by a line for this host, for the peer and for each description whose
+//! side nothing shows; with `--json` by the verdict on this host, with `peer` and `descriptions` in
+//! it. Bad input ends with exit code 2.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
 use nat_summary::{
-    Candidate, Counts, Discarded, Evidence, NatSummary, Observation, Outcome, Rule, ServerId,
+    Candidate, Counts, Discarded, Evidence, NatSummary, Observation, Outcome, Rule, ServerId, Sides,
 };
 use serde::{Deserialize, Serialize};
 
@@ -205,45 +207,37 @@ fn cases(cases: &[Case]) -> Result<String, String> {
     serde_json::to_string_pretty(&verdicts).map_err(|error| error.to_string())
 }
 
-/// What a dump of a browser records as its own and what as the peer's; each holds until the next.
-const OWN: [&str; 5] = [
-    "icecandidate",
-    "LocalDescription",
-    "localDescription",
-    "createOffer",
-    "createAnswer",
-];
-const PEERS: [&str; 3] = ["addIceCandidate", "RemoteDescription", "remoteDescription"];
-
-/// The parts of a dump that speak of this host; all of a text that is no dump.
-fn own_part(input: &str) -> String {
-    let find = |marks: &'static [&str], peers: bool| {
-        marks
-            .iter()
-            .flat_map(move |mark| input.match_indices(mark).map(move |(at, _)| (at, peers)))
-    };
-    let mut marks: Vec<(usize, bool)> = find(&OWN, false).chain(find(&PEERS, true)).collect();
-    marks.sort_unstable();
-    let begins = std::iter::once((0, false)).chain(marks.iter().copied());
-    let ends = marks.iter().map(|(at, _)| *at).chain([input.len()]);
-    begins
-        .zip(ends)
-        .filter(|((_, peers), _)| !peers)
-        .map(|((begin, _), end)| &input[begin..end])
-        .collect()
+/// The verdict on this host's part of a text, and beside it those on the other parts.
+#[derive(Serialize)]
+struct TextVerdict {
+    #[serde(flatten)]
+    own: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<Verdict>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    descriptions: Vec<Verdict>,
 }
 
 fn text(input: &str, json: bool) -> Result<String, String> {
-    let own = own_part(input);
-    if !Candidate::all_in(&own).any(|candidate| candidate.is_ok()) {
+    let sides = Sides::of(input);
+    if sides.is_empty() {
         return Err("no candidate in the input: a JSON array of cases or text with candidate lines is expected".into());
     }
-    let evidence = Evidence::from_text(&own);
-    if json {
-        serde_json::to_string_pretty(&Verdict::from(&evidence)).map_err(|error| error.to_string())
-    } else {
-        Ok(evidence.summary().with_address().to_string())
+    if !json {
+        return Ok(sides.with_address().to_string());
     }
+    let own = sides.own();
+    let is_only_one = own.is_some() && sides.local().is_none();
+    let verdict = TextVerdict {
+        own: Verdict::from(&own.unwrap_or_else(|| Evidence::from_candidates(NONE))),
+        peer: sides.remote().as_ref().map(Verdict::from),
+        descriptions: sides
+            .unassigned()
+            .filter(|_| !is_only_one)
+            .map(|evidence| Verdict::from(&evidence))
+            .collect(),
+    };
+    serde_json::to_string_pretty(&verdict).map_err(|error| error.to_string())
 }
 
 fn answer() -> Result<String, String> {
@@ -272,7 +266,7 @@ fn answer() -> Result<String, String> {
         let no_case = read
             .iter()
             .all(|case| case.candidates.is_none() && case.evidence.is_none());
-        if !(no_case && Candidate::all_in(&input).any(|candidate| candidate.is_ok())) {
+        if !no_case || Sides::of(&input).is_empty() {
             return cases(&read);
         }
     }

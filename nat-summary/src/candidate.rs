@@ -7,6 +7,8 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 pub use self::parse::{Expected, ParseError};
+pub(crate) use self::scan::{Lines, Memory, Remembered};
+use crate::hash::session_of;
 use crate::server::ServerId;
 use crate::words::words;
 
@@ -207,6 +209,26 @@ impl<'a> Candidate<'a> {
     #[must_use]
     pub fn server(&self) -> Option<ServerId> {
         ServerId::from_url(self.url?)
+    }
+
+    pub(crate) fn is_reflexive(&self) -> bool {
+        self.kind == CandidateKind::ServerReflexive
+    }
+
+    /// The ICE session, from the user fragment among the extensions (`ufrag`, as browsers write
+    /// it); 0 where there is none.
+    pub(crate) fn session(&self) -> u32 {
+        // most lists of other programs have none, and that is seen fastest
+        if !self.extensions.as_bytes().contains(&b'f') {
+            return 0;
+        }
+        let mut words = self.extensions.split_ascii_whitespace();
+        while let (Some(name), Some(value)) = (words.next(), words.next()) {
+            if name == "ufrag" {
+                return session_of([value]);
+            }
+        }
+        0
     }
 }
 

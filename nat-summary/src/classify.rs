@@ -9,7 +9,7 @@ use crate::primary::keep;
 use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::server::ServerId;
-use crate::summary::{BaseVerdict, Bases, Counts, MAX_BASES, NatSummary};
+use crate::summary::{BaseVerdict, Bases, Counts, MAX_BASES, NatSummary, UnseenWays};
 
 /// Fewest mappings of one local address that make their common external address a habit. A NAT that
 /// draws it at random from a pool of two shows this by accident once in 65,536 times.
@@ -52,7 +52,11 @@ impl Evidence {
     pub fn behind(&self, verdict: &BaseVerdict) -> impl Iterator<Item = Observation> + '_ {
         let (base, external) = (Endpoint::from(verdict.base), Ip::from(verdict.external));
         let group = (base, !external.is_v4(), verdict.session);
-        let of_group = move |seen: &&Seen| seen.group() == group && !is_aside(seen, self);
+        let describes = move |seen: &&Seen| seen.group() == group && !is_aside(seen, self);
+        let is_believed = move |seen: &&Seen| !is_beyond_its_server(seen, self);
+        let observed = || self.observed().iter().filter(describes);
+        let all = base.port == 0 || !observed().any(|seen| is_believed(&seen));
+        let of_group = move |seen: &&Seen| describes(seen) && (all || is_believed(seen));
         let outermost = if base.port == 0 {
             let port = 0;
             Some(Vantage::of(Endpoint { ip: external, port }, base, self))
@@ -112,7 +116,31 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
         pooling,
         rule,
         counts,
+        unseen: unseen(evidence, &bases),
         bases: Bases(bases),
+    }
+}
+
+/// The families of global local addresses in which no base was judged. A stack lists no reflexive
+/// candidate that equals a host candidate (RFC 8445 section 5.1.3), so a list shows less than there is;
+/// a host that hides its addresses may have any.
+fn unseen(evidence: &Evidence, bases: &[Option<BaseVerdict>; MAX_BASES]) -> UnseenWays {
+    let is_judged = |is_v4: bool| {
+        let mut bases = bases.iter().flatten();
+        bases.any(|base| base.external.is_ipv4() == is_v4)
+    };
+    let globals = |is_v4: bool| {
+        let locals = evidence.locals().iter();
+        let is_global = move |ip: &&IpAddr| ip.is_ipv4() == is_v4 && Scope::of(**ip).is_global();
+        locals.filter(is_global).count()
+    };
+    let (v4, v6) = (globals(true), globals(false));
+    let hides = evidence
+        .list()
+        .is_some_and(|list| usize::from(list.maybe_global_hosts) > v4 + v6);
+    UnseenWays {
+        v4: v4 > 0 && !is_judged(true),
+        v6: (v6 > 0 || hides) && !is_judged(false),
     }
 }
 
@@ -169,6 +197,7 @@ fn judge_base(all: &[Seen], evidence: &Evidence, set_aside: &mut u16) -> Option<
 fn is_plain(first: &Seen, tally: &Tally, evidence: &Evidence) -> bool {
     let ip = first.mapped().ip;
     tally.addresses_equal
+        && tally.servers_global
         && Scope::of(ip.into()).is_global()
         && !evidence.has_asked_at(ip)
         && (tally.ports_alike || !is_local(ip, first.base().ip, evidence))
@@ -176,6 +205,10 @@ fn is_plain(first: &Seen, tally: &Tally, evidence: &Evidence) -> bool {
 
 /// The observations of one base that may be compared (RFC 8489 section 14.2 on XOR-MAPPED-ADDRESS):
 /// those that describe this host's NAT, seen from the outermost place.
+///
+/// A server sees from no further out than it is. An answer that would come from further out, such as
+/// one whose mapped address is not masked and gets unmasked all the same, counts only where there is
+/// no other.
 ///
 /// Servers inside and outside a NAT do not see the same NATs. A local address did not cross the NAT
 /// that another answer proves, and is no evidence of how that maps, except where the two contradict
@@ -192,6 +225,12 @@ fn comparable<'a>(
     let mut len = copy(places, all, |s| !is_aside(s, evidence));
     *set_aside = set_aside.saturating_add(saturate(all.len() - len));
     let vantage = |s: &Seen| vantage(s, evidence);
+    let mut believed = [Seen::NOTHING; MAX_OBSERVATIONS];
+    let kept = places.get(..len).unwrap_or(&[]);
+    let believed_len = copy(&mut believed, kept, |s| !is_beyond_its_server(s, evidence));
+    if believed_len > 0 {
+        (*places, len) = (believed, believed_len);
+    }
     let kept = places.get(..len).unwrap_or(&[]);
     let outermost = kept.iter().map(vantage).min();
     if outermost == Some(Vantage::Global) {
@@ -242,6 +281,16 @@ fn is_aside(seen: &Seen, evidence: &Evidence) -> bool {
         || seen.server_ip().is_some_and(is_global) && !is_global(mapped.ip)
 }
 
+/// Whether the mapped address would have been seen from further out than the server is.
+fn is_beyond_its_server(seen: &Seen, evidence: &Evidence) -> bool {
+    let place = |ip: Ip| Vantage::of_scope(Scope::of(ip.into()));
+    let from = match place(seen.mapped().ip) {
+        Vantage::Global => Vantage::Global,
+        _ => vantage(seen, evidence),
+    };
+    seen.server_ip().is_some_and(|server| from < place(server))
+}
+
 /// What the observations of one base have in common, in one pass.
 struct Tally {
     /// Distinct servers: addresses and names, or answers without a server where none is named: such
@@ -251,6 +300,8 @@ struct Tally {
     certain: u16,
     mappings_equal: bool,
     addresses_equal: bool,
+    /// No server is known to be inside a network.
+    servers_global: bool,
     ports_kept: bool,
     /// Every port was kept, or none.
     ports_alike: bool,
@@ -271,6 +322,7 @@ impl Tally {
             certain: 1,
             mappings_equal: true,
             addresses_equal: true,
+            servers_global: true,
             ports_kept: true,
             ports_alike: true,
             rewritten: None,
@@ -291,6 +343,9 @@ impl Tally {
             let kept = mapped.port == base.port;
             tally.mappings_equal &= mapped == first;
             tally.addresses_equal &= mapped.ip == first.ip;
+            tally.servers_global &= s
+                .server_ip()
+                .is_none_or(|server| Scope::of(server.into()).is_global());
             tally.ports_kept &= kept;
             tally.ports_alike &= kept == first_kept;
             tally.rewritten = tally.rewritten.max(s.rewritten());
@@ -636,6 +691,10 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
         )
     };
     if servers.iter().any(proves_nothing) {
+        return None;
+    }
+    // a stack lists no reflexive candidate that equals a host candidate, so the answer may be hidden
+    if list.maybe_global_hosts > 0 {
         return None;
     }
     let is_silent = |is_v4: bool| {

@@ -46,9 +46,10 @@ const FEW_LOCALS: usize = 4;
 )]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Asked, and not ended yet; or given up before its silence means anything: see
-    /// [`TimedOut`](Self::TimedOut).
+    /// Asked, and not ended yet.
     Pending,
+    /// Asked, and given up before its silence means anything: see [`TimedOut`](Self::TimedOut).
+    GivenUp,
     /// Its name did not resolve, or to an address at which no server can be asked.
     Unresolved,
     /// It could not be reached: no route, a local error, or an ICMP message.
@@ -66,6 +67,7 @@ words! {
     /// Its word, as it is written down.
     Outcome {
         Pending => "pending",
+        GivenUp => "given_up",
         Unresolved => "unresolved",
         Unreachable => "unreachable",
         TimedOut => "timed_out",

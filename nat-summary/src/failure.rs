@@ -2,11 +2,11 @@
 
 use core::net::IpAddr;
 
-use crate::behaviour::{Filtering, Mapping, NatType};
+use crate::behaviour::{Family, Filtering, Mapping, NatType};
 use crate::evidence::Evidence;
 use crate::outlook::{ExpectedPath, Outlook, OutlookReason};
 use crate::scope::Scope;
-use crate::summary::NatSummary;
+use crate::summary::{BaseVerdict, NatSummary};
 use crate::words::words;
 
 /// Fewest checks in a row without an answer that are no accident: with three of ten packets lost
@@ -37,7 +37,8 @@ pub struct Checks {
     pub answered: u32,
     /// Authenticated Binding requests of the peer that came in.
     pub received: u32,
-    /// Binding requests sent after the first of these.
+    /// Binding requests sent to an address after the first of these had come in from it: the greatest
+    /// such number of one address.
     pub sent_since_received: u32,
     /// Authenticated Binding requests of the peer that came in by way of a relay of ours, and so
     /// past the NAT.
@@ -72,9 +73,9 @@ pub enum FailureCause {
     /// The peer sends from a port that could not be foreseen, and the NAT in front of this host lets
     /// in none it did not send to.
     FilteredHere,
-    /// The peer's checks came in, and none of ours was answered.
+    /// The peer's checks came in, and none of those sent to where they came from was answered.
     ChecksOneWay,
-    /// A pair was found, and the handshake over it failed.
+    /// A pair worked to the end, and the handshake over it failed.
     Dtls,
     /// The evidence proves none of these.
     #[default]
@@ -96,7 +97,7 @@ words! {
 
 impl FailureCause {
     /// The cause of a failure. `ours` is the verdict on this host, `theirs` the
-    /// candidates of the peer, `paired` whether a pair of candidates worked before the end.
+    /// candidates of the peer, `paired` whether a pair of candidates worked, and still did at the end.
     ///
     /// Silence alone names no cause: a peer that sends nothing, and one whose packets are kept out,
     /// look the same from here. A cause takes a NAT that would have kept them out, or the proof
@@ -140,8 +141,9 @@ impl FailureCause {
             has_one_mapping(ours) && ours.filtering() == Filtering::AddressAndPortDependent;
         let lets_in_anybody =
             has_one_mapping(ours) && ours.filtering() == Filtering::EndpointIndependent;
-        // one of its relay's would pass both NATs
-        let needs_to_punch = theirs.list().is_none_or(|list| list.maybe_relayed == 0);
+        // one of its relay's would pass both NATs, and another way would pass none
+        let needs_to_punch = theirs.list().is_none_or(|list| list.maybe_relayed == 0)
+            && !has_other_way(ours, theirs);
         match (outlook.path, outlook.reason) {
             // whether its packets reach our NAT, and turn around there, is unknown
             (_, OutlookReason::SameExternalAddress | OutlookReason::FamiliesDiffer) => {
@@ -175,9 +177,6 @@ fn has_one_mapping(ours: &NatSummary) -> bool {
 /// firewall in between can keep out both. The peer: every candidate of its list is a host's that
 /// reaches as far as we do.
 fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
-    let Some(base) = ours.primary_base() else {
-        return false;
-    };
     let list = theirs.list().unwrap_or_default();
     let hosts = [
         list.local_hosts,
@@ -187,20 +186,46 @@ fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
     .map(usize::from)
     .iter()
     .sum();
-    let reaches = |ip: &IpAddr| match Scope::of(*ip) {
-        Scope::Global => base.base_scope() == Some(Scope::Global),
-        Scope::Loopback => base.base_scope() == Some(Scope::Loopback),
-        _ => false,
-    };
     // a name hides who it is, and a relayed or reflexive candidate may be a NAT's
-    base.natted == Some(false)
-        && list.signs_of_life == 0
+    let is_known = list.signs_of_life == 0
         && theirs.observed().is_empty()
         && hosts > 0
-        && theirs.locals().len() == hosts
-        && theirs.locals().iter().all(reaches)
-        && theirs
-            .locals()
-            .iter()
-            .any(|ip| ip.is_ipv4() == base.base.is_ipv4())
+        && theirs.locals().len() == hosts;
+    let meets = |base: &BaseVerdict| {
+        let reaches = |ip: &IpAddr| match Scope::of(*ip) {
+            Scope::Global => base.base_scope() == Some(Scope::Global),
+            Scope::Loopback => base.base_scope() == Some(Scope::Loopback),
+            _ => false,
+        };
+        let is_of_family = |ip: &IpAddr| ip.is_ipv4() == base.base.is_ipv4();
+        base.natted == Some(false)
+            && theirs.locals().iter().all(reaches)
+            && theirs.locals().iter().any(is_of_family)
+    };
+    is_known && ours.bases().any(meets)
+}
+
+/// Whether the peer may be reached without passing the NATs that were judged: at a global IPv6 address,
+/// over a family in which its NAT was not judged, or inside a subnet of ours.
+fn has_other_way(ours: &NatSummary, theirs: &Evidence) -> bool {
+    let list = theirs.list().unwrap_or_default();
+    let is_global = |ip: &&IpAddr| Scope::of(**ip).is_global();
+    let locals = || theirs.locals().iter();
+    let has_v6 = locals().filter(is_global).any(IpAddr::is_ipv6)
+        || theirs.observations().any(|seen| seen.mapped.is_ipv6());
+    // it may hide a global IPv6 address, which we could reach in IPv6 only
+    let hides = usize::from(list.maybe_global_hosts) > locals().filter(is_global).count()
+        && (ours.has_seen(Family::V6) || ours.unseen.has(Family::V6));
+    let is_near = |ip: &IpAddr| ours.bases().any(|base| are_near(*ip, base.base.ip()));
+    // an address that had no room may be any
+    has_v6 || hides || theirs.truncated().locals || locals().any(is_near)
+}
+
+/// Whether two addresses can be of one subnet: a /24 in IPv4, a /64 in IPv6 (RFC 4291 section 2.5.1).
+fn are_near(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.to_bits() >> 8 == b.to_bits() >> 8,
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() >> 64 == b.to_bits() >> 64,
+        _ => false,
+    }
 }

@@ -23,3 +23,14 @@ impl Hasher for Fnv {
         self.0
     }
 }
+
+/// The number of an ICE session, from what names it; never 0. Two sessions whose numbers collide
+/// would count as one.
+pub(crate) fn session_of<'a>(names: impl IntoIterator<Item = &'a str>) -> u32 {
+    let mut hash = Fnv::default();
+    for name in names {
+        hash.write(name.as_bytes());
+    }
+    let hash = hash.finish();
+    ((hash ^ (hash >> 32)) as u32).max(1)
+}

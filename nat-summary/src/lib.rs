@@ -24,6 +24,7 @@ mod scope;
 mod serde_form;
 mod server;
 mod summary;
+mod text;
 mod words;
 
 pub use behaviour::{Family, Filtering, Mapping, NatType, Pooling, PortAllocation};
@@ -42,3 +43,4 @@ pub use rule::Rule;
 pub use scope::Scope;
 pub use server::ServerId;
 pub use summary::{BaseVerdict, Counts, MAX_BASES, NatSummary, WithAddress};
+pub use text::Sides;

@@ -1,7 +1,10 @@
 //! Whether two hosts can expect to meet directly, from the summaries of both.
 
-use crate::behaviour::{Filtering, Mapping, NatType, Pooling};
-use crate::summary::NatSummary;
+use core::net::IpAddr;
+
+use crate::behaviour::{Family, Filtering, Mapping, NatType, Pooling};
+use crate::scope::Scope;
+use crate::summary::{BaseVerdict, NatSummary};
 use crate::words::words;
 
 /// The path two hosts can expect to end up on (RFC 5128 section 3.3).
@@ -129,7 +132,9 @@ pub struct Outlook {
 impl Outlook {
     /// The outlook for a host with the summary `ours` and a peer with `theirs` (RFC 5128 section
     /// 3.3, on RFC 4787 mapping and filtering; ICE learns a peer-reflexive candidate from every
-    /// check that comes in). The same from both sides.
+    /// check that comes in). The same from both sides. Every base of a host counts, not the primary
+    /// one alone: one pair that can expect to meet is enough, and a relay is expected only where every
+    /// pair needs one and no host has a global address in a family in which no server saw it.
     ///
     /// Where the filtering of a dependent mapping is unknown, it is taken to be as strict as RFC
     /// 3489 section 5 has it for a symmetric NAT. That of an independent one is not guessed.
@@ -146,44 +151,104 @@ impl Outlook {
             reason,
         };
         // where nothing shows that UDP leaves at all, no NAT helps
-        let (Some(our), Some(their)) = (ours.primary_base(), theirs.primary_base()) else {
+        if ours.primary_base().is_none() || theirs.primary_base().is_none() {
             return undecided(OutlookReason::MappingUnknown);
+        }
+        // ICE tries every pair: one that works is enough, and a relay is needed where none can
+        let mut best: Option<(Rank, Self)> = None;
+        for (n, our) in ways(ours).enumerate() {
+            for (m, their) in ways(theirs).enumerate() {
+                if our.family() != their.family() {
+                    continue;
+                }
+                let outlook = of_pair(&Side::of(ours, our), &Side::of(theirs, their));
+                let rank = outlook.rank(n + m == 0);
+                if best.is_none_or(|(known, _)| known < rank) {
+                    best = Some((rank, outlook));
+                }
+            }
+        }
+        match best {
+            Some((_, outlook)) if outlook.path != ExpectedPath::Relay => outlook,
+            Some((_, outlook)) if !may_meet_unseen(ours, theirs) => outlook,
+            // a way that no server saw may do
+            Some(_) => undecided(OutlookReason::MappingUnknown),
+            None => undecided(OutlookReason::FamiliesDiffer),
+        }
+    }
+
+    /// Orders the outlooks of pairs; the greatest is that of the hosts. Of two alike the one between
+    /// the primary bases stands, and the order of the sides never matters.
+    const fn rank(&self, is_primary: bool) -> Rank {
+        let path = match self.path {
+            ExpectedPath::Relay => 0,
+            ExpectedPath::Undecided => 1,
+            ExpectedPath::Direct => 2,
         };
-        if our.family() != their.family() {
-            return undecided(OutlookReason::FamiliesDiffer);
+        (path, is_primary, self.reason as u8)
+    }
+}
+
+type Rank = (u8, bool, u8);
+
+/// The ways out of a host that servers saw: one base for each external address, the primary one
+/// first. Bases behind one external address are behind one NAT, so a decided one stands for all.
+fn ways(summary: &NatSummary) -> impl Iterator<Item = &BaseVerdict> {
+    let is_decided =
+        |base: &&BaseVerdict| base.mapping != Mapping::Unknown || base.natted == Some(false);
+    summary.bases().enumerate().filter_map(move |(n, base)| {
+        let mut before = summary.bases().take(n);
+        if before.any(|known| known.external == base.external) {
+            return None;
         }
-        if our.external == their.external {
-            return undecided(OutlookReason::SameExternalAddress);
+        let mut alike = summary
+            .bases()
+            .filter(|known| known.external == base.external);
+        Some(alike.find(is_decided).unwrap_or(base))
+    })
+}
+
+/// Whether the hosts may meet over a way that no server saw: a global address of their own in a
+/// family in which nothing was observed, or a base whose verdict had no room.
+fn may_meet_unseen(ours: &NatSummary, theirs: &NatSummary) -> bool {
+    let lost = |summary: &NatSummary| usize::from(summary.counts().bases) > summary.bases().count();
+    lost(ours)
+        || lost(theirs)
+        || [Family::V4, Family::V6].into_iter().any(|family| {
+            let can = |summary: &NatSummary| summary.has_seen(family) || summary.unseen.has(family);
+            let is_judged = ours.has_seen(family) && theirs.has_seen(family);
+            can(ours) && can(theirs) && !is_judged
+        })
+}
+
+/// The outlook for one way out of each host.
+fn of_pair(a: &Side, b: &Side) -> Outlook {
+    let outlook = |path, reason| Outlook { path, reason };
+    let undecided = |reason| outlook(ExpectedPath::Undecided, reason);
+    if a.external == b.external {
+        return undecided(OutlookReason::SameExternalAddress);
+    }
+    match worlds(a, b) {
+        // beyond the place from which a side was seen, another NAT may stand
+        Some(ExpectedPath::Direct) if !a.meets(b) => undecided(OutlookReason::MappingUnknown),
+        Some(path @ ExpectedPath::Direct) if a.is_independent() && b.is_independent() => {
+            outlook(path, OutlookReason::BothIndependent)
         }
-        let (a, b) = (Side::of(ours), Side::of(theirs));
-        match worlds(&a, &b) {
-            Some(path @ ExpectedPath::Direct) => Self {
-                path,
-                reason: if a.is_independent() && b.is_independent() {
-                    OutlookReason::BothIndependent
-                } else {
-                    OutlookReason::LetIn
-                },
-            },
-            Some(path @ ExpectedPath::Relay) => Self {
-                path,
-                reason: if a.is_dependent() && b.is_dependent() {
-                    OutlookReason::BothDependent
-                } else {
-                    OutlookReason::PortFiltered
-                },
-            },
-            _ if a.mapping == Mapping::Unknown || b.mapping == Mapping::Unknown => {
-                undecided(OutlookReason::MappingUnknown)
-            }
-            _ if [&a, &b]
-                .iter()
-                .any(|side| side.is_independent() && side.filtering == Filtering::Unknown) =>
-            {
-                undecided(OutlookReason::FilteringUnknown)
-            }
-            _ => undecided(OutlookReason::DetailUnknown),
+        Some(path @ ExpectedPath::Direct) => outlook(path, OutlookReason::LetIn),
+        Some(path @ ExpectedPath::Relay) if a.is_dependent() && b.is_dependent() => {
+            outlook(path, OutlookReason::BothDependent)
         }
+        Some(path @ ExpectedPath::Relay) => outlook(path, OutlookReason::PortFiltered),
+        _ if a.mapping == Mapping::Unknown || b.mapping == Mapping::Unknown => {
+            undecided(OutlookReason::MappingUnknown)
+        }
+        _ if [a, b]
+            .iter()
+            .any(|side| side.is_independent() && side.filtering == Filtering::Unknown) =>
+        {
+            undecided(OutlookReason::FilteringUnknown)
+        }
+        _ => undecided(OutlookReason::DetailUnknown),
     }
 }
 
@@ -191,20 +256,33 @@ struct Side {
     mapping: Mapping,
     filtering: Filtering,
     arbitrary: bool,
+    external: IpAddr,
 }
 
 impl Side {
-    fn of(summary: &NatSummary) -> Self {
-        let mapping = match summary.mapping() {
+    fn of(summary: &NatSummary, base: &BaseVerdict) -> Self {
+        let mapping = match base.mapping {
             // nothing there that could map
-            Mapping::Unknown if summary.is_natted() == Some(false) => Mapping::EndpointIndependent,
+            Mapping::Unknown if base.natted == Some(false) => Mapping::EndpointIndependent,
             mapping => mapping,
         };
         Self {
             mapping,
-            filtering: summary.filtering(),
+            // known of the NAT in front of the primary base alone
+            filtering: if summary.external_ip() == Some(base.external) {
+                summary.filtering()
+            } else {
+                Filtering::Unknown
+            },
             arbitrary: summary.pooling() == Pooling::Arbitrary,
+            external: base.external,
         }
+    }
+
+    /// Whether an address at which one side was seen can be reached from where the other was seen.
+    fn meets(&self, other: &Self) -> bool {
+        let scope = Scope::of(self.external);
+        matches!(scope, Scope::Global | Scope::Loopback) && scope == Scope::of(other.external)
     }
 
     fn is_independent(&self) -> bool {

@@ -17,7 +17,8 @@ struct Rank {
     is_decided: bool,
     server_addresses: u16,
     observations: u16,
-    group: Reverse<Group>,
+    /// By the family of the mapped address first.
+    group: Reverse<(bool, Group)>,
 }
 
 impl Rank {
@@ -32,7 +33,7 @@ impl Rank {
             is_decided: verdict.mapping != Mapping::Unknown || verdict.natted == Some(false),
             server_addresses: verdict.server_addresses,
             observations: verdict.observations,
-            group: Reverse(group_of(verdict)),
+            group: Reverse((verdict.external.is_ipv6(), group_of(verdict))),
         }
     }
 }

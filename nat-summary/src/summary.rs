@@ -144,6 +144,25 @@ pub struct NatSummary {
     pub(crate) rule: Rule,
     pub(crate) counts: Counts,
     pub(crate) bases: Bases,
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub(crate) unseen: UnseenWays,
+}
+
+/// The families in which the host has a global address, or may have one, that no server saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct UnseenWays {
+    pub(crate) v4: bool,
+    pub(crate) v6: bool,
+}
+
+impl UnseenWays {
+    pub(crate) const fn has(self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.v4,
+            Family::V6 => self.v6,
+        }
+    }
 }
 
 /// The verdicts that are kept readable, the primary one first.
@@ -288,6 +307,11 @@ impl NatSummary {
     /// [`MAX_BASES`].
     pub fn bases(&self) -> impl Iterator<Item = &BaseVerdict> {
         self.bases.0.iter().flatten()
+    }
+
+    /// Whether servers saw a base of this family.
+    pub(crate) fn has_seen(&self, family: Family) -> bool {
+        self.bases().any(|base| base.family() == family)
     }
 
     /// The one line for a person, with the external address in it.

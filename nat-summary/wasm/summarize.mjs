@@ -22,11 +22,16 @@ const host = "a=candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host";
 const reflexive = (foundation, port) =>
   `a=candidate:${foundation} 1 udp 1694498815 203.0.113.7 ${port} typ srflx raddr 192.168.1.5 rport 50000`;
 const checks = [
-  [[host], "UDP blocked, no reflexive candidate"],
-  [[host, reflexive(2, 50000), reflexive(3, 50000)], "cone NAT, port kept, 203.0.113.7, 2 reflexive candidates agree"],
+  [[host], "unknown, nothing observed"],
+  [[host, reflexive(2, 50000), reflexive(3, 50000)], "NAT of unknown type, port kept, 203.0.113.7, 1 reflexive candidate"],
   [[reflexive(2, 50001), reflexive(3, 50002)], "symmetric NAT, port changed, 203.0.113.7, 2 reflexive candidates differ"],
+  [
+    ["setLocalDescription", reflexive(2, 50000), "setRemoteDescription", reflexive(2, 50001), reflexive(3, 50002)],
+    "this host: NAT of unknown type, port kept, 203.0.113.7, 1 reflexive candidate\n" +
+      "peer: symmetric NAT, port changed, 203.0.113.7, 2 reflexive candidates differ",
+  ],
   [["v=0", "no candidate here"], ""],
-  [["é".repeat(70000), host], ""],
+  [["é".repeat(5000000), host], ""],
 ];
 
 const summarize = await load(await readFile(process.argv[2]));

@@ -64,8 +64,10 @@ pub const REWRITTEN: &str = "nat_telemetry.rewritten";
 /// Double, seconds: from the first request to a server until gathering ended. Absent: the end was
 /// never recorded.
 pub const GATHER_DURATION: &str = "nat_telemetry.gather.duration";
-/// Double, seconds: from the first connectivity check until the attempt ended. Absent: no check was
-/// recorded.
+/// Double, seconds: from the start of the attempt until it last stopped waiting for a peer. Absent:
+/// no wait was recorded.
+pub const SIGNALLING_WAIT: &str = "nat_telemetry.signalling.wait";
+/// Double, seconds: from the peer's answer until the attempt ended. Absent: no answer was recorded.
 pub const CONNECT_DURATION: &str = "nat_telemetry.connect.duration";
 /// String: type of the local candidate of the selected pair. Absent: none selected.
 pub const PAIR_LOCAL: &str = "nat_telemetry.pair.local";
@@ -101,7 +103,7 @@ pub const REBINDINGS: &str = "nat_telemetry.rebindings";
 /// Double, seconds: the longest quiet gap the mapping outlived. Absent: never watched.
 pub const MAPPING_SURVIVED: &str = "nat_telemetry.mapping.survived";
 
-/// Histogram, seconds: how long attempts last.
+/// Histogram, seconds: how long attempts last, without [`SIGNALLING_WAIT`].
 pub const ATTEMPT_DURATION: &str = "nat_telemetry.attempt.duration";
 /// Histogram, seconds: the longest quiet gap that the mapping of a path outlived, a lower bound of
 /// its idle lifetime.

@@ -95,7 +95,11 @@ mod tests {
             let mut attempt: Attempt = telemetry.attempt();
             is_at_home_anywhere(&attempt);
             attempt.begin_gathering();
+            attempt.begin_wait();
+            attempt.end_wait();
             attempt.end_gathering(&summary);
+            attempt.begin_wait();
+            attempt.end_wait();
             attempt.begin_checks();
             attempt.set_selected_pair(
                 nat_summary::CandidateKind::Host,

@@ -62,6 +62,12 @@ impl Attempt {
     pub fn end_gathering(&mut self, _: &NatSummary) {}
 
     /// Does nothing on wasm32.
+    pub const fn begin_wait(&mut self) {}
+
+    /// Does nothing on wasm32.
+    pub fn end_wait(&mut self) {}
+
+    /// Does nothing on wasm32.
     pub fn begin_checks(&mut self) {}
 
     /// Does nothing on wasm32.

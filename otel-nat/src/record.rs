@@ -20,6 +20,7 @@ use crate::mapping_lifetime::MappingLifetime;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Facts {
     pub(crate) gather: Option<Duration>,
+    pub(crate) wait: Option<Duration>,
     pub(crate) connect: Option<Duration>,
     pub(crate) selected: Option<(CandidateKind, CandidateKind)>,
     pub(crate) toward_peer: TowardPeer,
@@ -33,7 +34,7 @@ pub(crate) struct Facts {
 }
 
 /// Most attributes of one span, so that their list is allocated once.
-const MOST: usize = 37;
+const MOST: usize = 38;
 
 /// Every attribute of the span of one attempt. An unknown value is left out, or has a word of its
 /// own; no key stands there twice.
@@ -111,6 +112,10 @@ pub(crate) fn record(
     add(
         keys::GATHER_DURATION,
         facts.gather.map(|time| time.as_secs_f64().into()),
+    );
+    add(
+        keys::SIGNALLING_WAIT,
+        facts.wait.map(|time| time.as_secs_f64().into()),
     );
     add(
         keys::CONNECT_DURATION,

@@ -152,6 +152,7 @@ impl Telemetry {
             asked: false,
             gathering: None,
             gathered: None,
+            is_waiting: false,
             connecting: None,
             facts: Facts::default(),
             finished: false,
@@ -251,6 +252,7 @@ pub struct Attempt {
     asked: bool,
     gathering: Option<Instant>,
     gathered: Option<NatSummary>,
+    is_waiting: bool,
     connecting: Option<Instant>,
     facts: Facts,
     finished: bool,
@@ -276,7 +278,22 @@ impl Attempt {
         }
     }
 
-    /// Connectivity checks begin. The duration of connecting counts from here.
+    /// The attempt waits for a peer from here on.
+    pub const fn begin_wait(&mut self) {
+        self.is_waiting = true;
+    }
+
+    /// A peer is there to be connected to. The time since the attempt began counts as
+    /// [`keys::SIGNALLING_WAIT`], and not as a part of [`keys::ATTEMPT_DURATION`]. An attempt whose
+    /// peer is lost begins to wait again, and what lies between counts as waiting too.
+    pub fn end_wait(&mut self) {
+        if core::mem::take(&mut self.is_waiting) {
+            self.facts.wait = Some(self.clock.elapsed());
+        }
+    }
+
+    /// The peer's answer is there, and connectivity checks follow. The duration of connecting counts
+    /// from here.
     pub fn begin_checks(&mut self) {
         self.connecting = Some(Instant::now());
     }
@@ -340,6 +357,8 @@ impl Attempt {
 
     fn finish(&mut self, summary: &NatSummary, failure: Option<FailureReason>) {
         self.finished = true;
+        // still without a peer
+        self.end_wait();
         self.facts.connect = self.connecting.map(|begun| begun.elapsed());
         let lasted = self.clock.elapsed();
         self.telemetry.contain(|| {
@@ -378,9 +397,10 @@ impl Attempt {
         let settings = &self.telemetry.settings;
         if settings.metrics.is_on() {
             let labels = labels(summary, failure);
+            let worked = lasted.saturating_sub(self.facts.wait.unwrap_or_default());
             settings
                 .metrics
-                .record_attempt(|| scope(settings.scope.clone()), lasted, &labels);
+                .record_attempt(|| scope(settings.scope.clone()), worked, &labels);
         }
     }
 }

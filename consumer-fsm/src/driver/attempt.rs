@@ -4,13 +4,13 @@ use ice_gather::LocalAddresses;
 use nat_summary::{Evidence, NatSummary};
 use otel_nat::{FailureReason, Telemetry};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::checks::{self, PeerReport};
 use super::report::AttemptReport;
 use crate::cohort::Cohort;
 use crate::notice::AnnouncedPath;
 use crate::sdp::SessionDescription;
+use crate::signalling::SignalError;
 use crate::state::Ending;
 use crate::transport::{Session, Transport};
 
@@ -22,7 +22,6 @@ pub(super) struct OngoingAttempt<T: Transport> {
     /// Stands in front of the session, because a path is announced as down before it is closed.
     pub(super) announced: Option<AnnouncedPath>,
     pub(super) session: Option<T::Session>,
-    pub(super) id: Uuid,
     pub(super) cohort: Cohort,
     /// The host's addresses when the sockets were bound, if roaming is on.
     pub(super) addresses: Option<LocalAddresses>,
@@ -39,18 +38,19 @@ pub(super) struct OngoingAttempt<T: Transport> {
     /// A pair of candidates worked, and no channel came up over it.
     pub(super) has_pair: bool,
     pub(super) path: Option<<T::Session as Session>::Path>,
+    /// The failure of signalling behind the next event.
+    pub(super) signal_error: Option<SignalError>,
     pub(super) report: AttemptReport,
 }
 
 impl<T: Transport> OngoingAttempt<T> {
-    pub(super) fn new(telemetry: &Telemetry, id: Uuid) -> Self {
+    pub(super) fn new(telemetry: &Telemetry) -> Self {
         Self {
             telemetry: telemetry.clone(),
             started: Instant::now(),
             span: Some(telemetry.attempt()),
             announced: None,
             session: None,
-            id,
             cohort: Cohort::default(),
             addresses: None,
             mapped_at: None,
@@ -60,6 +60,7 @@ impl<T: Transport> OngoingAttempt<T> {
             peer_summary: None,
             has_pair: false,
             path: None,
+            signal_error: None,
             report: AttemptReport::empty(),
         }
     }

@@ -15,6 +15,10 @@ const MAX_GENESIS: usize = 256;
 /// Longest reply-to id, in bytes. The ids are all that is kept of the messages.
 const MAX_ID: usize = 256;
 
+/// The time without an announcement after which no volunteer counts as free. A volunteer that is
+/// free announces itself again and again.
+const NOBODY_AFTER: Duration = Duration::from_secs(2);
+
 /// The result of listening.
 pub(super) enum Listened {
     /// A producer was chosen, with this reply-to id.
@@ -25,22 +29,34 @@ pub(super) enum Listened {
     Unusable,
 }
 
-/// Listens until `patience` after the first genesis message, and chooses one of them.
+/// Listens until `patience` after the first genesis message, and chooses one of them. Calls `nobody`
+/// if none has come for two seconds.
 pub(super) async fn choose<S: Signalling>(
     signalling: &S,
     patience: Duration,
     rng: &mut impl Rng,
+    nobody: impl FnOnce(),
 ) -> Result<Listened, SignalError> {
     let mut listener = signalling.listen().await?;
     let mut producers: Vec<String> = Vec::new();
     let mut has_unusable = false;
     let mut until: Option<Instant> = None;
+    let (silent_at, mut nobody) = (Instant::now() + NOBODY_AFTER, Some(nobody));
     // The clock is read each time, because a listener with a message at hand never times out.
     while producers.len() < MAX_GENESIS && until.is_none_or(|until| Instant::now() < until) {
         // such a listener could not be cancelled either
         tokio::task::consume_budget().await;
         let next = match until {
-            None => listener.next().await,
+            None if nobody.is_none() => listener.next().await,
+            None => match tokio::time::timeout_at(silent_at, listener.next()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    if let Some(nobody) = nobody.take() {
+                        nobody();
+                    }
+                    continue;
+                }
+            },
             Some(until) => match tokio::time::timeout_at(until, listener.next()).await {
                 Ok(next) => next,
                 Err(_) => break,

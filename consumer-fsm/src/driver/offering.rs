@@ -19,13 +19,13 @@ use crate::state::Event;
 use crate::transport::{Session, Transport};
 
 /// The message of an offer. It holds no candidates yet.
-pub(super) fn message(session: &impl Session) -> String {
+pub(super) fn message(session: &impl Session, tag: &str) -> String {
     write(&Offer {
         sdp: Description {
             kind: "offer".into(),
             sdp: session.describe(None, &[]),
         },
-        tag: String::new(),
+        tag: tag.to_owned(),
     })
 }
 
@@ -134,10 +134,15 @@ impl<T: Transport> Offering<'_, T> {
             Ok(Some(envelope)) => envelope,
             Ok(None) => return Event::PeerDied,
             Err(SignalError::Gone) => return Event::LostRace,
-            Err(SignalError::Malformed | SignalError::TooLong) if !self.gives_up => {
-                return Event::BadAnswer;
+            Err(error) => {
+                self.attempt.signal_error = Some(error);
+                return match error {
+                    SignalError::Malformed | SignalError::TooLong if !self.gives_up => {
+                        Event::BadAnswer
+                    }
+                    error => refusal::event(error, self.gives_up),
+                };
             }
-            Err(error) => return refusal::event(error, self.gives_up),
         };
         let Some((remote, evidence)) = read_answer(&envelope) else {
             return Event::BadAnswer;
@@ -158,5 +163,5 @@ fn read_answer(envelope: &Envelope) -> Option<(SessionDescription, Box<Evidence>
     let remote = SessionDescription::parse(&answer.sdp)
         .ok()
         .filter(|_| answer.kind == "answer")?;
-    Some((remote, Box::new(Evidence::from_text(&answer.sdp))))
+    Some((remote, Box::new(Evidence::from_description(&answer.sdp))))
 }

@@ -7,7 +7,10 @@ use crate::state::Event;
 pub(super) const fn event(error: SignalError, gives_up: bool) -> Event {
     match error {
         _ if gives_up => Event::GaveUp,
-        SignalError::Version | SignalError::Rejected | SignalError::NoRoom => Event::Refused,
+        SignalError::Version
+        | SignalError::Rejected
+        | SignalError::Status(_)
+        | SignalError::NoRoom => Event::Refused,
         _ => Event::ExchangeFailed,
     }
 }

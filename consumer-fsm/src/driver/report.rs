@@ -7,6 +7,7 @@ use ice_gather::Gathering;
 use nat_summary::{CandidateKind, Evidence, NatSummary};
 
 use super::checks::PeerReport;
+use crate::signalling::SignalError;
 use crate::state::{Ending, Event, Transition};
 use crate::traffic::Traffic;
 
@@ -26,6 +27,8 @@ pub struct AttemptReport {
     pub peer: Option<PeerReport>,
     /// The last event.
     pub last_event: Option<Event>,
+    /// The last failure of signalling.
+    pub signal_error: Option<SignalError>,
     /// Every transition, in order; the newest 64.
     pub transitions: Vec<Transition>,
     /// The result of gathering, if gathering came to its end.
@@ -47,6 +50,7 @@ impl AttemptReport {
             summary: Evidence::new().summary(),
             peer: None,
             last_event: None,
+            signal_error: None,
             transitions: Vec::new(),
             gathering: None,
             selected_pair: None,

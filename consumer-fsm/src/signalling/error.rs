@@ -10,14 +10,26 @@ pub enum SignalError {
     Url,
     /// The service does not speak our version (418).
     Version,
-    /// The service takes no such request (400, or another status it does not explain).
+    /// The service takes no such request (400).
     Rejected,
+    /// The reply has this HTTP status, which the protocol has no use for.
+    Status(u16),
     /// The service has no room for the message at present (503).
     NoRoom,
     /// The recipient is gone (404): each reply-to id takes exactly one message.
     Gone,
+    /// The name of the service leads to no address.
+    NoSuchName,
+    /// No server listens on the service's port.
+    Refused,
     /// The service could not be reached, or the connection broke.
     Unreachable,
+    /// The reply is not HTTP. A server that takes nothing but TLS on this port replies so.
+    NotHttp,
+    /// The reply to the handshake is not TLS. A server of plain HTTP replies so.
+    NotTls,
+    /// Three replies in a row were no messages of the protocol: the server is another one.
+    Foreign,
     /// Whoever answered could not show that it is the service: its certificate is not trusted.
     Untrusted,
     /// No end of the reply in time.
@@ -31,11 +43,26 @@ pub enum SignalError {
 impl fmt::Display for SignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Status(status) => {
+                return write!(
+                    f,
+                    "the signalling service replied with HTTP status {status}"
+                );
+            }
             Self::Url => "the signalling service's URL cannot be used",
             Self::Version => "the signalling service speaks another version",
             Self::Rejected => "the signalling service rejected the request",
             Self::NoRoom => "the signalling service has no room at present",
             Self::Gone => "the recipient is gone",
+            Self::NoSuchName => "the signalling service's name leads to no address",
+            Self::Refused => "the signalling service refused the connection: nothing listens there",
+            Self::NotHttp => {
+                "the signalling service's reply is not HTTP: its port may take TLS alone"
+            }
+            Self::NotTls => {
+                "the signalling service's reply is not TLS: its port may take plain HTTP"
+            }
+            Self::Foreign => "three replies were no signalling messages: another server is there",
             Self::Unreachable => "the signalling service could not be reached",
             Self::Untrusted => "the signalling service's certificate is not trusted",
             Self::TimedOut => "the signalling service did not answer in time",

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use ice_gather::{GatheredCandidate, RemoteCandidate};
 use nat_summary::{Address, Candidate, CandidateKind, TransportProtocol};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::SignalError;
+use crate::sdp::MID;
 
 /// The kind of a message, which goes over the wire as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,6 +64,9 @@ pub struct Envelope {
 pub struct Genesis {
     /// What can be reached.
     pub path_assertion: PathAssertion,
+    /// A flag that newer producers send. No decision depends on it here.
+    #[serde(rename = "JITUnavailable", default)]
+    pub jit_unavailable: bool,
 }
 
 /// What can be reached over a producer.
@@ -98,6 +102,7 @@ impl Genesis {
                 allow: Some(vec![everywhere]),
                 deny: None,
             },
+            jit_unavailable: false,
         }
     }
 }
@@ -129,7 +134,7 @@ pub struct IceCandidates {
     /// The consumer's candidates.
     #[serde(rename = "Candidates")]
     pub candidates: Vec<WireCandidate>,
-    /// Names the consumer's attempt.
+    /// Names the client: the same in all its attempts.
     #[serde(rename = "ConsumerSessionID", default)]
     pub consumer_session_id: String,
 }
@@ -155,6 +160,21 @@ pub struct WireCandidate {
     pub related_address: String,
     pub related_port: u16,
     pub tcp_type: String,
+    /// The media section of the description, by its `a=mid`.
+    #[serde(deserialize_with = "null_is_zero")]
+    pub sdp_mid: String,
+    /// The media section, by its number from 0 on.
+    #[serde(rename = "sdpMLineIndex", deserialize_with = "null_is_zero")]
+    pub sdp_m_line_index: u16,
+}
+
+/// As the Go library reads it: `null` is the zero value.
+fn null_is_zero<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl From<&GatheredCandidate> for WireCandidate {
@@ -173,6 +193,8 @@ impl From<&GatheredCandidate> for WireCandidate {
                 .unwrap_or_default(),
             related_port: related.map_or(0, |base| base.port()),
             tcp_type: String::new(),
+            sdp_mid: MID.into(),
+            sdp_m_line_index: 0,
         }
     }
 }
@@ -227,7 +249,7 @@ mod tests {
     fn every_message_is_written_as_it_stands_on_the_wire() {
         assert_eq!(
             write(&Genesis::everywhere()),
-            r#"{"PathAssertion":{"Allow":[{"Host":"*","Distance":1}],"Deny":null}}"#
+            r#"{"PathAssertion":{"Allow":[{"Host":"*","Distance":1}],"Deny":null},"JITUnavailable":false}"#
         );
         let sdp = Description {
             kind: "offer".into(),
@@ -256,7 +278,8 @@ mod tests {
             }),
             concat!(
                 r#"{"Candidates":[{"foundation":"","priority":0,"address":"","protocol":0,"port":0,"type":"","#,
-                r#""component":0,"relatedAddress":"","relatedPort":0,"tcpType":""}],"ConsumerSessionID":"s"}"#
+                r#""component":0,"relatedAddress":"","relatedPort":0,"tcpType":"","sdpMid":"","#,
+                r#""sdpMLineIndex":0}],"ConsumerSessionID":"s"}"#
             )
         );
     }
@@ -271,6 +294,22 @@ mod tests {
             "203.0.113.7:5".parse::<std::net::SocketAddr>().unwrap()
         );
         assert_eq!(ice.consumer_session_id, "");
+    }
+
+    #[test]
+    fn a_genesis_message_and_a_candidate_are_read_with_and_without_their_newer_fields() {
+        let old = r#"{"PathAssertion":{"Allow":[{"Host":"*","Distance":1}],"Deny":null}}"#;
+        assert_eq!(read(old), Ok(Genesis::everywhere()));
+        let new = old.replace("null}}", r#"null},"JITUnavailable":true}"#);
+        assert!(read::<Genesis>(&new).unwrap().jit_unavailable);
+        for (text, mid, index) in [
+            ("{}", "", 0),
+            (r#"{"sdpMid":"data","sdpMLineIndex":2}"#, "data", 2),
+            (r#"{"sdpMid":null,"sdpMLineIndex":null}"#, "", 0),
+        ] {
+            let read: WireCandidate = read(text).unwrap();
+            assert_eq!((&*read.sdp_mid, read.sdp_m_line_index), (mid, index));
+        }
     }
 
     #[test]

@@ -5,41 +5,38 @@
 //! 0). The offerer opens it, so the consumer does; the answerer takes the first channel of that
 //! name.
 //!
-//! All layers above ICE live in one task per connection (`data_channel/layers`), which builds them,
-//! watches them and takes them down in order. Whoever waits may be cancelled at any point; that
-//! task is not.
+//! Everything above ICE is one sans-I/O object (`data_channel/endpoint`), driven by one task per
+//! connection (`data_channel/driver`). A caller that waits may be cancelled at any point; the task is not.
 
-mod admission;
-mod again;
-mod certificate;
-mod conn;
-mod layers;
+mod driver;
+mod endpoint;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use ice_gather::{
     Credentials, GatheredCandidate, Gathering, PeerView, Rebinding, Role, StunServer,
 };
 use nat_summary::{CandidateKind, Evidence};
+use rand::Rng;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::admission::Admission;
-use self::certificate::Identity;
-use self::layers::{Message, Opening, Stream};
+use self::driver::Driven;
+pub use self::endpoint::{
+    ChannelEnd, ChannelView, DtlsRefusal, DtlsVersion, DtlsView, SctpView, SizeCounts,
+};
+use self::endpoint::{Endpoint, Identity, Opening, Random, Received, Refused, State};
 use super::{IceSession, IceTransport, Session, Transport, TransportError};
-use crate::sdp::{ChannelDescription, SessionDescription, Setup};
+use crate::sdp::{ChannelDescription, Fingerprint, SessionDescription, Setup};
 
 /// Longest message taken, and announced as such (`a=max-message-size`, RFC 8841 section 6).
 const MAX_MESSAGE: u32 = 8192;
-/// Most bytes on their way to the peer, unacknowledged ones included: what is beyond is dropped.
-/// The library itself would make a sender wait at 128 KiB.
-const MAX_BUFFERED: usize = 64 * 1024;
+/// The SCTP port of this side, as every stack has it (RFC 8831 section 6.2).
+const SCTP_PORT: u16 = 5000;
 /// Longest wait in [`Session::close`]. The tear-down itself goes on.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -67,7 +64,7 @@ impl Transport for DataChannel {
             ice: Some(ice),
             identity,
             role,
-            layers: None,
+            channel: None,
             runtime: Handle::current(),
         })
     }
@@ -80,18 +77,31 @@ pub struct DataChannelSession {
     ice: Option<IceSession>,
     identity: Identity,
     role: Role,
-    layers: Option<Layers>,
+    channel: Option<Channel>,
     runtime: Handle,
 }
 
-/// The task of the layers above ICE.
-#[derive(Debug)]
-struct Layers {
+/// The channel on ICE, and its task.
+struct Channel {
+    driven: Arc<Driven>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
 }
 
+impl core::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Channel")
+    }
+}
+
 impl DataChannelSession {
+    /// The counts and the state of the channel; none before ICE has connected. They stay available
+    /// when [`connect`](Session::connect) fails.
+    #[must_use]
+    pub fn view(&self) -> Option<ChannelView> {
+        self.channel.as_ref().map(|channel| channel.driven.view())
+    }
+
     /// Only a closed session has none, and closing consumes it.
     fn ice(&self) -> &IceSession {
         match &self.ice {
@@ -113,9 +123,9 @@ impl DataChannelSession {
     }
 
     fn start_tear_down(&mut self) -> Option<JoinHandle<()>> {
-        let (ice, layers) = (self.ice.take()?, self.layers.take());
+        let (ice, channel) = (self.ice.take()?, self.channel.take());
         Some(self.runtime.spawn(async move {
-            if let Some(Layers { cancel, task }) = layers {
+            if let Some(Channel { cancel, task, .. }) = channel {
                 cancel.cancel();
                 // a panic in there was reported where it happened
                 let _ = task.await;
@@ -153,7 +163,8 @@ impl Session for DataChannelSession {
             Some(_) => Setup::Active,
             None => Setup::ActPass,
         };
-        let channel = ChannelDescription::new(self.identity.fingerprint(), setup, MAX_MESSAGE);
+        let channel =
+            ChannelDescription::new(Fingerprint(self.identity.digest()), setup, MAX_MESSAGE);
         SessionDescription::write(self.credentials(), Some(&channel), candidates)
     }
 
@@ -176,37 +187,40 @@ impl Session for DataChannelSession {
         let ice = self.ice.as_mut().ok_or(TransportError::Failed)?;
         let conn = ice.connect(remote, deadline).await?;
 
-        let (opened_tx, opened) = oneshot::channel();
-        let cancel = CancellationToken::new();
-        let admission = Arc::<Admission>::default();
         let max_message = match peer.max_message_size {
             0 => MAX_MESSAGE,
             theirs => theirs.min(MAX_MESSAGE),
         };
         let opening = Opening {
             identity: self.identity.clone(),
-            peer,
+            peer: peer.fingerprints.iter().map(|digest| digest.0).collect(),
             is_dtls_client,
-            opens_channel: self.role == Role::Controlling,
-            max_message,
-            admission: Arc::clone(&admission),
-            until,
+            newest: DtlsVersion::Dtls13,
+            channel: endpoint::Channel {
+                is_ours: self.role == Role::Controlling,
+                local_port: SCTP_PORT,
+                remote_port: peer.sctp_port,
+                max_message: max_message as usize,
+                random: random(),
+            },
         };
-        let ended = CancellationToken::new();
-        let task = self.runtime.spawn(layers::run(
-            conn,
-            opening,
-            cancel.clone(),
-            ended.clone(),
-            opened_tx,
-        ));
-        self.layers = Some(Layers { cancel, task });
-        let stream = opened.await.map_err(|_| TransportError::Failed)??;
+        let now = tokio::time::Instant::now().into_std();
+        let endpoint = Endpoint::new(opening, now).ok_or(TransportError::Local)?;
+        let driven = Arc::new(Driven::new(conn, endpoint));
+        let (opened_tx, opened) = oneshot::channel();
+        let cancel = CancellationToken::new();
+        let task = self
+            .runtime
+            .spawn(Arc::clone(&driven).run(until, cancel.clone(), opened_tx));
+        self.channel = Some(Channel {
+            driven: Arc::clone(&driven),
+            cancel,
+            task,
+        });
+        let opened = opened.await.map_err(|_| TransportError::Failed)?;
+        opened.map_err(why_not)?;
         Ok(DataChannelPath {
-            stream,
-            ended,
-            admission,
-            max_message: max_message as usize,
+            driven,
             discarded: Counters::default(),
         })
     }
@@ -230,7 +244,30 @@ impl Session for DataChannelSession {
     }
 }
 
-/// What the channel did not carry.
+fn random() -> Random {
+    let mut rng = rand::rng();
+    Random {
+        tag: rng.random_range(1..=u32::MAX),
+        tsn: rng.random_range(1..=u32::MAX),
+        cookie: rng.random(),
+    }
+}
+
+/// Why a channel did not open, by where it was.
+const fn why_not(state: State) -> TransportError {
+    match state {
+        State::Ended(ChannelEnd::Certificate) => TransportError::Fingerprint,
+        // a pair that died takes each layer above with it, so their state proves nothing
+        State::Ended(ChannelEnd::Path) => TransportError::Failed,
+        State::Handshake => TransportError::Dtls,
+        State::Ended(ChannelEnd::ClosedByPeer | ChannelEnd::Alert(_) | ChannelEnd::DtlsBroken) => {
+            TransportError::Dtls
+        }
+        _ => TransportError::Channel,
+    }
+}
+
+/// Counts of messages and packets that the channel did not carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Discarded {
@@ -241,8 +278,8 @@ pub struct Discarded {
     pub too_long: u64,
     /// Messages of the peer that were text, or of an unknown kind.
     pub not_binary: u64,
-    /// Packets of the peer that no honest stack sends, or for which there was no room: SCTP never
-    /// saw them.
+    /// Datagrams, records and packets that no honest stack sends, or for which there was no room:
+    /// DTLS or SCTP never saw them. Before the keys are proven, a stranger may have sent them.
     pub refused: u64,
 }
 
@@ -258,16 +295,12 @@ struct Counters {
 
 /// An open channel.
 pub struct DataChannelPath {
-    stream: Arc<Stream>,
-    /// Some layer below has ended.
-    ended: CancellationToken,
-    admission: Arc<Admission>,
-    max_message: usize,
+    driven: Arc<Driven>,
     discarded: Counters,
 }
 
 impl DataChannelPath {
-    /// What was not carried so far.
+    /// The counts of messages and packets that were not carried so far.
     #[must_use]
     pub fn discarded(&self) -> Discarded {
         Discarded {
@@ -275,15 +308,21 @@ impl DataChannelPath {
             too_long: self.discarded.too_long.load(Ordering::Relaxed)
                 + self.discarded.too_long_in.load(Ordering::Relaxed),
             not_binary: self.discarded.not_binary.load(Ordering::Relaxed),
-            refused: self.admission.refused(),
+            refused: self.driven.refused(),
         }
+    }
+
+    /// The counts and the state of the channel so far, and the cause of its end.
+    #[must_use]
+    pub fn view(&self) -> ChannelView {
+        self.driven.view()
     }
 }
 
 impl core::fmt::Debug for DataChannelPath {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("DataChannelPath")
-            .field("ended", &self.ended.is_cancelled())
+            .field("ended", &self.driven.is_over())
             .field("discarded", &self.discarded())
             .finish_non_exhaustive()
     }
@@ -291,29 +330,22 @@ impl core::fmt::Debug for DataChannelPath {
 
 impl super::Path for DataChannelPath {
     async fn send(&self, datagram: &[u8]) -> bool {
-        if datagram.len() > self.max_message {
-            self.discarded.too_long.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        if layers::buffered(&self.stream) + datagram.len() > MAX_BUFFERED {
-            self.discarded.full.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        !self.ended.is_cancelled()
-            && layers::send(&self.stream, Bytes::copy_from_slice(datagram)).await
+        let discarded = match self.driven.send(datagram).await {
+            Ok(()) => return true,
+            Err(Refused::Closed) => return false,
+            Err(Refused::Full) => &self.discarded.full,
+            Err(Refused::TooLong) => &self.discarded.too_long,
+        };
+        discarded.fetch_add(1, Ordering::Relaxed);
+        false
     }
 
     async fn recv(&self, buffer: &mut [u8]) -> Option<usize> {
         loop {
-            let message = tokio::select! {
-                biased;
-                message = layers::recv(&self.stream, &self.admission, buffer) => message?,
-                () = self.ended.cancelled() => return None,
-            };
-            let discarded = match message {
-                Message::Binary(length) => return Some(length),
-                Message::Other => &self.discarded.not_binary,
-                Message::TooLong => &self.discarded.too_long_in,
+            let discarded = match self.driven.receive(buffer).await? {
+                Received::Binary(length) => return Some(length),
+                Received::Other => &self.discarded.not_binary,
+                Received::TooLong => &self.discarded.too_long_in,
             };
             discarded.fetch_add(1, Ordering::Relaxed);
         }
@@ -327,6 +359,6 @@ impl super::Path for DataChannelPath {
         } = &self.discarded;
         too_long_in.load(Ordering::Relaxed)
             + not_binary.load(Ordering::Relaxed)
-            + self.admission.refused()
+            + self.driven.refused()
     }
 }

@@ -17,7 +17,10 @@ mod data_channel;
 mod ice;
 
 #[cfg(feature = "data-channel")]
-pub use data_channel::{DataChannel, DataChannelPath, DataChannelSession, Discarded};
+pub use data_channel::{
+    ChannelEnd, ChannelView, DataChannel, DataChannelPath, DataChannelSession, Discarded,
+    DtlsRefusal, DtlsVersion, DtlsView, SctpView, SizeCounts,
+};
 pub use ice::{IceSession, IceTransport, Network};
 
 /// Why a connection object or a connection could not be made.

@@ -315,6 +315,91 @@ fn a_person_reads_a_line_per_step_and_addresses_only_if_asked_for() {
 }
 
 #[test]
+fn a_consumer_that_has_left_makes_no_other_wait_and_the_same_line_works_again_and_again() {
+    let world = World::new();
+    let _producer = world.producer(&[]);
+    for run in 1..=3 {
+        let started = Instant::now();
+        let mut consumer = world.start(&["--attempts", "1"]);
+        assert_eq!(consumer.ended().0, Some(0), "{}", consumer.everything());
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(3), "run {run}: {took:?}");
+    }
+}
+
+#[test]
+fn a_consumer_without_a_volunteer_prints_so() {
+    let world = World::new();
+    let mut consumer = world.start(&["--attempts", "1"]);
+    consumer.wait_for("no volunteer is free");
+    let _producer = world.producer(&[]);
+    assert_eq!(consumer.ended().0, Some(0), "{}", consumer.everything());
+}
+
+/// A server that replies to each connection with these bytes; its port.
+fn replies(bytes: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(bytes);
+        }
+    });
+    port
+}
+
+#[test]
+fn a_service_that_fails_is_named_by_its_kind_in_the_line_and_in_the_log_and_by_no_address() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let refused = closed.local_addr().unwrap().port();
+    drop(closed);
+    let once: &[&str] = &["--attempts", "1"];
+    for (port, more, problem) in [
+        (refused, once, "refused the connection"),
+        (replies(b"SMTP ready\r\n\r\n"), once, "is not HTTP"),
+        (
+            replies(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"),
+            once,
+            "HTTP status 500",
+        ),
+        (
+            replies(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n<html>\n"),
+            &[],
+            "another server is there",
+        ),
+    ] {
+        let url = format!("http://127.0.0.1:{port}/v1/signal");
+        let arguments = [
+            "--signal",
+            &url,
+            "--bind",
+            "127.0.0.1",
+            "--stun",
+            "127.0.0.1:9",
+        ];
+        let mut consumer = Program::start(&[&arguments, more].concat());
+        // the line of the program, and the one of its log
+        consumer.wait_for(problem);
+        consumer.wait_for(problem);
+        consumer.signal("-INT");
+        consumer.ended();
+        let printed = consumer.everything();
+        assert!(printed.contains("WARN"), "{printed}");
+        assert_eq!(addresses(&printed), [] as [IpAddr; 0], "{printed}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut signal = Program::start(&["--role", "signal", "--listen", &address.to_string()]);
+    signal.wait_for(&format!("cannot listen on port {}", address.port()));
+    assert_eq!(signal.ended().0, Some(1));
+}
+
+#[test]
 fn the_data_channel_is_a_transport_as_well_and_slots_are_many() {
     let world = World::new();
     let _producer = world.producer(&["--transport", "data-channel", "--slots", "3"]);
@@ -412,6 +497,7 @@ fn spans_go_to_the_collector_that_the_environment_names() {
     let request = received.join().unwrap();
     let text = String::from_utf8_lossy(&request);
     assert!(text.starts_with("POST /v1/traces HTTP/1.1"), "{text}");
+    assert!(text.contains("service.version") && text.contains(env!("CARGO_PKG_VERSION")));
     assert!(
         text.contains("nat_success") && !text.contains("nat_external_ip"),
         "{text}"
@@ -550,15 +636,22 @@ fn the_lines_of_the_readme_make_a_path() {
         .map(|arguments| arguments.split_whitespace().collect())
         .collect();
     assert!(lines.len() >= 3, "README.md: show how to run the program");
+    let (last, others) = lines.split_last().unwrap();
     let mut programs = Vec::new();
-    for arguments in lines {
-        let mut program = Program::start(&arguments);
+    for arguments in others {
+        let mut program = Program::start(arguments);
         program.wait_for("");
         programs.push(program);
     }
-    let mut consumer = programs.pop().unwrap();
-    consumer.wait_for("the path works: ");
-    assert_eq!(consumer.ended().0, Some(0));
+    // again and again, because the volunteer notices that the consumer has left
+    for _ in 0..3 {
+        let started = Instant::now();
+        let mut consumer = Program::start(last);
+        consumer.wait_for("the path works: ");
+        assert_eq!(consumer.ended().0, Some(0));
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
 }
 
 /// Runs the test `inner` of this file alone in a network of its own, or says why not where that

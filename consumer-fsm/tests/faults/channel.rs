@@ -83,10 +83,8 @@ pub(crate) async fn packets_that_break_sctp(stage: &Stage) {
             }
         })
     });
-    assert!(
-        report.await.traffic.dropped_inbound >= 20,
-        "each is counted"
-    );
+    let dropped = report.await.traffic.dropped_inbound;
+    assert!(dropped >= 20, "each is counted: {dropped}");
 }
 
 pub(crate) async fn data_without_data(stage: &Stage) {
@@ -138,12 +136,13 @@ pub(crate) async fn gaps_without_end(stage: &Stage) {
 }
 
 pub(crate) async fn resets_without_end(stage: &Stage) {
-    let report = survives(stage, |wire| {
+    // the library has one at a time, and answers the rest
+    survives(stage, |wire| {
         Box::pin(flood(wire, FLOOD / 10, 8, |number| {
             reset(number, FIRST + 40_000, STREAM + 2)
         }))
-    });
-    assert!(report.await.traffic.dropped_inbound > 500);
+    })
+    .await;
 }
 
 pub(crate) async fn channels_without_end(stage: &Stage) {

@@ -239,7 +239,8 @@ impl Path for RawPath {
 async fn alive(wire: &Wire, number: u32) {
     let given_up = wire.next() + 4_000;
     wire.says(&[sctp::forward_tsn(given_up)]).await;
-    wire.says(&[sctp::reset(1_000_000 + number, given_up, STREAM + 2)])
+    // requests are numbered from the first TSN on (RFC 6525 section 4.1)
+    wire.says(&[sctp::reset(FIRST + number, given_up, STREAM + 2)])
         .await;
     wire.says(&[data(WHOLE, given_up + 1, STREAM, b"alive")])
         .await;

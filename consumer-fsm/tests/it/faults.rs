@@ -255,16 +255,19 @@ async fn replies_off_the_wire_become_typed_errors() {
         ),
         (
             b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".to_vec(),
-            Err(SignalError::Rejected),
+            Err(SignalError::Status(302)),
         ),
         (
             b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec(),
-            Err(SignalError::Rejected),
+            Err(SignalError::Status(500)),
         ),
         (
-            b"SMTP ready\r\n\r\n".to_vec(),
-            Err(SignalError::Unreachable),
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            Err(SignalError::Rejected),
         ),
+        (b"SMTP ready\r\n\r\n".to_vec(), Err(SignalError::NotHttp)),
+        // an alert: the client's bytes are no handshake
+        (vec![0x15, 3, 1, 0, 2, 2, 10], Err(SignalError::NotHttp)),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf".to_vec(),
             Err(SignalError::Unreachable),
@@ -282,16 +285,22 @@ async fn replies_off_the_wire_become_typed_errors() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_is_unreachable() {
+async fn a_service_that_is_not_there_refuses_and_a_name_without_an_address_is_named_so() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
     let client = HttpSignalling::new(&url).unwrap();
     assert_eq!(
         client.exchange("x", Kind::Offer, "{}").await,
-        Err(SignalError::Unreachable)
+        Err(SignalError::Refused)
     );
-    assert!(client.listen().await.is_err());
+    assert_eq!(client.listen().await.err(), Some(SignalError::Refused));
+    let client = HttpSignalling::new("http://nowhere.invalid/").unwrap();
+    let client = client.with_slack(Duration::from_secs(20));
+    assert_eq!(client.listen().await.err(), Some(SignalError::NoSuchName));
+    let missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let (client, _service) = raw_service(missing, None).await;
+    assert_eq!(client.listen().await.err(), Some(SignalError::Status(404)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,8 +42,12 @@ impl Faulty {
     fn says(&self, datagram: &[u8]) -> bool {
         /// ContentType of application data (RFC 5246 section 6.2.1).
         const APPLICATION_DATA: u8 = 23;
+        /// The unified header, and the epoch of application data in it (RFC 9147 section 4).
+        const UNIFIED: core::ops::RangeInclusive<u8> = 0b0010_0000..=0b0011_1111;
+        const EPOCH: u8 = 0b11;
         match (self.silence, datagram.first()) {
             (_, None | Some(..20 | 64..)) => true,
+            (Silence::Sctp, Some(kind)) if UNIFIED.contains(kind) => kind & EPOCH != EPOCH,
             (Silence::Sctp, Some(kind)) => *kind != APPLICATION_DATA,
             (Silence::DtlsAfter(most), _) => self.sent.fetch_add(1, Ordering::Relaxed) < most,
             (Silence::OneIn(n), _) => !self.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(n),

@@ -8,6 +8,7 @@ mod faults;
 mod faulty;
 mod golden;
 mod pool;
+mod real_ones;
 #[allow(dead_code, reason = "the faults use the rest")]
 mod runner;
 mod service;

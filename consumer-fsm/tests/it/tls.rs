@@ -148,7 +148,7 @@ async fn a_service_without_tls_or_that_never_shakes_hands_is_given_up() {
     let client = HttpSignalling::secure(&url, trusting(RootCertStore::empty())).unwrap();
     assert_eq!(
         client.listen().await.err(),
-        Some(SignalError::Unreachable),
+        Some(SignalError::NotTls),
         "it speaks plain HTTP"
     );
 

@@ -46,6 +46,7 @@ fn ice() -> IceCandidates {
         port: 50_000,
         kind: "host".into(),
         component: 1,
+        sdp_mid: "0".into(),
         ..WireCandidate::default()
     };
     let srflx = WireCandidate {

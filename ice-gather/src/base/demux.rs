@@ -85,11 +85,16 @@ pub(crate) async fn send_for_agent(
     if socket.is_closed() {
         return Err(io::ErrorKind::NotConnected.into());
     }
-    match Header::peek(datagram) {
+    let header = Header::peek(datagram);
+    match header {
         Some(header) => shared.on_sent(socket, target, header),
         None => socket.note_moved(),
     }
-    socket.send_for_agent(datagram, target).await
+    let sent = socket.send_for_agent(datagram, target).await;
+    if let (Err(_), Some(header)) = (&sent, header) {
+        shared.on_not_sent(header);
+    }
+    sent
 }
 
 #[inline]
@@ -122,8 +127,16 @@ fn is_stun_for_agent(
     } else if header.is_binding_request {
         admits(shared, socket, source, datagram)
     } else {
-        shared.checks().on_other_received(Instant::now());
-        shared.agent() == Some(AgentOf::Others) || socket.knows_sender(source)
+        let mut checks = shared.checks();
+        checks.on_other_received(Instant::now());
+        if shared.agent() == Some(AgentOf::Others) {
+            return true;
+        }
+        let is_known = socket.knows_sender(source);
+        if is_known && checks.is_goodbye(datagram) {
+            shared.left.notify_one();
+        }
+        is_known
     }
 }
 

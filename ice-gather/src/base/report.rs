@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nat_summary::{Evidence, Outcome, ServerId};
+use nat_summary::{CandidateKind, Evidence, Outcome, ServerId};
 
-use crate::candidate::GatheredCandidate;
+use crate::candidate::{GatheredCandidate, candidate};
 use crate::stun::StunServer;
+
+/// The foundation of the reflexive candidate of an open host. Those of servers begin there.
+const OPEN_HOST: u16 = 100;
 
 /// Counts of what was dropped, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,8 +70,8 @@ pub struct ServerReport {
     pub server: StunServer,
     /// The name it was found by, if it was given by name.
     pub name: Option<StunServer>,
-    /// The outcome; [`Outcome::Pending`] if the gathering ended without waiting for it, or not long
-    /// enough.
+    /// The outcome; [`Outcome::Pending`] if the gathering ended without waiting for it,
+    /// [`Outcome::GivenUp`] if it waited too short for a time-out.
     pub outcome: Outcome,
     /// The socket the request left from.
     pub base: Option<SocketAddr>,
@@ -122,7 +125,8 @@ pub enum Progress {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Gathering {
-    /// To be signalled: host candidates, then reflexive ones, each once.
+    /// The candidates that were found: host candidates, then reflexive ones, each address once. A
+    /// peer is sent [`to_signal`](Self::to_signal).
     pub candidates: Vec<GatheredCandidate>,
     /// Everything observed on this base so far, as [`Base::evidence`](crate::Base::evidence) has
     /// it.
@@ -133,4 +137,24 @@ pub struct Gathering {
     pub packets_sent: u32,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+impl Gathering {
+    /// The candidates to signal to the peer: those that were found, and on an open host its address
+    /// once more, as server reflexive.
+    ///
+    /// There the mapped address is the host candidate's, and so it is found once only (RFC 8445
+    /// section 5.1.3). Some producers refuse a list of nothing but host candidates.
+    #[must_use]
+    pub fn to_signal(&self) -> Vec<GatheredCandidate> {
+        let mut signalled = self.candidates.clone();
+        if signalled.iter().all(|c| c.kind == CandidateKind::Host) {
+            let mut mapped = self.servers.iter().filter_map(|server| server.mapped);
+            let open = mapped.find(|mapped| signalled.iter().any(|c| c.address == *mapped));
+            signalled.extend(open.map(|address| {
+                candidate(CandidateKind::ServerReflexive, address, address, OPEN_HOST)
+            }));
+        }
+        signalled
+    }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     /// An answer was filed by another reader.
     pub(super) answered: Notify,
     checks: Mutex<PeerReader>,
+    /// The peer has left.
+    pub(super) left: Notify,
     pub(super) rebinding: watch::Sender<Option<Rebinding>>,
     events: Mutex<Option<EventSink>>,
     /// Whose agent this is: without one no peer can be sending checks yet.
@@ -60,6 +62,7 @@ impl Shared {
             observed: Mutex::new(observed),
             answered: Notify::new(),
             checks: Mutex::default(),
+            left: Notify::new(),
             rebinding: watch::Sender::new(None),
             events: Mutex::default(),
             agent: OnceLock::new(),
@@ -220,6 +223,11 @@ impl Shared {
         }
     }
 
+    /// STUN of the agent that was announced as sent did not leave after all.
+    pub(crate) fn on_not_sent(&self, header: Header) {
+        self.checks().on_not_sent(header);
+    }
+
     /// Whether the peer consents to be sent to on this pair, the one in use.
     pub(crate) fn consent(&self, local: SocketAddr, remote: SocketAddr) -> Consent {
         let socket = self
@@ -228,6 +236,11 @@ impl Shared {
         socket
             .map(|socket| self.checks().consent(socket.bound(), canonical(remote)))
             .unwrap_or_default()
+    }
+
+    /// Returns once the peer has left, by its own word.
+    pub(crate) async fn peer_left(&self) {
+        self.left.notified().await;
     }
 
     /// The process runs, and calls again after `period`.

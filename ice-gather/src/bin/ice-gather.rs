@@ -292,7 +292,7 @@ fn ending(report: &ServerReport) -> String {
 
 const fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Pending => "not waited for",
+        Outcome::Pending | Outcome::GivenUp => "not waited for",
         Outcome::Unresolved => "unresolved",
         Outcome::Unreachable => "unreachable",
         Outcome::TimedOut => "timeout",

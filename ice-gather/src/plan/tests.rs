@@ -333,7 +333,7 @@ fn a_request_shortly_before_the_deadline_is_not_timed_out() {
     assert!(world.done(3_000));
     assert_eq!(
         world.plan.requests()[0].outcome,
-        Outcome::Pending,
+        Outcome::GivenUp,
         "50 ms are no wait"
     );
     assert_eq!(world.evidence().summary().nat_type(), NatType::Unknown);
@@ -342,9 +342,9 @@ fn a_request_shortly_before_the_deadline_is_not_timed_out() {
     // a name that resolved late leaves no full wait, whatever was sent; nor does one copy prove much
     for (deadline, rto, fair) in [(3_000, 250, 1_500), (600, 250, 300), (400, 100, 200)] {
         for (wait, copies, outcome) in [
-            (750.min(fair - 1), 2, Outcome::Pending),
-            (fair - 1, 2, Outcome::Pending),
-            (fair, 1, Outcome::Pending),
+            (750.min(fair - 1), 2, Outcome::GivenUp),
+            (fair - 1, 2, Outcome::GivenUp),
+            (fair, 1, Outcome::GivenUp),
             (fair, 2, Outcome::TimedOut),
         ] {
             let start = Instant::now();
@@ -382,10 +382,17 @@ fn a_request_that_was_never_sent_is_not_timed_out() {
         .collect();
     assert_eq!(sent, [0, 1, 2], "first requests go before retransmissions");
     assert!(plan.is_complete(start + ms(3_000)));
-    use Outcome::{Pending, TimedOut};
+    use Outcome::{GivenUp, TimedOut};
+    let verdict = |plan: &Plan| {
+        let mut evidence = Evidence::new();
+        evidence.add_local(at(BASE).ip());
+        plan.record(&mut evidence);
+        evidence.summary().nat_type()
+    };
     let outcomes =
         |plan: &Plan| -> Vec<Outcome> { plan.requests().iter().map(|r| r.outcome).collect() };
-    assert_eq!(outcomes(&plan), [Pending; 5], "none was sent twice");
+    assert_eq!(outcomes(&plan), [GivenUp; 5], "none was sent twice");
+    assert_eq!(verdict(&plan), NatType::Unknown);
     let config = GatherConfig {
         pacing: ms(700),
         ..GatherConfig::default()
@@ -395,13 +402,11 @@ fn a_request_that_was_never_sent_is_not_timed_out() {
         plan.poll_transmit(start + ms(t));
     }
     assert!(plan.is_complete(start + ms(3_000)));
-    assert_eq!(outcomes(&plan), [TimedOut, TimedOut, Pending]);
-    let mut evidence = Evidence::new();
-    plan.record(&mut evidence);
+    assert_eq!(outcomes(&plan), [TimedOut, TimedOut, GivenUp]);
     assert_eq!(
-        evidence.summary().nat_type(),
-        NatType::Unknown,
-        "one may still answer"
+        verdict(&plan),
+        NatType::UdpBlocked,
+        "two were asked to the end"
     );
 }
 
@@ -432,7 +437,7 @@ fn a_copy_that_never_left_asked_nobody() {
             world.plan.requests()[1].outcome,
             world.plan.requests()[1].sends
         ),
-        (Outcome::Pending, 0)
+        (Outcome::GivenUp, 0)
     );
 }
 
@@ -870,7 +875,7 @@ fn a_server_has_its_own_deadline_within_that_of_the_whole() {
     assert_eq!(
         ended,
         [
-            (1, Outcome::Pending),
+            (1, Outcome::GivenUp),
             (2, Outcome::TimedOut),
             (2, Outcome::TimedOut)
         ],

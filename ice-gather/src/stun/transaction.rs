@@ -8,19 +8,24 @@ use stun::attributes::{
     ATTR_CHANGED_ADDRESS, ATTR_ERROR_CODE, ATTR_MESSAGE_INTEGRITY, ATTR_OTHER_ADDRESS,
     ATTR_XORMAPPED_ADDRESS, AttrType,
 };
+use stun::fingerprint::FINGERPRINT;
+use stun::integrity::MessageIntegrity;
 use stun::message::{
-    CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, METHOD_BINDING, Message, MessageType,
+    CLASS_ERROR_RESPONSE, CLASS_INDICATION, CLASS_SUCCESS_RESPONSE, METHOD_BINDING, Message,
+    MessageType, Setter,
 };
 #[cfg(any(test, feature = "responder"))]
-use stun::{
-    message::{BINDING_SUCCESS, Setter},
-    xoraddr::XorMappedAddress,
-};
+use stun::{message::BINDING_SUCCESS, xoraddr::XorMappedAddress};
 
 /// Length of the header of a message (RFC 8489 section 5).
 pub(crate) const HEADER_LEN: usize = 20;
 /// Length of MESSAGE-INTEGRITY's value (RFC 8489 section 14.5).
 const INTEGRITY_LEN: usize = 20;
+/// Type of a Binding indication (RFC 8489 section 5).
+const BINDING_INDICATION: [u8; 2] = [0x00, 0x11];
+/// Marks the Binding indication of a peer that leaves: see docs/goodbye.md. Comprehension is optional
+/// (RFC 8489 section 14), so other stacks take the indication for a keepalive.
+const ATTR_GOODBYE: AttrType = AttrType(0xE6BD);
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 /// Longest answer read. No attribute of a Binding answer needs more; longer ones are dropped
 /// unread.
@@ -305,6 +310,29 @@ pub(crate) fn authenticated<'a>(datagram: &'a [u8], key: &hmac::Key) -> Option<&
             d | usize::from(a ^ b)
         });
     (differs == 0).then_some(before)
+}
+
+/// The last message of a path: a Binding indication that is signed with the password of the side
+/// that it goes to, as the checks are.
+pub(crate) fn write_goodbye(id: TransactionId, password: &str) -> Option<Vec<u8>> {
+    let mut message = Message::new();
+    message.transaction_id.0 = id;
+    message.set_type(MessageType::new(METHOD_BINDING, CLASS_INDICATION));
+    message.write_header();
+    message.add(ATTR_GOODBYE, &[]);
+    let integrity = MessageIntegrity::new_short_term_integrity(password.to_owned());
+    integrity.add_to(&mut message).ok()?;
+    FINGERPRINT.add_to(&mut message).ok()?;
+    Some(message.raw)
+}
+
+/// Whether the peer leaves, by its own signed word.
+pub(crate) fn is_goodbye(datagram: &[u8], key: &hmac::Key) -> bool {
+    // the attribute first, because a signature costs more to check than to forge
+    let attributes = datagram.get(HEADER_LEN..).unwrap_or_default();
+    datagram.starts_with(&BINDING_INDICATION)
+        && find(attributes, ATTR_GOODBYE).is_some()
+        && authenticated(datagram, key).is_some_and(|signed| find(signed, ATTR_GOODBYE).is_some())
 }
 
 /// XOR-MAPPED-ADDRESS among these attributes, at the one right length of its family.

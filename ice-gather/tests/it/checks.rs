@@ -163,6 +163,39 @@ impl World {
 }
 
 #[test]
+fn checks_count_as_one_way_only_to_the_address_that_the_peers_came_from() {
+    let mut world = World::new();
+    let since = |world: &World| world.reader.view().checks.sent_since_received;
+    let elsewhere = "192.0.2.99:4242";
+    let request = |n| signed(BINDING_REQUEST, id(n), &[], OURS);
+    world.check(1, PEER);
+    assert!(world.receive(PEER, &request(100)));
+    for n in 2..9 {
+        world.check(n, elsewhere);
+    }
+    assert_eq!(since(&world), 0, "none of them went there");
+    world.check(9, PEER);
+    world.check(10, PEER);
+    assert_eq!(since(&world), 2);
+    // the socket refused it
+    world.check(13, PEER);
+    let refused = Header::peek(&signed(BINDING_REQUEST, id(13), &[], THEIRS)).unwrap();
+    world.reader.on_not_sent(refused);
+    world.reader.on_not_sent(refused);
+    assert_eq!((since(&world), world.counts().0), (2, 10));
+    // each address counts by itself
+    assert!(world.receive(elsewhere, &request(101)));
+    world.check(11, elsewhere);
+    assert_eq!(since(&world), 2);
+    // more addresses than are counted
+    for port in 1..50 {
+        assert!(world.receive(&format!("192.0.2.98:{port}"), &request(200 + port)));
+    }
+    world.check(12, "192.0.2.98:49");
+    assert_eq!(since(&world), 2);
+}
+
+#[test]
 fn an_authenticated_answer_to_a_check_that_was_sent_reports_the_mapping_of_the_base() {
     let mut world = World::new();
     world.check(1, PEER);

@@ -1,6 +1,7 @@
 //! Two agents on real sockets.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ice_gather::responder::Responder;
 use ice_gather::{
@@ -9,6 +10,7 @@ use ice_gather::{
     RemoteDescription, RemoteError, Role, SendError,
 };
 use nat_summary::{CandidateKind, Outcome};
+use tokio::net::UdpSocket;
 
 use crate::gather::base;
 
@@ -96,6 +98,54 @@ async fn datagrams_go_both_ways() {
     assert_eq!(conn_a.recv(&mut [0; 9]).await, None);
     assert_eq!(conn_a.send(b"late").await, Err(SendError::Closed));
     b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_closes_or_drops_its_agent_is_gone_at_once() {
+    for role in [Role::Controlling, Role::Controlled] {
+        for is_closed in [true, false] {
+            let (a, b) = pair_on(base().await, base().await).await;
+            let (leaving, staying) = match role {
+                Role::Controlling => (a, b),
+                Role::Controlled => (b, a),
+            };
+            let left = Instant::now();
+            if is_closed {
+                leaving.0.close().await;
+            } else {
+                drop(leaving);
+            }
+            let mut buffer = [0; 9];
+            let end = tokio::time::timeout(DEADLINE, staying.1.recv(&mut buffer));
+            assert_eq!(end.await.unwrap(), None);
+            assert_eq!(*staying.1.state().borrow(), IceState::Failed);
+            assert!(left.elapsed() < DEADLINE / 5, "{:?}", left.elapsed());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_cannot_say_goodbye_for_a_peer() {
+    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let (left, right) = (
+        Base::from_conn(Arc::clone(&socket) as _).unwrap(),
+        base().await,
+    );
+    let target = right.local_addrs().next().unwrap();
+    let ((_a, conn_a), (_b, conn_b)) = pair_on(left, right).await;
+    // from the address of the peer, as a spoofed source would be: a goodbye without a signature, and
+    // with the attribute behind a signature of 20 zero bytes
+    let attribute = [0xE6, 0xBD, 0, 0];
+    let unsigned = attribute.to_vec();
+    let badly_signed = [&attribute[..], &[0, 8, 0, 20], &[0; 20]].concat();
+    for attributes in [unsigned, badly_signed] {
+        let header = [0, 0x11, 0, attributes.len() as u8, 0x21, 0x12, 0xA4, 0x42];
+        let datagram = [&header[..], &[7; 12], &attributes].concat();
+        socket.send_to(&datagram, target).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(*conn_b.state().borrow(), IceState::Connected);
+    exchange(&conn_a, &conn_b).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -163,6 +163,13 @@ impl<'a> Candidate<'a> {
     }
 }
 
+impl<'a> Address<'a> {
+    /// Reads an address or a name, as a line has it.
+    pub(crate) fn read(token: &'a str) -> Option<Self> {
+        read_address(token).filter(|_| !token.is_empty())
+    }
+}
+
 /// The tokens of a line, with the byte offset behind the last one read.
 struct Tokens<'a> {
     line: &'a str,

@@ -2,8 +2,8 @@
 
 use core::hash::{Hash, Hasher};
 
+use super::Candidate;
 use super::parse::{Expected, ParseError};
-use super::{Candidate, CandidateKind};
 use crate::hash::Fnv;
 
 /// Distinct candidates remembered, so that a repeat is known as one: eight times what the evidence
@@ -32,26 +32,45 @@ impl<'a> Candidate<'a> {
     /// assert_eq!(found[1].unwrap().url, Some("stun:stun.example.org"));
     /// ```
     pub fn all_in(text: &'a str) -> impl Iterator<Item = Result<Self, ParseError>> + 'a {
-        Scan {
-            text,
-            position: 0,
-            known: [0; REMEMBERED],
-            len: 0,
-        }
+        let (mut lines, mut known) = (Lines::new(text), Remembered::default());
+        core::iter::from_fn(move || {
+            loop {
+                let (begin, line) = lines.next()?;
+                let candidate = match line {
+                    Ok(candidate) => candidate,
+                    Err(error) => return Some(Err(error)),
+                };
+                match known.remember(&candidate, 0) {
+                    Memory::Known => {}
+                    Memory::Full if candidate.is_reflexive() => {
+                        return Some(Err(ParseError {
+                            position: begin,
+                            expected: Expected::FewerCandidates,
+                        }));
+                    }
+                    Memory::New | Memory::Full => return Some(Ok(candidate)),
+                }
+            }
+        })
     }
 }
 
-struct Scan<'a> {
+/// Every text that begins like a candidate line, with its place, repeats and all.
+pub(crate) struct Lines<'a> {
     text: &'a str,
     position: usize,
-    known: [u64; REMEMBERED],
-    len: usize,
 }
 
 const MARK: &str = "candidate:";
 
-impl<'a> Iterator for Scan<'a> {
-    type Item = Result<Candidate<'a>, ParseError>;
+impl<'a> Lines<'a> {
+    pub(crate) const fn new(text: &'a str) -> Self {
+        Self { text, position: 0 }
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = (usize, Result<Candidate<'a>, ParseError>);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -76,38 +95,39 @@ impl<'a> Iterator for Scan<'a> {
                 .find(['\n', '\r', '"', '\'', '\\', ',', '<', '>'])
                 .unwrap_or(own.len());
             let (line, tail) = own.split_at(end);
-            match Candidate::parse(line) {
+            return Some(match Candidate::parse(line) {
                 Err(error) => {
-                    return Some(Err(ParseError {
-                        position: begin + error.position,
-                        ..error
-                    }));
+                    let position = begin + error.position;
+                    (begin, Err(ParseError { position, ..error }))
                 }
                 Ok(candidate) => {
                     self.position = begin + end;
-                    match self.remember(&candidate) {
-                        Memory::Known => {}
-                        Memory::Full if candidate.kind == CandidateKind::ServerReflexive => {
-                            return Some(Err(ParseError {
-                                position: begin,
-                                expected: Expected::FewerCandidates,
-                            }));
-                        }
-                        Memory::New | Memory::Full => {
-                            return Some(Ok(Candidate {
-                                url: url(tail),
-                                ..candidate
-                            }));
-                        }
-                    }
+                    let url = url(tail);
+                    (begin, Ok(Candidate { url, ..candidate }))
                 }
-            }
+            });
         }
     }
 }
 
-impl Scan<'_> {
-    fn remember(&mut self, candidate: &Candidate<'_>) -> Memory {
+/// The candidates that came before, as hashes.
+pub(crate) struct Remembered {
+    known: [u64; REMEMBERED],
+    len: usize,
+}
+
+impl Default for Remembered {
+    fn default() -> Self {
+        Self {
+            known: [0; REMEMBERED],
+            len: 0,
+        }
+    }
+}
+
+impl Remembered {
+    /// Whether this candidate of this session came before. From now on it did.
+    pub(crate) fn remember(&mut self, candidate: &Candidate<'_>, session: u32) -> Memory {
         let mut hash = Fnv::default();
         Candidate {
             priority: 0,
@@ -116,6 +136,7 @@ impl Scan<'_> {
             ..*candidate
         }
         .hash(&mut hash);
+        session.hash(&mut hash);
         let hash = hash.finish();
         if self.known.iter().take(self.len).any(|known| *known == hash) {
             return Memory::Known;
@@ -130,7 +151,7 @@ impl Scan<'_> {
 }
 
 /// Whether a candidate came before.
-enum Memory {
+pub(crate) enum Memory {
     Known,
     New,
     /// It may have.

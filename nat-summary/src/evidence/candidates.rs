@@ -1,14 +1,12 @@
 //! A candidate list, read as evidence.
 
 use core::borrow::Borrow;
-use core::hash::Hasher;
 use core::net::SocketAddr;
 
 use super::list::ListFacts;
 use super::observation::{Observation, Seen, is_possible};
 use super::{Evidence, Recorded};
 use crate::candidate::{Candidate, CandidateKind, TransportProtocol};
-use crate::hash::Fnv;
 use crate::scope::Scope;
 use crate::server::ServerId;
 
@@ -28,38 +26,17 @@ impl Evidence {
     /// ```
     #[must_use]
     pub fn from_candidates<'a>(candidates: impl IntoIterator<Item: Borrow<Candidate<'a>>>) -> Self {
-        let mut evidence = Self::new();
-        evidence.list = Some(ListFacts::default());
+        let mut evidence = Self::of_list();
         for candidate in candidates {
             evidence.add_candidate(candidate.borrow());
         }
         evidence
     }
 
-    /// The evidence of the candidate lines in a text (RFC 8839 section 5.1): a session description, a
-    /// dump, a log. Takes all that [`Candidate::all_in`] finds; a line that cannot be read is
-    /// counted. A text repeats itself, as a second invitation or another component does, so its
-    /// lines prove that mappings differ, never that two servers saw the same one.
-    ///
-    /// ```
-    /// use nat_summary::{Evidence, Mapping};
-    ///
-    /// let line = |port| format!("a=candidate:2 1 udp 1 203.0.113.7 {port} typ srflx raddr 192.168.1.5 rport 50000\r\n");
-    /// let same = line(50_000) + &line(50_000).replace("candidate:2", "candidate:3");
-    /// assert_eq!(Evidence::from_text(&same).summary().mapping(), Mapping::Unknown);
-    /// let other = line(50_000) + &line(50_001);
-    /// assert_eq!(Evidence::from_text(&other).summary().mapping(), Mapping::Dependent);
-    /// ```
-    #[must_use]
-    pub fn from_text(text: &str) -> Self {
+    /// The evidence of a list that has begun and holds nothing yet.
+    pub(crate) fn of_list() -> Self {
         let mut evidence = Self::new();
         evidence.list = Some(ListFacts::default());
-        for candidate in Candidate::all_in(text) {
-            match candidate {
-                Ok(candidate) => evidence.candidate_of_text(&candidate),
-                Err(_) => evidence.add_unreadable(),
-            };
-        }
         evidence
     }
 
@@ -78,12 +55,16 @@ impl Evidence {
     /// # Ok::<(), nat_summary::ParseError>(())
     /// ```
     pub fn add_candidate(&mut self, candidate: &Candidate<'_>) -> Recorded {
-        self.listed(candidate, false)
+        self.listed(candidate, None)
     }
 
-    /// One candidate line of a text, as [`from_text`](Self::from_text) takes them.
-    pub(crate) fn candidate_of_text(&mut self, candidate: &Candidate<'_>) -> Recorded {
-        self.listed(candidate, true)
+    /// One candidate of a text, of this ICE session; 0: of an unknown one.
+    pub(crate) fn candidate_of_text(
+        &mut self,
+        candidate: &Candidate<'_>,
+        session: u32,
+    ) -> Recorded {
+        self.listed(candidate, Some(session))
     }
 
     /// The list is that of a complete gathering which asked so many servers. A list alone does not
@@ -106,7 +87,7 @@ impl Evidence {
         self
     }
 
-    fn listed(&mut self, candidate: &Candidate<'_>, of_text: bool) -> Recorded {
+    fn listed(&mut self, candidate: &Candidate<'_>, of_text: Option<u32>) -> Recorded {
         let list = self.list.get_or_insert_default();
         if candidate.transport != TransportProtocol::Udp {
             self.discarded.not_udp = self.discarded.not_udp.saturating_add(1);
@@ -148,8 +129,8 @@ impl Evidence {
                     },
                     None,
                 )
-                .in_session(session(candidate))
-                .in_text(of_text);
+                .in_session(of_text.unwrap_or_else(|| candidate.session()))
+                .in_text(of_text.is_some());
                 if !is_possible(seen.mapped()) {
                     list.signs_of_life = list.signs_of_life.saturating_add(1);
                 }
@@ -174,25 +155,6 @@ impl Evidence {
         self.discarded.unreadable = self.discarded.unreadable.saturating_add(1);
         Recorded::Impossible
     }
-}
-
-/// The ICE session of a candidate, from the user fragment among its extensions (`ufrag`, as browsers
-/// write it); 0 where there is none. Two sessions whose hashes collide would count as one.
-fn session(candidate: &Candidate<'_>) -> u32 {
-    // most lists of other programs have none, and that is seen fastest
-    if !candidate.extensions.as_bytes().contains(&b'f') {
-        return 0;
-    }
-    let mut words = candidate.extensions.split_ascii_whitespace();
-    while let (Some(name), Some(value)) = (words.next(), words.next()) {
-        if name == "ufrag" {
-            let mut hash = Fnv::default();
-            hash.write(value.as_bytes());
-            let hash = hash.finish();
-            return ((hash ^ (hash >> 32)) as u32).max(1);
-        }
-    }
-    0
 }
 
 /// Whether the base of a candidate is hidden: RFC 8839 section 5.1 writes that as the unspecified

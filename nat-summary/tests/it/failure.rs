@@ -345,3 +345,83 @@ fn every_cause_has_a_word_of_its_own() {
         Mapping::Unknown
     );
 }
+
+#[test]
+fn no_nat_is_blamed_where_the_peer_may_be_reached_without_passing_it() {
+    let symmetric = THEIRS
+        .iter()
+        .find(|(name, _)| *name == "symmetric")
+        .unwrap()
+        .1;
+    let silence = checks(50, 0, 0, 0);
+    for (host, filtering, blamed) in [
+        (
+            Host::Symmetric,
+            Filtering::Unknown,
+            FailureCause::BothSymmetric,
+        ),
+        (
+            Host::Cone,
+            Filtering::AddressAndPortDependent,
+            FailureCause::FilteredHere,
+        ),
+    ] {
+        let cause = |more: &str| {
+            let lines: Vec<&str> = symmetric.iter().copied().chain([more]).collect();
+            let ours = ours(host, filtering);
+            FailureCause::of(&ours, Some(&theirs(&lines)), silence, false)
+        };
+        for (more, expected) in [
+            ("10.0.0.10 40000 typ host", blamed),
+            ("fe80::9 40000 typ host", blamed),
+            ("fd00::9 40000 typ host", blamed),
+            // hidden, but we have no IPv6 to meet over
+            ("7a3b.local 40000 typ host", blamed),
+            ("2001:db8::9 40000 typ host", FailureCause::Unknown),
+            (
+                "2001:db8::9 40000 typ srflx raddr fd00::9 rport 40000",
+                FailureCause::Unknown,
+            ),
+            ("192.168.1.77 40000 typ host", FailureCause::Unknown),
+        ] {
+            assert_eq!(cause(more), expected, "{host:?} {more}");
+        }
+    }
+}
+
+#[test]
+fn a_second_base_without_a_nat_shows_the_peer_silent_too() {
+    let mut evidence = Evidence::new();
+    let symmetric = [1, 2, 3].map(|n| {
+        (
+            ([192, 168, 1, 5], 50_000),
+            [198, 51, 100, n],
+            60_000 + u16::from(n),
+        )
+    });
+    for (base, server, port) in symmetric {
+        evidence.observe(Observation {
+            base: base.into(),
+            server: ServerId::Address(server.into(), 3478),
+            mapped: ([203, 0, 113, 7], port).into(),
+            sequence: 0,
+        });
+    }
+    let open: SocketAddr = "[2001:db8:1::5]:50000".parse().unwrap();
+    for n in [1_u16, 2] {
+        evidence.observe(Observation {
+            base: open,
+            server: ServerId::Address([0x2001, 0xdb8, 9, 0, 0, 0, 0, n].into(), 3478),
+            mapped: open,
+            sequence: 0,
+        });
+    }
+    let theirs = theirs(&["2001:db8:2::9 40000 typ host"]);
+    let cause = FailureCause::of(
+        &evidence.summary(),
+        Some(&theirs),
+        checks(50, 0, 0, 0),
+        false,
+    );
+    assert_eq!(cause, FailureCause::PeerSilent);
+}

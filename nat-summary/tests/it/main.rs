@@ -11,6 +11,7 @@ mod properties;
 mod reference;
 #[cfg(feature = "serde")]
 mod serde;
+mod sides;
 mod stories;
 #[cfg(feature = "serde")]
 mod summarize;

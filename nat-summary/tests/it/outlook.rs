@@ -316,3 +316,96 @@ fn a_side_that_turns_up_with_another_address_passes_no_filter_by_address() {
         ExpectedPath::Direct
     );
 }
+
+/// A summary of these observations (base, server, mapped) and local addresses.
+fn host(seen: &[(&str, &str, &str)], locals: &[&str]) -> NatSummary {
+    let mut evidence = Evidence::new();
+    for ip in locals {
+        evidence.add_local(ip.parse().unwrap());
+    }
+    for (sequence, (base, server, mapped)) in (0..).zip(seen) {
+        evidence.observe(Observation {
+            base: base.parse().unwrap(),
+            server: server.parse::<SocketAddr>().unwrap().into(),
+            mapped: mapped.parse().unwrap(),
+            sequence,
+        });
+    }
+    evidence.summary()
+}
+
+/// A symmetric NAT in IPv4, by three servers, so that this base is the primary one.
+fn symmetric_v4(external: &str) -> Vec<(&'static str, &'static str, String)> {
+    [
+        ("198.51.100.1:3478", 1),
+        ("198.51.100.2:3478", 2),
+        ("198.51.100.3:3478", 3),
+    ]
+    .map(|(server, port)| ("192.168.1.5:50000", server, format!("{external}:{port}")))
+    .into()
+}
+
+fn with_v6(external: &str, v6: Option<&'static str>, locals: &[&str]) -> NatSummary {
+    let mut seen = symmetric_v4(external);
+    for server in ["[2001:db8:9::1]:3478", "[2001:db8:9::2]:3478"] {
+        seen.extend(v6.map(|base| (base, server, base.to_owned())));
+    }
+    let seen: Vec<_> = seen.iter().map(|(b, s, m)| (*b, *s, m.as_str())).collect();
+    host(&seen, locals)
+}
+
+#[test]
+fn two_hosts_that_are_open_over_ipv6_need_no_relay_whatever_their_ipv4_nats_do() {
+    let (one, two) = (Some("[2001:db8:1::5]:50000"), Some("[2001:db8:2::5]:50000"));
+    let (ours, theirs) = (
+        with_v6("203.0.113.7", one, &[]),
+        with_v6("203.0.113.8", two, &[]),
+    );
+    assert_eq!(ours.mapping(), Mapping::Dependent, "the primary base");
+    let outlook = |a: &NatSummary, b: &NatSummary| {
+        let outlook = Outlook::between(a, b);
+        assert_eq!(outlook, Outlook::between(b, a));
+        (outlook.path, outlook.reason)
+    };
+    let direct = (ExpectedPath::Direct, OutlookReason::BothIndependent);
+    let relay = (ExpectedPath::Relay, OutlookReason::BothDependent);
+    let open = (ExpectedPath::Undecided, OutlookReason::MappingUnknown);
+    assert_eq!(outlook(&ours, &theirs), direct);
+    // a global address of which no server reports is a way as well, though nothing shows that it works
+    let unseen = with_v6("203.0.113.8", None, &["192.168.1.5", "2001:db8:2::5"]);
+    assert_eq!(outlook(&ours, &unseen), open);
+    assert_eq!(
+        outlook(&unseen, &with_v6("203.0.113.7", None, &["2001:db8:1::5"])),
+        open
+    );
+    // one side alone cannot use it, and an address of its own network leads nowhere
+    for locals in [&["192.168.1.5"][..], &["fd00::5"], &["fe80::5"]] {
+        let only_v4 = with_v6("203.0.113.8", None, locals);
+        assert_eq!(outlook(&ours, &only_v4), relay, "{locals:?}");
+    }
+}
+
+#[test]
+fn hosts_that_were_seen_from_inside_a_network_are_not_expected_to_meet_directly() {
+    let inside = |external: &str| {
+        let mapped = format!("{external}:50000");
+        host(
+            &[
+                ("192.168.1.5:50000", "10.0.0.1:3478", &mapped),
+                ("192.168.1.5:50000", "10.0.0.2:3478", &mapped),
+            ],
+            &[],
+        )
+    };
+    let outside = summary(
+        Mapping::EndpointIndependent,
+        Filtering::EndpointIndependent,
+        7,
+    );
+    for theirs in [inside("10.9.9.9"), outside] {
+        assert_eq!(
+            Outlook::between(&inside("10.8.8.8"), &theirs).path,
+            ExpectedPath::Undecided
+        );
+    }
+}

@@ -403,10 +403,10 @@ impl Base {
             self.place,
             !is_decided,
             std::cmp::Reverse((self.server_addresses, self.observations)),
-            // Reading: of the socket; of one socket in both families, of the mapping
+            // Reading: IPv4 is that of the mapped address
+            external.is_ipv6(),
             base.is_ipv6(),
             base,
-            external.is_ipv6(),
             external,
         )
     }
@@ -495,8 +495,7 @@ fn blocked(facts: &Facts) -> Option<&'static str> {
         .iter()
         .any(|seen| !is_possible(canonical(seen.mapped)));
     let ends = ends(facts);
-    // Reading: a request that was given up too soon may be answered as well as a pending one
-    let is_life = |end: End| matches!(end, End::Pending | End::Brief) || end >= End::Closed;
+    let is_life = |end: End| end == End::Pending || end >= End::Closed;
     let is_heard = facts.rejected > 0 || impossible || !facts.seen.is_empty();
     if is_heard || ends.iter().any(|(_, end)| is_life(*end)) {
         return None;

@@ -78,7 +78,8 @@ fn the_names_stay() {
             r#""rewritten":false,"server_addresses":3,"observations":3},"#,
             r#"{"base":"192.168.1.5:50000","external":"203.0.113.7","mapping":"endpoint_independent","#,
             r#""rule":"servers_agree","natted":true,"port_preserved":false,"allocation":"unknown","rewritten":null,"#,
-            r#""server_addresses":2,"observations":2}]}"#,
+            r#""server_addresses":2,"observations":2}],"#,
+            r#""unseen":{"v4":false,"v6":true}}"#,
         )
     );
     assert_eq!(

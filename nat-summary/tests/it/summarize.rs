@@ -97,9 +97,21 @@ fn text_is_answered_by_a_line_or_by_json() {
         {"type":"icecandidate","value":"candidate:2 1 udp 1 203.0.113.7 5 typ srflx raddr 0.0.0.0 rport 5"}"#;
     let (_, out, _) = summarize(&[], dump);
     assert_eq!(
-        out, "unknown, 203.0.113.7, 1 reflexive candidate\n",
+        out,
+        "this host: unknown, 203.0.113.7, 1 reflexive candidate\n\
+         peer: NAT of unknown type, port changed, 203.0.113.99, 1 reflexive candidate\n",
         "the peer's candidates say nothing of this host"
     );
+    let (_, out, _) = summarize(&["--json"], dump);
+    let verdict: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&verdict["external_ip"], &verdict["peer"]["external_ip"]),
+        (&"203.0.113.7".into(), &"203.0.113.99".into())
+    );
+    // the object of a statistic is no case
+    let stats = r#"[{"type":"local-candidate","candidateType":"srflx","ip":"203.0.113.7","port":5,"protocol":"udp"}]"#;
+    let (_, out, _) = summarize(&[], stats);
+    assert_eq!(out, "unknown, 203.0.113.7, 1 reflexive candidate\n");
 }
 
 #[test]

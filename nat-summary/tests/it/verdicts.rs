@@ -279,7 +279,7 @@ fn whatever_was_heard_shows_that_udp_passes() {
         heard.record_outcome(at("198.51.100.3:3478").into(), outcome);
         assert_eq!(heard.summary().nat_type(), NatType::Unknown, "{outcome:?}");
     }
-    for outcome in [Outcome::Unreachable, Outcome::Unresolved] {
+    for outcome in [Outcome::Unreachable, Outcome::Unresolved, Outcome::GivenUp] {
         let mut one_more = blocked();
         one_more.record_outcome(at("198.51.100.3:3478").into(), outcome);
         assert_eq!(
@@ -1872,4 +1872,40 @@ fn a_phone_behind_464xlat_is_named() {
         (summary.nat_type(), summary.base_scope()),
         (NatType::Cone, Some(Scope::Clat))
     );
+}
+
+/// Some answers carry an address that is not masked, and unmasking makes a random one of it.
+#[test]
+fn a_server_sees_from_no_further_out_than_it_is() {
+    let inside = "100.64.3.7:50000";
+    let random = "69.82.167.69:29010";
+    let of_carrier = |mapped: [&str; 3]| {
+        observed(&[
+            (HOME, "100.64.0.1:3478", mapped[0]),
+            (HOME, "100.64.0.2:3478", mapped[1]),
+            (HOME, "100.64.0.3:3478", mapped[2]),
+        ])
+    };
+    let evidence = of_carrier([inside, inside, random]);
+    let summary = evidence.summary();
+    assert_eq!(
+        (summary.mapping(), summary.external_ip()),
+        (Mapping::EndpointIndependent, Some(at(inside).ip()))
+    );
+    assert_eq!(evidence.behind(summary.primary_base().unwrap()).count(), 2);
+    // unless there is no other
+    let all = of_carrier([random, random, random]).summary();
+    assert_eq!(all.external_ip(), Some(at(random).ip()));
+    // its own network further in is no news
+    let company = observed(&[(HOME, "100.64.0.1:3478", "10.0.0.7:50000")]);
+    assert_eq!(company.summary().external_scope(), Some(Scope::Private));
+}
+
+#[test]
+fn ipv4_comes_first_by_the_family_of_the_mapped_address() {
+    let evidence = observed(&[
+        ("0.0.0.0:0", "[2001:db8:1::1]:3478", "[2001:db8::5]:50000"),
+        (HOME, "198.51.100.1:3478", "203.0.113.7:50000"),
+    ]);
+    assert_eq!(evidence.summary().family(), Some(Family::V4));
 }

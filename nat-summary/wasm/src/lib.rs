@@ -1,4 +1,5 @@
-//! The judge as a WebAssembly module: candidate lines in, the line for a person out.
+//! The judge as a WebAssembly module: text with candidates in, the line for a person out, or a line
+//! for each part of the text.
 //!
 //! A module has numbers only at its door, so text goes through memory: write it at [`input`], call
 //! [`summarize`] with its length in bytes, read as many bytes as that returns at [`output`].
@@ -7,10 +8,10 @@
 use std::cell::RefCell;
 use std::fmt::Write;
 
-use nat_summary::{Candidate, Evidence};
+use nat_summary::Sides;
 
 /// Room for the text that goes in. Longer texts do not fit, and `summarize` judges what did.
-pub const CAPACITY: usize = 1 << 16;
+pub const CAPACITY: usize = 1 << 23;
 
 thread_local! {
     static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; CAPACITY]);
@@ -30,20 +31,17 @@ pub extern "C" fn capacity() -> usize {
 }
 
 /// Judges the first `length` bytes at [`input`] as a text with candidates in it. Returns the length
-/// of the line, or 0 if there is no candidate.
+/// of the answer, or 0 if there is no candidate.
 #[unsafe(no_mangle)]
 pub extern "C" fn summarize(length: usize) -> usize {
     INPUT.with_borrow(|input| {
         let text = String::from_utf8_lossy(input.get(..length).unwrap_or(input));
         OUTPUT.with_borrow_mut(|output| {
             output.clear();
-            if Candidate::all_in(&text).any(|candidate| candidate.is_ok()) {
+            let sides = Sides::of(&text);
+            if !sides.is_empty() {
                 // writing to a string cannot fail
-                let _ = write!(
-                    output,
-                    "{}",
-                    Evidence::from_text(&text).summary().with_address()
-                );
+                let _ = write!(output, "{}", sides.with_address());
             }
             output.len()
         })

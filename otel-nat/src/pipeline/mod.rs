@@ -34,6 +34,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter,
@@ -136,6 +137,7 @@ impl core::error::Error for Undelivered {}
 #[must_use]
 pub struct PipelineBuilder {
     service: Option<Cow<'static, str>>,
+    version: Option<Cow<'static, str>>,
     resource: Option<Resource>,
     queue: Option<usize>,
     batch: Option<usize>,
@@ -151,7 +153,14 @@ impl PipelineBuilder {
         self
     }
 
-    /// The whole resource, in place of the one made of the environment and the service name.
+    /// The resource attribute `service.version`.
+    pub fn with_service_version(mut self, version: impl Into<Cow<'static, str>>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// The whole resource, in place of the one made of the environment, the service name and the
+    /// service version.
     pub fn with_resource(mut self, resource: Resource) -> Self {
         self.resource = Some(resource);
         self
@@ -207,11 +216,14 @@ impl PipelineBuilder {
                 .with_batch_config(config.build())
                 .build();
         let resource = self.resource.unwrap_or_else(|| {
-            let resource = Resource::builder();
-            match self.service {
-                Some(name) => resource.with_service_name(name).build(),
-                None => resource.build(),
+            let mut resource = Resource::builder();
+            if let Some(name) = self.service {
+                resource = resource.with_service_name(name);
             }
+            if let Some(version) = self.version {
+                resource = resource.with_attribute(KeyValue::new("service.version", version));
+            }
+            resource.build()
         });
         let mut provider = SdkTracerProvider::builder()
             .with_resource(resource)

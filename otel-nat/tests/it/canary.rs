@@ -82,6 +82,8 @@ fn attempts(telemetry: &Telemetry) {
             let mut attempt = telemetry.attempt();
             attempt.begin_gathering();
             attempt.end_gathering(&summary);
+            attempt.begin_wait();
+            attempt.end_wait();
             attempt.begin_checks();
             attempt.set_selected_pair(CandidateKind::ServerReflexive, CandidateKind::PeerReflexive);
             attempt.set_mapping_toward_peer(TowardPeer::Changed);

@@ -106,6 +106,34 @@ fn gathering_lasts_from_the_first_server_asked_and_connecting_until_the_end() {
 }
 
 #[test]
+fn the_wait_for_a_peer_lasts_from_the_start_to_its_last_end_and_takes_the_start_of_no_span() {
+    let nap = Duration::from_millis(20);
+    for (ends, waited) in [(true, 2.0), (false, 3.0)] {
+        let host = Host::new();
+        let mut attempt = host.telemetry().attempt();
+        attempt.begin_wait();
+        std::thread::sleep(nap);
+        attempt.end_wait();
+        // the peer is lost, and the next one is awaited
+        std::thread::sleep(nap);
+        attempt.begin_wait();
+        if ends {
+            attempt.end_wait();
+        }
+        std::thread::sleep(nap);
+        attempt.end_gathering(&host::cone());
+        attempt.fail(&host::cone(), FailureReason::Timeout);
+        let span = host.span();
+        let total = span.end_time.duration_since(span.start_time).unwrap();
+        let wait = value(&span, keys::SIGNALLING_WAIT).unwrap();
+        let wait = Duration::from_secs_f64(wait.parse().unwrap());
+        assert!(wait >= nap.mul_f64(waited), "{wait:?}");
+        assert!(total >= 3 * nap && wait <= total, "{wait:?} of {total:?}");
+        assert_eq!(ends, wait <= total - nap, "{wait:?} of {total:?}");
+    }
+}
+
+#[test]
 fn durations_nobody_told_of_are_not_there() {
     let host = Host::new();
     let mut attempt = host.telemetry().attempt();
@@ -113,6 +141,7 @@ fn durations_nobody_told_of_are_not_there() {
     attempt.succeed(&host::cone());
     let span = host.span();
     assert_eq!(value(&span, keys::GATHER_DURATION), None);
+    assert_eq!(value(&span, keys::SIGNALLING_WAIT), None);
     assert_eq!(value(&span, keys::CONNECT_DURATION), None);
 }
 

@@ -62,6 +62,32 @@ fn set<const N: usize>(labels: [&str; N]) -> BTreeSet<String> {
 }
 
 #[test]
+fn the_wait_for_a_peer_is_no_part_of_the_measured_duration() {
+    const WAIT: Duration = Duration::from_millis(500);
+    let (host, meter) = (Host::new(), Meter::new());
+    let telemetry = host.telemetry().with_metrics(meter.provider.clone());
+    let mut attempt = telemetry.attempt();
+    attempt.begin_wait();
+    std::thread::sleep(WAIT);
+    attempt.end_wait();
+    attempt.succeed(&host::cone());
+    assert_eq!(meter.groups().len(), 1);
+    let resources = meter.metrics.get_finished_metrics().unwrap();
+    let metrics = resources
+        .iter()
+        .flat_map(|resource| resource.scope_metrics())
+        .flat_map(|scope| scope.metrics());
+    for metric in metrics {
+        let AggregatedMetrics::F64(MetricData::Histogram(histogram)) = metric.data() else {
+            panic!("not a histogram of seconds: {metric:?}");
+        };
+        for point in histogram.data_points() {
+            assert!(point.sum() < WAIT.as_secs_f64(), "{}", point.sum());
+        }
+    }
+}
+
+#[test]
 fn durations_are_grouped_by_what_the_nat_does_and_how_the_attempt_ended() {
     let (host, meter) = (Host::new(), Meter::new());
     let telemetry = host.telemetry().with_metrics(meter.provider.clone());

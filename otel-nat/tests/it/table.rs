@@ -68,6 +68,8 @@ fn everything() -> Vec<SpanData> {
                     let mut attempt = telemetry.attempt();
                     attempt.begin_gathering();
                     attempt.end_gathering(&summary);
+                    attempt.begin_wait();
+                    attempt.end_wait();
                     attempt.begin_checks();
                     attempt.set_selected_pair(local, CandidateKind::Relayed);
                     attempt.set_mapping_toward_peer(toward_peer);

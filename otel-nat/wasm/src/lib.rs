@@ -30,6 +30,8 @@ pub extern "C" fn attempts(candidates: u32) -> u64 {
             let mut attempt = telemetry.attempt();
             attempt.begin_gathering();
             attempt.end_gathering(&summary);
+            attempt.begin_wait();
+            attempt.end_wait();
             attempt.begin_checks();
             attempt.set_selected_pair(CandidateKind::Host, CandidateKind::Relayed);
             attempt.set_mapping_toward_peer(TowardPeer::Kept);

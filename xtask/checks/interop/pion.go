@@ -104,6 +104,14 @@ func serve() error {
 	if err := json.Unmarshal([]byte(ice.Payload), &remote); err != nil {
 		return err
 	}
+	// as the Go producer of the field has it
+	onlyHost := true
+	for _, c := range remote.Candidates {
+		onlyHost = onlyHost && c.Type == "host"
+	}
+	if onlyHost {
+		return fmt.Errorf("only host type ICE candidates")
+	}
 	for _, c := range remote.Candidates {
 		line := fmt.Sprintf("candidate:%s %d udp %d %s %d typ %s", c.Foundation, c.Component, c.Priority, c.Address, c.Port, c.Type)
 		if c.RelatedAddress != "" {

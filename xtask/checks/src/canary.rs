@@ -285,6 +285,8 @@ fn errors() -> Vec<(&'static str, String)> {
         SdpError: [SdpError::TooLong, SdpError::NoCredentials]
         SignalError: [
             SignalError::Url, SignalError::Version, SignalError::Rejected, SignalError::NoRoom, SignalError::Gone, SignalError::Unreachable,
+            SignalError::Status(500), SignalError::NoSuchName, SignalError::Refused, SignalError::NotHttp, SignalError::NotTls,
+            SignalError::Foreign,
             SignalError::Untrusted, SignalError::TimedOut, SignalError::TooLong, SignalError::Malformed,
         ]
         SourceError: [

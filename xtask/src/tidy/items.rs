@@ -78,6 +78,21 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ("ice-gather", "IceState", "RFC 8445 and W3C name them all"),
     ("ice-gather", "IceEvent", "what just happened"),
     ("consumer-fsm", "NoticeKind", "what just happened"),
+    (
+        "consumer-fsm",
+        "DtlsVersion",
+        "the handshake names it; before that there is none",
+    ),
+    (
+        "consumer-fsm",
+        "DtlsRefusal",
+        "the side that refuses knows the reason",
+    ),
+    (
+        "consumer-fsm",
+        "ChannelEnd",
+        "a channel that ended has one of these ends",
+    ),
     // words of the consumer's machine: total by construction
     ("consumer-fsm", "State", "the machine is in one"),
     ("consumer-fsm", "Event", "what just happened"),

@@ -205,6 +205,9 @@ impl<'ast> Visit<'ast> for Paths {
         self.tokens(call.tokens.clone());
     }
 
+    // a visibility says who may import the item, and imports nothing
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
     // an attribute names derives and lints, not modules
     fn visit_attribute(&mut self, _: &'ast syn::Attribute) {}
 }

@@ -28,6 +28,7 @@ Connects to volunteers over the signalling service and reports what the NAT does
   --attempts N         consumer: end after so many attempts; a path that works is closed after a second then, and a
                        service that fails ends an attempt; it goes on while no volunteer answers
   --hold SECONDS       consumer: give each path up after so long
+  --session-id ID      consumer: the id of this client toward its peers; a random one for each process by default
   --transport KIND     ice (default), or data-channel, as browsers have it
   --bind ADDRESS       send from this address instead of the default route's
   --interface NAME     send from the first address of this interface
@@ -71,6 +72,7 @@ pub(crate) struct Options {
     pub(crate) slots: usize,
     pub(crate) attempts: Option<u64>,
     pub(crate) hold: Option<Duration>,
+    pub(crate) session_id: Option<String>,
     pub(crate) transport: Kind,
     pub(crate) bind: BindConfig,
     pub(crate) listen: Option<SocketAddr>,
@@ -85,6 +87,8 @@ pub(crate) struct Options {
 const DEFAULT_SIGNAL: &str = "http://localhost:9000/v1/signal";
 /// Most slots of one program.
 const MAX_SLOTS: usize = 100_000;
+/// Longest id of a client, in bytes.
+const MAX_SESSION_ID: usize = 128;
 
 impl Options {
     /// Nothing if they ask for help.
@@ -98,6 +102,7 @@ impl Options {
             slots: 1,
             attempts: None,
             hold: None,
+            session_id: None,
             transport: Kind::Ice,
             bind: BindConfig::default(),
             listen: None,
@@ -158,6 +163,10 @@ impl Options {
                     .map_err(|error| format!("--stun {value}: {error}"))?,
             ),
             "stun-file" => self.stun_file = Some(value.into()),
+            "session-id" => {
+                let id = Some(value).filter(|id| (1..=MAX_SESSION_ID).contains(&id.len()));
+                self.session_id = Some(id.ok_or_else(|| wrong("1 to 128 bytes"))?.to_owned());
+            }
             "slots" => {
                 let slots = value
                     .parse()

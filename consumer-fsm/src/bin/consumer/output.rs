@@ -112,6 +112,7 @@ impl Output {
                     json!({ "from": from, "because": event.as_str(), "to": to }),
                 )
             }
+            NoticeKind::NoVolunteer => ("no volunteer is free".to_owned(), json!({})),
             NoticeKind::Gathered(summary) => (self.verdict(summary), self.facts(summary)),
             NoticeKind::Roamed(summary) => (
                 format!("new network: {}", self.verdict(summary)),
@@ -140,6 +141,9 @@ impl Output {
                     "dropped_inbound": traffic.dropped_inbound,
                 }),
             ),
+            NoticeKind::SignallingFailed(error) => {
+                (error.to_string(), json!({ "problem": error.to_string() }))
+            }
             NoticeKind::Failed(reason) => (
                 format!("failed: {reason}"),
                 json!({ "reason": reason.as_str() }),

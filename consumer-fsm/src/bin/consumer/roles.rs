@@ -1,5 +1,7 @@
 //! The work of each role until it is cancelled.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -59,7 +61,9 @@ async fn signal(
         .listen
         .unwrap_or_else(|| ([127, 0, 0, 1], 9000).into());
     let config = options.service.clone();
-    let service = SignallingService::bind_with(listen, Switchboard::default(), config).await?;
+    let service = SignallingService::bind_with(listen, Switchboard::default(), config)
+        .await
+        .map_err(|error| cannot_listen(listen, &error))?;
     output.print(
         None,
         "listening",
@@ -84,6 +88,11 @@ async fn signal(
     Ok(true)
 }
 
+/// Names the port, because several roles of the program listen on one machine.
+fn cannot_listen(listen: SocketAddr, error: &io::Error) -> Failure {
+    format!("cannot listen on port {}: {error}", listen.port()).into()
+}
+
 async fn stun(
     options: &Options,
     output: &Output,
@@ -92,7 +101,9 @@ async fn stun(
     let listen = options
         .listen
         .unwrap_or_else(|| ([127, 0, 0, 1], 3478).into());
-    let server = Responder::bind(listen).await?;
+    let server = Responder::bind(listen)
+        .await
+        .map_err(|error| cannot_listen(listen, &error))?;
     let address = server.address().to_string();
     output.print(
         None,
@@ -127,6 +138,9 @@ where
     .with_timing(timing);
     if let Some(attempts) = options.attempts {
         pool = pool.with_attempts(attempts);
+    }
+    if let Some(id) = &options.session_id {
+        pool = pool.with_session_id(id.as_str());
     }
     let mut notices = pool.notices();
     let mut probes = JoinSet::new();

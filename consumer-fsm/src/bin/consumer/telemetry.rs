@@ -27,7 +27,7 @@ impl Export {
                 external_ip,
             });
         }
-        let mut builder = Pipeline::builder();
+        let mut builder = Pipeline::builder().with_service_version(env!("CARGO_PKG_VERSION"));
         if value("OTEL_SERVICE_NAME").is_none() {
             builder = builder.with_service_name("consumer");
         }

@@ -1,5 +1,6 @@
 //! A client of the service. One connection per request; nothing of it outlives the request.
 
+use std::io;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +114,11 @@ impl HttpSignalling {
         let stream = connecting
             .await
             .map_err(|_| SignalError::TimedOut)?
-            .map_err(|_| SignalError::Unreachable)?;
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => SignalError::NoSuchName,
+                io::ErrorKind::ConnectionRefused => SignalError::Refused,
+                _ => SignalError::Unreachable,
+            })?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             let stream = timeout_at(connected_by, tls.connect(stream))
@@ -148,16 +153,20 @@ impl HttpSignalling {
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|_| SignalError::Rejected)?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|_| SignalError::Unreachable)?;
+        let response = sender.send_request(request).await.map_err(|error| {
+            if error.is_parse() {
+                SignalError::NotHttp
+            } else {
+                SignalError::Unreachable
+            }
+        })?;
         match response.status() {
             StatusCode::OK => Ok((response, connection)),
             StatusCode::NOT_FOUND => Err(SignalError::Gone),
             StatusCode::IM_A_TEAPOT => Err(SignalError::Version),
             StatusCode::SERVICE_UNAVAILABLE => Err(SignalError::NoRoom),
-            _ => Err(SignalError::Rejected),
+            StatusCode::BAD_REQUEST => Err(SignalError::Rejected),
+            other => Err(SignalError::Status(other.as_u16())),
         }
     }
 }
@@ -179,7 +188,12 @@ impl Signalling for HttpSignalling {
         let until = Instant::now() + self.timing.listen + self.slack;
         // a service may keep even the head back until the first producer comes, or its time is over
         let sent = timeout_at(until, self.send(Method::GET, String::new()));
-        let (response, connection) = sent.await.map_err(|_| SignalError::TimedOut)??;
+        let sent = sent.await.map_err(|_| SignalError::TimedOut)?;
+        let (response, connection) = sent.map_err(|error| match error {
+            // a listener asks for no recipient
+            SignalError::Gone => SignalError::Status(StatusCode::NOT_FOUND.as_u16()),
+            error => error,
+        })?;
         Ok(HttpListener {
             body: response.into_body(),
             lines: Lines::default(),

@@ -1,7 +1,6 @@
 //! TLS to the service: who it is, is checked before a byte of a request leaves.
 
 use core::fmt;
-use std::io;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -39,20 +38,14 @@ impl Tls {
     ) -> Result<TlsStream<TcpStream>, SignalError> {
         let connected = self.connector.connect(self.name.clone(), stream).await;
         connected.map_err(|error| {
-            if is_distrust(&error) {
-                SignalError::Untrusted
-            } else {
-                SignalError::Unreachable
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+            match inner {
+                Some(Error::InvalidCertificate(_)) => SignalError::Untrusted,
+                Some(Error::InvalidMessage(_)) => SignalError::NotTls,
+                _ => SignalError::Unreachable,
             }
         })
     }
-}
-
-fn is_distrust(error: &io::Error) -> bool {
-    let inner = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<Error>());
-    matches!(inner, Some(Error::InvalidCertificate(_)))
 }
 
 impl fmt::Debug for Tls {

@@ -144,6 +144,47 @@ fn a_datagram_that_is_no_binding_response_is_rejected() {
     );
 }
 
+#[test]
+fn a_goodbye_is_the_signed_word_of_a_side_that_knows_the_password() {
+    let (password, key) = ("p".repeat(32), integrity_key(&"p".repeat(32)));
+    let goodbye = write_goodbye(ID, &password).unwrap();
+    assert!(is_goodbye(&goodbye, &key));
+    assert!(!is_goodbye(&goodbye, &integrity_key(&"q".repeat(32))));
+    for at in 0..goodbye.len() - 8 {
+        let mut changed = goodbye.clone();
+        changed[at] ^= 1;
+        assert!(!is_goodbye(&changed, &key), "byte {at}");
+    }
+    for length in 0..goodbye.len() {
+        assert!(!is_goodbye(&goodbye[..length], &key), "{length} bytes");
+    }
+    assert!(
+        !is_goodbye(&with_attribute(0x0011, 0xE6BD, &[]), &key),
+        "unsigned"
+    );
+
+    // a keepalive that is signed, and a stranger's attribute behind the signature
+    let mut keepalive = Message::new();
+    keepalive.transaction_id.0 = ID;
+    keepalive.set_type(MessageType::new(METHOD_BINDING, CLASS_INDICATION));
+    keepalive.write_header();
+    let integrity = MessageIntegrity::new_short_term_integrity(password);
+    integrity.add_to(&mut keepalive).unwrap();
+    assert!(authenticated(&keepalive.raw, &key).is_some() && !is_goodbye(&keepalive.raw, &key));
+    keepalive.add(ATTR_GOODBYE, &[]);
+    assert!(authenticated(&keepalive.raw, &key).is_some() && !is_goodbye(&keepalive.raw, &key));
+}
+
+#[test]
+fn other_stacks_take_a_goodbye_for_a_keepalive() {
+    let goodbye = write_goodbye(ID, "password").unwrap();
+    let mut read = Message::new();
+    read.unmarshal_binary(&goodbye).unwrap();
+    FINGERPRINT.check(&read).unwrap();
+    assert_eq!(read.typ, MessageType::new(METHOD_BINDING, CLASS_INDICATION));
+    assert!(ATTR_GOODBYE.optional(), "others need not understand it");
+}
+
 proptest::proptest! {
     #[test]
     fn no_datagram_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {

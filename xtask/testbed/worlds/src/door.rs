@@ -41,7 +41,8 @@ pub fn evidence(facts: &Facts) -> Evidence {
 /// is a sign of life beside its outcome.
 fn outcome(end: End) -> Outcome {
     match end {
-        End::Pending | End::Brief => Outcome::Pending,
+        End::Pending => Outcome::Pending,
+        End::Brief => Outcome::GivenUp,
         End::Unresolved => Outcome::Unresolved,
         End::Unreachable | End::Closed => Outcome::Unreachable,
         End::TimedOut => Outcome::TimedOut,

@@ -110,7 +110,7 @@ pub fn is_silent(facts: &Facts) -> bool {
         let known = ends.entry(*server).or_insert(*end);
         *known = (*known).max(*end);
     }
-    let is_open = |end: &End| matches!(end, End::Pending | End::Brief) || *end >= End::Closed;
+    let is_open = |end: &End| *end == End::Pending || *end >= End::Closed;
     let has_way = |is_v4: bool| facts.locals.iter().any(|local| local.is_ipv4() == is_v4);
     let is_silent = |is_v4: bool| {
         let timed_out = ends.iter().filter(|(_, end)| **end == End::TimedOut);
