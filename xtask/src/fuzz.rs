@@ -191,10 +191,12 @@ fn run_one(target: &Target, seconds: u64) -> Result<Run, Failure> {
     // what a run finds goes to a folder of its own: the seeds stay as they were committed
     let found = folder.join("target").join("found").join(name);
     std::fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
-    let seeds = folder.join("corpus").join(name);
+    // a target may have no seeds, and the fuzzer refuses a folder that does not exist
+    let seeds = Some(folder.join("corpus").join(name)).filter(|seeds| seeds.is_dir());
     let output = cargo_fuzz(folder, "run")
         .arg(name)
-        .args([&found, &seeds])
+        .arg(&found)
+        .args(seeds)
         .arg("--")
         .args([
             format!("-max_total_time={seconds}"),
