@@ -11,6 +11,7 @@ mod chromium;
 mod pion;
 mod process;
 mod services;
+mod webrtc21;
 mod werift;
 
 use std::path::Path;
@@ -40,12 +41,13 @@ struct Program {
     prepare: fn(&Path) -> Result<process::Launch, String>,
 }
 
-const PROGRAMS: [Program; 5] = [
+const PROGRAMS: [Program; 6] = [
     chromium::PROGRAM,
     chromium::NAMES_ONLY,
     aiortc::PROGRAM,
     pion::PROGRAM,
     werift::PROGRAM,
+    webrtc21::PROGRAM,
 ];
 
 /// What is in front of the consumer. The peer is public each time.
