@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::interop::process::Peer;
 use crate::interop::services::Services;
 use crate::kernel::router::Router;
-use crate::kernel::world::{Site, Uplinks, World};
+use crate::kernel::world::{Site, World};
 use crate::lab::tools;
 use common::commands::Interop;
 
@@ -140,14 +140,7 @@ pub(crate) fn run(options: &Interop) -> Result<bool, Failure> {
         .iter()
         .filter(|gateway| !options.quick || gateway.name == QUICK)
     {
-        let world = World::build(
-            Site {
-                routers: gateway.routers,
-                uplinks: Uplinks::One,
-                lossy: false,
-            },
-            needs::has_coturn(),
-        )?;
+        let world = World::build(Site::behind(gateway.routers), needs::has_coturn())?;
         let services = Services::start(&world.core, &root)?;
         for (program, launch) in launches
             .iter()
@@ -225,7 +218,7 @@ fn row(
     }
     let told = world
         .client
-        .block_on_in_order(|| attempt::run(&services.url))?;
+        .block_on_in_order(|| attempt::run(&services.url, world.client_ipv4))?;
     if told.spans != ["nat_success"] {
         faults.push(format!(
             "it ended in the spans {:?}: {}; {}",
