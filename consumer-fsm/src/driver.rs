@@ -27,7 +27,6 @@ mod offering;
 mod refusal;
 mod report;
 
-pub use self::checks::PeerReport;
 pub use self::established::{Datagrams, Link};
 pub use self::report::AttemptReport;
 
@@ -395,11 +394,6 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             Ok(path) => {
                 attempt.path = Some(path);
                 attempt.report.selected_pair = session.selected_pair();
-                if let (Some(span), Some((local, remote))) =
-                    (&mut attempt.span, attempt.report.selected_pair)
-                {
-                    span.set_selected_pair(local, remote);
-                }
                 let after = attempt.started.elapsed();
                 attempt.report.connected_after = Some(after);
                 self.notices.publish(NoticeKind::Connected(after));
