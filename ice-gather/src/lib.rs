@@ -32,6 +32,8 @@ mod config;
 mod error;
 mod event;
 mod filtering;
+#[cfg(feature = "webrtc")]
+pub mod peer_connection;
 pub mod plan;
 #[cfg(feature = "relay")]
 mod relay;
@@ -45,6 +47,8 @@ pub use base::{Base, Dropped, Gathering, Progress, ServerReport};
 pub use candidate::GatheredCandidate;
 pub use checks::{PeerDropped, PeerView, Rebinding};
 pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
+#[cfg(feature = "webrtc")]
+pub use error::PeerConnectionError;
 #[cfg(feature = "relay")]
 pub use error::RelayError;
 pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};

@@ -32,7 +32,7 @@ impl core::fmt::Debug for Credentials {
 
 impl Credentials {
     /// 48 and 190 random bits, more than the 24 and 128 of RFC 8445 section 5.3.
-    pub(super) fn random() -> Self {
+    pub(crate) fn random() -> Self {
         let text = |length| {
             rand::rng()
                 .sample_iter(Alphanumeric)

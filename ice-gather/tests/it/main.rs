@@ -7,3 +7,5 @@ mod gather;
 mod hostile;
 mod liveness;
 mod names;
+#[cfg(feature = "webrtc")]
+mod peer_connection;

@@ -56,7 +56,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
             "webrtc-ice",
             "webrtc-util",
         ],
-        &["lexopt", "serde_json", "turn"],
+        &["lexopt", "serde_json", "turn", "webrtc"],
     ),
     ("nat-summary", &[], &["serde"]),
     (
