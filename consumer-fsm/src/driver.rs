@@ -246,7 +246,10 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     /// Reports a failure of signalling. A server whose replies are of no use time and again is not the
     /// service.
     fn note_signal_error(&mut self, attempt: &mut OngoingAttempt<T>, error: SignalError) {
-        let is_useless = matches!(error, SignalError::Malformed | SignalError::TooLong);
+        let is_useless = matches!(
+            error,
+            SignalError::Malformed | SignalError::TooLong | SignalError::Empty
+        );
         self.useless = self.useless.saturating_add(is_useless.into());
         let error = if is_useless && self.useless >= FOREIGN {
             SignalError::Foreign
@@ -319,8 +322,8 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Event::Chosen
             }
             Ok(Listened::Nothing) => Event::NothingHeard,
-            Ok(Listened::Unusable) => {
-                attempt.signal_error = Some(SignalError::Malformed);
+            Ok(Listened::Unusable(error)) => {
+                attempt.signal_error = Some(error);
                 if self.gives_up {
                     Event::GaveUp
                 } else {

@@ -359,7 +359,7 @@ impl PeerConnection {
             return PathEnd::Connected;
         }
         if !lock(&self.remote).is_described {
-            return PathEnd::Unchecked;
+            return PathEnd::Undecided;
         }
         let has_pair = self.selected_pair().await.is_some();
         match self.library.ice_connection_state() {

@@ -20,7 +20,7 @@ use crate::words::words;
 pub enum PathEnd {
     /// No connectivity check decided the end: the attempt ended before, or for another reason.
     #[default]
-    Unchecked,
+    Undecided,
     /// No pair of candidates worked in the time there was.
     NoPair,
     /// Every pair of candidates failed, or the pair in use was lost before the channel came up.
@@ -34,7 +34,7 @@ pub enum PathEnd {
 words! {
     /// Its word.
     PathEnd {
-        Unchecked => "unchecked",
+        Undecided => "undecided",
         NoPair => "no_pair",
         PairsFailed => "pairs_failed",
         ChannelFailed => "channel_failed",
@@ -43,6 +43,15 @@ words! {
 }
 
 /// What the peer's connectivity checks showed: the part of an ICE agent's view that the judge reads.
+///
+/// ```
+/// use nat_summary::{Checks, PeerChecks, PeerEvidence};
+///
+/// let evidence = PeerEvidence::new();
+/// let checks = Checks { sent: 4, answered: 2, ..Checks::default() };
+/// let seen = PeerChecks { evidence: &evidence, checks, rebindings: 0, survived: None };
+/// assert_eq!(seen.checks.answered, 2);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct PeerChecks<'a> {
     /// What the checks prove about the NAT.
@@ -96,7 +105,7 @@ impl<'a> AttemptEvidence<'a> {
             peer_candidates: None,
             peer_summary: None,
             selected_pair: None,
-            path: PathEnd::Unchecked,
+            path: PathEnd::Undecided,
         }
     }
 
@@ -130,7 +139,7 @@ impl<'a> AttemptEvidence<'a> {
         self
     }
 
-    /// Sets how far the path came; [`PathEnd::Unchecked`] unless set.
+    /// Sets how far the path came; [`PathEnd::Undecided`] unless set.
     #[must_use]
     pub const fn with_path(mut self, path: PathEnd) -> Self {
         self.path = path;
@@ -178,7 +187,7 @@ impl<'a> AttemptEvidence<'a> {
     fn cause(&self, ours: &NatSummary, checks: Checks) -> Option<FailureCause> {
         let has_pair = self.path == PathEnd::ChannelFailed;
         match self.path {
-            PathEnd::Unchecked | PathEnd::Connected => None,
+            PathEnd::Undecided | PathEnd::Connected => None,
             PathEnd::NoPair | PathEnd::PairsFailed | PathEnd::ChannelFailed => Some(
                 FailureCause::of(ours, self.peer_candidates, checks, has_pair),
             ),
@@ -187,6 +196,16 @@ impl<'a> AttemptEvidence<'a> {
 }
 
 /// The verdicts on an attempt: everything that its span is made of.
+///
+/// ```
+/// use nat_summary::{AttemptEvidence, CandidateKind, Evidence};
+///
+/// let ours = Evidence::new();
+/// let (host, srflx) = (CandidateKind::Host, CandidateKind::ServerReflexive);
+/// let verdict = AttemptEvidence::new(&ours).with_selected_pair(host, srflx).verdict();
+/// assert_eq!(verdict.selected_pair, Some((host, srflx)));
+/// assert!(verdict.peer.is_none(), "no check of the peer was seen");
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct AttemptVerdict {
@@ -202,6 +221,17 @@ pub struct AttemptVerdict {
 
 /// The results of the peer's connectivity checks. The mapping is the peer's word, and changes no
 /// verdict of the servers.
+///
+/// ```
+/// use nat_summary::{AttemptEvidence, Checks, Evidence, PeerChecks, PeerEvidence, TowardPeer};
+///
+/// let (ours, peer) = (Evidence::new(), PeerEvidence::new());
+/// let checks = Checks::default();
+/// let seen = PeerChecks { evidence: &peer, checks, rebindings: 0, survived: None };
+/// let report = AttemptEvidence::new(&ours).with_peer_checks(seen).verdict().peer;
+/// let toward_peer = report.map(|report| report.summary.toward_peer);
+/// assert_eq!(toward_peer, Some(TowardPeer::Unobserved));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerReport {
@@ -245,7 +275,7 @@ mod tests {
                 .verdict();
             let report = verdict.peer.unwrap();
             let expected = match path {
-                PathEnd::Unchecked | PathEnd::Connected => None,
+                PathEnd::Undecided | PathEnd::Connected => None,
                 PathEnd::NoPair | PathEnd::PairsFailed => Some(FailureCause::Unknown),
                 PathEnd::ChannelFailed => Some(FailureCause::Dtls),
             };

@@ -62,7 +62,7 @@ impl FailureReason {
             PathEnd::NoPair => Some(Self::Timeout),
             PathEnd::PairsFailed => Some(Self::IceFailed),
             PathEnd::ChannelFailed => Some(Self::ChannelFailed),
-            PathEnd::Unchecked => Some(Self::Cancelled),
+            PathEnd::Undecided => Some(Self::Cancelled),
             _ => Some(Self::Unknown),
         }
     }

@@ -26,7 +26,7 @@ pub(super) const fn path_end(failure: Option<FailureReason>, has_pair: bool) -> 
                 PathEnd::NoPair
             }
         }
-        Some(_) => PathEnd::Unchecked,
+        Some(_) => PathEnd::Undecided,
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
                 | FailureReason::IceFailed
                 | FailureReason::UdpBlocked
                 | FailureReason::NoServerAnswered => PathEnd::NoPair,
-                _ => PathEnd::Unchecked,
+                _ => PathEnd::Undecided,
             };
             assert_eq!(path, expected, "{reason:?}");
         }

@@ -127,7 +127,7 @@ async fn an_open_host_signals_its_address_once_more_as_reflexive() {
         .collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].contains("typ host") && lines[1].contains("typ srflx"));
-    assert_eq!(connection.evidence().await.path, PathEnd::Unchecked);
+    assert_eq!(connection.evidence().await.path, PathEnd::Undecided);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,7 +62,12 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     (
         "otel-nat",
         &["nat-summary", "opentelemetry"],
-        &["opentelemetry-otlp", "opentelemetry_sdk", "tokio"],
+        &[
+            "opentelemetry-http",
+            "opentelemetry-otlp",
+            "opentelemetry_sdk",
+            "tokio",
+        ],
     ),
 ];
 
