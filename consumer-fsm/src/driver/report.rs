@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ice_gather::Gathering;
-use nat_summary::{CandidateKind, Evidence, NatSummary};
+use nat_summary::{CandidateKind, Evidence, NatSummary, PeerReport};
 
-use super::checks::PeerReport;
 use crate::signalling::SignalError;
 use crate::state::{Ending, Event, Transition};
 use crate::traffic::Traffic;

@@ -365,6 +365,11 @@ fn a_service_that_fails_is_named_by_its_kind_in_the_line_and_in_the_log_and_by_n
             "HTTP status 500",
         ),
         (
+            replies(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+            &[],
+            "another server is there",
+        ),
+        (
             replies(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n<html>\n"),
             &[],
             "another server is there",

@@ -8,3 +8,5 @@ mod hammer;
 mod hostile;
 mod liveness;
 mod names;
+#[cfg(feature = "webrtc")]
+mod peer_connection;

@@ -4,12 +4,22 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
+#[cfg(feature = "otlp-http")]
+use core::pin::Pin;
+
 use opentelemetry::Context;
+#[cfg(feature = "otlp-http")]
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response, hyper::HyperClient};
+#[cfg(feature = "otlp-http")]
+use opentelemetry_otlp::WithHttpConfig as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter as OtlpExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::runtime::{Builder, Runtime};
+
+#[cfg(feature = "otlp-http")]
+use super::{account::LastFailure, failure::ExportFailure};
 
 /// Why an OTLP pipeline could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +42,40 @@ impl fmt::Display for OtlpError {
 
 impl core::error::Error for OtlpError {}
 
+/// A client that notes why a request failed: the exporter above it hands on that it did, and no more.
+#[cfg(feature = "otlp-http")]
+#[derive(Debug)]
+struct Explained {
+    inner: HyperClient,
+    seen: LastFailure,
+}
+
+#[cfg(feature = "otlp-http")]
+impl HttpClient for Explained {
+    // as `async_trait` writes it
+    fn send_bytes<'a, 'b>(
+        &'a self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(async move {
+            let result = self.inner.send_bytes(request).await;
+            match &result {
+                Ok(response) if response.status().is_success() => {}
+                Ok(response) => {
+                    let status = response.status().as_u16();
+                    self.seen.set(ExportFailure::Status(status));
+                }
+                Err(error) => self.seen.set(ExportFailure::of_chain(&**error)),
+            }
+            result
+        })
+    }
+}
+
 /// An exporter that needs tokio, with a runtime and a thread of its own, which no other task can
 /// block or end.
 pub(super) struct OnOwnRuntime {
@@ -43,9 +87,18 @@ pub(super) struct OnOwnRuntime {
 
 impl OnOwnRuntime {
     #[cfg(feature = "otlp-http")]
-    pub(super) fn http(endpoint: Option<&str>, timeout: Duration) -> Result<Self, OtlpError> {
+    pub(super) fn http(
+        endpoint: Option<&str>,
+        timeout: Duration,
+        seen: LastFailure,
+    ) -> Result<Self, OtlpError> {
         Self::new(timeout, || {
-            let mut builder = OtlpExporter::builder().with_http().with_timeout(timeout);
+            let client = HyperClient::with_default_connector(timeout, None);
+            let builder = OtlpExporter::builder().with_http().with_timeout(timeout);
+            let mut builder = builder.with_http_client(Explained {
+                inner: client,
+                seen,
+            });
             if let Some(endpoint) = endpoint {
                 builder = builder.with_endpoint(endpoint);
             }
@@ -141,11 +194,12 @@ impl SpanExporter for OnOwnRuntime {
 mod tests {
     use core::time::Duration;
 
-    use super::OnOwnRuntime;
+    use super::{LastFailure, OnOwnRuntime};
 
     #[test]
     fn an_exporter_can_be_dropped_where_no_runtime_may_be() {
-        let exporter = OnOwnRuntime::http(None, Duration::from_secs(10)).unwrap();
+        let exporter =
+            OnOwnRuntime::http(None, Duration::from_secs(10), LastFailure::default()).unwrap();
         tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap()

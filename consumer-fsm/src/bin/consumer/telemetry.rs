@@ -55,11 +55,15 @@ impl Export {
     /// Sends what is left, and says so if that failed.
     pub(crate) fn close(self, within: Duration, output: &Output) {
         if let Some(pipeline) = &self.pipeline
-            && pipeline.shutdown(within).is_err()
+            && let Err(undelivered) = pipeline.shutdown(within)
         {
             let delivery = pipeline.delivery();
             let (failed, dropped) = (delivery.failed, delivery.dropped);
-            output.warn(&format!("{failed} spans failed, {dropped} were dropped"));
+            let cause = undelivered.cause.map(|cause| format!(": {cause}"));
+            let cause = cause.unwrap_or_default();
+            output.warn(&format!(
+                "{failed} spans failed, {dropped} were dropped{cause}"
+            ));
         }
     }
 }
