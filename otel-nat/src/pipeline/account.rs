@@ -55,7 +55,7 @@ impl LastFailure {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<ExportFailure> {
+    pub(crate) fn take(&self) -> Option<ExportFailure> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -185,9 +185,7 @@ impl<E: SpanExporter> SpanExporter for AccountingExporter<E> {
         let seen = self.seen.take();
         let failure = match &result {
             Some(Ok(())) => None,
-            Some(Err(OTelSdkError::InternalFailure(text))) => Some(ExportFailure::of_text(text)),
-            Some(Err(OTelSdkError::Timeout(_))) => Some(ExportFailure::TimedOut),
-            Some(Err(_)) => Some(ExportFailure::Unknown),
+            Some(Err(error)) => Some(ExportFailure::of(error)),
             None => Some(ExportFailure::Panicked),
         };
         if let Some(failure) = failure {

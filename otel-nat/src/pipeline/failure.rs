@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use opentelemetry_sdk::error::OTelSdkError;
+
 /// Why an export failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -91,6 +93,15 @@ impl ExportFailure {
             Some(Ok(4)) => Self::TimedOut,
             Some(Ok(number)) => Self::Grpc(number),
             _ => Self::Unknown,
+        }
+    }
+
+    /// The kind of an exporter's error.
+    pub(super) fn of(error: &OTelSdkError) -> Self {
+        match error {
+            OTelSdkError::InternalFailure(text) => Self::of_text(text),
+            OTelSdkError::Timeout(_) => Self::TimedOut,
+            OTelSdkError::AlreadyShutdown => Self::Unknown,
         }
     }
 

@@ -25,6 +25,8 @@ mod capture;
 mod failure;
 mod json_lines;
 mod lines;
+#[cfg(all(feature = "metrics", any(feature = "otlp-http", feature = "otlp-grpc")))]
+mod meters;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 mod otlp;
 
@@ -50,6 +52,8 @@ pub use self::account::Delivery;
 pub use self::capture::Capture;
 pub use self::failure::ExportFailure;
 pub use self::json_lines::JsonLines;
+#[cfg(all(feature = "metrics", any(feature = "otlp-http", feature = "otlp-grpc")))]
+pub use self::meters::MetricsPipeline;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 pub use self::otlp::OtlpError;
 
@@ -251,7 +255,19 @@ impl PipelineBuilder {
         ))
         .with_batch_config(config.build())
         .build();
-        let resource = self.resource.unwrap_or_else(|| {
+        let capture = self.capture.clone();
+        let mut provider = SdkTracerProvider::builder()
+            .with_resource(self.into_resource())
+            .with_span_processor(AdmittingProcessor::new(batches, Arc::clone(&account)));
+        if let Some(capture) = &capture {
+            provider = provider.with_span_processor(capture.processor());
+        }
+        let provider = provider.build();
+        Pipeline { provider, account }
+    }
+
+    fn into_resource(self) -> Resource {
+        self.resource.unwrap_or_else(|| {
             let mut resource = Resource::builder();
             if let Some(name) = self.service {
                 resource = resource.with_service_name(name);
@@ -260,15 +276,7 @@ impl PipelineBuilder {
                 resource = resource.with_attribute(KeyValue::new("service.version", version));
             }
             resource.build()
-        });
-        let mut provider = SdkTracerProvider::builder()
-            .with_resource(resource)
-            .with_span_processor(AdmittingProcessor::new(batches, Arc::clone(&account)));
-        if let Some(capture) = &self.capture {
-            provider = provider.with_span_processor(capture.processor());
-        }
-        let provider = provider.build();
-        Pipeline { provider, account }
+        })
     }
 
     /// Batches to the end of this file as OTLP/JSON, one line each: see [`JsonLines::append`].

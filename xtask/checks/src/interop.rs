@@ -56,6 +56,7 @@ const PROGRAMS: [Program; 6] = [
 struct Gateway {
     name: &'static str,
     routers: &'static [Router],
+    /// The verdict: the truth, where it can be known.
     truth: NatType,
     /// Whether a check passes that nobody asked for.
     is_open: bool,
@@ -65,7 +66,8 @@ const GATEWAYS: [Gateway; 4] = [
     Gateway {
         name: "none",
         routers: &[Router::Route],
-        truth: NatType::Open,
+        // the client's network is a reserved one (RFC 2544), of which nothing is claimed
+        truth: NatType::Unknown,
         is_open: true,
     },
     Gateway {
