@@ -23,6 +23,9 @@ pub struct PeerReport {
     pub rebindings: u32,
     /// The longest quiet gap that the mapping outlived, until the end of the attempt.
     pub survived: Option<Duration>,
+    /// Packets and candidates that were held back until the end of the attempt, because the peer
+    /// signalled more than an attempt may check ([`ice_gather::PeerView::held_back`]).
+    pub held_back: u32,
     /// Whether hole punching is expected to work between the two NATs, once the peer's candidates
     /// are known.
     pub outlook: Option<Outlook>,
@@ -50,6 +53,7 @@ pub(super) fn judge(
         summary: peer,
         checks: view.checks,
         rebindings: view.rebindings,
+        held_back: view.held_back,
         // without a NAT there is no mapping that could expire
         survived: view.survived.filter(|_| summary.is_natted() == Some(true)),
         outlook: peer_summary.map(|theirs| Outlook::between(&summary, theirs)),
