@@ -156,6 +156,10 @@ pub struct PeerView {
     pub survived: Option<Duration>,
     /// The checks that prove nothing.
     pub dropped: PeerDropped,
+    /// Packets toward addresses that never answered, and candidates, that were held back because the
+    /// peer signalled too many: [`Dropped::unanswered`](crate::Dropped::unanswered) and
+    /// [`Dropped::remote_candidates`](crate::Dropped::remote_candidates) together.
+    pub held_back: u32,
 }
 
 impl PeerView {
@@ -527,6 +531,7 @@ impl PeerReader {
             rebindings: self.rebindings,
             survived: self.survived,
             dropped: self.dropped,
+            held_back: 0,
         }
     }
 
