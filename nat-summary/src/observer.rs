@@ -100,7 +100,7 @@ pub struct Counters {
 
 /// Reads the datagrams of the sockets of one host. See the [module](self).
 ///
-/// Its size is fixed, at most 52 KiB, and it takes nothing from the heap: keep it in a `Box`. Each table
+/// Its size is fixed, at most 56 KiB, and it takes nothing from the heap: keep it in a `Box`. Each table
 /// holds a number of entries that no honest host needs; a flood makes a verdict more careful.
 #[derive(Debug, Clone)]
 pub struct Observer<I = Unverified> {

@@ -1,5 +1,10 @@
 //! `ice-gather`: asks STUN servers from one socket and reports what the NAT in front of it does.
 
+#[path = "ice-gather/from_capture.rs"]
+mod from_capture;
+#[path = "ice-gather/words.rs"]
+mod words;
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,12 +16,15 @@ use ice_gather::{
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use nat_summary::{Filtering, Mapping, NatSummary, NatType, Outcome, Rule};
 use serde_json::{Value as Json, json};
+use words::{millis, outcome, reason, table};
 
 const HELP: &str = "\
 ice-gather [options] [stun:HOST[:PORT] ...]
 
+ice-gather --from-capture FILE [--redact] [--json]
+
 Asks STUN servers from one UDP socket and reports what the NAT in front of it does. Without a server it asks a short list
-of public ones.
+of public ones. With a capture it asks none, and reports what the datagrams in the capture show.
 
   --from-file FILE    more servers, one a line; # starts a comment
   --interface NAME    leave from the first address of this interface
@@ -25,12 +33,15 @@ of public ones.
   --all               wait for every server until the time-out, not only one second past the second answer
   --filtering         also find out how the NAT filters (RFC 5780), from extra sockets and with extra packets; works with
                       servers that have a second address
+  --from-capture FILE judge the hosts of a capture, pcap or pcapng, that asked STUN or TURN servers; - reads one from a pipe, as
+                      from tcpdump -w - udp
+  --redact            replace every address of a capture by another one, alike for alike; prefixes stay comparable
   --json              one JSON object instead of text
   -h, --help          this text
   -V, --version       the version
 
 While it works, a terminal shows a line per server as its answer comes. Exit status: 0 with any verdict, 1 if no socket
-could be had, 2 if the arguments are wrong.
+could be had or the capture is none, 2 if the arguments are wrong.
 ";
 
 /// Asked where none are named. Run by different operators, so that one of them cannot decide the
@@ -49,6 +60,8 @@ struct Options {
     gather: GatherConfig,
     json: bool,
     filtering: bool,
+    capture: Option<String>,
+    redact: bool,
 }
 
 /// Most servers asked to help with filtering.
@@ -65,6 +78,10 @@ fn main() -> ExitCode {
         }
     };
     let run = || -> Result<(), Box<dyn std::error::Error>> {
+        if let Some(file) = &options.capture {
+            print(&from_capture::report(file, options.redact, options.json)?);
+            return Ok(());
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -98,12 +115,16 @@ fn options() -> Result<Option<Options>, String> {
         gather: patient(),
         json: false,
         filtering: false,
+        capture: None,
+        redact: false,
     };
     while let Some(argument) = arguments.next().map_err(|error| error.to_string())? {
         match argument {
             Short('4') => options.bind.ipv6 = Bind::Off,
             Short('6') => options.bind.ipv4 = Bind::Off,
             Long("json") => options.json = true,
+            Long("from-capture") => options.capture = Some(value(&mut arguments)?),
+            Long("redact") => options.redact = true,
             Long("filtering") => options.filtering = true,
             Long("all") => options.gather.policy = Policy::All,
             Short('h') | Long("help") => {
@@ -155,6 +176,12 @@ fn options() -> Result<Option<Options>, String> {
             }
             other => return Err(other.unexpected().to_string()),
         }
+    }
+    if options.capture.is_some() && !options.servers.is_empty() {
+        return Err("a capture is judged as it is: no server is asked".into());
+    }
+    if options.redact && options.capture.is_none() {
+        return Err("--redact is for captures: see --from-capture".into());
     }
     if options.bind.ipv4 == Bind::Off && options.bind.ipv6 == Bind::Off {
         return Err("-4 and -6 leave nothing to ask from".into());
@@ -290,22 +317,6 @@ fn ending(report: &ServerReport) -> String {
         .map_or_else(|| ended.to_owned(), |code| format!("{ended} ({code})"))
 }
 
-const fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pending | Outcome::GivenUp => "not waited for",
-        Outcome::Unresolved => "unresolved",
-        Outcome::Unreachable => "unreachable",
-        Outcome::TimedOut => "timeout",
-        Outcome::Refused => "refused",
-        Outcome::Answered => "answered",
-        _ => "unknown",
-    }
-}
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 10_000.0).round() / 10.0
-}
-
 fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filtering>) -> String {
     let heads = ["server", "outcome", "round trip", "mapped", "sent"].map(str::to_owned);
     let dash = || "-".to_owned();
@@ -321,23 +332,7 @@ fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filter
             report.sends.to_string(),
         ]);
     }
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: [usize; 5] = core::array::from_fn(width);
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        text += cells.join("  ").trim_end();
-        text.push('\n');
-    }
+    let mut text = table(&rows);
     text += &format!(
         "\nVerdict: {}.\n{}\n",
         summary.with_address(),
@@ -419,40 +414,7 @@ fn meaning(gathering: &Gathering, summary: &NatSummary) -> &'static str {
     }
 }
 
-const fn reason(rule: Rule) -> &'static str {
-    match rule {
-        Rule::PortsOfOneServerDiffer => {
-            "Decided by: two ports of one server saw different mappings"
-        }
-        Rule::ServersAgree => {
-            "Decided by: servers at different addresses saw one and the same mapping"
-        }
-        Rule::ServersDifferPortsAgree => {
-            "Decided by: servers at different addresses saw different mappings, ports of one agreed"
-        }
-        Rule::ServersDiffer => "Decided by: servers saw different mappings",
-        Rule::MappedIsLocal => "Decided by: the mapped address is one of this host's own",
-        Rule::AskedNoneAnswered => {
-            "Decided by: servers at two or more addresses timed out, and nothing was heard"
-        }
-        Rule::NoReflexiveCandidate => "Decided by: no reflexive candidate",
-        Rule::TooFewServers => "Not decided: fewer than two server addresses answered",
-        Rule::Truncated => "Not decided: more servers answered than can be compared",
-        Rule::Contradictory => {
-            "Not decided: servers at two addresses saw one mapping, and another server a different one"
-        }
-        Rule::SeenFromInside => "Not decided: no server saw this host from outside",
-        Rule::SeveralWays => {
-            "Not decided: servers saw different mappings, perhaps of different ways out of this host"
-        }
-        Rule::LocalsUnknown => "Not decided: not every local address is known",
-        Rule::NothingObserved => "Not decided: there was nothing to observe",
-        _ => "Decided by a rule this program does not know",
-    }
-}
-
 fn to_json(gathering: &Gathering, summary: &NatSummary) -> Json {
-    let counts = summary.counts();
     let servers: Vec<Json> = gathering
         .servers
         .iter()
@@ -468,22 +430,8 @@ fn to_json(gathering: &Gathering, summary: &NatSummary) -> Json {
         })
         .collect();
     json!({
-        "summary": {
-            "is_natted": summary.is_natted(),
-            "mapping_behavior": summary.mapping().as_legacy(),
-            "filtering_behavior": summary.filtering().as_legacy(),
-            "port_preservation": summary.port_preserved(),
-            "nat_type": summary.nat_type().as_legacy(),
-            "external_ip": summary.external_ip().map(|ip| ip.to_string()),
-        },
-        "evidence": {
-            "asked": counts.asked,
-            "answered": counts.answered,
-            "server_addresses": counts.server_addresses,
-            "observations": counts.observations,
-            "bases": counts.bases,
-            "rule": summary.rule().as_str(),
-        },
+        "summary": words::summary(summary, summary.external_ip()),
+        "evidence": words::evidence(summary),
         "servers": servers,
         "elapsed_ms": millis(gathering.elapsed),
     })

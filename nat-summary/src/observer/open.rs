@@ -1,10 +1,12 @@
 //! Requests that wait for an answer, in a fixed number of places: the oldest makes room.
 
-/// A queue of `N` places. A newcomer takes the place of the oldest where there is no room.
+/// `N` places. A newcomer takes the place of the oldest where there is no room.
 #[derive(Debug, Clone)]
 pub(super) struct Open<T, const N: usize> {
-    places: [Option<T>; N],
+    /// Each with its number in the order of coming.
+    places: [Option<(u32, T)>; N],
     len: usize,
+    next: u32,
 }
 
 impl<T: Copy, const N: usize> Open<T, N> {
@@ -12,24 +14,34 @@ impl<T: Copy, const N: usize> Open<T, N> {
         Self {
             places: [None; N],
             len: 0,
+            next: 0,
         }
     }
 
-    /// All of them, the oldest first.
+    /// All of them, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.places.iter().take(self.len).flatten()
+        let places = self.places.iter().take(self.len);
+        places.flatten().map(|(_, item)| item)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.places.iter_mut().take(self.len).flatten()
+        let places = self.places.iter_mut().take(self.len);
+        places.flatten().map(|(_, item)| item)
     }
 
     /// Takes in one more; returns the oldest, if that had to go.
     pub(super) fn push(&mut self, item: T) -> Option<T> {
-        let oldest = if self.len == N { self.remove(0) } else { None };
+        let oldest = if self.len == N {
+            let age = |(_, place): &(usize, &Option<(u32, T)>)| place.map(|(number, _)| number);
+            let oldest = self.places.iter().enumerate().min_by_key(age);
+            oldest.map(|(at, _)| at).and_then(|at| self.remove(at))
+        } else {
+            None
+        };
         if let Some(place) = self.places.get_mut(self.len) {
-            *place = Some(item);
+            *place = Some((self.next, item));
             self.len += 1;
+            self.next = self.next.wrapping_add(1);
         }
         oldest
     }
@@ -40,30 +52,41 @@ impl<T: Copy, const N: usize> Open<T, N> {
         self.remove(at)
     }
 
+    /// The last moves into the place that gets free.
     fn remove(&mut self, at: usize) -> Option<T> {
-        let known = self.places.get_mut(at..self.len)?;
-        let item = known.first_mut()?.take();
-        known.rotate_left(1);
-        self.len -= 1;
-        item
+        let known = self.places.get_mut(..self.len)?;
+        let last = known.len().checked_sub(1)?;
+        known.swap(at, last);
+        let (_, item) = known.last_mut()?.take()?;
+        self.len = last;
+        Some(item)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
 
     #[test]
-    fn the_oldest_makes_room_and_the_others_keep_their_order() {
+    fn the_oldest_makes_room_and_the_others_stay() {
         let mut open = Open::<u8, 3>::new();
+        let sorted = |open: &Open<u8, 3>| {
+            let mut items: Vec<u8> = open.iter().copied().collect();
+            items.sort_unstable();
+            items
+        };
         for item in 1..=3 {
             assert_eq!(open.push(item), None);
         }
-        assert_eq!(open.push(4), Some(1));
-        assert_eq!(open.take(|item| *item == 3), Some(3));
-        assert_eq!(open.take(|item| *item == 3), None);
-        assert!(open.iter().eq(&[2, 4]));
-        assert_eq!(open.push(5), None);
-        assert!(open.iter().eq(&[2, 4, 5]));
+        assert_eq!(open.take(|item| *item == 1), Some(1));
+        assert_eq!(open.take(|item| *item == 1), None);
+        assert_eq!(open.push(4), None);
+        assert_eq!(open.push(5), Some(2));
+        assert_eq!(sorted(&open), [3, 4, 5]);
+        assert_eq!(open.push(6), Some(3));
+        assert_eq!(open.take(|item| *item == 6), Some(6));
+        assert_eq!(sorted(&open), [4, 5]);
     }
 }

@@ -200,10 +200,17 @@ impl Servers {
             return;
         }
         let now = silence.now;
-        self.evidence.add_local(base.ip.into());
         let is_allocate = message.method == Method::Allocate;
-        let asked = self.asked_mut(base, server);
-        if let Some(asked) = asked {
+        if self.place(base, server).is_none() {
+            self.evidence.add_local(base.ip.into());
+            self.evidence
+                .record_outcome(id_of(server), Outcome::Pending);
+            let order = |asked: &Asked| (asked.base, asked.server).cmp(&(base, server));
+            if let Err(at) = self.asked.find(order) {
+                self.asked.insert(at, Asked::new(base, server));
+            }
+        }
+        if let Some(asked) = self.asked_mut(self.place(base, server)) {
             asked.sends = asked.sends.saturating_add(1);
             asked.is_turn |= is_allocate;
         }
@@ -218,8 +225,6 @@ impl Servers {
             }
             return;
         }
-        self.evidence
-            .record_outcome(id_of(server), Outcome::Pending);
         let evicted = self.open.push(Request {
             id: message.id,
             is_allocate,
@@ -237,7 +242,8 @@ impl Servers {
                 is_over: true,
                 ..silence
             };
-            self.settle(&evicted, silence.outcome(&evicted));
+            let place = self.place(evicted.base, evicted.server);
+            self.settle(place, evicted.server, silence.outcome(&evicted));
         }
     }
 
@@ -258,15 +264,14 @@ impl Servers {
         };
         let is_success = message.class == Class::Success;
         let mapped = message.mapped.filter(|_| is_success).map(Endpoint::from);
-        self.settle(
-            &request,
-            if mapped.is_some() {
-                Outcome::Answered
-            } else {
-                Outcome::Refused
-            },
-        );
-        if let Some(asked) = self.asked_mut(base, source) {
+        let place = self.place(base, source);
+        let outcome = if mapped.is_some() {
+            Outcome::Answered
+        } else {
+            Outcome::Refused
+        };
+        self.settle(place, source, outcome);
+        if let Some(asked) = self.asked_mut(place) {
             if !is_success {
                 asked.error_code = message.error_code.or(Some(0));
             }
@@ -275,13 +280,19 @@ impl Servers {
             }
         }
         if let Some(mapped) = mapped {
-            self.observe(&request, mapped, now);
+            self.observe(place, &request, mapped, now);
         }
         Filed::Answer
     }
 
     /// A server reported a mapping. Only mappings of one time are compared: see [`ONE_TIME`].
-    fn observe(&mut self, request: &Request, mapped: Endpoint, now: Duration) {
+    fn observe(
+        &mut self,
+        place: Option<usize>,
+        request: &Request,
+        mapped: Endpoint,
+        now: Duration,
+    ) {
         let Request {
             base,
             server,
@@ -290,12 +301,12 @@ impl Servers {
             ..
         } = *request;
         let is_recent = |then: Duration| now.saturating_sub(then) <= ONE_TIME;
-        let known = self.asked_mut(base, server).copied();
+        let known = self.asked_mut(place).copied();
         let was = known
             .filter(|asked| asked.is_current)
             .and_then(|asked| asked.mapped);
         let is_resent = self.is_joined_late || known.is_none_or(|asked| asked.sends > 1);
-        if let Some(asked) = self.asked_mut(base, server) {
+        if let Some(asked) = self.asked_mut(place) {
             asked.mapped = Some(mapped);
         }
         let observation = Observation {
@@ -315,7 +326,7 @@ impl Servers {
         if was == Some(mapped) {
             // the mapping stands, and the order in which mappings were made is that of the first
             // requests
-            if let Some(asked) = self.asked_mut(base, server) {
+            if let Some(asked) = self.asked_mut(place) {
                 asked.heard = now;
             }
             return;
@@ -328,7 +339,7 @@ impl Servers {
             for open in self.open.iter_mut().filter(|open| open.base == base) {
                 open.is_stale = true;
             }
-            if let Some(asked) = self.asked_mut(base, server) {
+            if let Some(asked) = self.asked_mut(place) {
                 asked.unsteady = is_sudden.then_some(now);
             }
         } else if self.differs_from_older(base, mapped, is_recent) {
@@ -338,7 +349,7 @@ impl Servers {
         if of_base.any(|asked| asked.unsteady.is_some_and(is_recent)) {
             return;
         }
-        if let Some(asked) = self.asked_mut(base, server) {
+        if let Some(asked) = self.asked_mut(place) {
             asked.heard = now;
             asked.is_current = true;
         }
@@ -397,11 +408,15 @@ impl Servers {
         }
     }
 
-    fn settle(&mut self, request: &Request, outcome: Outcome) {
-        self.evidence.record_outcome(id_of(request.server), outcome);
-        if let Some(asked) = self.asked_mut(request.base, request.server) {
-            asked.outcome = asked.outcome.max(outcome);
+    /// A request ended. Of several outcomes of one server the strongest stands.
+    fn settle(&mut self, place: Option<usize>, server: Endpoint, outcome: Outcome) {
+        if let Some(asked) = self.asked_mut(place) {
+            if asked.outcome >= outcome {
+                return;
+            }
+            asked.outcome = outcome;
         }
+        self.evidence.record_outcome(id_of(server), outcome);
     }
 
     /// The evidence so far.
@@ -432,13 +447,14 @@ impl Servers {
         })
     }
 
-    /// The entry of a server, which is made where there is none; `None` if it has no room.
-    fn asked_mut(&mut self, base: Endpoint, server: Endpoint) -> Option<&mut Asked> {
-        let order = |asked: &Asked| (asked.base, asked.server).cmp(&(base, server));
-        if let Err(at) = self.asked.find(order) {
-            self.asked.insert(at, Asked::new(base, server));
-        }
-        self.asked.find(order).ok()
+    /// The place of a server asked from a base; `None` if it has none.
+    fn place(&self, base: Endpoint, server: Endpoint) -> Option<usize> {
+        let mut asked = self.asked.as_slice().iter();
+        asked.position(|asked| asked.server == server && asked.base == base)
+    }
+
+    fn asked_mut(&mut self, place: Option<usize>) -> Option<&mut Asked> {
+        self.asked.as_mut_slice().get_mut(place?)
     }
 }
 

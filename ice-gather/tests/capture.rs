@@ -1,0 +1,3 @@
+//! Captures, written byte by byte.
+
+fn main() {}
