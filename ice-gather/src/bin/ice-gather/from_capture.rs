@@ -9,10 +9,10 @@ use nat_summary::observer::{AskedServer, CheckedPair};
 use rand::TryRngCore;
 use serde_json::{Value as Json, json};
 
-use super::words::{self, millis, outcome, reason, table};
+use crate::words::{self, millis, outcome, reason, table};
 
 /// Reads the capture at `file`, or from standard input where that is `-`, and writes its report.
-pub(super) fn report(
+pub(crate) fn report(
     file: &str,
     redact: bool,
     as_json: bool,

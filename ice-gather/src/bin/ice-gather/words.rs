@@ -6,7 +6,7 @@ use std::time::Duration;
 use nat_summary::{NatSummary, Outcome, Rule};
 use serde_json::{Value as Json, json};
 
-pub(super) const fn outcome(outcome: Outcome) -> &'static str {
+pub(crate) const fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Pending | Outcome::GivenUp => "not waited for",
         Outcome::Unresolved => "unresolved",
@@ -18,11 +18,11 @@ pub(super) const fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-pub(super) fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
-pub(super) const fn reason(rule: Rule) -> &'static str {
+pub(crate) const fn reason(rule: Rule) -> &'static str {
     match rule {
         Rule::PortsOfOneServerDiffer => {
             "Decided by: two ports of one server saw different mappings"
@@ -55,7 +55,7 @@ pub(super) const fn reason(rule: Rule) -> &'static str {
 }
 
 /// Columns of their widest cell, two spaces apart.
-pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         rows.iter()
             .map(|row| row[column].chars().count())
@@ -77,7 +77,7 @@ pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
 }
 
 /// The six values that dashboards group by, under the names of this program.
-pub(super) fn summary(summary: &NatSummary, external_ip: Option<IpAddr>) -> Json {
+pub(crate) fn summary(summary: &NatSummary, external_ip: Option<IpAddr>) -> Json {
     json!({
         "is_natted": summary.is_natted(),
         "mapping_behavior": summary.mapping().as_legacy(),
@@ -89,7 +89,7 @@ pub(super) fn summary(summary: &NatSummary, external_ip: Option<IpAddr>) -> Json
 }
 
 /// How much evidence there was, and the rule that decided.
-pub(super) fn evidence(summary: &NatSummary) -> Json {
+pub(crate) fn evidence(summary: &NatSummary) -> Json {
     let counts = summary.counts();
     json!({
         "asked": counts.asked,
