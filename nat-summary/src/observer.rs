@@ -61,6 +61,15 @@ use crate::failure::Checks;
 use crate::peer::PeerEvidence;
 
 /// Datagrams by kind, and those that were read and prove nothing, by reason.
+///
+/// ```
+/// use nat_summary::observer::Observer;
+///
+/// let mut observer = Observer::new();
+/// observer.received(core::time::Duration::ZERO, "192.168.1.5:50000".parse()?, "192.0.2.9:40000".parse()?, b"\x16DTLS");
+/// assert_eq!(observer.counters().received_other, 1);
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct Counters {
@@ -99,6 +108,11 @@ pub struct Counters {
 }
 
 /// Reads the datagrams of the sockets of one host. See the [module](self).
+///
+/// ```
+/// use nat_summary::observer::Observer;
+/// assert_eq!(Observer::new().evidence().summary().to_string(), "unknown, nothing observed");
+/// ```
 ///
 /// Its size is fixed, at most 56 KiB, and it takes nothing from the heap: keep it in a `Box`. Each table
 /// holds a number of entries that no honest host needs; a flood makes a verdict more careful.

@@ -8,3 +8,4 @@ mod hammer;
 mod hostile;
 mod liveness;
 mod names;
+mod observer;

@@ -24,6 +24,13 @@ const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 pub type TransactionId = [u8; 12];
 
 /// The class of a message (RFC 8489 section 5).
+///
+/// ```
+/// use nat_summary::observer::{Class, Message};
+/// let answer = Message::read(b"\x01\x01\x00\x00\x21\x12\xA4\x42............")?;
+/// assert_eq!(answer.class, Class::Success);
+/// # Ok::<(), nat_summary::observer::Malformed>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// A request.
@@ -37,6 +44,13 @@ pub enum Class {
 }
 
 /// The method of a message (RFC 8489 section 18.2, RFC 8656 section 17).
+///
+/// ```
+/// use nat_summary::observer::{Message, Method};
+/// let request = Message::read(b"\x00\x03\x00\x00\x21\x12\xA4\x42............")?;
+/// assert_eq!(request.method, Method::Allocate);
+/// # Ok::<(), nat_summary::observer::Malformed>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
@@ -135,6 +149,13 @@ pub struct Message<'a> {
 
 /// The parts of a message that MESSAGE-INTEGRITY covers (RFC 8489 section 14.5): the HMAC-SHA1 of
 /// [`parts`](Self::parts), one after the other, has to be [`code`](Self::code).
+///
+/// ```
+/// use nat_summary::observer::Message;
+/// let unsigned = Message::read(b"\x00\x01\x00\x00\x21\x12\xA4\x42............")?;
+/// assert_eq!(unsigned.signed(), None);
+/// # Ok::<(), nat_summary::observer::Malformed>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signed<'a> {
     header: [u8; HEADER_LEN],

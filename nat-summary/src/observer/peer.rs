@@ -29,6 +29,17 @@ const ANY: Endpoint = Endpoint {
 };
 
 /// The checks between one base and one address of the peer.
+///
+/// ```
+/// use nat_summary::observer::Observer;
+///
+/// let check = b"\x00\x01\x00\x08\x21\x12\xA4\x42a random id.\x00\x06\x00\x03a:b\x00";
+/// let mut observer = Observer::new();
+/// observer.sent(core::time::Duration::ZERO, "192.168.1.5:50000".parse()?, "192.0.2.9:40000".parse()?, check);
+/// let pair = observer.pairs().next().expect("one pair");
+/// assert_eq!((pair.sent, pair.answered), (1, 0));
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckedPair {
@@ -193,7 +204,7 @@ impl Peer {
                 sent_since_received: 0,
                 relayed: 0,
             },
-            trust: Trust::Nothing,
+            trust: Trust::Unobserved,
             is_joined_late: false,
             rebindings: 0,
         }
@@ -338,8 +349,8 @@ impl Peer {
     fn refuses(&mut self, verification: Verification) -> Option<Filed> {
         match (self.trust, verification) {
             (_, Verification::Forged) => return Some(Filed::Unauthenticated),
-            (Trust::Verified, Verification::Unavailable) => return Some(Filed::Unverified),
-            (_, Verification::Unavailable) => self.trust = Trust::Matched,
+            (Trust::Verified, Verification::Unknown) => return Some(Filed::Unverified),
+            (_, Verification::Unknown) => self.trust = Trust::Matched,
             (trust, Verification::Verified) => {
                 self.trust = Trust::Verified;
                 if trust == Trust::Matched {

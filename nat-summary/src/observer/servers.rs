@@ -24,6 +24,19 @@ const COPIED: Duration = Duration::from_millis(20);
 const ONE_TIME: Duration = Duration::from_secs(15);
 
 /// The meaning of an ICMP error for a request (RFC 1122 section 4.2.3.9).
+///
+/// ```
+/// use core::time::Duration;
+/// use nat_summary::Outcome;
+/// use nat_summary::observer::{IcmpError, Observer};
+///
+/// let mut observer = Observer::new();
+/// let (base, server) = ("192.168.1.5:50000".parse()?, "198.51.100.1:3478".parse()?);
+/// observer.sent(Duration::ZERO, base, server, b"\x00\x01\x00\x00\x21\x12\xA4\x42a random id.");
+/// observer.unreachable(Duration::ZERO, base, server, IcmpError::Hard, None);
+/// assert_eq!(observer.evidence().servers(), [(server.into(), Outcome::Unreachable)]);
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IcmpError {
     /// No socket listens there, or no packet may get there.
@@ -33,6 +46,17 @@ pub enum IcmpError {
 }
 
 /// A server that was asked from one base, and how that ended so far.
+///
+/// ```
+/// use nat_summary::observer::Observer;
+///
+/// let mut observer = Observer::new();
+/// let request = b"\x00\x01\x00\x00\x21\x12\xA4\x42a random id.";
+/// observer.sent(core::time::Duration::ZERO, "192.168.1.5:50000".parse()?, "198.51.100.1:3478".parse()?, request);
+/// let asked = observer.servers().next().expect("one server");
+/// assert_eq!((asked.sends, asked.mapped), (1, None));
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AskedServer {

@@ -510,7 +510,7 @@ fn a_forged_check_or_answer_and_an_unsigned_one_are_counted_and_dropped() {
     observer.received(ms(60), at(BASE), at(PEER), &forged);
     observer.received(ms(61), at(BASE), at(PEER), &success(3, OTHER));
     assert_eq!(observer.counters().unauthenticated, 4);
-    assert_eq!(observer.trust(), Trust::Nothing);
+    assert_eq!(observer.trust(), Trust::Unobserved);
     assert_eq!(observer.peer_evidence().answers().len(), 0);
     assert_eq!(
         (observer.checks().received, observer.checks().answered),

@@ -52,7 +52,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["servers", "from_file", "filtering"])]
     pub(crate) from_capture: Option<String>,
     /// Replace each address of a capture by another one, equal ones by equal ones; prefixes and ports stay comparable
-    #[arg(long, requires = "from_capture")]
+    #[arg(long, requires = "from_capture", conflicts_with_all = ["servers", "from_file", "filtering"])]
     pub(crate) redact: bool,
     /// Print one JSON object instead of text
     #[arg(long)]

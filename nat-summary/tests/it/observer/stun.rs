@@ -116,7 +116,7 @@ impl Integrity for Passwords {
             Password::Remote => &self.theirs,
         };
         match password {
-            None => Verification::Unavailable,
+            None => Verification::Unknown,
             Some(password) if is_signed_with(password, signed) => Verification::Verified,
             Some(_) => Verification::Forged,
         }
