@@ -399,25 +399,25 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
     let seen = evidence.observed();
     let of_local = |s: &&Seen| s.base().ip == base.ip && s.mapped().ip.is_v4() == external.is_v4();
     let of_external = |s: &&Seen| of_local(s) && s.mapped().ip == external;
-    let outermost = Vantage::of_scope(external.scope());
-    let differs = |s: &Seen| {
-        s.mapped().ip != external && place(s, evidence) == outermost && !is_aside(s, evidence)
-    };
-    if seen.iter().filter(of_local).any(differs) {
+    let is_elsewhere = |s: &Seen| s.mapped().ip != external;
+    if seen.iter().any(|s| is_elsewhere(s) && of_local(&s)) {
         let of_local = by_base(seen).filter(|group| group.first().is_some_and(|s| of_local(&s)));
-        let mut differing = of_local.filter(|group| group.iter().any(differs));
-        // where answers contradict each other, another address may be a lie
-        let is_shown = primary.rule != Rule::Contradictory
-            && differing.any(|group| !is_in_doubt(group, evidence));
-        return if is_shown {
-            Pooling::Arbitrary
-        } else {
-            Pooling::Unknown
-        };
+        let mut differing = of_local
+            .filter(|group| differs(group, external, evidence))
+            .peekable();
+        if differing.peek().is_some() {
+            // where answers contradict each other, another address may be a lie
+            let is_shown = primary.rule != Rule::Contradictory
+                && differing.any(|group| !is_in_doubt(group, evidence));
+            return if is_shown {
+                Pooling::Arbitrary
+            } else {
+                Pooling::Unknown
+            };
+        }
     }
     // an observation that had no room may differ
-    let all = seen.iter().filter(of_external).count();
-    if all < PAIRED_MAPPINGS || evidence.truncated().observations {
+    if seen.len() < PAIRED_MAPPINGS || evidence.truncated().observations {
         return Pooling::Unknown;
     }
     let is_new = |(at, s): &(usize, &Seen)| {
@@ -437,6 +437,20 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
     } else {
         Pooling::Unknown
     }
+}
+
+/// Whether a base was seen at another address than `external`, from the same place, by answers that
+/// its verdict may rest on.
+#[cold]
+fn differs(group: &[Seen], external: Ip, evidence: &Evidence) -> bool {
+    let outermost = Vantage::of_scope(external.scope());
+    Selection::of(group.iter(), evidence).is_some_and(|selection| {
+        group.iter().any(|s| {
+            s.mapped().ip != external
+                && place(s, evidence) == outermost
+                && selection.takes(s, evidence)
+        })
+    })
 }
 
 /// Whether the observations of a base contradict each other, so that one of them may be a lie.
