@@ -4,6 +4,10 @@ mod checks;
 mod connect;
 mod filtering;
 mod gather;
+mod hammer;
 mod hostile;
 mod liveness;
 mod names;
+mod observer;
+#[cfg(feature = "webrtc")]
+mod peer_connection;
