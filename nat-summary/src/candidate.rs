@@ -220,6 +220,8 @@ impl<'a> Candidate<'a> {
     pub(crate) fn session(&self) -> u32 {
         // mostly the first one, and often the only one
         let rest = match self.extensions.strip_prefix("generation ") {
+            // too short for a user fragment behind the number
+            Some(behind) if behind.len() < " ufrag x".len() => "",
             Some(behind) => behind.split_once(' ').map_or("", |(_, rest)| rest),
             None => self.extensions,
         };

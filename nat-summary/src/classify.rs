@@ -177,7 +177,7 @@ fn judge_base(
         external: external.into(),
         mapping,
         rule,
-        natted: natted_by(seen, rule, evidence).filter(|natted| *natted || is_whole),
+        natted: natted_by(seen, &tally, rule, evidence).filter(|natted| *natted || is_whole),
         port_preserved: (base.port != 0 && is_whole).then_some(tally.ports_kept),
         allocation: if mapping.is_dependent() {
             allocation(seen, base.port)
@@ -276,12 +276,15 @@ fn votes(seen: &[Seen], ip: Ip) -> usize {
 
 /// Natted (RFC 5780 section 4.3, first test), by all of its mapped addresses: see [`natted`]. Answers
 /// that contradict each other prove no NAT where only some of them are not of the host itself.
-fn natted_by(seen: &[Seen], rule: Rule, evidence: &Evidence) -> Option<bool> {
+fn natted_by(seen: &[Seen], tally: &Tally, rule: Rule, evidence: &Evidence) -> Option<bool> {
+    let natted = |s: &Seen| natted(s.mapped(), s.base(), evidence);
+    if tally.mappings_equal {
+        return seen.first().and_then(natted);
+    }
     let is_own = |s: &Seen| is_own(s.mapped(), s.base(), evidence);
     if rule == Rule::Contradictory && seen.iter().any(is_own) && !seen.iter().all(is_own) {
         return None;
     }
-    let natted = |s: &Seen| natted(s.mapped(), s.base(), evidence);
     seen.iter().map(natted).max().flatten()
 }
 
@@ -396,24 +399,25 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
     let seen = evidence.observed();
     let of_local = |s: &&Seen| s.base().ip == base.ip && s.mapped().ip.is_v4() == external.is_v4();
     let of_external = |s: &&Seen| of_local(s) && s.mapped().ip == external;
-    let outermost = Vantage::of_scope(external.scope());
-    let differs = |s: &Seen| {
-        s.mapped().ip != external && place(s, evidence) == outermost && !is_aside(s, evidence)
-    };
-    if seen.iter().filter(of_local).any(differs) {
-        let mut of_local =
-            by_base(seen).filter(|group| group.first().is_some_and(|s| of_local(&s)));
-        // where answers contradict each other, another address may be a lie
-        let is_in_doubt = of_local.any(|group| is_in_doubt(group, evidence));
-        return if is_in_doubt {
-            Pooling::Unknown
-        } else {
-            Pooling::Arbitrary
-        };
+    let is_elsewhere = |s: &Seen| s.mapped().ip != external;
+    if seen.iter().any(|s| is_elsewhere(s) && of_local(&s)) {
+        let of_local = by_base(seen).filter(|group| group.first().is_some_and(|s| of_local(&s)));
+        let mut differing = of_local
+            .filter(|group| differs(group, external, evidence))
+            .peekable();
+        if differing.peek().is_some() {
+            // where answers contradict each other, another address may be a lie
+            let is_shown = primary.rule != Rule::Contradictory
+                && differing.any(|group| !is_in_doubt(group, evidence));
+            return if is_shown {
+                Pooling::Arbitrary
+            } else {
+                Pooling::Unknown
+            };
+        }
     }
     // an observation that had no room may differ
-    let all = seen.iter().filter(of_external).count();
-    if all < PAIRED_MAPPINGS || evidence.truncated().observations {
+    if seen.len() < PAIRED_MAPPINGS || evidence.truncated().observations {
         return Pooling::Unknown;
     }
     let is_new = |(at, s): &(usize, &Seen)| {
@@ -433,6 +437,20 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
     } else {
         Pooling::Unknown
     }
+}
+
+/// Whether a base was seen at another address than `external`, from the same place, by answers that
+/// its verdict may rest on.
+#[cold]
+fn differs(group: &[Seen], external: Ip, evidence: &Evidence) -> bool {
+    let outermost = Vantage::of_scope(external.scope());
+    Selection::of(group.iter(), evidence).is_some_and(|selection| {
+        group.iter().any(|s| {
+            s.mapped().ip != external
+                && place(s, evidence) == outermost
+                && selection.takes(s, evidence)
+        })
+    })
 }
 
 /// Whether the observations of a base contradict each other, so that one of them may be a lie.

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use crate::behaviour::Mapping;
 use crate::classify::summarize;
-use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Seen};
+use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Seen};
 use crate::scope::Scope;
 use crate::server::ServerId;
 use crate::summary::BaseVerdict;
@@ -100,8 +100,13 @@ impl Evidence {
         let may_be_outside = missing
             .clone()
             .any(|request| may_be_outside(request.server));
-        let is_outermost =
-            |verdict: &BaseVerdict| !may_be_outside || verdict.external_scope().is_global();
+        // a server inside cannot know the global address that it reports
+        let is_outermost = |verdict: &BaseVerdict| {
+            let is_from_outside = || {
+                verdict.external_scope().is_global() && self.behind(verdict).any(is_from_outside)
+            };
+            !may_be_outside || is_from_outside()
+        };
         let is_settled = |primary: &BaseVerdict| {
             primary.mapping.is_dependent()
                 && has_room
@@ -209,6 +214,14 @@ fn weight(servers: impl Iterator<Item = ServerId> + Clone) -> (usize, usize) {
     };
     let distinct = servers.clone().enumerate().filter(is_first).count();
     (distinct, servers.clone().count())
+}
+
+/// Whether the server of an observation is outside, as far as its address shows.
+fn is_from_outside(observation: Observation) -> bool {
+    match observation.server {
+        ServerId::Address(ip, _) => Ip::from(ip).untranslated().scope().is_global(),
+        ServerId::Name(..) | ServerId::Anonymous(_) => true,
+    }
 }
 
 /// Whether a server may be beyond a NAT, by its address.

@@ -210,6 +210,23 @@ fn an_answer_may_come_from_further_out() {
     ));
 }
 
+/// An address that is not masked and gets unmasked all the same looks global.
+#[test]
+fn servers_inside_that_report_a_global_address_end_nothing_before_one_outside() {
+    let outside = || pending(&[(HOST, "198.51.100.1:3478")]);
+    let inside = |ports: [u16; 2]| {
+        let mapped = ports.map(|port| format!("192.0.2.77:{port}"));
+        answers(&[
+            (HOST, "192.168.1.2:3478", mapped[0].as_str()),
+            (HOST, "192.168.1.3:3478", mapped[1].as_str()),
+        ])
+    };
+    for ports in [[6_666, 6_666], [6_666, 6_667]] {
+        let evidence = inside(ports);
+        assert_eq!(evidence.outstanding(outside()), Outstanding::Deciding);
+    }
+}
+
 #[test]
 fn an_answer_that_has_no_room_may_be_any() {
     let many: Vec<_> = (0..64)

@@ -961,6 +961,26 @@ fn pooling_is_arbitrary_at_the_second_address_and_paired_after_many_mappings() {
         Pooling::Unknown,
         "one of three contradicts the two others"
     );
+    // a base in doubt takes nothing from one that is not
+    let mut besides = differ.clone();
+    besides.merge(&made(
+        "192.168.1.5:50009",
+        &["203.0.113.7:50009", "203.0.113.7:50009", "192.0.2.77:50009"],
+    ));
+    assert_eq!(besides.summary().pooling(), Pooling::Arbitrary);
+    // and shows no pool to one that is not
+    let mut besides = made("192.168.1.5:50000", &["203.0.113.7:50000"; 2]);
+    besides.merge(&made(
+        "192.168.1.5:50009",
+        &["203.0.113.7:50009", "203.0.113.7:50009", "192.0.2.77:50009"],
+    ));
+    assert_eq!(besides.summary().pooling(), Pooling::Unknown);
+    // a server at home would have seen the host from further out than it is
+    let unbelieved = observed(&[
+        (HOME, "198.51.100.1:3478", "203.0.113.7:50000"),
+        (HOME, "192.168.1.2:3478", "192.0.2.77:50000"),
+    ]);
+    assert_eq!(unbelieved.summary().pooling(), Pooling::Unknown);
     let open = made(
         "203.0.113.7:50000",
         &["203.0.113.7:50000", "203.0.113.7:50000"],
