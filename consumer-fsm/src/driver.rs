@@ -274,6 +274,10 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             Action::DropCohort => self.servers.drop_cohort(&attempt.cohort),
             Action::Close => {
                 attempt.close().await;
+                let held_back = attempt.report.held_back;
+                if held_back > 0 {
+                    self.notices.publish(NoticeKind::HeldBack(held_back));
+                }
                 if from == State::Established {
                     attempt.record_mapping_lifetime();
                 }

@@ -32,6 +32,7 @@ mod config;
 mod error;
 mod event;
 mod filtering;
+mod pace;
 #[cfg(feature = "webrtc")]
 pub mod peer_connection;
 pub mod plan;

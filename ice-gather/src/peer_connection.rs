@@ -62,12 +62,12 @@ use webrtc::util::vnet::net::Net;
 
 use self::description::{read_candidate, read_remote, with_candidates};
 use self::ends::{Ends, OneConn};
-use crate::agent::Credentials;
+use crate::agent::{Credentials, Remotes, Taken};
 use crate::base::{Base, Gathering, demux};
 use crate::candidate::GatheredCandidate;
 use crate::checks::PeerView;
 use crate::common::lock;
-use crate::config::GatherConfig;
+use crate::config::{AgentConfig, GatherConfig};
 use crate::error::PeerConnectionError;
 use crate::stun::StunServer;
 
@@ -78,6 +78,15 @@ const MAX_REMOTE_CANDIDATES: usize = 32;
 const MAX_SDP: usize = 65_536;
 /// Longest wait for a tear-down. The tear-down itself goes on.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time between two rounds of the library's checks, where its settings leave it alone.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The bounds of the agent inside a peer connection.
+fn bounds() -> AgentConfig {
+    AgentConfig::default()
+        .with_check_interval(CHECK_INTERVAL)
+        .with_max_remote_candidates(MAX_REMOTE_CANDIDATES)
+}
 
 /// A `webrtc` peer connection on a [`Base`]. Close it, or just drop it.
 ///
@@ -96,11 +105,20 @@ pub struct PeerConnection {
 }
 
 /// What the peer signalled so far.
-#[derive(Default)]
 struct Remote {
     is_described: bool,
-    candidates: usize,
+    taken: Remotes,
     evidence: Option<Box<Evidence>>,
+}
+
+impl Remote {
+    const fn new() -> Self {
+        Self {
+            is_described: false,
+            taken: Remotes::new(MAX_REMOTE_CANDIDATES),
+            evidence: None,
+        }
+    }
 }
 
 /// Everything known of a connection: what its span is made of.
@@ -152,7 +170,7 @@ impl PeerConnection {
     ) -> Result<Self, PeerConnectionError> {
         let shared = base.shared();
         let Credentials { ufrag, pwd } = Credentials::random();
-        if !shared.serve(&pwd, MAX_REMOTE_CANDIDATES) {
+        if !shared.serve(&pwd, &bounds()) {
             return Err(PeerConnectionError::BaseTaken);
         }
         let ends = Ends::new(Arc::clone(shared), pwd.clone());
@@ -184,7 +202,7 @@ impl PeerConnection {
             ends,
             library,
             gathering: Mutex::default(),
-            remote: Mutex::default(),
+            remote: Mutex::new(Remote::new()),
             state,
             has_opened,
             runtime: Handle::current(),
@@ -262,10 +280,11 @@ impl PeerConnection {
         }
         let evidence = Evidence::from_description(&description.sdp);
         let alias = |address| self.ends.alias(address);
-        let read = read_remote(&description.sdp, MAX_REMOTE_CANDIDATES, alias);
+        let mut taken = Remotes::new(MAX_REMOTE_CANDIDATES);
+        let read = read_remote(&description.sdp, &mut taken, alias);
         *lock(&self.remote) = Remote {
             is_described: true,
-            candidates: read.addresses.len(),
+            taken,
             evidence: Some(Box::new(evidence)),
         };
         let shared = self.base.shared();
@@ -289,13 +308,14 @@ impl PeerConnection {
         // an empty one is the last (RFC 8838 section 13)
         if !line.is_empty() {
             let mut remote = lock(&self.remote);
-            if remote.candidates >= MAX_REMOTE_CANDIDATES {
-                return false;
-            }
             let Some((read, written)) = read_candidate(&line, |a| self.ends.alias(a)) else {
                 return false;
             };
-            remote.candidates += 1;
+            match remote.taken.take(read) {
+                Taken::New => {}
+                Taken::Known => return true,
+                Taken::TooMany => return false,
+            }
             if let Ok(parsed) = Candidate::parse(&line) {
                 remote
                     .evidence

@@ -110,6 +110,7 @@ impl<T: Transport> OngoingAttempt<T> {
         }
         let verdict = end(&evidence);
         (self.report.summary, self.report.peer) = (verdict.summary, verdict.peer);
+        self.report.held_back = view.map_or(0, |view| view.held_back);
     }
 
     /// Closes the connection object, whose observations count until then.

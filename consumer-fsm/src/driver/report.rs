@@ -24,6 +24,9 @@ pub struct AttemptReport {
     pub summary: NatSummary,
     /// The results of the peer's connectivity checks, if the transport can see them.
     pub peer: Option<PeerReport>,
+    /// Packets and candidates that were held back until the end of the attempt, because the peer
+    /// signalled more than an attempt may check ([`ice_gather::PeerView::held_back`]).
+    pub held_back: u32,
     /// The last event.
     pub last_event: Option<Event>,
     /// The last failure of signalling.
@@ -48,6 +51,7 @@ impl AttemptReport {
             ending: None,
             summary: Evidence::new().summary(),
             peer: None,
+            held_back: 0,
             last_event: None,
             signal_error: None,
             transitions: Vec::new(),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use nat_summary::{Address, Candidate};
 
-use crate::agent::RemoteCandidate;
+use crate::agent::{RemoteCandidate, Remotes, Taken};
 use crate::candidate::GatheredCandidate;
 
 const CANDIDATE: &str = "a=candidate:";
@@ -23,7 +23,7 @@ pub(super) struct Remote {
 /// Reads the peer's description. `alias`: the address under which the library knows one, if it can.
 pub(super) fn read_remote(
     sdp: &str,
-    max: usize,
+    taken: &mut Remotes,
     mut alias: impl FnMut(SocketAddr) -> Option<SocketAddr>,
 ) -> Remote {
     let mut remote = Remote {
@@ -33,9 +33,9 @@ pub(super) fn read_remote(
     };
     for line in sdp.lines() {
         if let Some(value) = line.strip_prefix(CANDIDATE) {
-            let room = remote.addresses.len() < max;
-            let read = room.then(|| read_candidate(value, &mut alias)).flatten();
-            if let Some((address, candidate)) = read {
+            if let Some((address, candidate)) = read_candidate(value, &mut alias)
+                && taken.take(address) == Taken::New
+            {
                 remote.addresses.push(address);
                 // writing to a string cannot fail
                 let _ = write!(remote.sdp, "a={candidate}\r\n");
@@ -120,14 +120,20 @@ mod tests {
             };
             Some(SocketAddr::from((ip, address.port())))
         };
-        let remote = read_remote(SDP, 32, alias);
+        let remote = read_remote(SDP, &mut Remotes::new(32), alias);
         assert_eq!(remote.password.as_deref(), Some("secretsecretsecretsecret"));
-        let expected = ["192.0.2.7:5000", "[2001:db8::7]:5000"].map(|a| a.parse().unwrap());
+        let expected =
+            ["192.0.2.7:5000", "[2001:db8::7]:5000"].map(|a| a.parse::<SocketAddr>().unwrap());
         assert_eq!(remote.addresses, expected);
         assert_eq!(remote.sdp.matches(CANDIDATE).count(), 2);
         assert!(remote.sdp.contains("240.0.0.0 5000 typ host"));
         assert!(remote.sdp.ends_with("a=end-of-candidates\r\n"));
-        assert_eq!(read_remote(SDP, 1, alias).addresses.len(), 1);
+        assert_eq!(
+            read_remote(SDP, &mut Remotes::new(1), alias)
+                .addresses
+                .len(),
+            1
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod chromium;
 mod pion;
 mod process;
 mod services;
+mod webrtc21;
 mod werift;
 
 use std::path::Path;
@@ -22,7 +23,7 @@ use serde::Serialize;
 use crate::interop::process::Peer;
 use crate::interop::services::Services;
 use crate::kernel::router::Router;
-use crate::kernel::world::{Site, Uplinks, World};
+use crate::kernel::world::{Site, World};
 use crate::lab::tools;
 use common::commands::Interop;
 
@@ -42,12 +43,13 @@ struct Program {
     prepare: fn(&Path) -> Result<process::Launch, String>,
 }
 
-const PROGRAMS: [Program; 5] = [
+const PROGRAMS: [Program; 6] = [
     chromium::PROGRAM,
     chromium::NAMES_ONLY,
     aiortc::PROGRAM,
     pion::PROGRAM,
     werift::PROGRAM,
+    webrtc21::PROGRAM,
 ];
 
 /// What is in front of the consumer. The peer is public each time.
@@ -144,14 +146,7 @@ pub(crate) fn run(options: &Interop) -> Result<bool, Failure> {
         .iter()
         .filter(|gateway| !options.quick || [QUICK, OPEN].contains(&gateway.name))
     {
-        let world = World::build(
-            Site {
-                routers: gateway.routers,
-                uplinks: Uplinks::One,
-                lossy: false,
-            },
-            needs::has_coturn(),
-        )?;
+        let world = World::build(Site::behind(gateway.routers), needs::has_coturn())?;
         let services = Services::start(&world.core, &root)?;
         for (program, launch) in launches
             .iter()
@@ -230,7 +225,7 @@ fn row(
     }
     let told = world
         .client
-        .block_on_in_order(|| attempt::run(&services.url))?;
+        .block_on_in_order(|| attempt::run(&services.url, world.client_ipv4))?;
     if told.spans != ["nat_success"] {
         faults.push(format!(
             "it ended in the spans {:?}: {}; {}",

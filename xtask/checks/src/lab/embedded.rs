@@ -1,6 +1,7 @@
 //! `lab embedded`: two `webrtc` peer connections on bases of ours, each behind a NAT of the kernel: the
 //! outcome, and the span of one end, against what was built.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ice_gather::peer_connection::PeerConnection;
@@ -20,7 +21,7 @@ use super::cases::Cohort;
 use super::meeting::{FULL, First, MASQUERADE, Meeting, OPEN, SYMMETRIC, meeting, only};
 use super::peers::{far_end, inside};
 use crate::kernel::router::Router;
-use crate::kernel::world::{Site, Uplinks, World, client_ipv4};
+use crate::kernel::world::{Site, World};
 use crate::spans::{Spans, attribute};
 use crate::{Failure, bounds, needs, table};
 
@@ -150,12 +151,7 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
 }
 
 fn row(case: &Case, meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure> {
-    let site = Site {
-        routers: only(case.ours),
-        uplinks: Uplinks::One,
-        lossy: false,
-    };
-    let world = World::build(site, with_coturn)?;
+    let world = World::build(Site::behind(only(case.ours)), with_coturn)?;
     let far = far_end(&world, meeting)?;
     let spans = Spans::default();
     let (to_far, from_near) = mpsc::channel(1);
@@ -171,7 +167,16 @@ fn row(case: &Case, meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure
         let there = scope.spawn(|| {
             far.block_on(|| answer(case.theirs, to_near, from_near, patience, &together))
         });
-        let ours = || offer(&spans, to_far, from_far, patience, &together);
+        let ours = || {
+            offer(
+                &spans,
+                world.client_ipv4,
+                to_far,
+                from_far,
+                patience,
+                &together,
+            )
+        };
         let here = world.client.block_on(ours);
         let there = there
             .join()
@@ -214,8 +219,8 @@ fn wrong(case: &Case, span: &SpanData) -> Vec<String> {
 }
 
 /// A peer connection on a base there, which has asked the servers.
-async fn connection(address: &str) -> Result<PeerConnection, Failure> {
-    let base = Base::bind(BindConfig::address(address.parse()?)).await?;
+async fn connection(address: IpAddr) -> Result<PeerConnection, Failure> {
+    let base = Base::bind(BindConfig::address(address)).await?;
     let (settings, api) = (SettingEngine::default(), APIBuilder::new());
     let connection = PeerConnection::new(base, settings, api, RTCConfiguration::default()).await?;
     let servers = Cohort::Five.servers().into_iter();
@@ -227,6 +232,7 @@ async fn connection(address: &str) -> Result<PeerConnection, Failure> {
 /// Our end: an attempt as a program makes it that embeds the two libraries.
 async fn offer(
     spans: &Spans,
+    address: IpAddr,
     tell: mpsc::Sender<RTCSessionDescription>,
     mut hear: mpsc::Receiver<RTCSessionDescription>,
     patience: Duration,
@@ -234,7 +240,7 @@ async fn offer(
 ) -> Result<PathEnd, Failure> {
     let mut attempt = spans.telemetry().attempt();
     attempt.begin_gathering();
-    let connection = connection(&client_ipv4(0).to_string()).await?;
+    let connection = connection(address).await?;
     attempt.end_gathering(&connection.base().summary());
     connection
         .library()
@@ -262,7 +268,7 @@ async fn answer(
     patience: Duration,
     together: &Barrier,
 ) -> Result<(), Failure> {
-    let connection = connection(inside(theirs)[2]).await?;
+    let connection = connection(inside(theirs)[2].parse()?).await?;
     let offer = hear.recv().await.ok_or("the other end is gone")?;
     connection.set_remote_description(offer).await?;
     let answer = connection.library().create_answer(None).await?;

@@ -181,12 +181,9 @@ impl Meeting {
         let elsewhere = there == SYMMETRIC
             || (matches!(there, MASQUERADE | BY_ADDRESS) && is_first && here != SYMMETRIC);
         let filtering = match (here, is_first) {
-            _ if self.ghost => FilteringSeen::Unobserved,
-            // without a NAT our end has an address for benchmarks, which may belong to the inside
-            // of any network
-            _ if !ours && there == OPEN => FilteringSeen::Unobserved,
+            // without an answer of the peer nothing shows that its checks crossed the NAT
+            _ if self.ghost || there == Router::Deaf => FilteringSeen::Unobserved,
             (FULL, false) => FilteringSeen::Independent,
-            (FULL, true) if there == Router::Deaf => FilteringSeen::AtMostAddressDependent,
             (FULL | BY_ADDRESS, true) if elsewhere => FilteringSeen::AtMostAddressDependent,
             _ => FilteringSeen::Unobserved,
         };
