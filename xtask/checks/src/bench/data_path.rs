@@ -363,7 +363,7 @@ impl<const N: usize> Rounds<N> {
 enum Pair {
     Stock(stock::Pair),
     Ours {
-        _agents: [IceAgent; 2],
+        _agents: Box<[IceAgent; 2]>,
         sender: IceConn,
         receiver: IceConn,
     },
@@ -387,7 +387,7 @@ impl Pair {
             b.connect(to_a, bounds::CONNECTED_WITHIN)
         )?;
         Ok(Self::Ours {
-            _agents: [a, b],
+            _agents: Box::new([a, b]),
             sender,
             receiver,
         })
