@@ -25,6 +25,8 @@
 mod agent;
 mod base;
 mod candidate;
+#[cfg(feature = "capture")]
+pub mod capture;
 pub mod checks;
 mod common;
 pub mod compat;

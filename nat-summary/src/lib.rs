@@ -16,6 +16,7 @@ mod comparable;
 mod evidence;
 mod failure;
 mod hash;
+pub mod observer;
 mod outlook;
 mod outstanding;
 mod peer;

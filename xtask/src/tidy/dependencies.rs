@@ -62,6 +62,8 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
             "clap",
             "clap_complete",
             "clap_mangen",
+            "etherparse",
+            "pcap-parser",
             "serde_json",
             "turn",
             "webrtc",
