@@ -361,7 +361,7 @@ impl<const N: usize> Rounds<N> {
 
 /// A connected pair, one way.
 enum Pair {
-    Stock(stock::Pair),
+    Stock(Box<stock::Pair>),
     Ours {
         _agents: Box<[IceAgent; 2]>,
         sender: IceConn,
@@ -420,7 +420,7 @@ impl Pair {
 
 async fn pairs() -> Result<[Run; 2], Failure> {
     let pairs = [
-        Pair::Stock(stock::Pair::connect().await?),
+        Pair::Stock(Box::new(stock::Pair::connect().await?)),
         Pair::ours().await?,
     ];
     // the last checks of both
