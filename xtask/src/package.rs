@@ -47,6 +47,13 @@ pub(crate) fn run(options: &Package) -> Result<bool, Failure> {
         }
     }
 
+    if !options.quick {
+        report.all("a host on the oldest webrtc-ice", || match &standalone {
+            Some(standalone) => standalone.oldest(&libraries),
+            None => skipped("there are no archives"),
+        });
+    }
+
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report.steps)?);
     } else {
@@ -56,6 +63,9 @@ pub(crate) fn run(options: &Package) -> Result<bool, Failure> {
 }
 
 type Act = fn(&Standalone, &Crate) -> Outcome;
+
+/// The oldest release of the crates of webrtc-rs that works: forks of it are in the field.
+const OLDEST: &str = "0.17.1";
 
 /// What is done with each crate as it is in its archive.
 const ALONE: [(&str, Act); 5] = [
@@ -363,6 +373,46 @@ impl Standalone {
         } else {
             "without --cfg docsrs: there is no nightly toolchain"
         })
+    }
+
+    /// A program that asks for the oldest release of what ice-gather stands on gets one `webrtc-ice`, and
+    /// two agents in it connect.
+    fn oldest(&self, libraries: &[Crate]) -> Outcome {
+        let find = |name| libraries.iter().find(|library| library.name == name);
+        let ice_gather = find("ice-gather").ok_or("there is no ice-gather")?;
+        let host = self.folder.join("host");
+        std::fs::create_dir_all(host.join("src"))?;
+        let example = self.of(ice_gather).join("examples/connect.rs");
+        std::fs::copy(example, host.join("src/main.rs"))?;
+        let manifest = format!(
+            "[package]\nname = \"host\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
+             ice-gather = {{ path = {:?}, features = [\"responder\"] }}\n\
+             stun = \"={OLDEST}\"\nwebrtc-ice = \"={OLDEST}\"\nwebrtc-util = \"={OLDEST}\"\n\
+             tokio = {{ version = \"1\", features = [\"macros\", \"rt-multi-thread\"] }}\n",
+            self.of(ice_gather)
+        );
+        std::fs::write(host.join("Cargo.toml"), manifest)?;
+        let nat_summary = self
+            .patches
+            .iter()
+            .filter(|(name, _)| name == "nat-summary");
+        let patches: Vec<&String> = nat_summary.flat_map(|(_, patch)| [patch]).collect();
+        let cargo = |arguments: &[&str]| {
+            let mut cargo = workspace::cargo();
+            cargo
+                .current_dir(&host)
+                .env("CARGO_TARGET_DIR", &self.target)
+                .arg("--quiet");
+            for patch in &patches {
+                cargo.args(["--config", patch]);
+            }
+            cargo.args(arguments);
+            cargo
+        };
+        // fails where there are two of it
+        succeed(cargo(&["tree", "--invert", "webrtc-ice", "--depth", "0"]))?;
+        succeed(cargo(&["run"]))?;
+        passed(OLDEST)
     }
 
     /// A build with the Rust version it promises, if that is installed.

@@ -188,6 +188,20 @@ fn a_failed_export_names_its_kind_and_no_address() {
     }
 }
 
+#[cfg(feature = "otlp-grpc")]
+#[test]
+fn a_failed_export_over_grpc_names_its_kind_too() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let builder = Pipeline::builder().with_export_timeout(Duration::from_secs(5));
+    let pipeline = builder.otlp_grpc(Some(&endpoint)).unwrap();
+    let attempt = pipeline.telemetry().attempt();
+    attempt.fail(&host::cone(), FailureReason::Timeout);
+    let undelivered = pipeline.shutdown(Duration::from_secs(10)).unwrap_err();
+    assert_eq!(undelivered.cause, Some(ExportFailure::Refused));
+}
+
 #[test]
 fn no_fault_of_a_collector_holds_up_who_emits() {
     let closed = {

@@ -361,9 +361,9 @@ impl<const N: usize> Rounds<N> {
 
 /// A connected pair, one way.
 enum Pair {
-    Stock(stock::Pair),
+    Stock(Box<stock::Pair>),
     Ours {
-        _agents: [IceAgent; 2],
+        _agents: Box<[IceAgent; 2]>,
         sender: IceConn,
         receiver: IceConn,
     },
@@ -387,7 +387,7 @@ impl Pair {
             b.connect(to_a, bounds::CONNECTED_WITHIN)
         )?;
         Ok(Self::Ours {
-            _agents: [a, b],
+            _agents: Box::new([a, b]),
             sender,
             receiver,
         })
@@ -420,7 +420,7 @@ impl Pair {
 
 async fn pairs() -> Result<[Run; 2], Failure> {
     let pairs = [
-        Pair::Stock(stock::Pair::connect().await?),
+        Pair::Stock(Box::new(stock::Pair::connect().await?)),
         Pair::ours().await?,
     ];
     // the last checks of both

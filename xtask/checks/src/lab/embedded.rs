@@ -69,7 +69,10 @@ const CASES: [Case; 4] = [
         ours: OPEN,
         theirs: MASQUERADE,
         span: "nat_success",
-        attributes: &[(keys::PAIR_LOCAL, "host")],
+        attributes: &[
+            (keys::NAT_TYPE, "Open to the Internet"),
+            (keys::PAIR_LOCAL, "host"),
+        ],
         slow: true,
     },
     Case {
