@@ -83,6 +83,7 @@ fn steps() -> Vec<Step> {
                 bounds::CHANNEL_CYCLES_CI
             ),
         ),
+        built("heap of a data channel", "xtask-checks", "channel --sizes"),
         Step {
             skip: needs::lab,
             ..built("interop", "xtask-checks", "interop --quick")

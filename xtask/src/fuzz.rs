@@ -199,6 +199,8 @@ fn run_one(target: &Target, seconds: u64) -> Result<Run, Failure> {
         .args([
             format!("-max_total_time={seconds}"),
             "-max_len=4200".to_owned(),
+            // a target that takes milliseconds would otherwise never get beyond a few bytes
+            "-len_control=0".to_owned(),
         ])
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);

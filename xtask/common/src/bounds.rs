@@ -219,6 +219,12 @@ pub const CHANNEL_CYCLES: u32 = 1_000;
 /// The same in CI.
 pub const CHANNEL_CYCLES_CI: u32 = 60;
 
+/// Heap of one side of an open data channel beyond plain ICE: half of the 58 kB that it took on `dtls`
+/// and `webrtc-sctp`. `consumer-fsm/docs/data-channel.md` lists where it goes.
+pub const CHANNEL_BYTES: i64 = 29_000;
+/// The same with the ICE agent below it. What a bare agent takes is bounded in [`SLOT_KIB`].
+pub const CHANNEL_SIDE_BYTES: i64 = 72_000;
+
 /// What ICE, DTLS and SCTP on loopback may take in all: beyond this it is no longer the machine.
 pub const CHANNEL_WITHIN: Duration = Duration::from_secs(10);
 

@@ -159,6 +159,9 @@ pub struct Channel {
     /// Cycles of each way a channel can end
     #[arg(long, value_name = "N")]
     pub cycles: Option<u32>,
+    /// Only what an open side holds, and how long it took to open
+    #[arg(long)]
+    pub sizes: bool,
     /// The result as JSON, and nothing else on the standard output
     #[arg(long)]
     pub json: bool,
