@@ -1,5 +1,6 @@
 //! The NATs of the Linux kernel, in network namespaces, with servers behind them.
 
+pub mod forger;
 pub mod namespace;
 pub mod router;
 pub mod servers;
