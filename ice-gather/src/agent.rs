@@ -11,8 +11,7 @@ mod liveness;
 mod mux;
 mod remote;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use nat_summary::CandidateKind;
@@ -29,8 +28,10 @@ use self::library::{ice_state, kind};
 use self::liveness::{Liveness, Signs};
 pub(crate) use self::mux::Mux;
 pub use self::remote::{Credentials, RemoteCandidate, RemoteDescription};
+use self::remote::{Remotes, Taken};
 use crate::base::{Base, Shared, demux};
 use crate::checks::Consent;
+use crate::common::lock;
 use crate::config::AgentConfig;
 use crate::error::{AgentError, ConnectError};
 use crate::event::{IceEvent, IceState};
@@ -68,8 +69,8 @@ pub struct IceAgent {
     role: Role,
     runtime: Handle,
     base: Base,
-    /// Candidates of the peer taken so far.
-    remotes: AtomicUsize,
+    /// The peer's candidates taken so far.
+    remotes: Mutex<Remotes>,
 }
 
 /// Everything that has to end in order.
@@ -118,8 +119,9 @@ impl IceAgent {
     }
 
     /// One more candidate of the peer, before or after [`connect`](Self::connect); whether it was
-    /// taken. One that no check can be sent to is not, nor any beyond
-    /// [`AgentConfig::max_remote_candidates`].
+    /// taken, now or as another at the same address. A candidate that no check can be sent to is
+    /// not, nor any beyond [`AgentConfig::max_remote_candidates`], nor a seventeenth at one IPv4
+    /// address or in one IPv6 network of 64 bits.
     pub fn add_remote(&self, candidate: RemoteCandidate) -> bool {
         let Some(parts) = &self.parts else {
             return false;
@@ -127,22 +129,26 @@ impl IceAgent {
         let Some(remote) = candidate.to_library() else {
             return false;
         };
-        let max = self.config.max_remote_candidates;
-        let has_room = |taken: usize| (taken < max).then_some(taken + 1);
-        if self
-            .remotes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room)
-            .is_err()
-        {
-            return false;
+        let taken = lock(&self.remotes).take(candidate.address);
+        match taken {
+            // a peer on an open host signals its one address as two kinds: one check reaches both
+            Taken::Known => return true,
+            Taken::TooMany => {
+                self.base.shared().remote_dropped();
+                return false;
+            }
+            Taken::New => {}
         }
         self.base.shared().expect_peer(candidate.address);
         // fails for TCP candidates only
         parts.agent.add_remote_candidate(&remote).is_ok()
     }
 
-    /// Checks every pair until one works, at most for `deadline`. More than
-    /// [`AgentConfig::max_remote_candidates`] candidates are ignored.
+    /// Checks every pair until one works, at most for `deadline`. Candidates are taken as by
+    /// [`add_remote`](Self::add_remote), and the others ignored.
+    ///
+    /// All checks together keep the pace of RFC 8445 section 14.2, one each 50 ms after the first ten,
+    /// and an address that has not answered gets no more than 30 packets.
     ///
     /// Cancel safe: checks go on until the agent is closed or dropped.
     ///
@@ -176,12 +182,8 @@ impl IceAgent {
         };
         let dialled = dialling.run(remote.credentials, connected);
         parts.dialling = Some(self.runtime.spawn(dialled));
-        // a peer on an open host signals its one address as two kinds: one check reaches both
-        let mut known = Vec::with_capacity(remote.candidates.len());
         for candidate in remote.candidates {
-            if !known.contains(&candidate.address) && self.add_remote(candidate) {
-                known.push(candidate.address);
-            }
+            self.add_remote(candidate);
         }
         let mut state = self.state.clone();
         let gave_up = state.wait_for(|state| state.has_ended());
@@ -234,7 +236,7 @@ impl core::fmt::Debug for IceAgent {
 async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, AgentError> {
     let shared = Arc::clone(base.shared());
     let credentials = Credentials::random();
-    if !shared.serve(&credentials.pwd, config.max_remote_candidates) {
+    if !shared.serve(&credentials.pwd, &config) {
         return Err(AgentError::BaseTaken);
     }
     let mux = Mux::new(Arc::clone(&shared));
@@ -270,7 +272,7 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
         role,
         runtime: Handle::current(),
         base,
-        remotes: AtomicUsize::new(0),
+        remotes: Mutex::new(Remotes::new(config.max_remote_candidates)),
     };
     library::take_sockets(&agent, sockets).await?;
     Ok(owner)

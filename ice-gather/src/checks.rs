@@ -271,10 +271,10 @@ impl PeerReader {
         self.checks.sent_since_received = counts.max().unwrap_or(0);
     }
 
-    /// STUN of the agent goes out through a relay. There a request only asks for consent to the pair
-    /// in use.
+    /// STUN of the agent goes out through a relay, where its answer shows the peer's consent and
+    /// nothing of the NAT.
     pub(crate) fn on_relayed_sent(&mut self, base: SocketAddr, target: SocketAddr, header: Header) {
-        if header.is_binding_request && self.pair == Some((base, target)) {
+        if header.is_binding_request {
             self.await_answer(Pending {
                 id: header.id,
                 base,
@@ -310,6 +310,17 @@ impl PeerReader {
         datagram: &[u8],
         now: Instant,
     ) -> Option<Remapped> {
+        self.read_response(base, source, datagram, now).flatten()
+    }
+
+    /// As [`on_response`](Self::on_response); `None` if the response answers no check.
+    pub(crate) fn read_response(
+        &mut self,
+        base: SocketAddr,
+        source: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+    ) -> Option<Option<Remapped>> {
         self.last = Some(now);
         let (Some(key), Some(header)) = (&self.theirs, Header::peek(datagram)) else {
             return None;
@@ -338,7 +349,7 @@ impl PeerReader {
         // an error response is an answer, and reports no mapping
         let Some(mapped) = mapped_in(attributes, header.id).filter(|_| *class == SUCCESS) else {
             bump(&mut self.dropped.unreadable);
-            return None;
+            return Some(None);
         };
         let is = Observation {
             base,
@@ -352,12 +363,14 @@ impl PeerReader {
             .find(|known| (known.base, known.server) == (base, is.server));
         if was.is_some_and(|was| was.sequence > sequence) {
             bump(&mut self.dropped.reordered);
-            return None;
+            return Some(None);
         }
         self.evidence.observe(is);
-        let was = was.filter(|was| was.mapped != is.mapped && is.is_possible())?;
-        bump(&mut self.rebindings);
-        Some(Remapped { was, is })
+        let was = was.filter(|was| was.mapped != is.mapped && is.is_possible());
+        Some(was.map(|was| {
+            bump(&mut self.rebindings);
+            Remapped { was, is }
+        }))
     }
 
     /// A Binding request came in; whether it is authentic. `quiet` if nothing but STUN has moved on
@@ -425,25 +438,28 @@ impl PeerReader {
         true
     }
 
-    /// A response came in through a relay. All it can show is the peer's consent.
+    /// A response came in through a relay; whether it answers a check. All it can show is the peer's
+    /// consent.
     pub(crate) fn on_relayed_response(
         &mut self,
         base: SocketAddr,
         source: SocketAddr,
         datagram: &[u8],
-    ) {
+    ) -> bool {
         let (Some(key), Some(header)) = (&self.theirs, Header::peek(datagram)) else {
-            return;
+            return false;
         };
         let is_answered =
             |sent: &Pending| (sent.id, sent.base, sent.target) == (header.id, base, source);
         let Some(at) = self.pending.iter().position(is_answered) else {
-            return;
+            return false;
         };
-        if datagram.starts_with(&SUCCESS) && authenticated(datagram, key).is_some() {
+        let is_authentic = datagram.starts_with(&SUCCESS) && authenticated(datagram, key).is_some();
+        if is_authentic {
             self.pending.remove(at);
             self.note_consent(base, source);
         }
+        is_authentic
     }
 
     /// The peer's consent on the pair in use, counted from the first call for this pair: a message

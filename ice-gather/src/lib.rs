@@ -32,6 +32,7 @@ mod config;
 mod error;
 mod event;
 mod filtering;
+mod pace;
 pub mod plan;
 #[cfg(feature = "relay")]
 mod relay;

@@ -187,6 +187,7 @@ fn wrong_arguments_are_2_and_no_socket_is_1() {
         (&["--help"][..], 0),
         (&["-h"], 0),
         (&["--version"], 0),
+        (&["-V"], 0),
         (&["turn:198.51.100.1"], 2),
         (&["--no-such-option"], 2),
         (&["--timeout", "never", "127.0.0.1"], 2),
@@ -199,6 +200,24 @@ fn wrong_arguments_are_2_and_no_socket_is_1() {
         assert_eq!(output.status.code(), Some(status), "{arguments:?}");
         assert_eq!(output.stderr.is_empty(), status == 0, "{arguments:?}");
     }
+}
+
+#[cfg(feature = "manual")]
+#[test]
+fn packagers_get_a_manual_page_and_completions() {
+    for (of, holds) in [
+        ("man", ".TH ice-gather"),
+        ("bash", "--from-file"),
+        ("zsh", "#compdef ice-gather"),
+    ] {
+        let output = run(&["--manual", of]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success() && text.contains(holds),
+            "{of}: {text}"
+        );
+    }
+    assert_eq!(run(&["--manual", "pigeon"]).status.code(), Some(2));
 }
 
 /// The JSON of the program, or of `script`, in a network of its own; `None`: no

@@ -274,6 +274,52 @@ async fn direct_pairs_have_a_head_start() {
     until_no_task_is_left().await;
 }
 
+/// The packets of the relay and those of the direct pairs count together.
+#[tokio::test]
+async fn an_address_that_never_answers_gets_no_more_than_thirty_packets_with_a_relay_either() {
+    let Some(coturn) = Coturn::start(8).await else {
+        return;
+    };
+    let (base, _relay, _) = relayed(&coturn).await;
+    let mut agent = IceAgent::new(&base, Role::Controlling, AgentConfig::default())
+        .await
+        .unwrap();
+    let mut victims = Vec::new();
+    for _ in 0..32 {
+        victims.push(UdpSocket::bind("127.0.0.47:0").await.unwrap());
+    }
+    let candidates = victims
+        .iter()
+        .zip(1_000..)
+        .map(|(victim, priority)| RemoteCandidate {
+            address: victim.local_addr().unwrap(),
+            kind: CandidateKind::Host,
+            priority,
+        });
+    let remote = RemoteDescription {
+        credentials: Credentials {
+            ufrag: "absent".into(),
+            pwd: "x".repeat(32),
+        },
+        candidates: candidates.collect(),
+    };
+    assert!(agent.connect(remote, Duration::from_secs(5)).await.is_err());
+    agent.close().await;
+    let (mut direct, mut relayed, mut buffer) = (0, 0, [0; 1_500]);
+    for victim in &victims {
+        while let Ok((_, source)) = victim.try_recv_from(&mut buffer) {
+            if source.ip() == SocketAddr::from(([127, 0, 0, 5], 0)).ip() {
+                relayed += 1;
+            } else {
+                direct += 1;
+            }
+        }
+    }
+    println!("{direct} packets, and {relayed} through the relay");
+    assert!(direct + relayed <= 30, "{direct} and {relayed}");
+    assert!(direct > 0 && relayed > 0, "{direct} and {relayed}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_relayed_candidate_trickles_out_with_the_others() {
     let Some(coturn) = Coturn::start(1).await else {

@@ -191,10 +191,10 @@ fn run_one(target: &Target, seconds: u64) -> Result<Run, Failure> {
     // what a run finds goes to a folder of its own: the seeds stay as they were committed
     let found = folder.join("target").join("found").join(name);
     std::fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
-    let seeds = folder.join("corpus").join(name);
     let output = cargo_fuzz(folder, "run")
         .arg(name)
-        .args([&found, &seeds])
+        .arg(&found)
+        .args(seeds(folder, name))
         .arg("--")
         .args([
             format!("-max_total_time={seconds}"),
@@ -215,6 +215,12 @@ fn run_one(target: &Target, seconds: u64) -> Result<Run, Failure> {
         .ok_or_else(|| format!("{name} does not say what it did: {said}"))?;
     eprintln!("{name}: {} runs in {:.0} s", done.0, done.1);
     Ok(Some(done))
+}
+
+/// The committed inputs of a target, if it has any: a folder that is not there ends the run at once.
+fn seeds(folder: &Path, name: &str) -> Option<PathBuf> {
+    let seeds = folder.join("corpus").join(name);
+    seeds.is_dir().then_some(seeds)
 }
 
 /// Reads `Done 123 runs in 61 second(s)`.
@@ -269,6 +275,13 @@ mod tests {
                 .iter()
                 .all(|(_, seconds)| *seconds == 1)
         );
+    }
+
+    #[test]
+    fn a_target_needs_no_committed_inputs() {
+        let folder = root().join("ice-gather/fuzz");
+        assert!(seeds(&folder, "checks").is_some());
+        assert_eq!(seeds(&folder, "a target without any"), None);
     }
 
     #[test]

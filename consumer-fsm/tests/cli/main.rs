@@ -599,6 +599,8 @@ fn run(arguments: &[&str]) -> Output {
 fn wrong_arguments_are_2_and_what_cannot_be_started_is_1() {
     for (arguments, status) in [
         (&["--help"][..], 0),
+        (&["-h"], 0),
+        (&["-V"], 0),
         (&[], 2),
         (&["--role", "king"], 2),
         (&["--no-such-option", "x"], 2),
@@ -620,6 +622,42 @@ fn wrong_arguments_are_2_and_what_cannot_be_started_is_1() {
         assert_eq!(output.status.code(), Some(status), "{arguments:?}");
         assert_eq!(output.stderr.is_empty(), status == 0, "{arguments:?}");
     }
+}
+
+#[test]
+fn every_option_can_also_be_set_in_the_environment() {
+    let output = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_consumer"));
+        command.envs(variables.iter().copied()).output().unwrap()
+    };
+    let role = output(&[("CONSUMER_ROLE", "king")]);
+    assert_eq!(role.status.code(), Some(2));
+    let listen = output(&[
+        ("CONSUMER_ROLE", "signal"),
+        ("CONSUMER_LISTEN", "192.0.2.1:1"),
+    ]);
+    assert_eq!(listen.status.code(), Some(1), "the role could not start");
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    let options = help.lines().filter(|line| line.starts_with("      --"));
+    assert_eq!(options.count(), help.matches("[env: CONSUMER_").count());
+}
+
+#[cfg(feature = "manual")]
+#[test]
+fn packagers_get_a_manual_page_and_completions() {
+    for (of, holds) in [
+        ("man", ".TH consumer"),
+        ("bash", "--stun-file"),
+        ("fish", "session-id"),
+    ] {
+        let output = run(&["--manual", of]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success() && text.contains(holds),
+            "{of}: {text}"
+        );
+    }
+    assert_eq!(run(&["--manual", "pigeon"]).status.code(), Some(2));
 }
 
 #[test]

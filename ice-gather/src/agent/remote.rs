@@ -13,7 +13,9 @@ use webrtc_ice::candidate::candidate_peer_reflexive::CandidatePeerReflexiveConfi
 use webrtc_ice::candidate::candidate_relay::CandidateRelayConfig;
 use webrtc_ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
 
+use crate::common::canonical;
 use crate::error::RemoteError;
+use crate::pace::{MAX_CANDIDATES_PER_PLACE, place_of};
 
 /// The credentials of one side, by which checks authenticate (RFC 8445 section 5.3).
 #[derive(Clone, PartialEq, Eq)]
@@ -124,6 +126,48 @@ impl RemoteCandidate {
         candidate
             .ok()
             .map(|candidate| Arc::new(candidate) as Arc<dyn LibraryCandidate + Send + Sync>)
+    }
+}
+
+/// The addresses of the peer's candidates, each once, and so many at most.
+pub(super) struct Remotes {
+    addresses: Vec<SocketAddr>,
+    max: usize,
+}
+
+/// Whether a candidate was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    New,
+    /// There is one at the same address.
+    Known,
+    TooMany,
+}
+
+impl Remotes {
+    pub(super) const fn new(max: usize) -> Self {
+        Self {
+            addresses: Vec::new(),
+            max,
+        }
+    }
+
+    /// Takes the candidate at this address, if there is room. A peer names its foundations as it
+    /// likes, so they bound nothing; all candidates of one foundation have one address (RFC 8445
+    /// section 5.1.1.3), and those of one place are few.
+    pub(super) fn take(&mut self, address: SocketAddr) -> Taken {
+        let address = canonical(address);
+        if self.addresses.contains(&address) {
+            return Taken::Known;
+        }
+        let place = place_of(address.ip());
+        let is_there = |known: &&SocketAddr| place_of(known.ip()) == place;
+        let there = self.addresses.iter().filter(is_there).count();
+        if self.addresses.len() >= self.max || there >= MAX_CANDIDATES_PER_PLACE {
+            return Taken::TooMany;
+        }
+        self.addresses.push(address);
+        Taken::New
     }
 }
 

@@ -87,7 +87,9 @@ pub(crate) async fn send_for_agent(
     }
     let header = Header::peek(datagram);
     match header {
-        Some(header) => shared.on_sent(socket, target, header),
+        // dropped as by the network: the library repeats a check in its next round
+        Some(header) if !shared.on_sent(socket, target, header) => return Ok(datagram.len()),
+        Some(_) => {}
         None => socket.note_moved(),
     }
     let sent = socket.send_for_agent(datagram, target).await;
@@ -148,16 +150,25 @@ fn read_response(
     source: SocketAddr,
     datagram: &[u8],
 ) {
-    let mut checks = shared.checks();
+    let (mut checks, bound) = (shared.checks(), socket.bound());
     if socket.is_relay() {
-        return checks.on_relayed_response(socket.bound(), canonical(source), datagram);
+        let is_answer = checks.on_relayed_response(bound, canonical(source), datagram);
+        drop(checks);
+        if is_answer {
+            shared.pace().on_answered(source, true);
+        }
+        return;
     }
     if !is_for_agent || shared.agent() != Some(AgentOf::Us) {
         return checks.on_other_received(Instant::now());
     }
-    let remapped = checks.on_response(socket.bound(), canonical(source), datagram, Instant::now());
+    let answer = checks.read_response(bound, canonical(source), datagram, Instant::now());
     let number = checks.rebindings();
     drop(checks);
+    let Some(remapped) = answer else {
+        return;
+    };
+    shared.pace().on_answered(source, false);
     if let Some(Remapped { was, is }) = remapped {
         let evidence = shared.observed().evidence();
         let verdict = |report| TowardPeer::against(&evidence, report);
@@ -244,6 +255,11 @@ fn admits(shared: &Shared, socket: &Socket, source: SocketAddr, datagram: &[u8])
     };
     let admitted = socket.admit_sender(source, is_authentic);
     match admitted {
+        Admitted::Yes if is_authentic => {
+            shared
+                .pace()
+                .on_request(source, socket.is_relay(), Instant::now());
+        }
         Admitted::Yes => {}
         Admitted::Unauthenticated => bump(&mut shared.observed().dropped.unauthenticated),
         Admitted::TooMany => bump(&mut shared.observed().dropped.too_many_peers),

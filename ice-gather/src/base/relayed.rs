@@ -46,8 +46,8 @@ struct AgentEnd {
 }
 
 impl Relayed {
-    /// A relay between these two queues. It sends nothing before direct pairs had this head start,
-    /// and `cancel` ends it.
+    /// A relay between these two queues. It is open once direct pairs had this head start, and
+    /// `cancel` ends it.
     pub(crate) fn new(
         inbound: mpsc::Receiver<Datagram>,
         outbound: mpsc::Sender<Datagram>,
@@ -81,6 +81,20 @@ impl Relayed {
             .borrow()
             .and_then(Result::ok)
             .map(relayed_candidate)
+    }
+
+    /// Whether it has an allocation, and direct pairs had their head start: no check goes through it
+    /// before.
+    pub(super) fn is_open(&self) -> bool {
+        let AgentEnd {
+            checks_began,
+            head_start,
+            ..
+        } = &self.end.0;
+        checks_began
+            .get()
+            .is_some_and(|began| began.elapsed() >= *head_start)
+            && matches!(*self.allocation.borrow(), Some(Ok(_)))
     }
 
     /// Keeps the task that serves it, for [`release`](Self::release).
@@ -135,13 +149,7 @@ impl DatagramCarrier for AgentEnd {
     }
 
     async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
-        if self
-            .checks_began
-            .get()
-            .is_some_and(|began| began.elapsed() >= self.head_start)
-        {
-            let _ = self.outbound.try_send((datagram.to_vec(), target));
-        }
+        let _ = self.outbound.try_send((datagram.to_vec(), target));
         Ok(datagram.len())
     }
 

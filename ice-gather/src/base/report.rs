@@ -39,6 +39,15 @@ pub struct Dropped {
     pub relay: u32,
     /// Servers beyond [`GatherConfig::max_servers`](crate::GatherConfig::max_servers).
     pub servers: u32,
+    /// Candidates of the peer beyond
+    /// [`AgentConfig::max_remote_candidates`](crate::AgentConfig::max_remote_candidates), or beyond 16 at
+    /// one IPv4 address or in one IPv6 network of 64 bits.
+    pub remote_candidates: u32,
+    /// Checks that had to wait for their turn: all together leave at the pace of RFC 8445 section
+    /// 14.2. The agent repeats them.
+    pub paced: u32,
+    /// Checks, and answers to the peer's, toward an address that never answered and got its 30 packets.
+    pub unanswered: u32,
     /// Errors of a socket on receiving.
     pub socket_errors: u32,
 }

@@ -18,7 +18,9 @@ use super::trickle::EventSink;
 use crate::candidate::GatheredCandidate;
 use crate::checks::{Consent, PeerReader, Rebinding};
 use crate::common::{ERROR_PAUSE, bump, canonical, lock};
+use crate::config::AgentConfig;
 use crate::event::IceEvent;
+use crate::pace::{Admission, Pace};
 use crate::socket::{Carrier, Socket, recent_ports};
 use crate::stun::Header;
 
@@ -30,6 +32,7 @@ pub(crate) struct Shared {
     /// An answer was filed by another reader.
     pub(super) answered: Notify,
     checks: Mutex<PeerReader>,
+    pace: Mutex<Pace>,
     /// The peer has left.
     pub(super) left: Notify,
     pub(super) rebinding: watch::Sender<Option<Rebinding>>,
@@ -62,6 +65,7 @@ impl Shared {
             observed: Mutex::new(observed),
             answered: Notify::new(),
             checks: Mutex::default(),
+            pace: Mutex::default(),
             left: Notify::new(),
             rebinding: watch::Sender::new(None),
             events: Mutex::default(),
@@ -96,6 +100,10 @@ impl Shared {
 
     pub(super) fn checks(&self) -> MutexGuard<'_, PeerReader> {
         lock(&self.checks)
+    }
+
+    pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
+        lock(&self.pace)
     }
 
     /// Everything observed so far. A packet of the peer, or of a relay, shows that UDP passes.
@@ -181,13 +189,14 @@ impl Shared {
 
     /// From now on checks that carry this password are for the agent. False if there is an agent
     /// already.
-    pub(crate) fn serve(&self, password: &str, max_peers: usize) -> bool {
+    pub(crate) fn serve(&self, password: &str, config: &AgentConfig) -> bool {
         if self.agent.set(AgentOf::Us).is_err() {
             return false;
         }
         for socket in self.sockets() {
-            socket.set_max_senders(max_peers);
+            socket.set_max_senders(config.max_remote_candidates);
         }
+        self.pace().set_interval(config.check_interval);
         self.checks().set_local_password(password);
         true
     }
@@ -203,17 +212,28 @@ impl Shared {
         self.checks().set_remote_password(password);
     }
 
+    /// A candidate of the peer was not taken, because there are too many.
+    pub(crate) fn remote_dropped(&self) {
+        bump(&mut self.observed().dropped.remote_candidates);
+    }
+
     /// A signalled remote candidate: its checks pass without being verified twice.
     pub(crate) fn expect_peer(&self, remote: SocketAddr) {
         self.sockets()
             .for_each(|socket| socket.expect_sender(remote));
     }
 
-    /// The agent sends STUN. Call this before the datagram leaves, because checks that come back are
-    /// no longer unsolicited.
-    pub(crate) fn on_sent(&self, socket: &Socket, target: SocketAddr, header: Header) {
+    /// The agent sends STUN; whether it may leave. Call this before it does, because checks that come
+    /// back are no longer unsolicited.
+    pub(crate) fn on_sent(&self, socket: &Socket, target: SocketAddr, header: Header) -> bool {
+        if socket.is_relay() && !self.is_relay_open() {
+            return false;
+        }
         if self.agent() != Some(AgentOf::Us) {
-            return;
+            return true;
+        }
+        if !self.may_leave(socket, target, header) {
+            return false;
         }
         let (mut checks, target) = (self.checks(), canonical(target));
         if socket.is_relay() {
@@ -221,6 +241,33 @@ impl Shared {
         } else {
             checks.on_sent(socket.bound(), target, header, Instant::now());
         }
+        true
+    }
+
+    /// Whether an address that never answered may get another check or answer now.
+    fn may_leave(&self, socket: &Socket, target: SocketAddr, header: Header) -> bool {
+        let is_relayed = socket.is_relay();
+        let admission = if header.is_binding_request {
+            self.pace().check(target, is_relayed, Instant::now())
+        } else if header.is_response {
+            self.pace().answer(target, is_relayed)
+        } else {
+            Admission::Leaves
+        };
+        match admission {
+            Admission::Leaves => {}
+            Admission::Waits => bump(&mut self.observed().dropped.paced),
+            Admission::Spent => bump(&mut self.observed().dropped.unanswered),
+        }
+        admission == Admission::Leaves
+    }
+
+    /// Whether the relay has an allocation, and direct pairs had their head start.
+    fn is_relay_open(&self) -> bool {
+        #[cfg(feature = "relay")]
+        return self.relay.get().is_some_and(Relayed::is_open);
+        #[cfg(not(feature = "relay"))]
+        false
     }
 
     /// STUN of the agent that was announced as sent did not leave after all.

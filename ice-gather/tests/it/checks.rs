@@ -36,14 +36,14 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn id(number: u32) -> TransactionId {
+pub(crate) fn id(number: u32) -> TransactionId {
     let mut id = [7; 12];
     id[..4].copy_from_slice(&number.to_be_bytes());
     id
 }
 
 /// A message with these attributes, signed with `password`.
-fn signed(
+pub(crate) fn signed(
     typ: MessageType,
     id: TransactionId,
     attributes: &[&dyn Setter],
@@ -724,7 +724,7 @@ fn the_signature_is_the_one_that_the_library_makes() {
 // on real sockets
 
 /// A peer by hand: answers every check with `lie`, or with the truth.
-async fn by_hand(socket: &UdpSocket, pwd: &str, lie: Option<SocketAddr>) {
+pub(crate) async fn by_hand(socket: &UdpSocket, pwd: &str, lie: Option<SocketAddr>) {
     let mut buffer = [0; 1500];
     loop {
         let (length, source) = socket.recv_from(&mut buffer).await.unwrap();

@@ -4,6 +4,7 @@ mod checks;
 mod connect;
 mod filtering;
 mod gather;
+mod hammer;
 mod hostile;
 mod liveness;
 mod names;

@@ -323,8 +323,8 @@ fn a_full_disk_costs_what_did_not_fit_and_nothing_after_it() {
 #[cfg(target_os = "linux")]
 #[ignore = "mounts a small disk: only with a view of its own"]
 fn inner_full_disk() {
-    let disk = std::env::temp_dir().join(format!("disk-{}", std::process::id()));
-    std::fs::create_dir(&disk).unwrap();
+    // over a folder that is there, so that no folder stays behind
+    let disk = std::env::temp_dir();
     let mounted = std::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=64k", "none"])
         .arg(&disk)

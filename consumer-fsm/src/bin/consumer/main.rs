@@ -2,6 +2,8 @@
 //! role of one program.
 
 mod lines;
+#[cfg(feature = "manual")]
+mod manual;
 mod options;
 mod output;
 mod roles;
@@ -29,19 +31,8 @@ const READING: Duration = Duration::from_millis(50);
 const UNHURRIED: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    // until signals are handled, they end the process whatever it waits for
-    let options = match Options::from_arguments() {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            print!("{}", options::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("consumer: {message}");
-            eprintln!("consumer --help says what it takes");
-            return ExitCode::from(2);
-        }
-    };
+    // until signals are handled, a signal ends the process at once
+    let options = Options::from_arguments();
     match start(&options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

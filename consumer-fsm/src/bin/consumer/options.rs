@@ -2,245 +2,232 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Parser, ValueEnum};
 use consumer_fsm::signalling::SignalError;
 use consumer_fsm::signalling::http::{HttpSignalling, ServiceConfig};
 use ice_gather::{BindConfig, StunServer};
-use lexopt::prelude::{Long, ValueExt};
 use otel_nat::ExternalIp;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tracing_subscriber::filter::LevelFilter;
 
-pub(crate) const HELP: &str = "\
-consumer [options]
+/// Connects to volunteers over a signalling service, and reports what the NAT does.
+///
+/// The program prints a line per step, and ends with Ctrl-C.
+#[derive(Debug, Parser)]
+#[command(name = "consumer", version, after_help = AFTER)]
+pub(crate) struct Options {
+    /// The part that this process plays
+    #[arg(long, value_enum, default_value_t = Role::Consumer, env = "CONSUMER_ROLE")]
+    pub(crate) role: Role,
+    /// The signalling service; an https service is trusted by the system's certificates, or by those in SSL_CERT_FILE
+    #[arg(long, value_name = "URL", default_value = "http://localhost:9000/v1/signal", env = "CONSUMER_SIGNAL", value_parser = signalling)]
+    pub(crate) signal: HttpSignalling,
+    /// A STUN server, as stun:HOST:PORT or HOST:PORT; may be repeated
+    #[arg(
+        long,
+        value_name = "SERVER",
+        env = "CONSUMER_STUN",
+        value_delimiter = ','
+    )]
+    pub(crate) stun: Vec<StunServer>,
+    /// A file with more STUN servers, one a line, # starts a comment; read again whenever all servers have failed
+    #[arg(long, value_name = "FILE", env = "CONSUMER_STUN_FILE")]
+    pub(crate) stun_file: Option<PathBuf>,
+    /// Number of paths at once, or of consumers served at once
+    #[arg(long, value_name = "N", default_value = "1", env = "CONSUMER_SLOTS", value_parser = slots)]
+    pub(crate) slots: usize,
+    /// consumer: end after N attempts; then a path that works is closed after a second, and a service that fails ends
+    /// an attempt. While no volunteer answers, the attempt goes on
+    #[arg(long, value_name = "N", env = "CONSUMER_ATTEMPTS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) attempts: Option<u64>,
+    /// consumer: give each path up after this time
+    #[arg(long, value_name = "SECONDS", env = "CONSUMER_HOLD", value_parser = seconds)]
+    pub(crate) hold: Option<Duration>,
+    /// consumer: the id of this client toward its peers; by default a random one for each process
+    #[arg(long, value_name = "ID", env = "CONSUMER_SESSION_ID", value_parser = session_id)]
+    pub(crate) session_id: Option<String>,
+    /// What carries the datagrams of a path
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Kind::Ice, env = "CONSUMER_TRANSPORT")]
+    pub(crate) transport: Kind,
+    /// Send from this address instead of the default route's
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "CONSUMER_BIND",
+        conflicts_with = "interface"
+    )]
+    bind: Option<IpAddr>,
+    /// Send from the first address of this interface
+    #[arg(long, value_name = "NAME", env = "CONSUMER_INTERFACE")]
+    interface: Option<String>,
+    /// signal, stun: listen there (by default 127.0.0.1:9000, 127.0.0.1:3478)
+    #[arg(long, value_name = "ADDRESS", env = "CONSUMER_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// signal: serve N connections at once [default: 1024]
+    #[arg(long, value_name = "N", env = "CONSUMER_CONNECTIONS", value_parser = at_least_one)]
+    connections: Option<usize>,
+    /// signal: and N of one address, where an IPv6 network of 64 bits counts as one address [default: 64]
+    #[arg(long, value_name = "N", env = "CONSUMER_PER_ADDRESS", value_parser = at_least_one)]
+    per_address: Option<usize>,
+    /// signal, behind a proxy: the header that holds the client's address, such as X-Forwarded-For
+    #[arg(long, value_name = "NAME", env = "CONSUMER_CLIENT_HEADER", value_parser = client_header)]
+    client_header: Option<String>,
+    /// Print one JSON object a line
+    #[arg(long, env = "CONSUMER_JSON")]
+    pub(crate) json: bool,
+    /// Print the mapped address with each verdict
+    #[arg(long = "show-addresses", env = "CONSUMER_SHOW_ADDRESSES")]
+    pub(crate) shows_addresses: bool,
+    /// How much of the mapped address goes into spans
+    #[arg(long, value_name = "HOW", default_value = ExternalIp::default().as_str(), env = "CONSUMER_EXTERNAL_IP", value_parser = external_ip())]
+    pub(crate) external_ip: ExternalIp,
+    /// Log to standard error; never an address
+    #[arg(long, value_name = "LEVEL", default_value = "warn", env = "CONSUMER_LOG", value_parser = log_level())]
+    pub(crate) log: LevelFilter,
+    /// Print the manual page (`man`), or the completions of a shell
+    #[cfg(feature = "manual")]
+    #[arg(long, hide = true, value_name = "man|SHELL")]
+    manual: Option<String>,
+}
 
-Connects to volunteers over the signalling service and reports what the NAT does. A line per step; ends with Ctrl-C.
+const AFTER: &str = "\
+Spans go to the address in OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, over http/protobuf, or over
+grpc where OTEL_EXPORTER_OTLP_PROTOCOL names it. Where neither is set, spans go nowhere.
 
-  --role ROLE          consumer (default), producer (a volunteer that echoes), signal (the service), stun (a STUN server)
-  --signal URL         the service (http://localhost:9000/v1/signal); over https the system's certificates are trusted, or
-                       those of SSL_CERT_FILE
-  --stun SERVER        a STUN server, as stun:HOST:PORT or HOST:PORT; may be repeated
-  --stun-file FILE     more of them, one a line, # starts a comment; read again whenever all have failed
-  --slots N            so many paths at once, or consumers served at once (1)
-  --attempts N         consumer: end after so many attempts; a path that works is closed after a second then, and a
-                       service that fails ends an attempt; it goes on while no volunteer answers
-  --hold SECONDS       consumer: give each path up after so long
-  --session-id ID      consumer: the id of this client toward its peers; a random one for each process by default
-  --transport KIND     ice (default), or data-channel, as browsers have it
-  --bind ADDRESS       send from this address instead of the default route's
-  --interface NAME     send from the first address of this interface
-  --listen ADDRESS     signal, stun: listen there (127.0.0.1:9000, 127.0.0.1:3478)
-  --connections N      signal: serve so many at once (1024)
-  --per-address N      signal: and so many of one address, an IPv6 network of 64 bits being one (64)
-  --client-header NAME signal, behind a proxy: the header with the client's address, such as X-Forwarded-For
-  --json               one JSON object a line
-  --show-addresses     show the mapped address with each verdict
-  --external-ip HOW    how much of it goes into spans: full (default), prefix, omit
-  --log LEVEL          log to standard error: off, error, warn (default), info, debug, trace; never an address
-  --help               this text
+Exit status: 0 after Ctrl-C, or if an attempt of --attempts had a path; 1 if no attempt had one, or the role could not
+start; 2 if the arguments are wrong.";
 
-Spans go to where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT says, over http/protobuf, or over grpc
-if OTEL_EXPORTER_OTLP_PROTOCOL says so; nowhere if neither is set.
-
-Exit status: 0 after Ctrl-C, or if an attempt of --attempts had a path; 1 if none had, or nothing could be started; 2 if the
-arguments are wrong.
-";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
+    /// Draws volunteers and keeps paths to them
     Consumer,
+    /// A volunteer, which echoes
     Producer,
+    /// The signalling service
     Signal,
+    /// A STUN server
     Stun,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
+    /// Plain datagrams over ICE
     Ice,
+    /// A WebRTC data channel, as browsers have it
     DataChannel,
 }
 
-#[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) role: Role,
-    pub(crate) signalling: HttpSignalling,
-    pub(crate) stun: Vec<StunServer>,
-    pub(crate) stun_file: Option<PathBuf>,
-    pub(crate) slots: usize,
-    pub(crate) attempts: Option<u64>,
-    pub(crate) hold: Option<Duration>,
-    pub(crate) session_id: Option<String>,
-    pub(crate) transport: Kind,
-    pub(crate) bind: BindConfig,
-    pub(crate) listen: Option<SocketAddr>,
-    pub(crate) service: ServiceConfig,
-    pub(crate) json: bool,
-    pub(crate) shows_addresses: bool,
-    pub(crate) external_ip: ExternalIp,
-    pub(crate) log: LevelFilter,
-}
-
-/// Where the service is unless said.
-const DEFAULT_SIGNAL: &str = "http://localhost:9000/v1/signal";
 /// Most slots of one program.
 const MAX_SLOTS: usize = 100_000;
 /// Longest id of a client, in bytes.
 const MAX_SESSION_ID: usize = 128;
 
 impl Options {
-    /// Nothing if they ask for help.
-    pub(crate) fn from_arguments() -> Result<Option<Self>, String> {
-        let mut arguments = lexopt::Parser::from_env();
-        let mut options = Self {
-            role: Role::Consumer,
-            signalling: HttpSignalling::new(DEFAULT_SIGNAL).map_err(|error| error.to_string())?,
-            stun: Vec::new(),
-            stun_file: None,
-            slots: 1,
-            attempts: None,
-            hold: None,
-            session_id: None,
-            transport: Kind::Ice,
-            bind: BindConfig::default(),
-            listen: None,
-            service: ServiceConfig::default(),
-            json: false,
-            shows_addresses: false,
-            external_ip: ExternalIp::default(),
-            log: LevelFilter::WARN,
-        };
-        while let Some(argument) = arguments.next().map_err(|error| error.to_string())? {
-            let name = match argument {
-                Long("help") => return Ok(None),
-                Long("json") => {
-                    options.json = true;
-                    continue;
-                }
-                Long("show-addresses") => {
-                    options.shows_addresses = true;
-                    continue;
-                }
-                Long(name) => name.to_owned(),
-                other => return Err(other.unexpected().to_string()),
-            };
-            if !HELP.contains(&format!("  --{name} ")) {
-                return Err(format!("there is no --{name}"));
-            }
-            let value = arguments
-                .value()
-                .and_then(|value| value.string())
-                .map_err(|error| error.to_string())?;
-            options.take(&name, &value)?;
+    /// The arguments, or the end of the program with its exit status: help, version, or wrong arguments.
+    pub(crate) fn from_arguments() -> Self {
+        let options = Self::parse();
+        #[cfg(feature = "manual")]
+        if let Some(of) = &options.manual {
+            crate::manual::print(&mut <Self as clap::CommandFactory>::command(), of);
         }
-        let asks = options.stun_file.is_some() || !options.stun.is_empty();
-        if options.role == Role::Consumer && !asks {
-            return Err("a consumer needs --stun or --stun-file".into());
+        if options.role == Role::Consumer && options.stun.is_empty() && options.stun_file.is_none()
+        {
+            use clap::CommandFactory;
+            let missing = clap::error::ErrorKind::MissingRequiredArgument;
+            Self::command()
+                .error(missing, "a consumer needs --stun or --stun-file")
+                .exit();
         }
-        Ok(Some(options))
+        options
     }
 
-    fn take(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let wrong = |takes: &str| format!("--{name} takes {takes}, not `{value}`");
-        match name {
-            "role" => {
-                self.role = match value {
-                    "consumer" => Role::Consumer,
-                    "producer" => Role::Producer,
-                    "signal" => Role::Signal,
-                    "stun" => Role::Stun,
-                    _ => return Err(wrong("consumer, producer, signal or stun")),
-                }
-            }
-            "signal" => {
-                self.signalling = signalling(value).map_err(|error| format!("--signal: {error}"))?
-            }
-            "stun" => self.stun.push(
-                value
-                    .parse()
-                    .map_err(|error| format!("--stun {value}: {error}"))?,
-            ),
-            "stun-file" => self.stun_file = Some(value.into()),
-            "session-id" => {
-                let id = Some(value).filter(|id| (1..=MAX_SESSION_ID).contains(&id.len()));
-                self.session_id = Some(id.ok_or_else(|| wrong("1 to 128 bytes"))?.to_owned());
-            }
-            "slots" => {
-                let slots = value
-                    .parse()
-                    .ok()
-                    .filter(|slots| (1..=MAX_SLOTS).contains(slots));
-                self.slots = slots.ok_or_else(|| wrong("a number from 1 to 100000"))?;
-            }
-            "attempts" => {
-                self.attempts = Some(number(value).ok_or_else(|| wrong(NUMBER))?);
-            }
-            "hold" => {
-                let seconds = value
-                    .parse()
-                    .ok()
-                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-                self.hold = Some(seconds.ok_or_else(|| wrong("a number of seconds"))?);
-            }
-            "transport" => {
-                self.transport = match value {
-                    "ice" => Kind::Ice,
-                    "data-channel" => Kind::DataChannel,
-                    _ => return Err(wrong("ice or data-channel")),
-                }
-            }
-            "bind" => {
-                let ip: IpAddr = value.parse().map_err(|_| wrong("an address"))?;
-                self.bind = BindConfig::address(ip);
-            }
-            "interface" => self.bind = BindConfig::interface(value),
-            "listen" => {
-                self.listen = Some(value.parse().map_err(|_| wrong("an address with a port"))?)
-            }
-            "connections" => {
-                self.service.connections = number(value).ok_or_else(|| wrong(NUMBER))?
-            }
-            "per-address" => {
-                self.service.connections_per_address =
-                    number(value).ok_or_else(|| wrong(NUMBER))?;
-            }
-            "client-header" => {
-                let service = self.service.clone().with_client_header(value);
-                self.service = service.map_err(|_| wrong("the name of a header"))?;
-            }
-            "external-ip" => {
-                let mut policies = ExternalIp::ALL.iter().copied();
-                let named = policies.find(|policy| policy.as_str() == value);
-                self.external_ip = named.ok_or_else(|| wrong("full, prefix or omit"))?;
-            }
-            "log" => {
-                self.log = value
-                    .parse()
-                    .map_err(|_| wrong("off, error, warn, info, debug or trace"))?
-            }
-            _ => return Err(format!("there is no --{name}")),
+    /// The address to send from.
+    pub(crate) fn bind(&self) -> BindConfig {
+        match (&self.bind, &self.interface) {
+            (Some(ip), _) => BindConfig::address(*ip),
+            (None, Some(name)) => BindConfig::interface(name),
+            (None, None) => BindConfig::default(),
         }
-        Ok(())
+    }
+
+    /// The bounds of the signalling service.
+    pub(crate) fn service(&self) -> ServiceConfig {
+        let mut service = ServiceConfig::default();
+        if let Some(connections) = self.connections {
+            service.connections = connections;
+        }
+        if let Some(connections) = self.per_address {
+            service.connections_per_address = connections;
+        }
+        match &self.client_header {
+            // checked when it was parsed
+            Some(name) => service.clone().with_client_header(name).unwrap_or(service),
+            None => service,
+        }
     }
 }
 
-const NUMBER: &str = "a number from 1 on";
-
-fn number<T: FromStr + Default + PartialOrd>(value: &str) -> Option<T> {
-    value.parse().ok().filter(|number| *number > T::default())
+fn slots(value: &str) -> Result<usize, String> {
+    let slots = value
+        .parse()
+        .ok()
+        .filter(|slots| (1..=MAX_SLOTS).contains(slots));
+    slots.ok_or_else(|| format!("a number from 1 to {MAX_SLOTS} is needed"))
 }
 
-/// Over TLS if the URL says so, trusting whom the system trusts.
+fn at_least_one(value: &str) -> Result<usize, String> {
+    let number = value.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "a number from 1 on is needed".into())
+}
+
+fn seconds(value: &str) -> Result<Duration, String> {
+    let seconds = value.parse().ok().map(Duration::try_from_secs_f64);
+    seconds
+        .and_then(Result::ok)
+        .ok_or_else(|| "a number of seconds is needed".into())
+}
+
+fn session_id(value: &str) -> Result<String, String> {
+    let id = Some(value).filter(|id| (1..=MAX_SESSION_ID).contains(&id.len()));
+    id.map(str::to_owned)
+        .ok_or_else(|| format!("1 to {MAX_SESSION_ID} bytes are needed"))
+}
+
+fn client_header(value: &str) -> Result<String, String> {
+    let service = ServiceConfig::default().with_client_header(value);
+    service
+        .map(|_| value.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+fn external_ip() -> impl TypedValueParser<Value = ExternalIp> {
+    let words = ExternalIp::ALL.iter().map(|policy| policy.as_str());
+    PossibleValuesParser::new(words).map(|word| {
+        let mut policies = ExternalIp::ALL.iter().copied();
+        policies
+            .find(|policy| policy.as_str() == word)
+            .unwrap_or_default()
+    })
+}
+
+fn log_level() -> impl TypedValueParser<Value = LevelFilter> {
+    PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+        .map(|word| word.parse().unwrap_or(LevelFilter::WARN))
+}
+
+/// The client of this service. Over TLS if the URL asks for it, with the certificates that the system trusts.
 fn signalling(url: &str) -> Result<HttpSignalling, SignalError> {
     if !url.starts_with("https:") {
         return HttpSignalling::new(url);
     }
     let mut roots = RootCertStore::empty();
-    // certificates that cannot be read are trusted by nobody
+    // a certificate that cannot be read is not trusted
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    // named: which one is the default depends on what else is compiled in
+    // named, because the default depends on what else is compiled in
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let config =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

@@ -37,7 +37,7 @@ pub(crate) async fn run(
     output: &Output,
     cancel: &CancellationToken,
 ) -> Result<bool, Failure> {
-    let ice = IceTransport::new(Network::System(options.bind.clone()));
+    let ice = IceTransport::new(Network::System(options.bind()));
     match (options.role, options.transport) {
         (Role::Signal, _) => signal(options, output, cancel).await,
         (Role::Stun, _) => stun(options, output, cancel).await,
@@ -60,7 +60,7 @@ async fn signal(
     let listen = options
         .listen
         .unwrap_or_else(|| ([127, 0, 0, 1], 9000).into());
-    let config = options.service.clone();
+    let config = options.service();
     let service = SignallingService::bind_with(listen, Switchboard::default(), config)
         .await
         .map_err(|error| cannot_listen(listen, &error))?;
@@ -129,7 +129,7 @@ where
     let lifetime = options.hold.or(options.attempts.map(|_| HOLD));
     let timing = Timing::default().with_path_lifetime(lifetime);
     let mut pool = Pool::new(
-        options.signalling.clone(),
+        options.signal.clone(),
         transport,
         telemetry,
         servers(options, output.clone()),
@@ -255,7 +255,7 @@ where
     let mut slots = JoinSet::new();
     for slot in 0..options.slots {
         let producer = Producer::new(
-            options.signalling.clone(),
+            options.signal.clone(),
             transport.clone(),
             options.stun.clone(),
         );

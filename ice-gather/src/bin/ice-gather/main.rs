@@ -1,66 +1,31 @@
 //! `ice-gather`: asks STUN servers from one socket and reports what the NAT in front of it does.
 
+#[cfg(feature = "manual")]
+mod manual;
+mod options;
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ice_gather::{
-    Base, Bind, BindConfig, Finding, GatherConfig, Gathering, Policy, Progress, ServerReport,
-    StunServer, discover_filtering,
+    Base, Bind, BindConfig, Finding, Gathering, Progress, ServerReport, StunServer,
+    discover_filtering,
 };
-use lexopt::prelude::{Long, Short, Value, ValueExt};
 use nat_summary::{Filtering, Mapping, NatSummary, NatType, Outcome, Rule};
 use serde_json::{Value as Json, json};
 
-const HELP: &str = "\
-ice-gather [options] [stun:HOST[:PORT] ...]
-
-Asks STUN servers from one UDP socket and reports what the NAT in front of it does. Without a server it asks a short list
-of public ones.
-
-  --from-file FILE    more servers, one a line; # starts a comment
-  --interface NAME    leave from the first address of this interface
-  --timeout SECONDS   longest wait (3); a server that was asked twice and is silent by then has timed out
-  -4, -6              IPv4 only, IPv6 only
-  --all               wait for every server until the time-out, not only one second past the second answer
-  --filtering         also find out how the NAT filters (RFC 5780), from extra sockets and with extra packets; works with
-                      servers that have a second address
-  --json              one JSON object instead of text
-  -h, --help          this text
-  -V, --version       the version
-
-While it works, a terminal shows a line per server as its answer comes. Exit status: 0 with any verdict, 1 if no socket
-could be had, 2 if the arguments are wrong.
-";
-
-/// Asked where none are named. Run by different operators, so that one of them cannot decide the
-/// verdict.
-const PUBLIC: [&str; 5] = [
-    "stun:stun.l.google.com:19302",
-    "stun:stun.cloudflare.com:3478",
-    "stun:stun.nextcloud.com:443",
-    "stun:stun.sipgate.net:3478",
-    "stun:global.stun.twilio.com:3478",
-];
-
-struct Options {
-    servers: Vec<StunServer>,
-    bind: BindConfig,
-    gather: GatherConfig,
-    json: bool,
-    filtering: bool,
-}
+use crate::options::Options;
 
 /// Most servers asked to help with filtering.
 const MAX_FILTERING_SERVERS: usize = 3;
 
 fn main() -> ExitCode {
-    let options = match options() {
-        Ok(Some(options)) => options,
-        Ok(None) => return ExitCode::SUCCESS,
+    let options = Options::from_arguments();
+    let servers = match options.servers() {
+        Ok(servers) => servers,
         Err(message) => {
             eprintln!("ice-gather: {message}");
-            eprintln!("see ice-gather --help");
             return ExitCode::from(2);
         }
     };
@@ -68,8 +33,8 @@ fn main() -> ExitCode {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(run(options))?;
-        // a name still being looked up must not keep us
+        runtime.block_on(run(&options, &servers))?;
+        // a name still being looked up must not hold the program up
         runtime.shutdown_background();
         Ok(())
     };
@@ -82,111 +47,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// A person waits a second for the truth: the slowest live server is told from a dead one by then.
-fn patient() -> GatherConfig {
-    GatherConfig::default()
-        .with_policy(Policy::Patient)
-        .with_grace(Duration::from_secs(1))
-}
-
-/// The options by the arguments; `None` if these asked for a text that was printed at once.
-fn options() -> Result<Option<Options>, String> {
-    let mut arguments = lexopt::Parser::from_env();
-    let mut options = Options {
-        servers: Vec::new(),
-        bind: BindConfig::default(),
-        gather: patient(),
-        json: false,
-        filtering: false,
-    };
-    while let Some(argument) = arguments.next().map_err(|error| error.to_string())? {
-        match argument {
-            Short('4') => options.bind.ipv6 = Bind::Off,
-            Short('6') => options.bind.ipv4 = Bind::Off,
-            Long("json") => options.json = true,
-            Long("filtering") => options.filtering = true,
-            Long("all") => options.gather.policy = Policy::All,
-            Short('h') | Long("help") => {
-                print(HELP);
-                return Ok(None);
-            }
-            Short('V') | Long("version") => {
-                print(concat!("ice-gather ", env!("CARGO_PKG_VERSION"), "\n"));
-                return Ok(None);
-            }
-            Long("interface") => {
-                let name = value(&mut arguments)?;
-                for bind in [&mut options.bind.ipv4, &mut options.bind.ipv6] {
-                    if *bind != Bind::Off {
-                        *bind = Bind::Interface(name.clone());
-                    }
-                }
-            }
-            Long("timeout") => {
-                let seconds: f64 = value(&mut arguments)?
-                    .parse()
-                    .map_err(|_| "--timeout takes a number of seconds")?;
-                options.gather.deadline = Duration::try_from_secs_f64(seconds)
-                    .ok()
-                    .filter(|timeout| !timeout.is_zero() && *timeout <= Duration::from_secs(3600))
-                    .ok_or("--timeout takes more than zero and at most 3600 seconds")?;
-            }
-            Long("from-file") => {
-                let path = value(&mut arguments)?;
-                let text =
-                    std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-                for (number, line) in (1..).zip(text.lines()) {
-                    let entry = line.split('#').next().unwrap_or_default().trim();
-                    if !entry.is_empty() {
-                        let server = entry
-                            .parse()
-                            .map_err(|error| format!("{path}, line {number}: {error}"))?;
-                        options.servers.push(server);
-                    }
-                }
-            }
-            Value(server) => {
-                let server = server.string().map_err(|error| error.to_string())?;
-                options.servers.push(
-                    server
-                        .parse()
-                        .map_err(|error| format!("{server}: {error}"))?,
-                );
-            }
-            other => return Err(other.unexpected().to_string()),
-        }
-    }
-    if options.bind.ipv4 == Bind::Off && options.bind.ipv6 == Bind::Off {
-        return Err("-4 and -6 leave nothing to ask from".into());
-    }
-    if options.servers.is_empty() {
-        options.servers = PUBLIC
-            .iter()
-            .filter_map(|server| server.parse().ok())
-            .collect();
-    }
-    Ok(Some(options))
-}
-
 /// A reader that went away wants no more.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-fn value(arguments: &mut lexopt::Parser) -> Result<String, String> {
-    arguments
-        .value()
-        .and_then(|value| value.string())
-        .map_err(|error| error.to_string())
-}
-
-async fn run(options: Options) -> Result<(), ice_gather::BindError> {
+async fn run(options: &Options, servers: &[StunServer]) -> Result<(), ice_gather::BindError> {
     // servers on this host are reached from its loopback address only
-    let loopback = options
-        .servers
+    let loopback = servers
         .iter()
         .all(|server| matches!(server, StunServer::Address(a) if a.ip().is_loopback()));
-    let mut bind = options.bind;
+    let mut bind = options.bind();
     if loopback {
         for (bind, ip) in [
             (&mut bind.ipv4, std::net::IpAddr::from([127, 0, 0, 1])),
@@ -207,14 +78,13 @@ async fn run(options: Options) -> Result<(), ice_gather::BindError> {
     };
     let live = !options.json && std::io::stderr().is_terminal();
     // names and addresses as given; a resolved name only gets longer
-    let widest = options
-        .servers
+    let widest = servers
         .iter()
         .map(|server| place(server).chars().count())
         .max()
         .unwrap_or(0);
     let gathering = base
-        .gather_with(&options.servers, &options.gather, |news| {
+        .gather_with(servers, &options.gather(), |news| {
             if let (true, Progress::Server(report)) = (live, news) {
                 eprintln!("{}", line(&report, widest));
             }
