@@ -118,6 +118,11 @@ fn steps() -> Vec<Step> {
             skip: needs::lab,
             ..cargo("lab", "xtask lab --quick")
         },
+        // with the CPU of a released program, which is what the bound is about
+        Step {
+            skip: needs::lab,
+            ..cargo("siege", "xtask siege --quick")
+        },
         cargo("package", "xtask package --quick"),
         Step {
             skip: wasm::missing,

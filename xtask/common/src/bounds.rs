@@ -254,5 +254,8 @@ pub const SIEGE_ECHO_EVERY: Duration = Duration::from_millis(10);
 pub const SIEGE_ECHOED: f64 = 0.99;
 /// Live heap that a class may add at any time, in bytes.
 pub const SIEGE_HEAP: i64 = 1024 * 1024;
+/// The same for a peer with valid keys, while its path is there: SCTP may hold 2 MiB of unread chunks,
+/// with as much around them.
+pub const SIEGE_HEAP_OF_A_PEER: i64 = 6 * 1024 * 1024;
 /// CPU of a forged datagram, of what a bare socket takes to receive and discard the same one.
 pub const SIEGE_CPU: f64 = 2.0;

@@ -8,6 +8,7 @@ use super::forge::{
     BINDING, attribute, check, class, client_hello_without_extensions, fragment, hello, mapped,
     number, one_of, random, random_of, record, stun, username, wrong_integrity,
 };
+use super::sctp;
 
 /// Datagrams of a stranger who can forge the peer's address and has no secret.
 pub(super) struct Strange {
@@ -142,6 +143,21 @@ pub(super) const STRANGE: &[Strange] = strange! {
         }
         bytes
     };
+    "DTLS: an alert in the clear behind a record that does not open", rng => {
+        let sealed = random(rng, 24);
+        let first = match rng.random() {
+            true => [&[0b0010_1111, 0, number(rng) as u8, 0, 24][..], &sealed].concat(),
+            false => record(23, 1, number(rng), &sealed),
+        };
+        let alert = record(21, 0, number(rng), &[2, 40]);
+        [first, alert].concat()
+    };
+    "DTLS 1.2: many short records", rng => {
+        (0..30).flat_map(|_| {
+            let (number, sealed) = (rng.random_range(0..1 << 48), random(rng, 25));
+            record(23, 1, number, &sealed)
+        }).collect()
+    };
     // STUN
     "STUN: requests without integrity", rng => {
         let attributes = check(rng);
@@ -234,4 +250,170 @@ pub(super) const ICMP: Strange = Strange {
             rest: [0, 0, longest[0], longest[1]],
         }
     },
+};
+
+/// What a peer with valid keys does to the other end of its own path.
+pub(super) struct Abuse {
+    pub(super) name: &'static str,
+    pub(super) act: Act,
+}
+
+/// One step of such an abuse, again and again.
+#[derive(Clone, Copy)]
+pub(super) enum Act {
+    /// In place of an honest handshake: a datagram in the clear.
+    Instead(fn(&mut SmallRng) -> Vec<u8>),
+    /// On the open channel: a datagram in the clear.
+    Clear(fn(&mut SmallRng) -> Vec<u8>),
+    /// On the open channel: a record under the keys, of this type and with this content.
+    Sealed(fn(&mut SmallRng) -> (u8, Vec<u8>)),
+    /// On the open channel: the chunks of a packet of SCTP.
+    Sctp(fn(&mut SmallRng, &mut Association) -> Vec<Vec<u8>>),
+    /// On the open channel: a whole packet of SCTP.
+    Packet(fn(&mut SmallRng, &mut Association) -> Vec<u8>),
+}
+
+/// The abuser's end of an association.
+#[derive(Debug)]
+pub(super) struct Association {
+    /// The victim's verification tag.
+    pub(super) tag: u32,
+    /// The abuser's next TSN.
+    pub(super) tsn: u32,
+    /// The victim's TSN, the last that was seen.
+    pub(super) theirs: u32,
+}
+
+impl Association {
+    fn next(&mut self) -> u32 {
+        self.tsn = self.tsn.wrapping_add(1);
+        self.tsn.wrapping_sub(1)
+    }
+}
+
+/// The stream of the channel: the consumer opens it, as the DTLS server (RFC 8832 section 6).
+pub(super) const STREAM: u16 = 1;
+
+/// DATA_CHANNEL_OPEN of a channel with a name of ten bytes (RFC 8832 section 5.1).
+fn open(rng: &mut SmallRng) -> Vec<u8> {
+    let mut open = vec![3, 0x81, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0];
+    open.extend(random(rng, 10));
+    open
+}
+
+macro_rules! abuse {
+    ($($name:literal, $act:expr;)*) => { &[$(Abuse { name: $name, act: $act }),*] };
+}
+
+pub(super) const ABUSES: &[Abuse] = abuse! {
+    // DTLS
+    "handshake: hellos without end", Act::Instead(|rng| {
+        let body = client_hello_without_extensions(rng);
+        hello(rng, &fragment(1, 0, body.len(), 0, &body))
+    });
+    "handshake: fragments without end", Act::Instead(|rng| {
+        let (message, offset) = (rng.random_range(0..4), rng.random_range(0..60_000));
+        hello(rng, &fragment(1, message, 60_000, offset, &[7]))
+    });
+    "handshake: messages of any kind", Act::Instead(|rng| {
+        let (kind, message) = (rng.random_range(0..26), rng.random_range(0..9));
+        let body = random_of(rng, 0..1_000);
+        hello(rng, &fragment(kind, message, body.len(), 0, &body))
+    });
+    "handshake: alerts and random records", Act::Instead(|rng| {
+        let (kind, epoch, body) = (rng.random_range(20..27), rng.random_range(0..3), random_of(rng, 0..200));
+        record(kind, epoch, number(rng), &body)
+    });
+    "open: hellos in the clear", Act::Clear(|rng| {
+        let body = client_hello_without_extensions(rng);
+        hello(rng, &fragment(1, 0, body.len(), 0, &body))
+    });
+    "renegotiation: hellos under the keys", Act::Sealed(|rng| {
+        let body = client_hello_without_extensions(rng);
+        (22, fragment(1, rng.random_range(0..9), body.len(), 0, &body))
+    });
+    "renegotiation: requests for a hello", Act::Sealed(|rng| (22, fragment(0, rng.random_range(0..9), 0, 0, &[])));
+    "fragments without end, under the keys", Act::Sealed(|rng| {
+        let (kind, message) = (one_of(rng, &[1, 2, 11, 20]), rng.random_range(0..60_000));
+        (22, fragment(kind, message, 1 << 23, rng.random_range(0..1 << 22), &[7; 100]))
+    });
+    "random handshake messages, under the keys", Act::Sealed(|rng| (22, random_of(rng, 0..1_000)));
+    "warnings, under the keys", Act::Sealed(|rng| (21, vec![1, one_of(rng, &[10, 40, 90, 100, 110])]));
+    "changes of the cipher, under the keys", Act::Sealed(|_| (20, vec![1]));
+    "types of record that do not exist", Act::Sealed(|rng| (one_of(rng, &[0, 19, 24, 25, 26, 27, 99, 255]), random_of(rng, 0..300)));
+    "empty records", Act::Sealed(|_| (23, Vec::new()));
+    // SCTP
+    "SCTP: random bytes", Act::Packet(|rng, _| random_of(rng, 0..1_150));
+    "SCTP: random chunks", Act::Sctp(|rng, _| {
+        let (kind, flags, value) = (rng.random(), rng.random(), random_of(rng, 0..1_000));
+        // an ABORT would end the path at once
+        vec![sctp::chunk(if kind == 6 { 7 } else { kind }, flags, &value)]
+    });
+    "SCTP: chunks with another length", Act::Sctp(|rng, _| {
+        let (kind, length) = (one_of(rng, &[0, 3, 4, 7, 8, 10, 11, 130, 192]), rng.random_range(0..2_000));
+        vec![sctp::chunk_of(kind, 0, length, &random_of(rng, 0..300))]
+    });
+    "SCTP: a wrong checksum", Act::Packet(|rng, association| {
+        let mut packet = sctp::packet(association.tag, &[sctp::data(sctp::WHOLE, association.tsn, STREAM, sctp::BINARY, b"x")]);
+        packet[8] ^= rng.random_range(1..=255);
+        packet
+    });
+    "SCTP: messages of a byte", Act::Sctp(|_, association| {
+        (0..50).map(|_| sctp::data(sctp::WHOLE, association.next(), STREAM, sctp::BINARY, b"x")).collect()
+    });
+    "SCTP: a message without an end", Act::Sctp(|rng, association| {
+        let begins = association.tsn == sctp::FIRST + 1;
+        let flags = if begins { 0b010 } else { 0 };
+        vec![sctp::data(flags, association.next(), STREAM, sctp::BINARY, &random(rng, 1_000))]
+    });
+    "SCTP: gaps", Act::Sctp(|rng, association| {
+        association.tsn += 2;
+        vec![sctp::data(sctp::WHOLE, association.tsn, STREAM, sctp::BINARY, &random(rng, 1_000))]
+    });
+    "SCTP: far TSNs", Act::Sctp(|rng, association| {
+        let tsn = association.tsn.wrapping_add(rng.random_range(0..u32::MAX / 2));
+        vec![sctp::data(sctp::WHOLE, tsn, STREAM, sctp::BINARY, &random(rng, 100))]
+    });
+    "SCTP: the same TSN", Act::Sctp(|rng, association| {
+        vec![sctp::data(sctp::WHOLE, association.tsn, STREAM, sctp::BINARY, &random(rng, 1_000))]
+    });
+    "SCTP: every stream", Act::Sctp(|rng, association| {
+        (0..30).map(|_| sctp::data(sctp::WHOLE, association.next(), rng.random(), sctp::BINARY, b"x")).collect()
+    });
+    "SCTP: channels without end", Act::Sctp(|rng, association| {
+        let stream = (association.tsn as u16).wrapping_mul(2);
+        vec![sctp::data(0b011, association.next(), stream, sctp::DCEP, &open(rng))]
+    });
+    "SCTP: resets", Act::Sctp(|rng, association| {
+        let streams: Vec<u16> = (0..rng.random_range(0..100)).map(|_| rng.random_range(2..u16::MAX)).collect();
+        let (number, ahead) = (association.next(), rng.random_range(0..u32::MAX / 2));
+        vec![sctp::reset(number, association.tsn.wrapping_add(ahead), &streams)]
+    });
+    "SCTP: far FORWARD TSNs", Act::Sctp(|rng, association| {
+        association.tsn = association.tsn.wrapping_add(rng.random_range(0..1 << 20));
+        let streams: Vec<u16> = (0..rng.random_range(0..200)).map(|_| rng.random()).collect();
+        vec![sctp::forward_tsn(association.tsn, &streams)]
+    });
+    "SCTP: acknowledgements of everything", Act::Sctp(|rng, association| {
+        let tsn = association.theirs.wrapping_add(rng.random_range(0..1_000));
+        vec![sctp::sack(tsn, &[(1, u16::MAX); 250])]
+    });
+    "SCTP: heartbeats", Act::Sctp(|rng, _| {
+        let info = random_of(rng, 0..500);
+        let value = [&[0, 1][..], &(info.len() as u16 + 4).to_be_bytes(), &info].concat();
+        vec![sctp::chunk(sctp::HEARTBEAT, 0, &value)]
+    });
+    "SCTP: hundreds of chunks that want an answer", Act::Sctp(|_, _| {
+        vec![sctp::chunk(sctp::HEARTBEAT, 0, &[0, 1, 0, 8, 1, 2, 3, 4]); 90]
+    });
+    "SCTP: beginnings anew", Act::Sctp(|rng, association| {
+        let kind = one_of(rng, &[sctp::INIT, sctp::INIT_ACK, sctp::COOKIE_ECHO, sctp::COOKIE_ACK]);
+        vec![match kind {
+            sctp::INIT | sctp::INIT_ACK => sctp::init(kind, association.tsn.wrapping_add(500_000)),
+            kind => sctp::chunk(kind, 0, &random_of(rng, 0..300)),
+        }]
+    });
+    "SCTP: errors and shutdowns", Act::Sctp(|rng, _| {
+        vec![sctp::chunk(one_of(rng, &[7, 8, 9, 14]), 0, &random_of(rng, 0..100))]
+    });
 };

@@ -34,6 +34,8 @@ pub(super) struct Ground {
     pub(super) producer: Namespace,
     /// Of the signalling service.
     pub(super) url: String,
+    /// Of another one, where the abuser announces itself.
+    pub(super) abuse_url: String,
     pub(super) stun: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -57,12 +59,17 @@ impl Ground {
                 let _ = started.send(Err(failure));
             }
         });
-        let (url, stun) = starting.recv()??;
+        let Served {
+            url,
+            abuse_url,
+            stun,
+        } = starting.recv()??;
         Ok(Self {
             consumer,
             core,
             producer,
             url,
+            abuse_url,
             stun,
             stop: Some(stop),
             thread: Some(thread),
@@ -80,13 +87,25 @@ impl Drop for Ground {
     }
 }
 
+/// Where the services are.
+struct Served {
+    url: String,
+    abuse_url: String,
+    stun: SocketAddr,
+}
+
 async fn serve(
-    started: &mpsc::Sender<Result<(String, SocketAddr), Failure>>,
+    started: &mpsc::Sender<Result<Served, Failure>>,
     stopped: oneshot::Receiver<()>,
 ) -> Result<(), Failure> {
     let service = SignallingService::bind((CORE, 0), Switchboard::default()).await?;
+    let other = SignallingService::bind((CORE, 0), Switchboard::default()).await?;
     let responder = Responder::bind((CORE, 3_478)).await?;
-    let _ = started.send(Ok((service.url(), responder.address())));
+    let _ = started.send(Ok(Served {
+        url: service.url(),
+        abuse_url: other.url(),
+        stun: responder.address(),
+    }));
     let _ = stopped.await;
     Ok(())
 }

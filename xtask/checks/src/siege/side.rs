@@ -1,6 +1,7 @@
 //! One side of the siege as a process of its own: it uses the libraries as an application does, and
 //! reports its state whenever the siege asks.
 
+mod abuser;
 mod bare;
 mod consumer;
 mod producer;
@@ -10,6 +11,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use consumer_fsm::transport::{DataChannel, IceTransport, Network};
 use ice_gather::BindConfig;
@@ -35,6 +37,15 @@ pub(crate) enum Orders {
         url: String,
         stun: SocketAddr,
         local: SocketAddrV4,
+        /// Beside it, one attempt after the other that meets an abuser: its service and its port.
+        beside: Option<(String, u16)>,
+    },
+    /// Abuses its own path with valid keys, by the class of that name.
+    Abuser {
+        class: String,
+        url: String,
+        local: SocketAddrV4,
+        within: Duration,
     },
     /// Sends everything back.
     Producer {
@@ -84,6 +95,21 @@ pub(crate) struct Look {
     pub(crate) ended: u64,
     /// Their causes: the first few.
     pub(crate) causes: Vec<String>,
+    /// The attempts beside it that met the abuser.
+    pub(crate) beside: Beside,
+}
+
+/// Attempts that met an abuser.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Beside {
+    /// Whether there is a path.
+    pub(crate) up: u64,
+    /// Paths so far.
+    pub(crate) paths: u64,
+    /// Attempts that ended.
+    pub(crate) ended: u64,
+    /// The cause of the last end.
+    pub(crate) cause: String,
 }
 
 /// What a role counts.
@@ -94,9 +120,16 @@ struct Counts {
     up: AtomicU64,
     ended: AtomicU64,
     causes: Mutex<Vec<String>>,
+    beside: Mutex<Beside>,
 }
 
 impl Counts {
+    fn beside(&self, change: impl FnOnce(&mut Beside)) {
+        if let Ok(mut beside) = self.beside.lock() {
+            change(&mut beside);
+        }
+    }
+
     fn ended(&self, cause: String) {
         self.ended.fetch_add(1, Ordering::Relaxed);
         if let Ok(mut causes) = self.causes.lock()
@@ -127,6 +160,11 @@ impl Counts {
                 .lock()
                 .map(|causes| causes.clone())
                 .unwrap_or_default(),
+            beside: self
+                .beside
+                .lock()
+                .map(|beside| beside.clone())
+                .unwrap_or_default(),
         }
     }
 }
@@ -149,14 +187,36 @@ pub(crate) fn run(orders: &str) -> Result<bool, Failure> {
                 url,
                 stun,
                 local,
+                beside,
             } => {
+                let besides = async {
+                    match beside {
+                        Some((url, port)) => {
+                            let ice = ice(SocketAddrV4::new(*local.ip(), port));
+                            consumer::beside(DataChannel::new(ice), &url, stun, &counts, &cancel)
+                                .await
+                        }
+                        None => Ok(()),
+                    }
+                };
                 let ice = ice(local);
                 let errand = consumer::Errand { stage, url, stun };
-                match over {
-                    Over::Ice => errand.run(ice, &counts, &cancel).await,
-                    Over::DataChannel => errand.run(DataChannel::new(ice), &counts, &cancel).await,
-                }
+                let honest = async {
+                    match over {
+                        Over::Ice => errand.run(ice, &counts, &cancel).await,
+                        Over::DataChannel => {
+                            errand.run(DataChannel::new(ice), &counts, &cancel).await
+                        }
+                    }
+                };
+                tokio::try_join!(honest, besides).map(drop)
             }
+            Orders::Abuser {
+                class,
+                url,
+                local,
+                within,
+            } => abuser::run(ice(local), &url, &class, within, &counts, &cancel).await,
             Orders::Producer { over, url, local } => {
                 let ice = ice(local);
                 match over {

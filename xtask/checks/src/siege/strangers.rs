@@ -24,6 +24,8 @@ const LATE: Duration = Duration::from_secs(2);
 const ATTEMPTS_WITHIN: Duration = Duration::from_secs(30);
 /// Longest end of a process.
 const END: Duration = Duration::from_secs(5);
+/// Measurements of a class whose CPU is too much.
+const MEASUREMENTS: u32 = 3;
 /// Parts of a flood: the side is looked at between them.
 const PARTS: u64 = 8;
 
@@ -123,6 +125,7 @@ pub(super) fn run(
         url: ground.url.clone(),
         stun: ground.stun,
         local: CONSUMER,
+        beside: None,
     };
     let bare = Orders::Bare {
         local: SocketAddrV4::new(*target.ip(), BARE),
@@ -143,7 +146,7 @@ pub(super) fn run(
     siege.quiet = siege.quiet()?;
     let mut rows = Vec::new();
     for class in classes {
-        let row = siege.class(place, class).unwrap_or_else(|failure| {
+        let row = siege.measured(place, class).unwrap_or_else(|failure| {
             let mut row = Row::new(stand.name, class.name);
             row.faults.push(failure.to_string());
             row
@@ -184,6 +187,18 @@ impl Siege<'_> {
         Ok((after.cpu - before.cpu) as f64 / began.elapsed().as_secs_f64())
     }
 
+    /// The class, once more where CPU alone is too much: other programs only ever add to it.
+    fn measured(&mut self, place: &Namespace, class: &Strange) -> Result<Row, Failure> {
+        let mut row = self.class(place, class)?;
+        for _ in 1..MEASUREMENTS {
+            if !row.is_slow_only() {
+                break;
+            }
+            row = self.class(place, class)?;
+        }
+        Ok(row)
+    }
+
     fn class(&mut self, place: &Namespace, class: &Strange) -> Result<Row, Failure> {
         let mut row = Row::new(self.stand.name, class.name);
         let mut rng = SmallRng::seed_from_u64(1);
@@ -222,10 +237,12 @@ impl Siege<'_> {
         let bare = self.bare(place, class, row.sent)?;
         let cpu = (after.cpu - before.cpu) as f64 - self.quiet * seconds;
         if self.stand.stage == Stage::Connected && row.sent > 0 {
-            row.micros = Some(cpu.max(0.0) / row.sent as f64);
-            row.cpu = Some(cpu.max(0.0) / row.sent as f64 / bare);
+            let micros = cpu.max(0.0) / row.sent as f64;
+            (row.micros, row.cpu) = (Some(micros), Some(micros / bare));
+            row.is_delivered = self.stand.over == Over::Ice && !is_of_ice(&(class.make)(&mut rng));
         }
-        row.judge(&counted, &now, after.panics, self.stand.stage);
+        row.panics = after.panics;
+        row.judge(&counted, &now, self.stand.stage, bounds::SIEGE_HEAP);
         Ok(row)
     }
 
@@ -262,36 +279,13 @@ impl Siege<'_> {
     }
 }
 
-impl Row {
-    fn judge(&mut self, before: &Look, after: &Look, panics: u64, stage: Stage) {
-        let lost = self.asked.saturating_sub(self.echoed);
-        // a short run has fewer than a hundred, and one may be on its way
-        let may_be_lost = (self.asked as f64 * (1.0 - bounds::SIEGE_ECHOED)).ceil() as u64;
-        if lost > may_be_lost || self.asked == 0 {
-            self.faults
-                .push(format!("{} of {} came back", self.echoed, self.asked));
-        }
-        if after.ended > before.ended {
-            let what = match stage {
-                Stage::Connected => "paths",
-                Stage::Connecting => "attempts",
-            };
-            let causes = after.causes.join(", ");
-            let ended = after.ended - before.ended;
-            self.faults.push(format!("{ended} {what} ended: {causes}"));
-        }
-        if panics > 0 {
-            self.faults.push(format!("{panics} panics"));
-        }
-        if self.heap >= bounds::SIEGE_HEAP {
-            self.faults
-                .push(format!("the heap grew by {} KiB", self.heap / 1024));
-        }
-        if self.cpu.is_some_and(|cpu| cpu >= bounds::SIEGE_CPU) {
-            self.faults.push(format!(
-                "it took {:.1} times the CPU of a bare socket",
-                self.cpu.unwrap_or_default()
-            ));
+/// Whether ICE itself has to read it. Plain ICE hands all else on to the application, as it would a
+/// datagram of the peer: nothing below the application can know one from the other.
+fn is_of_ice(forged: &Forged) -> bool {
+    match forged {
+        Forged::Icmp { .. } => true,
+        Forged::Udp(payload) => {
+            payload.get(4..8) == Some(&[0x21, 0x12, 0xa4, 0x42]) && payload[0] < 4
         }
     }
 }

@@ -7,14 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use consumer_fsm::signalling::http::HttpSignalling;
 use consumer_fsm::transport::Transport;
-use consumer_fsm::{Consumer, Datagrams, Ending, StunCache, Timing};
+use consumer_fsm::{
+    AttemptReport, Consumer, Datagrams, Ending, Event, NoticeKind, StunCache, Timing,
+};
 use ice_gather::StunServer;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{Counts, Stage};
-use crate::attempts::beside;
+use crate::attempts::beside as beside_user;
 use crate::spans::Spans;
 use crate::{Failure, bounds};
 
@@ -26,6 +28,8 @@ const WINDOW: usize = 4_096;
 const QUEUE: usize = 256;
 /// Between two tries of an attempt to get a datagram back.
 const TRY: Duration = Duration::from_millis(50);
+/// Until the port of the last attempt is free.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Tries.
 const TRIES: u32 = 60;
 
@@ -43,10 +47,6 @@ impl Errand {
         cancel: &CancellationToken,
     ) -> Result<(), Failure> {
         let signalling = HttpSignalling::new(&self.url)?;
-        let timing = Timing::default()
-            // there is one producer to choose from
-            .with_patience(Duration::from_millis(10))
-            .with_error_backoff(Duration::from_millis(50));
         let spans = Spans::default();
         while !cancel.is_cancelled() {
             let (to_path, outbound) = mpsc::channel(QUEUE);
@@ -54,7 +54,7 @@ impl Errand {
             let servers = StunCache::new(vec![StunServer::Address(self.stun)]);
             let telemetry = spans.telemetry();
             let consumer = Consumer::new(signalling.clone(), transport.clone(), telemetry, servers)
-                .with_timing(timing)
+                .with_timing(timing())
                 .with_datagrams(Datagrams { outbound, inbound });
             let mut echo = Echo {
                 to_path,
@@ -83,12 +83,17 @@ impl Errand {
                 until.cancel();
                 has_echoed
             };
-            let (report, has_echoed) = beside(consumer, &until, user).await;
+            let (report, has_echoed) = beside_user(consumer, &until, user).await;
             counts.up.store(0, Ordering::Relaxed);
             // an exporter keeps what it caught
             drop(spans.take());
             if cancel.is_cancelled() {
                 break;
+            }
+            if report.last_event == Some(Event::NotPrepared) {
+                // the port is fixed, and the last attempt still has it
+                tokio::time::sleep(PAUSE).await;
+                continue;
             }
             if self.stage == Stage::Connecting {
                 counts.sent.fetch_add(1, Ordering::Relaxed);
@@ -97,13 +102,73 @@ impl Errand {
                     .fetch_add(u64::from(has_echoed), Ordering::Relaxed);
             }
             if !has_echoed {
-                counts.ended(match report.ending {
-                    Some(Ending::Failure(reason)) => reason.to_string(),
-                    ending => format!("{ending:?} after {:?}", report.last_event),
-                });
+                counts.ended(cause(&report));
             }
         }
         Ok(())
+    }
+}
+
+/// Attempts again and again to meet the abuser, and takes what it sends.
+pub(super) async fn beside<T: Transport + Clone>(
+    transport: T,
+    url: &str,
+    stun: SocketAddr,
+    counts: &Counts,
+    cancel: &CancellationToken,
+) -> Result<(), Failure> {
+    let signalling = HttpSignalling::new(url)?;
+    let spans = Spans::default();
+    while !cancel.is_cancelled() {
+        let (_to_path, outbound) = mpsc::channel(QUEUE);
+        let (inbound, mut from_path) = mpsc::channel(QUEUE);
+        let servers = StunCache::new(vec![StunServer::Address(stun)]);
+        let telemetry = spans.telemetry();
+        let mut consumer = Consumer::new(signalling.clone(), transport.clone(), telemetry, servers)
+            .with_timing(timing())
+            .with_datagrams(Datagrams { outbound, inbound });
+        let mut notices = consumer.notices();
+        let user = async {
+            loop {
+                tokio::select! {
+                    notice = notices.next() => match notice.map(|notice| notice.kind) {
+                        Some(NoticeKind::PathUp) => counts.beside(|beside| {
+                            beside.up = 1;
+                            beside.paths += 1;
+                        }),
+                        Some(_) => {}
+                        None => return,
+                    },
+                    Some(_) = from_path.recv() => {}
+                }
+            }
+        };
+        let (report, ()) = beside_user(consumer, cancel, user).await;
+        drop(spans.take());
+        if report.last_event == Some(Event::NotPrepared) {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        counts.beside(|beside| {
+            beside.up = 0;
+            beside.ended += 1;
+            beside.cause = cause(&report);
+        });
+    }
+    Ok(())
+}
+
+fn timing() -> Timing {
+    Timing::default()
+        // there is one producer to choose from
+        .with_patience(Duration::from_millis(10))
+        .with_error_backoff(Duration::from_millis(50))
+}
+
+fn cause(report: &AttemptReport) -> String {
+    match report.ending {
+        Some(Ending::Failure(reason)) => reason.to_string(),
+        ending => format!("{ending:?} after {:?}", report.last_event),
     }
 }
 
