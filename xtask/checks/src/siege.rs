@@ -1,7 +1,7 @@
 //! `siege`: real processes of ours, and an attacker.
 //!
 //! A stranger forges the peer's address, and knows no secret. A peer has keys, and abuses its own
-//! path. An honest echo has to go on, memory and CPU stay where they are, and no process may end.
+//! path. A client floods the signalling service. An honest echo has to go on, memory and CPU stay where they are, and no process may end.
 //! The classes of an attack are the tables in `classes`.
 
 mod child;
@@ -10,6 +10,7 @@ mod forge;
 mod ground;
 mod peers;
 mod sctp;
+mod services;
 mod side;
 mod strangers;
 
@@ -179,7 +180,9 @@ pub(crate) fn run(options: &Siege) -> Result<bool, Failure> {
         .iter()
         .filter(|abuse| is_wanted(peers::STAND, abuse.name))
         .collect();
-    if pairs.is_empty() && abuses.is_empty() {
+    let mut services = services::CLASSES.to_vec();
+    services.retain(|(class, _)| is_wanted(services::STAND, class));
+    if pairs.is_empty() && abuses.is_empty() && services.is_empty() {
         return Err("no class and no stand has that in its name".into());
     }
     let planned: usize = pairs.iter().map(|(_, wanted)| wanted.len()).sum();
@@ -197,6 +200,9 @@ pub(crate) fn run(options: &Siege) -> Result<bool, Failure> {
     }
     if !abuses.is_empty() {
         attacks.push(Box::new(move || peers::run(&abuses, plan, tell)));
+    }
+    if !services.is_empty() {
+        attacks.push(Box::new(move || services::run(&services, tell)));
     }
     // each has namespaces and processes of its own; a long run keeps them apart, for their CPU's sake
     let rows: Vec<Row> = if options.quick {

@@ -25,7 +25,7 @@ pub(super) const PRODUCER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 2,
 /// The port of the bare socket beside the side under siege.
 pub(super) const BARE: u16 = 40_003;
 /// The core's address on the consumer's cable.
-const CORE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+pub(super) const CORE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 
 /// The namespaces and the services; all end when dropped.
 pub(super) struct Ground {

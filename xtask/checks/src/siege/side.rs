@@ -5,6 +5,7 @@ mod abuser;
 mod bare;
 mod consumer;
 mod producer;
+mod service;
 
 use std::io::BufRead;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -53,6 +54,8 @@ pub(crate) enum Orders {
         url: String,
         local: SocketAddrV4,
     },
+    /// Serves signalling.
+    Service { listen: SocketAddr },
     /// Receives on a bare socket, and discards.
     Bare { local: SocketAddrV4 },
 }
@@ -226,6 +229,7 @@ pub(crate) fn run(orders: &str) -> Result<bool, Failure> {
                     }
                 }
             }
+            Orders::Service { listen } => service::run(listen, &counts, &cancel).await,
             Orders::Bare { local } => bare::run(local, &counts, &cancel).await,
         }
     })?;
