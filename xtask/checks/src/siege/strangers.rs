@@ -18,6 +18,8 @@ use crate::{Failure, bounds};
 
 /// Longest wait for the first path.
 const PATH: Duration = Duration::from_secs(20);
+/// From the first echo until a path is quiet.
+const SETTLED: Duration = Duration::from_millis(500);
 /// Longest wait for the last echoes of a class.
 const LATE: Duration = Duration::from_secs(2);
 /// Longest wait for enough attempts in [`Stage::Connecting`].
@@ -181,6 +183,8 @@ impl Siege<'_> {
     }
 
     fn quiet(&mut self) -> Result<f64, Failure> {
+        // the end of the handshake is no part of it
+        thread::sleep(SETTLED);
         let (began, before) = (Instant::now(), self.side().look()?);
         thread::sleep(self.plan.quiet);
         let after = self.side().look()?;
