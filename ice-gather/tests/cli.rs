@@ -194,12 +194,96 @@ fn wrong_arguments_are_2_and_no_socket_is_1() {
         (&["--timeout", "-1", "127.0.0.1"], 2),
         (&["--from-file", "/no/such/file"], 2),
         (&["-4", "-6", "127.0.0.1"], 2),
+        (&["--from-capture", "capture.pcap", "127.0.0.1"], 2),
+        (&["--redact"], 2),
+        (&["--redact", "127.0.0.1"], 2),
+        (&["--from-capture", "/no/such/file"], 1),
+        (&["--from-capture", "/dev/null"], 1),
         (&["--interface", "no-such-interface", "127.0.0.1"], 1),
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(status), "{arguments:?}");
         assert_eq!(output.stderr.is_empty(), status == 0, "{arguments:?}");
     }
+}
+
+/// One request and its answer, as `tcpdump` writes them.
+fn capture() -> Vec<u8> {
+    let udp = |from: [u8; 4], to: [u8; 4], ports: [u16; 2], hops, stun: &[u8]| {
+        let length = u8::try_from(stun.len()).unwrap();
+        let [f, t] = ports.map(u16::to_be_bytes);
+        let ip = [0x45, 0, 0, 28 + length, 0, 1, 0x40, 0, hops, 17, 0, 0];
+        [&ip[..], &from, &to, &f, &t, &[0, 8 + length, 0, 0], stun].concat()
+    };
+    let (host, server) = ([192, 168, 7, 5], [198, 51, 100, 1]);
+    let request = b"\x00\x01\x00\x00\x21\x12\xA4\x42a random id.";
+    // 203.0.113.7:50000
+    let answer = b"\x01\x01\x00\x0c\x21\x12\xA4\x42a random id.\x00\x20\x00\x08\x00\x01\xe2\x42\xea\x12\xd5\x45";
+    let packets = [
+        udp(host, server, [50_000, 3478], 64, request),
+        udp(server, host, [3478, 50_000], 51, answer),
+    ];
+    let mut file = [&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0][..], &[0; 8]].concat();
+    file.extend([0xff, 0xff, 0, 0, 101, 0, 0, 0]);
+    for packet in packets {
+        let length = u32::try_from(packet.len()).unwrap().to_le_bytes();
+        file.extend([&[1, 0, 0, 0, 0, 0, 0, 0][..], &length, &length, &packet].concat());
+    }
+    file
+}
+
+#[test]
+fn a_capture_is_judged_and_its_addresses_can_be_redacted() {
+    let file = std::env::temp_dir().join(format!("ice-gather-capture-{}", std::process::id()));
+    std::fs::write(&file, capture()).unwrap();
+    let path = file.to_str().unwrap();
+    let text = String::from_utf8(run(&["--from-capture", path]).stdout).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&run(&["--from-capture", path, "--json"]).stdout).unwrap();
+    let redacted = run(&["--from-capture", path, "--redact"]).stdout;
+    let redacted = String::from_utf8(redacted).unwrap();
+    let piped = Command::new("sh")
+        .args([
+            "-c",
+            "\"$PROGRAM\" --from-capture - --json --redact < \"$FILE\"",
+        ])
+        .env("PROGRAM", env!("CARGO_BIN_EXE_ice-gather"))
+        .env("FILE", path)
+        .output()
+        .unwrap();
+    std::fs::remove_file(&file).unwrap();
+
+    for shown in [
+        "Host 192.168.7.5",
+        "198.51.100.1:3478  192.168.7.5:50000  answered",
+        "203.0.113.7:50000",
+        "Verdict: NAT of unknown type",
+        "Not decided: fewer than two server addresses answered",
+        "2 packets.",
+    ] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    let host = &json["hosts"][0];
+    assert_eq!(host["host"], "192.168.7.5");
+    assert_eq!(host["summary"]["is_natted"], true);
+    assert_eq!(host["summary"]["external_ip"], "203.0.113.7");
+    assert_eq!(host["summary"].as_object().unwrap().len(), 6);
+    assert_eq!(host["servers"][0]["mapped"], "203.0.113.7:50000");
+    assert_eq!(host["evidence"]["answered"], 1);
+    assert_eq!(json["capture"]["packets"], 2);
+    assert_eq!(json["capture"]["unread"], 0);
+    assert_eq!(json["capture"]["damage"], serde_json::Value::Null);
+
+    let piped_text = String::from_utf8(piped.stdout).unwrap();
+    let piped: serde_json::Value = serde_json::from_str(&piped_text).unwrap();
+    let ip = piped["hosts"][0]["host"].as_str().unwrap();
+    assert!(ip.starts_with("192.168."), "a private address stays one");
+    for output in [&redacted, &piped_text] {
+        for address in ["192.168.7.5", "198.51.100.1", "203.0.113.7"] {
+            assert!(!output.contains(address), "{address}: {output}");
+        }
+    }
+    assert!(redacted.contains("Verdict: NAT of unknown type"));
 }
 
 #[cfg(feature = "manual")]

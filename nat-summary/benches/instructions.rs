@@ -1,11 +1,14 @@
 //! Instructions per verdict and per line, counted by callgrind where valgrind is present: figures
 //! that do not depend on how busy the machine is.
 
+#[path = "shared/datagrams.rs"]
+mod datagrams;
 mod shared;
 
 use std::hint::black_box;
 use std::process::Command;
 
+use datagrams::Datagrams;
 use nat_summary::{Candidate, Evidence};
 use shared::{
     Baseline, REFLEXIVE, baseline_servers, five_servers, judge_candidates, judge_servers,
@@ -22,8 +25,12 @@ fn run(what: &str, times: u64) -> bool {
         of_evidence(&evidence),
         "the two do the same"
     );
+    let mut observed = Datagrams::new();
     for _ in 0..times {
         match what {
+            what if datagrams::ALL.contains(&what) => {
+                observed.hand_in(what);
+            }
             "judge 6 candidates" => {
                 black_box(judge_candidates(black_box(&candidates)));
             }
@@ -72,7 +79,10 @@ fn main() {
         "judge 5 servers on one base",
         "judge 5 servers on one base, hash maps",
         "parse a line",
-    ] {
+    ]
+    .into_iter()
+    .chain(datagrams::ALL)
+    {
         match RUNS.map(|times| instructions(what, times)) {
             [Some(few), Some(many)] => println!(
                 "{what}: {} instructions",

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use crate::behaviour::{Filtering, Mapping, NatType, Pooling, PortAllocation};
 use crate::comparable::{Selection, comparable, is_aside, is_plain, place, place_of};
-use crate::evidence::vantage::{Vantage, is_local, is_own};
+use crate::evidence::vantage::{Vantage, is_local, is_own, keeps_port};
 use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Outcome, Seen};
 use crate::primary::{group_of, keep};
 use crate::rule::Rule;
@@ -56,7 +56,7 @@ impl Evidence {
         let of_group = move |seen: &&Seen| seen.group() == group;
         let selection = Selection::of(self.observed().iter().filter(of_group), self);
         let selection = selection.map(|selection| match verdict.rule {
-            Rule::Contradictory => selection.with_local(),
+            Rule::Contradictory => selection.with_own(),
             _ => selection,
         });
         // each observation on a hidden base is a group of its own
@@ -114,27 +114,27 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
     }
 }
 
-/// The families of global local addresses in which no base was judged. A stack lists no reflexive
-/// candidate that equals a host candidate (RFC 8445 section 5.1.3), so a list shows less than there is;
-/// a host that hides its addresses may have any.
+/// The families of global local addresses that are no judged base and were seen as none. A stack lists
+/// no reflexive candidate that equals a host candidate (RFC 8445 section 5.1.3), so a list shows less
+/// than there is; a host that hides its addresses may have any.
 fn unseen(evidence: &Evidence, bases: &[Option<BaseVerdict>; MAX_BASES]) -> UnseenWays {
-    let is_judged = |is_v4: bool| {
-        let mut bases = bases.iter().flatten();
-        bases.any(|base| base.external.is_ipv4() == is_v4)
-    };
-    let globals = |is_v4: bool| {
-        let locals = evidence.locals().iter();
-        let is_global = move |ip: &&IpAddr| ip.is_ipv4() == is_v4 && Scope::of(**ip).is_global();
-        locals.filter(is_global).count()
-    };
-    let (v4, v6) = (globals(true), globals(false));
+    let judged = || bases.iter().flatten();
+    let (mut globals, mut unseen) = (0_usize, UnseenWays::default());
+    for ip in evidence.locals() {
+        if !Scope::of(*ip).is_global() {
+            continue;
+        }
+        globals += 1;
+        if !judged().any(|base| base.base.ip() == *ip || base.external == *ip) {
+            unseen.v4 |= ip.is_ipv4();
+            unseen.v6 |= ip.is_ipv6();
+        }
+    }
     let hides = evidence
         .list()
-        .is_some_and(|list| usize::from(list.maybe_global_hosts) > v4 + v6);
-    UnseenWays {
-        v4: v4 > 0 && !is_judged(true),
-        v6: (v6 > 0 || hides) && !is_judged(false),
-    }
+        .is_some_and(|list| usize::from(list.maybe_global_hosts) > globals);
+    unseen.v6 |= hides && !judged().any(|base| base.external.is_ipv6());
+    unseen
 }
 
 /// Grouping (RFC 8445 section 5.1.1.1 "base"): mappings of different bases are never compared, nor
@@ -177,7 +177,7 @@ fn judge_base(
         external: external.into(),
         mapping,
         rule,
-        natted: natted_by(seen, rule, external, evidence).filter(|natted| *natted || is_whole),
+        natted: natted_by(seen, rule, evidence).filter(|natted| *natted || is_whole),
         port_preserved: (base.port != 0 && is_whole).then_some(tally.ports_kept),
         allocation: if mapping.is_dependent() {
             allocation(seen, base.port)
@@ -274,30 +274,29 @@ fn votes(seen: &[Seen], ip: Ip) -> usize {
     votes
 }
 
-/// Natted (RFC 5780 section 4.3, first test): no, if every mapped address is a local one with the
-/// base's port kept; else as [`natted`] has it.
-fn natted_by(seen: &[Seen], rule: Rule, external: Ip, evidence: &Evidence) -> Option<bool> {
+/// Natted (RFC 5780 section 4.3, first test), by all of its mapped addresses: see [`natted`]. Answers
+/// that contradict each other prove no NAT where only some of them are not of the host itself.
+fn natted_by(seen: &[Seen], rule: Rule, evidence: &Evidence) -> Option<bool> {
     let is_own = |s: &Seen| is_own(s.mapped(), s.base(), evidence);
-    let Some(translated) = seen.iter().find(|s| !is_own(s)) else {
-        return Some(false);
-    };
-    // one answer among those that contradict each other proves no NAT where most saw the host itself
-    let mut of_external = seen.iter().filter(|s| s.mapped().ip == external);
-    if rule == Rule::Contradictory && of_external.any(is_own) {
+    if rule == Rule::Contradictory && seen.iter().any(is_own) && !seen.iter().all(is_own) {
         return None;
     }
-    natted(translated.mapped(), translated.base(), evidence)
+    let natted = |s: &Seen| natted(s.mapped(), s.base(), evidence);
+    seen.iter().map(natted).max().flatten()
 }
 
-/// Natted, by one mapped address: no, if it is a local one with the base's port kept; yes, if it is
-/// not, and the base's own address is known, or a local one of its family that a packet can leave
-/// its link from; else unknown.
+/// Natted, by one mapped address: no, if it is the base's own, or of a wildcard base a local one, with
+/// the base's port kept; yes, if it is another one, and the base's own address is known, or a local
+/// one of its family that a packet can leave its link from; else unknown.
+///
+/// A socket on one local address that was seen at another one, with its port, was translated by the
+/// host itself, or is on another address than was reported: unknown.
 pub(crate) fn natted(mapped: Endpoint, base: Endpoint, evidence: &Evidence) -> Option<bool> {
     if is_own(mapped, base, evidence) {
         return Some(false);
     }
     if is_local(mapped.ip, base.ip, evidence) {
-        return Some(true);
+        return (!keeps_port(mapped, base)).then_some(true);
     }
     let is_known =
         |local: &IpAddr| local.is_ipv4() == mapped.ip.is_v4() && !Scope::of(*local).is_confined();

@@ -34,13 +34,15 @@ fn is_beyond_its_server(seen: &Seen, evidence: &Evidence) -> bool {
 }
 
 /// Whether all of the base was seen from one place, and none of it by a proxy: the usual case, which
-/// needs no selection. All saw one global address, and no server was asked at it.
+/// needs no selection. All saw one global address, no server was asked at it, and none saw the host
+/// itself beside a mapping.
 pub(crate) fn is_plain(first: &Seen, tally: &Tally, evidence: &Evidence) -> bool {
     let ip = first.mapped().ip;
     tally.addresses_equal
         && tally.servers_global
         && ip.scope().is_global()
         && !evidence.has_asked_at(ip)
+        && (tally.mappings_equal || !is_local(ip, first.base().ip, evidence))
 }
 
 /// Chooses the observations of one base that may be compared.
@@ -49,16 +51,15 @@ pub(crate) fn is_plain(first: &Seen, tally: &Tally, evidence: &Evidence) -> bool
 /// one whose mapped address is not masked and gets unmasked all the same, counts only where there is
 /// no other.
 ///
-/// Servers inside and outside a NAT do not see the same NATs, so only the outermost place counts. A
-/// local address did not cross the NAT that another answer proves, and is no evidence of how that
-/// maps, except where the two contradict each other: a global address of the host's own is seen from
-/// outside as well.
+/// Servers inside and outside a NAT do not see the same NATs, so only the outermost place counts. An
+/// answer with the host's own address and port did not cross the NAT that another answer from there
+/// proves, and is no evidence of how that NAT maps, except where the two contradict each other.
 #[derive(Clone, Copy)]
 pub(crate) struct Selection {
     /// Every answer would come from further out than its server.
     takes_beyond: bool,
     place: Vantage,
-    takes_local: bool,
+    takes_own: bool,
 }
 
 impl Selection {
@@ -71,21 +72,19 @@ impl Selection {
         let takes_beyond = described().all(|s| is_beyond_its_server(s, evidence));
         let believed =
             || described().filter(|s| takes_beyond || !is_beyond_its_server(s, evidence));
-        let is_local = |s: &Seen| is_local(s.mapped().ip, s.base().ip, evidence);
-        let takes_local = believed().all(is_local);
-        let candidates = believed().filter(|s| takes_local || !is_local(s));
-        let place = candidates.map(|s| place(s, evidence)).min()?;
+        let outermost = believed().map(|s| place(s, evidence)).min()?;
+        let mut there = believed().filter(|s| place(s, evidence) == outermost);
         Some(Self {
             takes_beyond,
-            place,
-            takes_local,
+            place: outermost,
+            takes_own: there.all(|s| is_own(s.mapped(), s.base(), evidence)),
         })
     }
 
-    /// The same, with local addresses seen from the same place: if these contradict the others, all of
-    /// them are in doubt.
-    pub(crate) const fn with_local(mut self) -> Self {
-        self.takes_local = true;
+    /// The same, with the host's own address and port: if these contradict the others, all of them
+    /// are in doubt.
+    pub(crate) const fn with_own(mut self) -> Self {
+        self.takes_own = true;
         self
     }
 
@@ -93,7 +92,7 @@ impl Selection {
         !is_aside(seen, evidence)
             && (self.takes_beyond || !is_beyond_its_server(seen, evidence))
             && place(seen, evidence) == self.place
-            && (self.takes_local || !is_local(seen.mapped().ip, seen.base().ip, evidence))
+            && (self.takes_own || !is_own(seen.mapped(), seen.base(), evidence))
     }
 }
 
@@ -110,8 +109,8 @@ pub(crate) fn comparable<'a>(
         return (&[], set_aside);
     };
     let places = places.insert([Seen::NOTHING; MAX_OBSERVATIONS]);
-    let mut len = select(places, all, selection.with_local(), evidence);
-    if !selection.takes_local && !is_contradictory(places.get(..len).unwrap_or(&[])) {
+    let mut len = select(places, all, selection.with_own(), evidence);
+    if !selection.takes_own && !is_contradictory(places.get(..len).unwrap_or(&[])) {
         len = select(places, all, selection, evidence);
     }
     (places.get(..len).unwrap_or(&[]), set_aside)

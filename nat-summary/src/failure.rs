@@ -205,20 +205,25 @@ fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
     is_known && ours.bases().any(meets)
 }
 
-/// Whether the peer may be reached without passing the NATs that were judged: at a global IPv6 address,
-/// over a family in which its NAT was not judged, or inside a subnet of ours.
+/// Whether the peer may be reached without passing the NATs that were judged: at a global address of its
+/// own, over a family in which its NAT was not judged, or inside a subnet of ours; or whether a global
+/// address of ours, which no server saw, may be.
 fn has_other_way(ours: &NatSummary, theirs: &Evidence) -> bool {
     let list = theirs.list().unwrap_or_default();
     let is_global = |ip: &&IpAddr| Scope::of(**ip).is_global();
     let locals = || theirs.locals().iter();
-    let has_v6 = locals().filter(is_global).any(IpAddr::is_ipv6)
-        || theirs.observations().any(|seen| seen.mapped.is_ipv6());
+    let has_v6 = theirs.observations().any(|seen| seen.mapped.is_ipv6());
     // it may hide a global IPv6 address, which we could reach in IPv6 only
     let hides = usize::from(list.maybe_global_hosts) > locals().filter(is_global).count()
         && (ours.has_seen(Family::V6) || ours.unseen.has(Family::V6));
     let is_near = |ip: &IpAddr| ours.bases().any(|base| are_near(*ip, base.base.ip()));
     // an address that had no room may be any
-    has_v6 || hides || theirs.truncated().locals || locals().any(is_near)
+    locals().any(|ip| is_global(&ip))
+        || has_v6
+        || hides
+        || ours.unseen.has(Family::V4)
+        || theirs.truncated().locals
+        || locals().any(is_near)
 }
 
 /// Whether two addresses can be of one subnet: a /24 in IPv4, a /64 in IPv6 (RFC 4291 section 2.5.1).

@@ -134,7 +134,7 @@ impl Outlook {
     /// 3.3, on RFC 4787 mapping and filtering; ICE learns a peer-reflexive candidate from every
     /// check that comes in). The same from both sides. Every base of a host counts, not the primary
     /// one alone: one pair that can expect to meet is enough, and a relay is expected only where every
-    /// pair needs one and no host has a global address in a family in which no server saw it.
+    /// pair needs one and no host has a global address at which no server saw it.
     ///
     /// Where the filtering of a dependent mapping is unknown, it is taken to be as strict as RFC
     /// 3489 section 5 has it for a symmetric NAT. That of an independent one is not guessed.
@@ -208,16 +208,16 @@ fn ways(summary: &NatSummary) -> impl Iterator<Item = &BaseVerdict> {
     })
 }
 
-/// Whether the hosts may meet over a way that no server saw: a global address of their own in a
-/// family in which nothing was observed, or a base whose verdict had no room.
+/// Whether the hosts may meet over a way that no server saw: a global address of their own that is no
+/// judged base, or a base whose verdict had no room.
 fn may_meet_unseen(ours: &NatSummary, theirs: &NatSummary) -> bool {
     let lost = |summary: &NatSummary| usize::from(summary.counts().bases) > summary.bases().count();
     lost(ours)
         || lost(theirs)
         || [Family::V4, Family::V6].into_iter().any(|family| {
             let can = |summary: &NatSummary| summary.has_seen(family) || summary.unseen.has(family);
-            let is_judged = ours.has_seen(family) && theirs.has_seen(family);
-            can(ours) && can(theirs) && !is_judged
+            let is_unseen = ours.unseen.has(family) || theirs.unseen.has(family);
+            can(ours) && can(theirs) && is_unseen
         })
 }
 

@@ -86,19 +86,18 @@ pub enum Rule {
     /// assert_eq!(evidence.summary().rule(), Rule::ServersDiffer);
     /// ```
     ServersDiffer,
-    /// The mapped address is a local one.
+    /// The mapped address is the base's own, or of a wildcard base a local one.
     ///
     /// ```
     /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
     /// # let seen = |host, port, mapped| Observation {
-    /// #     base: ([192, 168, 1, 5], 50_000).into(),
+    /// #     base: ([203, 0, 113, 7], 50_000).into(),
     /// #     server: ServerId::named(host, port),
     /// #     mapped: ([203, 0, 113, 7], mapped).into(),
     /// #     sequence: 0,
     /// # };
     /// let mut evidence = Evidence::new();
     /// evidence.observe(seen("198.51.100.1", 3478, 50_000));
-    /// evidence.add_local([203, 0, 113, 7].into());
     /// assert_eq!(evidence.summary().rule(), Rule::MappedIsLocal);
     /// ```
     MappedIsLocal,
@@ -218,7 +217,7 @@ pub enum Rule {
     /// ```
     SeveralWays,
     /// Dependent or independent, but whether a NAT is there is unknown, because not every local
-    /// address is known.
+    /// address is known, or because a socket on one local address was seen at another one.
     ///
     /// ```
     /// # use nat_summary::{Evidence, Observation, Rule, ServerId};

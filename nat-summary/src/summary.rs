@@ -148,7 +148,7 @@ pub struct NatSummary {
     pub(crate) unseen: UnseenWays,
 }
 
-/// The families in which the host has a global address, or may have one, that no server saw.
+/// The families in which the host has a global address, or may have one, at which no server saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct UnseenWays {

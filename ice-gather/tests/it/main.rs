@@ -8,3 +8,6 @@ mod hammer;
 mod hostile;
 mod liveness;
 mod names;
+mod observer;
+#[cfg(feature = "webrtc")]
+mod peer_connection;

@@ -18,15 +18,6 @@ pub(crate) enum Vantage {
 }
 
 impl Vantage {
-    /// Where an address was seen that is not the host's own with the base's port kept.
-    pub(crate) fn of(mapped: Endpoint, base: Endpoint, evidence: &Evidence) -> Self {
-        if is_own(mapped, base, evidence) {
-            Self::Own
-        } else {
-            Self::of_scope(mapped.ip.scope())
-        }
-    }
-
     /// That of a mapped address which is not the host's own.
     pub(crate) const fn of_scope(scope: Scope) -> Self {
         match scope {
@@ -37,10 +28,21 @@ impl Vantage {
     }
 }
 
-/// Whether `mapped` is an address of the host with the base's port kept, as far as that is known. A
-/// local address with another port was translated.
+/// Whether `mapped` is the base itself, or of a wildcard base a local address with the base's port, as
+/// far as the port is known. A local address with another port was translated, and so was a socket on
+/// one local address that was seen at another one.
 pub(crate) fn is_own(mapped: Endpoint, base: Endpoint, evidence: &Evidence) -> bool {
-    is_local(mapped.ip, base.ip, evidence) && (base.port == 0 || mapped.port == base.port)
+    let is_its_address = if base.ip.is_unspecified() {
+        evidence.locals().contains(&mapped.ip.into())
+    } else {
+        mapped.ip == base.ip
+    };
+    is_its_address && keeps_port(mapped, base)
+}
+
+/// Whether the base's port was kept, as far as it is known.
+pub(crate) const fn keeps_port(mapped: Endpoint, base: Endpoint) -> bool {
+    base.port == 0 || mapped.port == base.port
 }
 
 /// Whether `ip` is an address of the host.

@@ -6,7 +6,8 @@ use super::evidence::{PeerEvidence, SentBefore, Unsolicited};
 use super::summary::{DecidedBy, FilteringSeen, PeerSummary, TowardPeer};
 use crate::behaviour::Mapping;
 use crate::classify::{natted, summarize};
-use crate::evidence::vantage::Vantage;
+use crate::comparable::place;
+use crate::evidence::vantage::is_own;
 use crate::evidence::{Endpoint, Evidence, Observation, Seen};
 use crate::rule::Rule;
 use crate::scope::Scope;
@@ -86,9 +87,11 @@ fn against(servers: &Evidence, report: &Seen) -> TowardPeer {
             seen.same_group(report)
         }
     };
-    // a mapping seen from another vantage is another NAT's
-    let vantage = |seen: &Seen| Vantage::of(seen.mapped(), seen.base(), servers);
-    let same_vantage = |seen: &&Seen| vantage(seen) == vantage(report);
+    // a mapping seen from another vantage is another NAT's, and the host's own address is no NAT's
+    let same_vantage = |seen: &&Seen| {
+        place(seen, servers) == place(report, servers)
+            && !is_own(seen.mapped(), seen.base(), servers)
+    };
     let mut advertised = servers
         .observed()
         .iter()
@@ -220,7 +223,8 @@ fn filtering(
 }
 
 /// Whether a packet from `check.source` came through the NAT. A report of the peer there of an external
-/// mapping has to show it: a place inside sees the base as it is. Not from the host itself, its subnet,
+/// mapping has to show it: a place inside sees the base as it is, and a global place that reports an
+/// address which is not global has a proxy in front of it. Not from the host itself, its subnet,
 /// its own external address or a neighbour of that, which may be the same NAT's; nor where the base's
 /// own address reaches as far as the source's.
 fn crossed(
@@ -231,9 +235,7 @@ fn crossed(
 ) -> bool {
     let (source, base) = (IpAddr::from(check.source.ip), IpAddr::from(check.base.ip));
     let near = |ip: IpAddr| is_near(ip, source);
-    let outside = Vantage::of_scope(primary.external_scope());
-    let is_outside =
-        |report: &Seen| Vantage::of(report.mapped(), report.base(), servers) == outside;
+    let is_outside = |report: &Seen| report.mapped().ip.scope().is_global();
     let mut external = servers
         .observed()
         .iter()
@@ -251,6 +253,7 @@ fn crossed(
         && !base.is_unspecified()
         && !Scope::of(base).is_global()
         && Scope::of(source).is_global()
+        && primary.external_scope().is_global()
 }
 
 /// Whether two addresses may be of one network: the first 24 bits of IPv4, 48 of IPv6.

@@ -294,6 +294,37 @@ fn what_may_be_a_relays_takes_a_cause_away_and_a_second_component_does_not() {
 }
 
 #[test]
+fn no_pair_of_nats_is_the_cause_where_a_host_has_a_global_address_in_front_of_none() {
+    let behind = "candidate:2 1 udp 1 192.0.2.9 40000 typ srflx raddr 10.0.0.9 rport 40000
+        candidate:3 1 udp 1 192.0.2.9 40001 typ srflx raddr 10.0.0.9 rport 40000";
+    let global = "candidate:1 1 udp 1 192.0.2.77 40000 typ host";
+    let cause = |ours: &NatSummary, theirs: &[&str]| {
+        let theirs = Evidence::from_text(&theirs.join("\n"));
+        FailureCause::of(ours, Some(&theirs), checks(50, 0, 0, 0), false)
+    };
+    let symmetric = ours(Host::Symmetric, Filtering::Unknown);
+    assert_eq!(cause(&symmetric, &[behind]), FailureCause::BothSymmetric);
+    assert_eq!(cause(&symmetric, &[behind, global]), FailureCause::Unknown);
+    // the same address on our side, which no server saw
+    let two_ways = |more: &[&str]| {
+        let ours = behind.replace("192.0.2.9", "203.0.113.7") + "\n" + &more.join("\n");
+        Evidence::from_text(&ours).summary()
+    };
+    assert_eq!(
+        cause(&two_ways(&[]), &[behind]),
+        FailureCause::BothSymmetric
+    );
+    assert_eq!(
+        cause(&two_ways(&[global]), &[behind]),
+        FailureCause::Unknown
+    );
+    let theirs = Evidence::from_text(behind).summary();
+    let path = |ours: &NatSummary| Outlook::between(ours, &theirs).path;
+    assert_eq!(path(&two_ways(&[])), ExpectedPath::Relay);
+    assert_eq!(path(&two_ways(&[global])), ExpectedPath::Undecided);
+}
+
+#[test]
 fn an_outlook_that_counts_on_a_cone_to_stay_one_blames_no_peer() {
     // a kernel's masquerade reads like a cone, and changes the port toward a peer whose packet came
     // in first

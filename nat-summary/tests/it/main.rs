@@ -3,6 +3,7 @@
 mod cases;
 mod facts;
 mod failure;
+mod observer;
 mod outlook;
 mod outstanding;
 mod parse;

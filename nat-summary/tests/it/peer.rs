@@ -360,6 +360,27 @@ fn where_no_server_says_that_there_is_a_nat_nothing_is_proven_of_its_filter() {
     );
 }
 
+/// A global peer that reports an address of a private network has a proxy in front of it.
+#[test]
+fn a_report_of_an_address_that_is_not_global_shows_no_way_through_the_nat() {
+    let base = "192.168.1.5:50001";
+    for inside in [BASE, "10.20.3.7:50000"] {
+        let mut cohort = Evidence::new();
+        cohort.add_local(at(BASE).ip());
+        cohort.observe(seen(base, "192.168.1.2:3478", inside, 0));
+        assert_eq!(cohort.summary().is_natted(), Some(true), "{inside}");
+        let mut peer = PeerEvidence::new();
+        peer.observe(seen(base, "198.51.100.1:4000", inside, 1));
+        peer.record_unsolicited(UnsolicitedCheck {
+            base: at(base),
+            source: at("198.51.100.1:4000"),
+            sent_before: SentBefore::Never,
+        });
+        let filtering = peer.summary(&cohort).filtering;
+        assert_eq!(filtering, FilteringSeen::Unobserved, "{inside}");
+    }
+}
+
 #[test]
 fn a_peer_that_sees_the_base_as_it_is_did_not_come_through_the_nat() {
     let cohort = servers(&TWO);

@@ -220,20 +220,33 @@ fn server_place(ip: IpAddr) -> Place {
 }
 
 /// Whether the host was seen as it is. A local address with another port was translated (rule 7).
+///
+/// Reading: a socket on one address that is seen at another one of the host's was translated too, by
+/// the host itself.
 fn is_own(seen: &Observed, known: &Known) -> bool {
+    let (base, ip) = (seen.base.ip(), seen.mapped.ip());
+    let is_its_address = if base.is_unspecified() {
+        known.locals.contains(&ip)
+    } else {
+        ip == base
+    };
+    is_its_address && keeps_port(seen) != Some(false)
+}
+
+fn is_local(seen: &Observed, known: &Known) -> bool {
     let ip = seen.mapped.ip();
-    let is_local = ip == seen.base.ip() || known.locals.contains(&ip);
-    is_local && keeps_port(seen) != Some(false)
+    ip == seen.base.ip() || known.locals.contains(&ip)
 }
 
 fn keeps_port(seen: &Observed) -> Option<bool> {
     (seen.base.port() != 0).then_some(seen.mapped.port() == seen.base.port())
 }
 
+/// Reading: where the host has an address, it has that address on every port.
 fn vantage(seen: &Observed, known: &Known) -> Place {
     match place(seen.mapped.ip()) {
         Place::Global => Place::Global,
-        _ if is_own(seen, known) => Place::Host,
+        _ if is_local(seen, known) => Place::Host,
         inside => inside,
     }
 }
@@ -255,28 +268,19 @@ fn believed(group: Vec<Observed>, known: &Known) -> Vec<Observed> {
 
 /// What is judged of one base.
 ///
-/// An address of the host's own did not cross the NAT that another answer proves, and is no
-/// evidence of how it maps (docs/departures.md).
-///
-/// Reading: so the host's own counts as innermost, though it be global. Only a contradiction is
-/// looked for among all of one place, which one address is, and the outside.
+/// An address of the host's own did not cross the NAT that another answer from there proves, and is no
+/// evidence of how it maps (docs/departures.md). Only a contradiction is looked for among all.
 fn outermost(group: &[Observed], known: &Known) -> (Place, Vec<Observed>) {
-    let is_crossed = |seen: &&Observed| !is_own(seen, known);
-    let crossed: Vec<_> = group.iter().filter(is_crossed).copied().collect();
-    let candidates = if crossed.is_empty() { group } else { &crossed };
-    let places = candidates.iter().map(|seen| vantage(seen, known));
+    let places = group.iter().map(|seen| vantage(seen, known));
     let place = places.min().expect("a group is never empty");
     let is_there = |seen: &&Observed| vantage(seen, known) == place;
-    let judged: Vec<_> = candidates.iter().filter(is_there).copied().collect();
-    let is_seen_there = |seen: &Observed| judged.iter().any(|j| j.mapped.ip() == seen.mapped.ip());
-    let all = group
-        .iter()
-        .filter(|seen| is_there(seen) || is_seen_there(seen));
-    let all: Vec<_> = all.copied().collect();
-    if is_contradictory(&all, known) {
+    let all: Vec<_> = group.iter().filter(is_there).copied().collect();
+    let is_crossed = |seen: &&Observed| !is_own(seen, known);
+    let crossed: Vec<_> = all.iter().filter(is_crossed).copied().collect();
+    if crossed.is_empty() || is_contradictory(&all, known) {
         (place, all)
     } else {
-        (place, judged)
+        (place, crossed)
     }
 }
 
@@ -476,9 +480,13 @@ fn natted(judged: &[Observed], external: IpAddr, known: &Known) -> Option<bool> 
     if judged.iter().all(kept) {
         return Some(false);
     }
-    // Reading: in a contradiction one answer proves no NAT where most saw an untranslated address
-    let mut of_external = judged.iter().filter(|seen| seen.mapped.ip() == external);
-    if is_contradictory(judged, known) && of_external.any(kept) {
+    // Reading: in a contradiction no answer proves a NAT where another one is of the host itself
+    if is_contradictory(judged, known) && judged.iter().any(kept) {
+        return None;
+    }
+    // Reading: it may be on another address than it is reported to be
+    let is_elsewhere = |s: &Observed| is_local(s, known) && keeps_port(s) != Some(false);
+    if judged.iter().all(is_elsewhere) {
         return None;
     }
     let mut locals = known.locals.iter();

@@ -163,6 +163,53 @@ fn one_liar_does_not_put_a_nat_in_front_of_a_host_that_two_servers_saw_as_it_is(
     assert_eq!(verdict.external(), "203.0.113.7".parse().ok());
 }
 
+#[test]
+fn one_liar_about_the_port_contradicts_two_servers_inside_that_saw_the_host_itself() {
+    let inner = [
+        ("192.168.1.9:3478", BASE),
+        ("192.168.1.10:3478", BASE),
+        ("192.168.1.11:3478", "192.168.1.5:6012"),
+    ];
+    let verdict = judged(&seen(BASE, &["192.168.1.5"], &inner));
+    assert_eq!((verdict.rule, verdict.natted()), ("contradictory", None));
+    // one server that saw the host itself is no evidence of how another one's NAT maps
+    let ports = [
+        ("192.168.1.9:3478", BASE),
+        ("192.168.1.9:3479", "192.168.1.5:6012"),
+    ];
+    let verdict = judged(&seen(BASE, &["192.168.1.5"], &ports));
+    assert_eq!(
+        (verdict.kind, verdict.maps()),
+        (Kind::Unknown, Maps::Unknown)
+    );
+}
+
+#[test]
+fn of_a_private_and_a_global_address_of_the_host_the_global_one_was_seen_from_outside() {
+    let (wildcard, global) = ("0.0.0.0:50000", "203.0.113.7:50000");
+    let locals = ["192.168.1.5", "203.0.113.7"];
+    let both = [("192.168.1.9:3478", BASE), ("198.51.100.1:3478", global)];
+    let verdict = judged(&seen(wildcard, &locals, &both));
+    assert_eq!((verdict.kind, verdict.natted()), (Kind::Open, Some(false)));
+    assert_eq!(verdict.external(), "203.0.113.7".parse().ok());
+}
+
+#[test]
+fn a_socket_that_is_seen_at_another_address_of_its_host_is_not_known_to_be_open() {
+    let elsewhere = [
+        ("198.51.100.1:3478", "203.0.113.7:50000"),
+        ("198.51.100.2:3478", "203.0.113.7:50000"),
+    ];
+    let locals = ["192.168.1.5", "203.0.113.7"];
+    let verdict = judged(&seen(BASE, &locals, &elsewhere));
+    assert_eq!((verdict.kind, verdict.natted()), (Kind::Unknown, None));
+    assert_eq!(verdict.maps(), Maps::Independent);
+    assert_eq!(verdict.rule, "locals_unknown");
+    let as_sent = [("198.51.100.1:3478", "203.0.113.7:50000")];
+    let verdict = judged(&seen("203.0.113.7:50000", &locals, &as_sent));
+    assert_eq!(verdict.kind, Kind::Open);
+}
+
 /// 64 servers see the base itself, and the last one another address.
 fn flood(last: &str) -> Facts {
     let base = "203.0.113.7:50000";

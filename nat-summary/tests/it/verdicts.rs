@@ -1776,7 +1776,15 @@ fn a_local_address_with_another_port_was_translated() {
     assert_eq!(evidence.summary().is_natted(), Some(true));
     let mut kept = observed(&[(HOME, "198.51.100.1:3478", "203.0.113.7:50000")]);
     kept.add_local([203, 0, 113, 7].into());
-    assert_eq!(kept.summary().nat_type(), NatType::Open);
+    assert_eq!(
+        told(&kept),
+        (None, Mapping::Unknown, NatType::Unknown),
+        "the host translates, or its socket is on the other address"
+    );
+    let wildcard = ("0.0.0.0:50000", "198.51.100.1:3478", "203.0.113.7:50000");
+    let mut wildcard = observed(&[wildcard]);
+    wildcard.add_local([203, 0, 113, 7].into());
+    assert_eq!(wildcard.summary().nat_type(), NatType::Open);
     let mut hidden = observed(&[("0.0.0.0:0", "198.51.100.1:3478", "203.0.113.7:61000")]);
     hidden.add_local([203, 0, 113, 7].into());
     assert_eq!(

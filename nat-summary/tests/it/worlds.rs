@@ -8,7 +8,7 @@ mod view;
 
 use std::time::Duration;
 
-use crate::reference::compare;
+use crate::reference::compare::{self, Open};
 use nat_worlds::build::{self, NAMES, Odds};
 use nat_worlds::gather::{self, DEADLINE, Request};
 use nat_worlds::network::World;
@@ -69,19 +69,20 @@ fn differences(seed: u64, odds: Odds) -> Vec<String> {
     let (world, requests, mut random) = gathered(seed, odds);
     let now = Duration::from_millis(random.below(400));
     let mut differences = Vec::new();
-    let names = world
-        .servers
-        .iter()
-        .any(|server| server.reported.ip().is_none());
+    let mut servers = world.servers.iter();
+    let open = Open {
+        names: servers.any(|server| server.reported.ip().is_none()),
+        ..Open::default()
+    };
     for at in [now, DEADLINE] {
         let (facts, _) = gather::facts(&world, &requests, at);
         let (judge, reading) = ((JUDGE.facts)(&facts), (SECOND_READING.facts)(&facts));
-        differences.extend(compare::difference(judge, reading, names));
+        differences.extend(compare::difference(judge, reading, open));
     }
     for shown in [Shown::WithUrls, Shown::Bare] {
         let (list, _) = view::listed(&world, &requests, shown);
         let (judge, reading) = ((JUDGE.list)(&list), (SECOND_READING.list)(&list));
-        differences.extend(compare::difference(judge, reading, names));
+        differences.extend(compare::difference(judge, reading, open));
     }
     let is_flooded = world.servers.len() * world.bases.len() > build::MAX_REQUESTS;
     differences.retain(|_| !is_flooded);

@@ -39,6 +39,27 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ("nat-summary", "Recorded", "what just became of a fact"),
     (
         "nat-summary",
+        "Class",
+        "two bits, and each value has a name",
+    ),
+    ("nat-summary", "Method", "`Other` is every other method"),
+    (
+        "nat-summary",
+        "Password",
+        "each message is signed with one of two",
+    ),
+    (
+        "nat-summary",
+        "IcmpError",
+        "every error that is not hard counts as soft",
+    ),
+    (
+        "ice-gather",
+        "Damage",
+        "the reader knows where it stopped, and why",
+    ),
+    (
+        "nat-summary",
         "Outstanding",
         "the missing requests are known, and so is their weight",
     ),

@@ -1,8 +1,10 @@
 //! `ice-gather`: asks STUN servers from one socket and reports what the NAT in front of it does.
 
+mod from_capture;
 #[cfg(feature = "manual")]
 mod manual;
 mod options;
+mod words;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -16,12 +18,25 @@ use nat_summary::{Filtering, Mapping, NatSummary, NatType, Outcome, Rule};
 use serde_json::{Value as Json, json};
 
 use crate::options::Options;
+use crate::words::{millis, outcome, reason, table};
 
 /// Most servers asked to help with filtering.
 const MAX_FILTERING_SERVERS: usize = 3;
 
 fn main() -> ExitCode {
     let options = Options::from_arguments();
+    if let Some(file) = &options.from_capture {
+        return match from_capture::report(file, options.redact, options.json) {
+            Ok(text) => {
+                print(&text);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("ice-gather: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let servers = match options.servers() {
         Ok(servers) => servers,
         Err(message) => {
@@ -160,22 +175,6 @@ fn ending(report: &ServerReport) -> String {
         .map_or_else(|| ended.to_owned(), |code| format!("{ended} ({code})"))
 }
 
-const fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pending | Outcome::GivenUp => "not waited for",
-        Outcome::Unresolved => "unresolved",
-        Outcome::Unreachable => "unreachable",
-        Outcome::TimedOut => "timeout",
-        Outcome::Refused => "refused",
-        Outcome::Answered => "answered",
-        _ => "unknown",
-    }
-}
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 10_000.0).round() / 10.0
-}
-
 fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filtering>) -> String {
     let heads = ["server", "outcome", "round trip", "mapped", "sent"].map(str::to_owned);
     let dash = || "-".to_owned();
@@ -191,23 +190,7 @@ fn to_text(gathering: &Gathering, summary: &NatSummary, filtering: Option<Filter
             report.sends.to_string(),
         ]);
     }
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: [usize; 5] = core::array::from_fn(width);
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        text += cells.join("  ").trim_end();
-        text.push('\n');
-    }
+    let mut text = table(&rows);
     text += &format!(
         "\nVerdict: {}.\n{}\n",
         summary.with_address(),
@@ -289,40 +272,7 @@ fn meaning(gathering: &Gathering, summary: &NatSummary) -> &'static str {
     }
 }
 
-const fn reason(rule: Rule) -> &'static str {
-    match rule {
-        Rule::PortsOfOneServerDiffer => {
-            "Decided by: two ports of one server saw different mappings"
-        }
-        Rule::ServersAgree => {
-            "Decided by: servers at different addresses saw one and the same mapping"
-        }
-        Rule::ServersDifferPortsAgree => {
-            "Decided by: servers at different addresses saw different mappings, ports of one agreed"
-        }
-        Rule::ServersDiffer => "Decided by: servers saw different mappings",
-        Rule::MappedIsLocal => "Decided by: the mapped address is one of this host's own",
-        Rule::AskedNoneAnswered => {
-            "Decided by: servers at two or more addresses timed out, and nothing was heard"
-        }
-        Rule::NoReflexiveCandidate => "Decided by: no reflexive candidate",
-        Rule::TooFewServers => "Not decided: fewer than two server addresses answered",
-        Rule::Truncated => "Not decided: more servers answered than can be compared",
-        Rule::Contradictory => {
-            "Not decided: servers at two addresses saw one mapping, and another server a different one"
-        }
-        Rule::SeenFromInside => "Not decided: no server saw this host from outside",
-        Rule::SeveralWays => {
-            "Not decided: servers saw different mappings, perhaps of different ways out of this host"
-        }
-        Rule::LocalsUnknown => "Not decided: not every local address is known",
-        Rule::NothingObserved => "Not decided: there was nothing to observe",
-        _ => "Decided by a rule this program does not know",
-    }
-}
-
 fn to_json(gathering: &Gathering, summary: &NatSummary) -> Json {
-    let counts = summary.counts();
     let servers: Vec<Json> = gathering
         .servers
         .iter()
@@ -338,22 +288,8 @@ fn to_json(gathering: &Gathering, summary: &NatSummary) -> Json {
         })
         .collect();
     json!({
-        "summary": {
-            "is_natted": summary.is_natted(),
-            "mapping_behavior": summary.mapping().as_legacy(),
-            "filtering_behavior": summary.filtering().as_legacy(),
-            "port_preservation": summary.port_preserved(),
-            "nat_type": summary.nat_type().as_legacy(),
-            "external_ip": summary.external_ip().map(|ip| ip.to_string()),
-        },
-        "evidence": {
-            "asked": counts.asked,
-            "answered": counts.answered,
-            "server_addresses": counts.server_addresses,
-            "observations": counts.observations,
-            "bases": counts.bases,
-            "rule": summary.rule().as_str(),
-        },
+        "summary": words::summary(summary, summary.external_ip()),
+        "evidence": words::evidence(summary),
         "servers": servers,
         "elapsed_ms": millis(gathering.elapsed),
     })

@@ -47,6 +47,13 @@ pub(crate) struct Options {
     /// have a second address
     #[arg(long)]
     pub(crate) filtering: bool,
+    /// Ask no server, and judge the hosts of a capture (pcap or pcapng) that asked STUN or TURN servers; - reads it from a
+    /// pipe, as in: tcpdump -w - udp | ice-gather --from-capture -
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["servers", "from_file", "filtering"])]
+    pub(crate) from_capture: Option<String>,
+    /// Replace each address of a capture by another one, equal ones by equal ones; prefixes and ports stay comparable
+    #[arg(long, requires = "from_capture", conflicts_with_all = ["servers", "from_file", "filtering"])]
+    pub(crate) redact: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
@@ -56,7 +63,7 @@ pub(crate) struct Options {
     manual: Option<String>,
 }
 
-const AFTER: &str = "Exit status: 0 with any verdict, 1 if no socket could be opened, 2 if the arguments are wrong.";
+const AFTER: &str = "Exit status: 0 with any verdict, 1 if no socket could be opened or the capture could not be read, 2 if the arguments are wrong.";
 
 impl Options {
     /// The arguments, or the end of the program with its exit status: help, version, or wrong arguments.

@@ -6,7 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::reference::{self, compare};
+use crate::reference::{
+    self,
+    compare::{self, Open},
+};
 use nat_worlds::door;
 use nat_worlds::plain::{Door, End, Facts, List, Listed, ListedKind, Seen, Server};
 use nat_worlds::random::Random;
@@ -203,14 +206,23 @@ fn of_facts(genes: &[Gene]) -> Option<String> {
     let facts = facts(genes);
     let names = facts.seen.iter().any(|seen| seen.server.ip().is_none());
     let judge = door::verdict(&door::evidence(&facts));
-    let difference = compare::difference(judge, reference::of_facts(&facts), names)?;
+    let open = Open {
+        names,
+        ..Open::default()
+    };
+    let difference = compare::difference(judge, reference::of_facts(&facts), open)?;
     Some(format!("{facts:#?}\n{difference}"))
 }
 
 fn of_list(genes: &[Gene]) -> Option<String> {
     let list = list(genes);
     let judge = door::verdict(&door::list(&list));
-    let difference = compare::difference(judge, reference::of_list(&list), false)?;
+    let open = Open {
+        // beside servers with an address, one without may be another port of theirs
+        names: list.candidates.iter().any(|c| c.server.ip().is_none()),
+        sessions: list.candidates.iter().any(|c| c.session.is_some()),
+    };
+    let difference = compare::difference(judge, reference::of_list(&list), open)?;
     Some(format!("{list:#?}\n{difference}"))
 }
 

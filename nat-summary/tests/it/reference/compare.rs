@@ -6,6 +6,15 @@ use nat_worlds::plain::{Allocates, BaseVerdict, Maps, Pools, Verdict};
 /// Of bases beyond these only the one that speaks is compared: the judge keeps no more.
 const MAX_BASES: usize = 8;
 
+/// What leaves room in the text of the rules.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Open {
+    /// Some servers are known by name.
+    pub(crate) names: bool,
+    /// Some bases served several ICE sessions.
+    pub(crate) sessions: bool,
+}
+
 /// Leaves out what the text of the rules leaves open.
 fn comparable(mut base: BaseVerdict, names: bool) -> BaseVerdict {
     base.allocates = Allocates::Unknown;
@@ -25,7 +34,11 @@ fn is_hidden(verdict: &Verdict) -> bool {
 }
 
 /// The difference between the two, if there is one.
-pub(crate) fn difference(judge: Verdict, reading: Verdict, names: bool) -> Option<String> {
+pub(crate) fn difference(
+    judge: Verdict,
+    reading: Verdict,
+    Open { names, sessions }: Open,
+) -> Option<String> {
     let comparable = |verdict: Verdict| Verdict {
         pools: Pools::Unknown,
         bases: verdict
@@ -47,7 +60,11 @@ pub(crate) fn difference(judge: Verdict, reading: Verdict, names: bool) -> Optio
     // of several hidden bases with equal rank any may speak
     let same_primary =
         is_hidden(&reading) && is_hidden(&judge) || judge.primary() == reading.primary();
-    let equal = values(&judge) == values(&reading) && same_bases && same_primary;
+    // and of several sessions on one base
+    let base = |verdict: &Verdict| verdict.primary().map(|primary| primary.base);
+    let same_socket = sessions && base(&judge) == base(&reading);
+    let same_values = values(&judge) == values(&reading) && same_primary;
+    let equal = same_bases && (same_values || same_socket);
     (!equal).then(|| format!("judge:   {judge:?}\nreading: {reading:?}"))
 }
 

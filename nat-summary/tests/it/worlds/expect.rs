@@ -31,6 +31,8 @@ pub(crate) fn base(view: &View<'_>, base: SocketAddr, external: IpAddr) -> Optio
     let is_own = judged.entries.iter().all(|e| view.is_own(&e.seen));
     let natted = if is_own && crossed.is_empty() {
         Some(false)
+    } else if judged.entries.iter().all(|e| view.is_elsewhere(&e.seen)) {
+        None
     } else {
         is_local_known(view, base, external).then_some(!crossed.is_empty())
     };

@@ -1,7 +1,7 @@
 //! One attempt of our consumer, as an application would make it: datagrams both ways, and the span
 //! it ends in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 
 use crate::attempts::with_its_path;
 use crate::kernel::servers::{COTURN, OWN, PORTS, ipv4};
-use crate::kernel::world::client_ipv4;
 use crate::spans::{Spans, attribute};
 use crate::{Failure, bounds};
 
@@ -33,10 +32,10 @@ pub(super) struct Outcome {
     pub(super) ms: f64,
 }
 
-pub(super) async fn run(url: &str) -> Result<Outcome, Failure> {
+pub(super) async fn run(url: &str, local: IpAddr) -> Result<Outcome, Failure> {
     let spans = Spans::default();
     let transport = DataChannel::new(IceTransport::new(Network::System(BindConfig::address(
-        client_ipv4(0),
+        local,
     ))));
     let cohort = OWN
         .iter()

@@ -7,8 +7,8 @@ use nat_summary::{Mapping, NatType, Rule};
 use crate::kernel::router::Router;
 use crate::kernel::servers::{COTURN, OWN, PORTS, SILENT, THIRD_PORT, ipv4, ipv6};
 use crate::kernel::world::{
-    CLIENT_IPV6, CLIENT_IPV6_TRANSLATED, EXTERNAL_IPV4, EXTERNAL_IPV6, SECOND_IPV4, Site, Uplinks,
-    client_ipv4,
+    CARRIER_SERVERS, CLIENT_IPV6, CLIENT_IPV6_TRANSLATED, EXTERNAL_IPV4, EXTERNAL_IPV6,
+    HOME_SERVERS, PUBLIC_IPV4, SECOND_IPV4, Site, Uplinks, private_ipv4,
 };
 
 /// Which servers are asked, in this order.
@@ -30,6 +30,10 @@ pub(crate) enum Cohort {
     OneAddress,
     /// Two ports of one of ours and of coturn's two addresses.
     TwoPorts,
+    /// Two in the client's network, then three of ours.
+    HomeFirst,
+    /// Two in the carrier's network, then three of ours.
+    CarrierFirst,
 }
 
 impl Cohort {
@@ -58,8 +62,15 @@ impl Cohort {
                 .into_iter()
                 .flat_map(|n| PORTS.map(|port| SocketAddr::new(ipv4(n), port)))
                 .collect(),
+            Self::HomeFirst => inner_first(HOME_SERVERS),
+            Self::CarrierFirst => inner_first(CARRIER_SERVERS),
         }
     }
+}
+
+fn inner_first(inner: [IpAddr; 2]) -> Vec<SocketAddr> {
+    let all = inner.into_iter().chain(OWN.map(ipv4));
+    all.map(|ip| SocketAddr::new(ip, PORTS[0])).collect()
 }
 
 /// Where the mapping that the NAT would choose is somebody else's already.
@@ -106,16 +117,7 @@ const OPEN: Expected = Expected {
     mapping: Mapping::EndpointIndependent,
     rule: Rule::MappedIsLocal,
     port_preserved: Some(true),
-    external: Some(client_ipv4(0)),
-};
-/// The client's own network is a reserved one (RFC 2544), so a mapping of it may be the word of a proxy
-/// in front of a server: nothing is claimed.
-const RESERVED: Expected = Expected {
-    verdict: NatType::Unknown,
-    mapping: Mapping::Unknown,
-    rule: Rule::NothingObserved,
-    port_preserved: None,
-    external: None,
+    external: Some(PUBLIC_IPV4),
 };
 /// Two server addresses agree and another differs, which no NAT of RFC 4787 does.
 const CONTRADICTORY: Expected = Expected {
@@ -168,11 +170,7 @@ const fn case(
 ) -> Case {
     Case {
         name,
-        site: Site {
-            routers,
-            uplinks: Uplinks::One,
-            lossy: false,
-        },
+        site: Site::behind(routers),
         cohort: Cohort::Five,
         taken: None,
         from: None,
@@ -204,6 +202,12 @@ impl Case {
         self
     }
 
+    /// Servers inside answer at once, those outside late.
+    const fn inner_first(mut self, cohort: Cohort) -> Self {
+        self.site.has_inner_servers = true;
+        self.asking(cohort)
+    }
+
     const fn slow(mut self) -> Self {
         self.slow = true;
         self
@@ -223,12 +227,12 @@ const TWO_HOMES: &[Router] = &[Router::Masquerade(""), Router::Masquerade("rando
 
 /// In the order of the table.
 pub(crate) const CASES: &[Case] = &[
-    case("no NAT", &[Router::Route], NatType::Open, RESERVED),
+    case("no NAT", &[Router::Route], NatType::Open, OPEN),
     case(
         "no NAT, stateful firewall",
         &[Router::Firewall],
         NatType::Open,
-        RESERVED,
+        OPEN,
     ),
     // one server says that there is no NAT, and no server can say more of a mapping that nobody
     // made
@@ -236,7 +240,10 @@ pub(crate) const CASES: &[Case] = &[
         "no NAT, all servers on one address",
         &[Router::Route],
         NatType::Open,
-        RESERVED,
+        Expected {
+            mapping: Mapping::Unknown,
+            ..OPEN
+        },
     )
     .asking(Cohort::OneAddress),
     case("masquerade", MASQUERADE, NatType::Cone, CONE),
@@ -360,6 +367,35 @@ pub(crate) const CASES: &[Case] = &[
         NatType::Symmetric,
         SYMMETRIC,
     ),
+    // two servers inside agree before one outside has answered
+    case(
+        "masquerade, two servers at home answer first",
+        MASQUERADE,
+        NatType::Cone,
+        CONE,
+    )
+    .inner_first(Cohort::HomeFirst),
+    case(
+        "masquerade random, two servers at home answer first",
+        RANDOM,
+        NatType::Symmetric,
+        SYMMETRIC,
+    )
+    .inner_first(Cohort::HomeFirst),
+    case(
+        "two NATs, the carrier's servers answer first",
+        &[Router::Masquerade(""), Router::Masquerade("")],
+        NatType::Cone,
+        CONE,
+    )
+    .inner_first(Cohort::CarrierFirst),
+    case(
+        "two NATs, outer random, the carrier's answer first",
+        &[Router::Masquerade(""), Router::Masquerade("random")],
+        NatType::Symmetric,
+        SYMMETRIC,
+    )
+    .inner_first(Cohort::CarrierFirst),
     // four addresses, and yet one mapping: the kernel takes the earlier one of the same source
     // again
     case(
@@ -442,7 +478,7 @@ pub(crate) const CASES: &[Case] = &[
         },
     )
     .uplinks(Uplinks::OfTheClient)
-    .from(client_ipv4(1)),
+    .from(private_ipv4(1)),
     case(
         "IPv6, no NAT",
         &[Router::Route],

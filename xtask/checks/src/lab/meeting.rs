@@ -42,11 +42,11 @@ pub(crate) struct Truth {
     pub(crate) mapping: (Mapping, DecidedBy),
 }
 
-const OPEN: Router = Router::Route;
-const FULL: Router = Router::FullCone;
+pub(super) const OPEN: Router = Router::Route;
+pub(super) const FULL: Router = Router::FullCone;
 const BY_ADDRESS: Router = Router::AddressRestricted;
-const MASQUERADE: Router = Router::Masquerade("");
-const SYMMETRIC: Router = Router::Masquerade("random");
+pub(super) const MASQUERADE: Router = Router::Masquerade("");
+pub(super) const SYMMETRIC: Router = Router::Masquerade("random");
 
 const KINDS: [Router; 5] = [OPEN, FULL, BY_ADDRESS, MASQUERADE, SYMMETRIC];
 static ALL: [Router; 8] = [
@@ -60,7 +60,7 @@ static ALL: [Router; 8] = [
     Router::Drop,
 ];
 
-const fn meeting(ours: Router, theirs: Router, first: First) -> Meeting {
+pub(super) const fn meeting(ours: Router, theirs: Router, first: First) -> Meeting {
     Meeting {
         ours,
         theirs,
@@ -181,12 +181,9 @@ impl Meeting {
         let elsewhere = there == SYMMETRIC
             || (matches!(there, MASQUERADE | BY_ADDRESS) && is_first && here != SYMMETRIC);
         let filtering = match (here, is_first) {
-            _ if self.ghost => FilteringSeen::Unobserved,
-            // without a NAT our end has an address for benchmarks, which may belong to the inside
-            // of any network
-            _ if !ours && there == OPEN => FilteringSeen::Unobserved,
+            // without an answer of the peer nothing shows that its checks crossed the NAT
+            _ if self.ghost || there == Router::Deaf => FilteringSeen::Unobserved,
             (FULL, false) => FilteringSeen::Independent,
-            (FULL, true) if there == Router::Deaf => FilteringSeen::AtMostAddressDependent,
             (FULL | BY_ADDRESS, true) if elsewhere => FilteringSeen::AtMostAddressDependent,
             _ => FilteringSeen::Unobserved,
         };

@@ -22,7 +22,7 @@ use super::meeting::{First, Meeting, Truth, kind, meetings, only};
 use crate::kernel::namespace::Namespace;
 use crate::kernel::router::Router;
 use crate::kernel::servers::{COTURN, PORTS, ipv4};
-use crate::kernel::world::{Site, Uplinks, World, cable, client_ipv4, default_via, up};
+use crate::kernel::world::{Site, World, cable, default_via, up};
 use crate::{Failure, bounds, needs, table};
 
 /// How long the first side's checks are alone on the way.
@@ -34,9 +34,9 @@ const EXTERNAL: &str = "192.0.2.2";
 
 /// The network of the peer's host, its router and the host itself: without a NAT it has an address
 /// that reaches far.
-const fn inside(theirs: Router) -> [&'static str; 3] {
+pub(super) const fn inside(theirs: Router) -> [&'static str; 3] {
     if theirs.translates() {
-        ["198.19.0.0/25", "198.19.0.1", "198.19.0.2"]
+        ["10.19.0.0/25", "10.19.0.1", "10.19.0.2"]
     } else {
         ["192.0.2.128/25", "192.0.2.129", "192.0.2.130"]
     }
@@ -159,14 +159,7 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
 }
 
 fn row(meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure> {
-    let world = World::build(
-        Site {
-            routers: only(meeting.ours),
-            uplinks: Uplinks::One,
-            lossy: false,
-        },
-        with_coturn,
-    )?;
+    let world = World::build(Site::behind(only(meeting.ours)), with_coturn)?;
     let far = far_end(&world, meeting)?;
     let (ours, theirs) = meet(meeting, &world, &far)?;
 
@@ -233,7 +226,7 @@ fn row(meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure> {
 
 /// Turns the peer of the world into a router, and puts a host behind it. What is inside stays
 /// inside: a private address leads nowhere from outside, unless there is no NAT.
-fn far_end(world: &World, meeting: &Meeting) -> Result<Namespace, Failure> {
+pub(super) fn far_end(world: &World, meeting: &Meeting) -> Result<Namespace, Failure> {
     let far = Namespace::new()?;
     let [network, router, host] = inside(meeting.theirs);
     cable((&far, "wan"), (&world.peer, "lan"))?;
@@ -254,7 +247,7 @@ fn far_end(world: &World, meeting: &Meeting) -> Result<Namespace, Failure> {
         &["-f", "-"],
         &meeting.theirs.rules_at(EXTERNAL, host),
     )?;
-    let inner = [(meeting.ours, "198.18.0.0/16"), (meeting.theirs, network)];
+    let inner = [(meeting.ours, "192.168.0.0/16"), (meeting.theirs, network)];
     let walls: String = inner
         .iter()
         .filter(|(nat, _)| nat.translates())
@@ -307,7 +300,7 @@ struct End<'a> {
 impl End<'_> {
     async fn run(mut self) -> Result<Found, Failure> {
         let (local, servers) = if self.is_ours {
-            (client_ipv4(0), self.meeting.servers)
+            (self.world.client_ipv4, self.meeting.servers)
         } else {
             (inside(self.meeting.theirs)[2].parse()?, 5)
         };

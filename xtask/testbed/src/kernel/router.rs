@@ -39,7 +39,7 @@ impl Router {
     pub fn rules_at(self, external: &str, inner: &str) -> String {
         self.rules(false)
             .replace("198.51.100.7", external)
-            .replace("198.18.0.2", inner)
+            .replace("192.168.0.2", inner)
     }
 
     /// Whether an inner address stays inside.
@@ -66,12 +66,12 @@ impl Router {
             }
             Self::FullCone => {
                 outward.push("oifname \"wan*\" snat ip to 198.51.100.7".into());
-                inward.push("iifname \"wan*\" meta l4proto udp dnat ip to 198.18.0.2".into());
+                inward.push("iifname \"wan*\" meta l4proto udp dnat ip to 192.168.0.2".into());
             }
             Self::AddressRestricted => {
                 forward.push("iifname \"lan\" meta nfproto ipv4 add @talked { ip daddr }".into());
                 outward.push("oifname \"wan*\" snat ip to 198.51.100.7".into());
-                inward.push("iifname \"wan*\" meta l4proto udp ip saddr @talked dnat ip to 198.18.0.2".into());
+                inward.push("iifname \"wan*\" meta l4proto udp ip saddr @talked dnat ip to 192.168.0.2".into());
             }
             Self::Pool(how) => {
                 outward.push(format!("oifname \"wan*\" meta l4proto udp snat ip to 198.51.100.7-198.51.100.10 {how}"));

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 
 use crate::Failure;
+use crate::kernel::late::Late;
 use crate::kernel::namespace::Namespace;
 
 /// Our own responders.
@@ -57,8 +58,35 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts them in `namespace`, which has their addresses; returns once all serve.
-    pub fn start(namespace: &Namespace, with_coturn: bool) -> Result<Self, Failure> {
+    /// Starts them in `namespace`, which has their addresses; returns once all serve. Without coturn
+    /// their answers may be late.
+    pub fn start(
+        namespace: &Namespace,
+        with_coturn: bool,
+        delay: Option<Duration>,
+    ) -> Result<Self, Failure> {
+        Self::run(namespace, move || serve(with_coturn, delay))
+    }
+
+    /// Starts one honest server at each of these addresses in `namespace`.
+    pub fn start_inner(namespace: &Namespace, addresses: [IpAddr; 2]) -> Result<Self, Failure> {
+        Self::run(namespace, move || async move {
+            let mut responders = Vec::new();
+            for address in addresses {
+                responders.push(Responder::bind((address, PORTS[0])).await?);
+            }
+            Ok(responders)
+        })
+    }
+
+    /// Runs what `serve` starts, in a thread of its own.
+    fn run<T, F>(
+        namespace: &Namespace,
+        serve: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<Self, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
         let namespace = namespace.clone();
         let (stop, stopped) = oneshot::channel();
         let (started, starting) = mpsc::channel();
@@ -69,7 +97,7 @@ impl Servers {
                     .enable_all()
                     .build()?;
                 runtime.block_on(async {
-                    let _running = serve(with_coturn).await?;
+                    let _running = serve().await?;
                     let _ = started.send(Ok(()));
                     let _ = stopped.await;
                     Ok(())
@@ -98,7 +126,10 @@ impl Drop for Servers {
     }
 }
 
-async fn serve(with_coturn: bool) -> Result<(Vec<Responder>, Option<Coturn>), Failure> {
+async fn serve(
+    with_coturn: bool,
+    delay: Option<Duration>,
+) -> Result<(Vec<Responder>, Option<Coturn>), Failure> {
     let coturn = if with_coturn {
         Some(Coturn::start()?)
     } else {
@@ -108,9 +139,9 @@ async fn serve(with_coturn: bool) -> Result<(Vec<Responder>, Option<Coturn>), Fa
     for ip in [ipv4, ipv6] {
         let honest = OWN.iter().chain(COTURN.iter().filter(|_| !with_coturn));
         for (number, port) in honest.flat_map(|number| PORTS.map(|port| (*number, port))) {
-            responders.push(Responder::bind((ip(number), port)).await?);
+            responders.push(honest_server((ip(number), port).into(), delay).await?);
         }
-        responders.push(Responder::bind((ip(OWN[0]), THIRD_PORT)).await?);
+        responders.push(honest_server((ip(OWN[0]), THIRD_PORT).into(), delay).await?);
         for number in SILENT {
             responders.push(Responder::bind_with((ip(number), PORTS[0]), Manner::Silent).await?);
         }
@@ -119,6 +150,17 @@ async fn serve(with_coturn: bool) -> Result<(Vec<Responder>, Option<Coturn>), Fa
         }
     }
     Ok((responders, coturn))
+}
+
+async fn honest_server(at: SocketAddr, delay: Option<Duration>) -> Result<Responder, Failure> {
+    let Some(delay) = delay else {
+        return Ok(Responder::bind(at).await?);
+    };
+    let socket = Arc::new(UdpSocket::bind(at).await?);
+    Ok(Responder::on_conn(
+        Arc::new(Late::new(socket, delay)),
+        Manner::Honest,
+    )?)
 }
 
 /// A running coturn. It gets a signal when the thread that started it ends, so it cannot outlive

@@ -5,6 +5,7 @@
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::Failure;
 use crate::kernel::namespace::Namespace;
@@ -32,13 +33,84 @@ pub struct Site {
     pub uplinks: Uplinks,
     /// Whether the outermost router loses three of ten packets each way.
     pub lossy: bool,
+    /// Two more servers stand in each inner network and answer at once, and the others answer late.
+    pub has_inner_servers: bool,
+}
+
+impl Site {
+    /// One way out through these, from the client outward; no packet is lost on purpose.
+    #[must_use]
+    pub const fn behind(routers: &'static [Router]) -> Self {
+        Self {
+            routers,
+            uplinks: Uplinks::One,
+            lossy: false,
+            has_inner_servers: false,
+        }
+    }
+
+    /// The client's IPv4 address on its first link: one that reaches far where no router translates.
+    #[must_use]
+    pub fn client_ipv4(&self) -> IpAddr {
+        self.network(0).host(2)
+    }
+
+    /// The network inside router `number`.
+    fn network(&self, number: u8) -> Network {
+        let translates = self.routers.iter().any(|router| router.translates());
+        match (translates, self.uplinks, number) {
+            (false, ..) => PUBLIC,
+            (true, Uplinks::OfTheClient, _) | (true, _, 0) => home(number),
+            (true, ..) => carrier(number),
+        }
+    }
+}
+
+/// An IPv4 network of the world.
+#[derive(Debug, Clone, Copy)]
+struct Network {
+    first: Ipv4Addr,
+    length: u8,
+}
+
+impl Network {
+    const fn host(self, number: u8) -> IpAddr {
+        let [a, b, c, d] = self.first.octets();
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d + number))
+    }
+
+    fn address(self, number: u8) -> String {
+        format!("{}/{}", self.host(number), self.length)
+    }
+}
+
+/// Where a client has an address that reaches far.
+const PUBLIC: Network = Network {
+    first: Ipv4Addr::new(203, 0, 113, 64),
+    length: 26,
+};
+
+/// Behind the client's NAT `number`.
+const fn home(number: u8) -> Network {
+    Network {
+        first: Ipv4Addr::new(192, 168, number, 0),
+        length: 24,
+    }
+}
+
+/// Between the NATs (RFC 6598).
+const fn carrier(number: u8) -> Network {
+    Network {
+        first: Ipv4Addr::new(100, 64, number, 0),
+        length: 24,
+    }
 }
 
 /// The running namespaces.
 #[derive(Debug)]
 pub struct World {
-    /// Ends before its namespace does.
-    _servers: Servers,
+    /// They end before their namespaces do.
+    _servers: Vec<Servers>,
     /// Where the gatherer is.
     pub client: Namespace,
     /// From the client outward.
@@ -47,12 +119,26 @@ pub struct World {
     pub core: Namespace,
     /// A public host.
     pub peer: Namespace,
+    /// The client's first address.
+    pub client_ipv4: IpAddr,
 }
 
-/// The client's address on its link `number`.
-pub const fn client_ipv4(number: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(198, 18, number, 2))
+/// The client's address on its link `number`, behind a NAT.
+pub const fn private_ipv4(number: u8) -> IpAddr {
+    home(number).host(2)
 }
+
+/// The client's address where there is no NAT.
+pub const PUBLIC_IPV4: IpAddr = PUBLIC.host(2);
+
+/// The addresses of the servers in the client's own network.
+pub const HOME_SERVERS: [IpAddr; 2] = [home(0).host(INNER[0]), home(0).host(INNER[1])];
+/// The addresses of the servers between two NATs.
+pub const CARRIER_SERVERS: [IpAddr; 2] = [carrier(1).host(INNER[0]), carrier(1).host(INNER[1])];
+/// Of a network with servers, these hosts.
+const INNER: [u8; 2] = [9, 10];
+/// The answers of servers outside take so much longer where there are inner ones.
+const LATE: Duration = Duration::from_millis(60);
 
 /// The client's IPv6 address.
 pub const CLIENT_IPV6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x18, 0, 0, 0, 0, 2));
@@ -88,28 +174,24 @@ impl World {
                 "wan"
             };
             cable((inner, outer_end), (router, "lan"))?;
-            router.ip(&up(
-                "lan",
-                &[
-                    format!("198.18.{number}.1/24"),
-                    format!("2001:db8:18:{number}::1/64"),
-                ],
-            ))?;
-            let addresses = [
-                format!("198.18.{number}.2/24"),
-                format!("2001:db8:18:{number}::2/64"),
-            ];
+            let network = site.network(u8::try_from(number)?);
+            let mut inside = vec![network.address(1), format!("2001:db8:18:{number}::1/64")];
+            if site.has_inner_servers {
+                inside.extend(INNER.map(|host| network.address(host)));
+            }
+            router.ip(&up("lan", &inside))?;
+            let addresses = [network.address(2), format!("2001:db8:18:{number}::2/64")];
             inner.ip(&up(outer_end, &addresses))?;
             if outer_end == "wan" {
                 inner.ip(&default_via(
-                    &format!("198.18.{number}.1"),
+                    &network.host(1).to_string(),
                     &format!("2001:db8:18:{number}::1"),
                 ))?;
             } else {
                 // by source address: a socket bound to this link's address leaves by this link
                 inner.ip(&[
-                    format!("route add default via 198.18.{number}.1 table 2"),
-                    format!("rule add from 198.18.{number}.2 lookup 2"),
+                    format!("route add default via {} table 2", network.host(1)),
+                    format!("rule add from {} lookup 2", network.host(2)),
                 ])?;
             }
             if !side_by_side {
@@ -131,7 +213,8 @@ impl World {
         // the way back to a packet that no NAT changed: were one missing, it would show as a
         // verdict
         core.ip(&[
-            "route add 198.18.0.0/16 via 198.51.100.7".into(),
+            format!("route add {} via 198.51.100.7", PUBLIC.address(0)),
+            "route add 192.168.0.0/16 via 198.51.100.7".into(),
             "route add 2001:db8:18::/48 via 2001:db8:100::7".into(),
             "route add 2001:db8:b::/64 via 2001:db8:100::7".into(),
         ])?;
@@ -170,13 +253,25 @@ impl World {
                 .flat_map(|n| [format!("{}/32", ipv4(*n)), format!("{}/128", ipv6(*n))])
                 .collect::<Vec<_>>(),
         ))?;
-        let servers = Servers::start(&core, with_coturn)?;
+        let delay = site.has_inner_servers.then_some(LATE);
+        let mut servers = vec![Servers::start(
+            &core,
+            with_coturn && delay.is_none(),
+            delay,
+        )?];
+        if site.has_inner_servers {
+            for (number, router) in (0..).zip(&routers) {
+                let addresses = INNER.map(|host| site.network(number).host(host));
+                servers.push(Servers::start_inner(router, addresses)?);
+            }
+        }
         Ok(Self {
             _servers: servers,
             client,
             routers,
             core,
             peer,
+            client_ipv4: site.client_ipv4(),
         })
     }
 

@@ -157,6 +157,12 @@ fn is_possible(mapped: SocketAddr) -> bool {
     !mapped.ip().is_multicast() && !mapped.ip().is_unspecified() && mapped.port() != 0
 }
 
+/// Whether the port of the base was kept, where it is known.
+fn keeps_port(seen: &Seen) -> bool {
+    let (port, mapped_port) = (seen.base.port(), seen.mapped.port());
+    port == 0 || port == mapped_port
+}
+
 fn server_place(server: IpAddr) -> Place {
     match server {
         IpAddr::V6(ip) if ip.segments()[0] == 0x64 => Place::Global,
@@ -184,14 +190,29 @@ impl View<'_> {
         self.world.servers.len() * self.world.bases.len() > MAX_REQUESTS
     }
 
-    /// Whether the host was seen as it is: at a local address, and with its own port where that is
-    /// known.
+    /// Whether the host was seen as it is: at the address that it sends from, as far as that is known,
+    /// and with its own port where that is known.
     #[must_use]
     pub fn is_own(&self, seen: &Seen) -> bool {
+        let (base, ip) = (seen.base.ip(), seen.mapped.ip());
+        let is_its_address = if base.is_unspecified() {
+            self.locals.contains(&ip)
+        } else {
+            ip == base
+        };
+        is_its_address && keeps_port(seen)
+    }
+
+    /// Whether the host was seen at an address of its own, with its own port, though it sends from
+    /// another one: it translates, or does not know where it sends from.
+    #[must_use]
+    pub fn is_elsewhere(&self, seen: &Seen) -> bool {
+        self.is_local(seen) && keeps_port(seen) && !self.is_own(seen)
+    }
+
+    fn is_local(&self, seen: &Seen) -> bool {
         let ip = seen.mapped.ip();
-        let is_local = ip == seen.base.ip() || self.locals.contains(&ip);
-        let (port, mapped_port) = (seen.base.port(), seen.mapped.port());
-        is_local && (port == 0 || port == mapped_port)
+        ip == seen.base.ip() || self.locals.contains(&ip)
     }
 
     /// Set aside by the first rule.
@@ -208,7 +229,7 @@ impl View<'_> {
     fn vantage(&self, entry: &Entry) -> Place {
         match place(entry.seen.mapped.ip()) {
             Place::Global => Place::Global,
-            _ if self.is_own(&entry.seen) => Place::Host,
+            _ if self.is_local(&entry.seen) => Place::Host,
             inside => inside,
         }
     }
@@ -218,22 +239,14 @@ impl View<'_> {
     pub fn judged(&self, base: SocketAddr, external: IpAddr) -> Judged<'_> {
         let is_hidden = base.port() == 0;
         let all = self.believed(self.latest(base, external));
-        let is_crossed = |entry: &&Entry| !self.is_own(&entry.seen);
-        let mut entries: Vec<&Entry> = all.iter().copied().filter(is_crossed).collect();
-        if entries.is_empty() {
-            entries.clone_from(&all);
-        }
-        let outermost = entries.iter().map(|entry| self.vantage(entry)).min();
+        let outermost = all.iter().map(|entry| self.vantage(entry)).min();
         let is_outermost = |entry: &&Entry| Some(self.vantage(entry)) == outermost;
-        entries.retain(is_outermost);
-        // a liar beside answers that saw the host itself, outside or at that address
-        let is_seen_there = |ip: IpAddr| entries.iter().any(|entry| entry.seen.mapped.ip() == ip);
-        let at_place = all
-            .into_iter()
-            .filter(|entry| is_outermost(entry) || is_seen_there(entry.seen.mapped.ip()));
-        let at_place: Vec<_> = at_place.collect();
+        let at_place: Vec<&Entry> = all.into_iter().filter(is_outermost).collect();
+        let is_crossed = |entry: &&Entry| !self.is_own(&entry.seen);
+        let mut entries: Vec<&Entry> = at_place.iter().copied().filter(is_crossed).collect();
+        // answers that contradict those which saw the host itself put all of them in doubt
         let is_refuted = !is_hidden && self.is_refuted(&at_place);
-        if is_refuted {
+        if entries.is_empty() || is_refuted {
             entries = at_place;
         }
         let oddity = self.oddity(&entries);

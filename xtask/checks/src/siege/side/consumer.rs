@@ -221,9 +221,8 @@ impl Echo<'_> {
                 }
                 false
             };
-            match tokio::time::timeout(TRY, back).await {
-                Ok(has_come) => return has_come,
-                Err(_) => {}
+            if let Ok(has_come) = tokio::time::timeout(TRY, back).await {
+                return has_come;
             }
         }
         false
