@@ -119,6 +119,11 @@ fn steps() -> Vec<Step> {
             skip: needs::lab,
             ..cargo("lab", "xtask lab --quick")
         },
+        // the stands of strangers have open rows, which consumer-fsm/docs/siege.md names
+        Step {
+            skip: needs::lab,
+            ..cargo("siege, a peer with keys", "xtask siege --quick --only peer")
+        },
         cargo("package", "xtask package --quick"),
         Step {
             skip: wasm::missing,

@@ -66,6 +66,32 @@ pub(crate) const CLASSES: &[(&str, Make)] = &[
         bytes[0] = 0x20 | (bytes[0] & 0x1f);
         bytes
     }),
+    (
+        "an alert in the clear behind a record that does not open",
+        |rng| {
+            let mut bytes = unopened(rng);
+            bytes.extend(record(21, 0, number(rng), &[2, 40]));
+            bytes
+        },
+    ),
+    (
+        "messages in the clear behind a record that does not open",
+        |rng| {
+            // none that is whole, well-formed and in its turn, and no change of the cipher before
+            // a record that does not open: DTLS leaves these open
+            let (kind, message) = (
+                *[11, 12, 13, 15, 16, 20].choose(rng).expect("some"),
+                rng.random_range(1..9),
+            );
+            let (length, mut bytes) = (rng.random_range(1..30), unopened(rng));
+            let body = random(rng, length);
+            bytes.extend(hello(rng, &fragment(kind, message, length, 0, &body)));
+            bytes
+        },
+    ),
+    ("many short records that do not open", |rng| {
+        (0..50).flat_map(|_| unopened(rng)).collect()
+    }),
     ("a ClientHello with a byte of extensions", |rng| {
         let mut body = client_hello_without_extensions(rng);
         body.extend([0, 1, 0]);
@@ -156,6 +182,17 @@ fn record(kind: u8, epoch: u16, number: u64, payload: &[u8]) -> Vec<u8> {
     record.extend((payload.len() as u16).to_be_bytes());
     record.extend(payload);
     record
+}
+
+/// A record as short as can be, of either version's form, that opens with no key.
+fn unopened(rng: &mut SmallRng) -> Vec<u8> {
+    let sealed = random(rng, 24);
+    if rng.random() {
+        let number = rng.random();
+        [&[0b0010_1111, number, number, 0, 24][..], &sealed].concat()
+    } else {
+        record(23, 1, number(rng), &sealed)
+    }
 }
 
 fn hello(rng: &mut SmallRng, messages: &[u8]) -> Vec<u8> {

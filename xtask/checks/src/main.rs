@@ -17,13 +17,15 @@ mod interop;
 #[cfg(target_os = "linux")]
 mod lab;
 mod leak;
+#[cfg(all(feature = "channel", target_os = "linux"))]
+mod siege;
 mod slots;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use common::commands::{Check, Checks};
-#[cfg(feature = "collector")]
+#[cfg(any(feature = "collector", all(feature = "channel", target_os = "linux")))]
 use common::python;
 use common::{Failure, bounds, exit_code, needs, root, table, workspace};
 #[cfg(target_os = "linux")]
@@ -47,6 +49,10 @@ fn main() -> ExitCode {
         Check::Channel(options) => channel::run(&options),
         #[cfg(all(feature = "channel", target_os = "linux"))]
         Check::Interop(options) => interop::run(&options),
+        #[cfg(all(feature = "channel", target_os = "linux"))]
+        Check::Siege(options) => siege::run(&options),
+        #[cfg(all(feature = "channel", target_os = "linux"))]
+        Check::SiegeSide(options) => siege::side(&options),
         #[cfg(feature = "collector")]
         Check::Collector(options) => collector::run(&options),
         #[cfg(feature = "collector")]

@@ -247,3 +247,27 @@ pub const INTEROP_CHOICE: Duration = Duration::from_millis(10);
 /// A count of the baseline may grow by this before it is worse: another compiler places an
 /// instruction differently, a queue grows a little earlier.
 pub const COUNT_TOLERANCE: f64 = 1.05;
+
+/// Forged datagrams of each class at each stand of a siege: a growth of a byte for each is a
+/// mebibyte.
+pub const SIEGE_DATAGRAMS: u64 = 1_000_000;
+/// The same in CI: a growth of 200 bytes for each is as much.
+pub const SIEGE_DATAGRAMS_QUICK: u64 = 5_000;
+/// Longest flood of one class, unless the whole run has a length.
+pub const SIEGE_CLASS: Duration = Duration::from_secs(120);
+/// Between two datagrams of the honest echo: 100 per second.
+pub const SIEGE_ECHO_EVERY: Duration = Duration::from_millis(10);
+/// Of the honest echo under attack. The attacker stops short of the kernel's queue, so nothing but
+/// the program can lose one.
+pub const SIEGE_ECHOED: f64 = 0.99;
+/// Live heap that a class may add at any time, in bytes.
+pub const SIEGE_HEAP: i64 = 1024 * 1024;
+/// The same for a peer with valid keys, while its path is there: SCTP may hold 2 MiB of unread chunks,
+/// with as much around them.
+pub const SIEGE_HEAP_OF_A_PEER: i64 = 6 * 1024 * 1024;
+/// CPU of a forged datagram, of what a bare socket takes to receive and discard the same one.
+pub const SIEGE_CPU: f64 = 2.0;
+/// Resident memory of the signalling service under attack: its budget is 64 MiB.
+pub const SIEGE_SERVICE_RESIDENT: i64 = 96 * 1024 * 1024;
+/// Half of the honest exchanges take less meanwhile.
+pub const SIEGE_EXCHANGE: Duration = Duration::from_millis(100);

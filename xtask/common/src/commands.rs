@@ -76,6 +76,12 @@ pub enum Check {
     Fleet(Fleet),
     /// Runs attempts while everything fails that can; a seed replays them
     Chaos(Chaos),
+    /// Attacks running processes as strangers, peers and servers, and counts what an honest echo,
+    /// memory and CPU suffer
+    Siege(Siege),
+    /// Runs one process of `siege`
+    #[command(hide = true)]
+    SiegeSide(SiegeSide),
 }
 
 /// A command that runs none of the libraries.
@@ -101,7 +107,7 @@ impl Check {
     pub fn features(&self) -> &'static str {
         match self {
             Self::Leak(leak) if !leak.as_built && !leak.self_test => "channel,collector",
-            Self::Channel(_) | Self::Interop(_) => "channel",
+            Self::Channel(_) | Self::Interop(_) | Self::Siege(_) | Self::SiegeSide(_) => "channel",
             Self::Lab(lab) if matches!(lab.part, Some(LabPart::Embedded)) => "channel",
             Self::Collector(_) | Self::Fleet(_) => "collector",
             _ => "",
@@ -307,6 +313,30 @@ pub struct Chaos {
     /// The result as JSON, and nothing else on the standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// Of `siege`.
+#[derive(Debug, Args)]
+pub struct Siege {
+    /// Few datagrams of each class
+    #[arg(long)]
+    pub quick: bool,
+    /// Length of the run, about
+    #[arg(long, value_name = "N")]
+    pub minutes: Option<f64>,
+    /// The classes, or the stands, with that in their names
+    #[arg(long, value_name = "CLASS")]
+    pub only: Option<String>,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `siege-side`.
+#[derive(Debug, Args)]
+pub struct SiegeSide {
+    /// As the siege writes them
+    pub orders: String,
 }
 
 /// Of `fuzz`.

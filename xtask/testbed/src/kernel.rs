@@ -1,5 +1,6 @@
 //! The NATs of the Linux kernel, in network namespaces, with servers behind them.
 
+pub mod forger;
 mod late;
 pub mod namespace;
 pub mod router;

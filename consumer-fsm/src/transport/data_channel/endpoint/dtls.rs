@@ -136,9 +136,10 @@ impl Dtls {
                 self.view.received = self.view.received.saturating_add(1);
                 self.shake(datagram, now, sink);
             }
-            State::Open if guard::admits_after(datagram, self.awaits_proof) => {
-                self.step(now, sink, |engine| engine.handle_packet(datagram));
-            }
+            State::Open => match guard::admits_after(datagram, self.awaits_proof) {
+                [] => self.refused += 1,
+                records => self.step(now, sink, |engine| engine.handle_packet(records)),
+            },
             State::Ended(_) => {}
             _ => self.refused += 1,
         }

@@ -30,6 +30,12 @@ const MOST_BYTES: usize = 32 * 1024;
 /// one has the effect of the honest one.
 const MOST_CHANGES: u8 = 4;
 
+/// Most records of a datagram that are tried with the keys: a flight of the handshake has no more, and
+/// each costs as much as a datagram of its own.
+const MOST_PROTECTED: usize = 8;
+/// The same on an open path.
+const MOST_PROTECTED_OPEN: usize = 4;
+
 /// Content types (RFC 5246 section 6.2.1).
 pub(super) mod content {
     pub(in super::super) const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -120,28 +126,19 @@ impl Guard {
     /// Passes on the records that belong to a handshake, one by one.
     pub(super) fn admit(&mut self, datagram: &[u8], mut pass: impl FnMut(&[u8])) {
         let mut rest = datagram;
-        while let Some(first) = rest.first() {
+        let mut protected = 0;
+        while !rest.is_empty() {
             // before the peer's hello there are no keys
             let may_be_protected = !self.passed.is_empty();
-            if is_unified(*first) && may_be_protected {
-                // DTLS 1.3 under keys: dimpl knows where each of them ends, and opens them or not
-                pass(rest);
-                return;
-            }
-            let record = rest.get(..RECORD).and_then(|header| {
-                let length = usize::from(u16::from_be_bytes([header[11], header[12]]));
-                rest.get(..RECORD + length)
-            });
-            let Some(record) = record else {
+            let Some(record) = next_record(rest) else {
                 self.seen.refused += 1;
                 return;
             };
             rest = &rest[record.len()..];
-            let is_protected = record[3..5] != [0, 0];
+            let is_protected = is_protected(record);
             match record[0] {
-                content::ALERT | content::HANDSHAKE | content::APPLICATION_DATA
-                    if is_protected && may_be_protected =>
-                {
+                _ if is_protected && may_be_protected && protected < MOST_PROTECTED => {
+                    protected += 1;
                     pass(record);
                 }
                 content::HANDSHAKE if !is_protected => {
@@ -284,18 +281,76 @@ impl Guard {
     }
 }
 
-/// Whether a datagram may pass once the handshake is done: if it is under the keys. `awaits_proof`:
-/// this side is the server of DTLS 1.2 and has no sign yet that its last flight arrived; a client
-/// asks for that flight with a repeated key exchange (RFC 6347 section 4.2.4).
-pub(super) fn admits_after(datagram: &[u8], awaits_proof: bool) -> bool {
-    match datagram {
-        [first, ..] if is_unified(*first) => true,
-        [content::ALERT..=content::APPLICATION_DATA, _, _, epoch @ ..] => {
-            let is_protected = epoch.first_chunk().is_some_and(|epoch| *epoch != [0, 0]);
-            is_protected || (awaits_proof && datagram[0] == content::HANDSHAKE)
+/// The records of a datagram that may pass once the handshake is done: those under the keys, from
+/// the first on. `awaits_proof`: this side is the server of DTLS 1.2 and has no sign yet that its last
+/// flight arrived; a client asks for that flight with a repeated key exchange (RFC 6347 section 4.2.4).
+pub(super) fn admits_after(datagram: &[u8], awaits_proof: bool) -> &[u8] {
+    let most = if awaits_proof {
+        MOST_PROTECTED
+    } else {
+        MOST_PROTECTED_OPEN
+    };
+    let (mut rest, mut length) = (datagram, 0);
+    for _ in 0..most {
+        let Some(record) = next_record(rest) else {
+            break;
+        };
+        let is_flight = match record[0] {
+            content::HANDSHAKE => true,
+            content::CHANGE_CIPHER_SPEC => length > 0,
+            _ => false,
+        };
+        if !(is_protected(record) || awaits_proof && is_flight) {
+            break;
         }
+        length += record.len();
+        rest = &rest[record.len()..];
+    }
+    &datagram[..length]
+}
+
+/// The first record, of either version's form; none if the datagram ends within it.
+fn next_record(datagram: &[u8]) -> Option<&[u8]> {
+    let first = *datagram.first()?;
+    if !is_unified(first) {
+        let [high, low] = *datagram.get(RECORD - 2..RECORD)?.first_chunk()?;
+        return datagram.get(..RECORD + usize::from(u16::from_be_bytes([high, low])));
+    }
+    if first & unified::CONNECTION_ID != 0 {
+        // this side has offered none (RFC 9147 section 9)
+        return None;
+    }
+    let number = if first & unified::LONG_NUMBER != 0 {
+        2
+    } else {
+        1
+    };
+    if first & unified::LENGTH == 0 {
+        return (datagram.len() > number).then_some(datagram);
+    }
+    let [high, low] = *datagram.get(1 + number..)?.first_chunk()?;
+    datagram.get(..3 + number + usize::from(u16::from_be_bytes([high, low])))
+}
+
+/// Whether a record has the form of one under keys.
+fn is_protected(record: &[u8]) -> bool {
+    match record {
+        [first, ..] if is_unified(*first) => true,
+        [
+            content::ALERT | content::HANDSHAKE | content::APPLICATION_DATA,
+            _,
+            _,
+            epoch @ ..,
+        ] => epoch.first_chunk().is_some_and(|epoch| *epoch != [0, 0]),
         _ => false,
     }
+}
+
+/// Bits of the unified header (RFC 9147 section 4).
+mod unified {
+    pub(super) const CONNECTION_ID: u8 = 0x10;
+    pub(super) const LONG_NUMBER: u8 = 8;
+    pub(super) const LENGTH: u8 = 4;
 }
 
 /// The unified header of DTLS 1.3 (RFC 9147 section 4).
@@ -496,7 +551,7 @@ mod tests {
     fn records_under_keys_pass_in_and_after_the_handshake() {
         let finished = record(content::HANDSHAKE, 1, &[7; 40]);
         let data = record(content::APPLICATION_DATA, 1, &[7; 40]);
-        let unified = vec![0x2e, 0, 1, 0, 20];
+        let unified = [&[0x2e, 0, 1, 0, 20][..], &[7; 20]].concat();
         for datagram in [&finished, &data, &unified] {
             let mut passed = Vec::new();
             let mut guard = Guard::new(true);
@@ -506,7 +561,7 @@ mod tests {
             guard.admit(&clear(&whole(message::SERVER_HELLO, 0, 70)), |_| {});
             guard.admit(datagram, |record| passed.push(record.to_vec()));
             assert_eq!(passed, std::slice::from_ref(datagram));
-            assert!(admits_after(datagram, false));
+            assert_eq!(admits_after(datagram, false), datagram);
         }
         for datagram in [
             clear(&whole(message::CLIENT_HELLO, 0, 70)),
@@ -516,10 +571,44 @@ mod tests {
             vec![0, 1],
             vec![],
         ] {
-            assert!(!admits_after(&datagram, false), "{datagram:?}");
+            assert!(admits_after(&datagram, false).is_empty(), "{datagram:?}");
         }
-        assert!(admits_after(&clear(&[]), true));
-        assert!(!admits_after(&record(content::ALERT, 0, &[2, 40]), true));
+        assert_eq!(admits_after(&clear(&[]), true), clear(&[]));
+        assert!(admits_after(&record(content::ALERT, 0, &[2, 40]), true).is_empty());
+    }
+
+    #[test]
+    fn records_in_the_clear_do_not_pass_behind_one_under_keys() {
+        let unified = [&[0x2e, 0, 1, 0, 20][..], &[7; 20]].concat();
+        let sealed = record(content::APPLICATION_DATA, 1, &[7; 40]);
+        let alert = record(content::ALERT, 0, &[2, 40]);
+        for first in [unified, sealed] {
+            let datagram = [&first[..], &alert].concat();
+            assert_eq!(admits_after(&datagram, false), first);
+            assert_eq!(admits_after(&datagram, true), first);
+            let mut guard = Guard::new(true);
+            guard.admit(&clear(&whole(message::SERVER_HELLO, 0, 70)), |_| {});
+            let mut passed = Vec::new();
+            guard.admit(&datagram, |record| passed.push(record.to_vec()));
+            assert_eq!(passed, [first]);
+            assert_eq!(guard.seen().alerts, 1);
+        }
+    }
+
+    #[test]
+    fn few_records_of_a_datagram_are_tried_with_the_keys() {
+        let unified = [&[0x2e, 0, 1, 0, 20][..], &[7; 20]].concat();
+        let sealed = record(content::APPLICATION_DATA, 1, &[7; 40]);
+        for one in [unified, sealed] {
+            let datagram = one.repeat(50);
+            let open = one.repeat(MOST_PROTECTED_OPEN);
+            assert_eq!(admits_after(&datagram, false), open);
+            let mut guard = Guard::new(true);
+            guard.admit(&clear(&whole(message::SERVER_HELLO, 0, 70)), |_| {});
+            let mut passed = 0;
+            guard.admit(&datagram, |_| passed += 1);
+            assert_eq!(passed, MOST_PROTECTED);
+        }
     }
 
     #[test]
