@@ -27,7 +27,6 @@ mod offering;
 mod refusal;
 mod report;
 
-pub use self::checks::PeerReport;
 pub use self::established::{Datagrams, Link};
 pub use self::report::AttemptReport;
 
@@ -247,7 +246,10 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     /// Reports a failure of signalling. A server whose replies are of no use time and again is not the
     /// service.
     fn note_signal_error(&mut self, attempt: &mut OngoingAttempt<T>, error: SignalError) {
-        let is_useless = matches!(error, SignalError::Malformed | SignalError::TooLong);
+        let is_useless = matches!(
+            error,
+            SignalError::Malformed | SignalError::TooLong | SignalError::Empty
+        );
         self.useless = self.useless.saturating_add(is_useless.into());
         let error = if is_useless && self.useless >= FOREIGN {
             SignalError::Foreign
@@ -272,6 +274,10 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             Action::DropCohort => self.servers.drop_cohort(&attempt.cohort),
             Action::Close => {
                 attempt.close().await;
+                let held_back = attempt.report.held_back;
+                if held_back > 0 {
+                    self.notices.publish(NoticeKind::HeldBack(held_back));
+                }
                 if from == State::Established {
                     attempt.record_mapping_lifetime();
                 }
@@ -320,8 +326,8 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
                 Event::Chosen
             }
             Ok(Listened::Nothing) => Event::NothingHeard,
-            Ok(Listened::Unusable) => {
-                attempt.signal_error = Some(SignalError::Malformed);
+            Ok(Listened::Unusable(error)) => {
+                attempt.signal_error = Some(error);
                 if self.gives_up {
                     Event::GaveUp
                 } else {
@@ -395,11 +401,6 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             Ok(path) => {
                 attempt.path = Some(path);
                 attempt.report.selected_pair = session.selected_pair();
-                if let (Some(span), Some((local, remote))) =
-                    (&mut attempt.span, attempt.report.selected_pair)
-                {
-                    span.set_selected_pair(local, remote);
-                }
                 let after = attempt.started.elapsed();
                 attempt.report.connected_after = Some(after);
                 self.notices.publish(NoticeKind::Connected(after));

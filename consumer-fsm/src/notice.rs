@@ -53,6 +53,9 @@ pub enum NoticeKind {
     /// The mapping toward the peer changed under the path, by the peer's word: the verdicts before
     /// and after.
     Rebound(Rebinding),
+    /// The peer signalled more addresses than an attempt may check, and so many packets and
+    /// candidates were held back, counted as the attempt ends.
+    HeldBack(u32),
     /// The consumer was cancelled and does no more.
     Stopped,
 }
@@ -74,6 +77,7 @@ impl NoticeKind {
             Self::Failed(_) => "failed",
             Self::Roamed(_) => "roamed",
             Self::Rebound(_) => "rebound",
+            Self::HeldBack(_) => "held_back",
             Self::Stopped => "stopped",
         }
     }
@@ -169,6 +173,9 @@ impl NoticeSink {
             }
             NoticeKind::Rebound(Rebinding { number, was, is }) => {
                 tracing::info!(slot, number, ?was, ?is, "rebound");
+            }
+            NoticeKind::HeldBack(count) => {
+                tracing::info!(slot, count, "too many candidates, held back")
             }
             NoticeKind::Stopped => tracing::debug!(slot, "stopped"),
         }

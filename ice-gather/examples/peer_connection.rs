@@ -1,29 +1,27 @@
-//! Two `webrtc` peer connections, each on a base of ours: a data channel opens, and the summary
-//! comes out beside it.
+//! Two `webrtc` peer connections, each on a base of ours: a data channel opens, and the evidence of
+//! the attempt comes out in one piece.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use ice_gather::peer_connection::PeerConnection;
 use ice_gather::responder::Responder;
-use ice_gather::{Base, BindConfig, GatherConfig, compat};
+use ice_gather::{Base, BindConfig, GatherConfig, StunServer};
+use nat_summary::PathEnd;
 use tokio::sync::mpsc;
 use webrtc::api::APIBuilder;
 use webrtc::api::setting_engine::SettingEngine;
-use webrtc::ice::mdns::MulticastDnsMode;
-use webrtc::peer_connection::RTCPeerConnection;
 use webrtc::peer_connection::configuration::RTCConfiguration;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A peer connection whose only socket is the base's.
-async fn peer_connection(base: &Base) -> Result<RTCPeerConnection, Failure> {
-    let mut settings = SettingEngine::default();
-    settings.set_udp_network(compat::udp_network(base));
-    settings.set_ip_filter(compat::ip_filter(base));
-    settings.set_include_loopback_candidate(true); // this example stays on the loopback interface
-    settings.set_ice_multicast_dns_mode(MulticastDnsMode::Disabled);
-    let api = APIBuilder::new().with_setting_engine(settings).build();
-    Ok(api.new_peer_connection(RTCConfiguration::default()).await?)
+/// A connection on its own base, whose servers see the socket that the connection uses.
+async fn connection(cohort: &[StunServer]) -> Result<PeerConnection, Failure> {
+    let base = Base::bind(BindConfig::address([127, 0, 0, 1].into())).await?;
+    let (settings, api) = (SettingEngine::default(), APIBuilder::new());
+    let connection = PeerConnection::new(base, settings, api, RTCConfiguration::default()).await?;
+    connection.gather(cohort, &GatherConfig::default()).await;
+    Ok(connection)
 }
 
 #[tokio::main]
@@ -33,19 +31,11 @@ async fn main() -> Result<(), Failure> {
         Responder::bind("127.0.0.2:0").await?,
     ];
     let cohort = [servers[0].server(), servers[1].server()];
-    let loopback = || BindConfig::address([127, 0, 0, 1].into());
-    let (our_base, their_base) = (Base::bind(loopback()).await?, Base::bind(loopback()).await?);
+    let (ours, theirs) = (connection(&cohort).await?, connection(&cohort).await?);
 
-    // the servers see the same socket that the connection will use
-    let gathering = our_base.gather(&cohort, &GatherConfig::default()).await;
-
-    let (ours, theirs) = (
-        peer_connection(&our_base).await?,
-        peer_connection(&their_base).await?,
-    );
-    let channel = ours.create_data_channel("data", None).await?;
+    let channel = ours.library().create_data_channel("data", None).await?;
     let (received_tx, mut received) = mpsc::channel(1);
-    theirs.on_data_channel(Box::new(move |channel| {
+    theirs.library().on_data_channel(Box::new(move |channel| {
         let received = received_tx.clone();
         channel.on_message(Box::new(move |message| {
             let _ = received.try_send(message.data);
@@ -60,30 +50,27 @@ async fn main() -> Result<(), Failure> {
         })
     }));
 
-    // signalling: each side's description with the candidates in it
-    let mut gathered = ours.gathering_complete_promise().await;
-    ours.set_local_description(ours.create_offer(None).await?)
-        .await?;
-    let _ = gathered.recv().await;
-    theirs
-        .set_remote_description(ours.local_description().await.ok_or("no offer")?)
-        .await?;
-    let mut gathered = theirs.gathering_complete_promise().await;
-    theirs
-        .set_local_description(theirs.create_answer(None).await?)
-        .await?;
-    let _ = gathered.recv().await;
-    ours.set_remote_description(theirs.local_description().await.ok_or("no answer")?)
-        .await?;
+    // signalling: each side's description, with the candidates of its base in it
+    let offer = ours.library().create_offer(None).await?;
+    let offer = ours.set_local_description(offer).await?;
+    theirs.set_remote_description(offer).await?;
+    let answer = theirs.library().create_answer(None).await?;
+    let answer = theirs.set_local_description(answer).await?;
+    ours.set_remote_description(answer).await?;
 
+    let path = ours.opened(Duration::from_secs(10)).await;
+    assert_eq!(path, PathEnd::Connected);
     let message = tokio::time::timeout(Duration::from_secs(10), received.recv())
         .await?
         .ok_or("nothing received")?;
     println!("received: {}", String::from_utf8_lossy(&message));
-    println!("summary: {}", gathering.evidence.summary());
-    assert_eq!(gathering.evidence.summary().is_natted(), Some(false));
 
-    ours.close().await?;
-    theirs.close().await?;
+    // `otel_nat::Attempt::end` takes this, and the span has every attribute
+    let evidence = ours.close().await;
+    let verdict = evidence.as_attempt().verdict();
+    println!("summary: {}", verdict.summary);
+    assert_eq!(verdict.summary.is_natted(), Some(false));
+    assert!(verdict.peer.is_some_and(|peer| peer.checks.answered > 0));
+    theirs.close().await;
     Ok(())
 }

@@ -28,7 +28,7 @@ use self::library::{ice_state, kind};
 use self::liveness::{Liveness, Signs};
 pub(crate) use self::mux::Mux;
 pub use self::remote::{Credentials, RemoteCandidate, RemoteDescription};
-use self::remote::{Remotes, Taken};
+pub(crate) use self::remote::{Remotes, Taken};
 use crate::base::{Base, Shared, demux};
 use crate::checks::Consent;
 use crate::common::lock;

@@ -196,7 +196,10 @@ impl Base {
     /// whose credentials are not known here.
     #[must_use]
     pub fn peer_view(&self) -> PeerView {
-        self.shared.checks().view()
+        let mut view = self.shared.checks().view();
+        let dropped = self.shared.observed().dropped;
+        view.held_back = dropped.unanswered.saturating_add(dropped.remote_candidates);
+        view
     }
 
     /// The latest rebinding of the mapping toward the peer.

@@ -10,7 +10,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use nat_summary::{Checks, Observation, PeerEvidence, SentBefore, TowardPeer, UnsolicitedCheck};
+use nat_summary::{
+    Checks, Observation, PeerChecks, PeerEvidence, SentBefore, TowardPeer, UnsolicitedCheck,
+};
 use ring::hmac;
 
 use crate::common::{bump, canonical};
@@ -154,6 +156,23 @@ pub struct PeerView {
     pub survived: Option<Duration>,
     /// The checks that prove nothing.
     pub dropped: PeerDropped,
+    /// Packets toward addresses that never answered, and candidates, that were held back because the
+    /// peer signalled too many: [`Dropped::unanswered`](crate::Dropped::unanswered) and
+    /// [`Dropped::remote_candidates`](crate::Dropped::remote_candidates) together.
+    pub held_back: u32,
+}
+
+impl PeerView {
+    /// The part that the judge reads: see [`AttemptEvidence`](nat_summary::AttemptEvidence).
+    #[must_use]
+    pub const fn as_checks(&self) -> PeerChecks<'_> {
+        PeerChecks {
+            evidence: &self.evidence,
+            checks: self.checks,
+            rebindings: self.rebindings,
+            survived: self.survived,
+        }
+    }
 }
 
 impl PeerReader {
@@ -512,6 +531,7 @@ impl PeerReader {
             rebindings: self.rebindings,
             survived: self.survived,
             dropped: self.dropped,
+            held_back: 0,
         }
     }
 

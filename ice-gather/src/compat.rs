@@ -1,6 +1,11 @@
 //! The base under an ICE agent of another library: the only public items that name a type of
 //! `webrtc_ice`.
 //!
+//! For a peer connection of the crate `webrtc`, take `peer_connection::PeerConnection` (feature
+//! `webrtc`) instead. The items here are for a fork of `webrtc`, and leave more to their user: an agent
+//! on a socket that it is given gathers no reflexive candidate, so [`Gathering::to_signal`] has to be
+//! signalled.
+//!
 //! A `webrtc` peer connection makes its own agent and takes its sockets from a `UDPNetwork`. Hand
 //! it the base's, and the connection's checks, its media and our STUN transactions share one
 //! socket:
@@ -9,8 +14,6 @@
 //! setting_engine.set_udp_network(ice_gather::compat::udp_network(&base));
 //! setting_engine.set_ip_filter(ice_gather::compat::ip_filter(&base));
 //! ```
-//!
-//! The example `peer_connection` is the whole program.
 //!
 //! The base cannot know the credentials of such an agent, so it does not check the integrity of the
 //! peer's requests: the agent does, but it also remembers every address that passed.
@@ -22,6 +25,8 @@ use webrtc_ice::udp_network::UDPNetwork;
 
 use crate::agent::Mux;
 use crate::base::Base;
+#[cfg(doc)]
+use crate::base::Gathering;
 
 /// The base's first socket as the network of one agent. A base serves one agent: give each its own.
 #[must_use]

@@ -31,6 +31,18 @@ pub enum AgentError {
     Shutdown,
 }
 
+/// Why a [`PeerConnection`](crate::peer_connection::PeerConnection) was not made, or did not take a
+/// description.
+#[cfg(feature = "webrtc")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerConnectionError {
+    /// The base has an agent already.
+    BaseTaken,
+    /// The library refused the configuration or the description.
+    Refused,
+}
+
 /// Why a remote description was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -117,6 +129,11 @@ messages! {
         Self::Refused => "the ICE library refused its configuration",
         Self::NoCandidate => "the ICE library took no local candidate",
         Self::Shutdown => "the runtime is shutting down",
+    }
+    #[cfg(feature = "webrtc")]
+    PeerConnectionError {
+        Self::BaseTaken => "the base already has an agent",
+        Self::Refused => "the library of the peer connection refused it",
     }
     RemoteError {
         Self::Credentials => "the peer's ICE credentials have a wrong length",

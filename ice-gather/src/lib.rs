@@ -35,6 +35,8 @@ mod error;
 mod event;
 mod filtering;
 mod pace;
+#[cfg(feature = "webrtc")]
+pub mod peer_connection;
 pub mod plan;
 #[cfg(feature = "relay")]
 mod relay;
@@ -48,6 +50,8 @@ pub use base::{Base, Dropped, Gathering, Progress, ServerReport};
 pub use candidate::GatheredCandidate;
 pub use checks::{PeerDropped, PeerView, Rebinding};
 pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
+#[cfg(feature = "webrtc")]
+pub use error::PeerConnectionError;
 #[cfg(feature = "relay")]
 pub use error::RelayError;
 pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};

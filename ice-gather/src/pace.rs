@@ -49,9 +49,9 @@ pub(crate) const MAX_CANDIDATES_PER_PLACE: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     Leaves,
-    /// Another has its turn, or the place has to wait: the library tries again.
+    /// Another address has its turn, or the place has to wait: the library tries again.
     Waits,
-    /// The place got all that one gets without an answer.
+    /// The place got all the packets that a place gets without an answer.
     Spent,
 }
 
@@ -61,8 +61,8 @@ pub(crate) struct Pace {
     targets: Vec<Target>,
     /// When the latest check is paid for, at one each [`TA`].
     paid_at: Option<Instant>,
-    /// Twice the time between two rounds of the library: whoever was held back and did not come
-    /// again by then has no pair any more.
+    /// Twice the time between two rounds of the library: an address that was held back and did not
+    /// come again by then has no pair any more.
     patience: Duration,
 }
 

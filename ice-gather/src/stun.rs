@@ -14,6 +14,8 @@ pub use self::transaction::{
 pub(crate) use self::transaction::{
     HEADER_LEN, authenticated, integrity_key, is_goodbye, mapped_in, write_goodbye,
 };
+#[cfg(feature = "webrtc")]
+pub(crate) use self::transaction::{is_success, write_check_response};
 #[cfg(feature = "relay")]
 pub(crate) use self::uri::read_turn;
 pub use self::uri::{StunServer, UriError};

@@ -7,6 +7,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod attempt;
 mod behaviour;
 mod bounded;
 mod candidate;
@@ -30,6 +31,7 @@ mod tally;
 mod text;
 mod words;
 
+pub use attempt::{AttemptEvidence, AttemptVerdict, PathEnd, PeerChecks, PeerReport};
 pub use behaviour::{Family, Filtering, Mapping, NatType, Pooling, PortAllocation};
 pub use candidate::{Address, Candidate, CandidateKind, Expected, ParseError, TransportProtocol};
 pub use evidence::{

@@ -1,5 +1,7 @@
 //! The reasons an attempt can fail for, on every target.
 
+use nat_summary::PathEnd;
+
 /// Why an attempt failed. Goes out as `error.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[non_exhaustive]
@@ -43,6 +45,27 @@ impl FailureReason {
         Self::Cancelled,
         Self::Unknown,
     ];
+
+    /// The reason that the end of the path alone gives; `None` for a path that came up.
+    ///
+    /// ```
+    /// use nat_summary::PathEnd;
+    /// use otel_nat::FailureReason;
+    ///
+    /// assert_eq!(FailureReason::of_path(PathEnd::NoPair), Some(FailureReason::Timeout));
+    /// assert_eq!(FailureReason::of_path(PathEnd::Connected), None);
+    /// ```
+    #[must_use]
+    pub const fn of_path(path: PathEnd) -> Option<Self> {
+        match path {
+            PathEnd::Connected => None,
+            PathEnd::NoPair => Some(Self::Timeout),
+            PathEnd::PairsFailed => Some(Self::IceFailed),
+            PathEnd::ChannelFailed => Some(Self::ChannelFailed),
+            PathEnd::Undecided => Some(Self::Cancelled),
+            _ => Some(Self::Unknown),
+        }
+    }
 
     /// The value of `error.type`. [`Unknown`](Self::Unknown) is `_OTHER`, the value OpenTelemetry
     /// reserves for it.

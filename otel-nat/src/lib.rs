@@ -111,7 +111,11 @@ mod tests {
             attempt.set_outlook(nat_summary::Outlook::between(&summary, &summary));
             attempt.set_failure_cause(crate::FailureCause::Dtls);
             attempt.set_mapping_lifetime(crate::MappingLifetime::default());
+            let observed = nat_summary::Evidence::new();
+            let evidence = nat_summary::AttemptEvidence::new(&observed);
+            attempt.set_verdict(&evidence.verdict());
             attempt.succeed(&summary);
+            let _: nat_summary::AttemptVerdict = telemetry.attempt().end(&evidence, None);
             telemetry
                 .attempt()
                 .fail(&summary, crate::FailureReason::Timeout);

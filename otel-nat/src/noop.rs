@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use nat_summary::{
-    CandidateKind, Checks, FailureCause, FilteringSeen, Mapping, NatSummary, Outlook, TowardPeer,
+    AttemptEvidence, AttemptVerdict, CandidateKind, Checks, FailureCause, FilteringSeen, Mapping,
+    NatSummary, Outlook, TowardPeer,
 };
 
 use crate::external_ip::ExternalIp;
@@ -96,6 +97,14 @@ impl Attempt {
 
     /// Does nothing on wasm32.
     pub fn set_mapping_lifetime(&mut self, _: MappingLifetime) {}
+
+    /// Does nothing on wasm32.
+    pub fn set_verdict(&mut self, _: &AttemptVerdict) {}
+
+    /// Returns the verdicts on the evidence, and emits nothing on wasm32.
+    pub fn end(self, evidence: &AttemptEvidence<'_>, _: Option<FailureReason>) -> AttemptVerdict {
+        evidence.verdict()
+    }
 
     /// Does nothing on wasm32.
     pub fn succeed(self, _: &NatSummary) {}

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use nat_summary::{
-    CandidateKind, Checks, Evidence, FailureCause, FilteringSeen, Mapping, NatSummary, Outlook,
-    TowardPeer,
+    AttemptEvidence, AttemptVerdict, CandidateKind, Checks, DecidedBy, Evidence, FailureCause,
+    FilteringSeen, Mapping, NatSummary, Outlook, TowardPeer,
 };
 use opentelemetry::trace::{
     Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer,
@@ -343,6 +343,61 @@ impl Attempt {
     /// Sets how the mapping held so far.
     pub fn set_mapping_lifetime(&mut self, lifetime: MappingLifetime) {
         self.facts.mapping_lifetime = Some(lifetime);
+    }
+
+    /// Sets everything that the verdicts on the attempt hold beside the summary: the selected pair,
+    /// the NAT in front of the peer, and the results of the peer's checks.
+    pub fn set_verdict(&mut self, verdict: &AttemptVerdict) {
+        if let Some((local, remote)) = verdict.selected_pair {
+            self.set_selected_pair(local, remote);
+        }
+        if let Some(summary) = &verdict.peer_summary {
+            self.set_peer_summary(summary);
+        }
+        let Some(report) = &verdict.peer else {
+            return;
+        };
+        self.set_mapping_toward_peer(report.summary.toward_peer);
+        self.set_filtering_seen(report.summary.filtering);
+        if report.summary.decided_by == DecidedBy::Peer {
+            self.set_mapping_with_peer(report.summary.mapping);
+        }
+        if report.checks != Checks::default() {
+            self.set_checks(report.checks);
+        }
+        if let Some(lifetime) = MappingLifetime::of(report) {
+            self.set_mapping_lifetime(lifetime);
+        }
+        if let Some(outlook) = report.outlook {
+            self.set_outlook(outlook);
+        }
+        if let Some(cause) = report.cause {
+            self.set_failure_cause(cause);
+        }
+    }
+
+    /// Ends the attempt with everything known of it: judges the evidence, emits `nat_success` or, with
+    /// a reason, `nat_failure`, and returns the verdicts.
+    ///
+    /// ```
+    /// use nat_summary::{AttemptEvidence, Evidence, PathEnd};
+    /// use otel_nat::{FailureReason, Telemetry};
+    ///
+    /// let observed = Evidence::new(); // the evidence of your gathering
+    /// let evidence = AttemptEvidence::new(&observed).with_path(PathEnd::NoPair);
+    /// let attempt = Telemetry::global().attempt();
+    /// let verdict = attempt.end(&evidence, FailureReason::of_path(evidence.path()));
+    /// # assert_eq!(verdict.summary, observed.summary());
+    /// ```
+    pub fn end(
+        mut self,
+        evidence: &AttemptEvidence<'_>,
+        failure: Option<FailureReason>,
+    ) -> AttemptVerdict {
+        let verdict = evidence.verdict();
+        self.set_verdict(&verdict);
+        self.finish(&verdict.summary, failure);
+        verdict
     }
 
     /// The attempt connected: emits `nat_success`.

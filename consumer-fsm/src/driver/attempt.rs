@@ -1,11 +1,11 @@
 //! An attempt in progress: everything it holds until it ends, and its span.
 
 use ice_gather::LocalAddresses;
-use nat_summary::{Evidence, NatSummary};
-use otel_nat::{FailureReason, Telemetry};
+use nat_summary::{AttemptEvidence, AttemptVerdict, Evidence, NatSummary};
+use otel_nat::{FailureReason, MappingLifetime, Telemetry};
 use tokio::time::Instant;
 
-use super::checks::{self, PeerReport};
+use super::checks;
 use super::report::AttemptReport;
 use crate::cohort::Cohort;
 use crate::notice::AnnouncedPath;
@@ -67,44 +67,57 @@ impl<T: Transport> OngoingAttempt<T> {
 
     /// Emits the one span of this attempt, from all evidence up to now.
     pub(super) fn emit_span(&mut self, ending: Ending) {
-        let Some(mut span) = self.span.take() else {
+        let Some(span) = self.span.take() else {
             return;
         };
         let failure = ending.failure_reason();
-        self.judge(failure);
-        if let Some(peer) = &self.report.peer {
-            peer.record(&mut span);
+        let summary = self.report.summary;
+        match (self.session.is_some(), failure) {
+            (true, _) => self.judge(failure, |evidence| span.end(evidence, failure)),
+            (false, None) => span.succeed(&summary),
+            (false, Some(reason)) => span.fail(&summary, reason),
         }
-        if let Some(summary) = &self.peer_summary {
-            span.set_peer_summary(summary);
-        }
-        match failure {
-            None => {
-                self.peer_evidence = None;
-                span.succeed(&self.report.summary);
-            }
-            Some(reason) => span.fail(&self.report.summary, reason),
+        if failure.is_none() {
+            self.peer_evidence = None;
         }
         self.report.ending = Some(ending);
     }
 
-    /// Judges the evidence up to now, for the report.
-    fn judge(&mut self, failure: Option<FailureReason>) {
-        if let Some(session) = &self.session {
-            (self.report.summary, self.report.peer) = checks::judge(
-                session,
-                self.peer_summary.as_ref(),
-                self.peer_evidence.as_deref(),
-                failure,
-                self.has_pair,
-            );
+    /// Has `end` judge the evidence up to now, for the report.
+    fn judge(
+        &mut self,
+        failure: Option<FailureReason>,
+        end: impl FnOnce(&AttemptEvidence<'_>) -> AttemptVerdict,
+    ) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        let observed = session.evidence();
+        let view = session.peer_view();
+        let mut evidence =
+            AttemptEvidence::new(&observed).with_path(checks::path_end(failure, self.has_pair));
+        if let Some(summary) = self.peer_summary {
+            evidence = evidence.with_peer_summary(summary);
         }
+        if let Some(candidates) = &self.peer_evidence {
+            evidence = evidence.with_peer_candidates(candidates);
+        }
+        if let Some((ours, theirs)) = self.report.selected_pair {
+            evidence = evidence.with_selected_pair(ours, theirs);
+        }
+        if let Some(view) = &view {
+            evidence = evidence.with_peer_checks(view.as_checks());
+        }
+        let verdict = end(&evidence);
+        (self.report.summary, self.report.peer) = (verdict.summary, verdict.peer);
+        self.report.held_back = view.map_or(0, |view| view.held_back);
     }
 
     /// Closes the connection object, whose observations count until then.
     pub(super) async fn close(&mut self) {
         self.path = None;
-        self.judge(self.report.ending.and_then(Ending::failure_reason));
+        let failure = self.report.ending.and_then(Ending::failure_reason);
+        self.judge(failure, |evidence| evidence.verdict());
         if let Some(session) = self.session.take() {
             session.close().await;
         }
@@ -114,7 +127,7 @@ impl<T: Transport> OngoingAttempt<T> {
     /// came up.
     pub(super) fn record_mapping_lifetime(&self) {
         let peer = self.report.peer.as_ref();
-        if let Some(lifetime) = peer.and_then(PeerReport::mapping_lifetime) {
+        if let Some(lifetime) = peer.and_then(MappingLifetime::of) {
             self.telemetry
                 .record_mapping_lifetime(&self.report.summary, lifetime);
         }
@@ -130,7 +143,7 @@ impl<T: Transport> Drop for OngoingAttempt<T> {
     fn drop(&mut self) {
         // dropped with a path, which ends here
         if self.announced.take().is_some() {
-            self.judge(None);
+            self.judge(None, |evidence| evidence.verdict());
             self.record_mapping_lifetime();
         }
     }

@@ -1,62 +1,33 @@
-//! The results of the peer's checks, and the cause of a failure: judged once, for the span and for
-//! the report.
+//! The end of a path, and the rebindings while there is one.
 
 use core::convert::Infallible;
-use std::time::Duration;
 
-use nat_summary::{Checks, DecidedBy, Evidence, FailureCause, NatSummary, Outlook, PeerSummary};
-use otel_nat::{FailureReason, MappingLifetime};
+use nat_summary::PathEnd;
+use otel_nat::FailureReason;
 
 use crate::notice::{NoticeKind, NoticeSink};
 use crate::transport::Session;
 
-/// The results of the peer's connectivity checks. The mapping is the peer's word, and changes no
-/// verdict of the servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerReport {
-    /// The mapping toward the peer, and the filtering by its unsolicited checks.
-    pub summary: PeerSummary,
-    /// The checks behind it.
-    pub checks: Checks,
-    /// Changes of the mapping toward the peer, until the end of the attempt.
-    pub rebindings: u32,
-    /// The longest quiet gap that the mapping outlived, until the end of the attempt.
-    pub survived: Option<Duration>,
-    /// Whether hole punching is expected to work between the two NATs, once the peer's candidates
-    /// are known.
-    pub outlook: Option<Outlook>,
-    /// The cause of a failure, as far as it is proven.
-    pub cause: Option<FailureCause>,
-}
-
-/// The verdict so far, finer where incoming packets proved how the NAT filters; and the results of
-/// the peer's checks, if the transport can see them.
-pub(super) fn judge(
-    session: &impl Session,
-    peer_summary: Option<&NatSummary>,
-    peer_evidence: Option<&Evidence>,
-    failure: Option<FailureReason>,
-    has_pair: bool,
-) -> (NatSummary, Option<PeerReport>) {
-    let evidence = session.evidence();
-    let by_servers = evidence.summary();
-    let Some(view) = session.peer_view() else {
-        return (by_servers, None);
-    };
-    let peer = view.evidence.summary(&evidence);
-    let summary = by_servers.with_filtering(peer.filtering.proven());
-    let report = PeerReport {
-        summary: peer,
-        checks: view.checks,
-        rebindings: view.rebindings,
-        // without a NAT there is no mapping that could expire
-        survived: view.survived.filter(|_| summary.is_natted() == Some(true)),
-        outlook: peer_summary.map(|theirs| Outlook::between(&summary, theirs)),
-        cause: failure
-            .and_then(|reason| explain(reason, &summary, peer_evidence, view.checks, has_pair)),
-    };
-    (summary, Some(report))
+/// How far the path of an attempt came that failed for this reason. `has_pair`: a pair of candidates
+/// worked to the end.
+pub(super) const fn path_end(failure: Option<FailureReason>, has_pair: bool) -> PathEnd {
+    match failure {
+        None => PathEnd::Connected,
+        Some(
+            FailureReason::Timeout
+            | FailureReason::IceFailed
+            | FailureReason::UdpBlocked
+            | FailureReason::NoServerAnswered
+            | FailureReason::ChannelFailed,
+        ) => {
+            if has_pair {
+                PathEnd::ChannelFailed
+            } else {
+                PathEnd::NoPair
+            }
+        }
+        Some(_) => PathEnd::Undecided,
+    }
 }
 
 /// Publishes each rebinding while there is a path; never ends.
@@ -74,72 +45,12 @@ pub(super) async fn publish_rebindings(
     core::future::pending().await
 }
 
-/// The cause of a failure that the two NATs may have caused.
-fn explain(
-    reason: FailureReason,
-    ours: &NatSummary,
-    theirs: Option<&Evidence>,
-    checks: Checks,
-    has_pair: bool,
-) -> Option<FailureCause> {
-    let is_of_the_path = matches!(
-        reason,
-        FailureReason::Timeout
-            | FailureReason::IceFailed
-            | FailureReason::UdpBlocked
-            | FailureReason::NoServerAnswered
-            | FailureReason::ChannelFailed
-    );
-    is_of_the_path.then(|| FailureCause::of(ours, theirs, checks, has_pair))
-}
-
-impl PeerReport {
-    /// How the mapping held, if the peer ever answered a check: by way of a relay it never does.
-    pub(super) fn mapping_lifetime(&self) -> Option<MappingLifetime> {
-        let Self {
-            rebindings,
-            survived,
-            ..
-        } = *self;
-        (self.checks.answered > 0).then_some(MappingLifetime {
-            rebindings,
-            survived,
-        })
-    }
-
-    /// Records the results in the span.
-    pub(super) fn record(&self, span: &mut otel_nat::Attempt) {
-        let PeerSummary {
-            toward_peer,
-            filtering,
-            mapping,
-            decided_by,
-            ..
-        } = self.summary;
-        span.set_mapping_toward_peer(toward_peer);
-        span.set_filtering_seen(filtering);
-        if decided_by == DecidedBy::Peer {
-            span.set_mapping_with_peer(mapping);
-        }
-        if self.checks != Checks::default() {
-            span.set_checks(self.checks);
-        }
-        if let Some(lifetime) = self.mapping_lifetime() {
-            span.set_mapping_lifetime(lifetime);
-        }
-        if let Some(outlook) = self.outlook {
-            span.set_outlook(outlook);
-        }
-        if let Some(cause) = self.cause {
-            span.set_failure_cause(cause);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use ice_gather::{Credentials, Gathering, Rebinding, StunServer};
-    use nat_summary::{CandidateKind, NatType, TowardPeer};
+    use nat_summary::{CandidateKind, Evidence, TowardPeer};
     use tokio::sync::watch;
 
     use super::*;
@@ -229,37 +140,19 @@ mod tests {
     }
 
     #[test]
-    fn a_transport_that_cannot_see_the_checks_has_a_verdict_and_no_more() {
-        let session = Rebinds(watch::Sender::new(None));
-        let (summary, report) = judge(&session, None, None, Some(FailureReason::Timeout), false);
-        assert_eq!((summary.nat_type(), report), (NatType::Unknown, None));
-    }
-
-    #[test]
     fn a_cause_is_sought_only_where_the_nats_may_have_one() {
-        let nothing = Evidence::new().summary();
         for reason in FailureReason::ALL {
-            let checks = Checks {
-                sent: 1,
-                answered: 1,
-                ..Checks::default()
-            };
-            let cause = explain(
-                *reason,
-                &nothing,
-                None,
-                checks,
-                *reason == FailureReason::ChannelFailed,
-            );
+            let path = path_end(Some(*reason), *reason == FailureReason::ChannelFailed);
             let expected = match reason {
-                FailureReason::ChannelFailed => Some(FailureCause::Dtls),
+                FailureReason::ChannelFailed => PathEnd::ChannelFailed,
                 FailureReason::Timeout
                 | FailureReason::IceFailed
                 | FailureReason::UdpBlocked
-                | FailureReason::NoServerAnswered => Some(FailureCause::Unknown),
-                _ => None,
+                | FailureReason::NoServerAnswered => PathEnd::NoPair,
+                _ => PathEnd::Undecided,
             };
-            assert_eq!(cause, expected, "{reason:?}");
+            assert_eq!(path, expected, "{reason:?}");
         }
+        assert_eq!(path_end(None, false), PathEnd::Connected);
     }
 }

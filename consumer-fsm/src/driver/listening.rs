@@ -25,8 +25,8 @@ pub(super) enum Listened {
     Chosen(String),
     /// No producer announced itself.
     Nothing,
-    /// No producer announced itself, and the service sent messages that are no genesis messages.
-    Unusable,
+    /// No producer announced itself, and the reply of the service was of no use for this reason.
+    Unusable(SignalError),
 }
 
 /// Listens until `patience` after the first genesis message, and chooses one of them. Calls `nobody`
@@ -39,7 +39,7 @@ pub(super) async fn choose<S: Signalling>(
 ) -> Result<Listened, SignalError> {
     let mut listener = signalling.listen().await?;
     let mut producers: Vec<String> = Vec::new();
-    let mut has_unusable = false;
+    let mut unusable = None;
     let mut until: Option<Instant> = None;
     let (silent_at, mut nobody) = (Instant::now() + NOBODY_AFTER, Some(nobody));
     // The clock is read each time, because a listener with a message at hand never times out.
@@ -72,16 +72,17 @@ pub(super) async fn choose<S: Signalling>(
                 until.get_or_insert_with(|| Instant::now() + patience);
                 producers.push(reply_to);
             }
-            Some(_) => has_unusable = true,
+            Some(Ok(_)) => unusable = Some(SignalError::Malformed),
+            Some(Err(error)) => unusable = Some(error),
         }
     }
     // a stream that ends at once must not turn lost races into a busy loop
     if let Some(until) = until {
         tokio::time::sleep_until(until).await;
     }
-    Ok(match producers.choose(rng) {
-        Some(reply_to) => Listened::Chosen(reply_to.clone()),
-        None if has_unusable => Listened::Unusable,
-        None => Listened::Nothing,
+    Ok(match (producers.choose(rng), unusable) {
+        (Some(reply_to), _) => Listened::Chosen(reply_to.clone()),
+        (None, Some(error)) => Listened::Unusable(error),
+        (None, None) => Listened::Nothing,
     })
 }

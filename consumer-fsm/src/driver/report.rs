@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ice_gather::Gathering;
-use nat_summary::{CandidateKind, Evidence, NatSummary};
+use nat_summary::{CandidateKind, Evidence, NatSummary, PeerReport};
 
-use super::checks::PeerReport;
 use crate::signalling::SignalError;
 use crate::state::{Ending, Event, Transition};
 use crate::traffic::Traffic;
@@ -25,6 +24,9 @@ pub struct AttemptReport {
     pub summary: NatSummary,
     /// The results of the peer's connectivity checks, if the transport can see them.
     pub peer: Option<PeerReport>,
+    /// Packets and candidates that were held back until the end of the attempt, because the peer
+    /// signalled more than an attempt may check ([`ice_gather::PeerView::held_back`]).
+    pub held_back: u32,
     /// The last event.
     pub last_event: Option<Event>,
     /// The last failure of signalling.
@@ -49,6 +51,7 @@ impl AttemptReport {
             ending: None,
             summary: Evidence::new().summary(),
             peer: None,
+            held_back: 0,
             last_event: None,
             signal_error: None,
             transitions: Vec::new(),

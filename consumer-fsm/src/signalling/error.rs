@@ -28,6 +28,8 @@ pub enum SignalError {
     NotHttp,
     /// The reply to the handshake is not TLS. A server of plain HTTP replies so.
     NotTls,
+    /// The reply ended at once without a message, where the service would have held on.
+    Empty,
     /// Three replies in a row were no messages of the protocol: the server is another one.
     Foreign,
     /// Whoever answered could not show that it is the service: its certificate is not trusted.
@@ -62,6 +64,7 @@ impl fmt::Display for SignalError {
             Self::NotTls => {
                 "the signalling service's reply is not TLS: its port may take plain HTTP"
             }
+            Self::Empty => "the signalling service's reply ended at once and is empty",
             Self::Foreign => "three replies were no signalling messages: another server is there",
             Self::Unreachable => "the signalling service could not be reached",
             Self::Untrusted => "the signalling service's certificate is not trusted",

@@ -365,6 +365,11 @@ fn a_service_that_fails_is_named_by_its_kind_in_the_line_and_in_the_log_and_by_n
             "HTTP status 500",
         ),
         (
+            replies(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+            &[],
+            "another server is there",
+        ),
+        (
             replies(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n<html>\n"),
             &[],
             "another server is there",
@@ -465,40 +470,73 @@ fn a_consumer_suspended_for_ten_seconds_goes_on() {
     );
 }
 
+/// The next request to a collector, which replies well.
+fn request(collector: &TcpListener) -> String {
+    let (mut stream, _) = collector.accept().unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let length = stream.read(&mut buffer).unwrap();
+        assert!(length > 0, "the request ended early");
+        request.extend_from_slice(&buffer[..length]);
+        let text = String::from_utf8_lossy(&request);
+        let Some((head, _)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let lower = head.to_lowercase();
+        let (_, rest) = lower.split_once("content-length: ").unwrap();
+        let body: usize = rest.lines().next().unwrap().trim().parse().unwrap();
+        // a head is ASCII
+        if request.len() >= head.len() + 4 + body {
+            break;
+        }
+    }
+    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    String::from_utf8_lossy(&request).into_owned()
+}
+
+#[test]
+fn spans_that_a_collector_does_not_take_name_the_cause_and_no_address() {
+    let world = World::new();
+    let _producer = world.producer(&[]);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
+    let mut consumer = world.start_with(&["--attempts", "1", "--hold", "0"], &environment);
+    consumer.wait_for("1 spans failed, 0 were dropped: the collector refused the connection");
+    consumer.wait_for("the metrics were not exported: the collector refused the connection");
+    consumer.ended();
+    let printed = consumer.everything();
+    assert_eq!(addresses(&printed), [] as [IpAddr; 0], "{printed}");
+}
+
 #[test]
 fn spans_go_to_the_collector_that_the_environment_names() {
     let world = World::new();
     let _producer = world.producer(&[]);
     let collector = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", collector.local_addr().unwrap());
-    let received = std::thread::spawn(move || {
-        let (mut stream, _) = collector.accept().unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
-        let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
-        let has = |request: &[u8], text: &str| {
-            request
-                .windows(text.len())
-                .any(|window| window == text.as_bytes())
-        };
-        while !has(&request, "nat_port_preservation") {
-            let length = stream.read(&mut buffer).unwrap();
-            assert!(length > 0, "the request ended early");
-            request.extend_from_slice(&buffer[..length]);
-        }
-        let _ =
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        request
-    });
+    let received = std::thread::spawn(move || [request(&collector), request(&collector)]);
     let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
     let mut consumer = world.start_with(
         &["--attempts", "1", "--hold", "0", "--external-ip", "omit"],
         &environment,
     );
     assert_eq!(consumer.ended().0, Some(0), "{}", consumer.everything());
-    let request = received.join().unwrap();
-    let text = String::from_utf8_lossy(&request);
+    let [text, metrics] = received.join().unwrap();
     assert!(text.starts_with("POST /v1/traces HTTP/1.1"), "{text}");
-    assert!(text.contains("service.version") && text.contains(env!("CARGO_PKG_VERSION")));
+    assert!(
+        metrics.starts_with("POST /v1/metrics HTTP/1.1"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("nat_telemetry.attempt.duration"),
+        "{metrics}"
+    );
+    for request in [&text, &metrics] {
+        assert!(request.contains("service.version") && request.contains(env!("CARGO_PKG_VERSION")));
+    }
     assert!(
         text.contains("nat_success") && !text.contains("nat_external_ip"),
         "{text}"

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consumer_fsm::{Datagrams, State};
+use consumer_fsm::{AttemptReport, Datagrams, State};
 use ice_gather::Role;
 use ice_gather::responder::Manner;
 use tokio::net::UdpSocket;
@@ -88,6 +88,9 @@ pub(crate) async fn a_hundred_wrong_candidates_and_its_own(stage: &Stage) {
             Peer::that_stays().editing(move |sdp| sdp + &wrong()),
         )
         .await;
+    let reports = stage.reports();
+    let is_held_back = |report: &AttemptReport| report.held_back > 0;
+    assert!(reports.iter().any(is_held_back), "{reports:?}");
 }
 
 pub(crate) async fn our_own_address(stage: &Stage) {

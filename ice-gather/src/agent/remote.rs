@@ -34,7 +34,7 @@ impl core::fmt::Debug for Credentials {
 
 impl Credentials {
     /// 48 and 190 random bits, more than the 24 and 128 of RFC 8445 section 5.3.
-    pub(super) fn random() -> Self {
+    pub(crate) fn random() -> Self {
         let text = |length| {
             rand::rng()
                 .sample_iter(Alphanumeric)
@@ -130,14 +130,14 @@ impl RemoteCandidate {
 }
 
 /// The addresses of the peer's candidates, each once, and so many at most.
-pub(super) struct Remotes {
+pub(crate) struct Remotes {
     addresses: Vec<SocketAddr>,
     max: usize,
 }
 
 /// Whether a candidate was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(crate) enum Taken {
     New,
     /// There is one at the same address.
     Known,
@@ -145,7 +145,7 @@ pub(super) enum Taken {
 }
 
 impl Remotes {
-    pub(super) const fn new(max: usize) -> Self {
+    pub(crate) const fn new(max: usize) -> Self {
         Self {
             addresses: Vec::new(),
             max,
@@ -155,7 +155,7 @@ impl Remotes {
     /// Takes the candidate at this address, if there is room. A peer names its foundations as it
     /// likes, so they bound nothing; all candidates of one foundation have one address (RFC 8445
     /// section 5.1.1.3), and those of one place are few.
-    pub(super) fn take(&mut self, address: SocketAddr) -> Taken {
+    pub(crate) fn take(&mut self, address: SocketAddr) -> Taken {
         let address = canonical(address);
         if self.addresses.contains(&address) {
             return Taken::Known;

@@ -143,6 +143,18 @@ impl Shared {
         observed.candidates(hosts.copied(), relayed)
     }
 
+    /// The candidates to signal, by everything observed so far.
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn known_candidates(&self) -> Vec<GatheredCandidate> {
+        self.candidates(&self.observed())
+    }
+
+    /// Whether there is a socket of each family.
+    #[cfg(feature = "webrtc")]
+    pub(crate) const fn has_second_socket(&self) -> bool {
+        self.sockets.len() > 1
+    }
+
     /// Receives on the first socket of a base that serves no agent; `None` after an error, which
     /// has been waited out.
     pub(crate) async fn recv_extra(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {

@@ -14,7 +14,7 @@ use stun::message::{
     CLASS_ERROR_RESPONSE, CLASS_INDICATION, CLASS_SUCCESS_RESPONSE, METHOD_BINDING, Message,
     MessageType, Setter,
 };
-#[cfg(any(test, feature = "responder"))]
+#[cfg(any(test, feature = "responder", feature = "webrtc"))]
 use stun::{message::BINDING_SUCCESS, xoraddr::XorMappedAddress};
 
 /// Length of the header of a message (RFC 8489 section 5).
@@ -310,6 +310,32 @@ pub(crate) fn authenticated<'a>(datagram: &'a [u8], key: &hmac::Key) -> Option<&
             d | usize::from(a ^ b)
         });
     (differs == 0).then_some(before)
+}
+
+/// Whether it is a Binding success response.
+#[cfg(feature = "webrtc")]
+pub(crate) fn is_success(datagram: &[u8]) -> bool {
+    datagram.starts_with(&[0x01, 0x01])
+}
+
+/// The answer to a connectivity check (RFC 8445 section 7.3.1.2), signed with the password of the
+/// side that answers.
+#[cfg(feature = "webrtc")]
+pub(crate) fn write_check_response(
+    id: TransactionId,
+    mapped: SocketAddr,
+    password: &str,
+) -> Option<Vec<u8>> {
+    let mut message = Message::new();
+    message.transaction_id.0 = id;
+    message.set_type(BINDING_SUCCESS);
+    message.write_header();
+    let (ip, port) = (mapped.ip(), mapped.port());
+    XorMappedAddress { ip, port }.add_to(&mut message).ok()?;
+    let integrity = MessageIntegrity::new_short_term_integrity(password.to_owned());
+    integrity.add_to(&mut message).ok()?;
+    FINGERPRINT.add_to(&mut message).ok()?;
+    Some(message.raw)
 }
 
 /// The last message of a path: a Binding indication that is signed with the password of the side

@@ -804,7 +804,7 @@ async fn a_socket_that_fails_every_read_neither_spins_nor_outlasts_the_deadline(
 
 #[tokio::test]
 async fn a_cone_whose_mapping_expired_between_two_gatherings_is_no_symmetric_nat() {
-    let silent = "198.51.0.3:3478".parse().unwrap();
+    let silent: SocketAddr = "198.51.0.3:3478".parse().unwrap();
     let conn = scripted(move |number, id, server| match number {
         0..3 => (Ok(()), vec![answer(id, server)]),
         // asked again: another mapping, and one server that is too late

@@ -9,3 +9,5 @@ mod hostile;
 mod liveness;
 mod names;
 mod observer;
+#[cfg(feature = "webrtc")]
+mod peer_connection;

@@ -8,12 +8,14 @@ use core::task::Poll;
 use core::time::Duration;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::Context;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
+
+use super::failure::ExportFailure;
 
 /// The spans handed to a [`Pipeline`](super::Pipeline), by what became of them. The sum of the four
 /// is the number of all spans.
@@ -37,6 +39,25 @@ pub(crate) struct Account {
     exported: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
+    failure: LastFailure,
+}
+
+/// The latest failure, shared with the part of an exporter that sees it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastFailure(Arc<Mutex<Option<ExportFailure>>>);
+
+impl LastFailure {
+    pub(crate) fn set(&self, failure: ExportFailure) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+
+    pub(crate) fn get(&self) -> Option<ExportFailure> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn take(&self) -> Option<ExportFailure> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl Account {
@@ -47,7 +68,12 @@ impl Account {
             exported: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            failure: LastFailure::default(),
         }
+    }
+
+    pub(crate) fn failure(&self) -> Option<ExportFailure> {
+        self.failure.get()
     }
 
     pub(crate) const fn room(&self) -> usize {
@@ -128,11 +154,17 @@ impl<P: SpanProcessor> SpanProcessor for AdmittingProcessor<P> {
 pub(crate) struct AccountingExporter<E> {
     inner: E,
     account: Arc<Account>,
+    /// Failures that the exporter's own errors do not show.
+    seen: LastFailure,
 }
 
 impl<E> AccountingExporter<E> {
-    pub(crate) const fn new(inner: E, account: Arc<Account>) -> Self {
-        Self { inner, account }
+    pub(crate) const fn new(inner: E, account: Arc<Account>, seen: LastFailure) -> Self {
+        Self {
+            inner,
+            account,
+            seen,
+        }
     }
 }
 
@@ -149,6 +181,16 @@ impl<E: SpanExporter> SpanExporter for AccountingExporter<E> {
         let spans = batch.len();
         let result = contain(self.inner.export(batch)).await;
         self.account.settle(spans, matches!(result, Some(Ok(()))));
+        // once per batch, so that it explains this one
+        let seen = self.seen.take();
+        let failure = match &result {
+            Some(Ok(())) => None,
+            Some(Err(error)) => Some(ExportFailure::of(error)),
+            None => Some(ExportFailure::Panicked),
+        };
+        if let Some(failure) = failure {
+            self.account.failure.set(seen.unwrap_or(failure));
+        }
         match result {
             Some(Ok(())) => Ok(()),
             // the SDK logs the error, and an exporter's own texts hold addresses

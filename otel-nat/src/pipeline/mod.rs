@@ -22,8 +22,11 @@
 
 mod account;
 mod capture;
+mod failure;
 mod json_lines;
 mod lines;
+#[cfg(all(feature = "metrics", any(feature = "otlp-http", feature = "otlp-grpc")))]
+mod meters;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 mod otlp;
 
@@ -40,14 +43,17 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter,
 };
 
-use self::account::{Account, AccountingExporter, AdmittingProcessor};
+use self::account::{Account, AccountingExporter, AdmittingProcessor, LastFailure};
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 use self::otlp::OnOwnRuntime;
 use crate::telemetry::Telemetry;
 
 pub use self::account::Delivery;
 pub use self::capture::Capture;
+pub use self::failure::ExportFailure;
 pub use self::json_lines::JsonLines;
+#[cfg(all(feature = "metrics", any(feature = "otlp-http", feature = "otlp-grpc")))]
+pub use self::meters::MetricsPipeline;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 pub use self::otlp::OtlpError;
 
@@ -89,9 +95,15 @@ impl Pipeline {
         self.account.read()
     }
 
+    /// Why the latest export that failed did; `None` if none failed yet.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<ExportFailure> {
+        self.account.failure()
+    }
+
     /// Exports the queued spans. Blocks for up to five seconds, so an async task must not call it.
     pub fn flush(&self) -> Result<(), Undelivered> {
-        self.provider.force_flush().map_err(|_| Undelivered)
+        self.provider.force_flush().map_err(|_| self.undelivered())
     }
 
     /// Exports the queued spans and shuts down. Blocks for up to `within`, so an async task must not
@@ -106,7 +118,15 @@ impl Pipeline {
         if ended.is_ok() && delivery.waiting == 0 && lost(delivery) == before {
             Ok(())
         } else {
-            Err(Undelivered)
+            Err(self.undelivered())
+        }
+    }
+}
+
+impl Pipeline {
+    fn undelivered(&self) -> Undelivered {
+        Undelivered {
+            cause: self.last_failure(),
         }
     }
 }
@@ -121,11 +141,19 @@ impl Drop for Pipeline {
 /// Some spans could not be exported, or not in time. [`Pipeline::delivery`] counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Undelivered;
+pub struct Undelivered {
+    /// Why the latest export failed; `None` if spans were dropped, or time ran out, and no export
+    /// failed.
+    pub cause: Option<ExportFailure>,
+}
 
 impl fmt::Display for Undelivered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("some spans could not be exported")
+        f.write_str("some spans could not be exported")?;
+        match self.cause {
+            Some(cause) => write!(f, ": {cause}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -201,6 +229,15 @@ impl PipelineBuilder {
     /// that needs tokio panics there, and the panic is counted as a failure.
     #[must_use]
     pub fn export_to<E: SpanExporter + 'static>(self, exporter: E) -> Pipeline {
+        self.export_explained(exporter, LastFailure::default())
+    }
+
+    /// The same, with the place where the exporter notes failures that its errors do not show.
+    fn export_explained<E: SpanExporter + 'static>(
+        self,
+        exporter: E,
+        seen: LastFailure,
+    ) -> Pipeline {
         let account = Arc::new(Account::new(
             self.queue.unwrap_or_else(queue_of_environment),
         ));
@@ -211,11 +248,26 @@ impl PipelineBuilder {
         if let Some(delay) = self.delay {
             config = config.with_scheduled_delay(delay);
         }
-        let batches =
-            BatchSpanProcessor::builder(AccountingExporter::new(exporter, Arc::clone(&account)))
-                .with_batch_config(config.build())
-                .build();
-        let resource = self.resource.unwrap_or_else(|| {
+        let batches = BatchSpanProcessor::builder(AccountingExporter::new(
+            exporter,
+            Arc::clone(&account),
+            seen,
+        ))
+        .with_batch_config(config.build())
+        .build();
+        let capture = self.capture.clone();
+        let mut provider = SdkTracerProvider::builder()
+            .with_resource(self.into_resource())
+            .with_span_processor(AdmittingProcessor::new(batches, Arc::clone(&account)));
+        if let Some(capture) = &capture {
+            provider = provider.with_span_processor(capture.processor());
+        }
+        let provider = provider.build();
+        Pipeline { provider, account }
+    }
+
+    fn into_resource(self) -> Resource {
+        self.resource.unwrap_or_else(|| {
             let mut resource = Resource::builder();
             if let Some(name) = self.service {
                 resource = resource.with_service_name(name);
@@ -224,15 +276,7 @@ impl PipelineBuilder {
                 resource = resource.with_attribute(KeyValue::new("service.version", version));
             }
             resource.build()
-        });
-        let mut provider = SdkTracerProvider::builder()
-            .with_resource(resource)
-            .with_span_processor(AdmittingProcessor::new(batches, Arc::clone(&account)));
-        if let Some(capture) = &self.capture {
-            provider = provider.with_span_processor(capture.processor());
-        }
-        let provider = provider.build();
-        Pipeline { provider, account }
+        })
     }
 
     /// Batches to the end of this file as OTLP/JSON, one line each: see [`JsonLines::append`].
@@ -256,8 +300,9 @@ impl PipelineBuilder {
     #[cfg(feature = "otlp-http")]
     pub fn otlp_http(self, endpoint: Option<&str>) -> Result<Pipeline, OtlpError> {
         let timeout = self.export_timeout.unwrap_or(EXPORT_TIMEOUT);
-        let exporter = OnOwnRuntime::http(endpoint, timeout)?;
-        Ok(self.export_to(exporter))
+        let seen = LastFailure::default();
+        let exporter = OnOwnRuntime::http(endpoint, timeout, seen.clone())?;
+        Ok(self.export_explained(exporter, seen))
     }
 
     /// Batches over OTLP/gRPC to `endpoint`, such as `http://127.0.0.1:4317`; without an endpoint,

@@ -4,12 +4,28 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
+#[cfg(feature = "otlp-http")]
+use core::pin::Pin;
+
 use opentelemetry::Context;
+#[cfg(feature = "otlp-http")]
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response, hyper::HyperClient};
+#[cfg(feature = "metrics")]
+use opentelemetry_otlp::MetricExporter;
+#[cfg(feature = "otlp-http")]
+use opentelemetry_otlp::WithHttpConfig as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter as OtlpExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+#[cfg(feature = "metrics")]
+use opentelemetry_sdk::metrics::{
+    Temporality, data::ResourceMetrics, exporter::PushMetricExporter as _,
+};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::runtime::{Builder, Runtime};
+
+#[cfg(feature = "otlp-http")]
+use super::{account::LastFailure, failure::ExportFailure};
 
 /// Why an OTLP pipeline could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +48,52 @@ impl fmt::Display for OtlpError {
 
 impl core::error::Error for OtlpError {}
 
+/// A client that notes why a request failed: the exporter above it hands on that it did, and no more.
+#[cfg(feature = "otlp-http")]
+#[derive(Debug)]
+struct Explained {
+    inner: HyperClient,
+    seen: LastFailure,
+}
+
+#[cfg(feature = "otlp-http")]
+impl Explained {
+    fn new(timeout: Duration, seen: LastFailure) -> Self {
+        let inner = HyperClient::with_default_connector(timeout, None);
+        Self { inner, seen }
+    }
+}
+
+#[cfg(feature = "otlp-http")]
+impl HttpClient for Explained {
+    // as `async_trait` writes it
+    fn send_bytes<'a, 'b>(
+        &'a self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(async move {
+            let result = self.inner.send_bytes(request).await;
+            match &result {
+                Ok(response) if response.status().is_success() => {}
+                Ok(response) => {
+                    let status = response.status().as_u16();
+                    self.seen.set(ExportFailure::Status(status));
+                }
+                Err(error) => self.seen.set(ExportFailure::of_chain(&**error)),
+            }
+            result
+        })
+    }
+}
+
 /// An exporter that needs tokio, with a runtime and a thread of its own, which no other task can
 /// block or end.
-pub(super) struct OnOwnRuntime {
-    exporter: Arc<OtlpExporter>,
+pub(super) struct OnOwnRuntime<E = OtlpExporter> {
+    exporter: Arc<E>,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     timeout: Duration,
@@ -43,9 +101,14 @@ pub(super) struct OnOwnRuntime {
 
 impl OnOwnRuntime {
     #[cfg(feature = "otlp-http")]
-    pub(super) fn http(endpoint: Option<&str>, timeout: Duration) -> Result<Self, OtlpError> {
+    pub(super) fn http(
+        endpoint: Option<&str>,
+        timeout: Duration,
+        seen: LastFailure,
+    ) -> Result<Self, OtlpError> {
         Self::new(timeout, || {
-            let mut builder = OtlpExporter::builder().with_http().with_timeout(timeout);
+            let builder = OtlpExporter::builder().with_http().with_timeout(timeout);
+            let mut builder = builder.with_http_client(Explained::new(timeout, seen));
             if let Some(endpoint) = endpoint {
                 builder = builder.with_endpoint(endpoint);
             }
@@ -65,10 +128,12 @@ impl OnOwnRuntime {
             builder.build()
         })
     }
+}
 
+impl<E> OnOwnRuntime<E> {
     fn new(
         timeout: Duration,
-        build: impl FnOnce() -> Result<OtlpExporter, ExporterBuildError>,
+        build: impl FnOnce() -> Result<E, ExporterBuildError>,
     ) -> Result<Self, OtlpError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -96,7 +161,7 @@ impl OnOwnRuntime {
     }
 }
 
-impl Drop for OnOwnRuntime {
+impl<E> Drop for OnOwnRuntime<E> {
     fn drop(&mut self) {
         // a runtime that is merely dropped waits, and panics where waiting is not allowed
         if let Some(runtime) = self.runtime.take() {
@@ -105,11 +170,61 @@ impl Drop for OnOwnRuntime {
     }
 }
 
-impl fmt::Debug for OnOwnRuntime {
+impl<E> fmt::Debug for OnOwnRuntime<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OnOwnRuntime")
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl OnOwnRuntime<MetricExporter> {
+    #[cfg(feature = "otlp-http")]
+    pub(super) fn http_metrics(
+        endpoint: Option<&str>,
+        timeout: Duration,
+        seen: LastFailure,
+    ) -> Result<Self, OtlpError> {
+        Self::new(timeout, || {
+            let builder = MetricExporter::builder().with_http().with_timeout(timeout);
+            let mut builder = builder.with_http_client(Explained::new(timeout, seen));
+            if let Some(endpoint) = endpoint {
+                builder = builder.with_endpoint(endpoint);
+            }
+            builder
+                .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+                .build()
+        })
+    }
+
+    #[cfg(feature = "otlp-grpc")]
+    pub(super) fn grpc_metrics(
+        endpoint: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Self, OtlpError> {
+        Self::new(timeout, || {
+            let mut builder = MetricExporter::builder().with_tonic().with_timeout(timeout);
+            if let Some(endpoint) = endpoint {
+                builder = builder.with_endpoint(endpoint);
+            }
+            builder.build()
+        })
+    }
+
+    /// Exports on the calling thread, which belongs to no runtime: the SDK has one for it, and lends the
+    /// metrics to it.
+    pub(super) fn export_metrics(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let Some(runtime) = &self.runtime else {
+            return Err(OTelSdkError::AlreadyShutdown);
+        };
+        let export = self.exporter.export(metrics);
+        let exported = runtime.block_on(async { tokio::time::timeout(self.timeout, export).await });
+        exported.unwrap_or(Err(OTelSdkError::Timeout(self.timeout)))
+    }
+
+    pub(super) fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
     }
 }
 
@@ -141,11 +256,12 @@ impl SpanExporter for OnOwnRuntime {
 mod tests {
     use core::time::Duration;
 
-    use super::OnOwnRuntime;
+    use super::{LastFailure, OnOwnRuntime};
 
     #[test]
     fn an_exporter_can_be_dropped_where_no_runtime_may_be() {
-        let exporter = OnOwnRuntime::http(None, Duration::from_secs(10)).unwrap();
+        let exporter =
+            OnOwnRuntime::http(None, Duration::from_secs(10), LastFailure::default()).unwrap();
         tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap()

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use otel_nat::pipeline::{OtlpError, Pipeline};
+use otel_nat::pipeline::{ExportFailure, OtlpError, Pipeline};
 use otel_nat::{FailureReason, Telemetry};
 
 use crate::host;
@@ -47,6 +47,8 @@ enum Manner {
     Deaf,
     /// Closes the connection at once.
     Closes,
+    /// Replies with these bytes.
+    Replies(&'static [u8]),
 }
 
 impl Manner {
@@ -65,6 +67,10 @@ impl Manner {
             }
             Self::Deaf => std::thread::sleep(Duration::from_secs(60)),
             Self::Closes => {}
+            Self::Replies(bytes) => {
+                let _ = request(&mut stream);
+                let _ = stream.write_all(bytes);
+            }
         }
     }
 }
@@ -134,6 +140,52 @@ fn spans_arrive() {
             .count(),
         20
     );
+}
+
+#[test]
+fn a_failed_export_names_its_kind_and_no_address() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let refused = closed.local_addr().unwrap();
+    drop(closed);
+    let replies = |bytes| Collector::new(move |_| Manner::Replies(bytes)).url();
+    let unavailable = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+    // a TLS alert, as a server that takes TLS alone sends it
+    let alert = b"\x15\x03\x03\x00\x02\x02\x16";
+    for (url, cause) in [
+        (
+            format!("http://{refused}/v1/traces"),
+            ExportFailure::Refused,
+        ),
+        (
+            "http://collector.invalid/v1/traces".to_owned(),
+            ExportFailure::NoSuchName,
+        ),
+        (format!("https://{refused}/v1/traces"), ExportFailure::Tls),
+        (replies(&unavailable[..]), ExportFailure::Status(404)),
+        (replies(&alert[..]), ExportFailure::NotHttp),
+        (
+            Collector::new(|_| Manner::Deaf).url(),
+            ExportFailure::TimedOut,
+        ),
+        (
+            Collector::new(|_| Manner::Closes).url(),
+            ExportFailure::Broken,
+        ),
+    ] {
+        let pipeline = pipeline(&url);
+        assert_eq!(pipeline.last_failure(), None);
+        let attempt = pipeline.telemetry().attempt();
+        attempt.fail(&host::cone(), FailureReason::Timeout);
+        let undelivered = pipeline.shutdown(Duration::from_secs(10)).unwrap_err();
+        assert_eq!(undelivered.cause, Some(cause), "{url}");
+        assert_eq!(pipeline.delivery().failed, 1);
+        let text = undelivered.to_string();
+        assert!(text.contains(&cause.to_string()), "{text}");
+        assert!(
+            !text.contains("127.0.0.1") && !text.contains("invalid"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -72,7 +72,15 @@ func serve() error {
 	defer connection.Close()
 	ended := make(chan struct{}, 8)
 	connection.OnDataChannel(func(channel *webrtc.DataChannel) {
-		channel.OnMessage(func(message webrtc.DataChannelMessage) { _ = channel.Send(message.Data) })
+		// the producer of the field sets its handler late, and loses the first datagram
+		isFirst := true
+		channel.OnMessage(func(message webrtc.DataChannelMessage) {
+			if isFirst {
+				isFirst = false
+				return
+			}
+			_ = channel.Send(message.Data)
+		})
 		channel.OnClose(func() { ended <- struct{}{} })
 	})
 	connection.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {

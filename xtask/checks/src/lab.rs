@@ -2,6 +2,8 @@
 //! against the truth.
 
 mod cases;
+#[cfg(feature = "channel")]
+mod embedded;
 mod meeting;
 mod peers;
 mod probe;
@@ -94,6 +96,10 @@ pub(crate) fn run(options: &Lab) -> Result<bool, Failure> {
     match options.part {
         None => judge_all(&choice),
         Some(LabPart::Peers) => peers::judge_all(&choice),
+        #[cfg(feature = "channel")]
+        Some(LabPart::Embedded) => embedded::judge_all(&choice),
+        #[cfg(not(feature = "channel"))]
+        Some(LabPart::Embedded) => Err("built without peer connections".into()),
     }
 }
 

@@ -102,6 +102,7 @@ impl Check {
         match self {
             Self::Leak(leak) if !leak.as_built && !leak.self_test => "channel,collector",
             Self::Channel(_) | Self::Interop(_) => "channel",
+            Self::Lab(lab) if matches!(lab.part, Some(LabPart::Embedded)) => "channel",
             Self::Collector(_) | Self::Fleet(_) => "collector",
             _ => "",
         }
@@ -230,6 +231,8 @@ pub struct Lab {
 pub enum LabPart {
     /// Two agents, each behind a NAT
     Peers,
+    /// Two peer connections of `webrtc`, each on a base behind a NAT, and the span of one
+    Embedded,
 }
 
 /// Of `slots`.
@@ -252,7 +255,7 @@ pub struct Slots {
 /// Of `interop`.
 #[derive(Debug, Args)]
 pub struct Interop {
-    /// Behind one NAT alone
+    /// Behind one NAT alone, and on an open host with the peers that refuse its candidates
     #[arg(long)]
     pub quick: bool,
     /// The peers with that in their names

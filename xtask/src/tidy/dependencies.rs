@@ -66,13 +66,19 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
             "pcap-parser",
             "serde_json",
             "turn",
+            "webrtc",
         ],
     ),
     ("nat-summary", &[], &["serde"]),
     (
         "otel-nat",
         &["nat-summary", "opentelemetry"],
-        &["opentelemetry-otlp", "opentelemetry_sdk", "tokio"],
+        &[
+            "opentelemetry-http",
+            "opentelemetry-otlp",
+            "opentelemetry_sdk",
+            "tokio",
+        ],
     ),
 ];
 
@@ -96,7 +102,7 @@ pub(super) fn direct(root: &Path) -> Result<Vec<String>, Failure> {
         ] {
             for name in is.difference(allowed) {
                 mends.push(format!(
-                    "{}/Cargo.toml: {name} is not allowed {set}: do without it, or give its reason in ARCHITECTURE.md and \
+                    "{}/Cargo.toml: {name} is not allowed {set}: do without it, or give its reason in DEPENDENCIES.md and \
                      allow it in xtask/src/tidy/dependencies.rs",
                     library.name
                 ));
@@ -104,7 +110,7 @@ pub(super) fn direct(root: &Path) -> Result<Vec<String>, Failure> {
             for name in allowed.difference(&is) {
                 mends.push(format!(
                     "xtask/src/tidy/dependencies.rs: {} does not depend on {name} {set} any more: take it out, and out of \
-                     ARCHITECTURE.md",
+                     DEPENDENCIES.md",
                     library.name
                 ));
             }
@@ -113,13 +119,9 @@ pub(super) fn direct(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(mends)
 }
 
-/// Each dependency is named in the table of ARCHITECTURE.md.
+/// Each dependency is named in the table of DEPENDENCIES.md.
 pub(super) fn reasons(root: &Path) -> Result<Vec<String>, Failure> {
-    let architecture = read(root, "ARCHITECTURE.md")?;
-    let table = architecture
-        .split("## Dependencies")
-        .nth(1)
-        .ok_or("ARCHITECTURE.md: say why each dependency is there")?;
+    let table = read(root, "DEPENDENCIES.md")?;
     let own: Vec<String> = workspace::libraries(root)?
         .into_iter()
         .map(|library| library.name)
@@ -133,7 +135,7 @@ pub(super) fn reasons(root: &Path) -> Result<Vec<String>, Failure> {
         {
             if !table.contains(&format!("`{name}`")) {
                 mends.insert(format!(
-                    "ARCHITECTURE.md: say why {library} depends on `{name}`"
+                    "DEPENDENCIES.md: say why {library} depends on `{name}`"
                 ));
             }
         }

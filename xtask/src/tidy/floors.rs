@@ -7,6 +7,8 @@ use super::read;
 use super::source::{Named, Source, paths, sources};
 use crate::{Failure, workspace};
 
+/// Most lines of ARCHITECTURE.md.
+const MAP: usize = 150;
 /// Head of the tables that are checked.
 const HEAD: &str = "| file | holds | never imports |";
 
@@ -15,6 +17,11 @@ const HEAD: &str = "| file | holds | never imports |";
 pub(super) fn floors(root: &Path) -> Result<Vec<String>, Failure> {
     let architecture = read(root, "ARCHITECTURE.md")?;
     let mut mends = Vec::new();
+    if architecture.lines().count() > MAP {
+        mends.push(format!(
+            "ARCHITECTURE.md: a map has at most {MAP} lines; reasons and measurements go to a crate's docs/design.md"
+        ));
+    }
     for library in workspace::libraries(root)? {
         let rows = rows(&architecture, &library.name);
         if rows.is_empty() {

@@ -148,6 +148,10 @@ impl Output {
                 format!("failed: {reason}"),
                 json!({ "reason": reason.as_str() }),
             ),
+            NoticeKind::HeldBack(count) => (
+                format!("too many candidates: {count} packets and candidates held back"),
+                json!({ "count": count }),
+            ),
             NoticeKind::Stopped => ("stopped".to_owned(), json!({})),
             _ => return,
         };

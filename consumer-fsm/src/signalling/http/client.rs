@@ -171,6 +171,10 @@ impl HttpSignalling {
     }
 }
 
+/// The service holds a listener for seconds: a stream that ends sooner, and brings nothing, is another
+/// server's.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
 /// The task that drives a connection; it ends with this.
 #[derive(Debug)]
 struct Connection(JoinHandle<()>);
@@ -185,7 +189,8 @@ impl Signalling for HttpSignalling {
     type Listener = HttpListener;
 
     async fn listen(&self) -> Result<HttpListener, SignalError> {
-        let until = Instant::now() + self.timing.listen + self.slack;
+        let asked = Instant::now();
+        let until = asked + self.timing.listen + self.slack;
         // a service may keep even the head back until the first producer comes, or its time is over
         let sent = timeout_at(until, self.send(Method::GET, String::new()));
         let sent = sent.await.map_err(|_| SignalError::TimedOut)?;
@@ -198,6 +203,7 @@ impl Signalling for HttpSignalling {
             body: response.into_body(),
             lines: Lines::default(),
             until,
+            empty_until: Some(asked + self.timing.listen.min(2 * AT_ONCE) / 2),
             _connection: connection,
         })
     }
@@ -249,6 +255,8 @@ pub struct HttpListener {
     body: Incoming,
     lines: Lines,
     until: Instant,
+    /// The end of a stream before this instant is no end of the service's, as long as nothing came.
+    empty_until: Option<Instant>,
     _connection: Connection,
 }
 
@@ -262,7 +270,14 @@ impl Listener for HttpListener {
             }
             // it never waits otherwise, and whoever does not wait cannot be cancelled
             tokio::task::consume_budget().await;
-            let frame = timeout_at(self.until, self.body.frame()).await.ok()??;
+            let Some(frame) = timeout_at(self.until, self.body.frame()).await.ok()? else {
+                let is_empty = self
+                    .empty_until
+                    .take()
+                    .is_some_and(|end| Instant::now() < end);
+                return is_empty.then_some(Err(SignalError::Empty));
+            };
+            self.empty_until = None;
             self.lines.push(frame.ok()?.into_data().unwrap_or_default());
         }
         None

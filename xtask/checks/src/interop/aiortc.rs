@@ -12,6 +12,7 @@ const AIORTC: &str = "aiortc==1.16.0";
 pub(super) const PROGRAM: Program = Program {
     name: "aiortc",
     tells_addresses: true,
+    refuses_hosts: false,
     install: |root| python::with(root, &[AIORTC]).map(drop),
     prepare: |root: &Path| {
         Ok(Launch {

@@ -11,6 +11,7 @@ use super::services::Services;
 pub(super) const PROGRAM: Program = Program {
     name: "chromium",
     tells_addresses: true,
+    refuses_hosts: false,
     install: |_| packaged(&["chromium"]),
     prepare: |_| {
         let chromium = program("chromium", "--version")
@@ -28,6 +29,7 @@ pub(super) const PROGRAM: Program = Program {
 pub(super) const NAMES_ONLY: Program = Program {
     name: "chromium, names only",
     tells_addresses: false,
+    refuses_hosts: false,
     prepare: |root| {
         Ok(Launch {
             arguments: |services, folder| command_line(services, folder, None),

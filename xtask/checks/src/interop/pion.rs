@@ -15,6 +15,7 @@ const GOPATH: &str = "/usr/share/gocode";
 pub(super) const PROGRAM: Program = Program {
     name: "pion",
     tells_addresses: true,
+    refuses_hosts: true,
     install: |root| {
         packaged(&["golang-github-pion-webrtc.v3-dev"])?;
         python::with(root, &[GO]).map(drop)

@@ -9,6 +9,7 @@ use crate::{python, workspace};
 pub(super) const PROGRAM: Program = Program {
     name: "webrtc 0.21",
     tells_addresses: true,
+    refuses_hosts: false,
     install: |root| build(root).map(drop),
     prepare: |root| {
         Ok(Launch {

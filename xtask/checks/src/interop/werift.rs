@@ -13,6 +13,7 @@ const WERIFT: &str = "werift@0.24.4";
 pub(super) const PROGRAM: Program = Program {
     name: "werift",
     tells_addresses: true,
+    refuses_hosts: false,
     install: |root| {
         if program("npm", "--version").is_err() {
             packaged(&["nodejs", "npm"])?;

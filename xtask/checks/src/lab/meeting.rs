@@ -42,11 +42,11 @@ pub(crate) struct Truth {
     pub(crate) mapping: (Mapping, DecidedBy),
 }
 
-const OPEN: Router = Router::Route;
-const FULL: Router = Router::FullCone;
+pub(super) const OPEN: Router = Router::Route;
+pub(super) const FULL: Router = Router::FullCone;
 const BY_ADDRESS: Router = Router::AddressRestricted;
-const MASQUERADE: Router = Router::Masquerade("");
-const SYMMETRIC: Router = Router::Masquerade("random");
+pub(super) const MASQUERADE: Router = Router::Masquerade("");
+pub(super) const SYMMETRIC: Router = Router::Masquerade("random");
 
 const KINDS: [Router; 5] = [OPEN, FULL, BY_ADDRESS, MASQUERADE, SYMMETRIC];
 static ALL: [Router; 8] = [
@@ -60,7 +60,7 @@ static ALL: [Router; 8] = [
     Router::Drop,
 ];
 
-const fn meeting(ours: Router, theirs: Router, first: First) -> Meeting {
+pub(super) const fn meeting(ours: Router, theirs: Router, first: First) -> Meeting {
     Meeting {
         ours,
         theirs,

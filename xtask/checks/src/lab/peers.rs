@@ -34,7 +34,7 @@ const EXTERNAL: &str = "192.0.2.2";
 
 /// The network of the peer's host, its router and the host itself: without a NAT it has an address
 /// that reaches far.
-const fn inside(theirs: Router) -> [&'static str; 3] {
+pub(super) const fn inside(theirs: Router) -> [&'static str; 3] {
     if theirs.translates() {
         ["10.19.0.0/25", "10.19.0.1", "10.19.0.2"]
     } else {
@@ -226,7 +226,7 @@ fn row(meeting: &Meeting, with_coturn: bool) -> Result<Row, Failure> {
 
 /// Turns the peer of the world into a router, and puts a host behind it. What is inside stays
 /// inside: a private address leads nowhere from outside, unless there is no NAT.
-fn far_end(world: &World, meeting: &Meeting) -> Result<Namespace, Failure> {
+pub(super) fn far_end(world: &World, meeting: &Meeting) -> Result<Namespace, Failure> {
     let far = Namespace::new()?;
     let [network, router, host] = inside(meeting.theirs);
     cable((&far, "wan"), (&world.peer, "lan"))?;
