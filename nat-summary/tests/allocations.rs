@@ -131,6 +131,33 @@ fn what_a_peer_showed_is_judged_without_the_heap() {
 }
 
 #[test]
+fn datagrams_are_observed_without_the_heap() {
+    use core::time::Duration;
+    use nat_summary::observer::Observer;
+
+    let base = "192.168.1.5:50000".parse().unwrap();
+    let request = b"\x00\x01\x00\x00\x21\x12\xA4\x42a random id.";
+    let answer = b"\x01\x01\x00\x0c\x21\x12\xA4\x42a random id.\x00\x20\x00\x08\x00\x01\xe2\x42\xea\x12\xd5\x45";
+    let check = b"\x00\x01\x00\x20\x21\x12\xA4\x42a random id.\x00\x06\x00\x03a:b\x00\x00\x08\x00\x14....................";
+    let mut observer = Observer::new();
+    let observed = allocations(|| {
+        for n in 0..200_u8 {
+            let now = Duration::from_millis(n.into());
+            let server = ([198, 51, 100, n], 3478).into();
+            let peer = ([192, 0, 2, n], 4000).into();
+            observer.sent(now, base, server, request);
+            observer.received(now, base, server, answer);
+            observer.received(now, base, peer, check);
+            observer.sent(now, base, peer, check);
+            observer.received(now, base, peer, b"\x16\xfe\xfd");
+        }
+        observer.evidence().summary()
+    });
+    assert_eq!(observed, 0);
+    assert_eq!(observer.checks().received, 200);
+}
+
+#[test]
 fn candidates_are_read_and_judged_without_the_heap() {
     let text = include_str!("data/summary.json");
     assert_eq!(allocations(|| Evidence::from_text(text).summary()), 0);

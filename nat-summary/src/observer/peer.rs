@@ -284,9 +284,8 @@ impl Peer {
         if let Some(pair) = self.pair_mut(base, source) {
             pair.answered = pair.answered.saturating_add(1);
             pair.last_answer = Some(now);
-            if let Some(mapped) = mapped
-                && pair.mapped.is_none_or(|(_, then)| then <= check.sequence)
-            {
+            let is_overtaken = pair.mapped.is_some_and(|(_, then)| then > check.sequence);
+            if let Some(mapped) = mapped.filter(|_| !is_overtaken) {
                 is_rebound = pair.mapped.is_some_and(|(was, _)| was != mapped);
                 pair.mapped = Some((mapped, check.sequence));
             }
