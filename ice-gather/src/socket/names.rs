@@ -35,7 +35,7 @@ const MAX_NAMES: usize = 1_024;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let addresses = ice_gather::lookup("192.0.2.1", 3478).await;
-/// assert_eq!(addresses, ["192.0.2.1:3478".parse().unwrap()]);
+/// assert_eq!(addresses, ["192.0.2.1:3478".parse::<std::net::SocketAddr>().unwrap()]);
 /// # }
 /// ```
 pub async fn lookup(host: &str, port: u16) -> Vec<SocketAddr> {

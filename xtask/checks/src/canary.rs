@@ -295,7 +295,7 @@ fn errors() -> Vec<(&'static str, String)> {
         SignalError: [
             SignalError::Url, SignalError::Version, SignalError::Rejected, SignalError::NoRoom, SignalError::Gone, SignalError::Unreachable,
             SignalError::Status(500), SignalError::NoSuchName, SignalError::Refused, SignalError::NotHttp, SignalError::NotTls,
-            SignalError::Foreign,
+            SignalError::Foreign, SignalError::Empty,
             SignalError::Untrusted, SignalError::TimedOut, SignalError::TooLong, SignalError::Malformed,
         ]
         SourceError: [
