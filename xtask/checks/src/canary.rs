@@ -18,10 +18,14 @@ use consumer_fsm::{
 use consumer_fsm::{
     Illegal, Machine, ProducerError, SdpError, SessionDescription, SourceError, Timing,
 };
+use ice_gather::capture::CaptureError;
+
 use ice_gather::stun::Reject;
 use ice_gather::{
-    AgentError, BindError, ConnectError, RelayError, RemoteError, SendError, StunServer, UriError,
+    AgentError, BindError, ConnectError, PeerConnectionError, RelayError, RemoteError, SendError,
+    StunServer, UriError,
 };
+use nat_summary::observer::Malformed;
 use nat_summary::{Candidate, Evidence, Expected, NatType, ParseError};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
@@ -268,6 +272,9 @@ fn errors() -> Vec<(&'static str, String)> {
         format!("{0:?} {0}", SessionDescription::parse(CANARY).unwrap_err()),
     ));
     said.extend(said! {
+        Malformed: [Malformed::NotStun, Malformed::TooLong, Malformed::Length, Malformed::Attribute]
+        CaptureError: [CaptureError::NotACapture, CaptureError::Empty, CaptureError::Io(std::io::ErrorKind::NotFound)]
+        PeerConnectionError: [PeerConnectionError::BaseTaken, PeerConnectionError::Refused]
         ParseError: [ParseError { position: 7, expected: Expected::Address }]
         UriError: [UriError::Scheme, UriError::Host, UriError::Port, UriError::Transport]
         BindError: [

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
-#[cfg(all(test, feature = "collector"))]
+#[cfg(all(test, feature = "channel", feature = "collector"))]
 mod canary;
 #[cfg(feature = "channel")]
 mod channel;
