@@ -1,5 +1,6 @@
 //! The peer's connectivity checks (RFC 8445 section 7), and the evidence of them.
 
+use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -154,7 +155,28 @@ pub enum Refusal {
     Replayed,
 }
 
-/// The answer to a check. [`Peer::answer_received`] returns it.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WrongSource => "from another address than the one asked",
+            Self::UnknownId => "unknown transaction",
+            Self::Unauthenticated => "not signed with the password",
+            Self::Unverified => "the signature could not be verified",
+            Self::Replayed => "read before",
+        })
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+/// The answer to a check. [`Peer`] shows how it comes about.
+///
+/// ```
+/// use nat_summary::observer::CheckAnswer;
+///
+/// let is_rebinding = |answer: &CheckAnswer| answer.replaced.is_some();
+/// # let _ = is_rebinding;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct CheckAnswer {
@@ -170,7 +192,20 @@ pub struct CheckAnswer {
     pub replaced: Option<(SocketAddr, u32)>,
 }
 
-/// A check that came in and counts. [`Peer::check_received`] returns it.
+/// A check that came in and counts.
+///
+/// ```
+/// use nat_summary::observer::{InPlace, Message, Peer, Unverified};
+///
+/// let mut check = b"\x00\x01\x00\x20\x21\x12\xA4\x42a random id.\x00\x06\x00\x03a:b\x00".to_vec();
+/// check.extend(b"\x00\x08\x00\x14a code of 20 letters");
+/// let (base, source) = ("192.168.1.5:50000".parse()?, "192.0.2.9:40000".parse()?);
+/// let mut peer = Peer::<InPlace>::new();
+/// let arrival = peer.check_received(base, source, &Message::read(&check)?, &Unverified).unwrap();
+/// assert!(!arrival.is_maybe_solicited && peer.checks().received == 1);
+/// assert_eq!(peer.evidence().unsolicited_checks().len(), 0, "it is not verified");
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Arrival {

@@ -4,12 +4,31 @@
 use core::fmt;
 
 /// An entry of a table. This crate implements it for its own.
+///
+/// ```
+/// use nat_summary::observer::{Entry, Fixed, Table};
+///
+/// let mut ids = Fixed::<[u8; 12], 4>::EMPTY;
+/// ids.insert(0, *b"a random id.");
+/// assert_eq!(ids.entries(), [*b"a random id."]);
+/// assert_eq!(<[u8; 12]>::BLANK, [0; 12]);
+/// ```
 pub trait Entry: Copy + fmt::Debug {
     /// Fills a place that is free.
     const BLANK: Self;
 }
 
-/// Entries in the order in which they were put.
+/// Entries in the order in which they were put. [`Tables`] has an example of one on the heap.
+///
+/// ```
+/// use nat_summary::observer::{Fixed, Table};
+///
+/// let mut ids = Fixed::<[u8; 12], 4>::EMPTY;
+/// ids.insert(0, *b"a second id.");
+/// ids.insert(0, *b"a random id.");
+/// ids.remove(1);
+/// assert_eq!(ids.entries(), [*b"a random id."]);
+/// ```
 pub trait Table<T> {
     /// Without an entry.
     const EMPTY: Self;
@@ -82,6 +101,11 @@ impl Tables for InPlace {
 }
 
 /// A table of [`InPlace`].
+///
+/// ```
+/// use nat_summary::observer::{Fixed, Table};
+/// assert!(Fixed::<[u8; 12], 64>::EMPTY.entries().is_empty());
+/// ```
 #[derive(Clone, Copy)]
 pub struct Fixed<T, const MOST: usize> {
     places: [T; MOST],

@@ -2,6 +2,7 @@
 
 mod messages;
 mod model;
+mod peer;
 mod stun;
 
 use std::net::SocketAddr;

@@ -8,23 +8,21 @@ use super::output::StepOutput;
 use crate::workspace::{self, Crate};
 use crate::{Failure, root};
 
-/// With its default features. Each other one alone is a minute more, and `cargo xtask package`
-/// checks them.
+/// With its default features, and without them. Each other one alone is a minute more, and `cargo xtask
+/// package` checks them.
 pub(super) fn features(output: &mut StepOutput) -> Result<bool, Failure> {
     let mut passed = true;
     for library in workspace::libraries(&root())? {
         let started = Instant::now();
-        let mut clippy = workspace::cargo();
-        clippy.current_dir(root()).args([
-            "clippy",
-            "--quiet",
-            "--package",
-            &library.name,
-            "--",
-            "-D",
-            "warnings",
-        ]);
-        passed &= output.run(clippy)?;
+        for features in [None, Some("--no-default-features")] {
+            let mut clippy = workspace::cargo();
+            clippy
+                .current_dir(root())
+                .args(["clippy", "--quiet", "--package", &library.name])
+                .args(features)
+                .args(["--", "-D", "warnings"]);
+            passed &= output.run(clippy)?;
+        }
         output.line(&format!(
             "{}: {:.1} s",
             library.name,

@@ -46,27 +46,21 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "ice-gather",
+        &["if-addrs", "nat-summary", "nix", "rand", "ring", "tokio"],
         &[
             "async-trait",
-            "nat-summary",
-            "nix",
-            "rand",
-            "ring",
-            "stun",
-            "tokio",
-            "tokio-util",
-            "webrtc-ice",
-            "webrtc-util",
-        ],
-        &[
             "clap",
             "clap_complete",
             "clap_mangen",
             "etherparse",
             "pcap-parser",
             "serde_json",
+            "stun",
+            "tokio-util",
             "turn",
             "webrtc",
+            "webrtc-ice",
+            "webrtc-util",
         ],
     ),
     ("nat-summary", &[], &["serde"]),
@@ -143,11 +137,16 @@ pub(super) fn reasons(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(mends.into_iter().collect())
 }
 
-/// The crates that each library brings, itself aside, by default and with all features.
+/// Without the features that are on by default.
+const BARE: &str = "without default features";
+/// How the crates of the line of webrtc-ice begin. A base does without them.
+const LINE: &[&str] = &["dtls", "stun", "turn", "webrtc"];
+
+/// The crates that each library brings, itself aside, without default features, with them and with all.
 pub(super) fn trees(root: &Path) -> Result<Vec<String>, Failure> {
     let mut mends = Vec::new();
     for library in workspace::libraries(root)? {
-        let Some((_, most, most_of_all)) = bounds::TREES
+        let Some((_, most_bare, most, most_of_all)) = bounds::TREES
             .iter()
             .find(|(name, ..)| *name == library.name)
         else {
@@ -158,16 +157,26 @@ pub(super) fn trees(root: &Path) -> Result<Vec<String>, Failure> {
             continue;
         };
         for (set, features, most) in [
+            (BARE, Some("--no-default-features"), most_bare),
             ("by default", None, most),
             ("with all features", Some("--all-features"), most_of_all),
         ] {
-            let count = tree(root, &library.name, features)?.len();
+            let tree = tree(root, &library.name, features)?;
+            let count = tree.len();
             if count > *most {
                 mends.push(format!(
                     "{}: {count} crates {set}, {most} are allowed: find what brings them with `cargo tree -p {0} -e normal`, \
                      or raise TREES in xtask/common/src/bounds.rs and say why",
                     library.name
                 ));
+            }
+            let of_line = |name: &str| LINE.iter().any(|start| name.starts_with(start));
+            for (name, _) in tree.iter().filter(|(name, _)| of_line(name)) {
+                if set == BARE && library.name == "ice-gather" {
+                    mends.push(format!(
+                        "ice-gather: {name} comes {set}: make it optional, below the feature `agent`"
+                    ));
+                }
             }
         }
     }

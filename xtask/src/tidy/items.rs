@@ -90,11 +90,6 @@ const COMPLETE: &[(&str, &str, &str)] = &[
         "Answer",
         "a datagram answers a request or does not",
     ),
-    (
-        "ice-gather",
-        "IcmpError",
-        "RFC 1122 section 4.2.3.9 has two kinds: final, and passing",
-    ),
     ("ice-gather", "Progress", "what just happened"),
     ("ice-gather", "IceState", "RFC 8445 and W3C name them all"),
     ("ice-gather", "IceEvent", "what just happened"),
