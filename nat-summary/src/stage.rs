@@ -56,7 +56,7 @@ pub const FROZEN_AFTER: Duration = Duration::from_secs(10);
 /// So long no packet came in on a path that is lost, half of the time after which consent expires (RFC 7675
 /// section 5.1), and so many checks in a row had no answer.
 const LOST_AFTER: Duration = Duration::from_secs(15);
-const LOST_CHECKS: u32 = 6;
+const LOST_CHECKS: u32 = 7;
 /// Classes of sizes.
 pub const SIZES: usize = 6;
 /// Fewest packets above a size that vanished, and below it that arrived.

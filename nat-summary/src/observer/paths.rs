@@ -7,7 +7,7 @@ use crate::evidence::{Endpoint, Ip};
 use crate::stage::{Above, CheckLog, PathWatch, StageReport, judge};
 
 /// Most pairs followed. Of more, the one that was answered longest ago makes room.
-pub const MAX_PATHS: usize = 8;
+pub const MAX_PATHS: usize = 6;
 
 /// A pair of addresses whose checks were answered, or that carried other datagrams.
 ///

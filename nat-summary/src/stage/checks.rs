@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-/// Checks kept. Of those before, every second answered check is forgotten: fewer answers prove less,
+/// Checks kept. Of more, answered ones are forgotten where they are densest: fewer answers prove less,
 /// never more.
 const KEPT: usize = 24;
 /// An answer so close to the beginning of the time in question shows that the path worked as that time
@@ -17,11 +17,38 @@ const LOST_ONE_OF: u32 = 8;
 /// half of it, and no path of the field takes longer.
 const WAIT: Duration = Duration::from_secs(1);
 
+/// A time in milliseconds, in few bytes: 49 days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Time(u32);
+
+impl Time {
+    /// No time.
+    const NEVER: Self = Self(u32::MAX);
+
+    fn of(time: Duration) -> Self {
+        Self(u32::try_from(time.as_millis()).unwrap_or(u32::MAX - 1))
+    }
+
+    fn get(self) -> Option<Duration> {
+        (self != Self::NEVER).then(|| Duration::from_millis(self.0.into()))
+    }
+}
+
 /// One check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Check {
-    sent: Duration,
-    answered: Option<Duration>,
+    sent: Time,
+    answered: Time,
+}
+
+impl Check {
+    fn sent(&self) -> Duration {
+        self.sent.get().unwrap_or_default()
+    }
+
+    fn answered(&self) -> Option<Duration> {
+        self.answered.get()
+    }
 }
 
 /// The connectivity and consent checks (RFC 8445 section 7, RFC 7675) of one pair of addresses, with
@@ -56,8 +83,8 @@ impl CheckLog {
     #[must_use]
     pub const fn new() -> Self {
         let none = Check {
-            sent: Duration::ZERO,
-            answered: None,
+            sent: Time::NEVER,
+            answered: Time::NEVER,
         };
         Self {
             kept: [none; KEPT],
@@ -76,8 +103,8 @@ impl CheckLog {
         }
         if let Some(place) = self.kept.get_mut(self.len) {
             *place = Check {
-                sent: now,
-                answered: None,
+                sent: Time::of(now),
+                answered: Time::NEVER,
             };
             self.len += 1;
         }
@@ -88,9 +115,10 @@ impl CheckLog {
     pub fn answered(&mut self, sent: Duration, now: Duration) {
         self.answers = self.answers.saturating_add(1);
         self.heard(now);
+        let sent = Time::of(sent);
         let known = self.kept.iter_mut().take(self.len);
-        for check in known.filter(|check| check.sent == sent && check.answered.is_none()) {
-            check.answered = Some(now);
+        for check in known.filter(|check| check.sent == sent && check.answered().is_none()) {
+            check.answered = Time::of(now);
         }
     }
 
@@ -117,22 +145,20 @@ impl CheckLog {
         self.last_heard
     }
 
-    /// Forgets every second answered check; where none is answered, the oldest.
+    /// Forgets the answered check whose neighbours are closest together; where none is answered, the
+    /// oldest.
     fn thin_out(&mut self) {
-        let (mut len, mut is_odd) = (0, false);
-        for at in 0..self.len {
-            let check = self.kept[at];
-            is_odd ^= check.answered.is_some();
-            if check.answered.is_none() || is_odd {
-                self.kept[len] = check;
-                len += 1;
-            }
-        }
-        if len == self.len {
-            self.kept.copy_within(1.., 0);
-            len -= 1;
-        }
-        self.len = len;
+        let kept = self.kept.get(..self.len).unwrap_or_default();
+        let windows = kept.windows(3).enumerate();
+        let densest = windows
+            .filter(|(_, window)| matches!(window, [_, check, _] if check.answered().is_some()))
+            .min_by_key(|(_, window)| match window {
+                [before, _, after] => after.sent().saturating_sub(before.sent()),
+                _ => Duration::MAX,
+            })
+            .map_or(0, |(at, _)| at + 1);
+        self.kept.copy_within(densest + 1.., densest);
+        self.len -= 1;
     }
 
     fn kept(&self) -> impl DoubleEndedIterator<Item = &Check> {
@@ -141,12 +167,12 @@ impl CheckLog {
 
     /// When the first answer came in.
     pub(super) fn first_answer(&self) -> Option<Duration> {
-        self.kept().filter_map(|check| check.answered).min()
+        self.kept().filter_map(Check::answered).min()
     }
 
     /// Answers that came in from `from` until `until`.
     pub(super) fn answers_between(&self, from: Duration, until: Duration) -> u32 {
-        let times = self.kept().filter_map(|check| check.answered);
+        let times = self.kept().filter_map(Check::answered);
         let count = times.filter(|at| (from..=until).contains(at)).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
@@ -158,7 +184,7 @@ impl CheckLog {
         let wait = now.saturating_sub(since);
         let lead = LEAD.max(wait / LEAD_PART);
         let opens = since.saturating_sub(lead);
-        let times = || self.kept().filter_map(|check| check.answered);
+        let times = || self.kept().filter_map(Check::answered);
         // the last answer before the time in question bounds it
         let before = times().filter(|at| (opens..=since).contains(at)).max();
         let first = before.or_else(|| times().filter(|at| *at > since).min());
@@ -169,8 +195,8 @@ impl CheckLog {
         let has_between = times().any(|at| since <= at && at < last_sign);
         let unanswered = self
             .kept()
-            .filter(|check| check.answered.is_none() && check.sent >= first)
-            .filter(|check| now.saturating_sub(check.sent) >= WAIT)
+            .filter(|check| check.answered().is_none() && check.sent() >= first)
+            .filter(|check| now.saturating_sub(check.sent()) >= WAIT)
             .count();
         let unanswered = u32::try_from(unanswered).unwrap_or(u32::MAX);
         let is_spread = last.saturating_sub(first) * 2 >= wait;
@@ -184,14 +210,14 @@ impl CheckLog {
 
     /// The number of checks since the last answer that waited long enough for theirs.
     pub(super) fn unanswered_in_a_row(&self, now: Duration) -> u32 {
-        let last = self.kept().filter_map(|check| check.answered).max();
+        let last = self.kept().filter_map(Check::answered).max();
         let waiting = self
             .kept()
             .rev()
-            .take_while(|check| check.answered.is_none());
+            .take_while(|check| check.answered().is_none());
         let count = waiting
-            .filter(|check| last.is_none_or(|last| check.sent >= last))
-            .filter(|check| now.saturating_sub(check.sent) >= WAIT)
+            .filter(|check| last.is_none_or(|last| check.sent() >= last))
+            .filter(|check| now.saturating_sub(check.sent()) >= WAIT)
             .count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }

@@ -621,7 +621,9 @@ impl Run {
             }
             Kind::PeerRefuses if is_client => Some(StageVerdict::HandshakeRefused),
             Kind::PeerCloses if self.us.is_done => Some(StageVerdict::ClosedByPeer),
-            Kind::PeerDies if end >= self.world.at + 32_000 => Some(StageVerdict::PathLost),
+            Kind::PeerDies if self.checks.answers() > 0 && end >= self.world.at + 32_000 => {
+                Some(StageVerdict::PathLost)
+            }
             Kind::DropAfterTime
                 if self.us.is_done
                     && self.world.censored[1]
