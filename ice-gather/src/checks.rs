@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nat_summary::observer::{
     Class, Entry, Header, Message, Method, Password, Peer, Refusal, Table, Tables,
 };
+use nat_summary::stage::CheckLog;
 use nat_summary::{Checks, Observation, PeerChecks, PeerEvidence, TowardPeer};
 
 use crate::common::bump;
@@ -33,6 +34,9 @@ pub struct PeerReader {
     /// The pair in use, once [`PeerReader::consent`] was called.
     pair: Option<(SocketAddr, SocketAddr)>,
     consent: Consent,
+    /// The checks of that pair, and since when their times count.
+    log: CheckLog,
+    origin: Option<Instant>,
     last: Option<Instant>,
     heartbeat: Option<Heartbeat>,
     survived: Option<Duration>,
@@ -117,6 +121,17 @@ pub(crate) struct Consent {
     pub(crate) renewals: u32,
     /// Whether a check of ours has left since the last renewal.
     pub(crate) is_asked: bool,
+}
+
+/// The checks of the pair in use, for the verdict on what stopped an attempt
+/// ([`nat_summary::stage::judge`]).
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct PairChecks {
+    /// Since when the times in the log count.
+    pub origin: Instant,
+    /// The checks.
+    pub log: CheckLog,
 }
 
 /// A change of the mapping toward an address of the peer, as the peer reports it.
@@ -240,8 +255,10 @@ impl PeerReader {
             return;
         }
         self.sequence = self.sequence.wrapping_add(1);
-        self.peer.check_sent(base, target, header.id, self.sequence);
-        self.note_asked(base, target);
+        let since = self.since_origin(now);
+        self.peer
+            .check_sent(base, target, header.id, self.sequence, since);
+        self.note_asked(base, target, since);
     }
 
     /// STUN of the agent did not leave after all, because the socket refused it: no route, for example.
@@ -252,15 +269,25 @@ impl PeerReader {
 
     /// STUN of the agent goes out through a relay, where its answer shows the peer's consent and
     /// nothing of the NAT.
-    pub(crate) fn on_relayed_sent(&mut self, base: SocketAddr, target: SocketAddr, header: Header) {
+    pub(crate) fn on_relayed_sent(
+        &mut self,
+        base: SocketAddr,
+        target: SocketAddr,
+        header: Header,
+        now: Instant,
+    ) {
         if header.is_binding_request() {
-            self.peer.relayed_check_sent(base, target, header.id);
-            self.note_asked(base, target);
+            let since = self.since_origin(now);
+            self.peer.relayed_check_sent(base, target, header.id, since);
+            self.note_asked(base, target, since);
         }
     }
 
-    fn note_asked(&mut self, base: SocketAddr, target: SocketAddr) {
-        self.consent.is_asked |= self.pair == Some((base, target));
+    fn note_asked(&mut self, base: SocketAddr, target: SocketAddr, sent: Duration) {
+        if self.pair == Some((base, target)) {
+            self.consent.is_asked = true;
+            self.log.sent(sent);
+        }
     }
 
     /// A response came in that answers no STUN transaction of the base itself. Returns the change if
@@ -291,8 +318,8 @@ impl PeerReader {
             bump(&mut self.dropped.unauthenticated);
             return None;
         };
-        // the time of answers is of no interest here
-        let now = Duration::ZERO;
+        let now = self.since_origin(now);
+        let sent = self.peer.asked_at(base, source, message.id);
         let filed = self
             .peer
             .answer_received(base, source, &message, &self.passwords, now);
@@ -304,7 +331,7 @@ impl PeerReader {
             }
         };
         if answer.is_success {
-            self.note_consent(base, source);
+            self.note_answer(base, source, sent.unwrap_or(now), now);
         }
         let Some(mapped) = answer.mapped else {
             bump(&mut self.dropped.unreadable);
@@ -354,7 +381,7 @@ impl PeerReader {
                 return refusal == Refusal::Replayed;
             }
         }
-        self.note_consent(base, source);
+        self.note_request(base, source, now);
         if let Some(gap) = last.and_then(|last| self.gap(last, now))
             && self.crosses_nat(base, source)
         {
@@ -391,6 +418,7 @@ impl PeerReader {
         base: SocketAddr,
         source: SocketAddr,
         datagram: &[u8],
+        now: Instant,
     ) -> bool {
         let Some(message) = read(datagram).filter(is_binding_response) else {
             return false;
@@ -398,12 +426,14 @@ impl PeerReader {
         if !self.passwords.knows(Password::Remote) {
             return false;
         }
+        let now = self.since_origin(now);
+        let sent = self.peer.asked_at(base, source, message.id);
         let filed = self
             .peer
             .relayed_answer_received(base, source, &message, &self.passwords);
         let is_consent = filed == Ok(true);
         if is_consent {
-            self.note_consent(base, source);
+            self.note_answer(base, source, sent.unwrap_or(now), now);
         }
         is_consent
     }
@@ -421,8 +451,39 @@ impl PeerReader {
     /// The peer's consent on the pair in use, counted from the first call for this pair: a message
     /// signed with its password, the least that consent to be sent to takes (RFC 7675 section 5.1).
     pub(crate) fn consent(&mut self, base: SocketAddr, target: SocketAddr) -> Consent {
+        if self.pair != Some((base, target)) {
+            self.log = CheckLog::new();
+        }
         self.pair = Some((base, target));
         self.consent
+    }
+
+    /// The checks of the pair in use so far; none before the first check of any pair.
+    pub(crate) fn pair_checks(&self) -> Option<PairChecks> {
+        let (origin, log) = (self.origin?, self.log);
+        Some(PairChecks { origin, log })
+    }
+
+    fn since_origin(&mut self, now: Instant) -> Duration {
+        let origin = *self.origin.get_or_insert(now);
+        now.saturating_duration_since(origin)
+    }
+
+    /// A check of ours was answered.
+    fn note_answer(&mut self, base: SocketAddr, source: SocketAddr, sent: Duration, now: Duration) {
+        if self.pair == Some((base, source)) {
+            self.log.answered(sent, now);
+        }
+        self.note_consent(base, source);
+    }
+
+    /// A check of the peer came in.
+    fn note_request(&mut self, base: SocketAddr, source: SocketAddr, now: Instant) {
+        let now = self.since_origin(now);
+        if self.pair == Some((base, source)) {
+            self.log.heard(now);
+        }
+        self.note_consent(base, source);
     }
 
     fn note_consent(&mut self, base: SocketAddr, source: SocketAddr) {

@@ -55,7 +55,7 @@ pub use agent::{Credentials, IceAgent, IceConn, RemoteCandidate, RemoteDescripti
 pub use base::{Base, Dropped, Gathering, Progress, ServerReport};
 pub use candidate::GatheredCandidate;
 #[cfg(feature = "agent")]
-pub use checks::{PeerDropped, PeerView, Rebinding};
+pub use checks::{PairChecks, PeerDropped, PeerView, Rebinding};
 #[cfg(feature = "agent")]
 pub use config::AgentConfig;
 pub use config::{Bind, BindConfig, GatherConfig, Policy};

@@ -44,6 +44,7 @@
 mod integrity;
 mod message;
 mod open;
+mod paths;
 mod peer;
 mod servers;
 mod tables;
@@ -55,6 +56,8 @@ pub use self::integrity::{Integrity, Password, Trust, Unverified, Verification};
 pub use self::message::{
     Class, Header, Malformed, Message, Method, Signed, TransactionId, is_stun,
 };
+use self::paths::Paths;
+pub use self::paths::{MAX_PATHS, ObservedPath};
 pub use self::peer::{
     Arrival, CheckAnswer, CheckedPair, MAX_DESTINATIONS, MAX_PAIRS, Peer, Refusal,
 };
@@ -64,6 +67,7 @@ pub use self::tables::{Entry, Fixed, InPlace, Table, Tables};
 use crate::evidence::{Endpoint, Evidence};
 use crate::failure::Checks;
 use crate::peer::PeerEvidence;
+use crate::stage::PathWatch;
 
 /// Datagrams by kind, and those that were read and prove nothing, by reason.
 ///
@@ -133,6 +137,7 @@ pub struct Observer<I = Unverified> {
     signs_of_life: u32,
     servers: Servers,
     peer: Peer,
+    paths: Paths,
     counters: Counters,
 }
 
@@ -163,6 +168,7 @@ impl<I: Integrity> Observer<I> {
             signs_of_life: 0,
             servers: Servers::new(),
             peer: Peer::new(),
+            paths: Paths::new(),
             counters: Counters {
                 sent_stun: 0,
                 received_stun: 0,
@@ -213,13 +219,16 @@ impl<I: Integrity> Observer<I> {
     /// from, where the caller knows it.
     #[inline]
     pub fn sent(&mut self, now: Duration, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
-        self.advance(now);
+        let now = self.advance_to(now);
         if is_stun(datagram) {
             self.stun_sent(local, remote, datagram);
         } else {
             bump(&mut self.counters.sent_other);
             self.count_channel(datagram);
             self.peer.note_other(remote);
+            if let Some(watch) = self.watch(local, remote) {
+                watch.sent(now, datagram);
+            }
         }
     }
 
@@ -232,13 +241,16 @@ impl<I: Integrity> Observer<I> {
         remote: SocketAddr,
         datagram: &[u8],
     ) {
-        self.advance(now);
+        let now = self.advance_to(now);
         if is_stun(datagram) {
             self.stun_received(local, remote, datagram);
         } else {
             bump(&mut self.counters.received_other);
             bump(&mut self.signs_of_life);
             self.count_channel(datagram);
+            if let Some(watch) = self.watch(local, remote) {
+                watch.received(now, datagram);
+            }
         }
     }
 
@@ -266,6 +278,18 @@ impl<I: Integrity> Observer<I> {
         if self.now < now {
             self.now = now;
         }
+    }
+
+    fn advance_to(&mut self, now: Duration) -> Duration {
+        self.advance(now);
+        self.now
+    }
+
+    #[inline]
+    fn watch(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<&mut PathWatch> {
+        let peer = &self.peer;
+        self.paths
+            .watch(local.into(), remote.into(), || peer.has_pair(local, remote))
     }
 
     /// Nothing more will be handed in, as at the end of a capture: requests that wait are given up,
@@ -314,6 +338,18 @@ impl<I: Integrity> Observer<I> {
         self.peer.pairs()
     }
 
+    /// The pairs of addresses that carry more than checks, in the order of their beginnings; at most
+    /// [`MAX_PATHS`].
+    pub fn paths(&self) -> impl Iterator<Item = ObservedPath<'_>> {
+        self.paths.iter()
+    }
+
+    /// The time of the last datagram, or until which nothing passed.
+    #[must_use]
+    pub const fn now(&self) -> Duration {
+        self.now
+    }
+
     /// The number of datagrams by kind, and of those that prove nothing.
     #[must_use]
     pub const fn counters(&self) -> Counters {
@@ -351,8 +387,10 @@ impl<I: Integrity> Observer<I> {
         }
         match (message.class, message.method) {
             _ if message.is_check() => {
-                self.peer
-                    .check_sent(local, remote, message.id, self.sequence);
+                let (id, sequence, now) = (message.id, self.sequence, self.now);
+                if self.peer.check_sent(local, remote, id, sequence, now) {
+                    self.paths.check_sent(local.into(), remote.into(), now);
+                }
             }
             (Class::Request, Method::Binding | Method::Allocate) => {
                 let silence = self.silence();
@@ -379,14 +417,18 @@ impl<I: Integrity> Observer<I> {
         }
         bump(&mut self.signs_of_life);
         if message.is_check() {
-            match self
+            let trust = self.peer.trust();
+            let filed = self
                 .peer
-                .check_received(local, remote, &message, &self.integrity)
-            {
-                Ok(arrival) if arrival.is_maybe_solicited => {
-                    bump(&mut self.counters.maybe_solicited);
+                .check_received(local, remote, &message, &self.integrity);
+            self.keep_trusted(trust);
+            match filed {
+                Ok(arrival) => {
+                    self.paths.heard(local.into(), remote.into(), self.now);
+                    if arrival.is_maybe_solicited {
+                        bump(&mut self.counters.maybe_solicited);
+                    }
                 }
-                Ok(_) => {}
                 Err(refusal) => self.count(refusal),
             }
         } else if message.method == Method::Data {
@@ -402,9 +444,16 @@ impl<I: Integrity> Observer<I> {
         }
         bump(&mut self.signs_of_life);
         let by_peer = if message.method == Method::Binding {
-            self.peer
-                .answer_received(local, remote, message, &self.integrity, self.now)
-                .err()
+            let asked_at = self.peer.asked_at(local, remote, message.id);
+            let trust = self.peer.trust();
+            let filed =
+                self.peer
+                    .answer_received(local, remote, message, &self.integrity, self.now);
+            self.keep_trusted(trust);
+            if let (Some(at), Ok(_)) = (asked_at, &filed) {
+                self.paths.answered(base, source, at, self.now);
+            }
+            filed.err()
         } else {
             Some(Refusal::UnknownId)
         };
@@ -412,6 +461,13 @@ impl<I: Integrity> Observer<I> {
             (Filed::WrongSource, Some(Refusal::UnknownId)) => self.count(Refusal::WrongSource),
             (_, Some(refusal)) => self.count(refusal),
             (_, None) => {}
+        }
+    }
+
+    /// The first message that was verified puts an end to those that were only matched.
+    fn keep_trusted(&mut self, before: Trust) {
+        if (before, self.peer.trust()) == (Trust::Matched, Trust::Verified) {
+            self.paths.forget_checks();
         }
     }
 

@@ -24,7 +24,7 @@ use super::relayed::Relayed;
 use super::serving::{AgentOf, Serving};
 use crate::candidate::GatheredCandidate;
 #[cfg(feature = "agent")]
-use crate::checks::{Consent, PeerReader};
+use crate::checks::{Consent, PairChecks, PeerReader};
 use crate::common::{ERROR_PAUSE, bump, canonical, lock};
 #[cfg(feature = "agent")]
 use crate::config::AgentConfig;
@@ -285,7 +285,7 @@ impl Shared {
         }
         let (mut checks, target) = (self.checks(), canonical(target));
         if socket.is_relay() {
-            checks.on_relayed_sent(socket.bound(), target, header);
+            checks.on_relayed_sent(socket.bound(), target, header, Instant::now());
         } else {
             checks.on_sent(socket.bound(), target, header, Instant::now());
         }
@@ -331,6 +331,11 @@ impl Shared {
         socket
             .map(|socket| self.checks().consent(socket.bound(), canonical(remote)))
             .unwrap_or_default()
+    }
+
+    /// The checks of the pair in use.
+    pub(crate) fn pair_checks(&self) -> Option<PairChecks> {
+        self.checks().pair_checks()
     }
 
     /// Returns once the peer has left, by its own word.

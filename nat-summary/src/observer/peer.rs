@@ -114,6 +114,7 @@ struct OpenCheck {
     base: Place,
     remote: Place,
     sequence: u32,
+    at: Duration,
     /// Through a relay, where checks are not counted.
     is_relayed: bool,
 }
@@ -124,6 +125,7 @@ impl Entry for OpenCheck {
         base: Place::ANY,
         remote: Place::ANY,
         sequence: 0,
+        at: Duration::ZERO,
         is_relayed: false,
     };
 }
@@ -277,7 +279,7 @@ const fn bit(ip: Ip) -> u64 {
 /// let mut peer = Peer::<InPlace>::new();
 /// let (base, remote) = ("192.168.1.5:50000".parse()?, "192.0.2.9:40000".parse()?);
 /// peer.note_destination(remote);
-/// peer.check_sent(base, remote, *b"a random id.", 0);
+/// peer.check_sent(base, remote, *b"a random id.", 0, Duration::ZERO);
 /// // signed, but not verified here
 /// let mut answer = b"\x01\x01\x00\x24\x21\x12\xA4\x42a random id.\x00\x20\x00\x08\x00\x01\xe2\x42\xea\x12\xd5\x45".to_vec();
 /// answer.extend(b"\x00\x08\x00\x14a code of 20 letters");
@@ -361,14 +363,16 @@ impl<T: Tables> Peer<T> {
         self.destinations.others |= bit(destination.ip().into());
     }
 
-    /// A check leaves, or a copy of one. `sequence` is its place in the order of sending.
+    /// A check leaves, or a copy of one; whether it is the first copy. `sequence` is its place in the
+    /// order of sending.
     pub fn check_sent(
         &mut self,
         base: SocketAddr,
         remote: SocketAddr,
         id: TransactionId,
         sequence: u32,
-    ) {
+        now: Duration,
+    ) -> bool {
         self.checks.sent = self.checks.sent.saturating_add(1);
         let (base, remote) = (Place::from(base), Place::from(remote));
         if let Some(pair) = self.pair_mut(base, remote, false) {
@@ -384,18 +388,26 @@ impl<T: Tables> Peer<T> {
             base,
             remote,
             sequence,
+            at: now,
             is_relayed: false,
-        });
+        })
     }
 
     /// A check leaves through a relay: its answer can show that the peer is there, and nothing of the
     /// NAT.
-    pub fn relayed_check_sent(&mut self, base: SocketAddr, remote: SocketAddr, id: TransactionId) {
+    pub fn relayed_check_sent(
+        &mut self,
+        base: SocketAddr,
+        remote: SocketAddr,
+        id: TransactionId,
+        now: Duration,
+    ) {
         self.await_answer(OpenCheck {
             id,
             base: base.into(),
             remote: remote.into(),
             sequence: 0,
+            at: now,
             is_relayed: true,
         });
     }
@@ -420,7 +432,7 @@ impl<T: Tables> Peer<T> {
         self.checks.sent_since_received = since.max().unwrap_or(0);
     }
 
-    fn await_answer(&mut self, check: OpenCheck) {
+    fn await_answer(&mut self, check: OpenCheck) -> bool {
         let key = |open: &OpenCheck| (open.id, open.base, open.remote);
         if self
             .open
@@ -428,12 +440,33 @@ impl<T: Tables> Peer<T> {
             .iter()
             .any(|open| key(open) == key(&check))
         {
-            return;
+            return false;
         }
         if self.open.entries().len() >= MAX_OPEN {
             self.open.remove(0);
         }
         self.open.insert(self.open.entries().len(), check);
+        true
+    }
+
+    /// The time at which the check of this transaction left, if it has no answer yet.
+    #[must_use]
+    pub fn asked_at(
+        &self,
+        base: SocketAddr,
+        remote: SocketAddr,
+        id: TransactionId,
+    ) -> Option<Duration> {
+        let key = (id, Place::from(base), Place::from(remote));
+        let open = self.open.entries().iter();
+        let mut of_it = open.filter(|open| (open.id, open.base, open.remote) == key);
+        of_it.next().map(|open| open.at)
+    }
+
+    /// Whether checks passed between the two.
+    #[must_use]
+    pub fn has_pair(&self, base: SocketAddr, remote: SocketAddr) -> bool {
+        self.find(base.into(), remote.into()).is_ok()
     }
 
     fn take_open(&mut self, at: usize) -> Option<OpenCheck> {

@@ -26,7 +26,7 @@ fn remote(n: u16) -> SocketAddr {
 }
 
 fn answered(peer: &mut Peer, n: u8, remote: SocketAddr, sequence: u32, mapped: &str) {
-    peer.check_sent(at(BASE), remote, id(n), sequence);
+    peer.check_sent(at(BASE), remote, id(n), sequence, Duration::ZERO);
     let answer = check_answer(n, mapped, THEIRS);
     let answer = Message::read(&answer).unwrap();
     let filed = peer.answer_received(at(BASE), remote, &answer, &Trusting, Duration::ZERO);
@@ -50,7 +50,7 @@ fn toward_peer(evidence: &PeerEvidence) -> TowardPeer {
 fn pairs_without_a_word_of_the_peer_make_room_for_one_that_spoke() {
     let mut peer = Peer::<InPlace>::new();
     for n in 0..1_000 {
-        peer.check_sent(at(BASE), remote(n), [0; 12], 0);
+        peer.check_sent(at(BASE), remote(n), [0; 12], 0, Duration::ZERO);
     }
     assert_eq!(peer.pairs().len(), MAX_PAIRS);
     answered(&mut peer, 7, remote(5_000), 1_001, MAPPED);
@@ -104,8 +104,8 @@ fn a_check_that_did_not_leave_never_was() {
     let incoming = Message::read(&incoming).unwrap();
     let arrival = peer.check_received(at(BASE), remote(0), &incoming, &Trusting);
     assert!(!arrival.unwrap().is_maybe_solicited);
-    peer.check_sent(at(BASE), remote(0), id(2), 1);
-    peer.check_sent(at(BASE), remote(0), id(3), 2);
+    peer.check_sent(at(BASE), remote(0), id(2), 1, Duration::ZERO);
+    peer.check_sent(at(BASE), remote(0), id(3), 2, Duration::ZERO);
     assert_eq!(
         (peer.checks().sent, peer.checks().sent_since_received),
         (2, 2)
@@ -131,7 +131,7 @@ fn through_a_relay_nothing_of_the_nat_is_seen_and_a_replay_is_known_on_every_way
     assert_eq!(peer.relayed_check_received(&incoming, &Trusting), Ok(false));
     let filed = peer.check_received(at(BASE), remote(0), &incoming, &Trusting);
     assert_eq!(filed, Err(Refusal::Replayed));
-    peer.relayed_check_sent(at(BASE), remote(0), id(2));
+    peer.relayed_check_sent(at(BASE), remote(0), id(2), Duration::ZERO);
     let answer = check_answer(2, MAPPED, THEIRS);
     let answer = Message::read(&answer).unwrap();
     let direct = peer.answer_received(at(BASE), remote(0), &answer, &Trusting, Duration::ZERO);
