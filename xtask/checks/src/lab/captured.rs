@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ice_gather::capture::Capture;
 use ice_gather::{Base, Gathering};
-use nat_summary::{Evidence, NatType};
+use nat_summary::{Evidence, NatType, Rule};
 
 use super::{Case, Finding, compare};
 use crate::Failure;
@@ -41,8 +41,15 @@ pub(super) fn judge(
     let host = host.ok_or("the capture does not hold the host")?;
     let observed = host.evidence.summary();
     let verdict = observed.nat_type().as_legacy();
-    let lacks = lacks(&gathering.evidence, &host.evidence, host.host);
-    let fault = if lacks > 0 {
+    let answers = |evidence: &Evidence| -> BTreeSet<String> {
+        let of_host = evidence.observations().filter(|o| o.base.ip() == host.host);
+        let facts = of_host.map(|o| format!("{} {:?} {}", o.base, o.server, o.mapped));
+        facts.collect()
+    };
+    let (ours, theirs) = (answers(&gathering.evidence), answers(&host.evidence));
+    let has_later = theirs.len() > ours.len();
+    let fault = if !ours.is_subset(&theirs) {
+        let lacks = ours.difference(&theirs).count();
         Some(format!(
             "the capture lacks {lacks} answers of the gathering"
         ))
@@ -52,19 +59,10 @@ pub(super) fn judge(
             Finding::Wrong(wrong) => Some(format!("by the capture, {}", wrong.join(", "))),
             // without a packet that came in, a capture may be one of a single direction
             Finding::Undecided if summary.nat_type() == NatType::UdpBlocked => None,
+            // the gathering ended early, and the capture holds a later answer that contradicts the others
+            Finding::Undecided if has_later && observed.rule() == Rule::Contradictory => None,
             Finding::Undecided | Finding::Starved => Some("undecided by the capture".into()),
         }
     };
     Ok(Captured { verdict, fault })
-}
-
-/// Answers of the gathering that the capture has not. Later answers, which the gathering did not wait for, it
-/// may have besides.
-fn lacks(gathered: &Evidence, observed: &Evidence, host: std::net::IpAddr) -> usize {
-    let answers = |evidence: &Evidence| -> BTreeSet<String> {
-        let observations = evidence.observations().filter(|o| o.base.ip() == host);
-        let facts = observations.map(|o| format!("{} {:?} {}", o.base, o.server, o.mapped));
-        facts.collect()
-    };
-    answers(gathered).difference(&answers(observed)).count()
 }
