@@ -123,7 +123,7 @@ pub struct Counters {
 /// assert_eq!(Observer::new().evidence().summary().to_string(), "unknown, nothing observed");
 /// ```
 ///
-/// Its size is fixed, at most 56 KiB, and it takes nothing from the heap: keep it in a `Box`. Each table
+/// Its size is fixed, at most 46 KiB, and it takes nothing from the heap: keep it in a `Box`. Each table
 /// holds a number of entries that no honest host needs; a flood makes a verdict more careful.
 #[derive(Debug, Clone)]
 pub struct Observer<I = Unverified> {

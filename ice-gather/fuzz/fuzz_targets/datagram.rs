@@ -61,7 +61,7 @@ fuzz_target!(|input: &[u8]| {
         let read = read_answer(datagram);
         if let Ok((id, answer)) = read {
             let header = Header::peek(datagram).expect("an answer has a header");
-            assert!(header.is_response && header.id == id);
+            assert!(header.is_response() && header.id == id);
             assert!(
                 !matches!(answer, Answer::Refused(code) if code != 0 && !(300..700).contains(&code))
             );

@@ -1,6 +1,7 @@
-//! `lab`: the gatherer behind real NATs, those of the kernel, in network namespaces; each verdict
-//! against the truth.
+//! `lab`: the gatherer behind real NATs, those of the kernel, in network namespaces; each verdict, and that
+//! of an observer of a capture beside it, against the truth.
 
+mod captured;
 mod cases;
 #[cfg(feature = "channel")]
 mod embedded;
@@ -13,10 +14,11 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use ice_gather::{Base, BindConfig, GatherConfig, Gathering, StunServer};
-use nat_summary::{Filtering, Mapping, NatType, Rule};
+use nat_summary::{Filtering, Mapping, NatSummary, NatType, Rule};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use crate::kernel::recorder::Recorder;
 use crate::kernel::router::Router;
 use crate::kernel::world::{EXTERNAL_IPV4, Uplinks, World};
 use crate::lab::cases::{CASES, Case, Expected, Taken};
@@ -67,6 +69,8 @@ struct Row {
     mapping: &'static str,
     rule: &'static str,
     port_preserved: Option<bool>,
+    /// The verdict of an observer of a capture beside the gathering.
+    captured: &'static str,
     /// As probed by plain sockets.
     filtering: &'static str,
     asked: u16,
@@ -166,14 +170,16 @@ fn install(json: bool) -> Result<bool, Failure> {
 /// Builds the case, gathers, and compares.
 fn row(case: &Case, with_coturn: bool) -> Result<Row, Failure> {
     let world = World::build(case.site, with_coturn)?;
+    let recorder = Recorder::start(&world.client)?;
     let gathered = world.client.block_on_in_order(|| gather(case, &world))?;
+    let capture = recorder.finish()?;
     let (_, first) = gathered.first().ok_or("nothing was gathered")?;
     let summary = first.evidence.summary();
 
     let mut faults = Vec::new();
     let findings: Vec<Finding> = gathered
         .iter()
-        .map(|(_, gathering)| compare(case, gathering))
+        .map(|(_, gathering)| compare(case, &gathering.evidence.summary()))
         .collect();
     let count = |finding: fn(&Finding) -> bool| findings.iter().filter(|f| finding(f)).count();
     let (undecided, starved) = (
@@ -194,6 +200,9 @@ fn row(case: &Case, with_coturn: bool) -> Result<Row, Failure> {
             gathered.len()
         ));
     }
+
+    let captured = captured::judge(case, &gathered, &capture)?;
+    faults.extend(captured.fault);
 
     let filtering = match gathered
         .first()
@@ -230,6 +239,7 @@ fn row(case: &Case, with_coturn: bool) -> Result<Row, Failure> {
         mapping: mapping_name(summary.mapping()),
         rule: summary.rule().as_str(),
         port_preserved: summary.port_preserved(),
+        captured: captured.verdict,
         filtering: filtering_name(filtering),
         asked: summary.counts().asked,
         answered: summary.counts().answered,
@@ -317,8 +327,7 @@ fn built_filtering(case: &Case) -> Filtering {
         .map_or(Filtering::Unknown, |nat| nat.filtering())
 }
 
-fn compare(case: &Case, gathering: &Gathering) -> Finding {
-    let summary = gathering.evidence.summary();
+fn compare(case: &Case, summary: &NatSummary) -> Finding {
     let expected = case.expected;
     let undecided = summary.nat_type() == NatType::Unknown && expected.verdict != NatType::Unknown;
     if undecided && summary.counts().server_addresses < 2 && case.site.lossy {
@@ -399,14 +408,15 @@ const fn filtering_name(filtering: Filtering) -> &'static str {
 
 fn render(rows: &[Row]) -> String {
     let heads = [
-        "built", "truth", "verdict", "mapping", "rule", "port", "filters", "heard", "packets",
-        "ms", "runs", "",
+        "built", "truth", "verdict", "captured", "mapping", "rule", "port", "filters", "heard",
+        "packets", "ms", "runs", "",
     ];
     let cells = |row: &Row| {
         vec![
             row.case.into(),
             row.truth.into(),
             row.verdict.into(),
+            row.captured.into(),
             row.mapping.into(),
             row.rule.into(),
             row.port_preserved
