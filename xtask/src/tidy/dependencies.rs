@@ -69,7 +69,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
             "webrtc",
         ],
     ),
-    ("nat-summary", &[], &["serde"]),
+    ("nat-summary", &[], &["clap", "serde", "serde_json"]),
     (
         "otel-nat",
         &["nat-summary", "opentelemetry"],
