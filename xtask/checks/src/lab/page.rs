@@ -91,9 +91,7 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
             return Err(format!("{} rows of one gathering", shown.len()).into());
         };
         let mut wrong = faults.clone();
-        let is_true = types
-            .iter()
-            .any(|found| *shown == format!("local {}", found.as_str()));
+        let is_true = types.iter().any(|found| *shown == format!("local {found}"));
         if !is_true {
             wrong.push(format!("{types:?} is expected"));
         }
