@@ -15,7 +15,7 @@ use self::output::StepOutput;
 use crate::verdict::Verdict;
 use common::commands::Ci;
 
-use crate::{Failure, bounds, fuzz, needs, python, root, table, wasm, workspace};
+use crate::{Failure, bounds, fuzz, needs, page, python, root, table, wasm, workspace};
 
 /// A step: its name, what it does, and what to set for it.
 struct Step {
@@ -128,6 +128,10 @@ fn steps() -> Vec<Step> {
         Step {
             skip: wasm::missing,
             ..cargo("wasm", "xtask wasm")
+        },
+        Step {
+            skip: page::missing,
+            ..cargo("page", "xtask page --test")
         },
         Step {
             skip: fuzz::missing,

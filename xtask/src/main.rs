@@ -4,6 +4,7 @@
 mod ci;
 mod fuzz;
 mod package;
+mod page;
 mod tidy;
 mod wasm;
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
             Chore::Ci(options) => ci::run(&options),
             Chore::Fuzz(options) => fuzz::run(&options),
             Chore::Package(options) => package::run(&options),
+            Chore::Page(options) => page::run(&options),
             Chore::Tidy(options) => tidy::run(&options),
             Chore::Wasm(options) => wasm::run(&options),
             Chore::Help => Ok(help()),

@@ -74,6 +74,22 @@ pub(crate) fn run(options: &Json) -> Result<bool, Failure> {
     Ok(passed)
 }
 
+/// Builds the judge's module; where it is.
+pub(crate) fn nat_summary() -> Result<std::path::PathBuf, Failure> {
+    let (name, module, _, may_be_older) = MODULES[0];
+    let folder = root().join(name).join("wasm");
+    build(&folder, may_be_older)?;
+    Ok(place(&folder, module))
+}
+
+fn place(folder: &Path, module: &str) -> std::path::PathBuf {
+    folder
+        .join("target")
+        .join(TARGET)
+        .join("release")
+        .join(module)
+}
+
 fn row(
     root: &Path,
     (name, module, script, may_be_older): (&'static str, &str, &[&str], bool),
@@ -81,11 +97,7 @@ fn row(
     eprintln!("{name}:");
     let started = Instant::now();
     let folder = root.join(name).join("wasm");
-    let module = folder
-        .join("target")
-        .join(TARGET)
-        .join("release")
-        .join(module);
+    let module = place(&folder, module);
     let outcome = build(&folder, may_be_older).and_then(|()| under_node(&folder, &module, script));
     Row {
         package: name,

@@ -131,10 +131,27 @@ fn bad_input_is_told_on_standard_error_with_exit_code_2() {
         ),
         (&[], "", "no candidate"),
         (&[], "[12:00] nothing here", "no candidate"),
-        (&["--yaml"], SDP, "unknown argument"),
+        (&["--yaml"], SDP, "unexpected argument"),
+        (&["nowhere.sdp"], "", "nowhere.sdp: No such file"),
     ] {
         let (code, out, err) = summarize(arguments, input);
         assert_eq!((code, out.as_str()), (2, ""), "{input}");
         assert!(err.contains(message), "{err}");
     }
+}
+
+#[test]
+fn several_files_are_answered_under_their_names_and_a_bad_one_stops_none() {
+    let android = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/cases/c01_android.log"
+    );
+    let (code, out, err) = summarize(&[android, "nowhere.sdp", "-"], SDP);
+    assert_eq!(code, 2);
+    assert!(out.starts_with(&format!("{android}:\n")), "{out}");
+    assert!(
+        out.contains("\nstandard input:\nNAT of unknown type"),
+        "{out}"
+    );
+    assert!(err.starts_with("nat-summary: nowhere.sdp: "), "{err}");
 }

@@ -6,6 +6,7 @@ mod cases;
 #[cfg(feature = "channel")]
 mod embedded;
 mod meeting;
+mod page;
 mod peers;
 mod probe;
 pub(crate) mod tools;
@@ -100,6 +101,7 @@ pub(crate) fn run(options: &Lab) -> Result<bool, Failure> {
     match options.part {
         None => judge_all(&choice),
         Some(LabPart::Peers) => peers::judge_all(&choice),
+        Some(LabPart::Page) => page::judge_all(&choice),
         #[cfg(feature = "channel")]
         Some(LabPart::Embedded) => embedded::judge_all(&choice),
         #[cfg(not(feature = "channel"))]

@@ -91,6 +91,8 @@ pub enum Chore {
     Fuzz(Fuzz),
     /// Runs the judge and the telemetry as WebAssembly, under Node
     Wasm(Json),
+    /// Builds the page that judges in a browser; --test drives it in headless Chromium
+    Page(Page),
     /// Checks a release: archives, licences, each crate alone
     Package(Package),
     /// Checks the project's statements on itself; each complaint names the mend
@@ -242,6 +244,8 @@ pub enum LabPart {
     Peers,
     /// Two peer connections of `webrtc`, each on a base behind a NAT, and the span of one
     Embedded,
+    /// The page of `cargo xtask page`, in headless Chromium
+    Page,
 }
 
 /// Of `slots`.
@@ -347,6 +351,17 @@ pub struct Fuzz {
     pub seconds: Option<u64>,
     /// The result as JSON, and nothing else on the standard output
     #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `page`.
+#[derive(Debug, Args)]
+pub struct Page {
+    /// Drives the page in headless Chromium
+    #[arg(long)]
+    pub test: bool,
+    /// The result of the test as JSON, and nothing else on the standard output
+    #[arg(long, requires = "test")]
     pub json: bool,
 }
 

@@ -63,7 +63,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
             "webrtc-util",
         ],
     ),
-    ("nat-summary", &[], &["serde"]),
+    ("nat-summary", &[], &["clap", "serde", "serde_json"]),
     (
         "otel-nat",
         &["nat-summary", "opentelemetry"],
