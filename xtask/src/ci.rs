@@ -124,6 +124,10 @@ fn steps() -> Vec<Step> {
             skip: needs::lab,
             ..cargo("siege, a peer with keys", "xtask siege --quick --only peer")
         },
+        Step {
+            skip: needs::lab,
+            ..cargo("siege, hostile hosts", "xtask siege --quick --only hostile")
+        },
         cargo("package", "xtask package --quick"),
         Step {
             skip: wasm::missing,

@@ -1,13 +1,15 @@
 //! `siege`: real processes of ours, and an attacker.
 //!
 //! A stranger forges the peer's address, and knows no secret. A peer has keys, and abuses its own
-//! path. A client floods the signalling service. An honest echo has to go on, memory and CPU stay where they are, and no process may end.
+//! path. A client floods the signalling service. A STUN server, a TURN server and a signalling service
+//! abuse the attempts that ask them. An honest echo has to go on, memory and CPU stay where they are, and no process may end.
 //! The classes of an attack are the tables in `classes`.
 
 mod child;
 mod classes;
 mod forge;
 mod ground;
+mod hosts;
 mod peers;
 mod sctp;
 mod services;
@@ -182,7 +184,8 @@ pub(crate) fn run(options: &Siege) -> Result<bool, Failure> {
         .collect();
     let mut services = services::CLASSES.to_vec();
     services.retain(|(class, _)| is_wanted(services::STAND, class));
-    if pairs.is_empty() && abuses.is_empty() && services.is_empty() {
+    let hosts = hosts::Classes::wanted(is_wanted);
+    if pairs.is_empty() && abuses.is_empty() && services.is_empty() && hosts.is_empty() {
         return Err("no class and no stand has that in its name".into());
     }
     let planned: usize = pairs.iter().map(|(_, wanted)| wanted.len()).sum();
@@ -200,6 +203,9 @@ pub(crate) fn run(options: &Siege) -> Result<bool, Failure> {
     }
     if !abuses.is_empty() {
         attacks.push(Box::new(move || peers::run(&abuses, plan, tell)));
+    }
+    for classes in hosts {
+        attacks.push(Box::new(move || hosts::run(&classes, plan, tell)));
     }
     if !services.is_empty() {
         attacks.push(Box::new(move || services::run(&services, tell)));

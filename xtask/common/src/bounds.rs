@@ -268,6 +268,11 @@ pub const SIEGE_HEAP: i64 = 1024 * 1024;
 pub const SIEGE_HEAP_OF_A_PEER: i64 = 6 * 1024 * 1024;
 /// CPU of a forged datagram, of what a bare socket takes to receive and discard the same one.
 pub const SIEGE_CPU: f64 = 2.0;
+/// Datagrams that an attempt sends to a third party which a hostile host names, and which never
+/// answers; and their bytes.
+pub const SIEGE_THIRD_PARTY_PACKETS: u64 = 30;
+/// The same in bytes.
+pub const SIEGE_THIRD_PARTY_BYTES: u64 = 10_000;
 /// Resident memory of the signalling service under attack: its budget is 64 MiB.
 pub const SIEGE_SERVICE_RESIDENT: i64 = 96 * 1024 * 1024;
 /// Half of the honest exchanges take less meanwhile.

@@ -1,13 +1,17 @@
 //! The classes of an attack: a line each.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+
 use rand::Rng;
 use rand::rngs::SmallRng;
 use testbed::kernel::forger::{Forged, LONGEST};
 
 use super::forge::{
-    BINDING, attribute, check, class, client_hello_without_extensions, fragment, hello, mapped,
-    number, one_of, random, random_of, record, stun, username, wrong_integrity,
+    ALLOCATE, BINDING, ENDLESS, answer, attribute, candidate, check, class,
+    client_hello_without_extensions, fragment, genesis, hello, mapped, number, one_of, random,
+    random_of, record, reply, sdp, stun, username, wrong_integrity, xor_address,
 };
+use super::hosts::THIRD_PARTY;
 use super::sctp;
 
 /// Datagrams of a stranger who can forge the peer's address and has no secret.
@@ -416,4 +420,309 @@ pub(super) const ABUSES: &[Abuse] = abuse! {
     "SCTP: errors and shutdowns", Act::Sctp(|rng, _| {
         vec![sctp::chunk(one_of(rng, &[7, 8, 9, 14]), 0, &random_of(rng, 0..100))]
     });
+};
+
+/// A request to a hostile server.
+pub(super) struct Asked {
+    id: [u8; 12],
+    method: u16,
+    source: SocketAddrV4,
+    /// The request names its user.
+    is_signed: bool,
+}
+
+impl Asked {
+    /// None of a datagram that is no request.
+    pub(super) fn read(datagram: &[u8], source: SocketAddrV4) -> Option<Self> {
+        let kind = u16::from_be_bytes(*datagram.first_chunk()?);
+        let is_request = kind & 0x0110 == class::REQUEST && kind < 0x4000;
+        is_request.then_some(())?;
+        Some(Self {
+            id: *datagram.get(8..)?.first_chunk()?,
+            method: kind,
+            source,
+            is_signed: datagram.windows(4).any(|window| window == b"user"),
+        })
+    }
+
+    /// An honest answer of a STUN server.
+    pub(super) fn mapped(&self) -> Vec<u8> {
+        self.success(&[xor_address(MAPPED, self.source)])
+    }
+
+    /// An error response with this ERROR-CODE.
+    pub(super) fn refused(&self, code: &[u8]) -> Vec<u8> {
+        self.message(class::ERROR, &[attribute(ERROR_CODE, code)])
+    }
+
+    fn success(&self, attributes: &[Vec<u8>]) -> Vec<u8> {
+        self.message(class::SUCCESS, attributes)
+    }
+
+    fn message(&self, class: u16, attributes: &[Vec<u8>]) -> Vec<u8> {
+        let attributes = attributes.concat();
+        let mut message = (self.method | class).to_be_bytes().to_vec();
+        message.extend((attributes.len() as u16).to_be_bytes());
+        message.extend([0x21, 0x12, 0xa4, 0x42]);
+        message.extend(self.id);
+        message.extend(attributes);
+        message
+    }
+
+    /// Of a TURN server: it asks for credentials, as it should, and then answers with these.
+    fn with_credentials(&self, answers: impl FnOnce() -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        match (self.is_signed, self.method) {
+            (false, _) => vec![self.challenge(401, b"lab!", b"nonce567")],
+            (true, ALLOCATE) => answers(),
+            (true, _) => vec![self.success(&[attribute(LIFETIME, &[0, 0, 2, 0x58])])],
+        }
+    }
+
+    /// An error that asks for other credentials (RFC 8489 section 9.2.4).
+    fn challenge(&self, code: u16, realm: &[u8], nonce: &[u8]) -> Vec<u8> {
+        let code = attribute(ERROR_CODE, &[0, 0, (code / 100) as u8, (code % 100) as u8]);
+        self.message(
+            class::ERROR,
+            &[code, attribute(REALM, realm), attribute(NONCE, nonce)],
+        )
+    }
+
+    /// An allocation with this relayed address, for this many seconds.
+    fn allocation(&self, relayed: SocketAddrV4, seconds: u32) -> Vec<u8> {
+        self.success(&[
+            xor_address(RELAYED, relayed),
+            xor_address(MAPPED, self.source),
+            attribute(LIFETIME, &seconds.to_be_bytes()),
+        ])
+    }
+}
+
+/// XOR-MAPPED-ADDRESS, ERROR-CODE, REALM, NONCE, ALTERNATE-SERVER (RFC 8489 section 14), LIFETIME,
+/// XOR-RELAYED-ADDRESS, XOR-PEER-ADDRESS, DATA (RFC 8656 section 18).
+const MAPPED: u16 = 0x0020;
+const ERROR_CODE: u16 = 0x0009;
+const REALM: u16 = 0x0014;
+const NONCE: u16 = 0x0015;
+const ALTERNATE: u16 = 0x8023;
+const LIFETIME: u16 = 0x000d;
+const RELAYED: u16 = 0x0016;
+const PEER: u16 = 0x0012;
+const DATA: u16 = 0x0013;
+/// A relayed address that leads nowhere.
+const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 9);
+
+/// What a hostile STUN or TURN server sends upon a request.
+pub(super) struct HostileServer {
+    pub(super) name: &'static str,
+    pub(super) answer: fn(&mut SmallRng, &Asked) -> Vec<Vec<u8>>,
+}
+
+macro_rules! server {
+    ($($name:literal, ($rng:pat, $asked:pat) => $answer:expr;)*) => {
+        &[$(HostileServer { name: $name, answer: |$rng, $asked| $answer }),*]
+    };
+}
+
+/// ALTERNATE-SERVER with the third party's address (RFC 8489 section 10).
+fn alternate() -> Vec<u8> {
+    let ip = THIRD_PARTY.ip().octets();
+    attribute(
+        ALTERNATE,
+        &[&[0, 1][..], &THIRD_PARTY.port().to_be_bytes(), &ip].concat(),
+    )
+}
+
+pub(super) const STUN_SERVERS: &[HostileServer] = server! {
+    "an empty datagram", (_, _) => vec![Vec::new()];
+    "a hundred copies of the answer", (_, asked) => vec![asked.mapped(); 100];
+    "a hundred answers with other addresses", (rng, asked) => (0..100).map(|_| asked.success(&[mapped(rng)])).collect();
+    "answers with other ids, then the honest one", (rng, asked) => {
+        let mut answers: Vec<_> = (0..500).map(|_| {
+            let mapped = mapped(rng);
+            stun(rng, BINDING | class::SUCCESS, &[mapped])
+        }).collect();
+        answers.push(asked.mapped());
+        answers
+    };
+    "another address each time", (rng, asked) => vec![asked.success(&[mapped(rng)])];
+    "the address of a third party", (_, asked) => vec![asked.success(&[xor_address(MAPPED, THIRD_PARTY)])];
+    "addresses that no host has", (rng, asked) => {
+        let ip = *[[0, 0, 0, 0], [224, 0, 0, 1], [255; 4], [127, 0, 0, 1], [240, 0, 0, 1]]
+            .get(rng.random_range(0..5)).unwrap_or(&[0; 4]);
+        vec![asked.success(&[xor_address(MAPPED, SocketAddrV4::new(ip.into(), rng.random_range(0..2)))])]
+    };
+    "an address of another family", (rng, asked) => vec![asked.success(&[attribute(MAPPED, &[&[0, 2, 0x21, 0x12][..], &random(rng, 16)].concat())])];
+    "two addresses in one answer", (rng, asked) => vec![asked.success(&[mapped(rng), xor_address(MAPPED, asked.source)])];
+    "errors of every code", (rng, asked) => {
+        let code = [0, 0, rng.random_range(0..8), rng.random()];
+        vec![asked.refused(&[&code[..], &random_of(rng, 0..700)].concat())]
+    };
+    "go to another server", (_, asked) => vec![asked.message(class::ERROR, &[attribute(ERROR_CODE, &[0, 0, 3, 0]), alternate()])];
+    "credentials wanted", (rng, asked) => vec![asked.challenge(401, &random(rng, 300), &random(rng, 300))];
+    "unknown attributes that have to be understood", (rng, asked) => {
+        let unknown = attribute(0x7f00, &random(rng, 8));
+        vec![asked.success(&[unknown, xor_address(MAPPED, asked.source)])]
+    };
+    "hundreds of attributes", (_, asked) => vec![asked.success(&vec![attribute(0xc001, &[]); 300])];
+    "lengths that are not so", (rng, asked) => {
+        let mut answer = asked.mapped();
+        let at = *[2, 3, 22, 23].get(rng.random_range(0..4)).unwrap_or(&2);
+        answer[at] = rng.random();
+        vec![answer]
+    };
+    "answers cut off", (rng, asked) => {
+        let mut answer = asked.mapped();
+        answer.truncate(rng.random_range(0..answer.len()));
+        vec![answer]
+    };
+    "64 KiB", (rng, asked) => vec![asked.success(&[attribute(0xc001, &random(rng, 60_000)), xor_address(MAPPED, asked.source)])];
+    "random bytes, a thousand", (rng, _) => (0..1_000).map(|_| random_of(rng, 0..1_200)).collect();
+    "connectivity checks, a thousand", (rng, _) => (0..1_000).map(|_| {
+        let check = check(rng);
+        stun(rng, BINDING | class::REQUEST, &check)
+    }).collect();
+    "hellos of DTLS, a thousand", (rng, _) => (0..1_000).map(|_| {
+        let body = client_hello_without_extensions(rng);
+        hello(rng, &fragment(1, 0, body.len(), 0, &body))
+    }).collect();
+    "indications, a thousand", (rng, _) => (0..1_000).map(|_| {
+        let mapped = mapped(rng);
+        stun(rng, BINDING | class::INDICATION, &[mapped])
+    }).collect();
+};
+
+pub(super) const TURN_SERVERS: &[HostileServer] = server! {
+    "random bytes, a thousand", (rng, _) => (0..1_000).map(|_| random_of(rng, 0..1_200)).collect();
+    "other credentials, always", (rng, asked) => vec![asked.challenge(401, &random(rng, 20), &random(rng, 20))];
+    "another nonce, always", (rng, asked) => {
+        let code = if asked.is_signed { 438 } else { 401 };
+        vec![asked.challenge(code, b"lab!", &random(rng, 20))]
+    };
+    "a realm and a nonce of 30,000 bytes", (_, asked) => vec![asked.challenge(401, &[b'r'; 30_000], &[b'n'; 30_000])];
+    "a realm that is no text", (_, asked) => vec![asked.challenge(401, &[0xff; 90], &[0xfe; 90])];
+    "errors of every code", (rng, asked) => {
+        let code = [0, 0, rng.random_range(0..8), rng.random()];
+        let reason = random_of(rng, 0..700);
+        asked.with_credentials(|| vec![asked.refused(&[&code[..], &reason].concat())])
+    };
+    "go to another server", (_, asked) => vec![asked.message(class::ERROR, &[attribute(ERROR_CODE, &[0, 0, 3, 0]), alternate()])];
+    "an allocation without a relayed address", (_, asked) => asked.with_credentials(|| vec![asked.success(&[attribute(LIFETIME, &[0, 0, 2, 0x58])])]);
+    "an allocation without a lifetime", (_, asked) => asked.with_credentials(|| vec![asked.success(&[xor_address(RELAYED, NOWHERE)])]);
+    "an allocation of no time", (_, asked) => asked.with_credentials(|| vec![asked.allocation(NOWHERE, 0)]);
+    "an allocation for ever", (_, asked) => asked.with_credentials(|| vec![asked.allocation(NOWHERE, u32::MAX)]);
+    "the address of a third party", (_, asked) => asked.with_credentials(|| vec![asked.allocation(THIRD_PARTY, 600)]);
+    "the address of the client", (_, asked) => asked.with_credentials(|| vec![asked.allocation(asked.source, 600)]);
+    "addresses that no host has", (rng, asked) => {
+        let ip = *[[0, 0, 0, 0], [224, 0, 0, 1], [255; 4], [127, 0, 0, 1]].get(rng.random_range(0..4)).unwrap_or(&[0; 4]);
+        let relayed = SocketAddrV4::new(ip.into(), rng.random_range(0..2));
+        asked.with_credentials(|| vec![asked.allocation(relayed, 600)])
+    };
+    "a hundred allocations", (_, asked) => asked.with_credentials(|| vec![asked.allocation(NOWHERE, 600); 100]);
+    "permissions refused, allocation kept", (_, asked) => match (asked.is_signed, asked.method) {
+        (true, method) if method != ALLOCATE => vec![asked.refused(&[0, 0, 4, 3])],
+        _ => asked.with_credentials(|| vec![asked.allocation(NOWHERE, 600)]),
+    };
+    "a nonce for each request behind the allocation", (rng, asked) => match (asked.is_signed, asked.method) {
+        (true, method) if method != ALLOCATE => vec![asked.challenge(438, b"lab!", &random(rng, 20))],
+        _ => asked.with_credentials(|| vec![asked.allocation(NOWHERE, 600)]),
+    };
+    "data of any peer, a thousand", (rng, asked) => {
+        let data: Vec<_> = (0..1_000).map(|_| {
+            let peer = SocketAddrV4::new(Ipv4Addr::from(rng.random::<u32>()), rng.random());
+            let data = attribute(DATA, &random_of(rng, 0..1_000));
+            stun(rng, 0x0017, &[xor_address(PEER, peer), data])
+        }).collect();
+        asked.with_credentials(|| [vec![asked.allocation(NOWHERE, 600)], data].concat())
+    };
+    "data on channels that nothing opened, a thousand", (rng, asked) => {
+        let data: Vec<_> = (0..1_000).map(|_| {
+            let channel = rng.random_range(0x4000_u16..0x8000).to_be_bytes();
+            let data = random_of(rng, 0..1_000);
+            [&channel[..], &(data.len() as u16).to_be_bytes(), &data].concat()
+        }).collect();
+        asked.with_credentials(|| [vec![asked.allocation(NOWHERE, 600)], data].concat())
+    };
+    "answers cut off", (rng, asked) => {
+        let length = rng.random_range(0..56);
+        asked.with_credentials(|| {
+            let mut answer = asked.allocation(NOWHERE, 600);
+            answer.truncate(length);
+            vec![answer]
+        })
+    };
+};
+
+/// The request of a consumer that a hostile signalling service answers; to those before, it is
+/// honest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Listen,
+    Offer,
+    Ice,
+}
+
+/// A part of a reply.
+pub(super) enum Piece {
+    Bytes(Vec<u8>),
+    /// The same bytes so many times.
+    Again(Vec<u8>, u32),
+    /// One byte again and again, slowly.
+    Drip(u8),
+    /// Nothing more, and the connection stays.
+    Hold,
+}
+
+/// What a hostile signalling service replies.
+pub(super) struct HostileService {
+    pub(super) name: &'static str,
+    pub(super) at: Step,
+    pub(super) reply: fn(&mut SmallRng) -> Vec<Piece>,
+}
+
+macro_rules! service {
+    ($($name:literal, $at:ident, $rng:pat => [$($piece:expr),*];)*) => {
+        &[$(HostileService { name: $name, at: Step::$at, reply: |$rng| vec![$($piece),*] }),*]
+    };
+}
+
+/// Pieces of 64 KiB of a reply that goes on until its reader ends it: 256 MiB.
+const MANY: u32 = 4_096;
+
+fn text(text: &str) -> Piece {
+    Piece::Bytes(text.as_bytes().to_vec())
+}
+
+pub(super) const SERVICES: &[HostileService] = service! {
+    "the connection closed at once", Listen, _ => [text("")];
+    "random bytes", Listen, rng => [Piece::Bytes(random(rng, 65_536))];
+    "nothing, and the connection stays", Listen, _ => [Piece::Hold];
+    "a status line, slowly", Listen, _ => [text("HTTP/1.1 200 "), Piece::Drip(b'O')];
+    "a header without end", Listen, _ => [text("HTTP/1.1 200 OK\r\nX: "), Piece::Again(vec![b'x'; 65_536], MANY)];
+    "headers without end", Listen, _ => [text("HTTP/1.1 200 OK\r\n"), Piece::Again(b"X-Y: z\r\n".repeat(8_192), MANY)];
+    "informational responses without end", Listen, _ => [Piece::Again(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(2_500), MANY)];
+    "a redirect to a third party", Listen, _ => [text("HTTP/1.1 302 Found\r\nLocation: http://10.1.0.1:7/\r\nContent-Length: 0\r\n\r\n")];
+    "statuses of any number", Listen, rng => [text(&format!("HTTP/1.1 {} X\r\nContent-Length: 0\r\n\r\n", rng.random_range(100..1_000)))];
+    "two lengths", Listen, _ => [text("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 900\r\n\r\nhello")];
+    "a length of 2 to the 64th", Listen, _ => [text("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n"), Piece::Hold];
+    "a chunk of 2 to the 60th", Listen, _ => [text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1000000000000000\r\n"), Piece::Again(vec![b'x'; 65_536], MANY)];
+    "a line without end", Listen, _ => [Piece::Bytes(ENDLESS.to_vec()), Piece::Again(vec![b'x'; 65_536], MANY)];
+    "lines of nothing without end", Listen, _ => [Piece::Bytes(ENDLESS.to_vec()), Piece::Again(vec![b'\n'; 65_536], MANY)];
+    "volunteers without end", Listen, _ => [Piece::Bytes(ENDLESS.to_vec()), Piece::Again(genesis().repeat(500), MANY)];
+    "volunteers with ids of 200,000 bytes", Listen, _ => [Piece::Bytes(ENDLESS.to_vec()), Piece::Again(
+        format!("{{\"ReplyTo\":\"{}\",\"Type\":0,\"Payload\":\"{{}}\"}}\n", "x".repeat(200_000)).into_bytes(), 1_000)];
+    "brackets, 200,000 deep", Listen, _ => [Piece::Bytes(reply(format!("{}\n", "[".repeat(200_000)).as_bytes())), Piece::Hold];
+    "a reply without end", Offer, _ => [Piece::Bytes(ENDLESS.to_vec()), Piece::Again(vec![b' '; 65_536], MANY)];
+    "a reply, slowly", Offer, _ => [Piece::Bytes(ENDLESS.to_vec()), Piece::Drip(b' ')];
+    "brackets in reply, 200,000 deep", Offer, _ => [Piece::Bytes(reply("[".repeat(200_000).as_bytes()))];
+    "an answer of the wrong kind", Offer, _ => [Piece::Bytes(reply(&genesis()))];
+    "an answer without a description", Offer, _ => [Piece::Bytes(reply(&answer("v=0")))];
+    "an answer of 5,000 lines", Offer, _ => [Piece::Bytes(reply(&answer(&sdp(&vec!["a=x:y\r\n".into(); 5_000]))))];
+    "an answer of 1,000 candidates at a third party", Offer, _ => [Piece::Bytes(reply(&answer(&sdp(
+        &(0..1_000).map(|number| candidate(number, THIRD_PARTY)).collect::<Vec<_>>()))))];
+    "an answer of 60 candidates at one host", Offer, _ => [Piece::Bytes(reply(&answer(&sdp(
+        &(0..60).map(|number| candidate(number, SocketAddrV4::new(*THIRD_PARTY.ip(), 7 + number as u16))).collect::<Vec<_>>()))))];
+    "an answer whose peer is the service", Offer, _ => [Piece::Bytes(reply(&answer(&sdp(&[candidate(1, SocketAddrV4::new(*THIRD_PARTY.ip(), 9_001))]))))];
+    "a reply without end to the candidates", Ice, _ => [Piece::Bytes(ENDLESS.to_vec()), Piece::Again(vec![b' '; 65_536], MANY)];
+    "nothing in reply to the candidates", Ice, _ => [Piece::Hold];
+    "any status in reply to the candidates", Ice, rng => [text(&format!("HTTP/1.1 {} X\r\nContent-Length: 0\r\n\r\n", rng.random_range(200..600)))];
 };

@@ -1,6 +1,8 @@
 //! Bytes of an attacker: records of DTLS, messages of STUN, frames of TURN, as parts to build a
 //! class from.
 
+use std::net::SocketAddrV4;
+
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngCore};
@@ -134,4 +136,59 @@ pub(super) fn check(rng: &mut SmallRng) -> Vec<Vec<u8>> {
         attribute(role, &tie_breaker),
         attribute(0x0025, &[]),
     ]
+}
+
+/// The method of a request for a relay (RFC 8656 section 3).
+pub(super) const ALLOCATE: u16 = 3;
+
+/// XOR-MAPPED-ADDRESS or XOR-RELAYED-ADDRESS of an IPv4 address (RFC 8489 section 14.2).
+pub(super) fn xor_address(kind: u16, address: SocketAddrV4) -> Vec<u8> {
+    let port = address.port() ^ 0x2112;
+    let ip = u32::from(*address.ip()) ^ 0x2112_a442;
+    let value = [&[0, 1][..], &port.to_be_bytes(), &ip.to_be_bytes()].concat();
+    attribute(kind, &value)
+}
+
+/// A response of HTTP with this body.
+pub(super) fn reply(body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// The head of a response of HTTP whose end is that of the connection.
+pub(super) const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+
+/// A line of the stream that a listener of the signalling service reads.
+pub(super) fn genesis() -> Vec<u8> {
+    let payload = r#"{"PathAssertion":{"Allow":[{"Host":"*","Distance":1}],"Deny":null}}"#;
+    let envelope = serde_json::json!({ "ReplyTo": "volunteer", "Type": 0, "Payload": payload });
+    format!("{envelope}\n").into_bytes()
+}
+
+/// A reply to an offer.
+pub(super) fn answer(sdp: &str) -> Vec<u8> {
+    let payload = serde_json::json!({ "type": "answer", "sdp": sdp }).to_string();
+    let envelope = serde_json::json!({ "ReplyTo": "answered", "Type": 2, "Payload": payload });
+    envelope.to_string().into_bytes()
+}
+
+/// A description with these lines, of a peer that will not answer.
+pub(super) fn sdp(lines: &[String]) -> String {
+    let digest = vec!["AB"; 32].join(":");
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n\
+         c=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:abcdefgh\r\na=ice-pwd:abcdefghabcdefghabcdefgh\r\n\
+         a=fingerprint:sha-256 {digest}\r\na=setup:active\r\na=sctp-port:5000\r\n{}",
+        lines.concat()
+    )
+}
+
+/// A candidate line.
+pub(super) fn candidate(number: usize, address: SocketAddrV4) -> String {
+    format!(
+        "a=candidate:{number} 1 udp {} {} {} typ host\r\n",
+        2_130_706_431 - number,
+        address.ip(),
+        address.port()
+    )
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::child::Side;
 use super::classes::Abuse;
 use super::ground::{CONSUMER, Ground, PRODUCER};
-use super::side::{Look, Orders, Over, Stage};
+use super::side::{Look, Meeting, Orders, Over, Stage};
 use super::{Plan, Row};
 use crate::{Failure, bounds};
 
@@ -47,7 +47,12 @@ pub(super) fn run(
         url: ground.url.clone(),
         stun: ground.stun,
         local: CONSUMER,
-        beside: Some((ground.abuse_url.clone(), ABUSED)),
+        beside: Some(Meeting::Peer {
+            url: ground.abuse_url.clone(),
+            stun: vec![ground.stun],
+            port: ABUSED,
+            within: None,
+        }),
     };
     let _producer = Side::start(&ground.producer, &producer)?;
     let mut consumer = Side::start(&ground.consumer, &consumer)?;

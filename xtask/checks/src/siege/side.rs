@@ -5,6 +5,7 @@ mod abuser;
 mod bare;
 mod consumer;
 mod producer;
+mod relay;
 mod service;
 
 use std::io::BufRead;
@@ -38,8 +39,8 @@ pub(crate) enum Orders {
         url: String,
         stun: SocketAddr,
         local: SocketAddrV4,
-        /// Beside it, one attempt after the other that meets an abuser: its service and its port.
-        beside: Option<(String, u16)>,
+        /// Beside it, one attempt after the other that meets an abuser.
+        beside: Option<Meeting>,
     },
     /// Abuses its own path with valid keys, by the class of that name.
     Abuser {
@@ -58,6 +59,26 @@ pub(crate) enum Orders {
     Service { listen: SocketAddr },
     /// Receives on a bare socket, and discards.
     Bare { local: SocketAddrV4 },
+}
+
+/// Whom attempts meet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Meeting {
+    /// A peer, by this service and with these STUN servers. One of them, or the peer, is an abuser.
+    Peer {
+        url: String,
+        stun: Vec<SocketAddr>,
+        /// Of the attempts.
+        port: u16,
+        /// Longest attempt; one of these ends soon after it has a path.
+        within: Option<Duration>,
+    },
+    /// A TURN server that abuses those who ask for a relay.
+    Relay {
+        turn: SocketAddr,
+        /// Of the attempts.
+        port: u16,
+    },
 }
 
 /// The transport.
@@ -194,10 +215,19 @@ pub(crate) fn run(orders: &str) -> Result<bool, Failure> {
             } => {
                 let besides = async {
                     match beside {
-                        Some((url, port)) => {
+                        Some(Meeting::Peer {
+                            url,
+                            stun,
+                            port,
+                            within,
+                        }) => {
                             let ice = ice(SocketAddrV4::new(*local.ip(), port));
-                            consumer::beside(DataChannel::new(ice), &url, stun, &counts, &cancel)
-                                .await
+                            let met = consumer::Met { url, stun, within };
+                            met.run(DataChannel::new(ice), &counts, &cancel).await
+                        }
+                        Some(Meeting::Relay { turn, port }) => {
+                            let local = SocketAddrV4::new(*local.ip(), port);
+                            relay::run(turn, local, &counts, &cancel).await
                         }
                         None => Ok(()),
                     }
@@ -238,8 +268,11 @@ pub(crate) fn run(orders: &str) -> Result<bool, Failure> {
 
 /// On a fixed port, so that the attacker need not look for it.
 fn ice(local: SocketAddrV4) -> IceTransport {
-    let bind = BindConfig::address((*local.ip()).into()).with_ports(local.port()..=local.port());
-    IceTransport::new(Network::System(bind))
+    IceTransport::new(Network::System(bind(local)))
+}
+
+fn bind(local: SocketAddrV4) -> BindConfig {
+    BindConfig::address((*local.ip()).into()).with_ports(local.port()..=local.port())
 }
 
 /// Writes a look for each line of the standard input, on a thread of its own; its end cancels.

@@ -12,7 +12,7 @@ use consumer_fsm::{
 };
 use ice_gather::StunServer;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Counts, Stage};
@@ -30,6 +30,8 @@ const QUEUE: usize = 256;
 const TRY: Duration = Duration::from_millis(50);
 /// Until the port of the last attempt is free.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Length of a path that is not to be kept.
+const HELD: Duration = Duration::from_millis(100);
 /// Tries.
 const TRIES: u32 = 60;
 
@@ -109,53 +111,72 @@ impl Errand {
     }
 }
 
-/// Attempts again and again to meet the abuser, and takes what it sends.
-pub(super) async fn beside<T: Transport + Clone>(
-    transport: T,
-    url: &str,
-    stun: SocketAddr,
-    counts: &Counts,
-    cancel: &CancellationToken,
-) -> Result<(), Failure> {
-    let signalling = HttpSignalling::new(url)?;
-    let spans = Spans::default();
-    while !cancel.is_cancelled() {
-        let (_to_path, outbound) = mpsc::channel(QUEUE);
-        let (inbound, mut from_path) = mpsc::channel(QUEUE);
-        let servers = StunCache::new(vec![StunServer::Address(stun)]);
-        let telemetry = spans.telemetry();
-        let mut consumer = Consumer::new(signalling.clone(), transport.clone(), telemetry, servers)
-            .with_timing(timing())
-            .with_datagrams(Datagrams { outbound, inbound });
-        let mut notices = consumer.notices();
-        let user = async {
-            loop {
-                tokio::select! {
-                    notice = notices.next() => match notice.map(|notice| notice.kind) {
-                        Some(NoticeKind::PathUp) => counts.beside(|beside| {
-                            beside.up = 1;
-                            beside.paths += 1;
-                        }),
-                        Some(_) => {}
-                        None => return,
-                    },
-                    Some(_) = from_path.recv() => {}
+/// Attempts again and again to meet an abuser, and takes all datagrams that it sends.
+pub(super) struct Met {
+    pub(super) url: String,
+    pub(super) stun: Vec<SocketAddr>,
+    /// Longest attempt; one of these ends soon after it has a path.
+    pub(super) within: Option<Duration>,
+}
+
+impl Met {
+    pub(super) async fn run<T: Transport + Clone>(
+        self,
+        transport: T,
+        counts: &Counts,
+        cancel: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let signalling = HttpSignalling::new(&self.url)?;
+        let spans = Spans::default();
+        while !cancel.is_cancelled() {
+            let (_to_path, outbound) = mpsc::channel(QUEUE);
+            let (inbound, mut from_path) = mpsc::channel(QUEUE);
+            let servers = self.stun.iter().copied().map(StunServer::Address);
+            let servers = StunCache::new(servers.collect());
+            let telemetry = spans.telemetry();
+            let mut consumer =
+                Consumer::new(signalling.clone(), transport.clone(), telemetry, servers)
+                    .with_timing(timing())
+                    .with_datagrams(Datagrams { outbound, inbound });
+            let mut notices = consumer.notices();
+            let until = cancel.child_token();
+            let mut end = self.within.map(|within| Instant::now() + within);
+            let user = async {
+                loop {
+                    tokio::select! {
+                        notice = notices.next() => match notice.map(|notice| notice.kind) {
+                            Some(NoticeKind::PathUp) => {
+                                counts.beside(|beside| {
+                                    beside.up = 1;
+                                    beside.paths += 1;
+                                });
+                                end = end.map(|_| Instant::now() + HELD);
+                            }
+                            Some(_) => {}
+                            None => return,
+                        },
+                        Some(_) = from_path.recv() => {}
+                        () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
+                            end = None;
+                            until.cancel();
+                        }
+                    }
                 }
+            };
+            let (report, ()) = beside_user(consumer, &until, user).await;
+            drop(spans.take());
+            if report.last_event == Some(Event::NotPrepared) {
+                tokio::time::sleep(PAUSE).await;
+                continue;
             }
-        };
-        let (report, ()) = beside_user(consumer, cancel, user).await;
-        drop(spans.take());
-        if report.last_event == Some(Event::NotPrepared) {
-            tokio::time::sleep(PAUSE).await;
-            continue;
+            counts.beside(|beside| {
+                beside.up = 0;
+                beside.ended += 1;
+                beside.cause = cause(&report);
+            });
         }
-        counts.beside(|beside| {
-            beside.up = 0;
-            beside.ended += 1;
-            beside.cause = cause(&report);
-        });
+        Ok(())
     }
-    Ok(())
 }
 
 fn timing() -> Timing {
