@@ -44,6 +44,8 @@ mod relay;
 pub mod responder;
 mod socket;
 pub mod stun;
+#[cfg(feature = "webrtc-021")]
+pub mod tap;
 
 pub use agent::{Credentials, IceAgent, IceConn, RemoteCandidate, RemoteDescription, Role};
 pub use base::{Base, Dropped, Gathering, Progress, ServerReport};

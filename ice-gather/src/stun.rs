@@ -1,8 +1,10 @@
 //! STUN without a socket or a clock: one exchange as bytes in and out, and where a server is.
 
+mod passwords;
 mod transaction;
 mod uri;
 
+pub use self::passwords::Passwords;
 #[cfg(feature = "relay")]
 pub(crate) use self::transaction::error_code;
 #[cfg(any(test, feature = "responder"))]

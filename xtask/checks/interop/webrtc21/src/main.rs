@@ -31,7 +31,10 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         eprintln!("connection: {state}");
-        if matches!(state, RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) {
+        if matches!(
+            state,
+            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed
+        ) {
             let _ = self.ended.send(());
         }
     }
@@ -56,7 +59,12 @@ impl PeerConnectionEventHandler for Handler {
 }
 
 /// One message, and the reply to it; nothing if there is none.
-async fn exchange(signal: &str, to: &str, kind: u8, data: &Value) -> Result<Option<Value>, Failure> {
+async fn exchange(
+    signal: &str,
+    to: &str,
+    kind: u8,
+    data: &Value,
+) -> Result<Option<Value>, Failure> {
     let (signal, to, data) = (signal.to_owned(), to.to_owned(), data.to_string());
     let body = tokio::task::spawn_blocking(move || {
         let kind = kind.to_string();
@@ -65,11 +73,17 @@ async fn exchange(signal: &str, to: &str, kind: u8, data: &Value) -> Result<Opti
         request.send_form(fields)?.body_mut().read_to_string()
     });
     let body = body.await??;
-    Ok(if body.is_empty() { None } else { Some(serde_json::from_str(&body)?) })
+    Ok(if body.is_empty() {
+        None
+    } else {
+        Some(serde_json::from_str(&body)?)
+    })
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> Result<&'v str, Failure> {
-    value[name].as_str().ok_or_else(|| format!("no {name}").into())
+    value[name]
+        .as_str()
+        .ok_or_else(|| format!("no {name}").into())
 }
 
 fn line(candidate: &Value) -> String {
@@ -92,24 +106,38 @@ fn line(candidate: &Value) -> String {
 }
 
 async fn serve(signal: &str, stun: &str) -> Result<(), Failure> {
-    let genesis = json!({ "PathAssertion": { "Allow": [{ "Host": "*", "Distance": 1 }], "Deny": null } });
+    let genesis =
+        json!({ "PathAssertion": { "Allow": [{ "Host": "*", "Distance": 1 }], "Deny": null } });
     let Some(offer) = exchange(signal, "genesis", 0, &genesis).await? else {
         return Ok(());
     };
     let runtime = default_runtime().ok_or("no runtime")?;
     let (gathered, mut gathering) = mpsc::unbounded_channel();
     let (ended, mut ending) = mpsc::unbounded_channel();
-    let handler = Handler { runtime: runtime.clone(), gathered, ended };
-    let servers = vec![RTCIceServer { urls: vec![stun.to_owned()], ..Default::default() }];
+    let handler = Handler {
+        runtime: runtime.clone(),
+        gathered,
+        ended,
+    };
+    let servers = vec![RTCIceServer {
+        urls: vec![stun.to_owned()],
+        ..Default::default()
+    }];
     let connection = PeerConnectionBuilder::new()
-        .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers).build())
+        .with_configuration(
+            RTCConfigurationBuilder::new()
+                .with_ice_servers(servers)
+                .build(),
+        )
         .with_handler(Arc::new(handler))
         .with_runtime(runtime)
         .with_udp_addrs(vec!["0.0.0.0:0".to_owned()])
         .build()
         .await?;
     let description: Value = serde_json::from_str(text(&offer, "Payload")?)?;
-    connection.set_remote_description(serde_json::from_value(description["SDP"].clone())?).await?;
+    connection
+        .set_remote_description(serde_json::from_value(description["SDP"].clone())?)
+        .await?;
     let answer = connection.create_answer(None).await?;
     connection.set_local_description(answer).await?;
     gathering.recv().await;
