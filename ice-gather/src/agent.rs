@@ -29,7 +29,7 @@ use self::liveness::{Liveness, Signs};
 pub(crate) use self::mux::Mux;
 pub use self::remote::{Credentials, RemoteCandidate, RemoteDescription};
 pub(crate) use self::remote::{Remotes, Taken};
-use crate::base::{Base, Shared, demux};
+use crate::base::{Base, Shared, agent_ends};
 use crate::checks::Consent;
 use crate::common::lock;
 use crate::config::AgentConfig;
@@ -169,7 +169,7 @@ impl IceAgent {
             relay.checks_begin();
         }
         self.base.shared().expect_answers(&remote.credentials.pwd);
-        demux::hand_over(self.base.shared());
+        agent_ends::hand_over(self.base.shared());
         let (connected, mut connection) = mpsc::channel(1);
         let dialling = Dialling {
             agent: Arc::clone(&parts.agent),

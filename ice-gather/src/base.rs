@@ -6,12 +6,18 @@
 //! takes our answers out of the stream: gathering keeps the peer's early checks for the agent, the
 //! agent's loop files answers as evidence. In between, arriving datagrams wait in the kernel.
 
-pub(crate) mod demux;
+#[cfg(feature = "agent")]
+pub(crate) mod agent_ends;
+mod demux;
+#[cfg(feature = "agent")]
+mod events;
 mod gather;
 mod observed;
 #[cfg(feature = "relay")]
 pub(crate) mod relayed;
 mod report;
+#[cfg(feature = "agent")]
+mod serving;
 mod shared;
 mod trickle;
 
@@ -20,15 +26,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use nat_summary::{Evidence, NatSummary};
+#[cfg(feature = "agent")]
 use tokio::sync::watch;
-use webrtc_util::Conn;
 
 pub use self::report::{Dropped, Gathering, Progress, ServerReport};
 pub(crate) use self::shared::Shared;
+#[cfg(feature = "agent")]
 use crate::checks::{PeerView, Rebinding};
 use crate::config::{Bind, BindConfig, GatherConfig, repeats};
 use crate::error::BindError;
-use crate::socket::carrier::{DatagramCarrier, Unconnected};
+use crate::socket::carrier::DatagramCarrier;
 use crate::socket::{Carrier, Socket, bind_in, bind_unused, local, recent_ports};
 use crate::stun::StunServer;
 
@@ -80,30 +87,27 @@ impl Base {
         Ok(base)
     }
 
-    /// Takes any datagram carrier as the only socket: a virtual network, or a socket bound
-    /// elsewhere. Its port counts as one that no other socket had a short while ago, because its
-    /// network is not known here: otherwise call [`distrust_port`](Self::distrust_port).
+    /// Takes any datagram carrier as the only socket: a socket bound elsewhere, a carrier of the
+    /// caller's own, or, with the feature `agent`, a connection of a virtual network of `webrtc-util`. Its
+    /// port counts as one that no other socket had a short while ago, because its network is not known
+    /// here: otherwise call [`distrust_port`](Self::distrust_port).
     ///
     /// # Errors
     /// [`BindError::Wildcard`] if its local address is the wildcard, [`BindError::Socket`] if it
     /// has none.
-    pub fn from_conn(conn: Arc<dyn Conn + Send + Sync>) -> Result<Self, BindError> {
-        let local = conn
+    pub fn from_carrier(carrier: impl DatagramCarrier) -> Result<Self, BindError> {
+        let local = carrier
             .local_addr()
             .map_err(|_| BindError::Socket(io::ErrorKind::NotConnected))?;
         if local.ip().is_unspecified() {
             return Err(BindError::Wildcard);
         }
-        let socket = Socket::new(Carrier::Conn(conn), local, vec![local.ip()]);
-        Ok(Self::on(vec![socket]))
-    }
-
-    /// Takes a carrier of the caller's own as the only socket, as [`from_conn`](Self::from_conn) does.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn from_carrier(carrier: impl DatagramCarrier) -> Result<Self, BindError> {
-        Self::from_conn(Arc::new(Unconnected(carrier)))
+        let carrier = Carrier::Other(Arc::new(carrier));
+        Ok(Self::on(vec![Socket::new(
+            carrier,
+            local,
+            vec![local.ip()],
+        )]))
     }
 
     fn on(sockets: Vec<Socket>) -> Self {
@@ -126,7 +130,7 @@ impl Base {
     /// destinations of that socket: from now on no check counts as unsolicited.
     /// [`bind`](Self::bind) calls this by itself: see [`BindConfig::ports`].
     pub fn distrust_port(&self) {
-        self.shared.checks().distrust_port();
+        self.shared.distrust_port();
     }
 
     /// Asks every server from the socket of its family, in parallel, until the answers are enough:
@@ -191,6 +195,19 @@ impl Base {
         self.shared.observed().has_asked()
     }
 
+    /// The dropped datagrams and servers so far, by reason.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        self.shared.observed().dropped
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+#[cfg(feature = "agent")]
+impl Base {
     /// The evidence of the peer's connectivity checks so far, verified by
     /// [`IceAgent`](crate::IceAgent)'s own credentials. Empty under an agent of another library,
     /// whose credentials are not known here.
@@ -205,17 +222,7 @@ impl Base {
     /// The latest rebinding of the mapping toward the peer.
     #[must_use]
     pub fn rebindings(&self) -> watch::Receiver<Option<Rebinding>> {
-        self.shared.rebinding.subscribe()
-    }
-
-    /// The dropped datagrams and servers so far, by reason.
-    #[must_use]
-    pub fn dropped(&self) -> Dropped {
-        self.shared.observed().dropped
-    }
-
-    pub(crate) const fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+        self.shared.serving.rebinding.subscribe()
     }
 }
 

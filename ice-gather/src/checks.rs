@@ -10,13 +10,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use nat_summary::observer::{Class, Method, Password};
 use nat_summary::{
     Checks, Observation, PeerChecks, PeerEvidence, SentBefore, TowardPeer, UnsolicitedCheck,
 };
-use ring::hmac;
 
-use crate::common::{bump, canonical};
-use crate::stun::{Header, TransactionId, authenticated, integrity_key, is_goodbye, mapped_in};
+use crate::common::bump;
+use crate::stun::{Header, Passwords, TransactionId, authenticated, is_goodbye};
 
 /// Requests whose answer may still come: two rounds of 32 candidates, twice.
 const MAX_PENDING: usize = 128;
@@ -31,16 +31,11 @@ const MAX_REQUESTS: usize = 64;
 /// this in a process that runs.
 const LAG: Duration = Duration::from_millis(250);
 
-/// Types of Binding responses (RFC 8489 section 5).
-const SUCCESS: [u8; 2] = [0x01, 0x01];
-const ERROR: [u8; 2] = [0x01, 0x11];
-
 /// Reads the connectivity checks of one base. [`Base`](crate::Base) has one for its
 /// [`IceAgent`](crate::IceAgent); another agent can drive one by itself.
 #[derive(Debug, Default)]
 pub struct PeerReader {
-    ours: Option<hmac::Key>,
-    theirs: Option<hmac::Key>,
+    passwords: Passwords,
     /// Requests without an answer yet, the oldest first.
     pending: Vec<Pending>,
     sequence: u32,
@@ -199,19 +194,15 @@ impl PeerReader {
         answered > 0 || received > 0 || relayed > 0
     }
 
-    pub(crate) const fn is_port_old(&self) -> bool {
-        self.is_port_old
-    }
-
     /// From now on requests that are signed with this password are for us (RFC 8445 section 7.3).
     pub fn set_local_password(&mut self, password: &str) {
-        self.ours = Some(integrity_key(password));
+        self.passwords.set_local(password);
     }
 
     /// From now on responses that are signed with this password are the peer's: an answer is signed
     /// with the password of the side that was asked (RFC 8489 section 9.1.4).
     pub fn set_remote_password(&mut self, password: &str) {
-        self.theirs = Some(integrity_key(password));
+        self.passwords.set_remote(password);
     }
 
     /// This process is running; to be called every `period`.
@@ -246,7 +237,7 @@ impl PeerReader {
     /// STUN of the agent goes out.
     pub fn on_sent(&mut self, base: SocketAddr, target: SocketAddr, header: Header, now: Instant) {
         self.on_other_sent(target, now);
-        if !header.is_binding_request || self.ours.is_none() {
+        if !header.is_binding_request() || !self.passwords.knows(Password::Local) {
             return;
         }
         bump(&mut self.checks.sent);
@@ -293,7 +284,7 @@ impl PeerReader {
     /// STUN of the agent goes out through a relay, where its answer shows the peer's consent and
     /// nothing of the NAT.
     pub(crate) fn on_relayed_sent(&mut self, base: SocketAddr, target: SocketAddr, header: Header) {
-        if header.is_binding_request {
+        if header.is_binding_request() {
             self.await_answer(Pending {
                 id: header.id,
                 base,
@@ -341,9 +332,10 @@ impl PeerReader {
         now: Instant,
     ) -> Option<Option<Remapped>> {
         self.last = Some(now);
-        let (Some(key), Some(header)) = (&self.theirs, Header::peek(datagram)) else {
+        let header = Header::peek(datagram)?;
+        if !self.passwords.knows(Password::Remote) {
             return None;
-        };
+        }
         let Some(at) = self.pending.iter().position(|sent| sent.id == header.id) else {
             bump(&mut self.dropped.unknown_id);
             return None;
@@ -353,27 +345,27 @@ impl PeerReader {
             bump(&mut self.dropped.wrong_source);
             return None;
         }
-        let class = datagram
-            .first_chunk::<2>()
-            .filter(|class| [SUCCESS, ERROR].contains(*class));
-        let Some((attributes, class)) = authenticated(datagram, key).zip(class) else {
+        let message = authenticated(datagram, &self.passwords, Password::Remote);
+        let is_answer = header.is_response() && header.method == Method::Binding;
+        let Some(message) = message.filter(|_| is_answer) else {
             bump(&mut self.dropped.unauthenticated);
             return None;
         };
         let sequence = self.pending.remove(at).sequence;
         bump(&mut self.checks.answered);
-        if *class == SUCCESS {
+        let is_success = header.class == Class::Success;
+        if is_success {
             self.note_consent(base, source);
         }
         // an error response is an answer, and reports no mapping
-        let Some(mapped) = mapped_in(attributes, header.id).filter(|_| *class == SUCCESS) else {
+        let Some(mapped) = message.mapped.filter(|_| is_success) else {
             bump(&mut self.dropped.unreadable);
             return Some(None);
         };
         let is = Observation {
             base,
             server: source.into(),
-            mapped: canonical(mapped),
+            mapped,
             sequence,
         };
         let was = self
@@ -403,10 +395,13 @@ impl PeerReader {
         now: Instant,
     ) -> bool {
         let last = self.last.replace(now).filter(|_| quiet);
-        let (Some(key), Some(header)) = (&self.ours, Header::peek(datagram)) else {
+        let Some(header) = Header::peek(datagram) else {
             return false;
         };
-        if authenticated(datagram, key).is_none() {
+        if !self.passwords.knows(Password::Local) {
+            return false;
+        }
+        if authenticated(datagram, &self.passwords, Password::Local).is_none() {
             bump(&mut self.dropped.unauthenticated);
             return false;
         }
@@ -444,14 +439,11 @@ impl PeerReader {
         source: SocketAddr,
         datagram: &[u8],
     ) -> bool {
-        let (Some(key), Some(header)) = (&self.ours, Header::peek(datagram)) else {
+        let Some(message) = authenticated(datagram, &self.passwords, Password::Local) else {
             return false;
         };
-        if authenticated(datagram, key).is_none() {
-            return false;
-        }
         bump(&mut self.checks.relayed);
-        if self.is_new(header.id) {
+        if self.is_new(message.id) {
             self.note_consent(base, source);
         }
         true
@@ -465,7 +457,7 @@ impl PeerReader {
         source: SocketAddr,
         datagram: &[u8],
     ) -> bool {
-        let (Some(key), Some(header)) = (&self.theirs, Header::peek(datagram)) else {
+        let Some(header) = Header::peek(datagram) else {
             return false;
         };
         let is_answered =
@@ -473,7 +465,8 @@ impl PeerReader {
         let Some(at) = self.pending.iter().position(is_answered) else {
             return false;
         };
-        let is_authentic = datagram.starts_with(&SUCCESS) && authenticated(datagram, key).is_some();
+        let is_authentic = (header.class, header.method) == (Class::Success, Method::Binding)
+            && authenticated(datagram, &self.passwords, Password::Remote).is_some();
         if is_authentic {
             self.pending.remove(at);
             self.note_consent(base, source);
@@ -512,9 +505,7 @@ impl PeerReader {
 
     /// Whether an indication is the goodbye of the peer: signed with our password.
     pub(crate) fn is_goodbye(&self, datagram: &[u8]) -> bool {
-        self.ours
-            .as_ref()
-            .is_some_and(|key| is_goodbye(datagram, key))
+        is_goodbye(datagram, &self.passwords)
     }
 
     /// Other STUN came in.

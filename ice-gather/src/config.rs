@@ -307,6 +307,7 @@ impl GatherConfig {
 /// let config = AgentConfig::default().with_failed_timeout(Duration::from_secs(10));
 /// # assert_ne!(config, AgentConfig::default());
 /// ```
+#[cfg(feature = "agent")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct AgentConfig {
@@ -335,6 +336,7 @@ pub struct AgentConfig {
     pub close_timeout: Duration,
 }
 
+#[cfg(feature = "agent")]
 impl Default for AgentConfig {
     fn default() -> Self {
         Self {
@@ -348,6 +350,7 @@ impl Default for AgentConfig {
     }
 }
 
+#[cfg(feature = "agent")]
 impl AgentConfig {
     /// Sets [`check_interval`](Self::check_interval).
     #[must_use]

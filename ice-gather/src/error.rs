@@ -18,6 +18,7 @@ pub enum BindError {
 }
 
 /// Why an [`IceAgent`](crate::IceAgent) could not be made.
+#[cfg(feature = "agent")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AgentError {
@@ -44,6 +45,7 @@ pub enum PeerConnectionError {
 }
 
 /// Why a remote description was refused.
+#[cfg(feature = "agent")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RemoteError {
@@ -52,6 +54,7 @@ pub enum RemoteError {
 }
 
 /// Why no connection came about.
+#[cfg(feature = "agent")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -68,6 +71,7 @@ pub enum ConnectError {
 }
 
 /// Why a datagram was not sent.
+#[cfg(feature = "agent")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
@@ -124,6 +128,7 @@ messages! {
         Self::Wildcard => "the wildcard address stands for no local address",
         Self::Family => "the address is of the other family",
     }
+    #[cfg(feature = "agent")]
     AgentError {
         Self::BaseTaken => "the base already has an agent",
         Self::Refused => "the ICE library refused its configuration",
@@ -135,9 +140,11 @@ messages! {
         Self::BaseTaken => "the base already has an agent",
         Self::Refused => "the library of the peer connection refused it",
     }
+    #[cfg(feature = "agent")]
     RemoteError {
         Self::Credentials => "the peer's ICE credentials have a wrong length",
     }
+    #[cfg(feature = "agent")]
     ConnectError {
         Self::Remote(error) => "{error}",
         Self::Again => "this agent connected before",
@@ -145,6 +152,7 @@ messages! {
         Self::Failed => "the ICE agent gave up",
         Self::Closed => "the ICE agent was closed",
     }
+    #[cfg(feature = "agent")]
     SendError {
         Self::LooksLikeStun => "the datagram looks like STUN",
         Self::Closed => "the connection is closed",

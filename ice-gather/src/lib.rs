@@ -22,18 +22,23 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(feature = "agent")]
 mod agent;
 mod base;
 mod candidate;
 #[cfg(feature = "capture")]
 pub mod capture;
+#[cfg(feature = "agent")]
 pub mod checks;
 mod common;
+#[cfg(feature = "agent")]
 pub mod compat;
 mod config;
 mod error;
+#[cfg(feature = "agent")]
 mod event;
 mod filtering;
+#[cfg(feature = "agent")]
 mod pace;
 #[cfg(feature = "webrtc")]
 pub mod peer_connection;
@@ -47,16 +52,23 @@ pub mod stun;
 #[cfg(feature = "webrtc-021")]
 pub mod tap;
 
+#[cfg(feature = "agent")]
 pub use agent::{Credentials, IceAgent, IceConn, RemoteCandidate, RemoteDescription, Role};
 pub use base::{Base, Dropped, Gathering, Progress, ServerReport};
 pub use candidate::GatheredCandidate;
+#[cfg(feature = "agent")]
 pub use checks::{PeerDropped, PeerView, Rebinding};
-pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
+#[cfg(feature = "agent")]
+pub use config::AgentConfig;
+pub use config::{Bind, BindConfig, GatherConfig, Policy};
+pub use error::BindError;
 #[cfg(feature = "webrtc")]
 pub use error::PeerConnectionError;
 #[cfg(feature = "relay")]
 pub use error::RelayError;
-pub use error::{AgentError, BindError, ConnectError, RemoteError, SendError};
+#[cfg(feature = "agent")]
+pub use error::{AgentError, ConnectError, RemoteError, SendError};
+#[cfg(feature = "agent")]
 pub use event::{IceEvent, IceState};
 pub use filtering::{Finding, discover_filtering};
 pub use nat_summary::CandidateKind;

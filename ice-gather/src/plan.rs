@@ -10,6 +10,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+pub use nat_summary::observer::IcmpError;
 use nat_summary::{Evidence, Observation, Outcome, Outstanding, PendingRequest, Scope, ServerId};
 
 use crate::common::{after, canonical};
@@ -41,15 +42,6 @@ pub struct Answered {
     pub request: usize,
     /// Its answer.
     pub answer: Answer,
-}
-
-/// The meaning of an ICMP message for a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum IcmpError {
-    /// No socket listens there, or no packet may get there.
-    Hard,
-    /// It may pass in a moment.
-    Soft,
 }
 
 /// An ICMP error about a request.

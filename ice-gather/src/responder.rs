@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::{ToSocketAddrs, UdpSocket};
 use tokio::task::JoinHandle;
-use webrtc_util::Conn;
 
+use crate::socket::carrier::DatagramCarrier;
 use crate::stun::{Header, StunServer, TransactionId, write_success};
 
 /// How a [`Responder`] treats a request.
@@ -44,7 +44,7 @@ impl Responder {
     /// # Errors
     /// If the socket cannot be bound.
     pub async fn bind_with(address: impl ToSocketAddrs, manner: Manner) -> io::Result<Self> {
-        Self::on_conn(Arc::new(UdpSocket::bind(address).await?), manner)
+        Self::on_carrier(UdpSocket::bind(address).await?, manner)
     }
 
     /// Binds `size` servers on consecutive loopback addresses from 127.0.0.11 on, the last `silent`
@@ -70,22 +70,23 @@ impl Responder {
     ///
     /// # Errors
     /// If the carrier has no local address.
-    pub fn on_conn(conn: Arc<dyn Conn + Send + Sync>, manner: Manner) -> io::Result<Self> {
-        let address = conn.local_addr().map_err(io::Error::other)?;
+    pub fn on_carrier(carrier: impl DatagramCarrier, manner: Manner) -> io::Result<Self> {
+        let address = carrier.local_addr()?;
         let requests = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&requests);
         let task = tokio::spawn(async move {
             let mut buffer = [0; 1500];
             // a connection that ends, ends the server; a socket reports errors of earlier sends and
             // goes on
-            while let Ok((length, source)) = conn.recv_from(&mut buffer).await {
-                let Some(header) = Header::peek(&buffer[..length]).filter(|h| h.is_binding_request)
+            while let Ok((length, source)) = carrier.recv_from(&mut buffer).await {
+                let Some(header) =
+                    Header::peek(&buffer[..length]).filter(Header::is_binding_request)
                 else {
                     continue;
                 };
                 seen.fetch_add(1, Ordering::Relaxed);
                 if manner == Manner::Honest {
-                    let _ = conn
+                    let _ = carrier
                         .send_to(&write_success(header.id, source), source)
                         .await;
                 }
@@ -137,24 +138,25 @@ impl TwoAddresses {
     ///
     /// # Errors
     /// If a carrier has no local address.
-    pub fn on_conns(conns: [[Arc<dyn Conn + Send + Sync>; 2]; 2]) -> io::Result<Self> {
-        let address = |a: usize, p: usize| conns[a][p].local_addr().map_err(io::Error::other);
+    pub fn on_carriers(carriers: [[impl DatagramCarrier; 2]; 2]) -> io::Result<Self> {
+        let carriers = Arc::new(carriers);
+        let address = |a: usize, p: usize| carriers[a][p].local_addr();
         let primary = address(0, 0)?;
         let mut tasks = Vec::new();
         for a in 0..2 {
             for p in 0..2 {
                 let other = address(1 - a, 1 - p)?;
-                let conns = conns.clone();
+                let carriers = Arc::clone(&carriers);
                 tasks.push(tokio::spawn(async move {
                     let mut buffer = [0; 1500];
-                    while let Ok((length, source)) = conns[a][p].recv_from(&mut buffer).await {
+                    while let Ok((length, source)) = carriers[a][p].recv_from(&mut buffer).await {
                         let request = &buffer[..length];
-                        let Some(header) = Header::peek(request).filter(|h| h.is_binding_request)
+                        let Some(header) = Header::peek(request).filter(Header::is_binding_request)
                         else {
                             continue;
                         };
                         let (other_a, other_p) = changes(request);
-                        let from = &conns[a ^ usize::from(other_a)][p ^ usize::from(other_p)];
+                        let from = &carriers[a ^ usize::from(other_a)][p ^ usize::from(other_p)];
                         let mut answer = write_success(header.id, source);
                         append_other_address(&mut answer, other);
                         let _ = from.send_to(&answer, source).await;

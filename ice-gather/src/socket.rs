@@ -1,73 +1,53 @@
-//! One socket, and the state between it and its readers: the peer's early checks, the addresses that
-//! may send some, the reader whose turn it is, the end.
+//! One socket, and the state between it and its readers: the reader whose turn it is, the end.
 
+#[cfg(feature = "agent")]
+pub(crate) mod agent_end;
 pub(crate) mod carrier;
+#[cfg(feature = "agent")]
+pub(crate) mod conn;
 pub(crate) mod icmp;
 pub(crate) mod local;
 pub(crate) mod names;
 pub(crate) mod recent_ports;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
-use webrtc_util::Conn;
 
+#[cfg(feature = "agent")]
+use self::agent_end::AgentEnd;
+use self::carrier::AnyCarrier;
 use self::icmp::Watch;
-use crate::common::lock;
 use crate::error::BindError;
 
-/// Checks of the peer kept for the agent until it reads. The peer repeats lost ones.
-const MAX_EARLY: usize = 16;
 /// Ports that are tried in search of one that no socket had a short while ago.
 const TRIES: usize = 8;
 
-/// One socket with the datagrams that wait for its reader.
+/// One socket.
 pub(crate) struct Socket {
     carrier: Carrier,
     bound: SocketAddr,
     /// The transport addresses it can be reached at.
     hosts: Vec<SocketAddr>,
-    early: Mutex<VecDeque<(Vec<u8>, SocketAddr)>>,
-    early_len: AtomicUsize,
-    wake: Notify,
     /// Whether the agent began to read: then it reads alone, until the socket is closed.
     taken: AtomicBool,
     closed: AtomicBool,
     /// Another reader has its turn from now on.
     turned: Notify,
-    /// Whether anything but STUN has moved since a check of the peer was last read.
-    has_moved: AtomicBool,
-    senders: Mutex<Senders>,
-}
-
-/// Remote addresses whose STUN requests pass: signalled ones, and those that authenticated.
-#[derive(Default)]
-struct Senders {
-    addresses: Vec<SocketAddr>,
-    max: usize,
-}
-
-/// Whether a check from a source passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admitted {
-    Yes,
-    /// The source is new and did not authenticate.
-    Unauthenticated,
-    /// The source is new and there are as many as a peer may have.
-    TooMany,
+    #[cfg(feature = "agent")]
+    agent_end: AgentEnd,
 }
 
 /// The carrier of the datagrams.
 pub(crate) enum Carrier {
     Udp(UdpSocket),
     /// Any other carrier, such as a virtual network.
-    Conn(Arc<dyn Conn + Send + Sync>),
+    Other(Arc<dyn AnyCarrier>),
 }
 
 /// As [`bind_in`], on a port that no socket of this process had a short while ago, if a few tries
@@ -123,46 +103,18 @@ pub(crate) async fn bind_in(
     result
 }
 
-impl Senders {
-    /// Lets one more pass, beside those that authenticate.
-    fn expect(&mut self, remote: SocketAddr) {
-        if !self.addresses.contains(&remote) {
-            self.addresses.push(remote);
-            self.max += 1;
-        }
-    }
-
-    /// Each new source has to authenticate once, and a peer has only so many addresses, because the
-    /// agent remembers every one for ever.
-    fn admit(&mut self, source: SocketAddr, is_authentic: bool) -> Admitted {
-        if self.addresses.contains(&source) {
-            Admitted::Yes
-        } else if !is_authentic {
-            Admitted::Unauthenticated
-        } else if self.addresses.len() >= self.max {
-            Admitted::TooMany
-        } else {
-            self.addresses.push(source);
-            Admitted::Yes
-        }
-    }
-}
-
 impl Carrier {
     async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         match self {
             Self::Udp(socket) => socket.recv_from(buffer).await,
-            Self::Conn(conn) => conn.recv_from(buffer).await.map_err(io::Error::other),
+            Self::Other(carrier) => carrier.recv_from(buffer).await,
         }
     }
 
     async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
         match self {
             Self::Udp(socket) => socket.send_to(datagram, target).await,
-            Self::Conn(conn) => conn
-                .send_to(datagram, target)
-                .await
-                .map_err(io::Error::other),
+            Self::Other(carrier) => carrier.send_to(datagram, target).await,
         }
     }
 }
@@ -178,21 +130,12 @@ impl Socket {
             carrier,
             bound,
             hosts,
-            early: Mutex::default(),
-            early_len: AtomicUsize::new(0),
-            wake: Notify::new(),
             taken: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             turned: Notify::new(),
-            has_moved: AtomicBool::new(false),
-            senders: Mutex::default(),
+            #[cfg(feature = "agent")]
+            agent_end: AgentEnd::default(),
         }
-    }
-
-    /// A socket that leads through a TURN server: no candidate of the host stands for it.
-    #[cfg(feature = "relay")]
-    pub(crate) fn relayed(conn: Arc<dyn Conn + Send + Sync>, local: SocketAddr) -> Self {
-        Self::new(Carrier::Conn(conn), local, Vec::new())
     }
 
     /// Where it is bound.
@@ -211,18 +154,6 @@ impl Socket {
         &self.hosts
     }
 
-    /// Whether it leads through a TURN server. A datagram that came that way did not cross the NAT
-    /// by itself and proves nothing about it.
-    pub(crate) const fn is_relay(&self) -> bool {
-        self.hosts.is_empty()
-    }
-
-    /// Whether it is a UDP socket of this host.
-    #[cfg(feature = "relay")]
-    pub(crate) const fn is_udp(&self) -> bool {
-        matches!(self.carrier, Carrier::Udp(_))
-    }
-
     pub(crate) fn into_carrier(self) -> Carrier {
         self.carrier
     }
@@ -231,15 +162,6 @@ impl Socket {
         match &self.carrier {
             Carrier::Udp(socket) if !self.is_taken() => Some(Watch::new(socket)),
             _ => None,
-        }
-    }
-
-    /// The agent reads from now on.
-    #[inline]
-    pub(crate) fn take(&self) {
-        if !self.taken.load(Ordering::Relaxed) {
-            self.taken.store(true, Ordering::Release);
-            self.turned.notify_waiters();
         }
     }
 
@@ -272,51 +194,6 @@ impl Socket {
         self.carrier.recv_from(buffer).await
     }
 
-    /// Receives for the agent; `None` if it was woken by an early check or by the end.
-    #[inline]
-    pub(crate) async fn recv_for_agent(
-        &self,
-        buffer: &mut [u8],
-    ) -> Option<io::Result<(usize, SocketAddr)>> {
-        tokio::select! {
-            biased;
-            received = self.carrier.recv_from(buffer) => Some(received),
-            () = self.wake.notified() => None,
-        }
-    }
-
-    /// Waits this long, or until it is woken by an early check or by the end.
-    pub(crate) async fn pause(&self, pause: core::time::Duration) {
-        tokio::select! {
-            () = self.wake.notified() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-
-    /// Keeps a check of the peer for the agent; false if there is no room.
-    pub(crate) fn keep_early(&self, datagram: &[u8], source: SocketAddr) -> bool {
-        let mut early = lock(&self.early);
-        if early.len() >= MAX_EARLY {
-            return false;
-        }
-        early.push_back((datagram.to_vec(), source));
-        self.early_len.store(early.len(), Ordering::Release);
-        self.wake.notify_one();
-        true
-    }
-
-    pub(crate) fn take_early(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
-        if self.early_len.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        let mut early = lock(&self.early);
-        let (datagram, source) = early.pop_front()?;
-        self.early_len.store(early.len(), Ordering::Release);
-        let target = buffer.get_mut(..datagram.len())?;
-        target.copy_from_slice(&datagram);
-        Some((datagram.len(), source))
-    }
-
     /// A datagram that waits in the kernel; `None` if there is none, or if the carrier is of another
     /// kind, which never knows.
     #[inline]
@@ -328,58 +205,6 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             received => Some(received),
         }
-    }
-
-    /// The same for the agent, unless an early check or the end comes first.
-    #[inline]
-    pub(crate) fn take_waiting(
-        &self,
-        buffer: &mut [u8],
-    ) -> Option<io::Result<(usize, SocketAddr)>> {
-        if self.is_closed() || self.early_len.load(Ordering::Acquire) > 0 {
-            return None;
-        }
-        self.try_recv(buffer)
-    }
-
-    /// Something that is not STUN goes out or came in. It has the cost of a byte that is in the
-    /// cache already.
-    #[inline]
-    pub(crate) fn note_moved(&self) {
-        if !self.has_moved.load(Ordering::Relaxed) {
-            self.has_moved.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether nothing but STUN has moved since the last call.
-    pub(crate) fn was_quiet(&self) -> bool {
-        !self.has_moved.swap(false, Ordering::Relaxed)
-    }
-
-    /// Most addresses that the peer may be learnt at, besides the signalled ones.
-    pub(crate) fn set_max_senders(&self, max: usize) {
-        lock(&self.senders).max = max;
-    }
-
-    /// A signalled remote candidate: its checks pass without being verified twice.
-    pub(crate) fn expect_sender(&self, remote: SocketAddr) {
-        lock(&self.senders).expect(remote);
-    }
-
-    /// Whether STUN from this source passes.
-    pub(crate) fn knows_sender(&self, source: SocketAddr) -> bool {
-        lock(&self.senders).addresses.contains(&source)
-    }
-
-    /// Whether a check from this source may go on to the agent.
-    pub(crate) fn admit_sender(&self, source: SocketAddr, is_authentic: bool) -> Admitted {
-        lock(&self.senders).admit(source, is_authentic)
-    }
-
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.wake.notify_one();
-        self.turned.notify_waiters();
     }
 
     #[inline]
@@ -395,6 +220,82 @@ impl Socket {
     ) -> io::Result<usize> {
         self.carrier.send_to(datagram, target).await
     }
+}
+
+#[cfg(feature = "agent")]
+impl Socket {
+    /// The agent's end.
+    #[inline]
+    pub(crate) const fn agent_end(&self) -> &AgentEnd {
+        &self.agent_end
+    }
+
+    /// A socket that leads through a TURN server: no candidate of the host stands for it.
+    #[cfg(feature = "relay")]
+    pub(crate) fn relayed(carrier: Arc<dyn AnyCarrier>, local: SocketAddr) -> Self {
+        Self::new(Carrier::Other(carrier), local, Vec::new())
+    }
+
+    /// Whether it leads through a TURN server. A datagram that came that way did not cross the NAT
+    /// by itself and proves nothing about it.
+    pub(crate) const fn is_relay(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// Whether it is a UDP socket of this host.
+    #[cfg(feature = "relay")]
+    pub(crate) const fn is_udp(&self) -> bool {
+        matches!(self.carrier, Carrier::Udp(_))
+    }
+
+    /// The agent reads from now on.
+    #[inline]
+    pub(crate) fn take(&self) {
+        if !self.taken.load(Ordering::Relaxed) {
+            self.taken.store(true, Ordering::Release);
+            self.turned.notify_waiters();
+        }
+    }
+
+    /// Receives for the agent; `None` if it was woken by an early check or by the end.
+    #[inline]
+    pub(crate) async fn recv_for_agent(
+        &self,
+        buffer: &mut [u8],
+    ) -> Option<io::Result<(usize, SocketAddr)>> {
+        tokio::select! {
+            biased;
+            received = self.carrier.recv_from(buffer) => Some(received),
+            () = self.agent_end.woken() => None,
+        }
+    }
+
+    /// Waits this long, or until it is woken by an early check or by the end.
+    pub(crate) async fn pause(&self, pause: core::time::Duration) {
+        tokio::select! {
+            () = self.agent_end.woken() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// The same for the agent, unless an early check or the end comes first.
+    #[inline]
+    pub(crate) fn take_waiting(
+        &self,
+        buffer: &mut [u8],
+    ) -> Option<io::Result<(usize, SocketAddr)>> {
+        if self.is_closed() || self.agent_end.has_early() {
+            return None;
+        }
+        self.try_recv(buffer)
+    }
+
+    /// Nothing is read or sent for the agent any more.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.agent_end.wake();
+        self.turned.notify_waiters();
+    }
 
     /// Sends for the agent.
     pub(crate) async fn send_for_agent(
@@ -404,7 +305,7 @@ impl Socket {
     ) -> io::Result<usize> {
         match &self.carrier {
             Carrier::Udp(socket) => {
-                // as in `demux::recv_for_agent`: a socket with room needs no waker
+                // as in `agent_ends::recv_for_agent`: a socket with room needs no waker
                 tokio::task::consume_budget().await;
                 match socket.try_send_to(datagram, target) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -413,10 +314,7 @@ impl Socket {
                     sent => sent,
                 }
             }
-            Carrier::Conn(conn) => conn
-                .send_to(datagram, target)
-                .await
-                .map_err(io::Error::other),
+            Carrier::Other(carrier) => carrier.send_to(datagram, target).await,
         }
     }
 }
@@ -447,26 +345,6 @@ mod tests {
                 .is_ok(),
             "a used one is better than none"
         );
-    }
-
-    #[test]
-    fn a_new_source_authenticates_once_and_there_are_only_so_many() {
-        let source = |port| SocketAddr::from(([192, 0, 2, 1], port));
-        let mut senders = Senders {
-            max: 2,
-            ..Senders::default()
-        };
-        for _ in 0..2 {
-            senders.expect(source(4));
-        }
-        assert_eq!(senders.admit(source(4), false), Admitted::Yes, "signalled");
-        assert_eq!(senders.admit(source(1), false), Admitted::Unauthenticated);
-        assert_eq!(senders.admit(source(1), true), Admitted::Yes);
-        assert_eq!(senders.admit(source(1), false), Admitted::Yes, "known");
-        let second = senders.admit(source(2), true);
-        assert_eq!(second, Admitted::Yes, "a signalled one takes no room");
-        assert_eq!(senders.admit(source(3), true), Admitted::TooMany);
-        assert_eq!(senders.admit(source(3), false), Admitted::Unauthenticated);
     }
 
     #[tokio::test]

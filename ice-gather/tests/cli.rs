@@ -1,7 +1,6 @@
 //! The program as a person runs it, against servers on loopback.
 
 use std::process::{Command, Output};
-use std::sync::Arc;
 
 use ice_gather::responder::{Manner, Responder, TwoAddresses};
 
@@ -65,19 +64,17 @@ async fn it_shows_the_mapping_that_each_server_saw_and_its_meaning() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn filtering_is_found_out_only_when_asked_for() {
-    let mut conns: Vec<Arc<dyn webrtc_util::Conn + Send + Sync>> = Vec::new();
+    let mut sockets = Vec::new();
     for address in [
         "127.0.0.61:34780",
         "127.0.0.61:34790",
         "127.0.0.62:34780",
         "127.0.0.62:34790",
     ] {
-        conns.push(Arc::new(
-            tokio::net::UdpSocket::bind(address).await.unwrap(),
-        ));
+        sockets.push(tokio::net::UdpSocket::bind(address).await.unwrap());
     }
-    let [a, b, c, d] = <[_; 4]>::try_from(conns).ok().unwrap();
-    let two_addresses = TwoAddresses::on_conns([[a, b], [c, d]]).unwrap();
+    let [a, b, c, d] = <[_; 4]>::try_from(sockets).ok().unwrap();
+    let two_addresses = TwoAddresses::on_carriers([[a, b], [c, d]]).unwrap();
     let server = two_addresses.address().to_string();
     let found = |arguments: &[&str]| {
         let json: serde_json::Value = serde_json::from_slice(&run(arguments).stdout).unwrap();

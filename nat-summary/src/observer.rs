@@ -51,7 +51,9 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 pub use self::integrity::{Integrity, Password, Trust, Unverified, Verification};
-pub use self::message::{Class, Malformed, Message, Method, Signed, TransactionId, is_stun};
+pub use self::message::{
+    Class, Header, Malformed, Message, Method, Signed, TransactionId, is_stun,
+};
 pub use self::peer::{CheckedPair, MAX_PAIRS};
 use self::peer::{Filed, Peer};
 pub use self::servers::{AskedServer, IcmpError};

@@ -73,7 +73,7 @@ fuzz_target!(|input: &[u8]| {
         match kind >> 5 & 3 {
             0 => {
                 reader.on_sent(base, peer, header, now);
-                sent += u32::from(header.is_binding_request);
+                sent += u32::from(header.is_binding_request());
             }
             1 => {
                 if let Some(remapped) = reader.on_response(base, peer, datagram, now) {

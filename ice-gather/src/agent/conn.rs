@@ -10,7 +10,7 @@ use webrtc_util::{Conn, Error};
 use crate::base::Shared;
 use crate::error::SendError;
 use crate::event::IceState;
-use crate::stun::Header;
+use crate::stun::is_claimed;
 
 /// A connected pair: datagrams both ways.
 pub struct IceConn {
@@ -35,7 +35,7 @@ impl IceConn {
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, datagram: &[u8]) -> Result<(), SendError> {
-        if Header::is_claimed(datagram) {
+        if is_claimed(datagram) {
             return Err(SendError::LooksLikeStun);
         }
         match self.conn.send(datagram).await {

@@ -17,10 +17,11 @@ use webrtc_ice::udp_mux::UDPMux;
 use webrtc_util::{Conn, Error};
 
 use crate::base::Shared;
-use crate::base::demux::{recv_for_agent, send_for_agent};
+use crate::base::agent_ends::{recv_for_agent, send_for_agent};
 use crate::common::lock;
 use crate::event::{IceEvent, IceState};
-use crate::socket::carrier::{DatagramCarrier, Unconnected};
+use crate::socket::carrier::DatagramCarrier;
+use crate::socket::conn::Unconnected;
 
 pub(crate) struct Mux {
     base: Arc<Shared>,

@@ -134,9 +134,7 @@ async fn send_due(shared: &Shared, watches: &[Watch<'_>]) {
             return;
         };
         let send = || socket.send_for_base(&transmit.bytes, transmit.server);
-        shared
-            .checks()
-            .on_other_sent(transmit.server, Instant::now());
+        shared.on_asked(transmit.server);
         let mut sent = send().await;
         // an error may be about a server asked before
         if sent.is_err() && file_unreachable(shared, watches) {

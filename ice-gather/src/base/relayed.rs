@@ -15,7 +15,7 @@ use crate::candidate::{GatheredCandidate, candidate};
 use crate::common::lock;
 use crate::error::RelayError;
 use crate::socket::Socket;
-use crate::socket::carrier::{DatagramCarrier, Unconnected};
+use crate::socket::carrier::DatagramCarrier;
 
 /// The address of the relay's socket toward the agent, which needs one before there is an
 /// allocation: the IPv4 dummy address (RFC 7600 section 4.8). It is never signalled.
@@ -31,7 +31,7 @@ pub(crate) type Datagram = (Vec<u8>, SocketAddr);
 /// The relay as the base keeps it.
 pub(crate) struct Relayed {
     socket: Socket,
-    end: Arc<Unconnected<AgentEnd>>,
+    end: Arc<AgentEnd>,
     allocation: watch::Receiver<Allocation>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -55,13 +55,13 @@ impl Relayed {
         allocation: watch::Receiver<Allocation>,
         cancel: CancellationToken,
     ) -> Self {
-        let end = Arc::new(Unconnected(AgentEnd {
+        let end = Arc::new(AgentEnd {
             inbound: tokio::sync::Mutex::new(inbound),
             outbound,
             head_start,
             checks_began: OnceLock::new(),
             cancel,
-        }));
+        });
         let local = SocketAddr::new(PLACEHOLDER, PLACEHOLDER_PORT);
         Self {
             socket: Socket::relayed(Arc::clone(&end) as _, local),
@@ -90,7 +90,7 @@ impl Relayed {
             checks_began,
             head_start,
             ..
-        } = &self.end.0;
+        } = &*self.end;
         checks_began
             .get()
             .is_some_and(|began| began.elapsed() >= *head_start)
@@ -104,12 +104,12 @@ impl Relayed {
 
     /// The head start of direct pairs counts from here.
     pub(crate) fn checks_begin(&self) {
-        let _ = self.end.0.checks_began.set(Instant::now());
+        let _ = self.end.checks_began.set(Instant::now());
     }
 
     /// Ends it: its server frees what it holds, and nothing else leaves any more.
     pub(crate) fn end(&self) {
-        self.end.0.cancel.cancel();
+        self.end.cancel.cancel();
     }
 
     /// Ends it; waits until nothing of it is left.

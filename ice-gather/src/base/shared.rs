@@ -4,51 +4,50 @@
 #[cfg(feature = "relay")]
 use std::net::IpAddr;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+#[cfg(feature = "agent")]
 use std::time::{Duration, Instant};
 
 use nat_summary::Evidence;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::Notify;
+#[cfg(feature = "agent")]
+use tokio::sync::mpsc;
 
+#[cfg(feature = "agent")]
+use super::events::EventSink;
 use super::observed::Observed;
 #[cfg(feature = "relay")]
 use super::relayed::Relayed;
-use super::trickle::EventSink;
+#[cfg(feature = "agent")]
+use super::serving::{AgentOf, Serving};
 use crate::candidate::GatheredCandidate;
-use crate::checks::{Consent, PeerReader, Rebinding};
+#[cfg(feature = "agent")]
+use crate::checks::{Consent, PeerReader};
 use crate::common::{ERROR_PAUSE, bump, canonical, lock};
+#[cfg(feature = "agent")]
 use crate::config::AgentConfig;
+#[cfg(feature = "agent")]
 use crate::event::IceEvent;
+#[cfg(feature = "agent")]
 use crate::pace::{Admission, Pace};
+#[cfg(feature = "agent")]
+use crate::socket::agent_end::Admitted;
 use crate::socket::{Carrier, Socket, recent_ports};
+#[cfg(feature = "agent")]
 use crate::stun::Header;
 
 pub(crate) struct Shared {
     pub(super) sockets: Vec<Socket>,
-    #[cfg(feature = "relay")]
-    relay: OnceLock<Relayed>,
     observed: Mutex<Observed>,
     /// An answer was filed by another reader.
     pub(super) answered: Notify,
-    checks: Mutex<PeerReader>,
-    pace: Mutex<Pace>,
-    /// The peer has left.
-    pub(super) left: Notify,
-    pub(super) rebinding: watch::Sender<Option<Rebinding>>,
-    events: Mutex<Option<EventSink>>,
-    /// Whose agent this is: without one no peer can be sending checks yet.
-    agent: OnceLock<AgentOf>,
+    /// Whether its port may have been another socket's a short while ago.
+    is_port_old: AtomicBool,
     runtime: Option<Handle>,
-}
-
-/// Whose agent the base serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AgentOf {
-    /// Ours: requests have to carry its password.
-    Us,
-    /// Another library's, which checks requests by itself.
-    Others,
+    #[cfg(feature = "agent")]
+    pub(super) serving: Serving,
 }
 
 impl Shared {
@@ -60,50 +59,17 @@ impl Shared {
         let observed = Observed::new(hosts.map(SocketAddr::ip));
         Self {
             sockets,
-            #[cfg(feature = "relay")]
-            relay: OnceLock::new(),
             observed: Mutex::new(observed),
             answered: Notify::new(),
-            checks: Mutex::default(),
-            pace: Mutex::default(),
-            left: Notify::new(),
-            rebinding: watch::Sender::new(None),
-            events: Mutex::default(),
-            agent: OnceLock::new(),
+            is_port_old: AtomicBool::new(false),
             runtime: Handle::try_current().ok(),
+            #[cfg(feature = "agent")]
+            serving: Serving::default(),
         }
-    }
-
-    /// Every socket the agent has: those of the base, and the relay's if there is one.
-    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Socket> {
-        self.sockets.iter().chain(self.relay_socket())
-    }
-
-    /// The socket of this number, in the same order.
-    #[inline]
-    pub(crate) fn socket(&self, number: usize) -> Option<&Socket> {
-        self.sockets
-            .get(number)
-            .or_else(|| self.relay_socket().filter(|_| number == self.sockets.len()))
-    }
-
-    fn relay_socket(&self) -> Option<&Socket> {
-        #[cfg(feature = "relay")]
-        return self.relay.get().map(Relayed::socket);
-        #[cfg(not(feature = "relay"))]
-        None
     }
 
     pub(super) fn observed(&self) -> MutexGuard<'_, Observed> {
         lock(&self.observed)
-    }
-
-    pub(super) fn checks(&self) -> MutexGuard<'_, PeerReader> {
-        lock(&self.checks)
-    }
-
-    pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
-        lock(&self.pace)
     }
 
     /// Everything observed so far. A packet of the peer, or of a relay, shows that UDP passes.
@@ -118,25 +84,16 @@ impl Shared {
 
     /// Whether a packet of the peer or of a relay came in.
     pub(super) fn is_heard(&self) -> bool {
-        self.checks().has_heard() || self.has_relayed()
-    }
-
-    /// Whether a relay's server gave an address, over UDP.
-    fn has_relayed(&self) -> bool {
-        #[cfg(feature = "relay")]
-        return self.relay.get().and_then(Relayed::candidate).is_some();
-        #[cfg(not(feature = "relay"))]
+        #[cfg(feature = "agent")]
+        return self.checks().has_heard() || self.has_relayed();
+        #[cfg(not(feature = "agent"))]
         false
-    }
-
-    pub(super) fn agent(&self) -> Option<AgentOf> {
-        self.agent.get().copied()
     }
 
     /// The candidates to signal, by these observations.
     pub(super) fn candidates(&self, observed: &Observed) -> Vec<GatheredCandidate> {
         #[cfg(feature = "relay")]
-        let relayed = self.relay.get().and_then(Relayed::candidate);
+        let relayed = self.serving.relay.get().and_then(Relayed::candidate);
         #[cfg(not(feature = "relay"))]
         let relayed = None;
         let hosts = self.sockets.iter().flat_map(Socket::hosts);
@@ -177,7 +134,84 @@ impl Shared {
 
     /// Whether its port may have been another socket's a short while ago.
     pub(crate) fn is_port_old(&self) -> bool {
-        self.checks().is_port_old()
+        self.is_port_old.load(Ordering::Relaxed)
+    }
+
+    /// Its port may have been another socket's a short while ago.
+    pub(super) fn distrust_port(&self) {
+        self.is_port_old.store(true, Ordering::Relaxed);
+        #[cfg(feature = "agent")]
+        self.checks().distrust_port();
+    }
+
+    /// The base sends a request of its own: a check from there is no longer unsolicited.
+    pub(super) fn on_asked(&self, server: SocketAddr) {
+        #[cfg(feature = "agent")]
+        self.checks().on_other_sent(server, Instant::now());
+        #[cfg(not(feature = "agent"))]
+        let _ = server;
+    }
+
+    /// Keeps a check of the peer until the agent reads.
+    pub(super) fn keep_check(&self, socket: &Socket, source: SocketAddr, datagram: &[u8]) {
+        #[cfg(feature = "agent")]
+        if self.admits(socket, source, datagram) && !socket.agent_end().keep_early(datagram, source)
+        {
+            bump(&mut self.observed().dropped.early);
+        }
+        #[cfg(not(feature = "agent"))]
+        {
+            let _ = (socket, source, datagram);
+            bump(&mut self.observed().dropped.unauthenticated);
+        }
+    }
+}
+
+#[cfg(feature = "agent")]
+impl Shared {
+    /// Every socket the agent has: those of the base, and the relay's if there is one.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.sockets.iter().chain(self.relay_socket())
+    }
+
+    /// The socket of this number, in the same order.
+    #[inline]
+    pub(crate) fn socket(&self, number: usize) -> Option<&Socket> {
+        self.sockets
+            .get(number)
+            .or_else(|| self.relay_socket().filter(|_| number == self.sockets.len()))
+    }
+
+    fn relay_socket(&self) -> Option<&Socket> {
+        #[cfg(feature = "relay")]
+        return self.serving.relay.get().map(Relayed::socket);
+        #[cfg(not(feature = "relay"))]
+        None
+    }
+
+    pub(super) fn checks(&self) -> MutexGuard<'_, PeerReader> {
+        lock(&self.serving.checks)
+    }
+
+    pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
+        lock(&self.serving.pace)
+    }
+
+    /// Whether a relay's server gave an address, over UDP.
+    fn has_relayed(&self) -> bool {
+        #[cfg(feature = "relay")]
+        return self
+            .serving
+            .relay
+            .get()
+            .and_then(Relayed::candidate)
+            .is_some();
+        #[cfg(not(feature = "relay"))]
+        false
+    }
+
+    pub(super) fn agent(&self) -> Option<AgentOf> {
+        self.serving.agent.get().copied()
     }
 
     /// Nothing goes over any socket any more, whichever reader still holds an end of it.
@@ -202,11 +236,13 @@ impl Shared {
     /// From now on checks that carry this password are for the agent. False if there is an agent
     /// already.
     pub(crate) fn serve(&self, password: &str, config: &AgentConfig) -> bool {
-        if self.agent.set(AgentOf::Us).is_err() {
+        if self.serving.agent.set(AgentOf::Us).is_err() {
             return false;
         }
         for socket in self.sockets() {
-            socket.set_max_senders(config.max_remote_candidates);
+            socket
+                .agent_end()
+                .set_max_senders(config.max_remote_candidates);
         }
         self.pace().set_interval(config.check_interval);
         self.checks().set_local_password(password);
@@ -216,7 +252,7 @@ impl Shared {
     /// From now on checks are for the agent of another library.
     pub(crate) fn serve_foreign(&self) {
         // a second one would get nothing to read, because the first one's socket is closed with it
-        let _ = self.agent.set(AgentOf::Others);
+        let _ = self.serving.agent.set(AgentOf::Others);
     }
 
     /// From now on answers that carry this password are the peer's.
@@ -232,7 +268,7 @@ impl Shared {
     /// A signalled remote candidate: its checks pass without being verified twice.
     pub(crate) fn expect_peer(&self, remote: SocketAddr) {
         self.sockets()
-            .for_each(|socket| socket.expect_sender(remote));
+            .for_each(|socket| socket.agent_end().expect_sender(remote));
     }
 
     /// The agent sends STUN; whether it may leave. Call this before it does, because checks that come
@@ -259,9 +295,9 @@ impl Shared {
     /// Whether an address that never answered may get another check or answer now.
     fn may_leave(&self, socket: &Socket, target: SocketAddr, header: Header) -> bool {
         let is_relayed = socket.is_relay();
-        let admission = if header.is_binding_request {
+        let admission = if header.is_binding_request() {
             self.pace().check(target, is_relayed, Instant::now())
-        } else if header.is_response {
+        } else if header.is_response() {
             self.pace().answer(target, is_relayed)
         } else {
             Admission::Leaves
@@ -277,7 +313,7 @@ impl Shared {
     /// Whether the relay has an allocation, and direct pairs had their head start.
     fn is_relay_open(&self) -> bool {
         #[cfg(feature = "relay")]
-        return self.relay.get().is_some_and(Relayed::is_open);
+        return self.serving.relay.get().is_some_and(Relayed::is_open);
         #[cfg(not(feature = "relay"))]
         false
     }
@@ -299,7 +335,7 @@ impl Shared {
 
     /// Returns once the peer has left, by its own word.
     pub(crate) async fn peer_left(&self) {
-        self.left.notified().await;
+        self.serving.left.notified().await;
     }
 
     /// The process runs, and calls again after `period`.
@@ -310,29 +346,58 @@ impl Shared {
     /// From now on events go there.
     pub(crate) fn listen(&self, events: mpsc::Sender<IceEvent>) {
         // this lock first, so that candidates that are filed meanwhile wait for the new sink
-        let mut sink = lock(&self.events);
+        let mut sink = lock(&self.serving.events);
         let known = self.candidates(&self.observed());
         *sink = Some(EventSink::new(events, &known));
     }
 
     /// No event goes anywhere any longer.
     pub(crate) fn end_events(&self) {
-        *lock(&self.events) = None;
+        *lock(&self.serving.events) = None;
     }
 
     /// Emits `event`, if there is a receiver that keeps up.
     pub(crate) fn emit(&self, event: IceEvent) {
-        if let Some(sink) = &*lock(&self.events) {
+        if let Some(sink) = &*lock(&self.serving.events) {
             sink.emit(event);
         }
     }
 
     /// Emits candidates that came after gathering had ended, or from the relay.
     pub(super) fn emit_candidates(&self) {
-        if let Some(sink) = &mut *lock(&self.events) {
+        if let Some(sink) = &mut *lock(&self.serving.events) {
             let candidates = self.candidates(&self.observed());
             sink.emit_candidates(candidates);
         }
+    }
+
+    /// Whether a Binding request may go on to the agent.
+    pub(super) fn admits(&self, socket: &Socket, source: SocketAddr, datagram: &[u8]) -> bool {
+        let is_authentic = match self.agent() {
+            Some(AgentOf::Others) => return true,
+            Some(AgentOf::Us) if socket.is_relay() => {
+                let mut checks = self.checks();
+                checks.on_relayed_request(socket.bound(), canonical(source), datagram)
+            }
+            Some(AgentOf::Us) => {
+                let is_quiet = socket.agent_end().was_quiet();
+                let (bound, source) = (socket.bound(), canonical(source));
+                let mut checks = self.checks();
+                checks.on_request(bound, source, datagram, is_quiet, Instant::now())
+            }
+            None => false,
+        };
+        let admitted = socket.agent_end().admit_sender(source, is_authentic);
+        match admitted {
+            Admitted::Yes if is_authentic => {
+                self.pace()
+                    .on_request(source, socket.is_relay(), Instant::now());
+            }
+            Admitted::Yes => {}
+            Admitted::Unauthenticated => bump(&mut self.observed().dropped.unauthenticated),
+            Admitted::TooMany => bump(&mut self.observed().dropped.too_many_peers),
+        }
+        admitted == Admitted::Yes
     }
 }
 
@@ -349,16 +414,16 @@ impl Shared {
     }
 
     pub(crate) fn relay(&self) -> Option<&Relayed> {
-        self.relay.get()
+        self.serving.relay.get()
     }
 
     /// Keeps the relay, unless there is one, or an agent that would not see it.
     pub(crate) fn keep_relay(&self, relay: Relayed) -> Option<&Relayed> {
-        if self.agent.get().is_some() {
+        if self.serving.agent.get().is_some() {
             return None;
         }
-        self.relay.set(relay).ok()?;
-        self.relay.get()
+        self.serving.relay.set(relay).ok()?;
+        self.serving.relay.get()
     }
 
     /// Something came from the relay's server that its client cannot take.
@@ -378,15 +443,16 @@ impl Drop for Shared {
         for socket in self.sockets.drain(..) {
             // before it closes, because the next socket on this port has to know
             recent_ports::note(socket.bound().port());
-            // a virtual network keeps a connection until it is closed
-            if let (Carrier::Conn(conn), Some(runtime)) = (socket.into_carrier(), &self.runtime) {
-                runtime.spawn(async move { conn.close().await });
+            // a carrier may need the runtime to close, because a virtual network does
+            if let Carrier::Other(carrier) = socket.into_carrier() {
+                let _entered = self.runtime.as_ref().map(Handle::enter);
+                carrier.close();
             }
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "agent"))]
 mod tests {
     use super::super::observed::Asking;
     use super::*;
@@ -415,14 +481,14 @@ mod tests {
         let answer = write_success([7; 12], SocketAddr::from(([203, 0, 113, 7], 9)));
         std::thread::scope(|scope| {
             // the reader that files the answer emits no event, because there is no sink yet
-            let sink = lock(&shared.events);
+            let sink = lock(&shared.serving.events);
             scope.spawn(|| shared.listen(mpsc::channel(1).0));
             std::thread::sleep(Duration::from_millis(20));
             let mut observed = shared.observed();
             observed.file_answer(now, bound, server, &answer);
             drop((observed, sink));
         });
-        let sink = lock(&shared.events);
+        let sink = lock(&shared.serving.events);
         let known = sink.as_ref().unwrap().known();
         assert_eq!(known, 2, "host and reflexive");
     }

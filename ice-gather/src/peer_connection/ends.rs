@@ -11,9 +11,10 @@ use webrtc_util::{Conn, Error};
 
 use super::alias::Aliases;
 use crate::base::Shared;
-use crate::base::demux::{recv_for_agent, send_for_agent};
+use crate::base::agent_ends::{recv_for_agent, send_for_agent};
 use crate::common::{canonical, lock};
-use crate::socket::carrier::{DatagramCarrier, Unconnected};
+use crate::socket::carrier::DatagramCarrier;
+use crate::socket::conn::Unconnected;
 use crate::stun::{Header, is_success, write_check_response};
 
 /// Longest datagram that the library reads.
@@ -65,7 +66,7 @@ impl Ends {
                     let datagram = &second[..length];
                     let mut aliases = lock(&self.aliases);
                     // only a check that was authenticated may show a new address of the peer
-                    let is_check = Header::peek(datagram).is_some_and(|h| h.is_binding_request);
+                    let is_check = Header::peek(datagram).is_some_and(|h| h.is_binding_request());
                     let known_as = if is_check { aliases.alias(source) } else { aliases.known(source) };
                     if let (Some(known_as), Some(room)) = (known_as, buffer.get_mut(..length)) {
                         room.copy_from_slice(datagram);

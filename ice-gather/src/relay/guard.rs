@@ -27,9 +27,10 @@ use tokio_util::sync::CancellationToken;
 use crate::base::Shared;
 use crate::common::{ERROR_PAUSE, lock};
 use crate::error::RelayError;
-use crate::socket::carrier::{DatagramCarrier, Unconnected};
+use crate::socket::carrier::DatagramCarrier;
+use crate::socket::conn::Unconnected;
 use crate::socket::recent_ports;
-use crate::stun::{TransactionId, error_code};
+use crate::stun::TransactionId;
 
 /// Shortest lifetime taken of an allocation. RFC 8656 section 7.2 has ten minutes by default.
 const SHORTEST_LIFETIME: u32 = 30;
@@ -244,6 +245,17 @@ fn channel(datagram: &[u8]) -> Option<u16> {
         [first @ 0x40..=0x4f, second, high, low, ref data @ ..] => {
             let fits = usize::from(u16::from_be_bytes([high, low])) <= data.len();
             fits.then_some(u16::from_be_bytes([first, second]))
+        }
+        _ => None,
+    }
+}
+
+/// The code of an error response (RFC 8489 section 14.8), if it has a valid one. The code alone:
+/// the library's own error type panics when it shows a reason that is not UTF-8.
+fn error_code(message: &Message) -> Option<u16> {
+    match message.get(ATTR_ERROR_CODE).as_deref() {
+        Ok([_, _, class @ 3..=6, number @ 0..=99, ..]) => {
+            Some(u16::from(*class) * 100 + u16::from(*number))
         }
         _ => None,
     }

@@ -1,13 +1,11 @@
-//! A carrier of datagrams other than a UDP socket of the host, as callers implement it and as the ICE
-//! library takes it.
+//! A carrier of datagrams other than a UDP socket of the host, as callers implement it.
 
-use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use webrtc_util::{Conn, Error};
+use tokio::net::UdpSocket;
 
 /// A carrier of datagrams that is connected to no single remote address, such as a socket that a
 /// test makes deaf: see [`Base::from_carrier`](crate::Base::from_carrier).
@@ -99,46 +97,49 @@ impl<T: DatagramCarrier> DatagramCarrier for Arc<T> {
     }
 }
 
-/// The carrier as the library takes it: the half of the interface that needs a connection to one
-/// remote address is refused.
-pub(crate) struct Unconnected<T>(pub(crate) T);
-
-#[async_trait]
-impl<T: DatagramCarrier> Conn for Unconnected<T> {
-    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
-        Err(Error::ErrNoRemAddr)
+/// A socket of the host that was bound elsewhere.
+impl DatagramCarrier for UdpSocket {
+    fn recv_from(
+        &self,
+        buffer: &mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send {
+        Self::recv_from(self, buffer)
     }
 
-    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        Ok(self.0.recv_from(buffer).await?.0)
+    fn send_to(
+        &self,
+        datagram: &[u8],
+        target: SocketAddr,
+    ) -> impl Future<Output = io::Result<usize>> + Send {
+        Self::send_to(self, datagram, target)
     }
 
-    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        Ok(self.0.recv_from(buffer).await?)
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Self::local_addr(self)
+    }
+}
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
+
+/// A carrier of any type.
+pub(crate) trait AnyCarrier: Send + Sync {
+    fn recv_from<'a>(&'a self, buffer: &'a mut [u8]) -> Boxed<'a, (usize, SocketAddr)>;
+
+    fn send_to<'a>(&'a self, datagram: &'a [u8], target: SocketAddr) -> Boxed<'a, usize>;
+
+    fn close(&self);
+}
+
+impl<T: DatagramCarrier> AnyCarrier for T {
+    fn recv_from<'a>(&'a self, buffer: &'a mut [u8]) -> Boxed<'a, (usize, SocketAddr)> {
+        Box::pin(DatagramCarrier::recv_from(self, buffer))
     }
 
-    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
-        Err(Error::ErrNoRemAddr)
+    fn send_to<'a>(&'a self, datagram: &'a [u8], target: SocketAddr) -> Boxed<'a, usize> {
+        Box::pin(DatagramCarrier::send_to(self, datagram, target))
     }
 
-    async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> Result<usize, Error> {
-        Ok(self.0.send_to(datagram, target).await?)
-    }
-
-    fn local_addr(&self) -> Result<SocketAddr, Error> {
-        Ok(self.0.local_addr()?)
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        self.0.close();
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+    fn close(&self) {
+        DatagramCarrier::close(self);
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 
-use webrtc_util::ifaces::ifaces;
+use if_addrs::{Interface, get_if_addrs};
 
 /// The host's own addresses at one moment. Two looks that differ mean that it went from one network
 /// to another.
@@ -75,24 +75,17 @@ pub(crate) fn default_route(is_ipv4: bool) -> Option<IpAddr> {
 
 /// Every address of the interface of this name.
 pub(crate) fn interface(name: &str) -> Vec<IpAddr> {
-    let interfaces = ifaces().unwrap_or_default();
-    interfaces
-        .into_iter()
-        .filter(|i| i.name == name)
-        .filter_map(|i| i.addr)
-        .map(|addr| addr.ip())
-        .collect()
+    let interfaces = get_if_addrs().unwrap_or_default();
+    let of_name = interfaces.iter().filter(|i| i.name == name);
+    of_name.map(Interface::ip).collect()
 }
 
 /// Every address of a family that a peer elsewhere can have a route to: no loopback, no link-local
 /// one.
 pub(crate) fn addresses(is_ipv4: bool) -> impl Iterator<Item = IpAddr> {
     use nat_summary::Scope::{LinkLocal, Loopback, Reserved};
-    let all = ifaces()
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|i| i.addr)
-        .map(|addr| addr.ip());
+    let interfaces = get_if_addrs().unwrap_or_default();
+    let all = interfaces.into_iter().map(|interface| interface.ip());
     all.filter(move |ip| {
         ip.is_ipv4() == is_ipv4
             && !matches!(nat_summary::Scope::of(*ip), Loopback | LinkLocal | Reserved)

@@ -729,7 +729,7 @@ pub(crate) async fn by_hand(socket: &UdpSocket, pwd: &str, lie: Option<SocketAdd
     loop {
         let (length, source) = socket.recv_from(&mut buffer).await.unwrap();
         let Some(header) =
-            Header::peek(&buffer[..length]).filter(|header| header.is_binding_request)
+            Header::peek(&buffer[..length]).filter(Header::is_binding_request)
         else {
             continue;
         };

@@ -128,7 +128,7 @@ async fn a_peer_that_closes_or_drops_its_agent_is_gone_at_once() {
 async fn a_stranger_cannot_say_goodbye_for_a_peer() {
     let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let (left, right) = (
-        Base::from_conn(Arc::clone(&socket) as _).unwrap(),
+        Base::from_carrier(Arc::clone(&socket)).unwrap(),
         base().await,
     );
     let target = right.local_addrs().next().unwrap();

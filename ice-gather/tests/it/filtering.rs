@@ -68,7 +68,7 @@ async fn behind(filtering: EndpointDependencyType, is_port_old: bool, lost: usiz
         conns.push(server.bind(address.parse().unwrap()).await.unwrap());
     }
     let [a, b, c, d] = <[Carrier; 4]>::try_from(conns).ok().unwrap();
-    let server = TwoAddresses::on_conns([[a, b], [c, d]]).unwrap();
+    let server = TwoAddresses::on_carriers([[a, b], [c, d]]).unwrap();
     let lan = router(
         "192.168.1.0/24",
         Some((EndpointDependencyType::EndpointIndependent, filtering)),
@@ -86,7 +86,7 @@ async fn behind(filtering: EndpointDependencyType, is_port_old: bool, lost: usiz
     lan.lock().await.set_router(Arc::clone(&wan)).await.unwrap();
     wan.lock().await.start().await.unwrap();
     let conn = client.bind("192.168.1.5:0".parse().unwrap()).await.unwrap();
-    let base = Base::from_conn(conn).unwrap();
+    let base = Base::from_carrier(conn).unwrap();
     if is_port_old {
         base.distrust_port();
     }
@@ -156,12 +156,12 @@ async fn with_loss_silence_proves_nothing() {
 async fn four_sockets() -> TwoAddresses {
     let bind = |address| UdpSocket::bind(address);
     let (one, other) = ("127.0.0.51", "127.0.0.52");
-    let first: Carrier = Arc::new(bind((one, 0)).await.unwrap());
-    let second: Carrier = Arc::new(bind((one, 0)).await.unwrap());
-    let port = |conn: &Carrier| conn.local_addr().unwrap().port();
-    let third: Carrier = Arc::new(bind((other, port(&first))).await.unwrap());
-    let fourth: Carrier = Arc::new(bind((other, port(&second))).await.unwrap());
-    TwoAddresses::on_conns([[first, second], [third, fourth]]).unwrap()
+    let first = bind((one, 0)).await.unwrap();
+    let second = bind((one, 0)).await.unwrap();
+    let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
+    let third = bind((other, port(&first))).await.unwrap();
+    let fourth = bind((other, port(&second))).await.unwrap();
+    TwoAddresses::on_carriers([[first, second], [third, fourth]]).unwrap()
 }
 
 #[tokio::test]

@@ -1,11 +1,17 @@
 //! Integration tests on real sockets, all on loopback.
 
+#[cfg(feature = "agent")]
 mod checks;
+#[cfg(feature = "agent")]
 mod connect;
+#[cfg(feature = "agent")]
 mod filtering;
 mod gather;
+#[cfg(feature = "agent")]
 mod hammer;
+#[cfg(feature = "agent")]
 mod hostile;
+#[cfg(feature = "agent")]
 mod liveness;
 mod names;
 mod observer;

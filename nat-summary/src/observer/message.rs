@@ -113,6 +113,58 @@ pub const fn is_stun(datagram: &[u8]) -> bool {
     matches!(*datagram, [0..=3, _, _, _, 0x21, 0x12, 0xA4, 0x42, ..])
 }
 
+/// The first twenty bytes of a datagram that can only be STUN. The attributes behind them are not
+/// read, and may be damaged.
+///
+/// ```
+/// use nat_summary::observer::Header;
+///
+/// let header = Header::peek(b"\x00\x01\x00\x08\x21\x12\xA4\x42a random id.").expect("it is STUN");
+/// assert!(header.is_binding_request() && header.id == *b"a random id.");
+/// assert_eq!(Header::peek(b"any other payload"), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Header {
+    /// The class.
+    pub class: Class,
+    /// The method.
+    pub method: Method,
+    /// The transaction.
+    pub id: TransactionId,
+}
+
+impl Header {
+    /// Reads the header of a STUN datagram; `None` for any other on the same socket (RFC 7983), at the
+    /// cost of comparing a few bytes.
+    #[inline]
+    #[must_use]
+    pub fn peek(datagram: &[u8]) -> Option<Self> {
+        if !is_stun(datagram) {
+            return None;
+        }
+        let [t0, t1, _, _, _, _, _, _, id @ ..] = *datagram.first_chunk::<HEADER_LEN>()?;
+        let typ = u16::from_be_bytes([t0, t1]);
+        Some(Self {
+            class: class(typ),
+            method: method(typ),
+            id,
+        })
+    }
+
+    /// Whether it answers a request.
+    #[must_use]
+    pub const fn is_response(&self) -> bool {
+        matches!(self.class, Class::Success | Class::Error)
+    }
+
+    /// Whether it is a Binding request: of a peer, or to a server.
+    #[must_use]
+    pub const fn is_binding_request(&self) -> bool {
+        matches!((self.class, self.method), (Class::Request, Method::Binding))
+    }
+}
+
 /// A STUN message whose lengths are right, with the attributes that an observer needs. Of an
 /// attribute that comes twice the first counts, and those behind MESSAGE-INTEGRITY do not (RFC 8489
 /// sections 14 and 14.5).
@@ -144,6 +196,8 @@ pub struct Message<'a> {
     /// REALM or USERHASH: long-term credentials (RFC 8489 section 9.2), which no connectivity check
     /// has.
     is_long_term: bool,
+    /// Those in front of MESSAGE-INTEGRITY.
+    attributes: &'a [u8],
     signed: Option<Signed<'a>>,
 }
 
@@ -190,24 +244,25 @@ impl<'a> Message<'a> {
         let (header, attributes) = datagram
             .split_first_chunk::<HEADER_LEN>()
             .ok_or(Malformed::Length)?;
+        let Header { class, method, id } = Header::peek(header).ok_or(Malformed::NotStun)?;
         if datagram.len() > MAX_LEN {
             return Err(Malformed::TooLong);
         }
-        let [t0, t1, l0, l1, _, _, _, _, id @ ..] = *header;
+        let [_, _, l0, l1, ..] = *header;
         if usize::from(u16::from_be_bytes([l0, l1])) != attributes.len()
             || attributes.len() % 4 != 0
         {
             return Err(Malformed::Length);
         }
-        let typ = u16::from_be_bytes([t0, t1]);
         let mut message = Self {
-            class: class(typ),
-            method: method(typ),
+            class,
+            method,
             id,
             username: None,
             mapped: None,
             error_code: None,
             is_long_term: false,
+            attributes,
             signed: None,
         };
         message.read_attributes(header, attributes)?;
@@ -241,12 +296,14 @@ impl<'a> Message<'a> {
                     has_code = true;
                     self.error_code = error_code(value);
                 }
-                MESSAGE_INTEGRITY => {
+                MESSAGE_INTEGRITY | MESSAGE_INTEGRITY_SHA256 => {
                     is_over = true;
                     let before = attributes.len() - rest.len();
-                    self.signed = signed(header, attributes, before, value);
+                    self.attributes = attributes.get(..before).unwrap_or_default();
+                    if kind == MESSAGE_INTEGRITY {
+                        self.signed = signed(header, self.attributes, value);
+                    }
                 }
-                MESSAGE_INTEGRITY_SHA256 => is_over = true,
                 _ => {}
             }
             rest = next;
@@ -268,6 +325,29 @@ impl<'a> Message<'a> {
     #[must_use]
     pub const fn is_response(&self) -> bool {
         matches!(self.class, Class::Success | Class::Error)
+    }
+
+    /// The value of the first attribute of this kind, as it stands in the message (RFC 8489 section 14).
+    /// One behind MESSAGE-INTEGRITY does not count.
+    ///
+    /// ```
+    /// use nat_summary::observer::Message;
+    ///
+    /// let bytes = b"\x00\x01\x00\x08\x21\x12\xA4\x42a random id.\x80\x22\x00\x03own\x00";
+    /// assert_eq!(Message::read(bytes)?.attribute(0x8022), Some(&b"own"[..]));
+    /// # Ok::<(), nat_summary::observer::Malformed>(())
+    /// ```
+    #[must_use]
+    pub fn attribute(&self, kind: u16) -> Option<&'a [u8]> {
+        let mut rest = self.attributes;
+        while let [k0, k1, l0, l1, tail @ ..] = rest {
+            let length = usize::from(u16::from_be_bytes([*l0, *l1]));
+            if u16::from_be_bytes([*k0, *k1]) == kind {
+                return tail.get(..length);
+            }
+            rest = tail.get(length.next_multiple_of(4)..)?;
+        }
+        None
     }
 
     /// The parts that MESSAGE-INTEGRITY covers; `None` without one of the right length.
@@ -298,20 +378,19 @@ const fn method(typ: u16) -> Method {
     }
 }
 
-/// The signature at `before` in the attributes. The header is signed with the length of a message that
-/// ends with MESSAGE-INTEGRITY.
+/// The signature behind `attributes`. The header is signed with the length of a message that ends with
+/// MESSAGE-INTEGRITY.
 fn signed<'a>(
     header: &[u8; HEADER_LEN],
     attributes: &'a [u8],
-    before: usize,
     value: &'a [u8],
 ) -> Option<Signed<'a>> {
-    let length = u16::try_from(before + 4 + INTEGRITY_LEN).ok()?;
+    let length = u16::try_from(attributes.len() + 4 + INTEGRITY_LEN).ok()?;
     let mut header = *header;
     [header[2], header[3]] = length.to_be_bytes();
     Some(Signed {
         header,
-        attributes: attributes.get(..before)?,
+        attributes,
         code: value.try_into().ok()?,
     })
 }

@@ -71,7 +71,7 @@ impl World {
             } else {
                 Manner::Honest
             };
-            responders.push(Responder::on_conn(
+            responders.push(Responder::on_carrier(
                 net.bind(format!("{ip}:3478").parse()?).await?,
                 manner,
             )?);
@@ -168,7 +168,7 @@ fn on(net: &Arc<Net>) -> Network {
                 .bind((ip, 0).into())
                 .await
                 .map_err(|_| BindError::NoAddress)?;
-            Base::from_conn(conn)
+            Base::from_carrier(conn)
         }
     })
 }

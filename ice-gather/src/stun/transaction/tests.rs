@@ -19,19 +19,34 @@ fn with_attribute(typ: u16, attribute: u16, value: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_request_is_a_bare_header_the_library_reads() {
-    let mut message = Message::new();
-    message.unmarshal_binary(&write_request(ID)).unwrap();
-    assert_eq!(message.typ, stun::message::BINDING_REQUEST);
-    assert_eq!(message.transaction_id.0, ID);
+fn a_request_is_a_bare_header() {
+    let request = write_request(ID);
+    let message = Message::read(&request).unwrap();
     assert_eq!(
-        Header::peek(&write_request(ID)),
-        Some(Header {
-            is_response: false,
-            is_binding_request: true,
-            id: ID
-        })
+        (message.class, message.method, message.id),
+        (Class::Request, Method::Binding, ID)
     );
+    assert!(!message.is_check(), "it asks a server");
+    let header = Header::peek(&request).unwrap();
+    assert!(header.is_binding_request() && !header.is_response() && header.id == ID);
+}
+
+#[cfg(feature = "agent")]
+#[test]
+fn the_library_reads_a_request_and_an_answer() {
+    let read = |bytes: &[u8]| {
+        let mut message = stun::message::Message::new();
+        message.unmarshal_binary(bytes).unwrap();
+        assert_eq!(message.transaction_id.0, ID);
+        message
+    };
+    assert_eq!(read(&write_request(ID)).typ, stun::message::BINDING_REQUEST);
+    for mapped in ["203.0.113.7:50000", "[2001:db8::7]:50000"] {
+        use stun::message::Getter;
+        let mut address = stun::xoraddr::XorMappedAddress::default();
+        address.get_from(&read(&success(mapped))).unwrap();
+        assert_eq!(address.to_string(), mapped);
+    }
 }
 
 #[test]
@@ -142,47 +157,6 @@ fn a_datagram_that_is_no_binding_response_is_rejected() {
         read_answer(&with_attribute(0x0101, 0x8022, &[0; 2000])),
         Err(Reject::TooLong)
     );
-}
-
-#[test]
-fn a_goodbye_is_the_signed_word_of_a_side_that_knows_the_password() {
-    let (password, key) = ("p".repeat(32), integrity_key(&"p".repeat(32)));
-    let goodbye = write_goodbye(ID, &password).unwrap();
-    assert!(is_goodbye(&goodbye, &key));
-    assert!(!is_goodbye(&goodbye, &integrity_key(&"q".repeat(32))));
-    for at in 0..goodbye.len() - 8 {
-        let mut changed = goodbye.clone();
-        changed[at] ^= 1;
-        assert!(!is_goodbye(&changed, &key), "byte {at}");
-    }
-    for length in 0..goodbye.len() {
-        assert!(!is_goodbye(&goodbye[..length], &key), "{length} bytes");
-    }
-    assert!(
-        !is_goodbye(&with_attribute(0x0011, 0xE6BD, &[]), &key),
-        "unsigned"
-    );
-
-    // a keepalive that is signed, and a stranger's attribute behind the signature
-    let mut keepalive = Message::new();
-    keepalive.transaction_id.0 = ID;
-    keepalive.set_type(MessageType::new(METHOD_BINDING, CLASS_INDICATION));
-    keepalive.write_header();
-    let integrity = MessageIntegrity::new_short_term_integrity(password);
-    integrity.add_to(&mut keepalive).unwrap();
-    assert!(authenticated(&keepalive.raw, &key).is_some() && !is_goodbye(&keepalive.raw, &key));
-    keepalive.add(ATTR_GOODBYE, &[]);
-    assert!(authenticated(&keepalive.raw, &key).is_some() && !is_goodbye(&keepalive.raw, &key));
-}
-
-#[test]
-fn other_stacks_take_a_goodbye_for_a_keepalive() {
-    let goodbye = write_goodbye(ID, "password").unwrap();
-    let mut read = Message::new();
-    read.unmarshal_binary(&goodbye).unwrap();
-    FINGERPRINT.check(&read).unwrap();
-    assert_eq!(read.typ, MessageType::new(METHOD_BINDING, CLASS_INDICATION));
-    assert!(ATTR_GOODBYE.optional(), "others need not understand it");
 }
 
 proptest::proptest! {

@@ -1,12 +1,12 @@
 //! A socket that stands for a long way: its packets leave late.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use ice_gather::DatagramCarrier;
 use tokio::net::UdpSocket;
-use webrtc_util::Conn;
 
 /// A socket whose packets leave late.
 #[derive(Debug)]
@@ -22,25 +22,12 @@ impl Late {
     }
 }
 
-#[async_trait]
-impl Conn for Late {
-    async fn connect(&self, to: SocketAddr) -> webrtc_util::Result<()> {
-        Ok(self.socket.connect(to).await?)
+impl DatagramCarrier for Late {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.socket.recv_from(buffer).await
     }
 
-    async fn recv(&self, buffer: &mut [u8]) -> webrtc_util::Result<usize> {
-        Ok(self.socket.recv(buffer).await?)
-    }
-
-    async fn recv_from(&self, buffer: &mut [u8]) -> webrtc_util::Result<(usize, SocketAddr)> {
-        Ok(self.socket.recv_from(buffer).await?)
-    }
-
-    async fn send(&self, packet: &[u8]) -> webrtc_util::Result<usize> {
-        Ok(self.socket.send(packet).await?)
-    }
-
-    async fn send_to(&self, packet: &[u8], to: SocketAddr) -> webrtc_util::Result<usize> {
+    async fn send_to(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
         let (socket, delay, packet) = (Arc::clone(&self.socket), self.delay, packet.to_vec());
         let length = packet.len();
         tokio::spawn(async move {
@@ -51,19 +38,7 @@ impl Conn for Late {
         Ok(length)
     }
 
-    fn local_addr(&self) -> webrtc_util::Result<SocketAddr> {
-        Ok(self.socket.local_addr()?)
-    }
-
-    fn remote_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    async fn close(&self) -> webrtc_util::Result<()> {
-        Ok(())
-    }
-
-    fn as_any(&self) -> &(dyn std::any::Any + Send + Sync) {
-        self
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 }

@@ -157,8 +157,8 @@ async fn honest_server(at: SocketAddr, delay: Option<Duration>) -> Result<Respon
         return Ok(Responder::bind(at).await?);
     };
     let socket = Arc::new(UdpSocket::bind(at).await?);
-    Ok(Responder::on_conn(
-        Arc::new(Late::new(socket, delay)),
+    Ok(Responder::on_carrier(
+        Late::new(socket, delay),
         Manner::Honest,
     )?)
 }

@@ -307,14 +307,12 @@ async fn flooded(meter: Meter) -> Result<Measured, Failure> {
 
 async fn two_addresses() -> Result<TwoAddresses, Failure> {
     let port = UdpSocket::bind("127.0.0.61:0").await?.local_addr()?.port();
-    let bind = async |ip: u8, port: u16| -> Result<_, Failure> {
-        let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, ip], port))).await?;
-        Ok(std::sync::Arc::new(socket) as std::sync::Arc<dyn webrtc_util::Conn + Send + Sync>)
-    };
+    let bind =
+        async |ip: u8, port: u16| UdpSocket::bind(SocketAddr::from(([127, 0, 0, ip], port))).await;
     let first = [bind(61, port).await?, bind(61, 0).await?];
     let other_port = first[1].local_addr()?.port();
     let second = [bind(62, port).await?, bind(62, other_port).await?];
-    Ok(TwoAddresses::on_conns([first, second])?)
+    Ok(TwoAddresses::on_carriers([first, second])?)
 }
 
 async fn filtering(meter: Meter) -> Result<Measured, Failure> {
