@@ -728,8 +728,7 @@ pub(crate) async fn by_hand(socket: &UdpSocket, pwd: &str, lie: Option<SocketAdd
     let mut buffer = [0; 1500];
     loop {
         let (length, source) = socket.recv_from(&mut buffer).await.unwrap();
-        let Some(header) =
-            Header::peek(&buffer[..length]).filter(Header::is_binding_request)
+        let Some(header) = Header::peek(&buffer[..length]).filter(Header::is_binding_request)
         else {
             continue;
         };

@@ -220,7 +220,10 @@ async fn a_forged_check_brings_its_source_no_packet_and_a_signed_one_only_a_few(
     let mut buffer = [0; 2_000];
     while let Ok((length, _)) = signalled.try_recv_from(&mut buffer) {
         let header = Header::peek(&buffer[..length]).unwrap();
-        assert!(header.is_binding_request(), "a forged request has no answer");
+        assert!(
+            header.is_binding_request(),
+            "a forged request has no answer"
+        );
     }
     let received = victims.received();
     println!("{received:?} {:?}", base.dropped());

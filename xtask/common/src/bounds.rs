@@ -241,6 +241,9 @@ pub const INTEROP_WITHIN: Duration = Duration::from_secs(60);
 pub const INTEROP_ECHOED: f64 = 0.99;
 /// How long a peer may take to start and to announce itself: a browser on a busy machine.
 pub const INTEROP_START: Duration = Duration::from_secs(40);
+/// How long `taps` watches a stack behind a router that drops UDP: two copies of a request that each wait
+/// for 1.5 s, of the slowest stack and on a busy machine.
+pub const TAPS_BLOCKED: Duration = Duration::from_secs(9);
 /// Wait for further peers to choose from: there is one.
 pub const INTEROP_CHOICE: Duration = Duration::from_millis(10);
 

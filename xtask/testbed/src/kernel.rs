@@ -3,6 +3,7 @@
 pub mod forger;
 mod late;
 pub mod namespace;
+pub mod recorder;
 pub mod router;
 pub mod servers;
 pub mod world;

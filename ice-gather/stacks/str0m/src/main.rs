@@ -104,7 +104,8 @@ fn server(at: &str, mapped: SocketAddr) -> Result<SocketAddr, Failure> {
     thread::spawn(move || {
         let mut buffer = [0; 1500];
         while let Ok((length, source)) = socket.recv_from(&mut buffer) {
-            if let Some(header) = Header::peek(&buffer[..length]).filter(|h| h.is_binding_request) {
+            if let Some(header) = Header::peek(&buffer[..length]).filter(|h| h.is_binding_request())
+            {
                 let _ = socket.send_to(&success(header.id, mapped), source);
             }
         }

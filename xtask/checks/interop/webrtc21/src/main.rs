@@ -1,9 +1,11 @@
-//! A producer on webrtc 0.21: `webrtc21 SIGNAL STUN`. It answers one consumer after the other, and sends every datagram
-//! back.
+//! A producer on webrtc 0.21: `webrtc21 SIGNAL STUN,STUN`. It answers one consumer after the other, and sends every
+//! datagram back. Its sockets are tapped: a line `seam {…}` on standard output is the verdict so far.
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ice_gather::tap::Tap;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
@@ -105,13 +107,33 @@ fn line(candidate: &Value) -> String {
     )
 }
 
+/// Prints the verdict whenever it has changed.
+async fn report(tap: Arc<Tap>) {
+    let mut printed = Value::Null;
+    loop {
+        let summary = tap.evidence().summary();
+        let seam = json!({
+            "verdict": summary.nat_type().as_legacy(),
+            "rule": summary.rule().as_str(),
+            "text": summary.to_string(),
+        });
+        if seam != printed {
+            println!("seam {seam}");
+            printed = seam;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 async fn serve(signal: &str, stun: &str) -> Result<(), Failure> {
     let genesis =
         json!({ "PathAssertion": { "Allow": [{ "Host": "*", "Distance": 1 }], "Deny": null } });
     let Some(offer) = exchange(signal, "genesis", 0, &genesis).await? else {
         return Ok(());
     };
-    let runtime = default_runtime().ok_or("no runtime")?;
+    let tap = Tap::new(default_runtime().ok_or("no runtime")?);
+    let runtime: Arc<dyn Runtime> = tap.clone();
+    let reporting = tokio::spawn(report(tap));
     let (gathered, mut gathering) = mpsc::unbounded_channel();
     let (ended, mut ending) = mpsc::unbounded_channel();
     let handler = Handler {
@@ -120,7 +142,7 @@ async fn serve(signal: &str, stun: &str) -> Result<(), Failure> {
         ended,
     };
     let servers = vec![RTCIceServer {
-        urls: vec![stun.to_owned()],
+        urls: stun.split(',').map(str::to_owned).collect(),
         ..Default::default()
     }];
     let connection = PeerConnectionBuilder::new()
@@ -157,6 +179,7 @@ async fn serve(signal: &str, stun: &str) -> Result<(), Failure> {
         ending.recv().await;
     }
     connection.close().await?;
+    reporting.abort();
     Ok(())
 }
 
@@ -164,7 +187,7 @@ async fn serve(signal: &str, stun: &str) -> Result<(), Failure> {
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let (Some(signal), Some(stun)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: webrtc21 SIGNAL STUN".into());
+        return Err("usage: webrtc21 SIGNAL STUN,STUN".into());
     };
     loop {
         serve(&signal, &stun).await?;
