@@ -286,7 +286,7 @@ impl Host {
             evidence: Box::new(observer.evidence()),
             servers: observer.servers().collect(),
             pairs: observer.pairs().collect(),
-            peer: Box::new(observer.peer_evidence().clone()),
+            peer: Box::new(observer.peer_evidence()),
             trust: observer.trust(),
             is_one_way: !self.has_heard,
         }

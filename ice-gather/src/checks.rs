@@ -1,32 +1,24 @@
 //! The peer's connectivity checks (RFC 8445 section 7), read in passing: no socket, no clock, no
 //! datagram of its own.
 //!
-//! The agent sends and receives connectivity checks anyway. A [`PeerReader`] reads each of them,
-//! verifies it, and keeps what it proves: the mapping that the peer's responses report, requests
-//! that came in unsolicited, the longest quiet gap that the mapping outlived. Every table is bounded.
-//! The tables grow to the few entries that a peer really needs, because room for the most there may
+//! The agent sends and receives connectivity checks anyway. A [`PeerReader`] hands each of them to the
+//! observer's [`Peer`], which verifies it and keeps what it proves: the mapping that the peer's
+//! responses report, and requests that came in unsolicited. The reader adds what only an agent can
+//! know: the peer's consent, and the longest quiet gap that the mapping outlived. Every table is
+//! bounded, and grows to the few entries that a peer really needs, because room for the most there may
 //! be would weigh more than the agent.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use nat_summary::observer::{Class, Method, Password};
-use nat_summary::{
-    Checks, Observation, PeerChecks, PeerEvidence, SentBefore, TowardPeer, UnsolicitedCheck,
+use nat_summary::observer::{
+    Class, Entry, Header, Message, Method, Password, Peer, Refusal, Table, Tables,
 };
+use nat_summary::{Checks, Observation, PeerChecks, PeerEvidence, TowardPeer};
 
 use crate::common::bump;
-use crate::stun::{Header, Passwords, TransactionId, authenticated, is_goodbye};
+use crate::stun::{Passwords, is_goodbye};
 
-/// Requests whose answer may still come: two rounds of 32 candidates, twice.
-const MAX_PENDING: usize = 128;
-/// Addresses that were sent to: a cohort of 64 servers, and 32 candidates of the peer and as many
-/// learnt, once over.
-const MAX_DESTINATIONS: usize = 192;
-/// Addresses of the peer from which requests came in and to which those sent are counted.
-const MAX_SOURCES: usize = 8;
-/// Ids of the peer's latest requests, by which a replay is known.
-const MAX_REQUESTS: usize = 64;
 /// A datagram is read a little after it arrived, and a heartbeat comes a little late: no more than
 /// this in a process that runs.
 const LAG: Duration = Duration::from_millis(250);
@@ -36,21 +28,8 @@ const LAG: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub struct PeerReader {
     passwords: Passwords,
-    /// Requests without an answer yet, the oldest first.
-    pending: Vec<Pending>,
+    peer: Peer<OnHeap>,
     sequence: u32,
-    /// Addresses that were sent to, sorted.
-    destinations: Vec<SocketAddr>,
-    /// The ids of the latest requests, a ring.
-    requests: Vec<TransactionId>,
-    next_request: usize,
-    /// The first addresses that requests came in from, and how many left for each since.
-    sources: [Option<(SocketAddr, u32)>; MAX_SOURCES],
-    evidence: PeerEvidence,
-    checks: Checks,
-    rebindings: u32,
-    /// See [`PeerReader::distrust_port`].
-    is_port_old: bool,
     /// The pair in use, once [`PeerReader::consent`] was called.
     pair: Option<(SocketAddr, SocketAddr)>,
     consent: Consent,
@@ -60,15 +39,42 @@ pub struct PeerReader {
     dropped: PeerDropped,
 }
 
-/// A request of ours that waits for its answer.
-#[derive(Debug, Clone, Copy)]
-struct Pending {
-    id: TransactionId,
-    base: SocketAddr,
-    target: SocketAddr,
-    sequence: u32,
-    /// Through a relay, where requests are not counted.
-    is_relayed: bool,
+/// Tables that grow.
+#[derive(Debug, Clone)]
+struct OnHeap;
+
+/// One of them.
+#[derive(Debug, Clone)]
+struct Grown<T>(Vec<T>);
+
+impl Tables for OnHeap {
+    type Of<T: Entry, const MOST: usize> = Grown<T>;
+}
+
+impl<T> Table<T> for Grown<T> {
+    const EMPTY: Self = Self(Vec::new());
+
+    fn entries(&self) -> &[T] {
+        &self.0
+    }
+
+    fn entries_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+
+    fn insert(&mut self, at: usize, entry: T) {
+        // most have one entry or two, and a vector begins with four
+        if self.0.len() == self.0.capacity() {
+            self.0.reserve_exact(self.0.len().max(1));
+        }
+        self.0.insert(at.min(self.0.len()), entry);
+    }
+
+    fn remove(&mut self, at: usize) {
+        if at < self.0.len() {
+            self.0.remove(at);
+        }
+    }
 }
 
 /// See [`PeerReader::heartbeat`].
@@ -180,7 +186,7 @@ impl PeerReader {
     /// The port may have been another socket's a short while ago, and a NAT may still let in the
     /// destinations of that socket: no request counts as unsolicited.
     pub fn distrust_port(&mut self) {
-        self.is_port_old = true;
+        self.peer.join_late();
     }
 
     /// Whether a packet of the peer came in.
@@ -190,7 +196,7 @@ impl PeerReader {
             received,
             relayed,
             ..
-        } = self.checks;
+        } = self.peer.checks();
         answered > 0 || received > 0 || relayed > 0
     }
 
@@ -224,14 +230,7 @@ impl PeerReader {
     /// A packet goes out to `target`: requests from there are no longer unsolicited.
     pub fn on_other_sent(&mut self, target: SocketAddr, now: Instant) {
         self.last = Some(now);
-        let Err(at) = self.destinations.binary_search(&target) else {
-            return;
-        };
-        if self.destinations.len() < MAX_DESTINATIONS {
-            self.destinations.insert(at, target);
-        } else {
-            bump(&mut self.dropped.destinations);
-        }
+        self.peer.note_destination(target);
     }
 
     /// STUN of the agent goes out.
@@ -240,75 +239,28 @@ impl PeerReader {
         if !header.is_binding_request() || !self.passwords.knows(Password::Local) {
             return;
         }
-        bump(&mut self.checks.sent);
-        if let Some((_, sent)) = self
-            .sources
-            .iter_mut()
-            .flatten()
-            .find(|(source, _)| *source == target)
-        {
-            bump(sent);
-            self.checks.sent_since_received = self.checks.sent_since_received.max(*sent);
-        }
         self.sequence = self.sequence.wrapping_add(1);
-        self.await_answer(Pending {
-            id: header.id,
-            base,
-            target,
-            sequence: self.sequence,
-            is_relayed: false,
-        });
+        self.peer.check_sent(base, target, header.id, self.sequence);
+        self.note_asked(base, target);
     }
 
     /// STUN of the agent did not leave after all, because the socket refused it: no route, for example.
     /// It counts as if it had never been sent.
     pub fn on_not_sent(&mut self, header: Header) {
-        let Some(at) = self.pending.iter().position(|sent| sent.id == header.id) else {
-            return;
-        };
-        let Pending {
-            target, is_relayed, ..
-        } = self.pending.remove(at);
-        if is_relayed {
-            return;
-        }
-        self.checks.sent = self.checks.sent.saturating_sub(1);
-        let sources = self.sources.iter_mut().flatten();
-        for (_, sent) in sources.filter(|(source, _)| *source == target) {
-            *sent = sent.saturating_sub(1);
-        }
-        let counts = self.sources.iter().flatten().map(|(_, sent)| *sent);
-        self.checks.sent_since_received = counts.max().unwrap_or(0);
+        self.peer.check_not_sent(header.id);
     }
 
     /// STUN of the agent goes out through a relay, where its answer shows the peer's consent and
     /// nothing of the NAT.
     pub(crate) fn on_relayed_sent(&mut self, base: SocketAddr, target: SocketAddr, header: Header) {
         if header.is_binding_request() {
-            self.await_answer(Pending {
-                id: header.id,
-                base,
-                target,
-                sequence: self.sequence,
-                is_relayed: true,
-            });
+            self.peer.relayed_check_sent(base, target, header.id);
+            self.note_asked(base, target);
         }
     }
 
-    /// A request came in from here: from now on those sent to here count.
-    fn note_source(&mut self, source: SocketAddr) {
-        let is_here = |known: &Option<(SocketAddr, u32)>| known.is_none_or(|(at, _)| at == source);
-        if let Some(place) = self.sources.iter_mut().find(|known| is_here(known)) {
-            place.get_or_insert((source, 0));
-        }
-    }
-
-    fn await_answer(&mut self, request: Pending) {
-        self.consent.is_asked |= self.pair == Some((request.base, request.target));
-        if self.pending.len() == MAX_PENDING {
-            self.pending.remove(0);
-        }
-        self.pending.push(request);
+    fn note_asked(&mut self, base: SocketAddr, target: SocketAddr) {
+        self.consent.is_asked |= self.pair == Some((base, target));
     }
 
     /// A response came in that answers no STUN transaction of the base itself. Returns the change if
@@ -332,55 +284,44 @@ impl PeerReader {
         now: Instant,
     ) -> Option<Option<Remapped>> {
         self.last = Some(now);
-        let header = Header::peek(datagram)?;
         if !self.passwords.knows(Password::Remote) {
             return None;
         }
-        let Some(at) = self.pending.iter().position(|sent| sent.id == header.id) else {
-            bump(&mut self.dropped.unknown_id);
-            return None;
-        };
-        let sent = self.pending[at];
-        if (sent.target, sent.base) != (source, base) {
-            bump(&mut self.dropped.wrong_source);
-            return None;
-        }
-        let message = authenticated(datagram, &self.passwords, Password::Remote);
-        let is_answer = header.is_response() && header.method == Method::Binding;
-        let Some(message) = message.filter(|_| is_answer) else {
+        let Some(message) = read(datagram).filter(is_binding_response) else {
             bump(&mut self.dropped.unauthenticated);
             return None;
         };
-        let sequence = self.pending.remove(at).sequence;
-        bump(&mut self.checks.answered);
-        let is_success = header.class == Class::Success;
-        if is_success {
+        // the time of answers is of no interest here
+        let now = Duration::ZERO;
+        let filed = self
+            .peer
+            .answer_received(base, source, &message, &self.passwords, now);
+        let answer = match filed {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                self.count(refusal);
+                return None;
+            }
+        };
+        if answer.is_success {
             self.note_consent(base, source);
         }
-        // an error response is an answer, and reports no mapping
-        let Some(mapped) = message.mapped.filter(|_| is_success) else {
+        let Some(mapped) = answer.mapped else {
             bump(&mut self.dropped.unreadable);
             return Some(None);
         };
-        let is = Observation {
+        if answer.is_overtaken {
+            bump(&mut self.dropped.reordered);
+        }
+        let report = |mapped, sequence| Observation {
             base,
             server: source.into(),
             mapped,
             sequence,
         };
-        let was = self
-            .evidence
-            .answers()
-            .find(|known| (known.base, known.server) == (base, is.server));
-        if was.is_some_and(|was| was.sequence > sequence) {
-            bump(&mut self.dropped.reordered);
-            return Some(None);
-        }
-        self.evidence.observe(is);
-        let was = was.filter(|was| was.mapped != is.mapped && is.is_possible());
-        Some(was.map(|was| {
-            bump(&mut self.rebindings);
-            Remapped { was, is }
+        Some(answer.replaced.map(|(was, then)| Remapped {
+            was: report(was, then),
+            is: report(mapped, answer.sequence),
         }))
     }
 
@@ -395,34 +336,25 @@ impl PeerReader {
         now: Instant,
     ) -> bool {
         let last = self.last.replace(now).filter(|_| quiet);
-        let Some(header) = Header::peek(datagram) else {
-            return false;
-        };
         if !self.passwords.knows(Password::Local) {
             return false;
         }
-        if authenticated(datagram, &self.passwords, Password::Local).is_none() {
+        let Some(message) = read(datagram).filter(is_binding_request) else {
             bump(&mut self.dropped.unauthenticated);
             return false;
-        }
-        if !self.is_new(header.id) {
-            bump(&mut self.dropped.replayed);
-            return true;
-        }
-        bump(&mut self.checks.received);
-        self.note_source(source);
-        self.note_consent(base, source);
-        match self.unsolicited(source) {
-            Some(_) if self.is_port_old => bump(&mut self.dropped.maybe_solicited),
-            Some(sent_before) => {
-                self.evidence.record_unsolicited(UnsolicitedCheck {
-                    base,
-                    source,
-                    sent_before,
-                });
+        };
+        let filed = self
+            .peer
+            .check_received(base, source, &message, &self.passwords);
+        match filed {
+            Ok(arrival) if arrival.is_maybe_solicited => bump(&mut self.dropped.maybe_solicited),
+            Ok(_) => {}
+            Err(refusal) => {
+                self.count(refusal);
+                return refusal == Refusal::Replayed;
             }
-            None => {}
         }
+        self.note_consent(base, source);
         if let Some(gap) = last.and_then(|last| self.gap(last, now))
             && self.crosses_nat(base, source)
         {
@@ -439,14 +371,17 @@ impl PeerReader {
         source: SocketAddr,
         datagram: &[u8],
     ) -> bool {
-        let Some(message) = authenticated(datagram, &self.passwords, Password::Local) else {
+        let Some(message) = read(datagram).filter(is_binding_request) else {
             return false;
         };
-        bump(&mut self.checks.relayed);
-        if self.is_new(message.id) {
+        if !self.passwords.knows(Password::Local) {
+            return false;
+        }
+        let filed = self.peer.relayed_check_received(&message, &self.passwords);
+        if filed == Ok(true) {
             self.note_consent(base, source);
         }
-        true
+        filed.is_ok()
     }
 
     /// A response came in through a relay; whether it answers a check. All it can show is the peer's
@@ -457,21 +392,30 @@ impl PeerReader {
         source: SocketAddr,
         datagram: &[u8],
     ) -> bool {
-        let Some(header) = Header::peek(datagram) else {
+        let Some(message) = read(datagram).filter(is_binding_response) else {
             return false;
         };
-        let is_answered =
-            |sent: &Pending| (sent.id, sent.base, sent.target) == (header.id, base, source);
-        let Some(at) = self.pending.iter().position(is_answered) else {
+        if !self.passwords.knows(Password::Remote) {
             return false;
-        };
-        let is_authentic = (header.class, header.method) == (Class::Success, Method::Binding)
-            && authenticated(datagram, &self.passwords, Password::Remote).is_some();
-        if is_authentic {
-            self.pending.remove(at);
+        }
+        let filed = self
+            .peer
+            .relayed_answer_received(base, source, &message, &self.passwords);
+        let is_consent = filed == Ok(true);
+        if is_consent {
             self.note_consent(base, source);
         }
-        is_authentic
+        is_consent
+    }
+
+    fn count(&mut self, refusal: Refusal) {
+        let dropped = &mut self.dropped;
+        bump(match refusal {
+            Refusal::WrongSource => &mut dropped.wrong_source,
+            Refusal::UnknownId => &mut dropped.unknown_id,
+            Refusal::Replayed => &mut dropped.replayed,
+            _ => &mut dropped.unauthenticated,
+        });
     }
 
     /// The peer's consent on the pair in use, counted from the first call for this pair: a message
@@ -490,19 +434,6 @@ impl PeerReader {
         }
     }
 
-    /// Whether a request with this id was not read before, as far as ids are remembered.
-    fn is_new(&mut self, id: TransactionId) -> bool {
-        if self.requests.contains(&id) {
-            return false;
-        }
-        match self.requests.get_mut(self.next_request) {
-            Some(oldest) => *oldest = id,
-            None => self.requests.push(id),
-        }
-        self.next_request = (self.next_request + 1) % MAX_REQUESTS;
-        true
-    }
-
     /// Whether an indication is the goodbye of the peer: signed with our password.
     pub(crate) fn is_goodbye(&self, datagram: &[u8]) -> bool {
         is_goodbye(datagram, &self.passwords)
@@ -517,11 +448,14 @@ impl PeerReader {
     #[must_use]
     pub fn view(&self) -> PeerView {
         PeerView {
-            evidence: self.evidence.clone(),
-            checks: self.checks,
-            rebindings: self.rebindings,
+            evidence: self.peer.evidence(),
+            checks: self.peer.checks(),
+            rebindings: self.peer.rebindings(),
             survived: self.survived,
-            dropped: self.dropped,
+            dropped: PeerDropped {
+                destinations: self.peer.lost_destinations(),
+                ..self.dropped
+            },
             held_back: 0,
         }
     }
@@ -529,27 +463,7 @@ impl PeerReader {
     /// The number of rebindings so far.
     #[must_use]
     pub const fn rebindings(&self) -> u32 {
-        self.rebindings
-    }
-
-    /// How a request from `source` is unsolicited; `None` if that address had been sent to, or if
-    /// not all destinations are remembered.
-    fn unsolicited(&self, source: SocketAddr) -> Option<SentBefore> {
-        if self.dropped.destinations > 0 || self.destinations.binary_search(&source).is_ok() {
-            return None;
-        }
-        let at = self
-            .destinations
-            .partition_point(|sent_to| sent_to.ip() < source.ip());
-        let has_sent_to_ip = self
-            .destinations
-            .get(at)
-            .is_some_and(|sent_to| sent_to.ip() == source.ip());
-        Some(if has_sent_to_ip {
-            SentBefore::OtherPort
-        } else {
-            SentBefore::Never
-        })
+        self.peer.rebindings()
     }
 
     /// How long nothing came in for certain, if a request is read `now`. A request that waited to be
@@ -569,8 +483,11 @@ impl PeerReader {
         if base.ip().is_unspecified() {
             return false;
         }
-        let mut reports = self.evidence.answers();
-        reports.any(|o| o.base == base && o.server == source.into() && o.mapped.ip() != base.ip())
+        let mut pairs = self.peer.pairs();
+        pairs.any(|pair| {
+            let is_other = |mapped: SocketAddr| mapped.ip() != base.ip();
+            (pair.base, pair.remote) == (base, source) && pair.mapped.is_some_and(is_other)
+        })
     }
 }
 
@@ -579,4 +496,16 @@ impl Heartbeat {
     fn is_followed_at(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.at) <= self.period.saturating_add(LAG)
     }
+}
+
+fn read(datagram: &[u8]) -> Option<Message<'_>> {
+    Message::read(datagram).ok()
+}
+
+fn is_binding_request(message: &Message<'_>) -> bool {
+    (message.class, message.method) == (Class::Request, Method::Binding)
+}
+
+fn is_binding_response(message: &Message<'_>) -> bool {
+    message.is_response() && message.method == Method::Binding
 }

@@ -11,7 +11,7 @@ mod uri;
 
 pub use self::passwords::Passwords;
 #[cfg(feature = "agent")]
-pub(crate) use self::signed::{authenticated, is_goodbye, write_goodbye};
+pub(crate) use self::signed::{is_goodbye, write_goodbye};
 #[cfg(feature = "webrtc")]
 pub(crate) use self::signed::{is_success, write_check_response};
 #[cfg(any(test, feature = "responder"))]

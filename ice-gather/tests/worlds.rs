@@ -1,5 +1,5 @@
 //! The plan in the judge's worlds, in simulated time: what it knows when it ends early is never
-//! wrong, and an early end loses no verdict.
+//! wrong, an early end loses no verdict, and an observer of the same datagrams reaches the same one.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use ice_gather::plan::{IcmpError, Plan, Transmit};
 use ice_gather::{GatherConfig, Policy};
 use nat_model::{Behaviour, Dependence};
-use nat_summary::{Evidence, ServerId};
+use nat_summary::observer::Observer;
+use nat_summary::{Evidence, NatType, Outcome, ServerId};
 use nat_worlds::build::{self, Odds};
 use nat_worlds::gather::DEADLINE;
 use nat_worlds::nat::Nat;
@@ -76,6 +77,8 @@ struct Driver<'a> {
     world: &'a mut World,
     random: Random,
     plan: Plan,
+    /// Sees the datagrams that the plan sends and gets, and nothing else.
+    observer: Box<Observer>,
     start: Instant,
     now: Duration,
     coming: BinaryHeap<Reverse<(Duration, u64, Coming)>>,
@@ -101,6 +104,8 @@ struct Run {
 struct Known {
     at: Duration,
     evidence: Evidence,
+    /// The same, as the observer has it.
+    observed: Evidence,
     is_silent: bool,
 }
 
@@ -108,7 +113,12 @@ impl<'a> Driver<'a> {
     fn new(world: &'a mut World, config: GatherConfig, random: Random) -> Self {
         let start = Instant::now();
         let sockets = world.bases.iter().map(|base| base.reported).collect();
+        let mut observer = Box::<Observer>::default();
+        for ip in &world.locals {
+            observer.add_local(*ip);
+        }
         let mut driver = Self {
+            observer,
             plan: Plan::new(config, sockets, start),
             world,
             random,
@@ -215,6 +225,9 @@ impl<'a> Driver<'a> {
                 copies: 0,
             });
             asked.copies += 1;
+            let Transmit { socket, server, .. } = transmit;
+            self.observer
+                .sent(self.now, socket, server, &transmit.bytes);
             let loss = if self.random.chance(self.world.loss) {
                 self.random.one_of(&[Loss::Inside, Loss::Outside])
             } else {
@@ -272,6 +285,7 @@ impl<'a> Driver<'a> {
                 bytes,
             } => {
                 self.is_anything_heard = true;
+                self.observer.received(self.now, socket, source, &bytes);
                 // what cannot be read is dropped
                 let _ = self.plan.handle_datagram(now, socket, source, &bytes);
             }
@@ -283,11 +297,18 @@ impl<'a> Driver<'a> {
                     IcmpError::Soft
                 };
                 self.plan.handle_unreachable(server, error);
+                let mut sockets = self.world.bases.iter().map(|base| base.reported);
+                let socket = sockets.find(|socket| socket.is_ipv4() == server.is_ipv4());
+                let reporter = is_of_server.then_some(server.ip());
+                let socket = socket.expect("its base");
+                self.observer
+                    .unreachable(self.now, socket, server, error, reporter);
             }
         }
     }
 
-    fn known(&self) -> Known {
+    fn known(&mut self) -> Known {
+        self.observer.advance(self.now);
         let mut evidence = Evidence::new();
         for ip in &self.world.locals {
             evidence.add_local(*ip);
@@ -301,6 +322,7 @@ impl<'a> Driver<'a> {
         Known {
             at: self.now,
             evidence,
+            observed: self.observer.evidence(),
             is_silent: !self.is_anything_heard && (of_family(true) || of_family(false)),
         }
     }
@@ -367,6 +389,54 @@ fn view<'a>(world: &'a World, known: &Known, origins: &Origins) -> View<'a> {
     }
 }
 
+impl Known {
+    /// Whether the observer and the plan differ; on what, if they do. Both read the same answers, and each
+    /// waits for silence in its own way: a server that does not answer may be pending or given up to the
+    /// plan and silent to the observer, or the other way around.
+    fn differs(&self) -> Option<String> {
+        let outcomes = |evidence: &Evidence| -> BTreeMap<String, Option<Outcome>> {
+            let spoke = |outcome: &Outcome| *outcome >= Outcome::Refused;
+            let servers = evidence.servers().iter();
+            let named = servers.map(|(server, o)| (format!("{server:?}"), Some(*o).filter(spoke)));
+            named.collect()
+        };
+        let spoken = |evidence: &Evidence| {
+            let all = outcomes(evidence).into_iter();
+            all.filter_map(|(server, outcome)| Some((server, outcome?)))
+                .collect::<Vec<_>>()
+        };
+        let seen = |evidence: &Evidence| {
+            let seen = evidence.observations();
+            seen.map(|o| (o.base, o.server, o.mapped))
+                .collect::<Vec<_>>()
+        };
+        let (plan, observer) = (&self.evidence, &self.observed);
+        if seen(plan) != seen(observer) || spoken(plan) != spoken(observer) {
+            let facts = |e| format!("{:?} {:?}", seen(e), spoken(e));
+            return Some(format!("{}\nobserver {}", facts(plan), facts(observer)));
+        }
+        let (plan, observer) = (plan.summary(), observer.summary());
+        let silence = [NatType::Unknown, NatType::UdpBlocked];
+        let both_silent =
+            silence.contains(&plan.nat_type()) && silence.contains(&observer.nat_type());
+        let bases = |summary: &nat_summary::NatSummary| {
+            let bases = summary.bases();
+            bases
+                .map(|b| (b.base, b.mapping, b.rule, b.port_preserved))
+                .collect::<Vec<_>>()
+        };
+        let is_same = (plan.nat_type() == observer.nat_type() || both_silent)
+            && bases(&plan) == bases(&observer);
+        (!is_same).then(|| {
+            format!(
+                "{plan}\nobserver {observer}\n{:?}\n{:?}",
+                bases(&plan),
+                bases(&observer)
+            )
+        })
+    }
+}
+
 /// What early ends cost.
 #[derive(Debug, Default)]
 struct Ends {
@@ -377,6 +447,12 @@ struct Ends {
     changed: u64,
     total: Duration,
     first_lost: Option<String>,
+    /// Moments at which the observer differs from the plan.
+    differs: u64,
+    first_differs: Option<String>,
+    /// Gatherings at whose end the plan calls UDP blocked, and those where the observer does as well.
+    blocked: u64,
+    blocked_alike: u64,
 }
 
 fn gather(seed: u64, odds: Odds, config: GatherConfig, table: &mut Table, ends: &mut Ends) {
@@ -402,6 +478,22 @@ fn gather(seed: u64, odds: Odds, config: GatherConfig, table: &mut Table, ends: 
             table.fault(fault, evidence, (seed, example));
         }
     }
+    for known in [&early, &late] {
+        if let Some(difference) = known.differs() {
+            ends.differs += 1;
+            let world = describe::world(&world, &[]);
+            let text = format!("world {seed} after {:?}: {difference}\n{world}", known.at);
+            ends.first_differs.get_or_insert(text);
+        }
+    }
+    let blocked = |evidence: &Evidence| evidence.summary().nat_type() == NatType::UdpBlocked;
+    ends.blocked += u64::from(blocked(&late.evidence));
+    ends.blocked_alike += u64::from(blocked(&late.evidence) && blocked(&late.observed));
+    let only_observer = blocked(&late.observed) && !late.is_silent;
+    assert!(
+        !only_observer,
+        "world {seed}: blocked, though a packet came in or none waited"
+    );
     ends.total += early.at;
     if early.at >= DEADLINE {
         return;
@@ -430,16 +522,22 @@ fn check(odds: Odds, config: GatherConfig, title: &str) -> Ends {
         early,
         lost,
         changed,
+        differs,
+        blocked,
+        blocked_alike,
         ..
     } = ends;
     let said = format!(
-        "{early} ended early, all after {mean:?} in the mean; {lost} verdicts lost, {changed} changed"
+        "{early} ended early, all after {mean:?} in the mean; {lost} verdicts lost, {changed} changed; \
+         the observer differs {differs} times, and calls UDP blocked in {blocked_alike} of {blocked}"
     );
     println!("{title}\n{table}\n{said}");
     let mut examples = String::new();
     for (seed, text) in table.examples() {
         examples += &format!("world {seed}: {text}\n");
     }
+    let first = ends.first_differs.as_deref().unwrap_or_default();
+    assert_eq!(differs, 0, "{title}\n{said}\n{first}");
     assert_eq!(table.faults(), 0, "{title}\n{table}\n{said}\n{examples}");
     ends
 }

@@ -12,7 +12,7 @@ pub(crate) use self::list::ListFacts;
 pub use self::observation::Observation;
 use self::observation::is_possible;
 pub(crate) use self::observation::{Group, Seen};
-pub(crate) use self::packed::{Endpoint, Ip};
+pub(crate) use self::packed::{Endpoint, Ip, Place};
 use crate::bounded::Sorted;
 use crate::server::ServerId;
 use crate::words::words;
@@ -387,6 +387,16 @@ impl Evidence {
             self.record_outcome(observation.server, Outcome::Answered);
         }
         self.see(seen)
+    }
+
+    /// So many observations had no room elsewhere, of any base, and so many more were impossible.
+    pub(crate) fn lost(&mut self, overflow: u32, impossible: u32) {
+        if overflow > 0 {
+            self.truncated.lose(None);
+        }
+        let discarded = &mut self.discarded;
+        discarded.overflow = discarded.overflow.saturating_add(overflow);
+        discarded.impossible = discarded.impossible.saturating_add(impossible);
     }
 
     pub(crate) fn see(&mut self, seen: Seen) -> Recorded {

@@ -46,6 +46,7 @@ mod message;
 mod open;
 mod peer;
 mod servers;
+mod tables;
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -54,10 +55,12 @@ pub use self::integrity::{Integrity, Password, Trust, Unverified, Verification};
 pub use self::message::{
     Class, Header, Malformed, Message, Method, Signed, TransactionId, is_stun,
 };
-pub use self::peer::{CheckedPair, MAX_PAIRS};
-use self::peer::{Filed, Peer};
+pub use self::peer::{
+    Arrival, CheckAnswer, CheckedPair, MAX_DESTINATIONS, MAX_PAIRS, Peer, Refusal,
+};
 pub use self::servers::{AskedServer, IcmpError};
-use self::servers::{Filed as FiledAnswer, Servers, Silence};
+use self::servers::{Filed, Servers, Silence};
+pub use self::tables::{Entry, Fixed, InPlace, Table, Tables};
 use crate::evidence::{Endpoint, Evidence};
 use crate::failure::Checks;
 use crate::peer::PeerEvidence;
@@ -195,7 +198,7 @@ impl<I: Integrity> Observer<I> {
     /// passed before the first that is handed in. From now on no check counts as unsolicited, and no
     /// order of ports is concluded.
     pub const fn join_late(&mut self) {
-        self.peer.is_joined_late = true;
+        self.peer.join_late();
         self.servers.is_joined_late = true;
     }
 
@@ -289,20 +292,20 @@ impl<I: Integrity> Observer<I> {
 
     /// The evidence of the peer's checks so far. [`trust`](Self::trust) is how far it can be trusted.
     #[must_use]
-    pub const fn peer_evidence(&self) -> &PeerEvidence {
-        &self.peer.evidence
+    pub fn peer_evidence(&self) -> PeerEvidence {
+        self.peer.evidence()
     }
 
     /// How far the peer's evidence and checks can be trusted.
     #[must_use]
     pub const fn trust(&self) -> Trust {
-        self.peer.trust
+        self.peer.trust()
     }
 
     /// The number of checks, as far as they are trusted.
     #[must_use]
     pub const fn checks(&self) -> Checks {
-        self.peer.checks
+        self.peer.checks()
     }
 
     /// The pairs of addresses with checks between them, by base, then the peer's address; at most
@@ -316,7 +319,7 @@ impl<I: Integrity> Observer<I> {
     pub const fn counters(&self) -> Counters {
         Counters {
             remapped: self.servers.remapped,
-            rebindings: self.peer.rebindings,
+            rebindings: self.peer.rebindings(),
             ..self.counters
         }
     }
@@ -338,7 +341,6 @@ impl<I: Integrity> Observer<I> {
 
     fn stun_sent(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
         bump(&mut self.counters.sent_stun);
-        let (base, remote) = (Endpoint::from(local), Endpoint::from(remote));
         self.peer.note_destination(remote);
         let Ok(message) = Message::read(datagram) else {
             bump(&mut self.counters.malformed);
@@ -349,12 +351,14 @@ impl<I: Integrity> Observer<I> {
         }
         match (message.class, message.method) {
             _ if message.is_check() => {
-                self.peer.check(base, remote, message.id, self.sequence);
+                self.peer
+                    .check_sent(local, remote, message.id, self.sequence);
             }
             (Class::Request, Method::Binding | Method::Allocate) => {
                 let silence = self.silence();
+                let (base, server) = (Endpoint::from(local), Endpoint::from(remote));
                 self.servers
-                    .ask(base, remote, &message, self.sequence, silence);
+                    .ask(base, server, &message, self.sequence, silence);
             }
             (Class::Indication, Method::Send) => bump(&mut self.counters.relayed),
             _ => {}
@@ -368,50 +372,56 @@ impl<I: Integrity> Observer<I> {
             bump(&mut self.signs_of_life);
             return;
         };
-        let (base, source) = (Endpoint::from(local), Endpoint::from(remote));
         let answers = matches!(message.method, Method::Binding | Method::Allocate);
         if message.is_response() && answers {
-            self.response_received(base, source, &message);
+            self.response_received(local, remote, &message);
             return;
         }
         bump(&mut self.signs_of_life);
         if message.is_check() {
-            let filed = self
+            match self
                 .peer
-                .check_received(base, source, &message, &self.integrity);
-            self.count(filed);
+                .check_received(local, remote, &message, &self.integrity)
+            {
+                Ok(arrival) if arrival.is_maybe_solicited => {
+                    bump(&mut self.counters.maybe_solicited);
+                }
+                Ok(_) => {}
+                Err(refusal) => self.count(refusal),
+            }
         } else if message.method == Method::Data {
             bump(&mut self.counters.relayed);
         }
     }
 
-    fn response_received(&mut self, base: Endpoint, source: Endpoint, message: &Message<'_>) {
+    fn response_received(&mut self, local: SocketAddr, remote: SocketAddr, message: &Message<'_>) {
+        let (base, source) = (Endpoint::from(local), Endpoint::from(remote));
         let by_servers = self.servers.answer(base, source, message, self.now);
-        if by_servers == FiledAnswer::Answer {
+        if by_servers == Filed::Answer {
             return;
         }
         bump(&mut self.signs_of_life);
         let by_peer = if message.method == Method::Binding {
             self.peer
-                .answer(base, source, message, &self.integrity, self.now)
+                .answer_received(local, remote, message, &self.integrity, self.now)
+                .err()
         } else {
-            Filed::UnknownId
+            Some(Refusal::UnknownId)
         };
-        self.count(match (by_servers, by_peer) {
-            (FiledAnswer::WrongSource, Filed::UnknownId) => Filed::WrongSource,
-            _ => by_peer,
-        });
+        match (by_servers, by_peer) {
+            (Filed::WrongSource, Some(Refusal::UnknownId)) => self.count(Refusal::WrongSource),
+            (_, Some(refusal)) => self.count(refusal),
+            (_, None) => {}
+        }
     }
 
-    fn count(&mut self, filed: Filed) {
-        bump(match filed {
-            Filed::Counted => return,
-            Filed::WrongSource => &mut self.counters.wrong_source,
-            Filed::UnknownId => &mut self.counters.unknown_id,
-            Filed::Unauthenticated => &mut self.counters.unauthenticated,
-            Filed::Unverified => &mut self.counters.unverified,
-            Filed::Replayed => &mut self.counters.replayed,
-            Filed::MaybeSolicited => &mut self.counters.maybe_solicited,
+    fn count(&mut self, refusal: Refusal) {
+        bump(match refusal {
+            Refusal::WrongSource => &mut self.counters.wrong_source,
+            Refusal::UnknownId => &mut self.counters.unknown_id,
+            Refusal::Unauthenticated => &mut self.counters.unauthenticated,
+            Refusal::Unverified => &mut self.counters.unverified,
+            Refusal::Replayed => &mut self.counters.replayed,
         });
     }
 }

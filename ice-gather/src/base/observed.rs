@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use nat_summary::{CandidateKind, Evidence, Observation, Outcome};
+use nat_summary::{CandidateKind, Evidence, MAX_LOCALS, Observation, Outcome};
 
 use super::report::{Dropped, Gathering, ServerReport};
 use crate::candidate::{GatheredCandidate, candidate};
@@ -15,7 +15,11 @@ use crate::stun::{Reject, StunServer, TransactionId};
 /// The observations of one base.
 #[derive(Default)]
 pub(super) struct Observed {
-    evidence: Box<Evidence>,
+    /// Addresses of the host, as many as evidence has room for.
+    locals: Vec<IpAddr>,
+    /// The facts of earlier plans, and local addresses that had no room. Most bases have one plan, and
+    /// evidence has its full size from the start.
+    earlier: Option<Box<Evidence>>,
     plan: Option<Plan>,
     names: Vec<(StunServer, Outcome)>,
     /// Addresses asked, with the name each was found by.
@@ -57,18 +61,38 @@ impl Observed {
     }
 
     pub(super) fn add_local(&mut self, ip: IpAddr) {
-        self.evidence.add_local(ip);
+        if self.locals.contains(&ip) {
+            return;
+        }
+        if self.locals.len() < MAX_LOCALS {
+            self.locals.push(ip);
+        } else {
+            let mut evidence = self.known();
+            evidence.add_local(ip);
+            self.earlier = Some(evidence);
+        }
+    }
+
+    /// The facts of earlier plans, and the local addresses.
+    fn known(&self) -> Box<Evidence> {
+        let mut evidence = self.earlier.clone().unwrap_or_default();
+        for ip in &self.locals {
+            evidence.add_local(*ip);
+        }
+        evidence
     }
 
     /// Whether a request has left for any server, or a name was looked up for one.
     pub(super) fn has_asked(&self) -> bool {
         let sent = self.plan.as_ref().is_some_and(Plan::has_sent);
-        sent || !self.names.is_empty() || !self.evidence.servers().is_empty()
+        let earlier = self.earlier.as_ref();
+        let asked = earlier.is_some_and(|evidence| !evidence.servers().is_empty());
+        sent || !self.names.is_empty() || asked
     }
 
     /// Everything observed so far, by every plan.
     pub(super) fn evidence(&self) -> Box<Evidence> {
-        let mut evidence = self.evidence.clone();
+        let mut evidence = self.known();
         if let Some(plan) = &self.plan {
             plan.record(&mut evidence);
         }
@@ -108,7 +132,9 @@ impl Observed {
 
     /// Files the observations of the current plan as evidence, until a later plan contradicts them.
     fn retire_plan(&mut self) {
-        self.evidence = self.evidence();
+        if self.plan.is_some() {
+            self.earlier = Some(self.evidence());
+        }
         if let Some(plan) = self.plan.take() {
             self.next_sequence = plan.next_sequence();
         }

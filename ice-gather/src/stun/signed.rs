@@ -21,17 +21,6 @@ use super::passwords::Passwords;
 /// (RFC 8489 section 14), so other stacks take the indication for a keepalive.
 const GOODBYE: u16 = 0xE6BD;
 
-/// A message that is signed with this password. Takes nothing from the heap.
-pub(crate) fn authenticated<'a>(
-    datagram: &'a [u8],
-    passwords: &Passwords,
-    password: Password,
-) -> Option<Message<'a>> {
-    let message = Message::read(datagram).ok()?;
-    let verified = passwords.verify(password, message.username, &message.signed()?);
-    (verified == Verification::Verified).then_some(message)
-}
-
 /// Whether it is a Binding success response.
 #[cfg(feature = "webrtc")]
 pub(crate) fn is_success(datagram: &[u8]) -> bool {
@@ -80,8 +69,14 @@ pub(crate) fn is_goodbye(datagram: &[u8], passwords: &Passwords) -> bool {
             && message.attribute(GOODBYE).is_some()
     };
     // the attribute first, because a signature costs more to check than to forge
-    Message::read(datagram).is_ok_and(|message| is_marked(&message))
-        && authenticated(datagram, passwords, Password::Local).is_some()
+    let message = Message::read(datagram).ok().filter(is_marked);
+    message.is_some_and(|message| is_authentic(&message, passwords))
+}
+
+/// Whether a message to us is signed with our password.
+fn is_authentic(message: &Message<'_>, passwords: &Passwords) -> bool {
+    let verified = |signed| passwords.verify(Password::Local, message.username, &signed);
+    message.signed().map(verified) == Some(Verification::Verified)
 }
 
 #[cfg(test)]
@@ -121,8 +116,7 @@ mod tests {
         assert!(!is_goodbye(unsigned, &key), "unsigned");
 
         // a keepalive that is signed, and a stranger's attribute behind the signature
-        let is_authentic =
-            |datagram: &[u8]| authenticated(datagram, &key, Password::Local).is_some();
+        let is_authentic = |datagram: &[u8]| is_authentic(&Message::read(datagram).unwrap(), &key);
         let mut keepalive = Writer::new();
         keepalive.transaction_id.0 = ID;
         keepalive.set_type(MessageType::new(METHOD_BINDING, CLASS_INDICATION));

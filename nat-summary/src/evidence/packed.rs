@@ -129,6 +129,55 @@ impl From<Endpoint> for SocketAddr {
     }
 }
 
+/// An endpoint in as few bytes as it has, for tables; in the same order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    ip: [u8; 16],
+    port: [u8; 2],
+}
+
+impl Place {
+    pub(crate) const ANY: Self = Self {
+        ip: [0; 16],
+        port: [0; 2],
+    };
+
+    #[inline]
+    pub(crate) const fn ip(self) -> Ip {
+        Ip(u128::from_be_bytes(self.ip))
+    }
+}
+
+impl From<Endpoint> for Place {
+    #[inline]
+    fn from(endpoint: Endpoint) -> Self {
+        Self {
+            ip: endpoint.ip.0.to_be_bytes(),
+            port: endpoint.port.to_be_bytes(),
+        }
+    }
+}
+
+impl From<SocketAddr> for Place {
+    #[inline]
+    fn from(address: SocketAddr) -> Self {
+        Endpoint::from(address).into()
+    }
+}
+
+impl From<Place> for SocketAddr {
+    #[inline]
+    fn from(place: Place) -> Self {
+        Self::new(place.ip().into(), u16::from_be_bytes(place.port))
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::from(*self).fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::vec::Vec;

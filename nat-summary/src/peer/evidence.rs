@@ -227,7 +227,12 @@ impl PeerEvidence {
         self.answers.discarded().impossible
     }
 
-    #[cfg(feature = "serde")]
+    /// So many answers had no room elsewhere, and so many more were impossible.
+    pub(crate) fn lose_answers(&mut self, overflow: u32, impossible: u32) {
+        self.answers.lost(overflow, impossible);
+    }
+
+    /// So many unsolicited checks had no room elsewhere.
     pub(crate) fn lose(&mut self, overflow: u32) {
         self.overflow = self.overflow.saturating_add(overflow);
     }

@@ -7,7 +7,7 @@ mod stun;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nat_summary::observer::{IcmpError, Observer, Trust};
+use nat_summary::observer::{IcmpError, MAX_PAIRS, Observer, Trust};
 use nat_summary::{
     Filtering, FilteringSeen, Mapping, NatType, Outcome, PortAllocation, ServerId, TowardPeer,
 };
@@ -619,7 +619,7 @@ fn a_flood_is_bounded_and_proves_nothing() {
         }
     }
     assert_eq!(observer.servers().count(), 64);
-    assert_eq!(observer.pairs().len(), 32);
+    assert_eq!(observer.pairs().len(), MAX_PAIRS);
     assert!(observer.evidence().observations().len() <= 64);
     assert!(observer.evidence().discarded().overflow > 0);
     assert_eq!(observer.trust(), Trust::Matched);
