@@ -63,7 +63,7 @@ use webrtc::util::vnet::net::Net;
 use self::description::{read_candidate, read_remote, with_candidates};
 use self::ends::{Ends, OneConn};
 use crate::agent::{Credentials, Remotes, Taken};
-use crate::base::{Base, Gathering, demux};
+use crate::base::{Base, Gathering, agent_ends};
 use crate::candidate::GatheredCandidate;
 use crate::checks::PeerView;
 use crate::common::lock;
@@ -295,7 +295,7 @@ impl PeerConnection {
             .into_iter()
             .for_each(|a| shared.expect_peer(a));
         // checks that wait came before any of ours left
-        demux::hand_over(shared);
+        agent_ends::hand_over(shared);
         description.sdp = read.sdp;
         let set = self.library.set_remote_description(description).await;
         set.map_err(|_| PeerConnectionError::Refused)

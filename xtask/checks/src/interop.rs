@@ -211,7 +211,7 @@ fn row(
     program: &Program,
     launch: &process::Launch,
 ) -> Result<Row, Failure> {
-    let mut peer = Peer::start(&world.peer, launch, services)?;
+    let peer = Peer::start(&world.peer, launch, services)?;
     let announced = services.until_announced(bounds::INTEROP_START);
     let mut faults = Vec::new();
     if !announced {

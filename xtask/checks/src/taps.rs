@@ -213,7 +213,7 @@ fn row(
         Ok(judged) => judged,
         Err(failure) => {
             faults.push(failure.to_string());
-            Judged::default()
+            Judged::nothing()
         }
     };
     let open = judged.leaves_open(gateway.truth);

@@ -129,7 +129,7 @@ fn receive(
         };
         let due = Instant::now() + path.round_trip;
         let Some(header) =
-            Header::peek(&buffer[..length]).filter(|header| header.is_binding_request)
+            Header::peek(&buffer[..length]).filter(|header| header.is_binding_request())
         else {
             continue;
         };

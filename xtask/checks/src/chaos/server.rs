@@ -17,7 +17,7 @@ pub(super) async fn serve(socket: UdpSocket, manner: Manner) {
             continue;
         };
         let Some(header) =
-            Header::peek(&buffer[..length]).filter(|header| header.is_binding_request)
+            Header::peek(&buffer[..length]).filter(|header| header.is_binding_request())
         else {
             continue;
         };

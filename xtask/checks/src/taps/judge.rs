@@ -11,7 +11,6 @@ use super::stacks::{Asks, Stack};
 use crate::Failure;
 
 /// A capture, judged.
-#[derive(Debug, Default)]
 pub(super) struct Judged {
     pub(super) verdict: NatType,
     pub(super) rule: Rule,
@@ -109,6 +108,16 @@ impl Asking {
 }
 
 impl Judged {
+    /// Of a capture without the requests of the stack.
+    pub(super) fn nothing() -> Self {
+        Self {
+            verdict: NatType::Unknown,
+            rule: Rule::NothingObserved,
+            asking: Asking::default(),
+            packets: 0,
+        }
+    }
+
     /// Why the requests cannot decide, if they cannot.
     pub(super) fn leaves_open(&self, truth: NatType) -> Option<Open> {
         let asking = self.asking;

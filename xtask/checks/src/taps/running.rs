@@ -20,7 +20,7 @@ pub(super) enum Launch {
 /// It ends when dropped.
 pub(super) enum Running {
     Process(Peer),
-    Thread(Thread),
+    Thread { _thread: Thread },
 }
 
 impl Running {
@@ -31,7 +31,9 @@ impl Running {
     ) -> Result<Self, Failure> {
         Ok(match launch {
             Launch::Process(launch) => Self::Process(Peer::start(namespace, launch, services)?),
-            Launch::Webrtc17 => Self::Thread(Thread::start(namespace, services)),
+            Launch::Webrtc17 => Self::Thread {
+                _thread: Thread::start(namespace, services),
+            },
         })
     }
 
@@ -39,14 +41,14 @@ impl Running {
     pub(super) fn output(&self) -> String {
         match self {
             Self::Process(peer) => peer.output(),
-            Self::Thread(_) => String::new(),
+            Self::Thread { .. } => String::new(),
         }
     }
 
     pub(super) fn complaint(&self) -> String {
         match self {
             Self::Process(peer) => peer.complaint(),
-            Self::Thread(_) => "it runs in this process".into(),
+            Self::Thread { .. } => "it runs in this process".into(),
         }
     }
 }
