@@ -175,6 +175,11 @@ pub const TREES: &[(&str, usize, usize)] = &[
     ("otel-nat", 12, 80),
 ];
 
+/// Features that no program takes together with the others of their crate, and what each one alone
+/// brings without the default features. `webrtc-021` brings the peer connection of webrtc 0.21, which a
+/// program that takes the feature has already.
+pub const APART: &[(&str, &str, usize)] = &[("ice-gather", "webrtc-021", 172)];
+
 /// Slots at once: what one volunteer machine of two cores has to carry.
 pub const SLOTS: usize = 2_000;
 /// Enough to see that they all connect.

@@ -157,11 +157,30 @@ pub(super) fn trees(root: &Path) -> Result<Vec<String>, Failure> {
             ));
             continue;
         };
-        for (set, features, most) in [
-            ("by default", None, most),
-            ("with all features", Some("--all-features"), most_of_all),
-        ] {
-            let count = tree(root, &library.name, features)?.len();
+        let apart = bounds::APART
+            .iter()
+            .filter(|(name, ..)| *name == library.name);
+        let is_apart = |feature: &str| apart.clone().any(|(_, apart, _)| *apart == feature);
+        let together: Vec<&str> = library
+            .features
+            .keys()
+            .map(String::as_str)
+            .filter(|feature| !is_apart(feature))
+            .collect();
+        let mut sets = vec![
+            ("by default".to_owned(), vec![], most),
+            (
+                "with all features".to_owned(),
+                vec!["--features".to_owned(), together.join(",")],
+                most_of_all,
+            ),
+        ];
+        for (_, feature, most) in apart.clone() {
+            let alone = ["--no-default-features", "--features", feature].map(str::to_owned);
+            sets.push((format!("with {feature} alone"), alone.to_vec(), most));
+        }
+        for (set, features, most) in sets {
+            let count = tree(root, &library.name, &features)?.len();
             if count > *most {
                 mends.push(format!(
                     "{}: {count} crates {set}, {most} are allowed: find what brings them with `cargo tree -p {0} -e normal`, \
@@ -184,7 +203,7 @@ pub(super) fn rust(root: &Path) -> Result<Vec<String>, Failure> {
             .as_deref()
             .map(numbers)
             .unwrap_or_default();
-        for (name, version) in tree(root, &library.name, Some("--all-features"))? {
+        for (name, version) in tree(root, &library.name, &["--all-features".to_owned()])? {
             let wanted = locked
                 .iter()
                 .find(|package| package.name == name && package.version == version);
@@ -218,7 +237,7 @@ fn numbers(version: &str) -> Vec<u32> {
 fn tree(
     root: &Path,
     library: &str,
-    features: Option<&str>,
+    features: &[String],
 ) -> Result<BTreeSet<(String, String)>, Failure> {
     let mut command = workspace::cargo();
     command.current_dir(root).args([
