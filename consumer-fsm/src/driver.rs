@@ -1,5 +1,7 @@
 //! The driver of the machine: does each state's work, hands in the events, carries out the actions.
 
+use std::num::NonZeroU32;
+
 use ice_gather::{Gathering, Role};
 use otel_nat::{FailureReason, Telemetry};
 use rand::SeedableRng;
@@ -15,7 +17,7 @@ use crate::notice::{AnnouncedPath, NoticeKind, NoticeSink, Notices};
 use crate::roaming::{self, Roaming};
 use crate::signalling::wire::{IceCandidates, Kind, WireCandidate, write};
 use crate::signalling::{SignalError, Signalling};
-use crate::state::{Action, Event, State, Transition};
+use crate::state::{Action, Ending, Event, State, Transition};
 use crate::table::next;
 use crate::transport::{Path, Session, Transport, TransportError};
 
@@ -52,6 +54,8 @@ pub struct Consumer<S, T> {
     gives_up: bool,
     /// Replies of the service in a row that are of no use.
     useless: u8,
+    /// Attempts with a span since the last path that opened.
+    without_path: u32,
     /// The host's addresses changed since the cohort was last asked.
     has_moved: bool,
     datagrams: Option<Datagrams>,
@@ -73,6 +77,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             client: ClientIdentity::default(),
             gives_up: false,
             useless: 0,
+            without_path: 0,
             has_moved: false,
             datagrams: None,
             path: watch::Sender::new(false),
@@ -175,7 +180,8 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             }
         }
         self.machine = Machine::new(self.machine.timing());
-        let mut attempt = OngoingAttempt::<T>::new(&self.telemetry);
+        let number = NonZeroU32::MIN.saturating_add(self.without_path);
+        let mut attempt = OngoingAttempt::<T>::new(&self.telemetry, number);
         let mut is_started = false;
         while !is_started || !matches!(self.machine.state(), State::Preparing | State::Stopped) {
             let event = tokio::select! {
@@ -191,6 +197,11 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             is_started = true;
             self.step(&mut attempt, event).await;
         }
+        self.without_path = match attempt.report.ending {
+            None => self.without_path,
+            Some(Ending::Success) => 0,
+            Some(Ending::Failure(_)) => number.get(),
+        };
         attempt.finish()
     }
 

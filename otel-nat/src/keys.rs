@@ -97,6 +97,9 @@ pub const OUTLOOK: &str = "nat_telemetry.outlook";
 pub const OUTLOOK_REASON: &str = "nat_telemetry.outlook.reason";
 /// String, on failure only: the cause of the failure, as far as it is proven. Absent: never judged.
 pub const FAILURE_CAUSE: &str = "nat_telemetry.failure.cause";
+/// Integer: the number of this attempt, counted from the last path that opened. Absent: never
+/// recorded.
+pub const ATTEMPT_NUMBER: &str = "nat_telemetry.attempt.number";
 /// Integer: how often the mapping toward the peer changed under the connection. Absent: never
 /// watched.
 pub const REBINDINGS: &str = "nat_telemetry.rebindings";

@@ -111,6 +111,7 @@ mod tests {
             attempt.set_outlook(nat_summary::Outlook::between(&summary, &summary));
             attempt.set_failure_cause(crate::FailureCause::Dtls);
             attempt.set_mapping_lifetime(crate::MappingLifetime::default());
+            attempt.set_number(core::num::NonZeroU32::MIN);
             let observed = nat_summary::Evidence::new();
             let evidence = nat_summary::AttemptEvidence::new(&observed);
             attempt.set_verdict(&evidence.verdict());

@@ -1,5 +1,6 @@
 //! The API on wasm32, where it does nothing.
 
+use core::num::NonZeroU32;
 use std::borrow::Cow;
 
 use nat_summary::{
@@ -97,6 +98,9 @@ impl Attempt {
 
     /// Does nothing on wasm32.
     pub fn set_mapping_lifetime(&mut self, _: MappingLifetime) {}
+
+    /// Does nothing on wasm32.
+    pub fn set_number(&mut self, _: NonZeroU32) {}
 
     /// Does nothing on wasm32.
     pub fn set_verdict(&mut self, _: &AttemptVerdict) {}

@@ -1,6 +1,7 @@
 //! The one file that decides which attributes leave the process, and how much of an address.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 #[cfg(feature = "metrics")]
@@ -31,10 +32,11 @@ pub(crate) struct Facts {
     pub(crate) outlook: Option<Outlook>,
     pub(crate) cause: Option<FailureCause>,
     pub(crate) mapping_lifetime: Option<MappingLifetime>,
+    pub(crate) number: Option<NonZeroU32>,
 }
 
 /// Most attributes of one span, so that their list is allocated once.
-const MOST: usize = 38;
+const MOST: usize = 39;
 
 /// Every attribute of the span of one attempt. An unknown value is left out, or has a word of its
 /// own; no key stands there twice.
@@ -165,6 +167,10 @@ pub(crate) fn record(
     add(
         keys::FAILURE_CAUSE,
         failure.and(facts.cause).map(|cause| cause.as_str().into()),
+    );
+    add(
+        keys::ATTEMPT_NUMBER,
+        facts.number.map(|number| i64::from(number.get()).into()),
     );
     add(
         keys::REBINDINGS,

@@ -1,6 +1,7 @@
 //! Spans: one per attempt, through the global tracer provider or one handed in.
 
 use core::fmt;
+use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::borrow::Cow;
@@ -343,6 +344,12 @@ impl Attempt {
     /// Sets how the mapping held so far.
     pub fn set_mapping_lifetime(&mut self, lifetime: MappingLifetime) {
         self.facts.mapping_lifetime = Some(lifetime);
+    }
+
+    /// Sets the number of this attempt, counted from 1 since the last path that opened: whether paths open
+    /// at the first attempt or at a later one.
+    pub fn set_number(&mut self, number: NonZeroU32) {
+        self.facts.number = Some(number);
     }
 
     /// Sets everything that the verdicts on the attempt hold beside the summary: the selected pair,

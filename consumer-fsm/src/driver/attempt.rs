@@ -1,5 +1,7 @@
 //! An attempt in progress: everything it holds until it ends, and its span.
 
+use std::num::NonZeroU32;
+
 use ice_gather::LocalAddresses;
 use nat_summary::{AttemptEvidence, AttemptVerdict, Evidence, NatSummary};
 use otel_nat::{FailureReason, MappingLifetime, Telemetry};
@@ -44,11 +46,13 @@ pub(super) struct OngoingAttempt<T: Transport> {
 }
 
 impl<T: Transport> OngoingAttempt<T> {
-    pub(super) fn new(telemetry: &Telemetry) -> Self {
+    pub(super) fn new(telemetry: &Telemetry, number: NonZeroU32) -> Self {
+        let mut span = telemetry.attempt();
+        span.set_number(number);
         Self {
             telemetry: telemetry.clone(),
             started: Instant::now(),
-            span: Some(telemetry.attempt()),
+            span: Some(span),
             announced: None,
             session: None,
             cohort: Cohort::default(),

@@ -211,6 +211,16 @@ async fn a_blocked_network_is_reported_and_its_cohort_dropped() {
         silent.iter().all(|server| server.requests() > 0),
         "the second attempt asked the other cohort"
     );
+    let number = |span: &opentelemetry_sdk::trace::SpanData| {
+        let mut attributes = span.attributes.iter();
+        attributes
+            .find(|pair| pair.key.as_str() == otel_nat::keys::ATTEMPT_NUMBER)
+            .map(|pair| pair.value.to_string())
+    };
+    assert_eq!(
+        spans.all().iter().map(number).collect::<Vec<_>>(),
+        [Some("1".to_owned()), Some("2".to_owned())]
+    );
 }
 
 #[tokio::test]
