@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use nat_summary::NatType;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::attempt::Place;
@@ -25,6 +25,7 @@ mod attempt;
 mod clickhouse;
 mod emit;
 mod planned;
+mod published;
 mod truth;
 
 /// As `deploy/report.py` asks them.
@@ -73,6 +74,16 @@ struct InClickHouse {
     daily_rows: f64,
     daily_bytes_per_attempt: f64,
     questions: Vec<Asked>,
+    deployed: Vec<Deployed>,
+}
+
+/// A check of what `otel-nat/deploy` holds beside the questions.
+#[derive(Debug, Serialize, Deserialize)]
+struct Deployed {
+    check: String,
+    faults: Vec<String>,
+    skipped: Option<String>,
+    seconds: f64,
 }
 
 pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
@@ -91,7 +102,9 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
     };
     let attempts = wanted / copies;
     let mut packages = vec![python::DUCKDB, python::MATPLOTLIB];
-    packages.extend(in_clickhouse.then_some(python::CHDB));
+    if in_clickhouse {
+        packages.extend([python::CHDB, python::GRAFANA]);
+    }
     let python = python::with(&root(), &packages)?;
     let folder = workspace::build_folder(&root()).join("fleet");
     std::fs::create_dir_all(&folder)?;
@@ -102,10 +115,15 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
         .clone()
         .unwrap_or_else(|| folder.join("fleet.png"));
 
-    let (mut truth, verdicts) = emit(&spans, attempts)?;
+    let (mut truth, verdicts, punching) = emit(&spans, attempts)?;
     let emitted_after = started.elapsed().as_secs_f64();
     let bytes = std::fs::metadata(&spans)?.len();
     let mut faults: Vec<String> = wrong(&verdicts).collect();
+    let published = published::rows(&truth, &punching);
+    let off = published.iter().filter(|row| row.is_off);
+    faults.extend(
+        off.map(|row| format!("{}: {} is not {}", row.figure, row.simulated, row.published)),
+    );
     let server = in_clickhouse
         .then(|| -> Result<_, Failure> {
             let begun = Instant::now();
@@ -153,7 +171,7 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
             .collect();
         let result = json!({
             "passed": passed, "seconds": seconds, "attempts": truth.attempts, "bytes": bytes, "answers": answers,
-            "clickhouse": stored, "verdicts": verdicts, "picture": picture, "faults": faults,
+            "clickhouse": stored, "published": published, "verdicts": verdicts, "picture": picture, "faults": faults,
         });
         println!("{result:#}");
     } else {
@@ -165,6 +183,7 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
             "what stands before the consumers, and the verdict\n\n{}",
             confusion(&verdicts)
         );
+        println!("{}", render_published(&published));
         if let Some(stored) = &stored {
             println!("{}", render(stored));
         }
@@ -249,8 +268,31 @@ fn in_server(
         daily_rows: server.number("SELECT count() FROM nat_daily_sums")?,
         daily_bytes_per_attempt: bytes("nat_daily_sums", "%")?,
         questions,
+        deployed: deployed(server, python)?,
     };
+    for row in &part.deployed {
+        faults.extend(
+            row.faults
+                .iter()
+                .map(|fault| format!("{}: {fault}", row.check)),
+        );
+    }
     Ok((part, faults))
+}
+
+/// Runs the panels, the files of a cluster and the rules of Prometheus.
+fn deployed(server: &Server, python: &Path) -> Result<Vec<Deployed>, Failure> {
+    let output = Command::new(python)
+        .arg(root().join("xtask/checks/fleet/deployed.py"))
+        .arg(root().join("otel-nat/deploy"))
+        .arg(server.url())
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("the checks of otel-nat/deploy failed: {complaint}").into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// Every way in which the answers are not the counts.
@@ -331,6 +373,27 @@ fn confusion(verdicts: &Verdicts) -> String {
     )
 }
 
+fn render_published(rows: &[published::Row]) -> String {
+    let cells = |row: &published::Row| {
+        let texts = [
+            row.figure,
+            row.published,
+            &row.simulated,
+            &row.ours,
+            row.source,
+        ];
+        texts.map(str::to_owned).into()
+    };
+    let heads = [
+        "published figure",
+        "published",
+        "simulated",
+        "our spans",
+        "source",
+    ];
+    table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
 fn render(stored: &InClickHouse) -> String {
     let heads = [
         "question",
@@ -362,10 +425,20 @@ fn render(stored: &InClickHouse) -> String {
         ]
     };
     let questions: Vec<_> = stored.questions.iter().map(cells).collect();
+    let cells = |row: &Deployed| {
+        let verdict = match &row.skipped {
+            Some(why) => format!("skipped: {why}"),
+            None if row.faults.is_empty() => "right".to_owned(),
+            None => "WRONG".to_owned(),
+        };
+        vec![row.check.clone(), verdict, format!("{:.1}", row.seconds)]
+    };
+    let deployed: Vec<_> = stored.deployed.iter().map(cells).collect();
     format!(
-        "ClickHouse beside DuckDB\n\n{}\n{} attempts through the collector, {} written in bulk, in {:.1} s; \
+        "ClickHouse beside DuckDB\n\n{}\n{}\n{} attempts through the collector, {} written in bulk, in {:.1} s; \
          {:.1} bytes per attempt, of which {:.1} are our columns; {} rows of days, {:.3} bytes per attempt\n",
         table::render(&heads, &questions),
+        table::render(&["deployed beside", "", "s"], &deployed),
         stored.through_the_collector,
         stored.written_in_bulk,
         stored.fill_seconds,

@@ -80,6 +80,17 @@ impl Place {
         (v4(Front::Symmetric), 18),
     ];
 
+    /// At home, in IPv4.
+    pub(crate) const fn at_home(front: Front) -> Self {
+        v4(front)
+    }
+
+    /// Whether its NAT maps independently of the endpoint; none without a NAT.
+    pub(crate) fn is_independent(self) -> Option<bool> {
+        let behaviour = self.front.behaviour()?;
+        Some(behaviour.mapping == Dependence::EndpointIndependent)
+    }
+
     fn of(shares: &[(Self, u32)], random: &mut impl Rng) -> Self {
         shares
             .choose_weighted(random, |(_, share)| *share)

@@ -14,6 +14,7 @@ use rand::{Rng, SeedableRng};
 
 use super::attempt::{Host, Network, Place, punch};
 use super::planned::{Plan, Planned, Plans, today};
+use super::published::Punching;
 use super::truth::{Counted, Truth};
 use crate::Failure;
 use crate::front::Front;
@@ -47,7 +48,7 @@ const RELAYED: f64 = 0.3;
 pub(crate) type Verdicts = BTreeMap<(String, &'static str), u64>;
 
 /// Makes the attempts, and writes them to `file` as OTLP/JSON lines.
-pub(crate) fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Failure> {
+pub(crate) fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts, Punching), Failure> {
     File::create(file)?;
     let append = || OpenOptions::new().append(true).open(file);
     let mut random = SmallRng::seed_from_u64(SEED);
@@ -69,13 +70,16 @@ pub(crate) fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Fail
         let telemetry = pipeline.telemetry().with_external_ip(ExternalIp::Prefix);
         pipelines.push((release, pipeline, telemetry, plans));
     }
+    let mut punching = Punching::default();
     let mut made = 0;
     while made < attempts {
         let (release, _, telemetry, plans) = &pipelines[usize::from(random.random_bool(NEWER))];
         let nth = u32::try_from(made * u64::from(DAYS) / attempts).unwrap_or_default();
         let mut consumer = Consumer::new(nth, release, &mut random);
+        count_consumer(&mut punching, consumer.host.place);
         for number in 1..=TRIES.min(u32::try_from(attempts - made).unwrap_or(TRIES)) {
             let counted = consumer.attempt(telemetry, plans, number, &mut random);
+            count_punching(&mut punching, &consumer, &counted, number);
             truth.count(counted);
             *verdicts
                 .entry((consumer.host.place.name(), counted.nat_type))
@@ -100,7 +104,32 @@ pub(crate) fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Fail
     if exported != attempts {
         return Err(format!("{exported} of {attempts} spans were exported").into());
     }
-    Ok((truth, verdicts))
+    Ok((truth, verdicts, punching))
+}
+
+fn count_consumer(punching: &mut Punching, place: Place) {
+    punching.consumers += 1;
+    punching.carrier += u64::from(matches!(place.network, Network::Carrier | Network::Clat));
+    if let Some(is_independent) = place.is_independent() {
+        punching.natted[0] += 1;
+        punching.natted[1] += u64::from(is_independent);
+    }
+}
+
+/// Counts an attempt between two hosts behind NATs, if it came as far as the checks.
+fn count_punching(punching: &mut Punching, consumer: &Consumer, counted: &Counted, number: u32) {
+    let places = [consumer.host.place, consumer.peer.place].map(Place::is_independent);
+    let ([Some(ours), Some(theirs)], Some(_)) = (places, counted.outlook) else {
+        return;
+    };
+    let has_met = matches!(counted.stage, "handshake" | "open") && !counted.is_relayed;
+    punching.sessions += u64::from(number == 1);
+    punching.met += u64::from(has_met);
+    punching.met_first += u64::from(has_met && number == 1);
+    if ours && theirs {
+        punching.independent[0] += 1;
+        punching.independent[1] += u64::from(has_met);
+    }
 }
 
 /// Writes the first line again, because a collector that retries delivers twice.
