@@ -24,12 +24,14 @@ use crate::transport::{Path, Session, Transport, TransportError};
 mod attempt;
 mod checks;
 mod established;
+mod labels;
 mod listening;
 mod offering;
 mod refusal;
 mod report;
 
 pub use self::established::{Datagrams, Link};
+pub use self::labels::ServerLabels;
 pub use self::report::AttemptReport;
 
 use self::attempt::OngoingAttempt;
@@ -46,6 +48,7 @@ pub struct Consumer<S, T> {
     transport: T,
     telemetry: Telemetry,
     servers: StunCache,
+    labels: ServerLabels,
     machine: Machine,
     rng: StdRng,
     roaming: Option<Roaming>,
@@ -71,6 +74,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             transport,
             telemetry,
             servers,
+            labels: ServerLabels::default(),
             machine: Machine::new(Timing::default()),
             rng: StdRng::from_os_rng(),
             roaming: Some(Roaming::default()),
@@ -89,6 +93,13 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     #[must_use]
     pub fn with_timing(mut self, timing: Timing) -> Self {
         self.machine = Machine::new(timing);
+        self
+    }
+
+    /// Measures requests to STUN servers under these labels.
+    #[must_use]
+    pub fn with_server_labels(mut self, labels: ServerLabels) -> Self {
+        self.labels = labels;
         self
     }
 
@@ -366,6 +377,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         let offering = Offering {
             attempt,
             servers: &self.servers,
+            labels: &self.labels,
             notices: &self.notices,
             mapping_age: self.machine.timing().mapping_age,
             has_moved: &mut self.has_moved,

@@ -113,3 +113,14 @@ pub const ATTEMPT_DURATION: &str = "nat_telemetry.attempt.duration";
 pub const PATH_SURVIVED: &str = "nat_telemetry.path.survived";
 /// Counter: how often the mapping of a path changed under it.
 pub const PATH_REBINDINGS: &str = "nat_telemetry.path.rebindings";
+
+/// Counter: requests to STUN servers that ended, by [`SERVER`] and [`SERVER_OUTCOME`].
+pub const SERVER_REQUESTS: &str = "nat_telemetry.server.requests";
+/// Histogram, seconds: from a request to a STUN server to its answer, by [`SERVER`].
+pub const SERVER_ROUND_TRIP: &str = "nat_telemetry.server.round_trip";
+/// String, of metrics: the label that the operator gave the server; [`OTHER_SERVER`] without one.
+pub const SERVER: &str = "nat_telemetry.server";
+/// String, of metrics: the outcome of the request, as `nat_summary::Outcome` names it.
+pub const SERVER_OUTCOME: &str = "nat_telemetry.server.outcome";
+/// The value of [`SERVER`] for servers without a label, and beyond 64 labels.
+pub const OTHER_SERVER: &str = "_OTHER";

@@ -1,16 +1,19 @@
 //! The API on wasm32, where it does nothing.
 
 use core::num::NonZeroU32;
+use core::time::Duration;
 use std::borrow::Cow;
 
 use nat_summary::{
     AttemptEvidence, AttemptVerdict, CandidateKind, Checks, FailureCause, FilteringSeen, Mapping,
-    NatSummary, Outlook, TowardPeer,
+    NatSummary, Outcome, Outlook, TowardPeer,
 };
 
+use crate::detail::Detail;
 use crate::external_ip::ExternalIp;
 use crate::failure_reason::FailureReason;
 use crate::mapping_lifetime::MappingLifetime;
+use crate::server_label::ServerLabel;
 use crate::tally::Tally;
 
 /// The way out for spans. On wasm32 no span goes out.
@@ -44,6 +47,15 @@ impl Telemetry {
     pub fn tally(&self) -> Tally {
         Tally::default()
     }
+
+    /// Does nothing on wasm32.
+    #[must_use]
+    pub fn with_detail(self, _: Detail) -> Self {
+        self
+    }
+
+    /// Does nothing on wasm32.
+    pub fn record_server(&self, _: Option<&ServerLabel>, _: Outcome, _: Option<Duration>) {}
 
     /// An attempt begins. On wasm32 it emits nothing.
     #[must_use = "dropping the handle ends the attempt"]

@@ -4,14 +4,15 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::num::NonZeroU32;
 use core::time::Duration;
 
-#[cfg(feature = "metrics")]
-use nat_summary::Family;
 use nat_summary::{
     CandidateKind, Checks, FailureCause, FilteringSeen, Mapping, NatSummary, NatType, Outlook,
     Pooling, PortAllocation, TowardPeer,
 };
+#[cfg(feature = "metrics")]
+use nat_summary::{Family, Outcome};
 use opentelemetry::{KeyValue, Value};
 
+use crate::detail::Detail;
 use crate::external_ip::ExternalIp;
 use crate::failure_reason::FailureReason;
 use crate::keys;
@@ -45,6 +46,7 @@ pub(crate) fn record(
     failure: Option<FailureReason>,
     facts: &Facts,
     external_ip: ExternalIp,
+    detail: Detail,
 ) -> Vec<KeyValue> {
     let mut out = Vec::with_capacity(MOST);
     let mut add = |key: &'static str, value: Option<Value>| {
@@ -75,6 +77,9 @@ pub(crate) fn record(
         keys::ERROR_TYPE,
         failure.map(|reason| reason.as_str().into()),
     );
+    if detail == Detail::Contract {
+        return out;
+    }
 
     add(keys::NETWORK_TRANSPORT, Some("udp".into()));
     add(
@@ -111,6 +116,10 @@ pub(crate) fn record(
         allocation.step().map(|step| Value::I64(step.into())),
     );
     add(keys::REWRITTEN, summary.rewritten().map(Value::from));
+    if detail == Detail::Evidence {
+        return out;
+    }
+
     add(
         keys::GATHER_DURATION,
         facts.gather.map(|time| time.as_secs_f64().into()),
@@ -210,6 +219,16 @@ fn group(
     out.push(KeyValue::new(keys::MAPPING_BEHAVIOR, mapping.as_legacy()));
     out.extend(family.map(|family| KeyValue::new(keys::NETWORK_TYPE, family)));
     out
+}
+
+/// The attributes of a request to a server.
+#[cfg(feature = "metrics")]
+pub(crate) fn server_labels(label: Option<&str>, outcome: Outcome) -> Vec<KeyValue> {
+    let label = label.unwrap_or(keys::OTHER_SERVER).to_owned();
+    vec![
+        KeyValue::new(keys::SERVER, label),
+        KeyValue::new(keys::SERVER_OUTCOME, outcome.as_str()),
+    ]
 }
 
 fn count(count: u16) -> Value {

@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use nat_summary::{
     AttemptEvidence, AttemptVerdict, CandidateKind, Checks, DecidedBy, Evidence, FailureCause,
-    FilteringSeen, Mapping, NatSummary, Outlook, TowardPeer,
+    FilteringSeen, Mapping, NatSummary, Outcome, Outlook, TowardPeer,
 };
 use opentelemetry::trace::{
     Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer,
@@ -19,15 +19,17 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, InstrumentationScope, global};
 
+use crate::detail::Detail;
 use crate::external_ip::ExternalIp;
 use crate::failure_reason::FailureReason;
 use crate::keys;
 use crate::mapping_lifetime::MappingLifetime;
 #[cfg(feature = "metrics")]
-use crate::metrics::Metrics;
-#[cfg(feature = "metrics")]
-use crate::record::labels;
+use crate::metrics::{KnownLabels, Metrics};
 use crate::record::{Facts, record};
+#[cfg(feature = "metrics")]
+use crate::record::{labels, server_labels};
+use crate::server_label::ServerLabel;
 use crate::tally::Tally;
 
 /// The way out for spans, and the policy for the address in them. Clones are cheap and share
@@ -42,8 +44,11 @@ struct Settings {
     source: Source,
     scope: Cow<'static, str>,
     external_ip: ExternalIp,
+    detail: Detail,
     #[cfg(feature = "metrics")]
     metrics: Metrics,
+    #[cfg(feature = "metrics")]
+    labels: KnownLabels,
     counters: Arc<Counters>,
 }
 
@@ -89,8 +94,11 @@ impl Telemetry {
             source,
             scope: Cow::Borrowed(keys::SCOPE),
             external_ip: ExternalIp::default(),
+            detail: Detail::default(),
             #[cfg(feature = "metrics")]
             metrics: Metrics::default(),
+            #[cfg(feature = "metrics")]
+            labels: KnownLabels::default(),
             counters: Arc::default(),
         };
         Self {
@@ -141,6 +149,13 @@ impl Telemetry {
         self
     }
 
+    /// How many attributes a span has; [`Detail::All`] unless set.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Detail) -> Self {
+        Arc::make_mut(&mut self.settings).detail = detail;
+        self
+    }
+
     /// An attempt begins now. Its span will link to the caller's, if there is one in the current
     /// context.
     #[must_use = "dropping the handle ends the attempt"]
@@ -185,6 +200,40 @@ impl Telemetry {
         }
         #[cfg(not(feature = "metrics"))]
         let _ = (summary, lifetime);
+    }
+
+    /// Records the outcome of a request to a STUN server, and its round trip if it is known, in the
+    /// metrics [`keys::SERVER_REQUESTS`] and [`keys::SERVER_ROUND_TRIP`]: a fleet then shows which
+    /// server is silent where. Servers without a label, and those of further labels than the first 64,
+    /// count as [`keys::OTHER_SERVER`]. Without the feature `metrics`, and without a meter provider,
+    /// this does nothing.
+    pub fn record_server(
+        &self,
+        label: Option<&ServerLabel>,
+        outcome: Outcome,
+        round_trip: Option<Duration>,
+    ) {
+        #[cfg(feature = "metrics")]
+        if self.settings.metrics.is_on() {
+            let measure = || {
+                let label = label.filter(|label| self.settings.labels.admit(label));
+                let labels = server_labels(label.map(ServerLabel::as_str), outcome);
+                self.settings.metrics.record_server(
+                    || scope(self.settings.scope.clone()),
+                    round_trip,
+                    &labels,
+                );
+            };
+            // a panic in there is the provider's, and must not end a gathering
+            if catch_unwind(AssertUnwindSafe(measure)).is_err() {
+                self.settings
+                    .counters
+                    .panicked
+                    .fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        #[cfg(not(feature = "metrics"))]
+        let _ = (label, outcome, round_trip);
     }
 
     /// The spans so far, by what became of them.
@@ -446,6 +495,7 @@ impl Attempt {
                 failure,
                 &self.facts,
                 self.telemetry.settings.external_ip,
+                self.telemetry.settings.detail,
             ));
         builder.links = self
             .caller

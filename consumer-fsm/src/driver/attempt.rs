@@ -18,7 +18,7 @@ use crate::transport::{Session, Transport};
 
 /// An attempt in progress.
 pub(super) struct OngoingAttempt<T: Transport> {
-    telemetry: Telemetry,
+    pub(super) telemetry: Telemetry,
     pub(super) started: Instant,
     pub(super) span: Option<otel_nat::Attempt>,
     /// Stands in front of the session, because a path is announced as down before it is closed.

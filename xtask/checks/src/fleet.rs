@@ -5,6 +5,7 @@
 //! answered, and emitted by `otel-nat` as OTLP/JSON lines. The answers are compared with the counts
 //! that were taken on the way.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -75,6 +76,7 @@ struct InClickHouse {
     daily_bytes_per_attempt: f64,
     questions: Vec<Asked>,
     deployed: Vec<Deployed>,
+    bytes_by_detail: BTreeMap<&'static str, f64>,
 }
 
 /// A check of what `otel-nat/deploy` holds beside the questions.
@@ -269,6 +271,7 @@ fn in_server(
         daily_bytes_per_attempt: bytes("nat_daily_sums", "%")?,
         questions,
         deployed: deployed(server, python)?,
+        bytes_by_detail: server.bytes_by_detail()?,
     };
     for row in &part.deployed {
         faults.extend(
@@ -433,6 +436,12 @@ fn render(stored: &InClickHouse) -> String {
         };
         vec![row.check.clone(), verdict, format!("{:.1}", row.seconds)]
     };
+    let by_detail = stored.bytes_by_detail.iter();
+    let by_detail: String = by_detail
+        .map(|(detail, bytes)| {
+            format!("{bytes:.1} bytes per attempt with the attributes of Detail `{detail}`\n")
+        })
+        .collect();
     let deployed: Vec<_> = stored.deployed.iter().map(cells).collect();
     format!(
         "ClickHouse beside DuckDB\n\n{}\n{}\n{} attempts through the collector, {} written in bulk, in {:.1} s; \
@@ -446,5 +455,5 @@ fn render(stored: &InClickHouse) -> String {
         stored.bytes_per_attempt_of_columns,
         stored.daily_rows,
         stored.daily_bytes_per_attempt,
-    )
+    ) + &by_detail
 }

@@ -1,5 +1,6 @@
 //! ClickHouse in a process, with the files of `otel-nat/deploy/clickhouse` applied and filled by a real collector.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ use emitted::rotel::{Role, Rotel};
 /// What comes with a repository and not with a release.
 const SERVER: &str = "xtask/checks/fleet/clickhouse.py";
 const FILES: &str = "otel-nat/deploy/clickhouse";
+/// Those of the collector's table, beside the identities of a span.
+const COLUMNS: &str = "Timestamp, ParentSpanId, TraceState, SpanName, SpanKind, ServiceName, ResourceAttributes, \
+    ScopeName, ScopeVersion, SpanAttributes, Duration, StatusCode, StatusMessage";
 
 /// A server on a free port of loopback. It ends when dropped.
 #[derive(Debug)]
@@ -140,16 +144,14 @@ impl Server {
     /// Adds so many copies of each attempt, with identities of their own: in bulk, because the
     /// collector would take hours.
     pub(crate) fn copy(&self, copies: u64) -> Result<(), Failure> {
-        let columns = "Timestamp, ParentSpanId, TraceState, SpanName, SpanKind, ServiceName, ResourceAttributes, \
-            ScopeName, ScopeVersion, SpanAttributes, Duration, StatusCode, StatusMessage";
         self.ask("CREATE TABLE original AS otel_traces ENGINE = Memory")?;
         self.ask(&format!(
-            "INSERT INTO original (TraceId, SpanId, {columns}) SELECT TraceId, SpanId, {columns} FROM otel_traces"
+            "INSERT INTO original (TraceId, SpanId, {COLUMNS}) SELECT TraceId, SpanId, {COLUMNS} FROM otel_traces"
         ))?;
         for copy in 0..copies {
             self.ask(&format!(
-                "INSERT INTO otel_traces (TraceId, SpanId, {columns}) \
-                 SELECT lower(hex(MD5(concat(TraceId, '{copy}')))), lower(hex(sipHash64(SpanId, {copy}))), {columns} \
+                "INSERT INTO otel_traces (TraceId, SpanId, {COLUMNS}) \
+                 SELECT lower(hex(MD5(concat(TraceId, '{copy}')))), lower(hex(sipHash64(SpanId, {copy}))), {COLUMNS} \
                  FROM original"
             ))?;
         }
@@ -165,6 +167,39 @@ impl Server {
             to.display()
         ))?;
         Ok(())
+    }
+
+    /// Bytes per attempt with the attributes of each level of `otel_nat::Detail`, of the attempts that came
+    /// through the collector.
+    pub(crate) fn bytes_by_detail(&self) -> Result<BTreeMap<&'static str, f64>, Failure> {
+        let contract =
+            "k = 'error.type' OR startsWith(k, 'nat_') AND NOT startsWith(k, 'nat_telemetry.')";
+        let evidence = format!(
+            "{contract} OR startsWith(k, 'network.') \
+             OR match(k, '^nat_telemetry[.](rule|servers|bases|observations|base|external|pooling|port|rewritten)')"
+        );
+        let mut sizes = BTreeMap::new();
+        for (detail, kept) in [
+            ("contract", contract),
+            ("evidence", &*evidence),
+            ("all", "true"),
+        ] {
+            self.ask("CREATE TABLE sized AS otel_traces")?;
+            self.ask(&format!(
+                "INSERT INTO sized (TraceId, SpanId, {COLUMNS}) SELECT * REPLACE (mapFilter((k, v) -> {kept}, \
+                 SpanAttributes) AS SpanAttributes) FROM (SELECT TraceId, SpanId, {COLUMNS} FROM otel_traces \
+                 LIMIT {})",
+                bounds::FLEET
+            ))?;
+            self.ask("OPTIMIZE TABLE sized FINAL")?;
+            let bytes = self.number(
+                "SELECT sum(data_compressed_bytes) / sum(rows) FROM system.parts \
+                 WHERE active AND database = 'otel' AND table = 'sized'",
+            )?;
+            sizes.insert(detail, bytes);
+            self.ask("DROP TABLE sized")?;
+        }
+        Ok(sizes)
     }
 
     /// A view like `nat_attempts` that reads the map of attributes in place of the columns, to compare
