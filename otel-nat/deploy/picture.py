@@ -30,8 +30,9 @@ def bars(axes, title, rows, name, share, count):
     names = [short(name(row)) for row in rows]
     axes.barh(names, [row[share] for row in rows], xerr=interval(rows, share), color=GREEN, ecolor="black", capsize=3)
     for place, row in enumerate(rows):
-        axes.text(row["high_percent"] + 2, place, f"{row[share]:.1f} % of {row[count]:,}", va="center", fontsize="small")
-    axes.set(title=title, xlim=(0, 150), xticks=range(0, 101, 20))
+        axes.text(row["high_percent"] + 0.5, place, f"{row[share]:.1f} % of {row[count]:,}", va="center", fontsize="small")
+    most = max((row["high_percent"] for row in rows), default=100)
+    axes.set(title=title, xlim=(0, 1.6 * most + 5))
     axes.xaxis.set_major_formatter(PercentFormatter())
     axes.invert_yaxis()
 

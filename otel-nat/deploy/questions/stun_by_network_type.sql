@@ -1,5 +1,5 @@
--- How many of the STUN servers that were asked answered, by IP family, and how long did gathering take on average? Which
--- server is slow or silent is in the metrics of servers, by the label that the operator gave it.
+-- How many of the STUN servers that were asked answered, by IP family, and how long did gathering take on average? The
+-- family is that of the mapped address, so an attempt without any answer has none. Which server is slow or silent is in the metrics of servers, by the label that the operator gave it.
 SELECT network_type,
        nat_count(whole) AS attempts,
        nat_count(asked) AS servers_asked,

@@ -225,6 +225,48 @@ def prometheus():
             page.shutdown()
 
 
+SPAN = """{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"%d","spanId":"%d","name":"nat_success","traceState":"%s",
+"startTimeUnixNano":"1","endTimeUnixNano":"2","attributes":[]}]}]}]}"""
+# trace states, and the weight of a span with each
+WEIGHTS = {"": 1, "ot=th:0": 1, "ot=th:8": 2, "ot=th:c": 4, "ot=rv:00000000000001;th:e666666666666": 10, "a=b,ot=th:8": 2, "a=th:8": 1}
+
+
+def sampled():
+    """Failures and a tenth of the successes have the shares of all, by their weights; both engines weigh alike."""
+    faults = []
+    columns = "Timestamp, TraceId, SpanId, TraceState, SpanName, ServiceName, ResourceAttributes, SpanAttributes, Duration"
+    do("CREATE TABLE sampled AS otel_traces")
+    view = do("SELECT as_select FROM system.tables WHERE database = 'otel' AND name = 'nat_attempts' FORMAT TSVRaw")
+    do(f"CREATE OR REPLACE VIEW nat_attempts_sampled AS {view.replace('otel_traces', 'sampled')}")
+    for place, state in enumerate(WEIGHTS):
+        do(f"INSERT INTO sampled (SpanName, TraceId, TraceState) VALUES ('nat_success', '{place}', '{state}')")
+    weights = [row[0] for row in ask("SELECT nat_weight FROM sampled ORDER BY TraceId")]
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as lines:
+        for place, state in enumerate(WEIGHTS):
+            lines.write((SPAN % (place, place, state)).replace("\n", "") + "\n")
+        lines.flush()
+        engine = report.DuckDb(lines.name)
+        # spans have their own ids, and so the order of the file is lost
+        theirs = [row[0] for row in engine.database.execute("SELECT n FROM attempts ORDER BY n").fetchall()]
+    for engine, told in (("ClickHouse", weights), ("DuckDB", theirs)):
+        expected = list(WEIGHTS.values()) if engine == "ClickHouse" else sorted(WEIGHTS.values())
+        if any(abs(one - other) > 1e-6 for one, other in zip(told, expected)) or len(told) != len(expected):
+            faults.append(f"{engine} weighs {told}, and not {expected}")
+    do("TRUNCATE TABLE sampled")
+    do(f"""INSERT INTO sampled ({columns}) SELECT * REPLACE (if(SpanName = 'nat_success', 'ot=th:e666666666666', '') AS TraceState)
+        FROM (SELECT {columns} FROM otel_traces) WHERE SpanName = 'nat_failure' OR cityHash64(TraceId) % 10 = 0""")
+    rows = {row[0]: row for row in ask(f"WITH attempts AS (SELECT * FROM nat_attempts_sampled)\n{report.question('success_by_nat_type')}")}
+    for full in EXPECTED["success_by_nat_type"]:
+        # nat_type, attempts, connected, failed, cancelled, success_percent, low_percent, high_percent
+        part = rows[full[0]]
+        # five standard deviations: once in a million
+        if abs(part[5] - full[5]) > 2.5 * (part[7] - part[6]) / 2 + 0.02:
+            faults.append(f"{full[0]}: {part[5]} % of the sampled, and {full[5]} % of all")
+    do("DROP TABLE nat_attempts_sampled")
+    do("DROP TABLE sampled")
+    return faults
+
+
 def missing(*programs):
     absent = [program for program in programs if shutil.which(program) is None]
     return f"there is no {absent[0]}; apt-get install prometheus" if absent else None
@@ -236,6 +278,7 @@ for name, check, skipped in (
     ("generated files are current", generated, None),
     ("panels of Grafana", grafana, None),
     ("panels of SigNoz", signoz, None),
+    ("sampling without bias", sampled, None),
     ("files of a cluster", cluster, None),
     ("rules of Prometheus", prometheus, missing("promtool", "prometheus")),
 ):

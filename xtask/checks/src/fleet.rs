@@ -128,6 +128,7 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
     );
     let server = in_clickhouse
         .then(|| -> Result<_, Failure> {
+            eprintln!("fleet: {attempts} attempts go through the collector into ClickHouse");
             let begun = Instant::now();
             let server = Server::start(&python, &folder.join("clickhouse"))?;
             server.fill(&python::rotel(&root())?, &spans, attempts)?;
@@ -213,6 +214,7 @@ fn in_server(
     duckdb: &Value,
     fill_seconds: f64,
 ) -> Result<(InClickHouse, Vec<String>), Failure> {
+    eprintln!("fleet: ClickHouse answers, over three relations");
     server.add_view_without_columns()?;
     // small parts keep all columns in one file, and their sizes are not known apart
     server.ask("ALTER TABLE otel_traces MODIFY SETTING min_bytes_for_wide_part = 0")?;
@@ -283,7 +285,7 @@ fn in_server(
     Ok((part, faults))
 }
 
-/// Runs the panels, the files of a cluster and the rules of Prometheus.
+/// Runs the panels, a sample, the files of a cluster and the rules of Prometheus.
 fn deployed(server: &Server, python: &Path) -> Result<Vec<Deployed>, Failure> {
     let output = Command::new(python)
         .arg(root().join("xtask/checks/fleet/deployed.py"))

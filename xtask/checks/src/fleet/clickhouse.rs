@@ -149,12 +149,14 @@ impl Server {
             "INSERT INTO original (TraceId, SpanId, {COLUMNS}) SELECT TraceId, SpanId, {COLUMNS} FROM otel_traces"
         ))?;
         for copy in 0..copies {
+            eprint!("\rcopy {copy} of {copies} ");
             self.ask(&format!(
                 "INSERT INTO otel_traces (TraceId, SpanId, {COLUMNS}) \
                  SELECT lower(hex(MD5(concat(TraceId, '{copy}')))), lower(hex(sipHash64(SpanId, {copy}))), {COLUMNS} \
                  FROM original"
             ))?;
         }
+        eprintln!();
         self.ask("DROP TABLE original")?;
         Ok(())
     }

@@ -122,7 +122,7 @@ fn count_punching(punching: &mut Punching, consumer: &Consumer, counted: &Counte
     let ([Some(ours), Some(theirs)], Some(_)) = (places, counted.outlook) else {
         return;
     };
-    let has_met = matches!(counted.stage, "handshake" | "open") && !counted.is_relayed;
+    let has_met = matches!(counted.stage, "hello" | "open") && !counted.is_relayed;
     punching.sessions += u64::from(number == 1);
     punching.met += u64::from(has_met);
     punching.met_first += u64::from(has_met && number == 1);
@@ -252,7 +252,7 @@ impl Consumer {
         if let Some((local, remote)) = pair {
             attempt.set_selected_pair(local, remote);
             if self.is_filtered(random) {
-                (counted.stage, counted.stage_verdict) = ("handshake", Some("hello_unanswered"));
+                (counted.stage, counted.stage_verdict) = ("hello", Some("hello_unanswered"));
                 counted.set_failure(FailureReason::ChannelFailed);
                 plan(&counted);
                 attempt.fail(&summary, FailureReason::ChannelFailed);

@@ -56,7 +56,7 @@ pub(crate) fn rows(truth: &Truth, punching: &Punching) -> Vec<Row> {
         let theirs = matches!(c.peer_nat_type, Some("Cone NAT" | "Symmetric NAT"));
         is_natted(c) && theirs && c.failure != Some("cancelled")
     };
-    let is_direct = |c: &Counted| matches!(c.stage, "handshake" | "open") && !c.is_relayed;
+    let is_direct = |c: &Counted| matches!(c.stage, "hello" | "open") && !c.is_relayed;
     let cones =
         |c: &Counted| both(c) && c.nat_type == "Cone NAT" && c.peer_nat_type == Some("Cone NAT");
     let carriers = |c: &Counted| matches!(c.carrier, "carrier NAT" | "CLAT");

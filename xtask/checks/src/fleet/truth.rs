@@ -56,7 +56,7 @@ impl Counted {
             peer_nat_type: None,
             outlook: None,
             is_relayed: false,
-            stage: "stun",
+            stage: "signalling",
             stage_verdict: None,
             number: None,
         }
