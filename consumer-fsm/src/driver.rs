@@ -1,5 +1,7 @@
 //! The driver of the machine: does each state's work, hands in the events, carries out the actions.
 
+use std::num::NonZeroU32;
+
 use ice_gather::{Gathering, Role};
 use nat_summary::stage::{Stage, StageReport};
 use otel_nat::{FailureReason, Telemetry};
@@ -16,19 +18,21 @@ use crate::notice::{AnnouncedPath, NoticeKind, NoticeSink, Notices};
 use crate::roaming::{self, Roaming};
 use crate::signalling::wire::{IceCandidates, Kind, WireCandidate, write};
 use crate::signalling::{SignalError, Signalling};
-use crate::state::{Action, Event, State, Transition};
+use crate::state::{Action, Ending, Event, State, Transition};
 use crate::table::next;
 use crate::transport::{Path, Session, Transport, TransportError};
 
 mod attempt;
 mod checks;
 mod established;
+mod labels;
 mod listening;
 mod offering;
 mod refusal;
 mod report;
 
 pub use self::established::{Datagrams, Link};
+pub use self::labels::ServerLabels;
 pub use self::report::AttemptReport;
 
 use self::attempt::OngoingAttempt;
@@ -45,6 +49,7 @@ pub struct Consumer<S, T> {
     transport: T,
     telemetry: Telemetry,
     servers: StunCache,
+    labels: ServerLabels,
     machine: Machine,
     rng: StdRng,
     roaming: Option<Roaming>,
@@ -53,6 +58,8 @@ pub struct Consumer<S, T> {
     gives_up: bool,
     /// Replies of the service in a row that are of no use.
     useless: u8,
+    /// Attempts with a span since the last path that opened.
+    without_path: u32,
     /// The host's addresses changed since the cohort was last asked.
     has_moved: bool,
     datagrams: Option<Datagrams>,
@@ -68,12 +75,14 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             transport,
             telemetry,
             servers,
+            labels: ServerLabels::default(),
             machine: Machine::new(Timing::default()),
             rng: StdRng::from_os_rng(),
             roaming: Some(Roaming::default()),
             client: ClientIdentity::default(),
             gives_up: false,
             useless: 0,
+            without_path: 0,
             has_moved: false,
             datagrams: None,
             path: watch::Sender::new(false),
@@ -85,6 +94,13 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
     #[must_use]
     pub fn with_timing(mut self, timing: Timing) -> Self {
         self.machine = Machine::new(timing);
+        self
+    }
+
+    /// Measures requests to STUN servers under these labels.
+    #[must_use]
+    pub fn with_server_labels(mut self, labels: ServerLabels) -> Self {
+        self.labels = labels;
         self
     }
 
@@ -176,7 +192,8 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             }
         }
         self.machine = Machine::new(self.machine.timing());
-        let mut attempt = OngoingAttempt::<T>::new(&self.telemetry);
+        let number = NonZeroU32::MIN.saturating_add(self.without_path);
+        let mut attempt = OngoingAttempt::<T>::new(&self.telemetry, number);
         let mut is_started = false;
         while !is_started || !matches!(self.machine.state(), State::Preparing | State::Stopped) {
             let event = tokio::select! {
@@ -192,6 +209,11 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             is_started = true;
             self.step(&mut attempt, event).await;
         }
+        self.without_path = match attempt.report.ending {
+            None => self.without_path,
+            Some(Ending::Success) => 0,
+            Some(Ending::Failure(_)) => number.get(),
+        };
         attempt.finish()
     }
 
@@ -359,6 +381,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
         let offering = Offering {
             attempt,
             servers: &self.servers,
+            labels: &self.labels,
             notices: &self.notices,
             mapping_age: self.machine.timing().mapping_age,
             has_moved: &mut self.has_moved,

@@ -32,7 +32,7 @@ pub mod transport;
 mod wait;
 
 pub use cohort::{Cohort, SourceError, StunCache, StunSource};
-pub use driver::{AttemptReport, Consumer, Datagrams, Link};
+pub use driver::{AttemptReport, Consumer, Datagrams, Link, ServerLabels};
 pub use machine::{Illegal, Machine, Timing};
 pub use notice::{Notice, NoticeKind, Notices};
 pub use pool::Pool;

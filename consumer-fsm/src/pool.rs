@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::ClientIdentity;
 use crate::cohort::StunCache;
-use crate::driver::{Consumer, Datagrams, Link};
+use crate::driver::{Consumer, Datagrams, Link, ServerLabels};
 use crate::machine::Timing;
 use crate::notice::{NoticeSink, Notices};
 use crate::roaming::Roaming;
@@ -24,6 +24,7 @@ pub struct Pool<S, T> {
     signalling: S,
     transport: T,
     telemetry: Telemetry,
+    labels: ServerLabels,
     servers: StunCache,
     timing: Timing,
     seed: Option<u64>,
@@ -53,6 +54,7 @@ where
             signalling,
             transport,
             telemetry,
+            labels: ServerLabels::default(),
             servers,
             timing: Timing::default(),
             seed: None,
@@ -86,6 +88,13 @@ where
     #[must_use]
     pub const fn with_attempts(mut self, attempts: u64) -> Self {
         self.attempts = Some(attempts);
+        self
+    }
+
+    /// Measures requests to STUN servers under these labels.
+    #[must_use]
+    pub fn with_server_labels(mut self, labels: ServerLabels) -> Self {
+        self.labels = labels;
         self
     }
 
@@ -143,6 +152,7 @@ where
             )
             .with_timing(self.timing)
             .with_roaming(self.roaming.clone())
+            .with_server_labels(self.labels.clone())
             .with_client(self.client.clone())
             .giving_up(self.attempts.is_some())
             .with_notice_sink(self.notices.for_slot(slot));

@@ -116,6 +116,9 @@ pub const DTLS_FLIGHTS: &str = "nat_telemetry.dtls.flights";
 pub const DTLS_HELLO_SHAPE: &str = "nat_telemetry.dtls.hello_shape";
 /// String, on failure only: the cause of the failure, as far as it is proven. Absent: never judged.
 pub const FAILURE_CAUSE: &str = "nat_telemetry.failure.cause";
+/// Integer: the number of this attempt, counted from the last path that opened. Absent: never
+/// recorded.
+pub const ATTEMPT_NUMBER: &str = "nat_telemetry.attempt.number";
 /// Integer: how often the mapping toward the peer changed under the connection. Absent: never
 /// watched.
 pub const REBINDINGS: &str = "nat_telemetry.rebindings";
@@ -131,3 +134,14 @@ pub const PATH_SURVIVED: &str = "nat_telemetry.path.survived";
 pub const PATH_REBINDINGS: &str = "nat_telemetry.path.rebindings";
 /// Counter: attempts and paths by [`STAGE`] and [`STAGE_VERDICT`].
 pub const STAGES: &str = "nat_telemetry.stages";
+
+/// Counter: requests to STUN servers that ended, by [`SERVER`] and [`SERVER_OUTCOME`].
+pub const SERVER_REQUESTS: &str = "nat_telemetry.server.requests";
+/// Histogram, seconds: from a request to a STUN server to its answer, by [`SERVER`].
+pub const SERVER_ROUND_TRIP: &str = "nat_telemetry.server.round_trip";
+/// String, of metrics: the label that the operator gave the server; [`OTHER_SERVER`] without one.
+pub const SERVER: &str = "nat_telemetry.server";
+/// String, of metrics: the outcome of the request, as `nat_summary::Outcome` names it.
+pub const SERVER_OUTCOME: &str = "nat_telemetry.server.outcome";
+/// The value of [`SERVER`] for servers without a label, and beyond 64 labels.
+pub const OTHER_SERVER: &str = "_OTHER";

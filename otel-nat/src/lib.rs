@@ -41,9 +41,11 @@
 #[doc = include_str!("../docs/attributes.md")]
 pub mod keys;
 
+mod detail;
 mod external_ip;
 mod failure_reason;
 mod mapping_lifetime;
+mod server_label;
 mod tally;
 
 #[cfg(all(feature = "metrics", not(target_arch = "wasm32")))]
@@ -61,6 +63,7 @@ mod record;
 #[cfg(not(target_arch = "wasm32"))]
 mod telemetry;
 
+pub use detail::Detail;
 pub use external_ip::ExternalIp;
 pub use failure_reason::FailureReason;
 pub use mapping_lifetime::MappingLifetime;
@@ -68,6 +71,7 @@ pub use mapping_lifetime::MappingLifetime;
 pub use nat_summary::{Checks, FailureCause, FilteringSeen, TowardPeer};
 #[cfg(target_arch = "wasm32")]
 pub use noop::{Attempt, Telemetry};
+pub use server_label::{ServerLabel, ServerLabelError};
 pub use tally::Tally;
 #[cfg(not(target_arch = "wasm32"))]
 pub use telemetry::{Attempt, Telemetry};
@@ -88,6 +92,7 @@ mod tests {
                 .with_scope(String::from("elsewhere"))
                 .with_external_ip(crate::ExternalIp::Prefix)
                 .with_hello_shape(true)
+                .with_detail(crate::Detail::Evidence)
                 .clone();
             is_at_home_anywhere(&telemetry);
             let _: Telemetry = Telemetry::default();
@@ -115,6 +120,7 @@ mod tests {
             let stage = nat_summary::stage::StageReport::default();
             attempt.set_stage(stage);
             telemetry.record_stage(&stage);
+            attempt.set_number(core::num::NonZeroU32::MIN);
             let observed = nat_summary::Evidence::new();
             let evidence = nat_summary::AttemptEvidence::new(&observed);
             attempt.set_verdict(&evidence.verdict());
@@ -123,6 +129,7 @@ mod tests {
             telemetry
                 .attempt()
                 .fail(&summary, crate::FailureReason::Timeout);
+            telemetry.record_server(None, nat_summary::Outcome::Answered, None);
             telemetry.record_mapping_lifetime(&summary, crate::MappingLifetime::default());
         }};
     }

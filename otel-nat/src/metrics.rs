@@ -3,6 +3,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::metrics::{Counter, Histogram, MeterProvider};
@@ -10,6 +11,7 @@ use opentelemetry::{InstrumentationScope, KeyValue, global};
 
 use crate::keys;
 use crate::mapping_lifetime::MappingLifetime;
+use crate::server_label::ServerLabel;
 
 type Provider = Arc<dyn MeterProvider + Send + Sync>;
 /// Instruments, and the provider that made them.
@@ -25,12 +27,34 @@ const GAPS: [f64; 12] = [
     1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0,
 ];
 
+/// A server next door answers within milliseconds; one across the world in a third of a second.
+const ROUND_TRIPS: [f64; 12] = [
+    0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0,
+];
+/// Most labels of servers: with seven outcomes each, the groups stay below the limit of 2,000 at which the
+/// SDK folds groups together.
+const MOST_LABELS: usize = 64;
+
+/// The first labels of servers, which have groups of their own.
+#[derive(Clone, Default)]
+pub(crate) struct KnownLabels(Arc<Mutex<BTreeSet<ServerLabel>>>);
+
+impl KnownLabels {
+    /// Whether the label has a group of its own.
+    pub(crate) fn admit(&self, label: &ServerLabel) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.contains(label) || (known.len() < MOST_LABELS && known.insert(label.clone()))
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct Instruments {
     attempts: Histogram<f64>,
     survived: Histogram<f64>,
     rebindings: Counter<u64>,
     stages: Counter<u64>,
+    requests: Counter<u64>,
+    round_trips: Histogram<f64>,
 }
 
 /// The way out for measurements.
@@ -117,6 +141,24 @@ impl Metrics {
         }
     }
 
+    /// A request to a server has ended: its label and its outcome.
+    pub(crate) fn record_server(
+        &self,
+        scope: impl FnOnce() -> InstrumentationScope,
+        round_trip: Option<Duration>,
+        labels: &[KeyValue],
+    ) {
+        if let Some(instruments) = self.instruments(scope) {
+            instruments.requests.add(1, labels);
+            if let Some(time) = round_trip {
+                // without the outcome, because a server with a round trip has answered
+                instruments
+                    .round_trips
+                    .record(time.as_secs_f64(), &labels[..1]);
+            }
+        }
+    }
+
     fn instruments(&self, scope: impl FnOnce() -> InstrumentationScope) -> Option<Instruments> {
         match self {
             Self::Nowhere => None,
@@ -178,6 +220,16 @@ impl Instruments {
                 .with_description("Attempts and paths that were stopped, by the stage they reached and by what stopped them.")
                 .with_unit("{attempt}")
                 .build(),
+            requests: meter
+                .u64_counter(keys::SERVER_REQUESTS)
+                .with_description("Requests to STUN servers that ended, by server and outcome.")
+                .with_unit("{request}")
+                .build(),
+            round_trips: seconds(
+                keys::SERVER_ROUND_TRIP,
+                &ROUND_TRIPS,
+                "From a request to a STUN server to its answer.",
+            ),
         }
     }
 }

@@ -1,16 +1,20 @@
 //! The API on wasm32, where it does nothing.
 
+use core::num::NonZeroU32;
+use core::time::Duration;
 use std::borrow::Cow;
 
 use nat_summary::stage::StageReport;
 use nat_summary::{
     AttemptEvidence, AttemptVerdict, CandidateKind, Checks, FailureCause, FilteringSeen, Mapping,
-    NatSummary, Outlook, TowardPeer,
+    NatSummary, Outcome, Outlook, TowardPeer,
 };
 
+use crate::detail::Detail;
 use crate::external_ip::ExternalIp;
 use crate::failure_reason::FailureReason;
 use crate::mapping_lifetime::MappingLifetime;
+use crate::server_label::ServerLabel;
 use crate::tally::Tally;
 
 /// The way out for spans. On wasm32 no span goes out.
@@ -53,6 +57,15 @@ impl Telemetry {
     pub fn tally(&self) -> Tally {
         Tally::default()
     }
+
+    /// Does nothing on wasm32.
+    #[must_use]
+    pub fn with_detail(self, _: Detail) -> Self {
+        self
+    }
+
+    /// Does nothing on wasm32.
+    pub fn record_server(&self, _: Option<&ServerLabel>, _: Outcome, _: Option<Duration>) {}
 
     /// An attempt begins. On wasm32 it emits nothing.
     #[must_use = "dropping the handle ends the attempt"]
@@ -110,6 +123,9 @@ impl Attempt {
 
     /// Does nothing on wasm32.
     pub fn set_mapping_lifetime(&mut self, _: MappingLifetime) {}
+
+    /// Does nothing on wasm32.
+    pub fn set_number(&mut self, _: NonZeroU32) {}
 
     /// Does nothing on wasm32.
     pub fn set_verdict(&mut self, _: &AttemptVerdict) {}

@@ -1,17 +1,19 @@
 //! The one file that decides which attributes leave the process, and how much of an address.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::num::NonZeroU32;
 use core::time::Duration;
 
-#[cfg(feature = "metrics")]
-use nat_summary::Family;
 use nat_summary::stage::{DtlsRole, DtlsVersion, HandshakeMessage, Stage, StageReport};
 use nat_summary::{
     CandidateKind, Checks, FailureCause, FilteringSeen, Mapping, NatSummary, NatType, Outlook,
     Pooling, PortAllocation, TowardPeer,
 };
+#[cfg(feature = "metrics")]
+use nat_summary::{Family, Outcome};
 use opentelemetry::{KeyValue, Value};
 
+use crate::detail::Detail;
 use crate::external_ip::ExternalIp;
 use crate::failure_reason::FailureReason;
 use crate::keys;
@@ -35,10 +37,11 @@ pub(crate) struct Facts {
     pub(crate) stage: Option<StageReport>,
     /// The shape of the ClientHello goes out as well.
     pub(crate) has_hello_shape: bool,
+    pub(crate) number: Option<NonZeroU32>,
 }
 
 /// Most attributes of one span, so that their list is allocated once.
-const MOST: usize = 46;
+const MOST: usize = 47;
 
 /// Every attribute of the span of one attempt. An unknown value is left out, or has a word of its
 /// own; no key stands there twice.
@@ -47,6 +50,7 @@ pub(crate) fn record(
     failure: Option<FailureReason>,
     facts: &Facts,
     external_ip: ExternalIp,
+    detail: Detail,
 ) -> Vec<KeyValue> {
     let mut out = Vec::with_capacity(MOST);
     let mut add = |key: &'static str, value: Option<Value>| {
@@ -77,6 +81,9 @@ pub(crate) fn record(
         keys::ERROR_TYPE,
         failure.map(|reason| reason.as_str().into()),
     );
+    if detail == Detail::Contract {
+        return out;
+    }
 
     add(keys::NETWORK_TRANSPORT, Some("udp".into()));
     add(
@@ -113,6 +120,10 @@ pub(crate) fn record(
         allocation.step().map(|step| Value::I64(step.into())),
     );
     add(keys::REWRITTEN, summary.rewritten().map(Value::from));
+    if detail == Detail::Evidence {
+        return out;
+    }
+
     add(
         keys::GATHER_DURATION,
         facts.gather.map(|time| time.as_secs_f64().into()),
@@ -169,6 +180,10 @@ pub(crate) fn record(
     add(
         keys::FAILURE_CAUSE,
         failure.and(facts.cause).map(|cause| cause.as_str().into()),
+    );
+    add(
+        keys::ATTEMPT_NUMBER,
+        facts.number.map(|number| i64::from(number.get()).into()),
     );
     add(
         keys::REBINDINGS,
@@ -261,6 +276,16 @@ fn group(
     out.push(KeyValue::new(keys::MAPPING_BEHAVIOR, mapping.as_legacy()));
     out.extend(family.map(|family| KeyValue::new(keys::NETWORK_TYPE, family)));
     out
+}
+
+/// The attributes of a request to a server.
+#[cfg(feature = "metrics")]
+pub(crate) fn server_labels(label: Option<&str>, outcome: Outcome) -> Vec<KeyValue> {
+    let label = label.unwrap_or(keys::OTHER_SERVER).to_owned();
+    vec![
+        KeyValue::new(keys::SERVER, label),
+        KeyValue::new(keys::SERVER_OUTCOME, outcome.as_str()),
+    ]
 }
 
 fn count(count: u16) -> Value {

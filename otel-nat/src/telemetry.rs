@@ -1,6 +1,7 @@
 //! Spans: one per attempt, through the global tracer provider or one handed in.
 
 use core::fmt;
+use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::borrow::Cow;
@@ -11,7 +12,7 @@ use std::time::{Instant, SystemTime};
 use nat_summary::stage::StageReport;
 use nat_summary::{
     AttemptEvidence, AttemptVerdict, CandidateKind, Checks, DecidedBy, Evidence, FailureCause,
-    FilteringSeen, Mapping, NatSummary, Outlook, TowardPeer,
+    FilteringSeen, Mapping, NatSummary, Outcome, Outlook, TowardPeer,
 };
 use opentelemetry::trace::{
     Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer,
@@ -19,15 +20,17 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, InstrumentationScope, global};
 
+use crate::detail::Detail;
 use crate::external_ip::ExternalIp;
 use crate::failure_reason::FailureReason;
 use crate::keys;
 use crate::mapping_lifetime::MappingLifetime;
 #[cfg(feature = "metrics")]
-use crate::metrics::Metrics;
+use crate::metrics::{KnownLabels, Metrics};
 use crate::record::{Facts, record};
 #[cfg(feature = "metrics")]
-use crate::record::{labels, stage_labels};
+use crate::record::{labels, server_labels, stage_labels};
+use crate::server_label::ServerLabel;
 use crate::tally::Tally;
 
 /// The way out for spans, and the policy for the address in them. Clones are cheap and share
@@ -43,8 +46,11 @@ struct Settings {
     scope: Cow<'static, str>,
     external_ip: ExternalIp,
     has_hello_shape: bool,
+    detail: Detail,
     #[cfg(feature = "metrics")]
     metrics: Metrics,
+    #[cfg(feature = "metrics")]
+    labels: KnownLabels,
     counters: Arc<Counters>,
 }
 
@@ -91,8 +97,11 @@ impl Telemetry {
             scope: Cow::Borrowed(keys::SCOPE),
             external_ip: ExternalIp::default(),
             has_hello_shape: false,
+            detail: Detail::default(),
             #[cfg(feature = "metrics")]
             metrics: Metrics::default(),
+            #[cfg(feature = "metrics")]
+            labels: KnownLabels::default(),
             counters: Arc::default(),
         };
         Self {
@@ -149,6 +158,13 @@ impl Telemetry {
     #[must_use]
     pub fn with_hello_shape(mut self, is_out: bool) -> Self {
         Arc::make_mut(&mut self.settings).has_hello_shape = is_out;
+        self
+    }
+
+    /// How many attributes a span has; [`Detail::All`] unless set.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Detail) -> Self {
+        Arc::make_mut(&mut self.settings).detail = detail;
         self
     }
 
@@ -221,6 +237,40 @@ impl Telemetry {
         }
         #[cfg(not(feature = "metrics"))]
         let _ = report;
+    }
+
+    /// Records the outcome of a request to a STUN server, and its round trip if it is known, in the
+    /// metrics [`keys::SERVER_REQUESTS`] and [`keys::SERVER_ROUND_TRIP`]: a fleet then shows which
+    /// server is silent where. Servers without a label, and those of further labels than the first 64,
+    /// count as [`keys::OTHER_SERVER`]. Without the feature `metrics`, and without a meter provider,
+    /// this does nothing.
+    pub fn record_server(
+        &self,
+        label: Option<&ServerLabel>,
+        outcome: Outcome,
+        round_trip: Option<Duration>,
+    ) {
+        #[cfg(feature = "metrics")]
+        if self.settings.metrics.is_on() {
+            let measure = || {
+                let label = label.filter(|label| self.settings.labels.admit(label));
+                let labels = server_labels(label.map(ServerLabel::as_str), outcome);
+                self.settings.metrics.record_server(
+                    || scope(self.settings.scope.clone()),
+                    round_trip,
+                    &labels,
+                );
+            };
+            // a panic in there is the provider's, and must not end a gathering
+            if catch_unwind(AssertUnwindSafe(measure)).is_err() {
+                self.settings
+                    .counters
+                    .panicked
+                    .fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        #[cfg(not(feature = "metrics"))]
+        let _ = (label, outcome, round_trip);
     }
 
     /// The spans so far, by what became of them.
@@ -388,6 +438,12 @@ impl Attempt {
         self.facts.mapping_lifetime = Some(lifetime);
     }
 
+    /// Sets the number of this attempt, counted from 1 since the last path that opened: whether paths open
+    /// at the first attempt or at a later one.
+    pub fn set_number(&mut self, number: NonZeroU32) {
+        self.facts.number = Some(number);
+    }
+
     /// Sets everything that the verdicts on the attempt hold beside the summary: the selected pair,
     /// the NAT in front of the peer, and the results of the peer's checks.
     pub fn set_verdict(&mut self, verdict: &AttemptVerdict) {
@@ -485,6 +541,7 @@ impl Attempt {
                 failure,
                 &self.facts,
                 self.telemetry.settings.external_ip,
+                self.telemetry.settings.detail,
             ));
         builder.links = self
             .caller

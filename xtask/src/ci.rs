@@ -101,6 +101,14 @@ fn steps() -> Vec<Step> {
             skip: no_duckdb,
             ..built("fleet", "xtask-checks", "fleet --quick")
         },
+        Step {
+            skip: no_clickhouse,
+            ..built(
+                "fleet, ClickHouse",
+                "xtask-checks",
+                "fleet --quick --engine clickhouse",
+            )
+        },
         cargo("bench, emission", "bench -q -p otel-nat"),
         cargo("bench, counts", "xtask bench counts --compare"),
         cargo("demo", "xtask demo"),
@@ -192,6 +200,16 @@ fn no_collector() -> Option<String> {
 
 fn no_duckdb() -> Option<String> {
     python::with(&root(), &[python::DUCKDB, python::MATPLOTLIB]).err()
+}
+
+fn no_clickhouse() -> Option<String> {
+    let packages = [
+        python::DUCKDB,
+        python::MATPLOTLIB,
+        python::CHDB,
+        python::GRAFANA,
+    ];
+    no_collector().or_else(|| python::with(&root(), &packages).err())
 }
 
 /// Says what tests cannot show on this machine: cargo keeps to itself what a test that passes says.

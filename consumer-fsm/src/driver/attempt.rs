@@ -1,5 +1,7 @@
 //! An attempt in progress: everything it holds until it ends, and its span.
 
+use std::num::NonZeroU32;
+
 use ice_gather::LocalAddresses;
 use nat_summary::stage::{Stage, StageReport, StageVerdict};
 use nat_summary::{AttemptEvidence, AttemptVerdict, Evidence, NatSummary};
@@ -17,7 +19,7 @@ use crate::transport::{Path, Session, Transport};
 
 /// An attempt in progress.
 pub(super) struct OngoingAttempt<T: Transport> {
-    telemetry: Telemetry,
+    pub(super) telemetry: Telemetry,
     pub(super) started: Instant,
     pub(super) span: Option<otel_nat::Attempt>,
     /// Stands in front of the session, because a path is announced as down before it is closed.
@@ -45,11 +47,13 @@ pub(super) struct OngoingAttempt<T: Transport> {
 }
 
 impl<T: Transport> OngoingAttempt<T> {
-    pub(super) fn new(telemetry: &Telemetry) -> Self {
+    pub(super) fn new(telemetry: &Telemetry, number: NonZeroU32) -> Self {
+        let mut span = telemetry.attempt();
+        span.set_number(number);
         Self {
             telemetry: telemetry.clone(),
             started: Instant::now(),
-            span: Some(telemetry.attempt()),
+            span: Some(span),
             announced: None,
             session: None,
             cohort: Cohort::default(),

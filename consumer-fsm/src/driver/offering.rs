@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::attempt::OngoingAttempt;
+use super::labels::ServerLabels;
 use super::refusal;
 use crate::cohort::StunCache;
 use crate::notice::{NoticeKind, NoticeSink};
@@ -33,6 +34,7 @@ pub(super) fn message(session: &impl Session, tag: &str) -> String {
 pub(super) struct Offering<'a, T: Transport> {
     pub(super) attempt: &'a mut OngoingAttempt<T>,
     pub(super) servers: &'a StunCache,
+    pub(super) labels: &'a ServerLabels,
     pub(super) notices: &'a NoticeSink,
     /// The age at which a mapping is old.
     pub(super) mapping_age: Duration,
@@ -109,6 +111,7 @@ impl<T: Transport> Offering<'_, T> {
             span.end_gathering(&summary);
         }
         self.servers.learn(&attempt.cohort, &gathering);
+        self.labels.measure(&attempt.telemetry, &gathering);
         // the mapping may be as old as the first request
         let now = Instant::now();
         let mapped_at = now.checked_sub(gathering.elapsed).unwrap_or(now);

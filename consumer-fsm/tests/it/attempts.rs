@@ -8,7 +8,9 @@ use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{
     Envelope, Kind, MemoryListener, MemorySignalling, SignalError, Signalling, Switchboard,
 };
-use consumer_fsm::{Consumer, Datagrams, Ending, Event, NoticeKind, State, StunCache, Transition};
+use consumer_fsm::{
+    Consumer, Datagrams, Ending, Event, NoticeKind, ServerLabels, State, StunCache, Transition,
+};
 use ice_gather::responder::{Manner, Responder};
 use nat_summary::NatType;
 use otel_nat::FailureReason;
@@ -125,6 +127,29 @@ async fn how_the_mapping_held_is_measured_once_the_path_has_ended_and_only_then(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_to_servers_are_measured_by_the_labels_of_the_operator() {
+    let stun = responders(2, Manner::Honest).await;
+    let (_spans, telemetry) = Spans::new();
+    let (measured, telemetry) = Measured::by(telemetry);
+    let signalling = MemorySignalling::new(Switchboard::default());
+    let _producer = producer(signalling.clone());
+    let label = otel_nat::ServerLabel::new("eu-1").unwrap();
+    let labels = ServerLabels::from_iter([(stun[0].server(), label)]);
+    let mut consumer = Consumer::new(signalling, transport(), telemetry, cache(&stun))
+        .with_timing(timing())
+        .with_server_labels(labels);
+    let (mut path, cancel) = (consumer.path(), CancellationToken::new());
+    tokio::select! {
+        _ = consumer.attempt(&cancel) => unreachable!("it has a path"),
+        is_up = async { tokio::time::timeout(PATIENCE, path.wait_for(|up| *up)).await.is_ok() } => assert!(is_up),
+    }
+    assert_eq!(
+        measured.servers(),
+        ["_OTHER".to_owned(), "eu-1".to_owned()].into()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn how_the_mapping_held_is_measured_of_a_path_that_is_dropped_too() {
     let stun = responders(2, Manner::Honest).await;
     let (spans, telemetry) = Spans::new();
@@ -210,6 +235,16 @@ async fn a_blocked_network_is_reported_and_its_cohort_dropped() {
     assert!(
         silent.iter().all(|server| server.requests() > 0),
         "the second attempt asked the other cohort"
+    );
+    let number = |span: &opentelemetry_sdk::trace::SpanData| {
+        let mut attributes = span.attributes.iter();
+        attributes
+            .find(|pair| pair.key.as_str() == otel_nat::keys::ATTEMPT_NUMBER)
+            .map(|pair| pair.value.to_string())
+    };
+    assert_eq!(
+        spans.all().iter().map(number).collect::<Vec<_>>(),
+        [Some("1".to_owned()), Some("2".to_owned())]
     );
 }
 

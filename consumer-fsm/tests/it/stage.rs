@@ -1,6 +1,7 @@
 //! The parts that the tests share: STUN servers, a producer, a consumer, and the spans and metrics
 //! that are emitted.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use consumer_fsm::transport::{IceTransport, Network, Transport};
 use consumer_fsm::{AttemptReport, Consumer, Producer, StunCache, Timing};
 use ice_gather::responder::{Manner, Responder};
 use ice_gather::{Base, BindConfig, GatherConfig};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use otel_nat::Telemetry;
@@ -118,6 +120,30 @@ impl Measured {
             },
             telemetry.with_metrics(provider),
         )
+    }
+
+    /// The labels of the servers whose requests were counted, each once.
+    pub(crate) fn servers(&self) -> BTreeSet<String> {
+        self.provider.force_flush().unwrap();
+        let seen = self.exporter.get_finished_metrics().unwrap();
+        let mut labels = BTreeSet::new();
+        for metric in seen
+            .last()
+            .into_iter()
+            .flat_map(|seen| seen.scope_metrics())
+            .flat_map(|scope| scope.metrics())
+            .filter(|metric| metric.name() == otel_nat::keys::SERVER_REQUESTS)
+        {
+            let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric.data() else {
+                panic!("not a counter: {metric:?}");
+            };
+            for pair in sum.data_points().flat_map(|point| point.attributes()) {
+                if pair.key.as_str() == otel_nat::keys::SERVER {
+                    labels.insert(pair.value.to_string());
+                }
+            }
+        }
+        labels
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Evidence travels with the verdict: how it came about can be read from the span itself.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nat_summary::{CandidateKind, Mapping, Outlook};
@@ -201,6 +202,7 @@ pub(crate) fn tell_of_the_checks(attempt: &mut Attempt) {
     attempt.set_peer_summary(&host::symmetric());
     attempt.set_outlook(Outlook::between(&host::cone(), &host::symmetric()));
     attempt.set_failure_cause(FailureCause::ChecksOneWay);
+    attempt.set_number(NonZeroU32::MIN.saturating_add(2));
     attempt.set_mapping_lifetime(MappingLifetime {
         rebindings: 1,
         survived: Some(Duration::from_millis(40_500)),
@@ -233,6 +235,7 @@ fn what_the_checks_showed_is_told_in_these_attributes_and_changes_no_other() {
             r#"nat_telemetry.outlook="undecided""#,
             r#"nat_telemetry.outlook.reason="same_external_address""#,
             r#"nat_telemetry.failure.cause="checks_one_way""#,
+            "nat_telemetry.attempt.number=3",
             "nat_telemetry.rebindings=1",
             "nat_telemetry.mapping.survived=40.5",
         ]

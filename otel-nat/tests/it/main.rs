@@ -22,7 +22,10 @@ mod pipelines;
 mod privacy;
 #[cfg(all(feature = "otlp-http", feature = "otlp-grpc"))]
 mod redaction;
+mod registry;
 mod roots;
+#[cfg(feature = "pipelines")]
+mod size;
 mod table;
 mod tally;
 mod times;

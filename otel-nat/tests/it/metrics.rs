@@ -4,11 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use nat_summary::Outcome;
 use nat_summary::stage::{Stage, StageReport, StageVerdict};
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
-use otel_nat::{Checks, FailureCause, FailureReason, MappingLifetime, Telemetry, keys};
+use otel_nat::{
+    Checks, FailureCause, FailureReason, MappingLifetime, ServerLabel, Telemetry, keys,
+};
 
 use crate::host::{self, Host};
 
@@ -270,6 +273,63 @@ fn how_the_mapping_of_a_path_held_is_measured_after_its_span_went_out() {
         host.spans().is_empty(),
         "one span per attempt, and no other"
     );
+}
+
+#[test]
+fn requests_to_servers_are_measured_by_label_and_outcome_and_labels_are_bounded() {
+    let (host, meter) = (Host::new(), Meter::new());
+    let telemetry = host.telemetry().with_metrics(meter.provider.clone());
+    let label = |number| ServerLabel::new(&format!("eu-{number}")).unwrap();
+    let time = Some(Duration::from_millis(40));
+    telemetry.record_server(Some(&label(0)), Outcome::Answered, time);
+    telemetry.record_server(Some(&label(0)), Outcome::TimedOut, None);
+    telemetry.record_server(None, Outcome::Answered, time);
+    for number in 1..100 {
+        // a clone shares the labels
+        telemetry
+            .clone()
+            .record_server(Some(&label(number)), Outcome::Answered, time);
+    }
+    meter.provider.force_flush().unwrap();
+    let metrics = meter.metrics.get_finished_metrics().unwrap();
+    let (mut requests, mut round_trips) = (Vec::new(), Vec::new());
+    for metric in metrics[0].scope_metrics().flat_map(|scope| scope.metrics()) {
+        match (metric.name(), metric.unit(), metric.data()) {
+            (keys::SERVER_REQUESTS, "{request}", AggregatedMetrics::U64(MetricData::Sum(sum))) => {
+                requests.extend(
+                    sum.data_points()
+                        .map(|point| (labels(point.attributes()), point.value())),
+                );
+            }
+            (
+                keys::SERVER_ROUND_TRIP,
+                "s",
+                AggregatedMetrics::F64(MetricData::Histogram(histogram)),
+            ) => {
+                round_trips.extend(
+                    histogram
+                        .data_points()
+                        .map(|point| (labels(point.attributes()), point.count())),
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let group = |server: &str, outcome: &str| {
+        set([
+            &*format!("nat_telemetry.server={server}"),
+            &*format!("nat_telemetry.server.outcome={outcome}"),
+        ])
+    };
+    assert_eq!(
+        requests.len(),
+        66,
+        "64 labels, one of them with two outcomes, and the rest"
+    );
+    assert!(requests.contains(&(group("eu-0", "timed_out"), 1)));
+    assert!(requests.contains(&(group("_OTHER", "answered"), 37)));
+    assert_eq!(round_trips.len(), 65);
+    assert!(round_trips.contains(&(set(["nat_telemetry.server=eu-0"]), 1)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The table in docs/attributes.md against what really goes out, in both directions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nat_summary::{CandidateKind, Mapping, Outlook, Rule};
@@ -106,6 +107,7 @@ fn everything() -> Vec<SpanData> {
             ..Checks::default()
         })
     }));
+    checked.push(boxed(|attempt| attempt.set_number(NonZeroU32::MIN)));
     for survived in [None, Some(Duration::from_secs(40))] {
         checked.push(boxed(move |attempt| {
             attempt.set_mapping_lifetime(MappingLifetime {

@@ -1,52 +1,92 @@
 //! `fleet`: many simulated consumers, what they emit, and the questions of `otel-nat/deploy` asked
-//! of it in DuckDB.
+//! of it in DuckDB and ClickHouse.
 //!
 //! Every attempt is made behind a simulated NAT, judged by `nat-summary` from what its servers
-//! answered, and emitted by `otel-nat` as OTLP/JSON lines. What the SQL comes to is compared with
-//! what was counted on the way.
+//! answered, and emitted by `otel-nat` as OTLP/JSON lines. The answers are compared with the counts
+//! that were taken on the way.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use nat_summary::{NatSummary, NatType, Outlook};
-use otel_nat::pipeline::Pipeline;
-use otel_nat::{ExternalIp, FailureCause, FailureReason, Telemetry};
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-use serde_json::Value;
+use nat_summary::NatType;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use self::attempt::{Host, Place, punch};
-use self::truth::{Truth, differences};
-use common::commands::Fleet;
+use self::attempt::Place;
+use self::clickhouse::Server;
+use self::emit::{Verdicts, deliver_twice, emit};
+use self::truth::{Truth, differences, is_same};
+use common::commands::{Engine, Fleet};
 
-use crate::front::Front;
 use crate::{Failure, bounds, python, root, table, workspace};
 
 mod attempt;
+mod clickhouse;
+mod emit;
+mod planned;
+mod published;
 mod truth;
 
-/// The same fleet each time.
-const SEED: u64 = 0x05ca_1ab1e;
-/// Releases of the consumer, and the share of the newer one.
-const RELEASES: [&str; 2] = ["1.4.0", "1.5.0"];
-const NEWER: f64 = 0.35;
-/// Attempts between two flushes: fewer than a pipeline's queue holds.
-const FLUSH: u64 = 1_000;
-
 /// As `deploy/report.py` asks them.
-const QUESTIONS: [&str; 4] = [
+const QUESTIONS: [&str; 13] = [
     "success_by_nat_type",
     "mapping_by_outcome",
     "blocked_share",
     "rule_by_evidence",
+    "success_by_nat_pair",
+    "outlook_by_outcome",
+    "stun_by_network_type",
+    "blocked_by_day",
+    "carrier_nat",
+    "relay_though_direct",
+    "attempt_number",
+    "stage_by_release",
+    "frozen_paths",
 ];
 
-/// How often each kind of NAT was given each verdict.
-type Verdicts = BTreeMap<(String, &'static str), u64>;
+/// A question in ClickHouse, beside DuckDB.
+#[derive(Debug, Serialize)]
+struct Asked {
+    question: &'static str,
+    rows: usize,
+    is_equal: bool,
+    duckdb_seconds: f64,
+    /// Over the columns of each attempt.
+    seconds: f64,
+    bytes_read: u64,
+    /// Over the map of attributes in place of the columns.
+    map_seconds: f64,
+    map_bytes_read: u64,
+    /// Over the sums of each day.
+    daily_seconds: f64,
+    daily_bytes_read: u64,
+}
+
+/// ClickHouse's part of the result.
+#[derive(Debug, Serialize)]
+struct InClickHouse {
+    through_the_collector: u64,
+    written_in_bulk: u64,
+    fill_seconds: f64,
+    bytes_per_attempt: f64,
+    bytes_per_attempt_of_columns: f64,
+    daily_rows: f64,
+    daily_bytes_per_attempt: f64,
+    questions: Vec<Asked>,
+    deployed: Vec<Deployed>,
+    bytes_by_detail: BTreeMap<&'static str, f64>,
+}
+
+/// A check of what `otel-nat/deploy` holds beside the questions.
+#[derive(Debug, Serialize, Deserialize)]
+struct Deployed {
+    check: String,
+    faults: Vec<String>,
+    skipped: Option<String>,
+    seconds: f64,
+}
 
 pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
     let started = Instant::now();
@@ -55,8 +95,19 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
     } else {
         bounds::FLEET
     };
-    let attempts = options.attempts.unwrap_or(few);
-    let python = python::with(&root(), &[python::DUCKDB, python::MATPLOTLIB])?;
+    let wanted = options.attempts.unwrap_or(few);
+    let in_clickhouse = options.engine == Engine::ClickHouse;
+    // the rest is written in bulk, because the collector would take hours
+    let copies = match options.engine {
+        Engine::ClickHouse => wanted.div_ceil(bounds::FLEET).max(1),
+        Engine::DuckDb => 1,
+    };
+    let attempts = wanted / copies;
+    let mut packages = vec![python::DUCKDB, python::MATPLOTLIB];
+    if in_clickhouse {
+        packages.extend([python::CHDB, python::GRAFANA]);
+    }
+    let python = python::with(&root(), &packages)?;
     let folder = workspace::build_folder(&root()).join("fleet");
     std::fs::create_dir_all(&folder)?;
     let kept = options.spans.clone();
@@ -66,44 +117,84 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
         .clone()
         .unwrap_or_else(|| folder.join("fleet.png"));
 
-    let (truth, verdicts) = emit(&spans, attempts)?;
+    let (mut truth, verdicts, punching) = emit(&spans, attempts)?;
     let emitted_after = started.elapsed().as_secs_f64();
     let bytes = std::fs::metadata(&spans)?.len();
-    let told = ask(&python, &spans, &picture)?;
+    let mut faults: Vec<String> = wrong(&verdicts).collect();
+    let published = published::rows(&truth, &punching);
+    let off = published.iter().filter(|row| row.is_off);
+    faults.extend(
+        off.map(|row| format!("{}: {} is not {}", row.figure, row.simulated, row.published)),
+    );
+    let server = in_clickhouse
+        .then(|| -> Result<_, Failure> {
+            eprintln!("fleet: {attempts} attempts go through the collector into ClickHouse");
+            let begun = Instant::now();
+            let server = Server::start(&python, &folder.join("clickhouse"))?;
+            server.fill(&python::rotel(&root())?, &spans, attempts)?;
+            Ok((server, begun))
+        })
+        .transpose()?;
+    deliver_twice(&spans)?;
+    let mut answers = ask(
+        &python,
+        &spans.to_string_lossy(),
+        &["--picture"],
+        Some(&picture),
+    )?;
     if kept.is_none() {
         std::fs::remove_file(&spans)?;
     }
-
-    let mut faults = Vec::new();
-    for (question, rows) in truth.answers() {
-        faults.extend(differences(question, &rows, list(&told[question]["rows"])));
+    faults.extend(compare("DuckDB", &truth, &answers));
+    let mut stored = None;
+    if let Some((server, begun)) = server {
+        if copies > 1 {
+            server.copy(copies - 1)?;
+            truth.multiply(copies);
+            let parquet = folder.join("attempts.parquet");
+            server.export(&parquet)?;
+            answers = ask(&python, &parquet.to_string_lossy(), &[], None)?;
+            std::fs::remove_file(&parquet)?;
+            faults.extend(compare("DuckDB, of all", &truth, &answers));
+        }
+        let fill_seconds = begun.elapsed().as_secs_f64();
+        let (part, wrong) = in_server(&server, &python, &truth, &answers, fill_seconds)?;
+        faults.extend(wrong);
+        stored = Some(InClickHouse {
+            through_the_collector: attempts,
+            written_in_bulk: truth.attempts - attempts,
+            ..part
+        });
     }
-    faults.extend(wrong(&verdicts));
     let (passed, seconds) = (faults.is_empty(), started.elapsed().as_secs_f64());
     if options.json {
         let verdicts: Vec<_> = verdicts
             .iter()
-            .map(|((nat, verdict), n)| serde_json::json!({"nat": nat, "verdict": verdict, "attempts": n}))
+            .map(|((nat, verdict), n)| json!({"nat": nat, "verdict": verdict, "attempts": n}))
             .collect();
-        let result = serde_json::json!({
-            "passed": passed, "seconds": seconds, "attempts": truth.attempts, "bytes": bytes, "answers": told,
-            "verdicts": verdicts, "picture": picture, "faults": faults,
+        let result = json!({
+            "passed": passed, "seconds": seconds, "attempts": truth.attempts, "bytes": bytes, "answers": answers,
+            "clickhouse": stored, "published": published, "verdicts": verdicts, "picture": picture, "faults": faults,
         });
         println!("{result:#}");
     } else {
         for question in QUESTIONS {
             println!("{}\n", question.replace('_', " "));
-            println!("{}", answer(&told[question]));
+            println!("{}", answer(&answers[question]));
         }
         println!(
             "what stands before the consumers, and the verdict\n\n{}",
             confusion(&verdicts)
         );
+        println!("{}", render_published(&published));
+        if let Some(stored) = &stored {
+            println!("{}", render(stored));
+        }
         faults.iter().for_each(|fault| println!("WRONG  {fault}"));
         println!(
-            "{} attempts through otel-nat in {emitted_after:.1} s, {} MB of OTLP/JSON; four answers {} in {seconds:.1} s",
-            truth.attempts,
+            "{attempts} attempts through otel-nat in {emitted_after:.1} s, {} MB of OTLP/JSON; {} answers {} in {seconds:.1} s",
             bytes / 1_000_000,
+            QUESTIONS.len(),
             if passed {
                 "as counted"
             } else {
@@ -115,117 +206,123 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
     Ok(passed)
 }
 
-/// Makes the attempts, and sends them to `file` the way a consumer would.
-fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Failure> {
-    File::create(file)?;
-    let append = || OpenOptions::new().append(true).open(file);
-    let mut random = SmallRng::seed_from_u64(SEED);
-    let (mut truth, mut verdicts) = (Truth::default(), Verdicts::new());
-    let mut pipelines = Vec::new();
-    for release in RELEASES {
-        let resource = opentelemetry_sdk::Resource::builder_empty()
-            .with_attribute(opentelemetry::KeyValue::new("service.name", "consumer"))
-            .with_attribute(opentelemetry::KeyValue::new("service.version", release))
-            .build();
-        let pipeline = Pipeline::builder()
-            .with_resource(resource)
-            .json_lines(append()?);
-        let telemetry = pipeline.telemetry().with_external_ip(ExternalIp::Prefix);
-        pipelines.push((release, pipeline, telemetry));
+/// Every answer of the server, over each relation, beside DuckDB's and the counts.
+fn in_server(
+    server: &Server,
+    python: &Path,
+    truth: &Truth,
+    duckdb: &Value,
+    fill_seconds: f64,
+) -> Result<(InClickHouse, Vec<String>), Failure> {
+    eprintln!("fleet: ClickHouse answers, over three relations");
+    server.add_view_without_columns()?;
+    // small parts keep all columns in one file, and their sizes are not known apart
+    server.ask("ALTER TABLE otel_traces MODIFY SETTING min_bytes_for_wide_part = 0")?;
+    server.ask("ALTER TABLE nat_daily_sums MODIFY SETTING min_bytes_for_wide_part = 0")?;
+    server.ask("OPTIMIZE TABLE otel_traces FINAL")?;
+    server.ask("OPTIMIZE TABLE nat_daily_sums FINAL")?;
+    let relation = |name| ask(python, &server.url(), &["--relation", name], None);
+    let columns = relation("nat_attempts")?;
+    let map = relation("nat_attempts_of_map")?;
+    let daily = relation("nat_daily")?;
+    let mut faults = Vec::new();
+    for (name, told) in [
+        ("columns", &columns),
+        ("map", &map),
+        ("sums of each day", &daily),
+    ] {
+        faults.extend(compare(&format!("ClickHouse, {name}"), truth, told));
     }
-    for n in 0..attempts {
-        let (release, _, telemetry) = &pipelines[usize::from(random.random_bool(NEWER))];
-        let (place, summary, failure) = attempt(telemetry, &mut random);
-        truth.count(release, &summary, failure);
-        *verdicts
-            .entry((place.name(), summary.nat_type().as_legacy()))
-            .or_default() += 1;
-        if n % FLUSH == FLUSH - 1 {
-            pipelines
-                .iter()
-                .try_for_each(|(_, pipeline, _)| pipeline.flush())?;
+    let mut questions = Vec::new();
+    for question in QUESTIONS {
+        let rows = |of: &Value| of[question]["rows"].clone();
+        let is_equal = [&columns, &map, &daily]
+            .iter()
+            .all(|told| is_same(&rows(told), &rows(duckdb)));
+        if !is_equal {
+            faults.push(format!("{question}: the engines differ"));
         }
+        let seconds = |of: &Value| of[question]["seconds"].as_f64().unwrap_or_default();
+        let read = |of: &Value| of[question]["bytes_read"].as_u64().unwrap_or_default();
+        questions.push(Asked {
+            question,
+            rows: list(&rows(duckdb)).len(),
+            is_equal,
+            duckdb_seconds: seconds(duckdb),
+            seconds: seconds(&columns),
+            bytes_read: read(&columns),
+            map_seconds: seconds(&map),
+            map_bytes_read: read(&map),
+            daily_seconds: seconds(&daily),
+            daily_bytes_read: read(&daily),
+        });
     }
-    let mut exported = 0;
-    for (_, pipeline, _) in &pipelines {
-        pipeline.flush()?;
-        exported += pipeline.delivery().exported;
+    let bytes = |table: &str, column: &str| {
+        server.number(&format!(
+            "SELECT sum(column_data_compressed_bytes) / (SELECT count() FROM nat_attempts) FROM system.parts_columns \
+             WHERE active AND database = 'otel' AND table = '{table}' AND column LIKE '{column}'"
+        ))
+    };
+    let part = InClickHouse {
+        through_the_collector: 0,
+        written_in_bulk: 0,
+        fill_seconds,
+        bytes_per_attempt: bytes("otel_traces", "%")?,
+        bytes_per_attempt_of_columns: bytes("otel_traces", "nat\\\\_%")?,
+        daily_rows: server.number("SELECT count() FROM nat_daily_sums")?,
+        daily_bytes_per_attempt: bytes("nat_daily_sums", "%")?,
+        questions,
+        deployed: deployed(server, python)?,
+        bytes_by_detail: server.bytes_by_detail()?,
+    };
+    for row in &part.deployed {
+        faults.extend(
+            row.faults
+                .iter()
+                .map(|fault| format!("{}: {fault}", row.check)),
+        );
     }
-    if exported != attempts {
-        return Err(format!("{exported} of {attempts} spans were exported").into());
-    }
-    // a collector that retries delivers twice
-    let mut line = String::new();
-    BufReader::new(File::open(file)?).read_line(&mut line)?;
-    append()?.write_all(line.as_bytes())?;
-    Ok((truth, verdicts))
+    Ok((part, faults))
 }
 
-/// One attempt, from its first request to its span.
-fn attempt(
-    telemetry: &Telemetry,
-    random: &mut impl Rng,
-) -> (Place, NatSummary, Option<FailureReason>) {
-    let mut host = Host::consumer(random);
-    let place = host.place;
-    let mut attempt = telemetry.attempt();
-    attempt.begin_gathering();
-    let evidence = host.gather(random);
-    // some stacks tell of their candidates only; and then no route looks like silence
-    let summary = if place.front != Front::NoRoute && random.random_bool(0.03) {
-        host.candidates().summary()
-    } else {
-        evidence.summary()
+/// Runs the panels, a sample, the files of a cluster and the rules of Prometheus.
+fn deployed(server: &Server, python: &Path) -> Result<Vec<Deployed>, Failure> {
+    let output = Command::new(python)
+        .arg(root().join("xtask/checks/fleet/deployed.py"))
+        .arg(root().join("otel-nat/deploy"))
+        .arg(server.url())
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("the checks of otel-nat/deploy failed: {complaint}").into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Every way in which the answers are not the counts.
+fn compare(engine: &str, truth: &Truth, answers: &Value) -> Vec<String> {
+    let of_question = |(question, rows): (&str, Vec<Value>)| {
+        differences(question, &rows, list(&answers[question]["rows"]))
     };
-    attempt.end_gathering(&summary);
-    if random.random_bool(0.02) {
-        drop(attempt);
-        return (place, summary, Some(FailureReason::Cancelled));
-    }
-    let failure = match place.front {
-        Front::Blocked => Some(FailureReason::UdpBlocked),
-        Front::NoRoute => Some(FailureReason::NoServerAnswered),
-        _ if random.random_bool(0.04) => Some(FailureReason::Signalling),
-        _ if random.random_bool(0.05) => Some(FailureReason::PeerGone),
-        _ => None,
-    };
-    if let Some(reason) = failure {
-        attempt.fail(&summary, reason);
-        return (place, summary, failure);
-    }
-    let mut peer = Host::peer_of(&host, random);
-    peer.gather(random);
-    let theirs = peer.candidates();
-    attempt.set_peer_summary(&theirs.summary());
-    attempt.set_outlook(Outlook::between(&summary, &theirs.summary()));
-    attempt.begin_checks();
-    let punched = punch(&mut host, &mut peer, random);
-    attempt.set_checks(punched.checks);
-    attempt.set_mapping_toward_peer(punched.toward_peer);
-    if let Some((local, remote)) = punched.pair {
-        attempt.set_selected_pair(local, remote);
-        attempt.succeed(&summary);
-        (place, summary, None)
-    } else {
-        attempt.set_failure_cause(FailureCause::of(
-            &summary,
-            Some(&theirs),
-            punched.checks,
-            false,
-        ));
-        attempt.fail(&summary, FailureReason::Timeout);
-        (place, summary, Some(FailureReason::Timeout))
-    }
+    let faults = truth.answers().into_iter().flat_map(of_question);
+    faults.map(|fault| format!("{engine}: {fault}")).collect()
 }
 
 /// The answers of `deploy/report.py`, which draws them too.
-fn ask(python: &Path, spans: &Path, picture: &Path) -> Result<Value, Failure> {
+fn ask(
+    python: &Path,
+    of: &str,
+    more: &[&str],
+    picture: Option<&PathBuf>,
+) -> Result<Value, Failure> {
     let report = root().join("otel-nat/deploy/report.py");
     let output = Command::new(python)
         .arg(report)
-        .arg(spans)
-        .args(["--json", "--picture"])
-        .arg(picture)
+        .args([of, "--json"])
+        .args(more)
+        .args(picture)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
         .output()?;
     if !output.status.success() {
@@ -279,4 +376,86 @@ fn confusion(verdicts: &Verdicts) -> String {
         &["NAT", "verdict", "attempts"],
         &verdicts.iter().map(row).collect::<Vec<_>>(),
     )
+}
+
+fn render_published(rows: &[published::Row]) -> String {
+    let cells = |row: &published::Row| {
+        let texts = [
+            row.figure,
+            row.published,
+            &row.simulated,
+            &row.ours,
+            row.source,
+        ];
+        texts.map(str::to_owned).into()
+    };
+    let heads = [
+        "published figure",
+        "published",
+        "simulated",
+        "our spans",
+        "source",
+    ];
+    table::render(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+fn render(stored: &InClickHouse) -> String {
+    let heads = [
+        "question",
+        "rows",
+        "equal",
+        "DuckDB s",
+        "columns s",
+        "MB read",
+        "map s",
+        "MB read",
+        "days s",
+        "MB read",
+    ];
+    #[expect(clippy::cast_precision_loss, reason = "shown in megabytes")]
+    let megabytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1e6);
+    let seconds = |seconds: f64| format!("{seconds:.3}");
+    let cells = |asked: &Asked| {
+        vec![
+            asked.question.replace('_', " "),
+            asked.rows.to_string(),
+            if asked.is_equal { "yes" } else { "NO" }.to_owned(),
+            seconds(asked.duckdb_seconds),
+            seconds(asked.seconds),
+            megabytes(asked.bytes_read),
+            seconds(asked.map_seconds),
+            megabytes(asked.map_bytes_read),
+            seconds(asked.daily_seconds),
+            megabytes(asked.daily_bytes_read),
+        ]
+    };
+    let questions: Vec<_> = stored.questions.iter().map(cells).collect();
+    let cells = |row: &Deployed| {
+        let verdict = match &row.skipped {
+            Some(why) => format!("skipped: {why}"),
+            None if row.faults.is_empty() => "right".to_owned(),
+            None => "WRONG".to_owned(),
+        };
+        vec![row.check.clone(), verdict, format!("{:.1}", row.seconds)]
+    };
+    let by_detail = stored.bytes_by_detail.iter();
+    let by_detail: String = by_detail
+        .map(|(detail, bytes)| {
+            format!("{bytes:.1} bytes per attempt with the attributes of Detail `{detail}`\n")
+        })
+        .collect();
+    let deployed: Vec<_> = stored.deployed.iter().map(cells).collect();
+    format!(
+        "ClickHouse beside DuckDB\n\n{}\n{}\n{} attempts through the collector, {} written in bulk, in {:.1} s; \
+         {:.1} bytes per attempt, of which {:.1} are our columns; {} rows of days, {:.3} bytes per attempt\n",
+        table::render(&heads, &questions),
+        table::render(&["deployed beside", "", "s"], &deployed),
+        stored.through_the_collector,
+        stored.written_in_bulk,
+        stored.fill_seconds,
+        stored.bytes_per_attempt,
+        stored.bytes_per_attempt_of_columns,
+        stored.daily_rows,
+        stored.daily_bytes_per_attempt,
+    ) + &by_detail
 }

@@ -86,7 +86,19 @@ pub const EMISSION_WAIT: Duration = Duration::from_millis(1);
 /// Attempts of the simulated fleet: enough that the rarest kinds of NAT come by the hundred.
 pub const FLEET: u64 = 100_000;
 /// In CI: every question has every row that matters.
-pub const FLEET_QUICK: u64 = 5_000;
+pub const FLEET_QUICK: u64 = 20_000;
+/// The number of spans below which a group is not shown, as the questions of `otel-nat/deploy` have it.
+pub const FLEET_SHOWN: u64 = 20;
+/// All spans are in ClickHouse by then: a collector writes a batch each second at least.
+pub const FLEET_ARRIVAL: Duration = Duration::from_secs(60);
+
+/// Success at the punching stage, in percent, and how far the simulation may be from it: the published deviation.
+pub const PUBLISHED_PUNCHED: (f64, f64) = (70.0, 7.1);
+/// The share of successes at the first attempt: published without a deviation; a fleet of 20,000 spreads by half of
+/// this.
+pub const PUBLISHED_FIRST: (f64, f64) = (97.6, 0.7);
+/// The share of NATs that let hole punching through. The figure is of 2005, and a percent or two are its rounding.
+pub const PUBLISHED_NATS: (f64, f64) = (82.0, 3.0);
 
 /// Percent that DuckDB's answer may be off from ours: both are rounded to hundredths, and one may
 /// be rounded up where the other is not.

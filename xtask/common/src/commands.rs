@@ -74,7 +74,7 @@ pub enum Check {
     Taps(Taps),
     /// Compares emitted spans with those that a real collector received
     Collector(Json),
-    /// Asks the questions of operators, in DuckDB, over a simulated fleet
+    /// Asks the questions of operators, in DuckDB or ClickHouse, over a simulated fleet
     Fleet(Fleet),
     /// Runs attempts while everything fails that can; a seed replays them
     Chaos(Chaos),
@@ -317,6 +317,9 @@ pub struct Fleet {
     /// Number of attempts
     #[arg(long, value_name = "N")]
     pub attempts: Option<u64>,
+    /// Asks in this engine too, and compares
+    #[arg(long, value_name = "ENGINE", default_value = "duckdb")]
+    pub engine: Engine,
     /// Keeps the spans there
     #[arg(long, value_name = "FILE")]
     pub spans: Option<PathBuf>,
@@ -326,6 +329,17 @@ pub struct Fleet {
     /// The result as JSON, and nothing else on the standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// Where the attempts of a fleet are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// OTLP/JSON lines, read by DuckDB
+    #[value(name = "duckdb")]
+    DuckDb,
+    /// ClickHouse, filled by a collector
+    #[value(name = "clickhouse")]
+    ClickHouse,
 }
 
 /// Of `chaos`.

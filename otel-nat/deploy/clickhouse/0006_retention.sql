@@ -1,0 +1,2 @@
+-- Attempts are kept for 30 days, their daily sums for two years. A day ends as a whole: no row is rewritten for it.
+ALTER TABLE otel_traces MODIFY TTL toDate(Timestamp) + INTERVAL 30 DAY;
