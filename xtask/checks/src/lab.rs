@@ -4,6 +4,8 @@
 mod captured;
 mod cases;
 #[cfg(feature = "channel")]
+mod censors;
+#[cfg(feature = "channel")]
 mod embedded;
 mod meeting;
 mod page;
@@ -104,8 +106,10 @@ pub(crate) fn run(options: &Lab) -> Result<bool, Failure> {
         Some(LabPart::Page) => page::judge_all(&choice),
         #[cfg(feature = "channel")]
         Some(LabPart::Embedded) => embedded::judge_all(&choice),
+        #[cfg(feature = "channel")]
+        Some(LabPart::Censors) => censors::judge_all(&choice),
         #[cfg(not(feature = "channel"))]
-        Some(LabPart::Embedded) => Err("built without peer connections".into()),
+        Some(LabPart::Embedded | LabPart::Censors) => Err("built without peer connections".into()),
     }
 }
 

@@ -116,7 +116,9 @@ impl Check {
             | Self::Taps(_)
             | Self::Siege(_)
             | Self::SiegeSide(_) => "channel",
-            Self::Lab(lab) if matches!(lab.part, Some(LabPart::Embedded)) => "channel",
+            Self::Lab(lab) if matches!(lab.part, Some(LabPart::Embedded | LabPart::Censors)) => {
+                "channel"
+            }
             Self::Collector(_) | Self::Fleet(_) => "collector",
             _ => "",
         }
@@ -252,6 +254,8 @@ pub enum LabPart {
     Embedded,
     /// The page of `cargo xtask page`, in headless Chromium
     Page,
+    /// A consumer and a producer with a censor between them, and the verdict on the stage
+    Censors,
 }
 
 /// Of `slots`.
