@@ -26,6 +26,7 @@ mod scope;
 #[cfg(feature = "serde")]
 mod serde_form;
 mod server;
+pub mod stage;
 mod summary;
 mod tally;
 mod text;

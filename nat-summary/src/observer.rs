@@ -44,6 +44,7 @@
 mod integrity;
 mod message;
 mod open;
+mod paths;
 mod peer;
 mod servers;
 
@@ -52,6 +53,8 @@ use core::time::Duration;
 
 pub use self::integrity::{Integrity, Password, Trust, Unverified, Verification};
 pub use self::message::{Class, Malformed, Message, Method, Signed, TransactionId, is_stun};
+use self::paths::Paths;
+pub use self::paths::{MAX_PATHS, ObservedPath};
 pub use self::peer::{CheckedPair, MAX_PAIRS};
 use self::peer::{Filed, Peer};
 pub use self::servers::{AskedServer, IcmpError};
@@ -59,6 +62,7 @@ use self::servers::{Filed as FiledAnswer, Servers, Silence};
 use crate::evidence::{Endpoint, Evidence};
 use crate::failure::Checks;
 use crate::peer::PeerEvidence;
+use crate::stage::PathWatch;
 
 /// Datagrams by kind, and those that were read and prove nothing, by reason.
 ///
@@ -128,6 +132,7 @@ pub struct Observer<I = Unverified> {
     signs_of_life: u32,
     servers: Servers,
     peer: Peer,
+    paths: Paths,
     counters: Counters,
 }
 
@@ -158,6 +163,7 @@ impl<I: Integrity> Observer<I> {
             signs_of_life: 0,
             servers: Servers::new(),
             peer: Peer::new(),
+            paths: Paths::new(),
             counters: Counters {
                 sent_stun: 0,
                 received_stun: 0,
@@ -208,13 +214,16 @@ impl<I: Integrity> Observer<I> {
     /// from, where the caller knows it.
     #[inline]
     pub fn sent(&mut self, now: Duration, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
-        self.advance(now);
+        let now = self.advance_to(now);
         if is_stun(datagram) {
             self.stun_sent(local, remote, datagram);
         } else {
             bump(&mut self.counters.sent_other);
             self.count_channel(datagram);
             self.peer.note_other(remote);
+            if let Some(watch) = self.watch(local, remote) {
+                watch.sent(now, datagram);
+            }
         }
     }
 
@@ -227,13 +236,16 @@ impl<I: Integrity> Observer<I> {
         remote: SocketAddr,
         datagram: &[u8],
     ) {
-        self.advance(now);
+        let now = self.advance_to(now);
         if is_stun(datagram) {
             self.stun_received(local, remote, datagram);
         } else {
             bump(&mut self.counters.received_other);
             bump(&mut self.signs_of_life);
             self.count_channel(datagram);
+            if let Some(watch) = self.watch(local, remote) {
+                watch.received(now, datagram);
+            }
         }
     }
 
@@ -261,6 +273,19 @@ impl<I: Integrity> Observer<I> {
         if self.now < now {
             self.now = now;
         }
+    }
+
+    fn advance_to(&mut self, now: Duration) -> Duration {
+        self.advance(now);
+        self.now
+    }
+
+    #[inline]
+    fn watch(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<&mut PathWatch> {
+        let (base, remote) = (local.into(), remote.into());
+        let peer = &self.peer;
+        self.paths
+            .watch(base, remote, || peer.has_pair(base, remote))
     }
 
     /// Nothing more will be handed in, as at the end of a capture: requests that wait are given up,
@@ -309,6 +334,18 @@ impl<I: Integrity> Observer<I> {
         self.peer.pairs()
     }
 
+    /// The pairs of addresses that carry more than checks, in the order of their beginnings; at most
+    /// [`MAX_PATHS`].
+    pub fn paths(&self) -> impl Iterator<Item = ObservedPath<'_>> {
+        self.paths.iter()
+    }
+
+    /// The time of the last datagram, or until which nothing passed.
+    #[must_use]
+    pub const fn now(&self) -> Duration {
+        self.now
+    }
+
     /// The number of datagrams by kind, and of those that prove nothing.
     #[must_use]
     pub const fn counters(&self) -> Counters {
@@ -347,7 +384,11 @@ impl<I: Integrity> Observer<I> {
         }
         match (message.class, message.method) {
             _ if message.is_check() => {
-                self.peer.check(base, remote, message.id, self.sequence);
+                let (id, sequence) = (message.id, self.sequence);
+                let is_first = self.peer.check(base, remote, id, sequence, self.now);
+                if is_first {
+                    self.paths.check_sent(base, remote, self.now);
+                }
             }
             (Class::Request, Method::Binding | Method::Allocate) => {
                 let silence = self.silence();
@@ -374,9 +415,14 @@ impl<I: Integrity> Observer<I> {
         }
         bump(&mut self.signs_of_life);
         if message.is_check() {
+            let trust = self.peer.trust;
             let filed = self
                 .peer
                 .check_received(base, source, &message, &self.integrity);
+            self.keep_trusted(trust);
+            if matches!(filed, Filed::Counted | Filed::MaybeSolicited) {
+                self.paths.heard(base, source, self.now);
+            }
             self.count(filed);
         } else if message.method == Method::Data {
             bump(&mut self.counters.relayed);
@@ -390,8 +436,16 @@ impl<I: Integrity> Observer<I> {
         }
         bump(&mut self.signs_of_life);
         let by_peer = if message.method == Method::Binding {
-            self.peer
-                .answer(base, source, message, &self.integrity, self.now)
+            let asked_at = self.peer.asked_at(base, source, message.id);
+            let trust = self.peer.trust;
+            let filed = self
+                .peer
+                .answer(base, source, message, &self.integrity, self.now);
+            self.keep_trusted(trust);
+            if let Some(at) = asked_at.filter(|_| filed == Filed::Counted) {
+                self.paths.answered(base, source, at, self.now);
+            }
+            filed
         } else {
             Filed::UnknownId
         };
@@ -399,6 +453,13 @@ impl<I: Integrity> Observer<I> {
             (FiledAnswer::WrongSource, Filed::UnknownId) => Filed::WrongSource,
             _ => by_peer,
         });
+    }
+
+    /// The first message that was verified puts an end to those that were only matched.
+    fn keep_trusted(&mut self, before: Trust) {
+        if (before, self.peer.trust) == (Trust::Matched, Trust::Verified) {
+            self.paths.forget_checks();
+        }
     }
 
     fn count(&mut self, filed: Filed) {

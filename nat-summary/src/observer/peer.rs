@@ -101,6 +101,7 @@ struct OpenCheck {
     base: Endpoint,
     remote: Endpoint,
     sequence: u32,
+    at: Duration,
 }
 
 /// What became of a check or an answer that came in.
@@ -221,14 +222,15 @@ impl Peer {
         self.destinations.others |= bit(destination.ip().into());
     }
 
-    /// A check leaves, or a copy of one.
+    /// A check leaves, or a copy of one; whether it is the first.
     pub(super) fn check(
         &mut self,
         base: Endpoint,
         remote: Endpoint,
         id: TransactionId,
         sequence: u32,
-    ) {
+        now: Duration,
+    ) -> bool {
         self.checks.sent = self.checks.sent.saturating_add(1);
         if let Some(pair) = self.pair_mut(base, remote) {
             pair.sent = pair.sent.saturating_add(1);
@@ -243,11 +245,31 @@ impl Peer {
             base,
             remote,
             sequence,
+            at: now,
         };
         let is_it = |open: &OpenCheck| (open.id, open.base, open.remote) == (id, base, remote);
-        if !self.open.iter().any(is_it) {
+        let is_first = !self.open.iter().any(is_it);
+        if is_first {
             self.open.push(check);
         }
+        is_first
+    }
+
+    /// When the check of this transaction left, which has no answer yet.
+    pub(super) fn asked_at(
+        &self,
+        base: Endpoint,
+        remote: Endpoint,
+        id: TransactionId,
+    ) -> Option<Duration> {
+        let is_it = |open: &&OpenCheck| (open.id, open.base, open.remote) == (id, base, remote);
+        self.open.iter().find(is_it).map(|open| open.at)
+    }
+
+    /// Whether checks passed between the two.
+    pub(super) fn has_pair(&self, base: Endpoint, remote: Endpoint) -> bool {
+        let order = |pair: &Pair| (pair.base, pair.remote).cmp(&(base, remote));
+        self.pairs.as_slice().binary_search_by(order).is_ok()
     }
 
     /// A response to no request of a server came in.

@@ -13,6 +13,7 @@ mod reference;
 #[cfg(feature = "serde")]
 mod serde;
 mod sides;
+mod stage;
 mod stories;
 #[cfg(feature = "serde")]
 mod summarize;
