@@ -1,6 +1,7 @@
 //! The driver of the machine: does each state's work, hands in the events, carries out the actions.
 
 use ice_gather::{Gathering, Role};
+use nat_summary::stage::{Stage, StageReport};
 use otel_nat::{FailureReason, Telemetry};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -234,6 +235,9 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             let traffic = &mut attempt.report.traffic;
             traffic.dropped_inbound += attempt.path.as_ref().map_or(0, Path::dropped);
             self.notices.publish(NoticeKind::Carried(*traffic));
+            if let Some(stage) = attempt.end_stage() {
+                self.notices.publish(NoticeKind::Stopping(Box::new(stage)));
+            }
         }
         for action in handled.unwrap_or_default() {
             self.carry_out(action, from, attempt).await;
@@ -397,7 +401,14 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             .poll_timeout()
             .unwrap_or(now)
             .saturating_duration_since(now);
-        match session.connect(remote, deadline).await {
+        let connected = session.connect(remote, deadline).await;
+        let bare = StageReport::of(match &connected {
+            Ok(_) => Stage::Paired,
+            Err(TransportError::TimedOut | TransportError::Failed) => Stage::Checks,
+            Err(_) => Stage::Signalling,
+        });
+        attempt.report.stage = Some(session.stage().unwrap_or(bare));
+        match connected {
             Ok(path) => {
                 attempt.path = Some(path);
                 attempt.report.selected_pair = session.selected_pair();
@@ -428,6 +439,7 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             sockets: attempt.report.sockets(),
         };
         let lifetime = self.machine.timing().path_lifetime;
+        let limit = self.machine.timing().frozen_timeout;
         let is_over = async {
             match lifetime {
                 Some(lifetime) => tokio::time::sleep(lifetime).await,
@@ -438,6 +450,10 @@ impl<S: Signalling, T: Transport> Consumer<S, T> {
             () = is_over => Event::Ended,
             () = established::move_datagrams(path, self.datagrams.as_mut(), &mut attempt.report.traffic) => Event::Ended,
             () = refresh.after_each_change(self.roaming.as_ref(), attempt.addresses.as_ref()) => Event::Moved,
+            () = checks::watch_stage(path, limit, &mut attempt.report.stage, &self.telemetry, &self.notices) => {
+                tracing::info!("a frozen path is given up");
+                Event::Ended
+            }
             never = checks::publish_rebindings(attempt.session.as_ref(), &self.notices) => match never {},
         }
     }

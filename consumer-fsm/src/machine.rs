@@ -24,6 +24,10 @@ pub struct Timing {
     /// The time after which a path is given up for a new one; `None`: a path is kept as long as it
     /// works.
     pub path_lifetime: Option<Duration>,
+    /// The silence after which a path is given up that is proven to be frozen
+    /// ([`StageVerdict::FrozenAfterOpen`](nat_summary::stage::StageVerdict::FrozenAfterOpen)), so that
+    /// another volunteer is drawn; `None`: such a path is kept. The proof takes ten seconds at least.
+    pub frozen_timeout: Option<Duration>,
 }
 
 impl Default for Timing {
@@ -34,6 +38,7 @@ impl Default for Timing {
             nat_fail_timeout: Duration::from_secs(5),
             mapping_age: Duration::from_secs(20),
             path_lifetime: None,
+            frozen_timeout: None,
         }
     }
 }
@@ -74,6 +79,13 @@ impl Timing {
         self
     }
 
+    /// Gives a frozen path up after so much silence; `None`: keeps it.
+    #[must_use]
+    pub const fn with_frozen_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.frozen_timeout = timeout;
+        self
+    }
+
     const fn bounded(self) -> Self {
         Self {
             patience: bounded(self.patience),
@@ -84,6 +96,7 @@ impl Timing {
                 Some(lifetime) => Some(bounded(lifetime)),
                 None => None,
             },
+            frozen_timeout: self.frozen_timeout,
         }
     }
 }
@@ -341,6 +354,7 @@ mod tests {
             nat_fail_timeout,
             mapping_age: ever,
             path_lifetime: Some(ever),
+            frozen_timeout: None,
         };
         let now = Instant::now();
         let mut machine = Machine::new(timing);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ice_gather::Rebinding;
 use nat_summary::NatSummary;
+use nat_summary::stage::StageReport;
 use otel_nat::FailureReason;
 use tokio::sync::{broadcast, watch};
 
@@ -56,6 +57,8 @@ pub enum NoticeKind {
     /// The peer signalled more addresses than an attempt may check, and so many packets and
     /// candidates were held back, counted as the attempt ends.
     HeldBack(u32),
+    /// A path that was open is stopped, or was as it ended: the verdict, and the numbers behind it.
+    Stopping(Box<StageReport>),
     /// The consumer was cancelled and does no more.
     Stopped,
 }
@@ -78,6 +81,7 @@ impl NoticeKind {
             Self::Roamed(_) => "roamed",
             Self::Rebound(_) => "rebound",
             Self::HeldBack(_) => "held_back",
+            Self::Stopping(_) => "stopping",
             Self::Stopped => "stopped",
         }
     }
@@ -176,6 +180,10 @@ impl NoticeSink {
             }
             NoticeKind::HeldBack(count) => {
                 tracing::info!(slot, count, "too many candidates, held back")
+            }
+            NoticeKind::Stopping(report) => {
+                let (stage, verdict) = (report.stage.as_str(), report.verdict.as_str());
+                tracing::info!(slot, stage, verdict, "the path is stopped");
             }
             NoticeKind::Stopped => tracing::debug!(slot, "stopped"),
         }

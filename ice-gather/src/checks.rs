@@ -10,6 +10,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use nat_summary::stage::CheckLog;
 use nat_summary::{
     Checks, Observation, PeerChecks, PeerEvidence, SentBefore, TowardPeer, UnsolicitedCheck,
 };
@@ -59,6 +60,9 @@ pub struct PeerReader {
     /// The pair in use, once [`PeerReader::consent`] was called.
     pair: Option<(SocketAddr, SocketAddr)>,
     consent: Consent,
+    /// The checks of that pair, and since when their times count.
+    log: CheckLog,
+    origin: Option<Instant>,
     last: Option<Instant>,
     heartbeat: Option<Heartbeat>,
     survived: Option<Duration>,
@@ -72,6 +76,7 @@ struct Pending {
     base: SocketAddr,
     target: SocketAddr,
     sequence: u32,
+    at: Instant,
     /// Through a relay, where requests are not counted.
     is_relayed: bool,
 }
@@ -116,6 +121,17 @@ pub(crate) struct Consent {
     pub(crate) renewals: u32,
     /// Whether a check of ours has left since the last renewal.
     pub(crate) is_asked: bool,
+}
+
+/// The checks of the pair in use, for the verdict on what stopped an attempt
+/// ([`nat_summary::stage::judge`]).
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct PairChecks {
+    /// Since when the times in the log count.
+    pub origin: Instant,
+    /// The checks.
+    pub log: CheckLog,
 }
 
 /// A change of the mapping toward an address of the peer, as the peer reports it.
@@ -265,6 +281,7 @@ impl PeerReader {
             base,
             target,
             sequence: self.sequence,
+            at: now,
             is_relayed: false,
         });
     }
@@ -292,13 +309,20 @@ impl PeerReader {
 
     /// STUN of the agent goes out through a relay, where its answer shows the peer's consent and
     /// nothing of the NAT.
-    pub(crate) fn on_relayed_sent(&mut self, base: SocketAddr, target: SocketAddr, header: Header) {
+    pub(crate) fn on_relayed_sent(
+        &mut self,
+        base: SocketAddr,
+        target: SocketAddr,
+        header: Header,
+        now: Instant,
+    ) {
         if header.is_binding_request {
             self.await_answer(Pending {
                 id: header.id,
                 base,
                 target,
                 sequence: self.sequence,
+                at: now,
                 is_relayed: true,
             });
         }
@@ -313,7 +337,11 @@ impl PeerReader {
     }
 
     fn await_answer(&mut self, request: Pending) {
-        self.consent.is_asked |= self.pair == Some((request.base, request.target));
+        let sent = self.since_origin(request.at);
+        if self.pair == Some((request.base, request.target)) {
+            self.consent.is_asked = true;
+            self.log.sent(sent);
+        }
         if self.pending.len() == MAX_PENDING {
             self.pending.remove(0);
         }
@@ -360,10 +388,12 @@ impl PeerReader {
             bump(&mut self.dropped.unauthenticated);
             return None;
         };
-        let sequence = self.pending.remove(at).sequence;
+        let Pending {
+            sequence, at: sent, ..
+        } = self.pending.remove(at);
         bump(&mut self.checks.answered);
         if *class == SUCCESS {
-            self.note_consent(base, source);
+            self.note_answer(base, source, sent, now);
         }
         // an error response is an answer, and reports no mapping
         let Some(mapped) = mapped_in(attributes, header.id).filter(|_| *class == SUCCESS) else {
@@ -416,7 +446,7 @@ impl PeerReader {
         }
         bump(&mut self.checks.received);
         self.note_source(source);
-        self.note_consent(base, source);
+        self.note_request(base, source, now);
         match self.unsolicited(source) {
             Some(_) if self.is_port_old => bump(&mut self.dropped.maybe_solicited),
             Some(sent_before) => {
@@ -464,6 +494,7 @@ impl PeerReader {
         base: SocketAddr,
         source: SocketAddr,
         datagram: &[u8],
+        now: Instant,
     ) -> bool {
         let (Some(key), Some(header)) = (&self.theirs, Header::peek(datagram)) else {
             return false;
@@ -475,8 +506,8 @@ impl PeerReader {
         };
         let is_authentic = datagram.starts_with(&SUCCESS) && authenticated(datagram, key).is_some();
         if is_authentic {
-            self.pending.remove(at);
-            self.note_consent(base, source);
+            let sent = self.pending.remove(at).at;
+            self.note_answer(base, source, sent, now);
         }
         is_authentic
     }
@@ -484,8 +515,40 @@ impl PeerReader {
     /// The peer's consent on the pair in use, counted from the first call for this pair: a message
     /// signed with its password, the least that consent to be sent to takes (RFC 7675 section 5.1).
     pub(crate) fn consent(&mut self, base: SocketAddr, target: SocketAddr) -> Consent {
+        if self.pair != Some((base, target)) {
+            self.log = CheckLog::new();
+        }
         self.pair = Some((base, target));
         self.consent
+    }
+
+    /// The checks of the pair in use so far; none before the first check of any pair.
+    pub(crate) fn pair_checks(&self) -> Option<PairChecks> {
+        let (origin, log) = (self.origin?, self.log);
+        Some(PairChecks { origin, log })
+    }
+
+    fn since_origin(&mut self, now: Instant) -> Duration {
+        let origin = *self.origin.get_or_insert(now);
+        now.saturating_duration_since(origin)
+    }
+
+    /// A check of ours was answered.
+    fn note_answer(&mut self, base: SocketAddr, source: SocketAddr, sent: Instant, now: Instant) {
+        let (sent, now) = (self.since_origin(sent), self.since_origin(now));
+        if self.pair == Some((base, source)) {
+            self.log.answered(sent, now);
+        }
+        self.note_consent(base, source);
+    }
+
+    /// A check of the peer came in.
+    fn note_request(&mut self, base: SocketAddr, source: SocketAddr, now: Instant) {
+        let now = self.since_origin(now);
+        if self.pair == Some((base, source)) {
+            self.log.heard(now);
+        }
+        self.note_consent(base, source);
     }
 
     fn note_consent(&mut self, base: SocketAddr, source: SocketAddr) {

@@ -48,7 +48,7 @@ pub mod stun;
 pub use agent::{Credentials, IceAgent, IceConn, RemoteCandidate, RemoteDescription, Role};
 pub use base::{Base, Dropped, Gathering, Progress, ServerReport};
 pub use candidate::GatheredCandidate;
-pub use checks::{PeerDropped, PeerView, Rebinding};
+pub use checks::{PairChecks, PeerDropped, PeerView, Rebinding};
 pub use config::{AgentConfig, Bind, BindConfig, GatherConfig, Policy};
 #[cfg(feature = "webrtc")]
 pub use error::PeerConnectionError;

@@ -7,6 +7,7 @@ use crate::evidence::Evidence;
 use crate::failure::{Checks, FailureCause};
 use crate::outlook::Outlook;
 use crate::peer::{PeerEvidence, PeerSummary};
+use crate::stage::StageReport;
 use crate::summary::NatSummary;
 use crate::words::words;
 
@@ -93,6 +94,7 @@ pub struct AttemptEvidence<'a> {
     peer_summary: Option<NatSummary>,
     selected_pair: Option<(CandidateKind, CandidateKind)>,
     path: PathEnd,
+    stage: Option<StageReport>,
 }
 
 impl<'a> AttemptEvidence<'a> {
@@ -106,6 +108,7 @@ impl<'a> AttemptEvidence<'a> {
             peer_summary: None,
             selected_pair: None,
             path: PathEnd::Undecided,
+            stage: None,
         }
     }
 
@@ -146,6 +149,13 @@ impl<'a> AttemptEvidence<'a> {
         self
     }
 
+    /// Adds the stage that the attempt reached, and what stopped it.
+    #[must_use]
+    pub const fn with_stage(mut self, stage: StageReport) -> Self {
+        self.stage = Some(stage);
+        self
+    }
+
     /// How far the path came.
     #[must_use]
     pub const fn path(&self) -> PathEnd {
@@ -164,6 +174,7 @@ impl<'a> AttemptEvidence<'a> {
             peer: None,
             peer_summary,
             selected_pair: self.selected_pair,
+            stage: self.stage,
         };
         let Some(seen) = self.checks else {
             return verdict;
@@ -185,12 +196,15 @@ impl<'a> AttemptEvidence<'a> {
 
     /// The cause of a failure that the two NATs may have caused.
     fn cause(&self, ours: &NatSummary, checks: Checks) -> Option<FailureCause> {
-        let has_pair = self.path == PathEnd::ChannelFailed;
         match self.path {
             PathEnd::Undecided | PathEnd::Connected => None,
-            PathEnd::NoPair | PathEnd::PairsFailed | PathEnd::ChannelFailed => Some(
-                FailureCause::of(ours, self.peer_candidates, checks, has_pair),
-            ),
+            PathEnd::ChannelFailed => {
+                let verdict = self.stage.map(|stage| stage.verdict).unwrap_or_default();
+                Some(FailureCause::of_stage(verdict))
+            }
+            PathEnd::NoPair | PathEnd::PairsFailed => {
+                Some(FailureCause::of(ours, self.peer_candidates, checks, false))
+            }
         }
     }
 }
@@ -217,6 +231,8 @@ pub struct AttemptVerdict {
     pub peer_summary: Option<NatSummary>,
     /// The kinds of the pair in use: ours, then the peer's.
     pub selected_pair: Option<(CandidateKind, CandidateKind)>,
+    /// The stage reached, and what stopped the attempt, if it is known.
+    pub stage: Option<StageReport>,
 }
 
 /// The results of the peer's connectivity checks. The mapping is the peer's word, and changes no

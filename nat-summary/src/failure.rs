@@ -6,6 +6,7 @@ use crate::behaviour::{Family, Filtering, Mapping, NatType};
 use crate::evidence::Evidence;
 use crate::outlook::{ExpectedPath, Outlook, OutlookReason};
 use crate::scope::Scope;
+use crate::stage::StageVerdict;
 use crate::summary::{BaseVerdict, NatSummary};
 use crate::words::words;
 
@@ -75,8 +76,26 @@ pub enum FailureCause {
     FilteredHere,
     /// The peer's checks came in, and none of those sent to where they came from was answered.
     ChecksOneWay,
-    /// A pair worked to the end, and the handshake over it failed.
+    /// A pair worked to the end, and the channel over it did not open; why is not proven.
     Dtls,
+    /// As [`StageVerdict::HelloUnanswered`].
+    HelloUnanswered,
+    /// As [`StageVerdict::HelloNeverCame`].
+    HelloNeverCame,
+    /// As [`StageVerdict::HandshakeStalled`].
+    HandshakeStalled,
+    /// As [`StageVerdict::HandshakeRefused`].
+    HandshakeRefused,
+    /// As [`StageVerdict::ChannelUnanswered`].
+    ChannelUnanswered,
+    /// As [`StageVerdict::LargePacketsVanish`].
+    LargePacketsVanish,
+    /// As [`StageVerdict::FrozenAfterOpen`].
+    FrozenAfterOpen,
+    /// As [`StageVerdict::PathLost`].
+    PathLost,
+    /// As [`StageVerdict::ClosedByPeer`].
+    ClosedByPeer,
     /// The evidence proves none of these.
     #[default]
     Unknown,
@@ -91,11 +110,66 @@ words! {
         FilteredHere => "filtered_here",
         ChecksOneWay => "checks_one_way",
         Dtls => "dtls",
+        HelloUnanswered => "hello_unanswered",
+        HelloNeverCame => "hello_never_came",
+        HandshakeStalled => "handshake_stalled",
+        HandshakeRefused => "handshake_refused",
+        ChannelUnanswered => "channel_unanswered",
+        LargePacketsVanish => "large_packets_vanish",
+        FrozenAfterOpen => "frozen_after_open",
+        PathLost => "path_lost",
+        ClosedByPeer => "closed_by_peer",
         Unknown => "unknown",
     }
 }
 
 impl FailureCause {
+    /// The cause where a pair worked and the channel over it did not open: the verdict on the stage, and
+    /// [`Dtls`](Self::Dtls) where none is proven.
+    ///
+    /// ```
+    /// use nat_summary::FailureCause;
+    /// use nat_summary::stage::StageVerdict;
+    /// assert_eq!(FailureCause::of_stage(StageVerdict::HelloNeverCame), FailureCause::HelloNeverCame);
+    /// assert_eq!(FailureCause::of_stage(StageVerdict::Unknown), FailureCause::Dtls);
+    /// ```
+    #[must_use]
+    pub const fn of_stage(verdict: StageVerdict) -> Self {
+        match verdict {
+            StageVerdict::HelloUnanswered => Self::HelloUnanswered,
+            StageVerdict::HelloNeverCame => Self::HelloNeverCame,
+            StageVerdict::HandshakeStalled => Self::HandshakeStalled,
+            StageVerdict::HandshakeRefused => Self::HandshakeRefused,
+            StageVerdict::ChannelUnanswered => Self::ChannelUnanswered,
+            StageVerdict::LargePacketsVanish => Self::LargePacketsVanish,
+            StageVerdict::FrozenAfterOpen => Self::FrozenAfterOpen,
+            StageVerdict::PathLost => Self::PathLost,
+            StageVerdict::ClosedByPeer => Self::ClosedByPeer,
+            StageVerdict::Unknown => Self::Dtls,
+        }
+    }
+
+    /// Whether a pair worked and the channel over it did not open. Where a reader of older records looks
+    /// for `dtls`, it looks for these today.
+    ///
+    /// ```
+    /// use nat_summary::FailureCause;
+    /// assert!(FailureCause::Dtls.is_of_channel() && FailureCause::PathLost.is_of_channel());
+    /// assert!(!FailureCause::UdpBlocked.is_of_channel());
+    /// ```
+    #[must_use]
+    pub const fn is_of_channel(self) -> bool {
+        !matches!(
+            self,
+            Self::BothSymmetric
+                | Self::PeerSilent
+                | Self::UdpBlocked
+                | Self::FilteredHere
+                | Self::ChecksOneWay
+                | Self::Unknown
+        )
+    }
+
     /// The cause of a failure. `ours` is the verdict on this host, `theirs` the
     /// candidates of the peer, `paired` whether a pair of candidates worked, and still did at the end.
     ///

@@ -193,6 +193,23 @@ pub struct StageReport {
     pub hello_shape: Option<u32>,
 }
 
+impl StageReport {
+    /// The report of an attempt that came so far, of whose pairs nothing else is known.
+    ///
+    /// ```
+    /// use nat_summary::stage::{Stage, StageReport, StageVerdict};
+    /// let report = StageReport::of(Stage::Checks);
+    /// assert_eq!((report.stage, report.verdict), (Stage::Checks, StageVerdict::Unknown));
+    /// ```
+    #[must_use]
+    pub fn of(stage: Stage) -> Self {
+        Self {
+            stage,
+            ..Self::default()
+        }
+    }
+}
+
 /// Judges one pair of addresses at the time `now`: the end of an attempt, the end of a path, or a moment
 /// in between.
 #[must_use]

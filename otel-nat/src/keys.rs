@@ -95,6 +95,25 @@ pub const PEER_NAT_TYPE: &str = "nat_telemetry.peer.nat_type";
 pub const OUTLOOK: &str = "nat_telemetry.outlook";
 /// String: why that is expected.
 pub const OUTLOOK_REASON: &str = "nat_telemetry.outlook.reason";
+/// String: the last stage that the attempt reached. Absent: never recorded.
+pub const STAGE: &str = "nat_telemetry.stage";
+/// String: what stopped the attempt, where that is proven; `unknown` where it is not. Absent: never
+/// judged, or nothing stopped it.
+pub const STAGE_VERDICT: &str = "nat_telemetry.stage.verdict";
+/// String: the role of this side in DTLS. Absent: unknown.
+pub const DTLS_ROLE: &str = "nat_telemetry.dtls.role";
+/// String: the version of DTLS that both sides agreed on. Absent: unknown.
+pub const DTLS_VERSION: &str = "nat_telemetry.dtls.version";
+/// String: the last handshake message of the peer. Absent: none came in.
+pub const DTLS_LAST_IN: &str = "nat_telemetry.dtls.last_in";
+/// String: the last handshake message of this side. Absent: none left.
+pub const DTLS_LAST_OUT: &str = "nat_telemetry.dtls.last_out";
+/// Integer: flights of the handshake that this side sent without an answer. Absent: no DTLS was
+/// watched.
+pub const DTLS_FLIGHTS: &str = "nat_telemetry.dtls.flights";
+/// String: a hash of the shape of the ClientHello that passed, eight hexadecimal digits. Absent: not
+/// asked for, or none passed.
+pub const DTLS_HELLO_SHAPE: &str = "nat_telemetry.dtls.hello_shape";
 /// String, on failure only: the cause of the failure, as far as it is proven. Absent: never judged.
 pub const FAILURE_CAUSE: &str = "nat_telemetry.failure.cause";
 /// Integer: how often the mapping toward the peer changed under the connection. Absent: never
@@ -110,3 +129,5 @@ pub const ATTEMPT_DURATION: &str = "nat_telemetry.attempt.duration";
 pub const PATH_SURVIVED: &str = "nat_telemetry.path.survived";
 /// Counter: how often the mapping of a path changed under it.
 pub const PATH_REBINDINGS: &str = "nat_telemetry.path.rebindings";
+/// Counter: attempts and paths by [`STAGE`] and [`STAGE_VERDICT`].
+pub const STAGES: &str = "nat_telemetry.stages";

@@ -87,6 +87,7 @@ mod tests {
                 .with_scope("elsewhere")
                 .with_scope(String::from("elsewhere"))
                 .with_external_ip(crate::ExternalIp::Prefix)
+                .with_hello_shape(true)
                 .clone();
             is_at_home_anywhere(&telemetry);
             let _: Telemetry = Telemetry::default();
@@ -111,6 +112,9 @@ mod tests {
             attempt.set_outlook(nat_summary::Outlook::between(&summary, &summary));
             attempt.set_failure_cause(crate::FailureCause::Dtls);
             attempt.set_mapping_lifetime(crate::MappingLifetime::default());
+            let stage = nat_summary::stage::StageReport::default();
+            attempt.set_stage(stage);
+            telemetry.record_stage(&stage);
             let observed = nat_summary::Evidence::new();
             let evidence = nat_summary::AttemptEvidence::new(&observed);
             attempt.set_verdict(&evidence.verdict());

@@ -30,6 +30,7 @@ pub(crate) struct Instruments {
     attempts: Histogram<f64>,
     survived: Histogram<f64>,
     rebindings: Counter<u64>,
+    stages: Counter<u64>,
 }
 
 /// The way out for measurements.
@@ -105,6 +106,17 @@ impl Metrics {
         }
     }
 
+    /// An attempt that failed, or a path, reached a stage and was stopped.
+    pub(crate) fn record_stage(
+        &self,
+        scope: impl FnOnce() -> InstrumentationScope,
+        labels: &[KeyValue],
+    ) {
+        if let Some(Instruments { stages, .. }) = self.instruments(scope) {
+            stages.add(1, labels);
+        }
+    }
+
     fn instruments(&self, scope: impl FnOnce() -> InstrumentationScope) -> Option<Instruments> {
         match self {
             Self::Nowhere => None,
@@ -160,6 +172,11 @@ impl Instruments {
                 .u64_counter(keys::PATH_REBINDINGS)
                 .with_description("How often the mapping of a path changed under it.")
                 .with_unit("{rebinding}")
+                .build(),
+            stages: meter
+                .u64_counter(keys::STAGES)
+                .with_description("Attempts and paths that were stopped, by the stage they reached and by what stopped them.")
+                .with_unit("{attempt}")
                 .build(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use nat_summary::stage::StageReport;
 use nat_summary::{
     AttemptEvidence, AttemptVerdict, CandidateKind, Checks, FailureCause, FilteringSeen, Mapping,
     NatSummary, Outlook, TowardPeer,
@@ -34,6 +35,15 @@ impl Telemetry {
     pub fn with_external_ip(self, _: ExternalIp) -> Self {
         self
     }
+
+    /// Does nothing on wasm32.
+    #[must_use]
+    pub fn with_hello_shape(self, _: bool) -> Self {
+        self
+    }
+
+    /// Does nothing on wasm32.
+    pub fn record_stage(&self, _: &StageReport) {}
 
     /// Does nothing on wasm32.
     pub fn record_mapping_lifetime(&self, _: &NatSummary, _: MappingLifetime) {}
@@ -94,6 +104,9 @@ impl Attempt {
 
     /// Does nothing on wasm32.
     pub fn set_failure_cause(&mut self, _: FailureCause) {}
+
+    /// Does nothing on wasm32.
+    pub fn set_stage(&mut self, _: StageReport) {}
 
     /// Does nothing on wasm32.
     pub fn set_mapping_lifetime(&mut self, _: MappingLifetime) {}

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 #[cfg(feature = "metrics")]
 use nat_summary::Family;
+use nat_summary::stage::{DtlsRole, DtlsVersion, HandshakeMessage, Stage, StageReport};
 use nat_summary::{
     CandidateKind, Checks, FailureCause, FilteringSeen, Mapping, NatSummary, NatType, Outlook,
     Pooling, PortAllocation, TowardPeer,
@@ -31,10 +32,13 @@ pub(crate) struct Facts {
     pub(crate) outlook: Option<Outlook>,
     pub(crate) cause: Option<FailureCause>,
     pub(crate) mapping_lifetime: Option<MappingLifetime>,
+    pub(crate) stage: Option<StageReport>,
+    /// The shape of the ClientHello goes out as well.
+    pub(crate) has_hello_shape: bool,
 }
 
 /// Most attributes of one span, so that their list is allocated once.
-const MOST: usize = 38;
+const MOST: usize = 46;
 
 /// Every attribute of the span of one attempt. An unknown value is left out, or has a word of its
 /// own; no key stands there twice.
@@ -177,7 +181,60 @@ pub(crate) fn record(
         keys::MAPPING_SURVIVED,
         survived.map(|time| time.as_secs_f64().into()),
     );
+    let Some(stage) = &facts.stage else {
+        return out;
+    };
+    stage_of(stage, failure, facts.has_hello_shape, &mut out);
     out
+}
+
+/// The stage reached, and what stopped the attempt. An attempt that connected was stopped by nothing.
+fn stage_of(
+    report: &StageReport,
+    failure: Option<FailureReason>,
+    has_hello_shape: bool,
+    out: &mut Vec<KeyValue>,
+) {
+    let mut add = |key: &'static str, value: Option<Value>| {
+        out.extend(value.map(|value| KeyValue::new(key, value)));
+    };
+    add(keys::STAGE, observed(report.stage, Stage::as_str));
+    add(
+        keys::STAGE_VERDICT,
+        failure.map(|_| report.verdict.as_str().into()),
+    );
+    add(keys::DTLS_ROLE, observed(report.role, DtlsRole::as_str));
+    add(
+        keys::DTLS_VERSION,
+        observed(report.version, DtlsVersion::as_str),
+    );
+    add(
+        keys::DTLS_LAST_IN,
+        observed(report.last_in, HandshakeMessage::as_str),
+    );
+    add(
+        keys::DTLS_LAST_OUT,
+        observed(report.last_out, HandshakeMessage::as_str),
+    );
+    let has_dtls = report.role != DtlsRole::Unknown;
+    add(
+        keys::DTLS_FLIGHTS,
+        has_dtls.then(|| i64::from(report.flights).into()),
+    );
+    let shape = report.hello_shape.filter(|_| has_hello_shape);
+    add(
+        keys::DTLS_HELLO_SHAPE,
+        shape.map(|shape| format!("{shape:08x}").into()),
+    );
+}
+
+/// The groups of the counter of stages: closed sets only.
+#[cfg(feature = "metrics")]
+pub(crate) fn stage_labels(report: &StageReport) -> [KeyValue; 2] {
+    [
+        KeyValue::new(keys::STAGE, report.stage.as_str()),
+        KeyValue::new(keys::STAGE_VERDICT, report.verdict.as_str()),
+    ]
 }
 
 /// Every attribute that the metrics are grouped by: closed sets only, and never an address.

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use nat_summary::stage::StageReport;
 use nat_summary::{
     AttemptEvidence, AttemptVerdict, CandidateKind, Checks, DecidedBy, Evidence, FailureCause,
     FilteringSeen, Mapping, NatSummary, Outlook, TowardPeer,
@@ -24,9 +25,9 @@ use crate::keys;
 use crate::mapping_lifetime::MappingLifetime;
 #[cfg(feature = "metrics")]
 use crate::metrics::Metrics;
-#[cfg(feature = "metrics")]
-use crate::record::labels;
 use crate::record::{Facts, record};
+#[cfg(feature = "metrics")]
+use crate::record::{labels, stage_labels};
 use crate::tally::Tally;
 
 /// The way out for spans, and the policy for the address in them. Clones are cheap and share
@@ -41,6 +42,7 @@ struct Settings {
     source: Source,
     scope: Cow<'static, str>,
     external_ip: ExternalIp,
+    has_hello_shape: bool,
     #[cfg(feature = "metrics")]
     metrics: Metrics,
     counters: Arc<Counters>,
@@ -88,6 +90,7 @@ impl Telemetry {
             source,
             scope: Cow::Borrowed(keys::SCOPE),
             external_ip: ExternalIp::default(),
+            has_hello_shape: false,
             #[cfg(feature = "metrics")]
             metrics: Metrics::default(),
             counters: Arc::default(),
@@ -140,6 +143,15 @@ impl Telemetry {
         self
     }
 
+    /// Whether the shape of the DTLS ClientHello goes out as [`keys::DTLS_HELLO_SHAPE`]; not unless set.
+    /// Each DTLS library has a shape of its own, so it shows operators which fingerprint a filter drops,
+    /// and which software a user has.
+    #[must_use]
+    pub fn with_hello_shape(mut self, is_out: bool) -> Self {
+        Arc::make_mut(&mut self.settings).has_hello_shape = is_out;
+        self
+    }
+
     /// An attempt begins now. Its span will link to the caller's, if there is one in the current
     /// context.
     #[must_use = "dropping the handle ends the attempt"]
@@ -154,7 +166,10 @@ impl Telemetry {
             gathered: None,
             is_waiting: false,
             connecting: None,
-            facts: Facts::default(),
+            facts: Facts {
+                has_hello_shape: self.settings.has_hello_shape,
+                ..Facts::default()
+            },
             finished: false,
         }
     }
@@ -184,6 +199,28 @@ impl Telemetry {
         }
         #[cfg(not(feature = "metrics"))]
         let _ = (summary, lifetime);
+    }
+
+    /// Records what stopped a path, long after the span of its attempt went out, in the metric
+    /// [`keys::STAGES`]. Without the feature `metrics`, and without a meter provider, this does nothing.
+    pub fn record_stage(&self, report: &StageReport) {
+        #[cfg(feature = "metrics")]
+        if self.settings.metrics.is_on() {
+            let measure = || {
+                let labels = stage_labels(report);
+                let scope = || scope(self.settings.scope.clone());
+                self.settings.metrics.record_stage(scope, &labels);
+            };
+            // a panic in there is the provider's, and must not end a path
+            if catch_unwind(AssertUnwindSafe(measure)).is_err() {
+                self.settings
+                    .counters
+                    .panicked
+                    .fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        #[cfg(not(feature = "metrics"))]
+        let _ = report;
     }
 
     /// The spans so far, by what became of them.
@@ -340,6 +377,12 @@ impl Attempt {
         self.facts.cause = Some(cause);
     }
 
+    /// Sets the stage that the attempt reached, and what stopped it. The verdict goes out where the attempt
+    /// fails.
+    pub fn set_stage(&mut self, report: StageReport) {
+        self.facts.stage = Some(report);
+    }
+
     /// Sets how the mapping held so far.
     pub fn set_mapping_lifetime(&mut self, lifetime: MappingLifetime) {
         self.facts.mapping_lifetime = Some(lifetime);
@@ -353,6 +396,9 @@ impl Attempt {
         }
         if let Some(summary) = &verdict.peer_summary {
             self.set_peer_summary(summary);
+        }
+        if let Some(stage) = verdict.stage {
+            self.set_stage(stage);
         }
         let Some(report) = &verdict.peer else {
             return;
@@ -456,6 +502,12 @@ impl Attempt {
             settings
                 .metrics
                 .record_attempt(|| scope(settings.scope.clone()), worked, &labels);
+            if let Some(stage) = self.facts.stage.filter(|_| failure.is_some()) {
+                let labels = stage_labels(&stage);
+                settings
+                    .metrics
+                    .record_stage(|| scope(settings.scope.clone()), &labels);
+            }
         }
     }
 }

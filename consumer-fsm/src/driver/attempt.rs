@@ -1,6 +1,7 @@
 //! An attempt in progress: everything it holds until it ends, and its span.
 
 use ice_gather::LocalAddresses;
+use nat_summary::stage::{Stage, StageReport, StageVerdict};
 use nat_summary::{AttemptEvidence, AttemptVerdict, Evidence, NatSummary};
 use otel_nat::{FailureReason, MappingLifetime, Telemetry};
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use crate::notice::AnnouncedPath;
 use crate::sdp::SessionDescription;
 use crate::signalling::SignalError;
 use crate::state::Ending;
-use crate::transport::{Session, Transport};
+use crate::transport::{Path, Session, Transport};
 
 /// An attempt in progress.
 pub(super) struct OngoingAttempt<T: Transport> {
@@ -108,6 +109,9 @@ impl<T: Transport> OngoingAttempt<T> {
         if let Some(view) = &view {
             evidence = evidence.with_peer_checks(view.as_checks());
         }
+        // an attempt that ends before its channel opens has come to signalling at least
+        let signalling = || StageReport::of(Stage::Signalling);
+        evidence = evidence.with_stage(self.report.stage.unwrap_or_else(signalling));
         let verdict = end(&evidence);
         (self.report.summary, self.report.peer) = (verdict.summary, verdict.peer);
         self.report.held_back = view.map_or(0, |view| view.held_back);
@@ -131,6 +135,18 @@ impl<T: Transport> OngoingAttempt<T> {
             self.telemetry
                 .record_mapping_lifetime(&self.report.summary, lifetime);
         }
+    }
+
+    /// Takes what stopped a path that ends; the verdict, if it is a new one.
+    pub(super) fn end_stage(&mut self) -> Option<StageReport> {
+        let report = self.path.as_ref().and_then(Path::stage)?;
+        let before = self.report.stage.replace(report);
+        let is_new = before.is_none_or(|before| before.verdict != report.verdict);
+        let stopped = is_new && report.verdict != StageVerdict::Unknown;
+        if stopped {
+            self.telemetry.record_stage(&report);
+        }
+        stopped.then_some(report)
     }
 
     pub(super) fn finish(mut self) -> AttemptReport {

@@ -2,11 +2,17 @@
 
 use core::convert::Infallible;
 
+use std::time::Duration;
+
 use nat_summary::PathEnd;
-use otel_nat::FailureReason;
+use nat_summary::stage::{StageReport, StageVerdict};
+use otel_nat::{FailureReason, Telemetry};
 
 use crate::notice::{NoticeKind, NoticeSink};
-use crate::transport::Session;
+use crate::transport::{Path, Session};
+
+/// Between two looks at the stage of a path: a verdict needs many seconds.
+const STAGE_PAUSE: Duration = Duration::from_secs(2);
 
 /// How far the path of an attempt came that failed for this reason. `has_pair`: a pair of candidates
 /// worked to the end.
@@ -45,17 +51,42 @@ pub(super) async fn publish_rebindings(
     core::future::pending().await
 }
 
+/// Watches what stops a path while there is one: each new verdict is a notice, a metric and in `last`.
+/// Returns once the path is frozen for `limit`, never without one.
+pub(super) async fn watch_stage(
+    path: &impl Path,
+    limit: Option<Duration>,
+    last: &mut Option<StageReport>,
+    telemetry: &Telemetry,
+    notices: &NoticeSink,
+) {
+    loop {
+        tokio::time::sleep(STAGE_PAUSE).await;
+        let Some(report) = path.stage() else {
+            return core::future::pending().await;
+        };
+        let before = last.replace(report).map(|last| last.verdict);
+        let is_stopped = report.verdict != StageVerdict::Unknown;
+        if is_stopped && before != Some(report.verdict) {
+            telemetry.record_stage(&report);
+            notices.publish(NoticeKind::Stopping(Box::new(report)));
+        }
+        let is_frozen = report.verdict == StageVerdict::FrozenAfterOpen;
+        if limit.is_some_and(|limit| is_frozen && report.silent_for >= Some(limit)) {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ice_gather::{Credentials, Gathering, Rebinding, StunServer};
     use nat_summary::{CandidateKind, Evidence, TowardPeer};
     use tokio::sync::watch;
 
     use super::*;
     use crate::sdp::SessionDescription;
-    use crate::transport::{Path, TransportError};
+    use crate::transport::TransportError;
 
     /// A session that only rebinds.
     struct Rebinds(watch::Sender<Option<Rebinding>>);

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ice_gather::Gathering;
+use nat_summary::stage::StageReport;
 use nat_summary::{CandidateKind, Evidence, NatSummary, PeerReport};
 
 use crate::signalling::SignalError;
@@ -37,6 +38,9 @@ pub struct AttemptReport {
     pub gathering: Option<Gathering>,
     /// The kinds of the pair that worked: ours, then the peer's.
     pub selected_pair: Option<(CandidateKind, CandidateKind)>,
+    /// How far the attempt came and what stopped it: until the channel opened, and then until the path
+    /// ended; `None` before the peer's answer.
+    pub stage: Option<StageReport>,
     /// Time from the start to an open channel.
     pub connected_after: Option<Duration>,
     /// Time from start to end.
@@ -57,6 +61,7 @@ impl AttemptReport {
             transitions: Vec::new(),
             gathering: None,
             selected_pair: None,
+            stage: None,
             connected_after: None,
             elapsed: Duration::ZERO,
             traffic: Traffic::default(),

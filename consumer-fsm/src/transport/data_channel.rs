@@ -10,6 +10,7 @@
 
 mod driver;
 mod endpoint;
+mod stage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,7 @@ use std::time::Duration;
 use ice_gather::{
     Credentials, GatheredCandidate, Gathering, PeerView, Rebinding, Role, StunServer,
 };
+use nat_summary::stage::StageReport;
 use nat_summary::{CandidateKind, Evidence};
 use rand::Rng;
 use tokio::runtime::Handle;
@@ -237,6 +239,10 @@ impl Session for DataChannelSession {
         self.ice().rebindings()
     }
 
+    fn stage(&self) -> Option<StageReport> {
+        self.channel.as_ref().map(|channel| channel.driven.stage())
+    }
+
     async fn close(mut self) {
         if let Some(torn_down) = self.start_tear_down() {
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, torn_down).await;
@@ -349,6 +355,10 @@ impl super::Path for DataChannelPath {
             };
             discarded.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn stage(&self) -> Option<StageReport> {
+        Some(self.driven.stage())
     }
 
     fn dropped(&self) -> u64 {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ice_gather::{
     Credentials, GatheredCandidate, Gathering, PeerView, Rebinding, Role, StunServer,
 };
+use nat_summary::stage::StageReport;
 use nat_summary::{CandidateKind, Evidence};
 use tokio::sync::watch;
 
@@ -122,6 +123,12 @@ pub trait Session: Send + Sync {
         None
     }
 
+    /// How far the path came, and what stopped it; `None` if this transport cannot see that, or has no
+    /// pair yet.
+    fn stage(&self) -> Option<StageReport> {
+        None
+    }
+
     /// Closes the connection; bounded in time.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
@@ -133,6 +140,11 @@ pub trait Path: Send + Sync {
 
     /// Receives one datagram; `None` once the connection has ended. Cancel safe.
     fn recv(&self, buffer: &mut [u8]) -> impl Future<Output = Option<usize>> + Send;
+
+    /// How far the path came, and what stops it now; `None` if this transport cannot see that.
+    fn stage(&self) -> Option<StageReport> {
+        None
+    }
 
     /// Messages of the peer that [`recv`](Self::recv) dropped so far: those that are no datagrams, and
     /// those that no honest peer sends.

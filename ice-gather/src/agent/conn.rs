@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use webrtc_util::{Conn, Error};
 
 use crate::base::Shared;
+use crate::checks::PairChecks;
 use crate::error::SendError;
 use crate::event::IceState;
 use crate::stun::Header;
@@ -76,6 +77,12 @@ impl IceConn {
             _ = state.wait_for(|state| state.has_ended()) => None,
             received = received => Some(received),
         }
+    }
+
+    /// The checks of the pair in use so far; `None` once the base is gone.
+    #[must_use]
+    pub fn checks(&self) -> Option<PairChecks> {
+        self.base.upgrade()?.pair_checks()
     }
 
     /// The state of the connection, always the latest.

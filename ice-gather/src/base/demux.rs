@@ -152,7 +152,8 @@ fn read_response(
 ) {
     let (mut checks, bound) = (shared.checks(), socket.bound());
     if socket.is_relay() {
-        let is_answer = checks.on_relayed_response(bound, canonical(source), datagram);
+        let now = Instant::now();
+        let is_answer = checks.on_relayed_response(bound, canonical(source), datagram, now);
         drop(checks);
         if is_answer {
             shared.pace().on_answered(source, true);

@@ -16,7 +16,7 @@ use super::observed::Observed;
 use super::relayed::Relayed;
 use super::trickle::EventSink;
 use crate::candidate::GatheredCandidate;
-use crate::checks::{Consent, PeerReader, Rebinding};
+use crate::checks::{Consent, PairChecks, PeerReader, Rebinding};
 use crate::common::{ERROR_PAUSE, bump, canonical, lock};
 use crate::config::AgentConfig;
 use crate::event::IceEvent;
@@ -249,7 +249,7 @@ impl Shared {
         }
         let (mut checks, target) = (self.checks(), canonical(target));
         if socket.is_relay() {
-            checks.on_relayed_sent(socket.bound(), target, header);
+            checks.on_relayed_sent(socket.bound(), target, header, Instant::now());
         } else {
             checks.on_sent(socket.bound(), target, header, Instant::now());
         }
@@ -295,6 +295,11 @@ impl Shared {
         socket
             .map(|socket| self.checks().consent(socket.bound(), canonical(remote)))
             .unwrap_or_default()
+    }
+
+    /// The checks of the pair in use.
+    pub(crate) fn pair_checks(&self) -> Option<PairChecks> {
+        self.checks().pair_checks()
     }
 
     /// Returns once the peer has left, by its own word.

@@ -201,6 +201,12 @@ impl PathWatch {
         self.secured.get_or_insert(now);
     }
 
+    /// Whether the handshake is known to be done.
+    #[must_use]
+    pub const fn is_secured(&self) -> bool {
+        self.secured.is_some()
+    }
+
     /// A datagram of DTLS 1.3 that leaves holds application data, as the owner of the keys knows. In
     /// DTLS 1.2 the record shows it.
     pub fn data_sent(&mut self, now: Duration) {

@@ -382,7 +382,7 @@ fn answers_have_to_be_spread_and_nearly_complete() {
         StageVerdict::HelloUnanswered
     );
     for (times, why) in [
-        (&[100, 2_100][..], "two"),
+        (&[100, 3_000][..], "two"),
         (&[100, 150, 200, 250], "all before the last flight"),
         (&[2_900, 3_900, 4_900], "all after the last flight"),
         (&[1_400, 2_100, 2_900], "not spread, and late"),

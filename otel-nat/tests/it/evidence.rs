@@ -276,6 +276,15 @@ fn causes_are_a_closed_set_of_short_words() {
         "filtered_here",
         "checks_one_way",
         "dtls",
+        "hello_unanswered",
+        "hello_never_came",
+        "handshake_stalled",
+        "handshake_refused",
+        "channel_unanswered",
+        "large_packets_vanish",
+        "frozen_after_open",
+        "path_lost",
+        "closed_by_peer",
         "unknown",
     ];
     assert_eq!(words, expected);

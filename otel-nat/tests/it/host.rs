@@ -1,5 +1,8 @@
 //! What every test stands on: a provider whose spans can be read back, and summaries of every kind.
 
+use nat_summary::stage::{
+    DtlsRole, DtlsVersion, HandshakeMessage, Stage, StageReport, StageVerdict,
+};
 use nat_summary::{Evidence, Filtering, NatSummary, Observation, Outcome, ServerId};
 use opentelemetry::{Value, trace::Status};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
@@ -304,4 +307,34 @@ pub(crate) fn every_kind() -> Vec<(&'static str, NatSummary)> {
         ),
         ("nothing", nothing()),
     ]
+}
+
+/// Reports of stages with every word there is.
+pub(crate) fn stages() -> Vec<StageReport> {
+    let mut reports = Vec::new();
+    let mut add = |change: &dyn Fn(&mut StageReport)| {
+        let mut report = StageReport::of(Stage::Hello);
+        change(&mut report);
+        reports.push(report);
+    };
+    for stage in Stage::ALL {
+        add(&|report| report.stage = *stage);
+    }
+    for verdict in StageVerdict::ALL {
+        add(&|report| report.verdict = *verdict);
+    }
+    for role in DtlsRole::ALL {
+        add(&|report| {
+            report.role = *role;
+            report.flights = 4;
+            report.hello_shape = Some(0x00c0_ffee);
+        });
+    }
+    for version in DtlsVersion::ALL {
+        add(&|report| report.version = *version);
+    }
+    for message in HandshakeMessage::ALL {
+        add(&|report| (report.last_in, report.last_out) = (*message, *message));
+    }
+    reports
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use nat_summary::stage::{Stage, StageReport, StageVerdict};
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
@@ -137,6 +138,62 @@ fn what_the_checks_showed_makes_no_group() {
         attempt.fail(&host::cone(), FailureReason::Timeout);
     }
     assert_eq!(meter.groups().len(), 1);
+}
+
+#[test]
+fn attempts_that_failed_and_paths_that_stopped_are_counted_by_stage_and_verdict() {
+    let (host, meter) = (Host::new(), Meter::new());
+    let telemetry = host.telemetry().with_metrics(meter.provider.clone());
+    let mut stalled = StageReport::of(Stage::Handshake);
+    stalled.verdict = StageVerdict::HandshakeStalled;
+    for failure in [
+        None,
+        Some(FailureReason::ChannelFailed),
+        Some(FailureReason::ChannelFailed),
+    ] {
+        let mut attempt = telemetry.attempt();
+        attempt.set_stage(stalled);
+        match failure {
+            None => attempt.succeed(&host::cone()),
+            Some(reason) => attempt.fail(&host::cone(), reason),
+        }
+    }
+    let mut frozen = StageReport::of(Stage::Open);
+    frozen.verdict = StageVerdict::FrozenAfterOpen;
+    telemetry.record_stage(&frozen);
+    meter.provider.force_flush().unwrap();
+    let mut counts = Vec::new();
+    for resource in meter.metrics.get_finished_metrics().unwrap().last().iter() {
+        let scopes = resource.scope_metrics();
+        for metric in scopes.flat_map(|scope| scope.metrics()) {
+            if let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric.data()
+                && metric.name() == keys::STAGES
+            {
+                let points = sum.data_points();
+                counts.extend(points.map(|point| (labels(point.attributes()), point.value())));
+            }
+        }
+    }
+    counts.sort();
+    assert_eq!(
+        counts,
+        [
+            (
+                set([
+                    "nat_telemetry.stage.verdict=frozen_after_open",
+                    "nat_telemetry.stage=open"
+                ]),
+                1
+            ),
+            (
+                set([
+                    "nat_telemetry.stage.verdict=handshake_stalled",
+                    "nat_telemetry.stage=handshake"
+                ]),
+                2
+            ),
+        ]
+    );
 }
 
 #[test]

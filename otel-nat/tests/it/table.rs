@@ -53,7 +53,7 @@ fn table() -> BTreeMap<String, Row> {
 /// Spans of every kind of NAT, outcome and fact.
 fn everything() -> Vec<SpanData> {
     let host = Host::new();
-    let telemetry = host.telemetry();
+    let telemetry = host.telemetry().with_hello_shape(true);
     let outcomes: Vec<_> = std::iter::once(None)
         .chain(FailureReason::ALL.iter().copied().map(Some))
         .collect();
@@ -113,6 +113,9 @@ fn everything() -> Vec<SpanData> {
                 survived,
             })
         }));
+    }
+    for report in host::stages() {
+        checked.push(boxed(move |attempt| attempt.set_stage(report)));
     }
     for tell in checked {
         for failure in [None, Some(FailureReason::Timeout)] {

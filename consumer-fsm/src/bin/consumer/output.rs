@@ -152,6 +152,17 @@ impl Output {
                 format!("too many candidates: {count} packets and candidates held back"),
                 json!({ "count": count }),
             ),
+            NoticeKind::Stopping(report) => (
+                format!("the path is stopped: {}", report.verdict),
+                json!({
+                    "stage": report.stage.as_str(),
+                    "verdict": report.verdict.as_str(),
+                    "checks_asked": report.asked,
+                    "checks_answered": report.answers,
+                    "silent_seconds": report.silent_for.map(|time| time.as_secs_f64()),
+                    "vanish_above": report.vanish_above,
+                }),
+            ),
             NoticeKind::Stopped => ("stopped".to_owned(), json!({})),
             _ => return,
         };

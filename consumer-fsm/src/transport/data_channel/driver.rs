@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ice_gather::{IceConn, IceState};
+use nat_summary::stage::StageReport;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::endpoint::{ChannelEnd, ChannelView, Endpoint, Received, Refused, State};
+use super::stage::StageWatch;
 
 /// Longest datagram taken, which is more than an Ethernet frame holds. Stacks of WebRTC stay below
 /// 1,280 bytes (RFC 8831 section 5).
@@ -32,6 +34,7 @@ pub(super) struct Driven {
 
 struct Inner {
     endpoint: Endpoint,
+    stage: StageWatch,
     /// Until when the task sleeps.
     sleeps_until: Option<Instant>,
     /// A task sends datagrams, and goes on until none is ready.
@@ -47,10 +50,14 @@ fn now() -> Instant {
 
 impl Driven {
     pub(super) fn new(conn: IceConn, endpoint: Endpoint) -> Self {
+        // the checks are timed by the system's clock
+        let origin = conn.checks().map(|checks| checks.origin);
+        let stage = StageWatch::new(origin.unwrap_or_else(Instant::now));
         Self {
             conn,
             inner: Mutex::new(Inner {
                 endpoint,
+                stage,
                 sleeps_until: None,
                 is_flushing: false,
                 end: None,
@@ -72,6 +79,14 @@ impl Driven {
             view.end = inner.end.or(view.end);
             view
         })
+    }
+
+    /// How far the channel came until now, and what stopped it.
+    pub(super) fn stage(&self) -> StageReport {
+        let (view, checks) = (self.view(), self.conn.checks());
+        self.inner()
+            .map(|inner| inner.stage.report(checks, &view, Instant::now()))
+            .unwrap_or_default()
     }
 
     /// How many datagrams, records and packets of the peer were dropped.
@@ -135,7 +150,12 @@ impl Driven {
                     // two at once would change the order
                     return;
                 }
+                let inner = &mut *inner;
                 let datagram = inner.endpoint.transmit();
+                if let Some(datagram) = &datagram {
+                    let now = Instant::now();
+                    inner.stage.sent(datagram, &inner.endpoint, now);
+                }
                 turn.is_mine = datagram.is_some();
                 inner.is_flushing = turn.is_mine;
                 datagram
@@ -247,9 +267,12 @@ impl Driven {
         let (stepped, is_readable) = {
             let mut inner = self.inner()?;
             let now = now();
-            let endpoint = &mut inner.endpoint;
+            let Inner {
+                endpoint, stage, ..
+            } = &mut *inner;
             if let Some(datagram) = datagram {
                 endpoint.handle(datagram, now);
+                stage.received(datagram, endpoint, Instant::now());
             }
             if endpoint.timeout(now).is_some_and(|due| due <= now) {
                 endpoint.handle_timeout(now);

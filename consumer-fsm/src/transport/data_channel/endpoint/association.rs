@@ -163,6 +163,11 @@ impl Association {
         }
     }
 
+    /// Packets that left and that came in.
+    pub(super) const fn packets(&self) -> (u64, u64) {
+        (self.view.sent, self.view.received)
+    }
+
     /// Packets of the peer that were dropped.
     pub(super) const fn refused(&self) -> u64 {
         self.refused

@@ -119,6 +119,10 @@ impl Dtls {
         }
     }
 
+    pub(super) const fn is_done(&self) -> bool {
+        self.view.is_done
+    }
+
     /// Datagrams, records and messages that dimpl never saw.
     pub(super) fn refused(&self) -> u64 {
         self.refused + self.guard.seen().refused

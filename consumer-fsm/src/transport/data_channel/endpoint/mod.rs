@@ -169,6 +169,17 @@ impl Endpoint {
         }
     }
 
+    /// Whether DTLS is done.
+    pub(super) fn is_secured(&self) -> bool {
+        self.dtls.is_done()
+    }
+
+    /// Packets of SCTP that left and that came in.
+    pub(super) fn packets(&self) -> (u64, u64) {
+        let association = self.association.as_ref();
+        association.map_or((0, 0), Association::packets)
+    }
+
     /// Datagrams, records, messages and packets that came in and were dropped.
     pub(super) fn refused(&self) -> u64 {
         self.dtls.refused() + self.association.as_ref().map_or(0, Association::refused)
