@@ -18,8 +18,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use nat_summary::observer::{
-    AskedServer, CheckedPair, Class, Message, Method, Observer, Trust, is_stun,
+    AskedServer, CheckedPair, Class, Message, Method, ObservedPath, Observer, Trust, is_stun,
 };
+use nat_summary::stage::{Above, StageReport};
 use nat_summary::{Evidence, PeerEvidence, Scope};
 
 pub use self::file::{CaptureError, Damage};
@@ -74,6 +75,28 @@ impl UnreadPackets {
     }
 }
 
+/// A pair of addresses of a capture that carried more than checks.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct CapturedPath {
+    /// The local socket.
+    pub base: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// How far it came, and what stopped it. There is no verdict where packets are missing in the capture.
+    pub report: StageReport,
+    /// When the first check was answered, from the first packet on.
+    pub paired_at: Option<Duration>,
+    /// When the first and the last ClientHello of the host left.
+    pub hellos: Option<(Duration, Duration)>,
+    /// When the last DTLS record came in.
+    pub last_record_in: Option<Duration>,
+    /// When the last check or answer of the peer came in.
+    pub last_check_in: Option<Duration>,
+    /// When the capture ended.
+    pub end: Duration,
+}
+
 /// A host of a capture, in one family.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -86,6 +109,8 @@ pub struct CapturedHost {
     pub servers: Vec<AskedServer>,
     /// The pairs of addresses with checks between them.
     pub pairs: Vec<CheckedPair>,
+    /// The pairs that carried more than checks.
+    pub paths: Vec<CapturedPath>,
     /// The evidence of the peer's checks. It is matched, never verified.
     pub peer: Box<PeerEvidence>,
     /// How far the checks can be trusted.
@@ -210,12 +235,19 @@ impl Reading {
         }
     }
 
-    /// STUN leaves a host. Anything else that leaves changes nothing here.
+    /// STUN or DTLS leaves a host. Anything else that leaves changes nothing here.
     fn sent(&mut self, from: SocketAddr, to: SocketAddr, payload: &[u8], is_fresh: bool) {
+        let at = self.hosts.iter().position(|host| host.ip == from.ip());
+        if let (Some(at), [20..=63, ..]) = (at, payload)
+            && is_fresh
+            && let Some(host) = self.hosts.get_mut(at)
+        {
+            host.observer.sent(self.now, from, to, payload);
+            return;
+        }
         let Ok(message) = Message::read(payload) else {
             return;
         };
-        let at = self.hosts.iter().position(|host| host.ip == from.ip());
         let at = match at {
             Some(at) => at,
             None if !asks_server(&message) => return,
@@ -259,7 +291,9 @@ impl Reading {
 
     fn end(self, damage: Option<Damage>) -> Capture {
         let Self { now, has_drops, .. } = self;
-        let hosts = self.hosts.into_iter().map(|host| host.end(now, has_drops));
+        let is_whole = !has_drops && self.truncated == 0 && self.unread.total() == 0;
+        let hosts = self.hosts.into_iter();
+        let hosts = hosts.map(|host| host.end(now, has_drops, is_whole));
         Capture {
             hosts: hosts.collect(),
             packets: self.packets,
@@ -274,14 +308,34 @@ impl Reading {
 }
 
 impl Host {
-    fn end(mut self, now: Duration, has_drops: bool) -> CapturedHost {
+    fn end(mut self, now: Duration, has_drops: bool, is_whole: bool) -> CapturedHost {
         let observer = &mut self.observer;
         observer.advance(now);
         if has_drops || !self.has_heard {
             observer.distrust_silence();
         }
         observer.end();
+        let has_all = is_whole && self.has_heard;
+        let path = |path: ObservedPath<'_>| {
+            let report = path.judge(now, &Above::default());
+            CapturedPath {
+                base: path.base,
+                remote: path.remote,
+                report: if has_all {
+                    report
+                } else {
+                    report.without_verdict()
+                },
+                paired_at: path.checks.first_answer(),
+                hellos: path.watch.hello_span(),
+                last_record_in: path.watch.last_record_in(),
+                last_check_in: path.checks.last_heard(),
+                end: now,
+            }
+        };
+        let paths = observer.paths().map(path).collect();
         CapturedHost {
+            paths,
             host: self.ip,
             evidence: Box::new(observer.evidence()),
             servers: observer.servers().collect(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ice_gather::capture::{Capture, CaptureError, Damage, MAX_HOSTS};
 use nat_summary::observer::Trust;
+use nat_summary::stage::{Stage, StageVerdict};
 use nat_summary::{NatType, Outcome, TowardPeer};
 
 const HOST: &str = "10.0.0.2:50000";
@@ -474,6 +475,105 @@ fn a_capture_is_read_from_a_pipe() {
         assert_eq!(
             capture.hosts[0].evidence.summary().nat_type(),
             NatType::Symmetric
+        );
+    }
+}
+
+/// A handshake record in epoch 0 with one message of this type and number.
+fn handshake(typ: u8, number: u8) -> Vec<u8> {
+    let message = [&[typ, 0, 0, 40, 0, number, 0, 0, 0, 0, 0, 40][..], &[7; 40]].concat();
+    [
+        &[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 52][..],
+        &message,
+    ]
+    .concat()
+}
+
+fn data() -> Vec<u8> {
+    [
+        &[23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 0, 0, 40][..],
+        &[7; 40],
+    ]
+    .concat()
+}
+
+/// A gathering, then checks that are answered every two seconds until `until`, and these datagrams; whether
+/// each leaves.
+fn attempt(until: u64, datagrams: &[(u64, bool, Vec<u8>)]) -> Packets {
+    let (host, peer) = (at(HOST), at(PEER));
+    let mut packets = gathering(MAPPED, MAPPED);
+    for (n, time) in (200..until).step_by(2_000).enumerate() {
+        let id = 100 + u8::try_from(n).unwrap();
+        let check = stun(0x0001, id, &[(0x0006, b"a:b"), (0x0008, &[0; 20])]);
+        let answer = stun(0x0101, id, &[(0x0020, &mapped(MAPPED)), (0x0008, &[0; 20])]);
+        packets.push((time, udp(host, peer, 64, &check)));
+        packets.push((time + 30, udp(peer, host, 50, &answer)));
+    }
+    for (time, leaves, datagram) in datagrams {
+        let packet = if *leaves {
+            udp(host, peer, 64, datagram)
+        } else {
+            udp(peer, host, 50, datagram)
+        };
+        packets.push((*time, packet));
+    }
+    packets.sort_by_key(|(time, _)| *time);
+    packets
+}
+
+/// The three ends of an attempt that a capture can show: hellos without an answer, a handshake that stalls, a
+/// path that freezes.
+fn stopped() -> [(Packets, StageVerdict, Stage); 3] {
+    let hellos = [300, 700, 1_500, 3_100].map(|time| (time, true, handshake(1, 0)));
+    let mut stalled = vec![(300, true, handshake(1, 0)), (350, false, handshake(2, 0))];
+    stalled.extend([351, 751, 1_551, 3_151].map(|time| (time, true, handshake(16, 1))));
+    let mut frozen = vec![(300, true, data()), (350, false, data())];
+    frozen.extend((1..40).map(|n| (350 + 400 * n, true, data())));
+    [
+        (
+            attempt(5_000, &hellos),
+            StageVerdict::HelloUnanswered,
+            Stage::Hello,
+        ),
+        (
+            attempt(5_000, &stalled),
+            StageVerdict::HandshakeStalled,
+            Stage::Handshake,
+        ),
+        (
+            attempt(16_000, &frozen),
+            StageVerdict::FrozenAfterOpen,
+            Stage::Open,
+        ),
+    ]
+}
+
+#[test]
+fn a_capture_shows_the_stage_of_an_attempt_and_what_stopped_it() {
+    for (packets, verdict, stage) in stopped() {
+        let capture = read(&pcap(101, &packets));
+        let [path] = capture.hosts[0].paths[..] else {
+            panic!("{:?}", capture.hosts[0].paths);
+        };
+        assert_eq!((path.report.verdict, path.report.stage), (verdict, stage));
+        assert_eq!((path.base, path.remote), (at(HOST), at(PEER)));
+        let paired = path.paired_at.unwrap();
+        let started = Duration::from_millis(packets[0].0);
+        assert_eq!(paired, Duration::from_millis(230) - started);
+        // a packet that was not captured whole could have been the one that is missed
+        let mut cut = pcap(101, &packets);
+        let frame = udp(at(PEER), at(HOST), 50, &[7; 100]);
+        cut.extend(pcap_record(
+            packets.last().unwrap().0,
+            &frame[..60],
+            frame.len(),
+        ));
+        let capture = read(&cut);
+        assert_eq!(capture.truncated, 1);
+        let report = capture.hosts[0].paths[0].report;
+        assert_eq!(
+            (report.verdict, report.stage),
+            (StageVerdict::Unknown, stage)
         );
     }
 }

@@ -208,6 +208,15 @@ impl StageReport {
             ..Self::default()
         }
     }
+
+    /// The same without a verdict, because not everything that passed was seen.
+    #[must_use]
+    pub const fn without_verdict(mut self) -> Self {
+        self.verdict = StageVerdict::Unknown;
+        self.refused_by = RefusedBy::Unknown;
+        self.vanish_above = None;
+        self
+    }
 }
 
 /// Judges one pair of addresses at the time `now`: the end of an attempt, the end of a path, or a moment

@@ -166,7 +166,8 @@ impl CheckLog {
     }
 
     /// When the first answer came in.
-    pub(super) fn first_answer(&self) -> Option<Duration> {
+    #[must_use]
+    pub fn first_answer(&self) -> Option<Duration> {
         self.kept().filter_map(Check::answered).min()
     }
 

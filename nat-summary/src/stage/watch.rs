@@ -185,6 +185,18 @@ impl PathWatch {
         self.hellos.count
     }
 
+    /// When the first and the last of them left.
+    #[must_use]
+    pub fn hello_span(&self) -> Option<(Duration, Duration)> {
+        (self.hellos.count > 0).then_some((self.hellos.first, self.hellos.last))
+    }
+
+    /// When the last DTLS record came in.
+    #[must_use]
+    pub const fn last_record_in(&self) -> Option<Duration> {
+        self.last_record_in
+    }
+
     /// The shape of the ClientHello that came in or left, as [`hello_shape`](super::hello_shape) has
     /// it; `None` if none passed in one piece.
     #[must_use]

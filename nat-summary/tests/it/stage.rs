@@ -389,6 +389,10 @@ fn answers_have_to_be_spread_and_nearly_complete() {
     ] {
         assert_eq!(judged(&answered(times)), StageVerdict::Unknown, "{why}");
     }
+    let early = answered(&[100, 2_100, 2_900, 3_000]);
+    let client = Above::default();
+    assert_eq!(verdict(5_000, &hellos, &early, client), StageVerdict::HelloUnanswered);
+    assert_eq!(verdict(9_000, &hellos, &early, client), StageVerdict::Unknown, "the later half is dark");
     let mut lossy = answered(&[100, 1_000, 2_100, 4_100]);
     lossy.sent(ms(3_000));
     assert_eq!(

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 
-use ice_gather::capture::{Capture, CapturedHost, Redactor};
+use ice_gather::capture::{Capture, CapturedHost, CapturedPath, Redactor};
 use nat_summary::observer::{AskedServer, CheckedPair};
 use rand::TryRngCore;
 use serde_json::{Value as Json, json};
 
+use crate::timeline;
 use crate::words::{self, millis, outcome, reason, table};
 
 /// Reads the capture at `file`, or from standard input where that is `-`, and writes its report.
@@ -105,6 +106,31 @@ impl Addresses {
                 "trust": host.trust.as_str(),
             })
         };
+        let path = |path: &CapturedPath| {
+            let report = &path.report;
+            json!({
+                "peer": self.at(path.remote),
+                "base": self.at(path.base),
+                "stage": report.stage.as_str(),
+                "verdict": report.verdict.as_str(),
+                "refused_by": report.refused_by.as_str(),
+                "dtls": {
+                    "role": report.role.as_str(),
+                    "version": report.version.as_str(),
+                    "last_in": report.last_in.as_str(),
+                    "last_out": report.last_out.as_str(),
+                    "flights": report.flights,
+                    "hello_shape": report.hello_shape.map(|shape| format!("{shape:08x}")),
+                },
+                "checks": { "asked": report.asked, "answered": report.answers },
+                "datagrams": { "sent": report.sent.datagrams, "received": report.received.datagrams },
+                "bytes": { "sent": report.sent.bytes, "received": report.received.bytes },
+                "largest": { "sent": report.sent.largest, "received": report.received.largest },
+                "data": { "sent": report.sent.data, "received": report.received.data },
+                "silent_ms": report.silent_for.map(millis),
+                "timeline": timeline::sentences(path),
+            })
+        };
         let toward_peer = host.peer.summary(&host.evidence).toward_peer;
         json!({
             "host": self.ip(host.host).to_string(),
@@ -112,6 +138,7 @@ impl Addresses {
             "evidence": evidence,
             "servers": host.servers.iter().map(server).collect::<Vec<_>>(),
             "peers": host.pairs.iter().map(peer).collect::<Vec<_>>(),
+            "paths": host.paths.iter().map(path).collect::<Vec<_>>(),
             "toward_peer": toward_peer.as_str(),
         })
     }
@@ -173,6 +200,20 @@ impl Addresses {
             }));
             text.push('\n');
             text += &table(&rows);
+        }
+        for path in &host.paths {
+            let (stage, verdict) = (path.report.stage.as_str(), path.report.verdict.as_str());
+            text += &format!(
+                "\nFrom {} to {}: stage {stage}, verdict {verdict}\n",
+                self.at(path.base),
+                self.at(path.remote)
+            );
+            for sentence in timeline::sentences(path) {
+                text += &format!("  {sentence}\n");
+            }
+            if let Some(shape) = path.report.hello_shape {
+                text += &format!("  Shape of the ClientHello: {shape:08x}\n");
+            }
         }
         text += &format!("\nVerdict: {summary}.\n");
         if let Some(external) = summary.external_ip() {

@@ -4,6 +4,7 @@ mod from_capture;
 #[cfg(feature = "manual")]
 mod manual;
 mod options;
+mod timeline;
 mod words;
 
 use std::io::{IsTerminal, Write};
