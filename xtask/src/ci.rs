@@ -119,6 +119,10 @@ fn steps() -> Vec<Step> {
             skip: needs::lab,
             ..cargo("lab", "xtask lab --quick")
         },
+        Step {
+            skip: needs::lab,
+            ..cargo("lab, censors", "xtask lab censors --quick")
+        },
         // the stands of strangers have open rows, which consumer-fsm/docs/siege.md names
         Step {
             skip: needs::lab,

@@ -10,6 +10,7 @@ use consumer_fsm::transport::{
 };
 use consumer_fsm::{ChannelDescription, Fingerprint, SessionDescription, Setup};
 use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, Role};
+use nat_summary::stage::{DtlsRole, HandshakeMessage, RefusedBy, Stage, StageVerdict};
 
 use crate::faulty::{self, Silence};
 use crate::stage::transport;
@@ -507,4 +508,86 @@ async fn a_second_connect_is_refused() {
     let path = ours.path.unwrap();
     assert!(path.send(b"the first one lives on").await);
     let _ = Arc::new(path);
+}
+
+/// The checks of the pair pass all the while: each layer that falls silent has its verdict.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_falls_silent_has_its_verdict_with_its_proof() {
+    const WAIT: Duration = Duration::from_secs(5);
+    let passive = |sdp: String| sdp.replace("a=setup:active", "a=setup:passive");
+    let stage_of = |silence: Silence, is_client: bool| async move {
+        let answer = move |sdp: String| if is_client { passive(sdp) } else { sdp };
+        let (ours, _theirs) = meet(transport(), faulty::network(silence), WAIT, answer).await;
+        assert!(ours.path.is_err());
+        ours.session.stage().unwrap()
+    };
+    let (never, unanswered, stalled, silent) = tokio::join!(
+        stage_of(Silence::DtlsAfter(0), false),
+        stage_of(Silence::DtlsAfter(0), true),
+        stage_of(Silence::DtlsAfter(1), false),
+        stage_of(Silence::Sctp, false),
+    );
+    let verdicts =
+        [never, unanswered, stalled, silent].map(|report| (report.verdict, report.stage));
+    assert_eq!(
+        verdicts,
+        [
+            (StageVerdict::HelloNeverCame, Stage::Paired),
+            (StageVerdict::HelloUnanswered, Stage::Hello),
+            (StageVerdict::HandshakeStalled, Stage::Handshake),
+            (StageVerdict::ChannelUnanswered, Stage::Secured),
+        ],
+        "{never:?} {unanswered:?} {stalled:?} {silent:?}"
+    );
+    assert_eq!(
+        (never.role, unanswered.role),
+        (DtlsRole::Server, DtlsRole::Client)
+    );
+    assert!(unanswered.flights >= 3, "{unanswered:?}");
+    assert_eq!(stalled.last_in, HandshakeMessage::ClientHello);
+    for report in [never, unanswered, stalled, silent] {
+        assert!(
+            report.answers >= 3 && report.answers <= report.asked,
+            "{report:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_channel_has_no_verdict_and_the_end_of_the_peer_is_one() {
+    let (ours, theirs) = connected().await;
+    let (our_path, their_path) = (ours.path.unwrap(), theirs.path.unwrap());
+    assert!(our_path.send(b"there").await);
+    assert!(their_path.recv(&mut [0; 10]).await.is_some());
+    let open = ours.session.stage().unwrap();
+    assert_eq!(
+        (open.stage, open.verdict),
+        (Stage::Open, StageVerdict::Unknown),
+        "{open:?}"
+    );
+    drop((theirs.session, their_path));
+    assert_eq!(our_path.recv(&mut [0; 10]).await, None);
+    let closed = Path::stage(&our_path).unwrap();
+    assert_eq!(closed.verdict, StageVerdict::ClosedByPeer, "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_was_not_announced_is_a_refusal_of_this_side() {
+    let forged = |sdp: String| {
+        let name = "a=fingerprint:sha-256 ";
+        let at = sdp.find(name).unwrap() + name.len();
+        let other = if sdp[at..].starts_with("00") {
+            "01"
+        } else {
+            "00"
+        };
+        format!("{}{other}{}", &sdp[..at], &sdp[at + 2..])
+    };
+    let (ours, _theirs) = meet(transport(), transport(), PATIENCE, forged).await;
+    let report = ours.session.stage().unwrap();
+    assert_eq!(
+        (report.verdict, report.refused_by),
+        (StageVerdict::HandshakeRefused, RefusedBy::ThisSide),
+        "{report:?}"
+    );
 }

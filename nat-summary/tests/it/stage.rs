@@ -372,6 +372,39 @@ fn a_path_is_lost_once_checks_and_everything_else_fell_silent() {
     );
 }
 
+/// Each part of the proof of a path, missing alone.
+#[test]
+fn a_path_is_proven_from_its_beginning_to_its_end() {
+    let judged = |hellos: &[u64], checks: &[u64]| {
+        let hellos = flights(hellos, &wire::client_hello());
+        verdict(5_000, &hellos, &answered(checks), Above::default())
+    };
+    let hellos = [0, 400, 1_200, 2_800];
+    assert_eq!(
+        judged(&hellos, &[500, 2_500, 4_200]),
+        StageVerdict::HelloUnanswered
+    );
+    for (hellos, checks, why) in [
+        (
+            &[0, 400, 1_200, 4_500][..],
+            [100, 2_100, 4_100],
+            "none after the last flight",
+        ),
+        (
+            &[2_000, 2_400, 3_000],
+            [1_900, 3_100, 4_100],
+            "none between the flights",
+        ),
+        (
+            &hellos,
+            [1_500, 2_500, 4_200],
+            "none close to the beginning",
+        ),
+    ] {
+        assert_eq!(judged(hellos, &checks), StageVerdict::Unknown, "{why}");
+    }
+}
+
 /// An answered check here and there proves no time as a whole.
 #[test]
 fn answers_have_to_be_spread_and_nearly_complete() {
@@ -391,8 +424,15 @@ fn answers_have_to_be_spread_and_nearly_complete() {
     }
     let early = answered(&[100, 2_100, 2_900, 3_000]);
     let client = Above::default();
-    assert_eq!(verdict(5_000, &hellos, &early, client), StageVerdict::HelloUnanswered);
-    assert_eq!(verdict(9_000, &hellos, &early, client), StageVerdict::Unknown, "the later half is dark");
+    assert_eq!(
+        verdict(5_000, &hellos, &early, client),
+        StageVerdict::HelloUnanswered
+    );
+    assert_eq!(
+        verdict(9_000, &hellos, &early, client),
+        StageVerdict::Unknown,
+        "the later half is dark"
+    );
     let mut lossy = answered(&[100, 1_000, 2_100, 4_100]);
     lossy.sent(ms(3_000));
     assert_eq!(

@@ -3,6 +3,8 @@
 
 mod cases;
 #[cfg(feature = "channel")]
+mod censors;
+#[cfg(feature = "channel")]
 mod embedded;
 mod meeting;
 mod peers;
@@ -98,8 +100,10 @@ pub(crate) fn run(options: &Lab) -> Result<bool, Failure> {
         Some(LabPart::Peers) => peers::judge_all(&choice),
         #[cfg(feature = "channel")]
         Some(LabPart::Embedded) => embedded::judge_all(&choice),
+        #[cfg(feature = "channel")]
+        Some(LabPart::Censors) => censors::judge_all(&choice),
         #[cfg(not(feature = "channel"))]
-        Some(LabPart::Embedded) => Err("built without peer connections".into()),
+        Some(LabPart::Embedded | LabPart::Censors) => Err("built without peer connections".into()),
     }
 }
 

@@ -108,7 +108,9 @@ impl Check {
         match self {
             Self::Leak(leak) if !leak.as_built && !leak.self_test => "channel,collector",
             Self::Channel(_) | Self::Interop(_) | Self::Siege(_) | Self::SiegeSide(_) => "channel",
-            Self::Lab(lab) if matches!(lab.part, Some(LabPart::Embedded)) => "channel",
+            Self::Lab(lab) if matches!(lab.part, Some(LabPart::Embedded | LabPart::Censors)) => {
+                "channel"
+            }
             Self::Collector(_) | Self::Fleet(_) => "collector",
             _ => "",
         }
@@ -242,6 +244,8 @@ pub enum LabPart {
     Peers,
     /// Two peer connections of `webrtc`, each on a base behind a NAT, and the span of one
     Embedded,
+    /// A consumer and a producer with a censor between them, and the verdict on the stage
+    Censors,
 }
 
 /// Of `slots`.
