@@ -13,7 +13,7 @@ import pathlib
 import duckdb
 
 SQL = pathlib.Path(__file__).parent / "sql"
-QUESTIONS = ["success_by_nat_type", "mapping_by_outcome", "blocked_share", "rule_by_evidence"]
+QUESTIONS = ["success_by_nat_type", "mapping_by_outcome", "blocked_share", "rule_by_evidence", "stage_by_release"]
 
 
 def answers(spans):

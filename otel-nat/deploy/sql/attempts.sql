@@ -45,6 +45,9 @@ SELECT coalesce(version, 'unknown') AS version,
        say['nat_telemetry.servers.asked']::INTEGER AS servers_asked,
        say['nat_telemetry.servers.answered']::INTEGER AS servers_answered,
        say['nat_telemetry.failure.cause'] AS failure_cause,
+       say['nat_telemetry.stage'] AS stage,
+       say['nat_telemetry.stage.verdict'] AS stage_verdict,
+       say['nat_telemetry.peer.nat_type'] AS peer_nat_type,
        (span.endTimeUnixNano - span.startTimeUnixNano) / 1e9 AS seconds
 FROM told
 QUALIFY row_number() OVER (PARTITION BY span.traceId, span.spanId) = 1;

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use nat_summary::stage::{Stage, StageReport, StageVerdict};
 use nat_summary::{NatSummary, NatType, Outlook};
 use otel_nat::pipeline::Pipeline;
 use otel_nat::{ExternalIp, FailureCause, FailureReason, Telemetry};
@@ -38,11 +39,12 @@ const NEWER: f64 = 0.35;
 const FLUSH: u64 = 1_000;
 
 /// As `deploy/report.py` asks them.
-const QUESTIONS: [&str; 4] = [
+const QUESTIONS: [&str; 5] = [
     "success_by_nat_type",
     "mapping_by_outcome",
     "blocked_share",
     "rule_by_evidence",
+    "stage_by_release",
 ];
 
 /// How often each kind of NAT was given each verdict.
@@ -101,7 +103,7 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
         );
         faults.iter().for_each(|fault| println!("WRONG  {fault}"));
         println!(
-            "{} attempts through otel-nat in {emitted_after:.1} s, {} MB of OTLP/JSON; four answers {} in {seconds:.1} s",
+            "{} attempts through otel-nat in {emitted_after:.1} s, {} MB of OTLP/JSON; five answers {} in {seconds:.1} s",
             truth.attempts,
             bytes / 1_000_000,
             if passed {
@@ -135,8 +137,14 @@ fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Failure> {
     }
     for n in 0..attempts {
         let (release, _, telemetry) = &pipelines[usize::from(random.random_bool(NEWER))];
-        let (place, summary, failure) = attempt(telemetry, &mut random);
-        truth.count(release, &summary, failure);
+        let Made {
+            place,
+            summary,
+            failure,
+            stage,
+            peer,
+        } = attempt(telemetry, &mut random);
+        truth.count(release, &summary, failure, stage, peer);
         *verdicts
             .entry((place.name(), summary.nat_type().as_legacy()))
             .or_default() += 1;
@@ -161,11 +169,25 @@ fn emit(file: &Path, attempts: u64) -> Result<(Truth, Verdicts), Failure> {
     Ok((truth, verdicts))
 }
 
+/// An attempt as it was made.
+struct Made {
+    place: Place,
+    summary: NatSummary,
+    failure: Option<FailureReason>,
+    stage: Option<StageReport>,
+    /// The type of the peer's NAT, as its candidates show it.
+    peer: Option<NatType>,
+}
+
+/// What stops a channel over a pair that works, of every hundred such attempts.
+const STOPPED: [(StageVerdict, Stage, f64); 3] = [
+    (StageVerdict::HelloNeverCame, Stage::Paired, 0.03),
+    (StageVerdict::HandshakeStalled, Stage::Handshake, 0.01),
+    (StageVerdict::Unknown, Stage::Handshake, 0.01),
+];
+
 /// One attempt, from its first request to its span.
-fn attempt(
-    telemetry: &Telemetry,
-    random: &mut impl Rng,
-) -> (Place, NatSummary, Option<FailureReason>) {
+fn attempt(telemetry: &Telemetry, random: &mut impl Rng) -> Made {
     let mut host = Host::consumer(random);
     let place = host.place;
     let mut attempt = telemetry.attempt();
@@ -180,7 +202,13 @@ fn attempt(
     attempt.end_gathering(&summary);
     if random.random_bool(0.02) {
         drop(attempt);
-        return (place, summary, Some(FailureReason::Cancelled));
+        return Made {
+            place,
+            summary,
+            failure: Some(FailureReason::Cancelled),
+            stage: None,
+            peer: None,
+        };
     }
     let failure = match place.front {
         Front::Blocked => Some(FailureReason::UdpBlocked),
@@ -190,8 +218,16 @@ fn attempt(
         _ => None,
     };
     if let Some(reason) = failure {
+        let stage = StageReport::of(Stage::Signalling);
+        attempt.set_stage(stage);
         attempt.fail(&summary, reason);
-        return (place, summary, failure);
+        return Made {
+            place,
+            summary,
+            failure,
+            stage: Some(stage),
+            peer: None,
+        };
     }
     let mut peer = Host::peer_of(&host, random);
     peer.gather(random);
@@ -202,19 +238,36 @@ fn attempt(
     let punched = punch(&mut host, &mut peer, random);
     attempt.set_checks(punched.checks);
     attempt.set_mapping_toward_peer(punched.toward_peer);
-    if let Some((local, remote)) = punched.pair {
+    let (failure, stage) = if let Some((local, remote)) = punched.pair {
         attempt.set_selected_pair(local, remote);
-        attempt.succeed(&summary);
-        (place, summary, None)
+        let mut stopped = STOPPED
+            .iter()
+            .filter(|(.., share)| random.random_bool(*share));
+        match stopped.next() {
+            None => (None, StageReport::of(Stage::Open)),
+            Some((verdict, stage, _)) => {
+                let mut report = StageReport::of(*stage);
+                report.verdict = *verdict;
+                attempt.set_failure_cause(FailureCause::of_stage(*verdict));
+                (Some(FailureReason::ChannelFailed), report)
+            }
+        }
     } else {
-        attempt.set_failure_cause(FailureCause::of(
-            &summary,
-            Some(&theirs),
-            punched.checks,
-            false,
-        ));
-        attempt.fail(&summary, FailureReason::Timeout);
-        (place, summary, Some(FailureReason::Timeout))
+        let cause = FailureCause::of(&summary, Some(&theirs), punched.checks, false);
+        attempt.set_failure_cause(cause);
+        (Some(FailureReason::Timeout), StageReport::of(Stage::Checks))
+    };
+    attempt.set_stage(stage);
+    match failure {
+        None => attempt.succeed(&summary),
+        Some(reason) => attempt.fail(&summary, reason),
+    }
+    Made {
+        place,
+        summary,
+        failure,
+        stage: Some(stage),
+        peer: Some(theirs.summary().nat_type()),
     }
 }
 

@@ -1,7 +1,8 @@
-//! What the four questions have to come to, counted as the attempts were made.
+//! What the five questions have to come to, counted as the attempts were made.
 
 use std::collections::BTreeMap;
 
+use nat_summary::stage::StageReport;
 use nat_summary::{NatSummary, NatType};
 use otel_nat::FailureReason;
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ pub(crate) struct Truth {
     by_outcome: BTreeMap<(&'static str, &'static str), u64>,
     by_release: BTreeMap<&'static str, [u64; 2]>,
     by_rule: BTreeMap<(&'static str, Option<u16>), u64>,
+    /// By release, the peer's NAT, stage and verdict.
+    by_stage: BTreeMap<[&'static str; 4], u64>,
 }
 
 impl Truth {
@@ -26,8 +29,16 @@ impl Truth {
         release: &'static str,
         summary: &NatSummary,
         failure: Option<FailureReason>,
+        stage: Option<StageReport>,
+        peer: Option<NatType>,
     ) {
         self.attempts += 1;
+        if let Some(stage) = stage {
+            let peer = peer.map_or("not told", NatType::as_legacy);
+            let verdict = failure.map_or("connected", |_| stage.verdict.as_str());
+            let key = [release, peer, stage.stage.as_str(), verdict];
+            *self.by_stage.entry(key).or_default() += 1;
+        }
         let ending = match failure {
             None => 0,
             Some(FailureReason::Cancelled) => 2,
@@ -92,7 +103,15 @@ impl Truth {
                 "percent": percent(*attempts, self.attempts),
             })
         });
+        let stages = self.by_stage.iter().map(|([release, peer, stage, verdict], attempts)| {
+            let of_release = self.by_stage.iter().filter(|([other, ..], _)| other == release);
+            json!({
+                "version": release, "peer_nat_type": peer, "stage": stage, "verdict": verdict, "attempts": attempts,
+                "percent_of_release": percent(*attempts, of_release.map(|(_, n)| n).sum()),
+            })
+        });
         [
+            ("stage_by_release", stages.collect()),
             ("success_by_nat_type", success.collect()),
             ("mapping_by_outcome", outcome.collect()),
             ("blocked_share", blocked.collect()),
