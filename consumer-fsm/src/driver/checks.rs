@@ -170,6 +170,66 @@ mod tests {
         }
     }
 
+    /// A path that reports these, one after the other, and then the last.
+    struct Stops(std::sync::Mutex<Vec<StageReport>>);
+
+    impl Path for Stops {
+        async fn send(&self, _: &[u8]) -> bool {
+            true
+        }
+
+        async fn recv(&self, _: &mut [u8]) -> Option<usize> {
+            core::future::pending().await
+        }
+
+        fn stage(&self) -> Option<StageReport> {
+            let mut reports = self.0.lock().unwrap();
+            Some(if reports.len() > 1 {
+                reports.remove(0)
+            } else {
+                reports[0]
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_new_verdict_on_a_path_is_a_notice_and_a_frozen_path_ends_only_if_asked_for() {
+        let report = |verdict, silent| {
+            let mut report = StageReport::of(nat_summary::stage::Stage::Open);
+            report.verdict = verdict;
+            report.silent_for = Some(Duration::from_secs(silent));
+            report
+        };
+        let frozen = StageVerdict::FrozenAfterOpen;
+        let reports = vec![
+            report(StageVerdict::Unknown, 0),
+            report(frozen, 10),
+            report(frozen, 12),
+            report(StageVerdict::Unknown, 0),
+            report(frozen, 11),
+            report(frozen, 20),
+        ];
+        for (limit, ends) in [(None, false), (Some(15), true), (Some(25), false)] {
+            let mut sink = NoticeSink::default();
+            let mut notices = sink.subscribe();
+            let path = Stops(std::sync::Mutex::new(reports.clone()));
+            let mut last = None;
+            let limit = limit.map(Duration::from_secs);
+            let telemetry = Telemetry::global();
+            let watched = watch_stage(&path, limit, &mut last, &telemetry, &sink);
+            let ended = tokio::time::timeout(Duration::from_secs(60), watched).await;
+            assert_eq!(ended.is_ok(), ends, "{limit:?}");
+            assert_eq!(last, Some(reports[5]));
+            drop(sink);
+            let mut seen = Vec::new();
+            while let Some(notice) = notices.next().await {
+                seen.push(notice.kind);
+            }
+            let expected = [1, 4].map(|at| NoticeKind::Stopping(Box::new(reports[at])));
+            assert_eq!(seen, expected, "{limit:?}");
+        }
+    }
+
     #[test]
     fn a_cause_is_sought_only_where_the_nats_may_have_one() {
         for reason in FailureReason::ALL {

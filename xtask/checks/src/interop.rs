@@ -108,6 +108,46 @@ struct Row {
     faults: Vec<String>,
 }
 
+/// A program of others that can start here.
+pub(crate) struct Startable {
+    pub(crate) name: &'static str,
+    launch: process::Launch,
+}
+
+/// The peers that other commands meet, and why some cannot start.
+pub(crate) fn startable() -> Result<(Vec<Startable>, Vec<String>), Failure> {
+    let root = crate::root().canonicalize()?;
+    let (mut startable, mut skipped) = (Vec::new(), Vec::new());
+    for program in [&chromium::PROGRAM, &aiortc::PROGRAM, &pion::PROGRAM] {
+        match (program.prepare)(&root) {
+            Ok(launch) => startable.push(Startable {
+                name: program.name,
+                launch,
+            }),
+            Err(why) => skipped.push(format!("{}: {why}", program.name)),
+        }
+    }
+    Ok((startable, skipped))
+}
+
+impl Startable {
+    /// Has it announce itself in this world, and hands the address of the signalling service to
+    /// `attempt`.
+    pub(crate) fn meet<T>(
+        &self,
+        world: &World,
+        attempt: impl FnOnce(&str) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let root = crate::root().canonicalize()?;
+        let services = Services::start(&world.core, &root)?;
+        let mut peer = Peer::start(&world.peer, &self.launch, &services)?;
+        if !services.until_announced(bounds::INTEROP_START) {
+            return Err(format!("it never announced itself: {}", peer.complaint()).into());
+        }
+        attempt(&services.url)
+    }
+}
+
 pub(crate) fn run(options: &Interop) -> Result<bool, Failure> {
     let root = crate::root().canonicalize()?;
     let only = options.only.as_deref();

@@ -52,7 +52,7 @@ impl Driven {
     pub(super) fn new(conn: IceConn, endpoint: Endpoint) -> Self {
         // the checks are timed by the system's clock
         let origin = conn.checks().map(|checks| checks.origin);
-        let stage = StageWatch::new(origin.unwrap_or_else(Instant::now));
+        let stage = StageWatch::new(origin.unwrap_or_else(now));
         Self {
             conn,
             inner: Mutex::new(Inner {
@@ -85,7 +85,7 @@ impl Driven {
     pub(super) fn stage(&self) -> StageReport {
         let (view, checks) = (self.view(), self.conn.checks());
         self.inner()
-            .map(|inner| inner.stage.report(checks, &view, Instant::now()))
+            .map(|inner| inner.stage.report(checks, &view, now()))
             .unwrap_or_default()
     }
 
@@ -141,6 +141,7 @@ impl Driven {
             driven: self,
             is_mine: false,
         };
+        let mut flushed_at = None;
         loop {
             let datagram = {
                 let Some(mut inner) = self.inner() else {
@@ -153,7 +154,8 @@ impl Driven {
                 let inner = &mut *inner;
                 let datagram = inner.endpoint.transmit();
                 if let Some(datagram) = &datagram {
-                    let now = Instant::now();
+                    // one look at the clock for all that leaves together
+                    let now = *flushed_at.get_or_insert_with(now);
                     inner.stage.sent(datagram, &inner.endpoint, now);
                 }
                 turn.is_mine = datagram.is_some();
@@ -272,7 +274,7 @@ impl Driven {
             } = &mut *inner;
             if let Some(datagram) = datagram {
                 endpoint.handle(datagram, now);
-                stage.received(datagram, endpoint, Instant::now());
+                stage.received(datagram, endpoint, now);
             }
             if endpoint.timeout(now).is_some_and(|due| due <= now) {
                 endpoint.handle_timeout(now);

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use consumer_fsm::signalling::{MemorySignalling, Switchboard};
+use consumer_fsm::signalling::http::HttpSignalling;
+use consumer_fsm::signalling::{MemorySignalling, Signalling, Switchboard};
 use consumer_fsm::transport::{
     DataChannel, DataChannelSession, IceTransport, Network, Session, Transport, TransportError,
 };
@@ -29,6 +30,7 @@ use super::Choice;
 use super::cases::Cohort;
 use super::meeting::MASQUERADE;
 use super::meeting::only;
+use crate::interop::{self, Startable};
 use crate::kernel::namespace::Namespace;
 use crate::kernel::world::{Site, World};
 use crate::spans::{Spans, attribute};
@@ -67,6 +69,13 @@ struct Case {
     expected: &'static [StageVerdict],
     why: &'static str,
     slow: bool,
+}
+
+impl Case {
+    fn named(&self, peer: Option<&Startable>) -> String {
+        let peer = peer.map_or("ours", |peer| peer.name);
+        format!("{}, peer {peer}", self.name)
+    }
 }
 
 const UNKNOWN: &[StageVerdict] = &[StageVerdict::Unknown];
@@ -213,7 +222,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// One line of the result.
 #[derive(Debug, Serialize)]
 struct Row {
-    case: &'static str,
+    case: String,
     verdict: &'static str,
     expected: Vec<&'static str>,
     why: &'static str,
@@ -237,20 +246,32 @@ struct Row {
 /// Whether every verdict is the truth, and none is missing whose proof exists.
 pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
     needs::lab().map_or(Ok(()), Err)?;
+    let (strangers, skipped) = if choice.quick {
+        (Vec::new(), Vec::new())
+    } else {
+        interop::startable()?
+    };
     let mut rows = Vec::new();
-    for case in CASES {
-        let is_named = |part: &str| case.name.contains(part);
-        if (choice.quick && case.slow) || !choice.only.as_deref().is_none_or(is_named) {
-            continue;
+    for peer in core::iter::once(None).chain(strangers.iter().map(Some)) {
+        for case in CASES {
+            let is_ours = matches!(case.fault, Fault::Certificate | Fault::Slow(_));
+            let name = case.named(peer);
+            let is_named = |part: &str| name.contains(part);
+            if (choice.quick && case.slow)
+                || (is_ours && peer.is_some())
+                || !choice.only.as_deref().is_none_or(is_named)
+            {
+                continue;
+            }
+            let row = row(case, peer).map_err(|failure| format!("{name}: {failure}"))?;
+            if !choice.json {
+                println!(
+                    "{:<36} {:<22} {:>5.1} s",
+                    row.case, row.verdict, row.seconds
+                );
+            }
+            rows.push(row);
         }
-        let row = row(case).map_err(|failure| format!("{}: {failure}", case.name))?;
-        if !choice.json {
-            println!(
-                "{:<24} {:<22} {:>5.1} s",
-                row.case, row.verdict, row.seconds
-            );
-        }
-        rows.push(row);
     }
     if rows.is_empty() {
         return Err("no case has that in its name".into());
@@ -259,13 +280,13 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
     if choice.json {
         println!(
             "{:#}",
-            serde_json::json!({ "passed": passed, "cases": rows })
+            serde_json::json!({ "passed": passed, "skipped": skipped, "cases": rows })
         );
         return Ok(passed);
     }
     let cells = |row: &Row| {
         vec![
-            row.case.to_owned(),
+            row.case.clone(),
             row.verdict.to_owned(),
             row.stage.to_owned(),
             format!("{} {}", row.role, row.version),
@@ -303,43 +324,34 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
             println!("WRONG  {}: {fault}", row.case);
         }
     }
+    skipped.iter().for_each(|why| println!("skipped: {why}"));
     let wrong = rows.iter().filter(|row| !row.wrong.is_empty()).count();
     println!("{} censors and faults, {wrong} wrong", rows.len());
     Ok(passed)
 }
 
-fn row(case: &Case) -> Result<Row, Failure> {
+fn row(case: &Case, peer: Option<&Startable>) -> Result<Row, Failure> {
     let world = World::build(Site::behind(only(MASQUERADE)), false)?;
     let router = world.routers.last().ok_or("a site has a router")?;
     match case.fault {
         Fault::Drop(rule, direction) => censor(router, rule, &[direction])?,
         Fault::Loss => censor(
             router,
-            "meta l4proto udp numgen random mod 100 < 30",
+            "numgen random mod 100 < 30",
             &[Direction::Out, Direction::In],
         )?,
         _ => {}
     }
-    let switchboard = Switchboard::default();
-    let (spans, over) = (Spans::default(), CancellationToken::new());
+    let spans = Spans::default();
     let begun = Instant::now();
-    let found = std::thread::scope(|scope| {
-        let signalling = MemorySignalling::new(switchboard.clone());
-        let ending = over.clone();
-        let there = scope.spawn(|| {
-            world
-                .peer
-                .block_on(|| produce(signalling, case.fault, ending))
-        });
-        let signalling = MemorySignalling::new(switchboard.clone());
-        let here = || consume(signalling, &spans, world.client_ipv4, case.fault, router);
-        let found = world.client.block_on(here);
-        over.cancel();
-        there
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        found
-    })?;
+    let found = match peer {
+        None => meet_ours(case.fault, &world, &spans, router),
+        Some(peer) => peer.meet(&world, |url| {
+            let signalling = HttpSignalling::new(url)?;
+            let here = || consume(signalling, &spans, world.client_ipv4, case.fault, router);
+            world.client.block_on(here)
+        }),
+    }?;
     let seconds = begun.elapsed().as_secs_f64();
     let spans = spans.take();
     let [span] = &spans[..] else {
@@ -365,7 +377,7 @@ fn row(case: &Case) -> Result<Row, Failure> {
     let exported = [keys::ERROR_TYPE, keys::FAILURE_CAUSE, keys::STAGE_VERDICT];
     let exported = exported.iter().filter_map(|key| attribute(span, key));
     Ok(Row {
-        case: case.name,
+        case: case.named(peer),
         verdict: verdict.as_str(),
         expected: case
             .expected
@@ -392,6 +404,28 @@ fn row(case: &Case) -> Result<Row, Failure> {
     })
 }
 
+/// Our producer, and our consumer.
+fn meet_ours(
+    fault: Fault,
+    world: &World,
+    spans: &Spans,
+    router: &Namespace,
+) -> Result<(AttemptReport, StageReport), Failure> {
+    let (switchboard, over) = (Switchboard::default(), CancellationToken::new());
+    std::thread::scope(|scope| {
+        let (signalling, ending) = (MemorySignalling::new(switchboard.clone()), over.clone());
+        let there = scope.spawn(|| world.peer.block_on(|| produce(signalling, fault, ending)));
+        let signalling = MemorySignalling::new(switchboard.clone());
+        let here = || consume(signalling, spans, world.client_ipv4, fault, router);
+        let found = world.client.block_on(here);
+        over.cancel();
+        there
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        found
+    })
+}
+
 /// Has the router drop the packets that match, in these directions.
 fn censor(router: &Namespace, rule: &str, directions: &[Direction]) -> Result<(), Failure> {
     let rules: String = directions
@@ -402,7 +436,7 @@ fn censor(router: &Namespace, rule: &str, directions: &[Direction]) -> Result<()
                 Direction::In => "wan*",
             };
             // the servers answer as ever
-            format!("iifname \"{interface}\" ip saddr != 203.0.113.0/24 ip daddr != 203.0.113.0/24 {rule} drop\n")
+            format!("iifname \"{interface}\" ip saddr != 203.0.113.0/24 ip daddr != 203.0.113.0/24 meta l4proto udp {rule} drop\n")
         })
         .collect();
     let table = format!(
@@ -413,7 +447,7 @@ fn censor(router: &Namespace, rule: &str, directions: &[Direction]) -> Result<()
 
 /// One attempt, and a path that carries data of two sizes while it is there.
 async fn consume(
-    signalling: MemorySignalling,
+    signalling: impl Signalling,
     spans: &Spans,
     local: IpAddr,
     fault: Fault,
@@ -460,7 +494,7 @@ async fn consume(
         }
         if fault == Fault::Dead {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let everything = "meta l4proto udp";
+            let everything = "";
             // the sockets of this thread stay where they are
             let _ = censor(router, everything, &[Direction::Out, Direction::In]);
         }
