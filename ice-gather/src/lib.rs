@@ -7,19 +7,17 @@
 //!   come late.
 //! * [`IceAgent`] runs connectivity checks by `webrtc-ice` on the same sockets and leaves nothing
 //!   behind: no task, no descriptor, no byte, whether it is closed, dropped or cancelled in the
-//!   middle.
+//!   middle. It is the feature `agent`, which is on by default.
 //! * With the feature `relay`, `Base::add_relay` adds a relayed candidate by TURN that cannot take
 //!   the attempt down.
 //! * [`plan`], [`stun`] and [`checks`] are the parts without a socket or a clock, for programs with
 //!   an I/O of their own.
-#![doc = "```"]
+#![cfg_attr(feature = "responder", doc = "```")]
 #![cfg_attr(feature = "responder", doc = include_str!("../examples/gather.rs"))]
-#![cfg_attr(
-    not(feature = "responder"),
-    doc = "// enable the feature `responder` to run the example `gather`"
-)]
-#![doc = "```"]
+#![cfg_attr(feature = "responder", doc = "```")]
 #![forbid(unsafe_code)]
+// documents of a base name its agent
+#![cfg_attr(not(feature = "agent"), allow(rustdoc::broken_intra_doc_links))]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(feature = "agent")]

@@ -538,6 +538,8 @@ fn check(odds: Odds, config: GatherConfig, title: &str) -> Ends {
     }
     let first = ends.first_differs.as_deref().unwrap_or_default();
     assert_eq!(differs, 0, "{title}\n{said}\n{first}");
+    // a name that resolves late leaves an observer too short a wait
+    assert!(blocked_alike * 2 >= blocked, "{title}\n{said}");
     assert_eq!(table.faults(), 0, "{title}\n{table}\n{said}\n{examples}");
     ends
 }

@@ -99,14 +99,16 @@ struct Size {
     open_ms: f64,
 }
 
-/// Whether an open side of a data channel holds no more than it may.
+/// Whether an open side holds no more than it may.
 fn is_small(sizes: &[Size]) -> bool {
     let of = |carrier| {
         let size = sizes.iter().find(|size| size.carrier == carrier);
         size.map_or(0, |size| size.bytes_per_side)
     };
     let (channel, ice) = (of(Carrier::DataChannel), of(Carrier::PlainIce));
-    channel <= bounds::CHANNEL_SIDE_BYTES && channel - ice <= bounds::CHANNEL_BYTES
+    channel <= bounds::CHANNEL_SIDE_BYTES
+        && channel - ice <= bounds::CHANNEL_BYTES
+        && ice <= bounds::ICE_SIDE_BYTES
 }
 
 pub(crate) fn run(options: &Channel) -> Result<bool, Failure> {
@@ -211,9 +213,10 @@ async fn measure(ways: &[(Carrier, Way)], cycles: u32, json: bool) -> Result<boo
     );
     if !is_small(&sizes) {
         println!(
-            "An open side of a data channel may hold {} bytes, {} of them beyond plain ICE.",
+            "An open side of a data channel may hold {} bytes, {} of them beyond plain ICE, and plain ICE {}.",
             bounds::CHANNEL_SIDE_BYTES,
-            bounds::CHANNEL_BYTES
+            bounds::CHANNEL_BYTES,
+            bounds::ICE_SIDE_BYTES
         );
     }
     Ok(clean)
