@@ -156,32 +156,27 @@ pub(super) fn trees(root: &Path) -> Result<Vec<String>, Failure> {
             ));
             continue;
         };
-        let apart = bounds::APART
-            .iter()
-            .filter(|(name, ..)| *name == library.name);
-        let is_apart = |feature: &str| apart.clone().any(|(_, apart, _)| *apart == feature);
+        let apart = bounds::APART.iter().filter(|apart| apart.0 == library.name);
+        let is_apart = |feature: &str| apart.clone().any(|apart| apart.1 == feature);
         let together: Vec<&str> = library
             .features
             .keys()
             .map(String::as_str)
             .filter(|feature| !is_apart(feature))
             .collect();
+        let together = together.join(",");
         let mut sets = vec![
-            (
-                BARE.to_owned(),
-                vec!["--no-default-features".to_owned()],
-                most_bare,
-            ),
+            (BARE.to_owned(), vec!["--no-default-features"], most_bare),
             ("by default".to_owned(), vec![], most),
             (
                 "with all features".to_owned(),
-                vec!["--features".to_owned(), together.join(",")],
+                vec!["--features", &together],
                 most_of_all,
             ),
         ];
         for (_, feature, most) in apart.clone() {
-            let alone = ["--no-default-features", "--features", feature].map(str::to_owned);
-            sets.push((format!("with {feature} alone"), alone.to_vec(), most));
+            let alone = vec!["--no-default-features", "--features", *feature];
+            sets.push((format!("with {feature} alone"), alone, most));
         }
         for (set, features, most) in sets {
             let tree = tree(root, &library.name, &features)?;
@@ -216,7 +211,7 @@ pub(super) fn rust(root: &Path) -> Result<Vec<String>, Failure> {
             .as_deref()
             .map(numbers)
             .unwrap_or_default();
-        for (name, version) in tree(root, &library.name, &["--all-features".to_owned()])? {
+        for (name, version) in tree(root, &library.name, &["--all-features"])? {
             let wanted = locked
                 .iter()
                 .find(|package| package.name == name && package.version == version);
@@ -250,7 +245,7 @@ fn numbers(version: &str) -> Vec<u32> {
 fn tree(
     root: &Path,
     library: &str,
-    features: &[String],
+    features: &[&str],
 ) -> Result<BTreeSet<(String, String)>, Failure> {
     let mut command = workspace::cargo();
     command.current_dir(root).args([
