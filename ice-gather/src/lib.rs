@@ -47,6 +47,8 @@ mod relay;
 pub mod responder;
 mod socket;
 pub mod stun;
+#[cfg(feature = "webrtc-021")]
+pub mod tap;
 
 #[cfg(feature = "agent")]
 pub use agent::{Credentials, IceAgent, IceConn, RemoteCandidate, RemoteDescription, Role};

@@ -176,6 +176,11 @@ pub const TREES: &[(&str, usize, usize, usize)] = &[
     ("otel-nat", 12, 12, 80),
 ];
 
+/// Features that no program takes together with the others of their crate, and what each one alone
+/// brings without the default features. `webrtc-021` brings the peer connection of webrtc 0.21, which a
+/// program that takes the feature has already.
+pub const APART: &[(&str, &str, usize)] = &[("ice-gather", "webrtc-021", 172)];
+
 /// Slots at once: what one volunteer machine of two cores has to carry.
 pub const SLOTS: usize = 2_000;
 /// Enough to see that they all connect.
@@ -244,6 +249,9 @@ pub const INTEROP_WITHIN: Duration = Duration::from_secs(60);
 pub const INTEROP_ECHOED: f64 = 0.99;
 /// How long a peer may take to start and to announce itself: a browser on a busy machine.
 pub const INTEROP_START: Duration = Duration::from_secs(40);
+/// How long `taps` watches a stack behind a router that drops UDP: two copies of a request that each wait
+/// for 1.5 s, of the slowest stack and on a busy machine.
+pub const TAPS_BLOCKED: Duration = Duration::from_secs(9);
 /// Wait for further peers to choose from: there is one.
 pub const INTEROP_CHOICE: Duration = Duration::from_millis(10);
 

@@ -156,12 +156,30 @@ pub(super) fn trees(root: &Path) -> Result<Vec<String>, Failure> {
             ));
             continue;
         };
-        for (set, features, most) in [
-            (BARE, Some("--no-default-features"), most_bare),
-            ("by default", None, most),
-            ("with all features", Some("--all-features"), most_of_all),
-        ] {
-            let tree = tree(root, &library.name, features)?;
+        let apart = bounds::APART.iter().filter(|apart| apart.0 == library.name);
+        let is_apart = |feature: &str| apart.clone().any(|apart| apart.1 == feature);
+        let together: Vec<&str> = library
+            .features
+            .keys()
+            .map(String::as_str)
+            .filter(|feature| !is_apart(feature))
+            .collect();
+        let together = together.join(",");
+        let mut sets = vec![
+            (BARE.to_owned(), vec!["--no-default-features"], most_bare),
+            ("by default".to_owned(), vec![], most),
+            (
+                "with all features".to_owned(),
+                vec!["--features", &together],
+                most_of_all,
+            ),
+        ];
+        for (_, feature, most) in apart.clone() {
+            let alone = vec!["--no-default-features", "--features", *feature];
+            sets.push((format!("with {feature} alone"), alone, most));
+        }
+        for (set, features, most) in sets {
+            let tree = tree(root, &library.name, &features)?;
             let count = tree.len();
             if count > *most {
                 mends.push(format!(
@@ -193,7 +211,7 @@ pub(super) fn rust(root: &Path) -> Result<Vec<String>, Failure> {
             .as_deref()
             .map(numbers)
             .unwrap_or_default();
-        for (name, version) in tree(root, &library.name, Some("--all-features"))? {
+        for (name, version) in tree(root, &library.name, &["--all-features"])? {
             let wanted = locked
                 .iter()
                 .find(|package| package.name == name && package.version == version);
@@ -227,7 +245,7 @@ fn numbers(version: &str) -> Vec<u32> {
 fn tree(
     root: &Path,
     library: &str,
-    features: Option<&str>,
+    features: &[&str],
 ) -> Result<BTreeSet<(String, String)>, Failure> {
     let mut command = workspace::cargo();
     command.current_dir(root).args([

@@ -1,9 +1,11 @@
-//! A producer on webrtc 0.21: `webrtc21 SIGNAL STUN`. It answers one consumer after the other, and sends every datagram
-//! back.
+//! A producer on webrtc 0.21: `webrtc21 SIGNAL STUN,STUN`. It answers one consumer after the other, and sends every
+//! datagram back. Its sockets are tapped: a line `seam {…}` on standard output is the verdict so far.
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ice_gather::tap::Tap;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
@@ -31,7 +33,10 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         eprintln!("connection: {state}");
-        if matches!(state, RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) {
+        if matches!(
+            state,
+            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed
+        ) {
             let _ = self.ended.send(());
         }
     }
@@ -56,7 +61,12 @@ impl PeerConnectionEventHandler for Handler {
 }
 
 /// One message, and the reply to it; nothing if there is none.
-async fn exchange(signal: &str, to: &str, kind: u8, data: &Value) -> Result<Option<Value>, Failure> {
+async fn exchange(
+    signal: &str,
+    to: &str,
+    kind: u8,
+    data: &Value,
+) -> Result<Option<Value>, Failure> {
     let (signal, to, data) = (signal.to_owned(), to.to_owned(), data.to_string());
     let body = tokio::task::spawn_blocking(move || {
         let kind = kind.to_string();
@@ -65,11 +75,17 @@ async fn exchange(signal: &str, to: &str, kind: u8, data: &Value) -> Result<Opti
         request.send_form(fields)?.body_mut().read_to_string()
     });
     let body = body.await??;
-    Ok(if body.is_empty() { None } else { Some(serde_json::from_str(&body)?) })
+    Ok(if body.is_empty() {
+        None
+    } else {
+        Some(serde_json::from_str(&body)?)
+    })
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> Result<&'v str, Failure> {
-    value[name].as_str().ok_or_else(|| format!("no {name}").into())
+    value[name]
+        .as_str()
+        .ok_or_else(|| format!("no {name}").into())
 }
 
 fn line(candidate: &Value) -> String {
@@ -91,25 +107,59 @@ fn line(candidate: &Value) -> String {
     )
 }
 
+/// Prints the verdict whenever it has changed.
+async fn report(tap: Arc<Tap>) {
+    let mut printed = Value::Null;
+    loop {
+        let summary = tap.evidence().summary();
+        let seam = json!({
+            "verdict": summary.nat_type().as_legacy(),
+            "rule": summary.rule().as_str(),
+            "text": summary.to_string(),
+        });
+        if seam != printed {
+            println!("seam {seam}");
+            printed = seam;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 async fn serve(signal: &str, stun: &str) -> Result<(), Failure> {
-    let genesis = json!({ "PathAssertion": { "Allow": [{ "Host": "*", "Distance": 1 }], "Deny": null } });
+    let genesis =
+        json!({ "PathAssertion": { "Allow": [{ "Host": "*", "Distance": 1 }], "Deny": null } });
     let Some(offer) = exchange(signal, "genesis", 0, &genesis).await? else {
         return Ok(());
     };
-    let runtime = default_runtime().ok_or("no runtime")?;
+    let tap = Tap::new(default_runtime().ok_or("no runtime")?);
+    let runtime: Arc<dyn Runtime> = tap.clone();
+    let reporting = tokio::spawn(report(tap));
     let (gathered, mut gathering) = mpsc::unbounded_channel();
     let (ended, mut ending) = mpsc::unbounded_channel();
-    let handler = Handler { runtime: runtime.clone(), gathered, ended };
-    let servers = vec![RTCIceServer { urls: vec![stun.to_owned()], ..Default::default() }];
+    let handler = Handler {
+        runtime: runtime.clone(),
+        gathered,
+        ended,
+    };
+    let servers = vec![RTCIceServer {
+        urls: stun.split(',').map(str::to_owned).collect(),
+        ..Default::default()
+    }];
     let connection = PeerConnectionBuilder::new()
-        .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers).build())
+        .with_configuration(
+            RTCConfigurationBuilder::new()
+                .with_ice_servers(servers)
+                .build(),
+        )
         .with_handler(Arc::new(handler))
         .with_runtime(runtime)
         .with_udp_addrs(vec!["0.0.0.0:0".to_owned()])
         .build()
         .await?;
     let description: Value = serde_json::from_str(text(&offer, "Payload")?)?;
-    connection.set_remote_description(serde_json::from_value(description["SDP"].clone())?).await?;
+    connection
+        .set_remote_description(serde_json::from_value(description["SDP"].clone())?)
+        .await?;
     let answer = connection.create_answer(None).await?;
     connection.set_local_description(answer).await?;
     gathering.recv().await;
@@ -129,6 +179,7 @@ async fn serve(signal: &str, stun: &str) -> Result<(), Failure> {
         ending.recv().await;
     }
     connection.close().await?;
+    reporting.abort();
     Ok(())
 }
 
@@ -136,7 +187,7 @@ async fn serve(signal: &str, stun: &str) -> Result<(), Failure> {
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let (Some(signal), Some(stun)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: webrtc21 SIGNAL STUN".into());
+        return Err("usage: webrtc21 SIGNAL STUN,STUN".into());
     };
     loop {
         serve(&signal, &stun).await?;
