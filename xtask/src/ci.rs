@@ -88,6 +88,11 @@ fn steps() -> Vec<Step> {
             skip: needs::lab,
             ..built("interop", "xtask-checks", "interop --quick")
         },
+        step("other stacks", Does::Ours(standalone::stacks)),
+        Step {
+            skip: needs::lab,
+            ..built("taps", "xtask-checks", "taps --quick")
+        },
         Step {
             skip: no_collector,
             ..built("collector", "xtask-checks", "collector")

@@ -9,7 +9,7 @@ import urllib.request
 
 from aiortc import RTCConfiguration, RTCIceCandidate, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 
-SIGNAL, STUN = sys.argv[1:3]
+SIGNAL, STUN = sys.argv[1], sys.argv[2].split(",")
 GENESIS = json.dumps({"PathAssertion": {"Allow": [{"Host": "*", "Distance": 1}], "Deny": None}})
 
 

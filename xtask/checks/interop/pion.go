@@ -64,7 +64,7 @@ func serve() error {
 	if err := json.Unmarshal([]byte(offer.Payload), &described); err != nil {
 		return err
 	}
-	servers := []webrtc.ICEServer{{URLs: []string{os.Args[2]}}}
+	servers := []webrtc.ICEServer{{URLs: strings.Split(os.Args[2], ",")}}
 	connection, err := webrtc.NewPeerConnection(webrtc.Configuration{ICEServers: servers})
 	if err != nil {
 		return err

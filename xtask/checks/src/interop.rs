@@ -5,14 +5,16 @@
 //! has to connect, get its datagrams back, and end in the right span, read from the telemetry
 //! itself.
 
-mod aiortc;
-mod attempt;
-mod chromium;
-mod pion;
-mod process;
-mod services;
-mod webrtc21;
-mod werift;
+pub(crate) mod aiortc;
+pub(crate) mod attempt;
+pub(crate) mod chromium;
+pub(crate) mod pion;
+pub(crate) mod process;
+pub(crate) mod services;
+mod stacks;
+pub(crate) mod str0m;
+pub(crate) mod webrtc21;
+pub(crate) mod werift;
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,6 +25,7 @@ use serde::Serialize;
 use crate::interop::process::Peer;
 use crate::interop::services::Services;
 use crate::kernel::router::Router;
+use crate::kernel::servers::OWN;
 use crate::kernel::world::{Site, World};
 use crate::lab::tools;
 use common::commands::Interop;
@@ -30,26 +33,27 @@ use common::commands::Interop;
 use crate::{Failure, bounds, needs, table};
 
 /// A program of others.
-struct Program {
-    name: &'static str,
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
     /// Whether its answer says where it is. Otherwise its checks have to come through the NAT
     /// unasked.
     tells_addresses: bool,
     /// Whether it ends an exchange whose candidates are all of type `host`, as the Go producer does.
     refuses_hosts: bool,
     /// Installs what it needs.
-    install: fn(&Path) -> Result<(), String>,
+    pub(crate) install: fn(&Path) -> Result<(), String>,
     /// Makes it ready to start; if that cannot be, why.
-    prepare: fn(&Path) -> Result<process::Launch, String>,
+    pub(crate) prepare: fn(&Path) -> Result<process::Launch, String>,
 }
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 7] = [
     chromium::PROGRAM,
     chromium::NAMES_ONLY,
     aiortc::PROGRAM,
     pion::PROGRAM,
     werift::PROGRAM,
     webrtc21::PROGRAM,
+    str0m::PROGRAM,
 ];
 
 /// What is in front of the consumer. The peer is public each time.
@@ -91,6 +95,9 @@ const GATEWAYS: [Gateway; 4] = [
 const QUICK: &str = "masquerade";
 /// The one where every address is a host's: a short run takes it with the peers that refuse those.
 const OPEN: &str = "none";
+
+/// The one STUN server of the peers, which are public.
+const STUN: [u8; 1] = [OWN[0]];
 
 /// One peer behind one NAT.
 #[derive(Debug, Serialize)]
@@ -145,7 +152,7 @@ pub(crate) fn run(options: &Interop) -> Result<bool, Failure> {
         .filter(|gateway| !options.quick || [QUICK, OPEN].contains(&gateway.name))
     {
         let world = World::build(Site::behind(gateway.routers), needs::has_coturn())?;
-        let services = Services::start(&world.core, &root)?;
+        let services = Services::start(&world.core, &root, &STUN)?;
         for (program, launch) in launches
             .iter()
             .filter(|(program, _)| program.tells_addresses || gateway.is_open)
@@ -204,7 +211,7 @@ fn row(
     program: &Program,
     launch: &process::Launch,
 ) -> Result<Row, Failure> {
-    let mut peer = Peer::start(&world.peer, launch, services)?;
+    let peer = Peer::start(&world.peer, launch, services)?;
     let announced = services.until_announced(bounds::INTEROP_START);
     let mut faults = Vec::new();
     if !announced {

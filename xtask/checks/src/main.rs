@@ -20,6 +20,8 @@ mod leak;
 #[cfg(all(feature = "channel", target_os = "linux"))]
 mod siege;
 mod slots;
+#[cfg(all(feature = "channel", target_os = "linux"))]
+mod taps;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         Check::Channel(options) => channel::run(&options),
         #[cfg(all(feature = "channel", target_os = "linux"))]
         Check::Interop(options) => interop::run(&options),
+        #[cfg(all(feature = "channel", target_os = "linux"))]
+        Check::Taps(options) => taps::run(&options),
         #[cfg(all(feature = "channel", target_os = "linux"))]
         Check::Siege(options) => siege::run(&options),
         #[cfg(all(feature = "channel", target_os = "linux"))]

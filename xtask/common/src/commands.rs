@@ -70,6 +70,8 @@ pub enum Check {
     Slots(Slots),
     /// Meets browsers and other stacks as peers, behind the NATs of the kernel
     Interop(Interop),
+    /// Judges other ICE stacks behind the NATs of the kernel, from a capture on their host
+    Taps(Taps),
     /// Compares emitted spans with those that a real collector received
     Collector(Json),
     /// Asks the questions of operators, in DuckDB, over a simulated fleet
@@ -107,7 +109,11 @@ impl Check {
     pub fn features(&self) -> &'static str {
         match self {
             Self::Leak(leak) if !leak.as_built && !leak.self_test => "channel,collector",
-            Self::Channel(_) | Self::Interop(_) | Self::Siege(_) | Self::SiegeSide(_) => "channel",
+            Self::Channel(_)
+            | Self::Interop(_)
+            | Self::Taps(_)
+            | Self::Siege(_)
+            | Self::SiegeSide(_) => "channel",
             Self::Lab(lab) if matches!(lab.part, Some(LabPart::Embedded)) => "channel",
             Self::Collector(_) | Self::Fleet(_) => "collector",
             _ => "",
@@ -273,6 +279,26 @@ pub struct Interop {
     /// Installs the peers first
     #[arg(long)]
     pub install: bool,
+    /// The result as JSON, and nothing else on the standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `taps`.
+#[derive(Debug, Args)]
+pub struct Taps {
+    /// Behind two NATs alone
+    #[arg(long)]
+    pub quick: bool,
+    /// The stacks with that in their names
+    #[arg(long, value_name = "STACK")]
+    pub only: Option<String>,
+    /// Installs the stacks first
+    #[arg(long)]
+    pub install: bool,
+    /// Keeps the captures there
+    #[arg(long, value_name = "FOLDER")]
+    pub keep: Option<PathBuf>,
     /// The result as JSON, and nothing else on the standard output
     #[arg(long)]
     pub json: bool,

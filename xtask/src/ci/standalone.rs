@@ -2,6 +2,7 @@
 //! of it and of what is below both; and each with the Rust it promises.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use super::output::StepOutput;
@@ -30,6 +31,53 @@ pub(super) fn features(output: &mut StepOutput) -> Result<bool, Failure> {
         ));
     }
     Ok(passed)
+}
+
+/// ice-gather under stacks whose crates never share a tree with those of webrtc 0.17: the workspace
+/// `ice-gather/stacks`, with its examples, its tests, and the peers of `interop` and `taps`.
+pub(super) fn stacks(output: &mut StepOutput) -> Result<bool, Failure> {
+    let root = root();
+    let manifest = root.join("ice-gather/stacks/Cargo.toml");
+    let cargo = |command: &str| {
+        let mut cargo = workspace::cargo();
+        cargo.args([command, "--manifest-path"]).arg(&manifest);
+        cargo
+    };
+    let target = workspace::build_folder(&root).join("interop/stacks");
+    let mut passed = true;
+    let mut fmt = cargo("fmt");
+    fmt.args(["--all", "--check"]);
+    passed &= output.run(fmt)?;
+    let mut clippy = cargo("clippy");
+    clippy.args([
+        "--quiet",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--target-dir",
+    ]);
+    clippy.arg(&target).args(["--", "-D", "warnings"]);
+    passed &= output.run(clippy)?;
+    let mut test = cargo("test");
+    test.args(["--quiet", "--locked", "--workspace", "--target-dir"])
+        .arg(&target);
+    passed &= output.run(test)?;
+    let old = of_the_old_line(&root)?;
+    output.line(&format!("crates of webrtc 0.17 in that tree: {old:?}"));
+    Ok(passed && old.is_empty())
+}
+
+/// The crates of the line of webrtc 0.17 that stand in the tree of the other stacks.
+fn of_the_old_line(root: &Path) -> Result<Vec<String>, Failure> {
+    let old = |package: &Crate| {
+        let of_line = ["webrtc", "stun", "turn"]
+            .iter()
+            .any(|name| package.name.starts_with(name));
+        of_line && package.version.starts_with("0.17.")
+    };
+    let locked = workspace::locked(&root.join("ice-gather/stacks"))?;
+    let found = locked.iter().filter(|package| old(package));
+    Ok(found.map(|package| package.name.clone()).collect())
 }
 
 /// With the Rust they promise, where that is installed, as they are by default: all features are a

@@ -9,7 +9,7 @@ use crate::python;
 /// Which one was read and run.
 const AIORTC: &str = "aiortc==1.16.0";
 
-pub(super) const PROGRAM: Program = Program {
+pub(crate) const PROGRAM: Program = Program {
     name: "aiortc",
     tells_addresses: true,
     refuses_hosts: false,

@@ -22,17 +22,17 @@ const LENGTH: usize = 1_200;
 const WINDOW: u32 = 16;
 
 /// The result of an attempt.
-pub(super) struct Outcome {
-    pub(super) spans: Vec<String>,
-    pub(super) nat_type: String,
-    pub(super) error: String,
-    pub(super) pair: String,
-    pub(super) sent: u32,
-    pub(super) echoed: u32,
-    pub(super) ms: f64,
+pub(crate) struct Outcome {
+    pub(crate) spans: Vec<String>,
+    pub(crate) nat_type: String,
+    pub(crate) error: String,
+    pub(crate) pair: String,
+    pub(crate) sent: u32,
+    pub(crate) echoed: u32,
+    pub(crate) ms: f64,
 }
 
-pub(super) async fn run(url: &str, local: IpAddr) -> Result<Outcome, Failure> {
+pub(crate) async fn run(url: &str, local: IpAddr) -> Result<Outcome, Failure> {
     let spans = Spans::default();
     let transport = DataChannel::new(IceTransport::new(Network::System(BindConfig::address(
         local,

@@ -8,7 +8,7 @@ use super::Program;
 use super::process::{Launch, packaged, program};
 use super::services::Services;
 
-pub(super) const PROGRAM: Program = Program {
+pub(crate) const PROGRAM: Program = Program {
     name: "chromium",
     tells_addresses: true,
     refuses_hosts: false,
@@ -25,8 +25,20 @@ pub(super) const PROGRAM: Program = Program {
     },
 };
 
+/// The same without mDNS names: it signals its host addresses.
+pub(crate) const WITHOUT_MDNS: Program = Program {
+    name: "chromium, mDNS off",
+    prepare: |root| {
+        let mut launch = (PROGRAM.prepare)(root)?;
+        let off = "--disable-features=WebRtcHideLocalIpsWithMdns";
+        launch.first.push(off.into());
+        Ok(launch)
+    },
+    ..PROGRAM
+};
+
 /// The same without a STUN server: its answer has nothing but names in it, and it has to find us.
-pub(super) const NAMES_ONLY: Program = Program {
+pub(crate) const NAMES_ONLY: Program = Program {
     name: "chromium, names only",
     tells_addresses: false,
     refuses_hosts: false,

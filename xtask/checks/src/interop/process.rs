@@ -1,7 +1,6 @@
 //! A peer's process, inside its namespace, ended with its owner.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -16,25 +15,25 @@ use crate::{Failure, python};
 const COMPLAINT: usize = 400;
 
 /// How a peer is started.
-pub(super) struct Launch {
-    pub(super) program: PathBuf,
+pub(crate) struct Launch {
+    pub(crate) program: PathBuf,
     /// From the services' addresses, and a folder of its own that is empty.
-    pub(super) arguments: fn(&Services, &std::path::Path) -> Vec<OsString>,
+    pub(crate) arguments: fn(&Services, &std::path::Path) -> Vec<OsString>,
     /// Before those.
-    pub(super) first: Vec<OsString>,
+    pub(crate) first: Vec<OsString>,
     /// After those.
-    pub(super) last: Vec<OsString>,
+    pub(crate) last: Vec<OsString>,
 }
 
 /// A running peer. It gets a signal when the thread that started it ends, so it cannot outlive us.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     folder: PathBuf,
 }
 
 impl Peer {
-    pub(super) fn start(
+    pub(crate) fn start(
         namespace: &Namespace,
         launch: &Launch,
         services: &Services,
@@ -83,14 +82,15 @@ impl Peer {
         Ok(peer)
     }
 
+    /// Everything that it wrote so far.
+    pub(crate) fn output(&self) -> String {
+        let written = std::fs::read(self.folder.join("said")).unwrap_or_default();
+        String::from_utf8_lossy(&written).into_owned()
+    }
+
     /// The end of what it said.
-    pub(super) fn complaint(&mut self) -> String {
-        let mut said = String::new();
-        if let Ok(mut file) = std::fs::File::open(self.folder.join("said")) {
-            let mut bytes = Vec::new();
-            let _ = file.read_to_end(&mut bytes);
-            said = String::from_utf8_lossy(&bytes).into_owned();
-        }
+    pub(crate) fn complaint(&self) -> String {
+        let said = self.output();
         let skip = said.chars().count().saturating_sub(COMPLAINT);
         let shown: String = said.chars().skip(skip).collect();
         if shown.trim().is_empty() {
@@ -125,7 +125,7 @@ fn end(mut child: Child) {
 }
 
 /// Where a program is, if it runs at all.
-pub(super) fn program(name: &str, argument: &str) -> Result<PathBuf, String> {
+pub(crate) fn program(name: &str, argument: &str) -> Result<PathBuf, String> {
     let output = Command::new(name)
         .arg(argument)
         .stdin(Stdio::null())
@@ -137,7 +137,7 @@ pub(super) fn program(name: &str, argument: &str) -> Result<PathBuf, String> {
 }
 
 /// Installs packages of Debian, where they are missing.
-pub(super) fn packaged(packages: &[&str]) -> Result<(), String> {
+pub(crate) fn packaged(packages: &[&str]) -> Result<(), String> {
     let is_there = |package: &str| {
         let asked = Command::new("dpkg-query")
             .args(["-W", "-f=${db:Status-Status}", package])

@@ -20,18 +20,19 @@ use crate::kernel::servers::{OWN, PORTS, ipv4};
 const MAX_REQUEST: usize = 8 * 1024;
 
 /// Running services; all end when dropped.
-pub(super) struct Services {
-    pub(super) url: String,
-    pub(super) pages: String,
-    pub(super) stun: String,
+pub(crate) struct Services {
+    pub(crate) url: String,
+    pub(crate) pages: String,
+    /// URLs, with commas between them.
+    pub(crate) stun: String,
     switchboard: Switchboard,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Services {
-    /// Starts them beside the STUN servers.
-    pub(super) fn start(namespace: &Namespace, root: &Path) -> Result<Self, Failure> {
+    /// Starts them beside the STUN servers, for peers that ask those of `stun`.
+    pub(crate) fn start(namespace: &Namespace, root: &Path, stun: &[u8]) -> Result<Self, Failure> {
         let namespace = namespace.clone();
         let folder = root.join("xtask/checks/interop");
         let read = |name: &str| std::fs::read_to_string(folder.join(name));
@@ -73,15 +74,29 @@ impl Services {
         Ok(Self {
             url,
             pages: format!("http://{pages}/"),
-            stun: format!("stun:{}:{}", ipv4(OWN[0]), PORTS[0]),
+            stun: stun
+                .iter()
+                .map(|number| format!("stun:{}:{}", ipv4(*number), PORTS[0]))
+                .collect::<Vec<_>>()
+                .join(","),
             switchboard,
             stop: Some(stop),
             thread: Some(thread),
         })
     }
 
+    /// Where the signalling service listens.
+    pub(crate) fn address(&self) -> Result<SocketAddr, Failure> {
+        let after = self
+            .url
+            .split("://")
+            .nth(1)
+            .and_then(|rest| rest.split('/').next());
+        Ok(after.ok_or("a URL")?.parse()?)
+    }
+
     /// Waits until a producer waits for an offer; whether one does.
-    pub(super) fn until_announced(&self, patience: Duration) -> bool {
+    pub(crate) fn until_announced(&self, patience: Duration) -> bool {
         let started = Instant::now();
         while self.switchboard.waiting() == 0 {
             if started.elapsed() > patience {

@@ -10,7 +10,7 @@ use crate::{python, workspace};
 /// Which one was read and run.
 const WERIFT: &str = "werift@0.24.4";
 
-pub(super) const PROGRAM: Program = Program {
+pub(crate) const PROGRAM: Program = Program {
     name: "werift",
     tells_addresses: true,
     refuses_hosts: false,
