@@ -166,12 +166,9 @@ fn judge_base(
     // lost observations may have differed, agreed with one that differs, or been seen from further
     // out
     let is_whole = evidence.truncated().spares(first.group());
-    let (mapping, rule) = match mapping(seen, &tally) {
+    let (mapping, rule) = match mapping(seen, &tally, evidence) {
         (_, Rule::Contradictory) => (Mapping::Unknown, Rule::Contradictory),
         _ if !is_whole => (Mapping::Unknown, Rule::Truncated),
-        (Mapping::Dependent | Mapping::AddressDependent, _) if has_several_ways(seen, evidence) => {
-            (Mapping::Unknown, Rule::SeveralWays)
-        }
         (decided, _) if decided.is_dependent() && rests_on_doubt(seen, all, evidence) => {
             (Mapping::Unknown, Rule::Contradictory)
         }
@@ -199,7 +196,7 @@ fn judge_base(
 }
 
 /// Mapping behaviour of one base (RFC 4787 section 4.1, RFC 5780 section 4.3).
-fn mapping(seen: &[Seen], tally: &Tally) -> (Mapping, Rule) {
+fn mapping(seen: &[Seen], tally: &Tally, evidence: &Evidence) -> (Mapping, Rule) {
     if contradicts_itself(seen, tally) {
         (Mapping::Unknown, Rule::Contradictory)
     } else if tally.ports_differ {
@@ -209,6 +206,8 @@ fn mapping(seen: &[Seen], tally: &Tally) -> (Mapping, Rule) {
         )
     } else if !tally.mappings_equal && is_one_server(seen, tally) {
         (Mapping::Unknown, Rule::TooFewServers)
+    } else if !tally.mappings_equal && has_several_ways(seen, evidence) {
+        (Mapping::Unknown, Rule::SeveralWays)
     } else if !tally.mappings_equal {
         if tally.two_ports && tally.certain > 1 && !may_hide_a_port(seen) {
             (Mapping::AddressDependent, Rule::ServersDifferPortsAgree)
@@ -252,7 +251,7 @@ fn rests_on_doubt(seen: &[Seen], all: &[Seen], evidence: &Evidence) -> bool {
     }
     let mut places = [Seen::NOTHING; MAX_OBSERVATIONS];
     let trusted = copy(&mut places, seen.iter().filter(|s| is_trusted(s)));
-    Tally::of(trusted).is_none_or(|tally| !mapping(trusted, &tally).0.is_dependent())
+    Tally::of(trusted).is_none_or(|tally| !mapping(trusted, &tally, evidence).0.is_dependent())
 }
 
 /// Whether answers on another base of the family contradict each other, and one of them is this

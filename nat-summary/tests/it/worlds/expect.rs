@@ -72,6 +72,10 @@ fn maps(view: &View<'_>, judged: &Judged<'_>, base: SocketAddr, truth: Maps) -> 
     let two_ports = pairs().any(|(a, b)| {
         at(a).is_some_and(|a| at(b).is_some_and(|b| a.ip() == b.ip() && a.port() != b.port()))
     });
+    let ports_differ = pairs().any(|(a, b)| {
+        let same = at(a).is_some_and(|a| at(b).is_some_and(|b| a.ip() == b.ip()));
+        same && differ((a, b))
+    });
     let ip = |n: usize| at(n).map(|address| untranslated(address.ip()));
     let two_addresses =
         pairs().any(|(a, b)| ip(a).is_some_and(|a| ip(b).is_some_and(|b| a != b)));
@@ -97,9 +101,11 @@ fn maps(view: &View<'_>, judged: &Judged<'_>, base: SocketAddr, truth: Maps) -> 
     let differs = pairs().any(differ);
     match truth {
         _ if base.port() == 0 => vec![Maps::Unknown],
-        Maps::ByPort if two_ports => vec![Maps::ByPort],
-        _ if differs && is_one_server => vec![Maps::Unknown],
         _ if differs && view.is_doubted(base, mapped.ip()) => vec![Maps::Unknown],
+        // of two ways, the ports may be those of the other one
+        Maps::ByPort if two_ports && !is_translated_and_not => vec![Maps::ByPort],
+        Maps::ByPort if ports_differ => vec![Maps::ByPort],
+        _ if differs && is_one_server => vec![Maps::Unknown],
         _ if differs && has_several_ways => vec![Maps::Unknown],
         Maps::ByAddress if differs && two_ports && has_names => {
             vec![Maps::ByAddress, Maps::Differs]
@@ -136,6 +142,12 @@ pub(crate) fn kind(view: &View<'_>, expected: &[Option<Expected>]) -> Option<Kin
     }
     let mut kinds: Vec<Kind> = at_place.iter().map(|e| e.kind).collect();
     kinds.retain(|kind| *kind != Kind::Unknown);
+    // one mapping, seen from inside, is decided and no type: which of two such bases speaks depends on
+    // the number of their servers
+    let is_inner_cone = |e: &&&Expected| e.kind == Kind::Unknown && e.maps == [Maps::Independent];
+    if !kinds.is_empty() && at_place.iter().any(|e| is_inner_cone(&e)) {
+        return None;
+    }
     kinds.dedup();
     match kinds[..] {
         [] => Some(Kind::Unknown),

@@ -603,7 +603,8 @@ impl View<'_> {
                     taken.extend(self.world.ways.get(ROAMED));
                 }
                 // an address of the other family, or of the link, leads elsewhere
-                let leads = source.is_ipv4() == external.is_ipv4() || is_by_translator;
+                let by_translator = is_by_translator && external.is_ipv4();
+                let leads = source.is_ipv4() == external.is_ipv4() || by_translator;
                 if !leads || is_of_link(source.ip()) != is_of_link(external) {
                     continue;
                 }
