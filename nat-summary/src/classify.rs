@@ -119,14 +119,16 @@ fn unseen(evidence: &Evidence, bases: &[Option<BaseVerdict>; MAX_BASES]) -> Unse
     let judged = || bases.iter().flatten();
     let (mut globals, mut unseen) = (0_usize, UnseenWays::default());
     for ip in evidence.locals() {
-        if !Scope::of(*ip).is_global() {
+        let scope = Scope::of(*ip);
+        if !scope.is_global() {
+            let is_judged = || judged().any(|base| base.base.ip() == *ip);
+            unseen.inside |= !scope.is_confined() && !is_judged();
             continue;
         }
         globals += 1;
         let is_seen = |base: &BaseVerdict| {
             // one behind a translator was asked from in IPv6 and seen in IPv4
-            base.external == *ip
-                || base.base.ip() == *ip && base.external.is_ipv4() == ip.is_ipv4()
+            base.external == *ip || base.base.ip() == *ip && base.external.is_ipv4() == ip.is_ipv4()
         };
         if !judged().any(is_seen) {
             unseen.v4 |= ip.is_ipv4();
@@ -259,7 +261,8 @@ fn rests_on_doubt(seen: &[Seen], all: &[Seen], evidence: &Evidence) -> bool {
 /// mappings differ on this base as well.
 fn is_doubtful(of: &Seen, evidence: &Evidence) -> bool {
     let is_other = |group: &&[Seen]| {
-        let is_alike = |s: &Seen| s.mapped().ip.is_v4() == of.mapped().ip.is_v4() && !s.same_group(of);
+        let is_alike =
+            |s: &Seen| s.mapped().ip.is_v4() == of.mapped().ip.is_v4() && !s.same_group(of);
         of.is_by_address() && group.first().is_some_and(is_alike)
     };
     let contradicts = |group: &[Seen]| {
@@ -275,7 +278,9 @@ fn is_doubtful(of: &Seen, evidence: &Evidence) -> bool {
         };
         is_shown && seen.iter().any(|s| s.same_address(of) && agrees_against(s))
     };
-    by_base(evidence.observed()).filter(is_other).any(contradicts)
+    by_base(evidence.observed())
+        .filter(is_other)
+        .any(contradicts)
 }
 
 /// Whether requests to different addresses may have left by several ways, and so through several
@@ -576,9 +581,8 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
         return None;
     }
     // the silence of a server further in shows nothing of a firewall further out
-    let is_outside = |ip: &IpAddr| {
-        Scope::of(untranslated(*ip)).is_global() && !evidence.locals().contains(ip)
-    };
+    let is_outside =
+        |ip: &IpAddr| Scope::of(untranslated(*ip)).is_global() && !evidence.locals().contains(ip);
     let is_silent = |is_v4: bool| {
         let mut silent = servers.iter().filter_map(|server| match server {
             (ServerId::Address(ip, _), Outcome::TimedOut) => {

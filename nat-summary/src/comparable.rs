@@ -21,9 +21,7 @@ pub(crate) fn place(seen: &Seen, evidence: &Evidence) -> Vantage {
 
 pub(crate) fn place_of(ip: Ip, base: Ip, evidence: &Evidence) -> Vantage {
     match Vantage::of_scope(ip.scope()) {
-        Vantage::Carrier | Vantage::Private | Vantage::Reserved
-            if is_local(ip, base, evidence) =>
-        {
+        Vantage::Carrier | Vantage::Private | Vantage::Reserved if is_local(ip, base, evidence) => {
             Vantage::Own
         }
         by_scope => by_scope,

@@ -58,9 +58,7 @@ impl ServerId {
     #[must_use]
     pub fn is_same_address(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Address(a, _), Self::Address(b, _)) => {
-                untranslated(*a) == untranslated(*b)
-            }
+            (Self::Address(a, _), Self::Address(b, _)) => untranslated(*a) == untranslated(*b),
             (Self::Name(a, _), Self::Name(b, _)) => a == b,
             (Self::Anonymous(a), Self::Anonymous(b)) => a == b,
             _ => false,

@@ -158,11 +158,7 @@ fn a_fact() -> impl Strategy<Value = Fact> {
 
 /// What `verdict` says of the mapping, from nothing but the observations it names, and whether another
 /// base of its family puts servers in doubt.
-fn is_proven(
-    verdict: &BaseVerdict,
-    observations: &[Observation],
-    is_doubted: bool,
-) -> bool {
+fn is_proven(verdict: &BaseVerdict, observations: &[Observation], is_doubted: bool) -> bool {
     let pairs = || {
         observations
             .iter()

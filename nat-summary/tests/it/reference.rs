@@ -564,13 +564,17 @@ fn natted(judged: &[Observed], external: IpAddr, known: &Known) -> Option<bool> 
     if judged.iter().all(is_elsewhere) {
         return None;
     }
-    if judged.iter().any(|s| is_local(s, known) && keeps_port(s) == Some(false)) {
+    if judged
+        .iter()
+        .any(|s| is_local(s, known) && keeps_port(s) == Some(false))
+    {
         return Some(true);
     }
     let mut locals = known.locals.iter();
     // Reading: not every address of a link is known
     let known = !judged[0].base.ip().is_unspecified()
-        || !judged.iter().all(|seen| is_of_the_link(seen.mapped.ip())) && locals.any(|ip| ip.is_ipv4() == external.is_ipv4() && reaches_beyond_its_link(*ip));
+        || !judged.iter().all(|seen| is_of_the_link(seen.mapped.ip()))
+            && locals.any(|ip| ip.is_ipv4() == external.is_ipv4() && reaches_beyond_its_link(*ip));
     known.then_some(true)
 }
 

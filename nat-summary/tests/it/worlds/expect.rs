@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use nat_model::PortAssignment;
 
-use nat_worlds::plain::{Kind, Maps, Server};
 use nat_worlds::network::{is_of_link, untranslated};
+use nat_worlds::plain::{Kind, Maps, Server};
 use nat_worlds::truth::{Entry, Judged, Place, View};
 
 /// The verdict on one base.
@@ -77,8 +77,7 @@ fn maps(view: &View<'_>, judged: &Judged<'_>, base: SocketAddr, truth: Maps) -> 
         same && differ((a, b))
     });
     let ip = |n: usize| at(n).map(|address| untranslated(address.ip()));
-    let two_addresses =
-        pairs().any(|(a, b)| ip(a).is_some_and(|a| ip(b).is_some_and(|b| a != b)));
+    let two_addresses = pairs().any(|(a, b)| ip(a).is_some_and(|a| ip(b).is_some_and(|b| a != b)));
     let is_one_server = !has_names_in(entries) && !two_addresses;
     let has_names = has_names_in(entries);
     let sent_in_v6 = |n: usize| {
@@ -94,10 +93,7 @@ fn maps(view: &View<'_>, judged: &Judged<'_>, base: SocketAddr, truth: Maps) -> 
         .count();
     let may_be_translated = has_names && base.is_ipv6() && mapped.is_ipv4();
     let has_several_ways = base.ip().is_unspecified()
-        && (ways > 1
-            || is_translated_and_not
-            || may_be_translated
-            || is_of_link(mapped.ip()));
+        && (ways > 1 || is_translated_and_not || may_be_translated || is_of_link(mapped.ip()));
     let differs = pairs().any(differ);
     match truth {
         _ if base.port() == 0 => vec![Maps::Unknown],

@@ -86,9 +86,8 @@ pub fn gather(world: &mut World, random: &mut Random) -> Vec<Request> {
     let mut requests: Vec<Request> = Vec::new();
     for (base, of) in world.bases.iter().enumerate() {
         for (server, to) in world.servers.iter().enumerate() {
-            let is_of_family = |(source, _): &(SocketAddr, usize)| {
-                source.is_ipv4() == to.at.is_ipv4()
-            };
+            let is_of_family =
+                |(source, _): &(SocketAddr, usize)| source.is_ipv4() == to.at.is_ipv4();
             if !of.sources.iter().any(is_of_family) {
                 continue;
             }

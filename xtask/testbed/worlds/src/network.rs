@@ -255,7 +255,11 @@ impl World {
             of_kind.copied().collect::<Vec<_>>()
         };
         let near = of_kind(is_of_link(to));
-        let sources = if near.is_empty() { of_kind(false) } else { near };
+        let sources = if near.is_empty() {
+            of_kind(false)
+        } else {
+            near
+        };
         let (source, way) = sources[last % sources.len()];
         let has_roamed = self
             .event

@@ -151,9 +151,7 @@ pub fn place(ip: IpAddr) -> Place {
             [100, 64..=127, ..] => Place::Carrier,
             [10, ..] | [192, 168, ..] | [172, 16..=31, ..] | [192, 0, 0, _] => Place::Private,
             [169, 254, ..] => Place::Link,
-            [0, ..] | [127, ..] | [198, 18..=19, ..] | [224..=255, ..] => {
-                Place::Private
-            }
+            [0, ..] | [127, ..] | [198, 18..=19, ..] | [224..=255, ..] => Place::Private,
             _ => Place::Global,
         },
         IpAddr::V6(ip) if ip.segments()[0] >> 13 == 1 => Place::Global,
@@ -358,7 +356,8 @@ impl View<'_> {
                 let mut its = named().filter(|its| ip(its) == ip(entry));
                 its.any(|its| {
                     named().any(|a| {
-                        let agrees = |b: &&&Entry| !std::ptr::eq(**b, *a) && b.seen.mapped == a.seen.mapped;
+                        let agrees =
+                            |b: &&&Entry| !std::ptr::eq(**b, *a) && b.seen.mapped == a.seen.mapped;
                         a.seen.mapped != its.seen.mapped && named().any(|b| agrees(&b))
                     })
                 })
@@ -595,7 +594,8 @@ impl View<'_> {
         let mut servers = judged.entries.iter().map(|e| e.seen.server.ip());
         let has_v4 = |of: &Base| of.sources.iter().any(|(source, _)| source.is_ipv4());
         let mut of_base = self.world.bases.iter().filter(|of| of.reported == base);
-        let is_by_translator = !of_base.any(has_v4) || servers.any(|ip| ip.is_some_and(|ip| ip.is_ipv6()));
+        let is_by_translator =
+            !of_base.any(has_v4) || servers.any(|ip| ip.is_some_and(|ip| ip.is_ipv6()));
         for of in self.world.bases.iter().filter(|of| of.reported == base) {
             for (source, way) in &of.sources {
                 let mut taken = vec![&self.world.ways[*way]];
