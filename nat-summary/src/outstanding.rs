@@ -54,7 +54,8 @@ pub enum Outstanding {
     /// whether ports are kept, the external address): the mapping depends on the destination, it was
     /// seen from the outermost place, and its base stays the primary one whatever is answered. No NAT
     /// of RFC 4787 section 4.1 takes that back. An answer that contradicts the others still can, as one
-    /// of a server that lies: then nothing is decided.
+    /// of a server that lies: then nothing is decided. And where all answers so far saw one address, most
+    /// of the others may see another one, behind a NAT that draws it anew for each mapping.
     Settled,
     /// Two server addresses saw one base from the outermost place, the fewest that can prove anything.
     /// A missing answer may differ from theirs, or make another base the primary one.
@@ -188,7 +189,8 @@ impl Evidence {
             })
     }
 
-    /// Whether missing answers may make another external address the one that most servers saw.
+    /// Whether missing answers may make another external address the one that most servers saw, where more
+    /// than one was seen already. One address so far is taken for the only one.
     fn external_is_open(
         &self,
         primary: &BaseVerdict,
@@ -215,7 +217,9 @@ impl Evidence {
             *ip == primary.external && missing.clone().all(|other| order(*lowest) < order(other))
         });
         let outvotes = |votes: usize| votes > certain || votes == certain && !is_lowest;
-        outvotes(possible) || others.any(|ip| outvotes(weight(votes(ip).chain(missing.clone())).0))
+        let has_pool = others.clone().next().is_some();
+        has_pool && outvotes(possible)
+            || others.any(|ip| outvotes(weight(votes(ip).chain(missing.clone())).0))
     }
 
     /// Whether no other base can become the primary one, whatever is answered: as many server addresses

@@ -13,6 +13,8 @@ use nat_worlds::plain::{
 };
 use nat_worlds::random::Random;
 
+/// A network from which no server is asked.
+const QUIET: u8 = 4;
 /// As long as two agents check.
 const TURNS: usize = 20;
 
@@ -70,6 +72,11 @@ impl Pair {
             pair.add_v4(side, lan, shared, random);
             if random.chance(20) {
                 pair.add_v4(side, 2 + side as u8, 9, random);
+            }
+            if random.chance(10) {
+                // a network that both may share, from which no server is asked
+                pair.add_v4(side, QUIET, 9, random);
+                pair.is_advertised = false;
             }
             if random.chance(35) {
                 pair.add_v6(side, random);
@@ -160,6 +167,14 @@ impl Pair {
         for base in self.sides[side].bases.clone() {
             facts.locals.push(base.socket.ip());
             listed.push((ListedKind::Host, base.socket));
+            if base.lan == QUIET {
+                continue;
+            }
+            // one socket for every address of the host
+            let has_one = self.sides[side].bases.len() == 1;
+            let wildcard = SocketAddr::new([0, 0, 0, 0].into(), base.socket.port());
+            let is_wildcard = has_one && base.socket.is_ipv4() && random.chance(20);
+            let reported = if is_wildcard { wildcard } else { base.socket };
             let servers: [SocketAddr; 3] = match base.socket {
                 SocketAddr::V4(_) => [
                     "198.51.100.1:3478",
@@ -184,7 +199,7 @@ impl Pair {
                 }
                 facts.asked.push((Server::At(server), End::Answered));
                 facts.seen.push(Seen {
-                    base: base.socket,
+                    base: reported,
                     server: Server::At(server),
                     mapped,
                     sequence,
