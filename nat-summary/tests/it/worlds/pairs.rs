@@ -115,7 +115,8 @@ impl Pair {
             return;
         }
         // one network's addresses are often those of another network
-        let third = if random.chance(20) { 1 } else { 1 + lan };
+        let is_common = lan != QUIET && random.chance(20);
+        let third = if is_common { 1 } else { 1 + lan };
         let socket = SocketAddr::new([192, 168, third, host].into(), port);
         let first = self.sides[0].bases.first().map(|base| base.nats.clone());
         let shares = side == 1 && lan < 2 && shared < 2;
@@ -533,6 +534,8 @@ fn is_cause(failed: &Pair, would_connect: bool, cause: &str) -> bool {
         let mut nats = base.nats.iter();
         !is_dependent(base) && nats.any(|nat| failed.filters(*nat) == Filters::ByPort)
     };
+    // no mapping of it was advertised, so only a neighbour reaches it
+    let is_quiet = |a: &Base, b: &Base| a.lan == QUIET || b.lan == QUIET;
     // past both NATs
     let relayed = |listed: &Listed| listed.kind == ListedKind::Relayed;
     let has_relay = failed.lists[1].candidates.iter().any(relayed);
@@ -540,10 +543,12 @@ fn is_cause(failed: &Pair, would_connect: bool, cause: &str) -> bool {
         "udp_blocked" => ours.is_blocked,
         "both_symmetric" | "filtered_here" if has_relay => false,
         "both_symmetric" => {
-            !would_connect && failed.all_pairs(|a, b| is_dependent(a) && is_dependent(b))
+            let is_so = |a: &Base, b: &Base| is_dependent(a) && is_dependent(b);
+            !would_connect && failed.all_pairs(|a, b| is_quiet(a, b) || is_so(a, b))
         }
         "filtered_here" => {
-            !would_connect && failed.all_pairs(|a, b| is_strict(a) && is_dependent(b))
+            let is_so = |a: &Base, b: &Base| is_strict(a) && is_dependent(b);
+            !would_connect && failed.all_pairs(|a, b| is_quiet(a, b) || is_so(a, b))
         }
         "peer_silent" => theirs.is_silent || theirs.is_blocked,
         "checks_one_way" => ours.checked.received > 0 && ours.checked.answered == 0,
