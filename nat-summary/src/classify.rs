@@ -3,7 +3,9 @@
 use core::net::IpAddr;
 
 use crate::behaviour::{Filtering, Mapping, NatType, Pooling, PortAllocation};
-use crate::comparable::{Selection, comparable, copy, is_aside, is_plain, place, place_of};
+use crate::comparable::{
+    Selection, comparable, copy, is_aside, is_contradictory, is_plain, place, place_of,
+};
 use crate::evidence::vantage::{Vantage, is_local, is_own, keeps_port};
 use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Outcome, Seen};
 use crate::primary::{group_of, keep};
@@ -247,6 +249,10 @@ fn rests_on_doubt(seen: &[Seen], all: &[Seen], evidence: &Evidence) -> bool {
     if all.len() == evidence.observed().len() {
         return false;
     }
+    // cheap, and mostly the end of it
+    if !by_base(evidence.observed()).any(is_contradictory) {
+        return false;
+    }
     let is_trusted = |s: &Seen| !is_doubtful(s, evidence);
     if seen.iter().all(is_trusted) {
         return false;
@@ -268,8 +274,7 @@ fn is_doubtful(of: &Seen, evidence: &Evidence) -> bool {
     let contradicts = |group: &[Seen]| {
         let places = &mut None;
         let (seen, _) = comparable(group, places, evidence);
-        let is_shown = Tally::of(seen).is_some_and(|tally| contradicts_itself(seen, &tally))
-            && !has_several_ways(seen, evidence);
+        let is_shown = is_contradictory(seen) && !has_several_ways(seen, evidence);
         let agrees_against = |server: &Seen| {
             seen.iter().enumerate().any(|(at, a)| {
                 let mut before = seen.iter().take(at).filter(|b| b.is_by_address());
@@ -278,9 +283,9 @@ fn is_doubtful(of: &Seen, evidence: &Evidence) -> bool {
         };
         is_shown && seen.iter().any(|s| s.same_address(of) && agrees_against(s))
     };
-    by_base(evidence.observed())
-        .filter(is_other)
-        .any(contradicts)
+    // answers that contradict each other do so among all of their group, too
+    let mut others = by_base(evidence.observed()).filter(is_other);
+    others.any(|group| is_contradictory(group) && contradicts(group))
 }
 
 /// Whether requests to different addresses may have left by several ways, and so through several

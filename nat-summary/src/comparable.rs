@@ -126,6 +126,7 @@ pub(crate) fn copy<'a, 's>(
     places.get(..len).unwrap_or(&[])
 }
 
-fn is_contradictory(seen: &[Seen]) -> bool {
+/// Whether these observations of one base contradict each other.
+pub(crate) fn is_contradictory(seen: &[Seen]) -> bool {
     Tally::of(seen).is_some_and(|tally| contradicts_itself(seen, &tally))
 }
