@@ -110,7 +110,6 @@ impl Evidence {
     }
 
     /// The same, where each of these requests is known to have been sent.
-
     fn outstanding_of_asked(
         &self,
         missing: impl Iterator<Item = PendingRequest> + Clone,

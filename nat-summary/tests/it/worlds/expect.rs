@@ -140,8 +140,8 @@ pub(crate) fn kind(view: &View<'_>, expected: &[Option<Expected>]) -> Option<Kin
     kinds.retain(|kind| *kind != Kind::Unknown);
     // one mapping, seen from inside, is decided and no type: which of two such bases speaks depends on
     // the number of their servers
-    let is_inner_cone = |e: &&&Expected| e.kind == Kind::Unknown && e.maps == [Maps::Independent];
-    if !kinds.is_empty() && at_place.iter().any(|e| is_inner_cone(&e)) {
+    let is_inner_cone = |e: &&Expected| e.kind == Kind::Unknown && e.maps == [Maps::Independent];
+    if !kinds.is_empty() && at_place.iter().any(|e| is_inner_cone(e)) {
         return None;
     }
     kinds.dedup();
