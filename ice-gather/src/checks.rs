@@ -191,6 +191,9 @@ impl PeerView {
     }
 }
 
+/// The key that the peer's answers are signed with.
+pub(crate) struct RemoteKey(ring::hmac::Key);
+
 impl PeerReader {
     /// A reader without passwords: until it has them, it reads nothing.
     #[must_use]
@@ -223,7 +226,18 @@ impl PeerReader {
     /// From now on responses that are signed with this password are the peer's: an answer is signed
     /// with the password of the side that was asked (RFC 8489 section 9.1.4).
     pub fn set_remote_password(&mut self, password: &str) {
-        self.passwords.set_remote(password);
+        self.replace_remote_password(password);
+    }
+
+    /// The same; returns the key that it replaces.
+    pub(crate) fn replace_remote_password(&mut self, password: &str) -> Option<RemoteKey> {
+        self.passwords.replace_remote(password).map(RemoteKey)
+    }
+
+    /// The key that was replaced is the peer's again.
+    pub(crate) fn restore_remote_key(&mut self, before: Option<RemoteKey>) {
+        self.passwords
+            .restore_remote(before.map(|RemoteKey(key)| key));
     }
 
     /// This process is running; to be called every `period`.

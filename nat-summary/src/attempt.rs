@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::candidate::CandidateKind;
 use crate::evidence::Evidence;
-use crate::failure::{Checks, FailureCause};
+use crate::failure::{Checks, FailureCause, Hosts};
 use crate::outlook::Outlook;
 use crate::peer::{PeerEvidence, PeerSummary};
 use crate::stage::StageReport;
@@ -203,7 +203,12 @@ impl<'a> AttemptEvidence<'a> {
                 Some(FailureCause::of_stage(verdict))
             }
             PathEnd::NoPair | PathEnd::PairsFailed => {
-                Some(FailureCause::of(ours, self.peer_candidates, checks, false))
+                let hosts = Hosts {
+                    ours,
+                    locals: Some(self.servers),
+                    theirs: self.peer_candidates,
+                };
+                Some(FailureCause::between(hosts, checks, false))
             }
         }
     }

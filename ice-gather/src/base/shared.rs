@@ -24,7 +24,7 @@ use super::relayed::Relayed;
 use super::serving::{AgentOf, Serving};
 use crate::candidate::GatheredCandidate;
 #[cfg(feature = "agent")]
-use crate::checks::{Consent, PairChecks, PeerReader};
+use crate::checks::{Consent, PairChecks, PeerReader, RemoteKey};
 use crate::common::{ERROR_PAUSE, bump, canonical, lock};
 #[cfg(feature = "agent")]
 use crate::config::AgentConfig;
@@ -256,8 +256,13 @@ impl Shared {
     }
 
     /// From now on answers that carry this password are the peer's.
-    pub(crate) fn expect_answers(&self, password: &str) {
-        self.checks().set_remote_password(password);
+    pub(crate) fn expect_answers(&self, password: &str) -> Option<RemoteKey> {
+        self.checks().replace_remote_password(password)
+    }
+
+    /// Undoes [`expect_answers`](Self::expect_answers), which returned this.
+    pub(crate) fn expect_former_answers(&self, before: Option<RemoteKey>) {
+        self.checks().restore_remote_key(before);
     }
 
     /// A candidate of the peer was not taken, because there are too many.

@@ -33,6 +33,18 @@ impl Passwords {
         self.remote = Some(key(password));
     }
 
+    /// The same; returns the key that it replaces.
+    #[cfg(feature = "agent")]
+    pub(crate) fn replace_remote(&mut self, password: &str) -> Option<hmac::Key> {
+        self.remote.replace(key(password))
+    }
+
+    /// The key that was replaced is the peer's again.
+    #[cfg(feature = "agent")]
+    pub(crate) fn restore_remote(&mut self, before: Option<hmac::Key>) {
+        self.remote = before;
+    }
+
     const fn of(&self, password: Password) -> Option<&hmac::Key> {
         match password {
             Password::Local => self.local.as_ref(),
