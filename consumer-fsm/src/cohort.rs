@@ -18,8 +18,8 @@ const MAX_SERVERS: usize = 4_096;
 /// Most silent servers remembered; the oldest are forgotten.
 const MAX_SILENT: usize = 256;
 
-/// The STUN servers of one or many consumers. Clones are the same cache, so a cohort that failed one
-/// slot is not tried by the others.
+/// The STUN servers of one or many consumers. Clones are the same cache, so a cohort that failed
+/// one slot is not tried by the others.
 #[derive(Debug, Clone)]
 pub struct StunCache {
     source: StunSource,
@@ -34,7 +34,8 @@ pub struct StunCache {
 pub struct Cohort {
     /// The servers.
     pub servers: Vec<StunServer>,
-    /// The number of the cohort in its cache, by which it is dropped once, by the slot that is first.
+    /// The number of the cohort in its cache. Several slots may drop the same cohort, and only the
+    /// first drop counts.
     number: u64,
 }
 
@@ -65,8 +66,8 @@ impl StunCache {
         self
     }
 
-    /// The cohort in use. Refills from the source, shuffled, if every server was dropped; servers that
-    /// were silent come last. If the source fails, the servers that are known already are used
+    /// The cohort in use. Refills from the source, shuffled, if every server was dropped; servers
+    /// that were silent come last. If the source fails, the servers that are known already are used
     /// again.
     ///
     /// # Errors
@@ -124,7 +125,8 @@ impl StunCache {
     }
 }
 
-/// Every known server, and those that have not failed yet, shuffled. Pure: randomness is an argument.
+/// Every known server, and those that have not failed yet, shuffled. Pure: randomness is an
+/// argument.
 #[derive(Debug)]
 struct Rotation {
     known: Vec<StunServer>,
@@ -145,7 +147,7 @@ impl Rotation {
         }
     }
 
-    /// Each server once, and only so many.
+    /// Keeps each server once, and at most [`MAX_SERVERS`].
     fn set_known(&mut self, servers: Vec<StunServer>) {
         let mut seen = HashSet::new();
         self.known = servers

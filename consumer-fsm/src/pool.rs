@@ -78,26 +78,29 @@ where
         self
     }
 
-    /// Makes so many attempts in all slots together, and then no more. An attempt then ends where
-    /// the service cannot be reached, refuses a request, or sends unusable messages only to a
-    /// listener or as the reply to an offer; the usual back-off passes before the next attempt. An
-    /// attempt has no end of its own while no producer announces itself or answers: cancel
-    /// [`run`](Self::run).
+    /// Limits the number of attempts of all slots together; [`run`](Self::run) returns after the
+    /// last one. Without a limit, an attempt that listens or offers outlasts failures of the
+    /// signalling service. With a limit, such a failure ends the attempt: the service cannot be
+    /// reached, refuses a request, or sends unusable messages only. The usual back-off passes
+    /// before the next attempt.
+    ///
+    /// Even with a limit, an attempt goes on while no producer announces itself or answers, because
+    /// the next producer may come at any time. Cancel [`run`](Self::run) to end such an attempt.
     #[must_use]
     pub const fn with_attempts(mut self, attempts: u64) -> Self {
         self.attempts = Some(attempts);
         self
     }
 
-    /// Notices changes of the host's addresses like this, with one lookup for all slots; `None`: not
-    /// at all.
+    /// Notices changes of the host's addresses in this way, with one lookup for all slots. With
+    /// `None`, changes are not noticed.
     #[must_use]
     pub fn with_roaming(mut self, roaming: Option<Roaming>) -> Self {
         self.roaming = roaming;
         self
     }
 
-    /// Goes by this id of the client in every slot: see [`Consumer::with_session_id`].
+    /// Uses this id of the client in every slot: see [`Consumer::with_session_id`].
     #[must_use]
     pub fn with_session_id(mut self, id: impl Into<String>) -> Self {
         self.client.session_id = id.into();
@@ -116,8 +119,8 @@ where
         self.notices.subscribe()
     }
 
-    /// One link per slot, in order, to move datagrams over; each direction holds so many. Without
-    /// links, paths only stay open.
+    /// Returns one link per slot, in order, to move datagrams over. Each direction of a link queues
+    /// at most `capacity` datagrams. Without links, paths only stay open.
     pub fn links(&mut self, capacity: usize) -> Vec<Link> {
         let open = |slot: &mut Option<Datagrams>| {
             let (datagrams, link) = Datagrams::bounded(capacity);
@@ -127,8 +130,9 @@ where
         self.datagrams.iter_mut().map(open).collect()
     }
 
-    /// Runs every slot until cancelled, or until all attempts are made, and waits until each slot has
-    /// closed its connection. Dropped, it aborts the slots, and leaves nothing behind either.
+    /// Runs every slot until cancelled, or until all attempts are made, and waits until each slot
+    /// has closed its connection. Cancel safe: dropping the future aborts the slots and leaves
+    /// nothing behind.
     pub async fn run(self, cancel: &CancellationToken) {
         let mut slots = JoinSet::new();
         let left = self

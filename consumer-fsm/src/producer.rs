@@ -17,7 +17,7 @@ use crate::transport::{Path, Session, Transport, TransportError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProducerError {
-    /// The service failed, or the consumer vanished in between.
+    /// The service failed, or the consumer vanished before the exchange was complete.
     Signalling(SignalError),
     /// The consumer sent an unusable offer or unusable candidates.
     BadConsumer,
@@ -68,8 +68,8 @@ pub struct Served<N: Session> {
 }
 
 impl<N: Session> Served<N> {
-    /// Sends every datagram back until the connection ends or `cancel` is cancelled, then closes it.
-    /// Returns the number of datagrams.
+    /// Sends every datagram back until the connection ends or `cancel` is cancelled, then closes
+    /// it. Returns the number of datagrams.
     pub async fn echo(self, cancel: &CancellationToken) -> u64 {
         let Self { session, path } = self;
         let mut buffer = vec![0; MAX_DATAGRAM];

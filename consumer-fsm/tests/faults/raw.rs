@@ -23,14 +23,14 @@ use crate::sctp::{self, FIRST, WHOLE, chunk, data, first, packet, sack};
 /// The channel that the consumer opens: it is the DTLS server (RFC 8832 section 6).
 pub(crate) const STREAM: u16 = 1;
 
-/// What it says once the channel is open.
+/// The chunks that it sends once the channel is open.
 pub(crate) type Script = for<'a> fn(&'a Wire) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Makes such a peer.
 pub(crate) struct Raw {
     pub(crate) ice: IceTransport,
     pub(crate) script: Script,
-    /// Told when all was said.
+    /// Set once the script has ended.
     pub(crate) said: watch::Sender<bool>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Wire {
     dtls: DTLSConn,
     /// The consumer's.
     tag: u32,
-    /// What it acknowledged.
+    /// The last TSN that the consumer acknowledged.
     acknowledged: AtomicU32,
 }
 
@@ -234,8 +234,8 @@ impl Path for RawPath {
     }
 }
 
-/// What an honest peer does next: it gives up what is not acknowledged, closes the other stream,
-/// and sends a datagram.
+/// Goes on as an honest peer: abandons the unacknowledged chunks, closes the other stream, and
+/// sends a datagram.
 async fn alive(wire: &Wire, number: u32) {
     let given_up = wire.next() + 4_000;
     wire.says(&[sctp::forward_tsn(given_up)]).await;

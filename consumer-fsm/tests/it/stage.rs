@@ -99,7 +99,7 @@ impl Spans {
     }
 }
 
-/// What has been measured.
+/// Captured metrics.
 pub(crate) struct Measured {
     exporter: InMemoryMetricExporter,
     provider: SdkMeterProvider,
