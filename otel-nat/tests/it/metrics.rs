@@ -1,5 +1,4 @@
-//! The histogram of attempt durations: what it is called, what it is grouped by, and that it stays
-//! small.
+//! The histogram of attempt durations: its name, its groups, and their number.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
