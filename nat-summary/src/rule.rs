@@ -141,8 +141,8 @@ pub enum Rule {
     /// assert_eq!(evidence.summary().rule(), Rule::TooFewServers);
     /// ```
     TooFewServers,
-    /// Some observations of the base had no room, and may differ: unknown. Its word is `crowded`,
-    /// because dashboards group by that word.
+    /// Unknown, because some observations of the base were dropped for lack of room, and they may
+    /// differ. Its word is `crowded`, because dashboards group by that word.
     ///
     /// ```
     /// # use nat_summary::{Evidence, MAX_OBSERVATIONS, Observation, Rule, ServerId};
@@ -160,8 +160,8 @@ pub enum Rule {
     /// ```
     #[cfg_attr(feature = "serde", serde(rename = "crowded"))]
     Truncated,
-    /// Two server addresses saw one mapping and another server saw another: no behaviour of RFC 4787
-    /// does that, so a server lied, or the mapping changed in the middle: unknown.
+    /// Unknown, because two server addresses saw one mapping and another server saw another. No
+    /// behaviour of RFC 4787 explains that, so a server lied, or the mapping changed meanwhile.
     ///
     /// ```
     /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
@@ -178,8 +178,8 @@ pub enum Rule {
     /// assert_eq!(evidence.summary().rule(), Rule::Contradictory);
     /// ```
     Contradictory,
-    /// No NAT, or one mapping for every server, but seen from no further out than a network inside
-    /// another NAT may be: the type is unknown.
+    /// No NAT, or one mapping for every server. The type is unknown, because all servers may be
+    /// inside another NAT, such as a carrier's.
     ///
     /// ```
     /// use nat_summary::{Evidence, Observation, Rule, ServerId};
@@ -197,8 +197,8 @@ pub enum Rule {
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
     SeenFromInside,
-    /// Server addresses saw different mappings of a wildcard base that may have sent by several
-    /// ways, and so through several NATs: unknown.
+    /// Unknown, because server addresses saw different mappings of a wildcard base, which may have
+    /// sent over several interfaces and so through several NATs.
     ///
     /// ```
     /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
@@ -216,7 +216,7 @@ pub enum Rule {
     /// assert_eq!(evidence.summary().rule(), Rule::SeveralWays);
     /// ```
     SeveralWays,
-    /// Dependent or independent, but whether a NAT is there is unknown, because not every local
+    /// Dependent or independent, but the presence of a NAT is unknown, because not every local
     /// address is known, or because a socket on one local address was seen at another one.
     ///
     /// ```
