@@ -1,5 +1,5 @@
-//! `ci`: everything a change has to pass, one step after the other, with the time each took and
-//! what it skipped.
+//! `ci`: everything a change has to pass, one step after the other, with the time of each step and
+//! its skipped checks.
 
 mod output;
 mod standalone;
@@ -17,7 +17,7 @@ use common::commands::Ci;
 
 use crate::{Failure, bounds, fuzz, needs, python, root, table, wasm, workspace};
 
-/// A step: its name, what it does, and what to set for it.
+/// A step: its name, its work, and its environment.
 struct Step {
     name: &'static str,
     does: Does,
@@ -150,7 +150,8 @@ impl Step {
                 cargo
             }
             Does::Built(program, line) => {
-                // what lies there may be older than the code, or have fewer features
+                // built first, because an existing program may be older than the code, or have
+                // fewer features
                 if !output.run(suites::build())? {
                     return Err("the workspace does not build".into());
                 }
@@ -181,7 +182,8 @@ fn no_duckdb() -> Option<String> {
     python::with(&root(), &[python::DUCKDB, python::MATPLOTLIB]).err()
 }
 
-/// Says what tests cannot show on this machine: cargo keeps to itself what a test that passes says.
+/// Reports the tests that this machine cannot run, because cargo hides the output of a passing
+/// test.
 fn tools(output: &mut StepOutput) -> Result<bool, Failure> {
     if let Some(why) = needs::lab() {
         output.line(&format!("skipped: tests behind NATs of the kernel: {why}"));
@@ -191,7 +193,7 @@ fn tools(output: &mut StepOutput) -> Result<bool, Failure> {
         ("faketime", "--version", "clocks that step"),
         ("valgrind", "--version", "counted instructions"),
     ] {
-        // any answer will do: what counts is that the program starts
+        // any exit status will do, because only the start of the program counts
         if Command::new(program).arg(option).output().is_err() {
             output.line(&format!(
                 "skipped: tests with {what}: there is no `{program}`"
@@ -210,7 +212,7 @@ struct Row {
     step: &'static str,
     verdict: Verdict,
     seconds: f64,
-    /// What of it could not be checked here, and why.
+    /// The checks that this machine skipped, and why.
     skipped: Vec<String>,
     /// Why it could not go on, if it could not.
     failure: Option<String>,

@@ -1,5 +1,5 @@
-//! `tidy`: what the project says of itself is so. Each complaint names the mend; the tests run all
-//! of it too.
+//! `tidy`: checks the project's statements on itself. Each complaint names the mend; one test runs
+//! all checks too.
 
 mod commands;
 mod dependencies;
@@ -17,7 +17,7 @@ use common::commands::Json;
 
 use crate::{Failure, table};
 
-/// What is checked, and by what: the mends that are needed.
+/// The name of a check, and the function that returns the needed mends.
 type Check = (&'static str, fn(&Path) -> Result<Vec<String>, Failure>);
 
 const CHECKS: &[Check] = &[

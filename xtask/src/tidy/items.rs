@@ -18,7 +18,7 @@ const UNKNOWN: [&str; 5] = [
 /// Public enums that need none, by crate, and why. Types that implement `Error` are not listed,
 /// because each of them names the failure.
 const COMPLETE: &[(&str, &str, &str)] = &[
-    // facts: whoever makes one knows it
+    // facts, which the code that makes one knows
     ("nat-summary", "Family", "an IP address is of one of two"),
     (
         "nat-summary",
@@ -84,7 +84,7 @@ const COMPLETE: &[(&str, &str, &str)] = &[
         "OutlookReason",
         "says what is unknown: a mapping, a filtering, more",
     ),
-    // what a STUN exchange or an agent just did
+    // events of a STUN exchange or an agent
     (
         "ice-gather",
         "Answer",
@@ -142,7 +142,7 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ("consumer-fsm", "Network", "a choice"),
 ];
 
-/// What may hold an address, or a text with one in it.
+/// Types that may hold an address, or a text with an address in it.
 const TELLING: [&str; 9] = [
     "IpAddr",
     "SocketAddr",
@@ -197,8 +197,8 @@ pub(super) fn unknowns(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(mends)
 }
 
-/// No type that implements `Error` holds what may be or contain an address, at any depth, so its
-/// `Display` cannot show one.
+/// No type that implements `Error` holds a possible address at any depth, because its `Display`
+/// could show it.
 pub(super) fn addresses(root: &Path) -> Result<Vec<String>, Failure> {
     let mut all = Vec::new();
     for library in workspace::libraries(root)? {

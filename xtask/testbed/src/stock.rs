@@ -1,4 +1,4 @@
-//! Stock webrtc-ice, as its own documentation drives it: what ours is measured beside.
+//! Stock webrtc-ice, driven as in its own documentation, to measure ours beside it.
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};

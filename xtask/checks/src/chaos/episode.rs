@@ -1,5 +1,5 @@
-//! Plays one episode: servers, signalling, producers, one consumer or two; and checks what must
-//! hold whatever happens.
+//! Plays one episode: servers, signalling, producers, one consumer or two; and checks the
+//! invariants.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) struct Outcome {
     pub(super) met_signal_fault: bool,
 }
 
-/// Plays it, with everything gone at its end but what is torn down behind it.
+/// Plays the episode. At its end only tear-downs in the background are left.
 pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
     let mut servers = Vec::with_capacity(SERVERS);
     let mut addresses = Vec::with_capacity(SERVERS);
@@ -54,7 +54,7 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
         servers.push(Running::spawn(server::serve(socket, manner)));
     }
     let signalling = MemorySignalling::new(Switchboard::default());
-    // told whenever the producers have to vanish
+    // signalled each time the producers have to vanish
     let vanish = watch::Sender::new(());
     let mut producers = Vec::new();
     for _ in 0..PRODUCERS {

@@ -78,7 +78,7 @@ pub struct Base {
     pub reported: SocketAddr,
 }
 
-/// What a server answers.
+/// The answer of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quirk {
     /// The address that it sees.
@@ -118,7 +118,7 @@ pub struct StunServer {
     pub net: Net,
     /// As the evidence has it.
     pub reported: Server,
-    /// What it does.
+    /// Its behaviour.
     pub quirk: Quirk,
     /// How long an answer takes.
     pub round_trip: Duration,
@@ -126,7 +126,7 @@ pub struct StunServer {
     pub known_at: Duration,
 }
 
-/// What happens in the middle of the gathering.
+/// A change in the middle of the gathering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// This NAT starts again.
@@ -150,7 +150,7 @@ pub struct World {
     pub never_asked: Vec<(Server, crate::plain::End)>,
     /// Those that the evidence has.
     pub locals: Vec<IpAddr>,
-    /// What happens in the middle, and when.
+    /// The change in the middle, and its time.
     pub event: Option<(Duration, Event)>,
     /// In a hundred copies.
     pub loss: u64,
@@ -164,7 +164,7 @@ pub struct World {
 /// The way after roaming.
 pub const ROAMED: usize = 2;
 
-/// What came back.
+/// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
     /// A mapped address.
@@ -193,10 +193,10 @@ pub enum Origin {
     Foreign,
 }
 
-/// What one copy of a request meets.
+/// The way of one copy of a request.
 #[derive(Debug, Clone)]
 pub struct Passage {
-    /// What comes back.
+    /// The reply.
     pub reply: Reply,
     /// How the address in it came about.
     pub origin: Origin,
@@ -308,7 +308,7 @@ impl World {
         })
     }
 
-    /// What happens at this moment, before packets leave.
+    /// Applies the change of this moment, before packets leave.
     pub fn happen(&mut self) {
         if let Some((_, Event::Rebinding(nat))) = self.event {
             self.nats[nat].forget();

@@ -93,11 +93,11 @@ enum Way {
     Cancelled,
     /// The attempt is dropped at a random moment, without a word.
     Dropped,
-    /// Somebody else was faster; the attempt goes on with the next producer, to an open channel.
+    /// Another consumer was faster. The attempt goes on with the next producer, to an open channel.
     LostRace,
     /// Every STUN server is silent.
     Blocked,
-    /// Nobody listens where the STUN servers should be.
+    /// The STUN servers' ports are closed.
     NoServer,
     /// The first offer meets a fault; the attempt goes on with the next producer.
     OfferFault,
@@ -105,7 +105,7 @@ enum Way {
     CandidatesFault,
 }
 
-/// What every cycle needs.
+/// The services that every cycle needs.
 struct Stage<T> {
     transport: T,
     /// Of the producers.
@@ -127,7 +127,7 @@ impl Stage<IceTransport> {
         };
         let mut gather = GatherConfig::default();
         if way == Way::Blocked {
-            // one packet, and what is silent for longer than the RTO has timed out
+            // one copy per request, which times out after the RTO
             gather = gather
                 .with_deadline(Duration::from_millis(20))
                 .with_initial_rto(Duration::from_millis(5))
@@ -429,7 +429,7 @@ pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, 
         let (kind, way) = way_of(number);
         let is_as_intended = match way {
             Way::TimeOut => open.attempt(way, ghosts.clone(), number).await?,
-            // nobody waits for the answer
+            // the task that waits for the answer is gone
             Way::Blocked => blocked.attempt(way, ghosts.clone(), number).await?,
             Way::LostRace => {
                 let once =

@@ -18,7 +18,7 @@ use super::{Measured, Meter, Path, path, standalone};
 use crate::peers::Running;
 use crate::{Failure, bounds, peers};
 
-/// With a TURN server of our own that says what it is told to.
+/// Runs with a scripted TURN server of our own.
 pub(super) const PATHS: &[Path] = &[
     path("relay: allocated, closed", |meter| {
         Box::pin(allocated(meter, true))
