@@ -182,8 +182,7 @@ fn no_duckdb() -> Option<String> {
     python::with(&root(), &[python::DUCKDB, python::MATPLOTLIB]).err()
 }
 
-/// Reports the tests that this machine cannot run, because cargo hides the output of a passing
-/// test.
+/// Says what tests cannot show on this machine: cargo keeps to itself what a test that passes says.
 fn tools(output: &mut StepOutput) -> Result<bool, Failure> {
     if let Some(why) = needs::lab() {
         output.line(&format!("skipped: tests behind NATs of the kernel: {why}"));

