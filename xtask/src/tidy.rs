@@ -5,6 +5,7 @@ mod commands;
 mod dependencies;
 mod floors;
 mod items;
+mod language;
 mod source;
 mod text;
 mod versions;
@@ -37,6 +38,7 @@ const CHECKS: &[Check] = &[
         "every public type and rule of nat-summary has an example",
         items::examples,
     ),
+    ("comments are in plain English", language::words),
     ("no files import each other in a circle", floors::circles),
     ("imports go down, and none is forbidden", floors::floors),
     ("dependencies are those allowed", dependencies::direct),

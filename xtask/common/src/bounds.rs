@@ -147,6 +147,12 @@ pub const PARSE_NS: f64 = 100.0;
 /// allocations stand in the bench itself, which fails by them without us.
 pub const EMISSION_CHEAPER_GATE: f64 = 1.5;
 
+/// Most words such as "whoever" in 1,000 words of a crate's comments. They hide the noun. Libraries
+/// of the field have at most two.
+pub const RIDDLES: usize = 5;
+/// Fewest reasons with "because" in as many words, the usual number in libraries of the field.
+pub const REASONS: usize = 1;
+
 /// Gatherings at once, a few first, to compare with.
 pub const GATHERS_AT_ONCE: [usize; 3] = [100, 500, 2_000];
 /// Peak heap per gathering with the most at once, of that with the fewest: flat, but for tables
