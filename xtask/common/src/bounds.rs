@@ -182,7 +182,7 @@ pub const TREES: &[(&str, usize, usize)] = &[
     ("otel-nat", 12, 80),
 ];
 
-/// Slots at once, as many as one volunteer machine of two cores has to carry.
+/// Slots at once: what one volunteer machine of two cores has to carry.
 pub const SLOTS: usize = 2_000;
 /// Enough to see that they all connect.
 pub const SLOTS_QUICK: usize = 200;
