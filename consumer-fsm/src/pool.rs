@@ -92,8 +92,8 @@ where
         self
     }
 
-    /// Notices changes of the host's addresses in this way, with one lookup for all slots. With
-    /// `None`, changes are not noticed.
+    /// Notices changes of the host's addresses like this, with one lookup for all slots; `None`: not
+    /// at all.
     #[must_use]
     pub fn with_roaming(mut self, roaming: Option<Roaming>) -> Self {
         self.roaming = roaming;
