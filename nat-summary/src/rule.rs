@@ -160,8 +160,8 @@ pub enum Rule {
     /// ```
     #[cfg_attr(feature = "serde", serde(rename = "crowded"))]
     Truncated,
-    /// Unknown, because two server addresses saw one mapping and another server saw another. No
-    /// behaviour of RFC 4787 explains that, so a server lied, or the mapping changed meanwhile.
+    /// Two server addresses saw one mapping and another server saw another: no behaviour of RFC 4787
+    /// does that, so a server lied, or the mapping changed in the middle: unknown.
     ///
     /// ```
     /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
@@ -197,8 +197,8 @@ pub enum Rule {
     /// # Ok::<(), core::net::AddrParseError>(())
     /// ```
     SeenFromInside,
-    /// Unknown, because server addresses saw different mappings of a wildcard base, which may have
-    /// sent over several interfaces and so through several NATs.
+    /// Server addresses saw different mappings of a wildcard base that may have sent by several
+    /// ways, and so through several NATs: unknown.
     ///
     /// ```
     /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
