@@ -214,7 +214,7 @@ fn run_one(target: &Target, seconds: u64) -> Result<Run, Failure> {
     let done = said
         .lines()
         .find_map(done)
-        .ok_or_else(|| format!("{name} does not say what it did: {said}"))?;
+        .ok_or_else(|| format!("{name} printed no number of runs: {said}"))?;
     eprintln!("{name}: {} runs in {:.0} s", done.0, done.1);
     Ok(Some(done))
 }

@@ -40,11 +40,11 @@ const PARTS: [(BenchPart, &str); 6] = [
     ),
     (
         BenchPart::Peer,
-        "What does it cost to read the peer's checks in passing? The same base with and without it, read in turns.",
+        "The cost of reading the peer's checks in passing: the same base with and without it, read in turns.",
     ),
     (
         BenchPart::Scale,
-        "What does one gathering take when many run at once in one process?",
+        "The heap and the time of one gathering when many run at once in one process.",
     ),
     (
         BenchPart::Criterion,
@@ -298,7 +298,7 @@ impl Target {
             (true, ..) => "met",
             (false, true, _) => "UNMET",
             (false, false, Some(_)) => "unmet, within the gate",
-            (false, false, None) => "unmet, told only",
+            (false, false, None) => "unmet, shown only",
         }
     }
 }

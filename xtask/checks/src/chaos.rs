@@ -104,7 +104,7 @@ pub(crate) fn run(options: &Chaos) -> Result<bool, Failure> {
                 "live heap grew by {grown} bytes over {episodes} episodes; below {bound:.0} is no leak"
             );
         }
-        None => println!("skipped: the heap, for one look tells nothing"),
+        None => println!("skipped: the heap, because one measurement shows no growth"),
     }
     println!(
         "seed {seed}: {} attempts in {} episodes, {} of them with nothing in the way, {seconds:.0} s; {}",

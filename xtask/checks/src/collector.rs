@@ -191,7 +191,7 @@ fn missing(span: &SpanData, report: &AttemptReport) -> Vec<String> {
     };
     due.iter()
         .filter(|key| !told(key))
-        .map(|key| format!("`{key}` is not told"))
+        .map(|key| format!("`{key}` is missing"))
         .collect()
 }
 

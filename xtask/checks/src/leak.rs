@@ -147,7 +147,7 @@ pub(crate) fn run(options: &Leak) -> Result<bool, Failure> {
             .for_each(|fault| println!("{}: {fault}", row.path));
     }
     if !is_seen {
-        println!("The check does not see what was planted for it: nothing else was measured.");
+        println!("The check missed a planted leak, so nothing else was measured.");
     }
     println!(
         "{} paths in {seconds:.0} s; plots: {}",

@@ -25,18 +25,18 @@ const COMPLETE: &[(&str, &str, &str)] = &[
         "Scope",
         "every address has one; what no registry names is `Reserved` or `Global`",
     ),
-    ("nat-summary", "Address", "what a line says, verbatim"),
+    ("nat-summary", "Address", "the text of a line, verbatim"),
     (
         "nat-summary",
         "ServerId",
-        "`Anonymous` is the server nobody named",
+        "`Anonymous` is a server without a name",
     ),
     (
         "nat-summary",
         "Outcome",
         "`Pending` is the one that is not known yet",
     ),
-    ("nat-summary", "Recorded", "what just became of a fact"),
+    ("nat-summary", "Recorded", "the fate of a fact just now"),
     (
         "nat-summary",
         "Class",
@@ -82,7 +82,7 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     (
         "nat-summary",
         "OutlookReason",
-        "says what is unknown: a mapping, a filtering, more",
+        "names the unknown part: a mapping, a filtering, more",
     ),
     // events of a STUN exchange or an agent
     (

@@ -83,7 +83,7 @@ pub(super) async fn run(baseline: &Counts, compares: bool) -> Result<Section, Fa
         plots: vec![plot(&counts)],
         notes: skipped
             .iter()
-            .map(|what| format!("skipped: {what}, for there is no valgrind"))
+            .map(|what| format!("skipped: {what}, because there is no valgrind"))
             .collect(),
         targets: targets
             .map(|target| Target {

@@ -165,7 +165,7 @@ pub(super) async fn run() -> Result<Section, Failure> {
         figures: serde_json::json!(data_path),
         tables: vec![(heads, data_path.rows.iter().map(cells).collect())],
         plots: vec![plot_of_ratios(
-            "Datagrams per second, of what it is compared with",
+            "Datagrams per second, as a part of the compared program's",
             &ratios,
             bounds::DATA_PATH,
         )],

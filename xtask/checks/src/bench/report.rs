@@ -77,7 +77,7 @@ pub(super) fn write(
             .collect();
         writeln!(
             page,
-            "<p>Not run this time, and so not told of here: {}.</p>",
+            "<p>Not run this time, and so not shown here: {}.</p>",
             names.join(", ")
         )?;
     }

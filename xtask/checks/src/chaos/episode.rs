@@ -245,7 +245,7 @@ async fn attempt(
         match attribute(span, keys::NAT_TYPE) {
             Some(verdict) if !allows(plan, |allowed| allowed.as_legacy() == verdict) => {
                 broken.push(format!(
-                    "the span says {verdict} behind a NAT that is {}",
+                    "the verdict of the span is {verdict}, behind a NAT that is {}",
                     plan.front.name()
                 ));
             }
@@ -327,7 +327,7 @@ fn allows(plan: &Plan, is: impl Fn(NatType) -> bool) -> bool {
 fn ended(report: Option<&AttemptReport>) -> &'static str {
     match report.map(|report| report.ending) {
         None => "dropped",
-        Some(None) => "nobody asked",
+        Some(None) => "no server asked",
         Some(Some(Ending::Success)) => "success",
         Some(Some(Ending::Failure(reason))) => reason.as_str(),
     }

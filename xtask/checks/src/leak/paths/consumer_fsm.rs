@@ -260,7 +260,7 @@ where
         let mut measured = measured.spans(self.out.get(), self.wanted.get());
         if self.unequal.get() > 0 {
             measured.faults.push(format!(
-                "{} attempts had not the one span of whoever asks",
+                "{} attempts that asked a server did not have exactly one span",
                 self.unequal.get()
             ));
         }
