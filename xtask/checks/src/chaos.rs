@@ -29,7 +29,8 @@ use crate::{Failure, bounds, panics, runtime, table};
 const AT_ONCE: usize = 16;
 const BATCH: u64 = 128;
 /// The first episodes, which warm up caches and tables. Their invariants are checked, and their
-/// leftovers do not count. They are one batch, because a slow machine has to get further than this.
+/// leftovers do not count. They are only as many as run at once, because a slow machine has to get
+/// further than this.
 const WARM: u64 = AT_ONCE as u64;
 /// Time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -190,8 +191,8 @@ fn growth(left: &[Look]) -> Option<(Heap, Range<u32>)> {
 }
 
 /// Plays some episodes, each in a task of its own, because a panic must not end the run, and
-/// measures their leftovers. Returns the number of the episode behind the last one that began: at
-/// the end of the time some are left out, but never of the first batch.
+/// measures their leftovers. Returns the number behind the last episode that was played: once the
+/// time is over no more begin, but at least the first [`AT_ONCE`] are played.
 async fn batch(
     seed: u64,
     numbers: Range<u64>,
