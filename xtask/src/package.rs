@@ -260,7 +260,7 @@ fn semver(root: &Path) -> Outcome {
 struct Standalone {
     folder: PathBuf,
     target: PathBuf,
-    /// One `--config` each: the others come from their archives, for they may not be published
+    /// One `--config` each: the others come from their archives, because they may not be published
     /// yet.
     patches: Vec<(String, String)>,
 }

@@ -218,7 +218,7 @@ impl Path for RawPath {
         let says = async {
             (self.script)(&self.wire).await;
             self.said.send_replace(true);
-            // once more and again, for a datagram may be lost
+            // repeated, because a datagram may be lost
             for number in 0.. {
                 alive(&self.wire, number).await;
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -246,7 +246,7 @@ async fn alive(wire: &Wire, number: u32) {
         .await;
 }
 
-/// ICE as DTLS sees it: no error, for the library would try again at once.
+/// ICE as DTLS sees it. It returns no error, because the library would try again at once.
 struct UnderDtls(IceConn);
 
 #[async_trait]

@@ -59,7 +59,7 @@ pub(crate) fn timing() -> Timing {
         .with_error_backoff(Duration::from_millis(20))
 }
 
-/// The provider is kept, for the exporter forgets everything when it is shut down.
+/// The provider is kept, because the exporter loses its spans when the provider is shut down.
 pub(crate) struct Spans {
     exporter: InMemorySpanExporter,
     _provider: SdkTracerProvider,

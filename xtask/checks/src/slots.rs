@@ -41,7 +41,7 @@ const OTHER_DESCRIPTORS: u64 = 200;
 struct Row {
     kind: &'static str,
     connections: usize,
-    /// Attempts it took, lost races not counted, for they are the same attempt.
+    /// Attempts until the path, without lost races, because they belong to the same attempt.
     attempts: usize,
     seconds: f64,
     per_second: f64,

@@ -77,7 +77,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 /// The same where every attempt has to succeed on a machine that is busy, or with DTLS and SCTP to
 /// wait for.
 const PATIENCE_TO_SUCCEED: Duration = Duration::from_millis(500);
-/// More of them then, for each is busy for longer.
+/// More of them in that case, because each is busy for longer.
 const PRODUCERS_TO_SUCCEED: u32 = 40;
 /// An attempt takes about half of this: a random moment within falls on every state.
 const LONGEST_ATTEMPT_US: u64 = 30_000;

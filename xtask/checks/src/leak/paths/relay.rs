@@ -227,7 +227,7 @@ async fn dies(meter: Meter) -> Result<Measured, Failure> {
             .await
             .is_err();
         drop(agent);
-        // its end takes seconds, for a server that is gone frees nothing
+        // its end takes seconds, because a server that is gone frees nothing
         let is_over = timeout(bounds::CONNECTED_WITHIN, async {
             while relay.allocated().await.is_ok() {
                 sleep(SOON).await
