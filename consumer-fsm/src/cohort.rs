@@ -28,7 +28,7 @@ pub struct StunCache {
     refilling: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Servers to be asked together.
+/// A few servers that are asked together, because any single one may be dead.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Cohort {
@@ -97,8 +97,8 @@ impl StunCache {
         rotation.cohort().ok_or(failure)
     }
 
-    /// The cohort failed as a whole: the next one takes its place. Nothing happens if it was
-    /// dropped before.
+    /// Drops a cohort that failed as a whole, so that the next one takes its place. Does nothing if
+    /// the cohort was dropped before.
     pub fn drop_cohort(&self, cohort: &Cohort) {
         self.rotation().drop_cohort(cohort.number);
     }

@@ -64,14 +64,15 @@ where
         }
     }
 
-    /// With other times than the default ones.
+    /// Sets the times of every slot.
     #[must_use]
     pub const fn with_timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
         self
     }
 
-    /// Every slot's choices follow from `seed` and its number: see [`Consumer::with_seed`].
+    /// Sets the seed of every slot's random choices, together with the slot's number: see
+    /// [`Consumer::with_seed`].
     #[must_use]
     pub const fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -114,7 +115,7 @@ where
         self
     }
 
-    /// The notices of every slot from now on.
+    /// Returns the stream of notices of every slot, from now on.
     pub fn notices(&mut self) -> Notices {
         self.notices.subscribe()
     }

@@ -21,7 +21,7 @@ pub enum ProducerError {
     Signalling(SignalError),
     /// The consumer sent an unusable offer or unusable candidates.
     BadConsumer,
-    /// No connection.
+    /// The connection did not come up.
     Transport(TransportError),
 }
 
@@ -49,7 +49,7 @@ impl From<TransportError> for ProducerError {
     }
 }
 
-/// A volunteer.
+/// A volunteer, which serves one consumer at a time. Clones may serve side by side.
 #[derive(Debug, Clone)]
 pub struct Producer<S, T> {
     signalling: S,
@@ -58,7 +58,7 @@ pub struct Producer<S, T> {
     connect_timeout: Duration,
 }
 
-/// An open connection to a consumer, and the object that keeps it open.
+/// An open connection to a consumer, and the session that keeps it open.
 #[derive(Debug)]
 pub struct Served<N: Session> {
     /// The connection object.
