@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let cancel = cancel.clone();
         async move {
             loop {
-                // nobody came for this one in time: announce again
+                // no consumer came in time, so the volunteer announces itself again
                 if let Ok(served) = producer.serve().await {
                     return served.echo(&cancel).await;
                 }

@@ -18,8 +18,8 @@ const MAX_SERVERS: usize = 4_096;
 /// Most silent servers remembered; the oldest are forgotten.
 const MAX_SILENT: usize = 256;
 
-/// The STUN servers of one or many consumers. Clones are the same cache, so a cohort that failed one
-/// slot is not tried by the others.
+/// The STUN servers of one or many consumers. Clones are the same cache, so a cohort that failed
+/// one slot is not tried by the others.
 #[derive(Debug, Clone)]
 pub struct StunCache {
     source: StunSource,
@@ -28,13 +28,14 @@ pub struct StunCache {
     refilling: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Servers to be asked together.
+/// A few servers that are asked together, because any single one may be dead.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Cohort {
     /// The servers.
     pub servers: Vec<StunServer>,
-    /// The number of the cohort in its cache, by which it is dropped once, by the slot that is first.
+    /// The number of the cohort in its cache. Several slots may drop the same cohort, and only the
+    /// first drop counts.
     number: u64,
 }
 
@@ -65,8 +66,8 @@ impl StunCache {
         self
     }
 
-    /// The cohort in use. Refills from the source, shuffled, if every server was dropped; servers that
-    /// were silent come last. If the source fails, the servers that are known already are used
+    /// The cohort in use. Refills from the source, shuffled, if every server was dropped; servers
+    /// that were silent come last. If the source fails, the servers that are known already are used
     /// again.
     ///
     /// # Errors
@@ -96,8 +97,8 @@ impl StunCache {
         rotation.cohort().ok_or(failure)
     }
 
-    /// The cohort failed as a whole: the next one takes its place. Nothing happens if it was
-    /// dropped before.
+    /// Drops a cohort that failed as a whole, so that the next one takes its place. Does nothing if
+    /// the cohort was dropped before.
     pub fn drop_cohort(&self, cohort: &Cohort) {
         self.rotation().drop_cohort(cohort.number);
     }
@@ -124,7 +125,8 @@ impl StunCache {
     }
 }
 
-/// Every known server, and those that have not failed yet, shuffled. Pure: randomness is an argument.
+/// Every known server, and those that have not failed yet, shuffled. Pure: randomness is an
+/// argument.
 #[derive(Debug)]
 struct Rotation {
     known: Vec<StunServer>,
@@ -145,7 +147,7 @@ impl Rotation {
         }
     }
 
-    /// Each server once, and only so many.
+    /// Keeps each server once, and at most [`MAX_SERVERS`].
     fn set_known(&mut self, servers: Vec<StunServer>) {
         let mut seen = HashSet::new();
         self.known = servers

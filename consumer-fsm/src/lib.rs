@@ -1,10 +1,16 @@
-//! The consumer: six states from "no path" to "path up", and exactly one NAT span per attempt that
-//! asked a STUN server.
+//! Peer-to-peer censorship circumvention in the protocol of Broflake: its signalling messages
+//! (header `X-BF-Version`, major version 2) and its WebRTC channel `data`. A *consumer* is a client
+//! behind a censor that looks for a path to the open network. A *producer* is a volunteer that
+//! offers such a path. Each free producer announces itself with a *genesis message*: a broadcast of
+//! the signalling service, with an id that takes exactly one offer. Use this crate to write such a
+//! client, a volunteer or the signalling service, or to test one of them against real sockets.
 //!
-//! [`next`] is the whole machine as one table; [`Machine`] adds time and the rule of the one span,
-//! and stays pure; [`Consumer`] drives it over a [`Signalling`](signalling::Signalling) and a
-//! [`Transport`](transport::Transport); a [`Pool`] runs many of them.
-//! [`Producer`] is the peer of a consumer, for tests, demonstrations and volunteers.
+//! A consumer goes through six states from "no path" to "path up", and emits exactly one
+//! OpenTelemetry span about its NAT for each attempt that asked a STUN server. [`next`] is the
+//! whole machine as one table. [`Machine`] adds time and the rule of the one span, and stays pure.
+//! [`Consumer`] runs a machine over a [`Signalling`](signalling::Signalling) and a
+//! [`Transport`](transport::Transport). A [`Pool`] runs many consumers. [`Producer`] is the peer of
+//! a consumer, for tests, demonstrations and volunteers.
 #![doc = "```"]
 #![cfg_attr(feature = "http", doc = include_str!("../examples/attempt.rs"))]
 #![cfg_attr(

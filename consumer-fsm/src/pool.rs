@@ -66,25 +66,29 @@ where
         }
     }
 
-    /// With other times than the default ones.
+    /// Sets the times of every slot.
     #[must_use]
     pub const fn with_timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
         self
     }
 
-    /// Every slot's choices follow from `seed` and its number: see [`Consumer::with_seed`].
+    /// Sets the seed of every slot's random choices, together with the slot's number: see
+    /// [`Consumer::with_seed`].
     #[must_use]
     pub const fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Makes so many attempts in all slots together, and then no more. An attempt then ends where
-    /// the service cannot be reached, refuses a request, or sends unusable messages only to a
-    /// listener or as the reply to an offer; the usual back-off passes before the next attempt. An
-    /// attempt has no end of its own while no producer announces itself or answers: cancel
-    /// [`run`](Self::run).
+    /// Limits the number of attempts of all slots together; [`run`](Self::run) returns after the
+    /// last one. Without a limit, an attempt that listens or offers outlasts failures of the
+    /// signalling service. With a limit, such a failure ends the attempt: the service cannot be
+    /// reached, refuses a request, or sends unusable messages only. The usual back-off passes
+    /// before the next attempt.
+    ///
+    /// Even with a limit, an attempt goes on while no producer announces itself or answers, because
+    /// the next producer may come at any time. Cancel [`run`](Self::run) to end such an attempt.
     #[must_use]
     pub const fn with_attempts(mut self, attempts: u64) -> Self {
         self.attempts = Some(attempts);
@@ -106,7 +110,7 @@ where
         self
     }
 
-    /// Goes by this id of the client in every slot: see [`Consumer::with_session_id`].
+    /// Uses this id of the client in every slot: see [`Consumer::with_session_id`].
     #[must_use]
     pub fn with_session_id(mut self, id: impl Into<String>) -> Self {
         self.client.session_id = id.into();
@@ -120,13 +124,13 @@ where
         self
     }
 
-    /// The notices of every slot from now on.
+    /// Returns the stream of notices of every slot, from now on.
     pub fn notices(&mut self) -> Notices {
         self.notices.subscribe()
     }
 
-    /// One link per slot, in order, to move datagrams over; each direction holds so many. Without
-    /// links, paths only stay open.
+    /// Returns one link per slot, in order, to move datagrams over. Each direction of a link queues
+    /// at most `capacity` datagrams. Without links, paths only stay open.
     pub fn links(&mut self, capacity: usize) -> Vec<Link> {
         let open = |slot: &mut Option<Datagrams>| {
             let (datagrams, link) = Datagrams::bounded(capacity);
@@ -136,8 +140,9 @@ where
         self.datagrams.iter_mut().map(open).collect()
     }
 
-    /// Runs every slot until cancelled, or until all attempts are made, and waits until each slot has
-    /// closed its connection. Dropped, it aborts the slots, and leaves nothing behind either.
+    /// Runs every slot until cancelled, or until all attempts are made, and waits until each slot
+    /// has closed its connection. Cancel safe: dropping the future aborts the slots and leaves
+    /// nothing behind.
     pub async fn run(self, cancel: &CancellationToken) {
         let mut slots = JoinSet::new();
         let left = self

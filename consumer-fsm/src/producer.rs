@@ -17,11 +17,11 @@ use crate::transport::{Path, Session, Transport, TransportError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProducerError {
-    /// The service failed, or the consumer vanished in between.
+    /// The service failed, or the consumer vanished before the exchange was complete.
     Signalling(SignalError),
     /// The consumer sent an unusable offer or unusable candidates.
     BadConsumer,
-    /// No connection.
+    /// The connection did not come up.
     Transport(TransportError),
 }
 
@@ -49,7 +49,7 @@ impl From<TransportError> for ProducerError {
     }
 }
 
-/// A volunteer.
+/// A volunteer, which serves one consumer at a time. Clones may serve side by side.
 #[derive(Debug, Clone)]
 pub struct Producer<S, T> {
     signalling: S,
@@ -58,7 +58,7 @@ pub struct Producer<S, T> {
     connect_timeout: Duration,
 }
 
-/// An open connection to a consumer, and the object that keeps it open.
+/// An open connection to a consumer, and the session that keeps it open.
 #[derive(Debug)]
 pub struct Served<N: Session> {
     /// The connection object.
@@ -68,8 +68,8 @@ pub struct Served<N: Session> {
 }
 
 impl<N: Session> Served<N> {
-    /// Sends every datagram back until the connection ends or `cancel` is cancelled, then closes it.
-    /// Returns the number of datagrams.
+    /// Sends every datagram back until the connection ends or `cancel` is cancelled, then closes
+    /// it. Returns the number of datagrams.
     pub async fn echo(self, cancel: &CancellationToken) -> u64 {
         let Self { session, path } = self;
         let mut buffer = vec![0; MAX_DATAGRAM];

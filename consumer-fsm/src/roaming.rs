@@ -109,8 +109,9 @@ pub(crate) struct MappingRefresh<'a, T> {
 }
 
 impl<T: Transport> MappingRefresh<'_, T> {
-    /// Asks again after each change of the addresses that leaves the path's own address. Ends once
-    /// that address is gone, and the path with it: the next attempt asks from the new address.
+    /// Asks again after each change of the addresses, as long as the host keeps the path's own
+    /// address. Ends once that address is gone, because the path has ended too, and the next
+    /// attempt asks from the new address.
     pub(crate) async fn after_each_change(
         &self,
         roaming: Option<&Roaming>,

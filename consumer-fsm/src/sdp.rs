@@ -20,7 +20,7 @@ const DEFAULT_SCTP_PORT: u16 = 5000;
 /// Without `a=max-message-size` (RFC 8841 section 6.1).
 const DEFAULT_MAX_MESSAGE_SIZE: u32 = 65_536;
 
-/// Why a session description is of no use.
+/// Why a session description cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SdpError {

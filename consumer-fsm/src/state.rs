@@ -85,9 +85,11 @@ pub enum Event {
     Refused,
     /// The service could not be reached, or did not answer in time.
     ExchangeFailed,
-    /// The service failed like [`Refused`](Self::Refused) or
-    /// [`ExchangeFailed`](Self::ExchangeFailed), or sent unusable messages only, in an attempt that
-    /// has to end by that: a consumer that counts attempts wants no endless one.
+    /// The attempt ends, because the service refused the request, could not be reached, or sent
+    /// unusable messages only. This event occurs only in a consumer with a fixed number of attempts
+    /// ([`Pool::with_attempts`](crate::Pool::with_attempts)). Any other consumer that listens or
+    /// offers goes on with the same attempt after [`Refused`](Self::Refused) or
+    /// [`ExchangeFailed`](Self::ExchangeFailed).
     GaveUp,
     /// The first STUN request of this attempt is about to leave.
     Asked,

@@ -4,12 +4,12 @@ use otel_nat::FailureReason;
 
 use crate::state::{Action, Ending, Event, State};
 
-/// What an event does in a state.
+/// The effect of an event in a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     /// The state after it.
     pub state: State,
-    /// What to do, in order.
+    /// The actions to carry out, in order.
     pub actions: &'static [Action],
 }
 

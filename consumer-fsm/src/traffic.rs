@@ -1,4 +1,4 @@
-//! The datagrams of one path: how long they may be, and how many there were.
+//! The datagrams of one path: their longest length, and their counts.
 
 /// Longest datagram that is moved, in bytes.
 pub(crate) const MAX_DATAGRAM: usize = 8192;

@@ -240,11 +240,12 @@ impl PeerReader {
             .restore_remote(before.map(|RemoteKey(key)| key));
     }
 
-    /// This process is running; to be called every `period`.
+    /// Reports that this process is running. Call it every `period`, because no quiet gap is
+    /// measured without these calls.
     ///
-    /// A process that was stopped reads late what came in time, and a gap would look longer than it
-    /// was. While these calls come on time, the process stood still for no longer than `period`, and
-    /// that much is taken off every gap. Without them no gap counts.
+    /// A stopped process reads datagrams late, so a gap would look longer than it was. While these
+    /// calls come on time, the process stood still for at most `period`. Every gap is shortened by
+    /// that time, because a reported gap must be a lower bound.
     pub fn heartbeat(&mut self, now: Instant, period: Duration) {
         let is_on_time = self
             .heartbeat

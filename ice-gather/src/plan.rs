@@ -264,7 +264,8 @@ impl Plan {
         self.outstanding = None;
     }
 
-    /// The next request that is due, if any.
+    /// The next request that is due, if any. A server with fewer copies sent comes first, because a
+    /// first copy shows more than a repetition.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         if self.ended || now < self.not_before || now >= self.deadline {
             return None;
@@ -272,8 +273,8 @@ impl Plan {
         self.give_up_single_servers(now);
         let max_sends = self.config.max_sends;
         let due = |r: &Request| r.is_open() && r.sends < max_sends && r.next_send <= now;
-        // the server with the fewest copies comes first, so that none waits for its first copy while
-        // others get their second
+        // Servers with the fewest copies come first, because no server may wait for its first copy
+        // while others get their second.
         let due = self.requests.iter_mut().enumerate().filter(|(_, r)| due(r));
         let (number, request) = due.min_by_key(|(_, r)| r.sends)?;
         if request.first_sent.is_none() {
@@ -315,7 +316,8 @@ impl Plan {
         }
     }
 
-    /// An ICMP message reported `server` as unreachable. It may be forged, so an answer still counts.
+    /// An ICMP message reported `server` as unreachable. A later answer still counts, because the
+    /// message may be forged.
     ///
     /// A hard error ends the request (RFC 8489 section 6.2.1). A soft one, such as from a router
     /// that has no route at the moment, does not (RFC 1122 section 4.2.3.9); but silence after it is

@@ -43,8 +43,8 @@ words! {
 }
 
 impl Mapping {
-    /// The value of `nat_mapping_behavior`. [`Dependent`](Self::Dependent) goes out under the older
-    /// name `address-port dependent`.
+    /// The value of `nat_mapping_behavior`. [`Dependent`](Self::Dependent) has the older name
+    /// `address-port dependent`, because dashboards know only that one.
     #[must_use]
     pub const fn as_legacy(self) -> &'static str {
         match self {
@@ -65,7 +65,8 @@ impl Mapping {
     }
 }
 
-/// Which packets a NAT lets in on a mapping (RFC 4787 section 5). Gathering cannot observe it.
+/// Which packets a NAT lets in on a mapping (RFC 4787 section 5). Gathering cannot observe it,
+/// because every answer comes from an address that was sent to.
 ///
 /// ```
 /// assert_eq!(nat_summary::Filtering::default().as_legacy(), "unspecified");
@@ -141,7 +142,7 @@ pub enum NatType {
     PortRestrictedCone,
     /// Mapping that depends on the destination.
     Symmetric,
-    /// Servers were asked over UDP, and none was heard of.
+    /// Servers were asked over UDP, and nothing came back.
     UdpBlocked,
 }
 
@@ -204,7 +205,8 @@ impl NatType {
 )]
 #[non_exhaustive]
 pub enum Pooling {
-    /// The observations do not decide. A NAT with one external address stays here.
+    /// The observations do not decide. A NAT with few observed mappings stays here, because several
+    /// external addresses may still follow.
     #[default]
     Unknown,
     /// One external address for all mappings: at least 17 of them were seen.

@@ -1,13 +1,13 @@
-//! Sorted facts in a fixed number of places: they keep the judge off the heap.
+//! Sorted facts in a fixed number of places, because the judge must not use the heap.
 
 use core::cmp::Ordering;
 use core::fmt;
 
-/// Sorted facts in a fixed number of places. Beyond them the greatest keys go, so the facts that are
-/// kept do not depend on the order of arrival.
+/// Sorted facts in a fixed number of places. If there are too many facts, the greatest keys are
+/// dropped, because the kept facts must not depend on the order of arrival.
 ///
-/// Most gatherings have a few facts of a kind, and clearing room for many would cost more than
-/// judging them.
+/// The places are not cleared in advance, because most gatherings have a few facts of a kind, and
+/// clearing room for many would cost more than judging them.
 #[derive(Clone, Copy)]
 pub(crate) struct Sorted<T, const FEW: usize, const MANY: usize> {
     places: Places<T, FEW, MANY>,

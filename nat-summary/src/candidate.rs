@@ -117,7 +117,8 @@ impl fmt::Display for Address<'_> {
 /// One candidate (RFC 8445 section 5.3, RFC 8839 section 5.1). Build it by hand (the [`Default`]
 /// fills the parts that you do not know), or with [`Candidate::parse`] from a line.
 ///
-/// `Display` writes the `candidate:` line, addresses and all: it is for the wire, not for a log.
+/// `Display` writes the `candidate:` line with its addresses. Do not log it, because addresses
+/// belong to persons.
 ///
 /// A browser gives the parts of a line, and beside them the server behind a reflexive candidate:
 ///
@@ -136,7 +137,7 @@ pub struct Candidate<'a> {
     pub foundation: &'a str,
     /// Component id, 1 to 256; 1 is RTP, and the only one of a data channel.
     pub component: u16,
-    /// TransportProtocol protocol.
+    /// Transport protocol.
     pub transport: TransportProtocol,
     /// Priority (RFC 8445 section 5.1.2).
     pub priority: u32,

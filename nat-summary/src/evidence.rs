@@ -17,8 +17,8 @@ use crate::bounded::Sorted;
 use crate::server::ServerId;
 use crate::words::words;
 
-/// Most observations kept. Those beyond are counted in [`Discarded::overflow`]; the mapping of a base
-/// that may have lost some is unknown then.
+/// Most observations kept. Further ones are counted in [`Discarded::overflow`]. The mapping of a
+/// base that may have lost one is then unknown, because the lost one may differ.
 pub const MAX_OBSERVATIONS: usize = 64;
 /// Most servers kept apart. Those beyond are counted in [`Discarded::overflow`]; then UDP is not
 /// called blocked, because one of them may have answered.
@@ -333,8 +333,8 @@ impl Evidence {
         self.answered(observation, Seen::new(&observation, Some(rewritten)))
     }
 
-    /// A server answered a request that had been sent more than once. Which copy made the mapping is
-    /// unknown, so nothing follows from it about the order in which ports are allocated.
+    /// A server answered a request that had been sent more than once. The answer shows nothing about
+    /// the order in which ports are allocated, because either copy may have made the mapping.
     ///
     /// ```
     /// use nat_summary::{Evidence, Observation, PortAllocation, ServerId};
@@ -477,9 +477,9 @@ impl Evidence {
         self.merge_loss(other.truncated, other.discarded);
     }
 
-    /// Forgets the observations that `is_outdated` accepts. A mapping expires when nothing uses it, and the next packet makes another (RFC 4787 section 4.3), so the two may not be
-    /// compared. How the servers ended stays known, and facts that had no room stay
-    /// lost.
+    /// Forgets the observations that `is_outdated` accepts. Use it where some are older than a
+    /// mapping may last, because an idle mapping expires and the next packet makes another one (RFC
+    /// 4787 section 4.3). The outcomes of servers stay, and dropped facts stay lost.
     ///
     /// ```
     /// use nat_summary::{Evidence, NatType, Observation, Outcome, ServerId};

@@ -2,8 +2,8 @@
 
 use core::hash::Hasher;
 
-/// FNV-1a, 64 bits: a fixed hash for short keys. A collision merges two things, which makes a
-/// verdict more careful.
+/// FNV-1a, 64 bits: a fixed hash for short keys. A simple hash is enough, because a collision
+/// merges two servers or sessions, and fewer of them make a verdict more careful.
 pub(crate) struct Fnv(u64);
 
 impl Default for Fnv {
@@ -24,8 +24,8 @@ impl Hasher for Fnv {
     }
 }
 
-/// The number of an ICE session, from what names it; never 0. Two sessions whose numbers collide
-/// would count as one.
+/// The number of an ICE session, from its name; never 0, because 0 stands for an unknown session.
+/// Two sessions whose numbers collide would count as one.
 pub(crate) fn session_of<'a>(names: impl IntoIterator<Item = &'a str>) -> u32 {
     let mut hash = Fnv::default();
     for name in names {

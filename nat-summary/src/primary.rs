@@ -1,4 +1,4 @@
-//! Which base is the primary one: its verdict is the verdict on the host.
+//! The choice of the primary base, whose verdict is the verdict on the host.
 
 use core::cmp::Reverse;
 

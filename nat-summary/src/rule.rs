@@ -141,8 +141,8 @@ pub enum Rule {
     /// assert_eq!(evidence.summary().rule(), Rule::TooFewServers);
     /// ```
     TooFewServers,
-    /// Some observations of the base had no room, and may differ: unknown. Its word is `crowded`,
-    /// because dashboards group by that word.
+    /// Unknown, because some observations of the base were dropped for lack of room, and they may
+    /// differ. Its word is `crowded`, because dashboards group by that word.
     ///
     /// ```
     /// # use nat_summary::{Evidence, MAX_OBSERVATIONS, Observation, Rule, ServerId};
@@ -180,8 +180,8 @@ pub enum Rule {
     /// assert_eq!(evidence.summary().rule(), Rule::Contradictory);
     /// ```
     Contradictory,
-    /// No NAT, or one mapping for every server, but seen from no further out than a network inside
-    /// another NAT may be: the type is unknown.
+    /// No NAT, or one mapping for every server. The type is unknown, because all servers may be
+    /// inside another NAT, such as a carrier's.
     ///
     /// ```
     /// use nat_summary::{Evidence, Observation, Rule, ServerId};
@@ -219,7 +219,7 @@ pub enum Rule {
     /// assert_eq!(evidence.summary().rule(), Rule::SeveralWays);
     /// ```
     SeveralWays,
-    /// Dependent or independent, but whether a NAT is there is unknown, because not every local
+    /// Dependent or independent, but the presence of a NAT is unknown, because not every local
     /// address is known, or because a socket on one local address was seen at another one.
     ///
     /// ```

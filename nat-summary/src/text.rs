@@ -1,4 +1,4 @@
-//! Whose candidates a text holds: the one door for session descriptions, dumps, logs and statistics.
+//! The candidates in a text, by side: session descriptions, dumps, logs and statistics.
 
 mod fields;
 mod mark;
@@ -28,12 +28,13 @@ const MAX_SESSIONS: usize = 64;
 /// candidate that carries it. Descriptions that nothing marks are results of their own, one for each
 /// user fragment or origin, never a mixture.
 ///
-/// A text repeats itself, as a second invitation or another component does, so its lines prove that
-/// mappings differ, never that two servers saw the same one. An `icecandidateerror` with code 701 is
-/// the time-out of the server that it names, or a name that did not resolve.
+/// Lines of a text prove that mappings differ, never that two servers saw the same mapping, because
+/// a text may repeat a candidate, as a second invitation or another component does. An
+/// `icecandidateerror` with code 701 is the time-out of the server that it names, or a name that
+/// did not resolve.
 ///
-/// Nothing is kept of a text but where its parts are: each result reads the text once more, in time
-/// linear in its length.
+/// This type keeps only the positions of the parts, because the text itself may be long. Each
+/// result reads the text once more, in time linear in its length.
 ///
 /// ```
 /// use nat_summary::Sides;
@@ -97,7 +98,7 @@ impl<'a> Sides<'a> {
             left_out: 0,
         };
         for (place, fact) in Walk::new(text) {
-            // text that only begins like a candidate is no sign of one
+            // ignored, because text that only begins like a candidate proves nothing
             if !matches!(fact, Fact::Unreadable) {
                 sides.note(sides.owner(place));
             }
@@ -178,8 +179,8 @@ impl<'a> Sides<'a> {
         }
     }
 
-    /// For a person: the verdict on the only part in one line, or a line for each part, with the
-    /// external addresses in it.
+    /// A text to show to a user: the verdict on the only part in one line, or a line for each part,
+    /// with the external addresses in it.
     ///
     /// ```
     /// use nat_summary::Sides;
@@ -224,8 +225,8 @@ impl Evidence {
         }
     }
 
-    /// The evidence of a text that is known to be of one side, whatever words stand in it: a session
-    /// description as a peer signalled it (RFC 8839 section 5).
+    /// The evidence of a text that is known to be of one side, such as a session description from a
+    /// peer (RFC 8839 section 5). The words in it mark no sides, because the caller knows the side.
     ///
     /// ```
     /// use nat_summary::Evidence;
@@ -272,7 +273,7 @@ impl Sessions {
         }
         let known = self.known.iter_mut().take(self.len);
         match known.into_iter().find(|(known, _)| *known == session) {
-            // two connections of one page: each other's peer
+            // two connections of one page are each other's peer
             Some((_, known)) if *known != Some(side) => *known = None,
             Some(_) => {}
             None => {

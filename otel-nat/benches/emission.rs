@@ -1,5 +1,5 @@
-//! What one emission costs, in allocations and nanoseconds, beside `tracing-opentelemetry` saying
-//! the same.
+//! The cost of one emission, in allocations and nanoseconds, beside the same span through
+//! `tracing-opentelemetry`.
 //!
 //! Both go to the same SDK, whose only processor throws spans away; or to no provider. Rounds take
 //! turns, so that a busy machine is busy for both. Allocations are counted and gate; of time, the

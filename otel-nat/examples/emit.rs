@@ -1,4 +1,4 @@
-//! Sends spans of three kinds of NAT to a collector or a file, to see what arrives.
+//! Sends spans of three kinds of NAT to a collector or a file.
 //!
 //! `emit http URL`, `emit grpc URL` or `emit file PATH`.
 

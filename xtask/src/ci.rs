@@ -1,5 +1,5 @@
-//! `ci`: everything a change has to pass, one step after the other, with the time each took and
-//! what it skipped.
+//! `ci`: everything a change has to pass, one step after the other, with the time of each step and
+//! its skipped checks.
 
 mod output;
 mod standalone;
@@ -17,7 +17,7 @@ use common::commands::Ci;
 
 use crate::{Failure, bounds, fuzz, needs, page, python, root, table, wasm, workspace};
 
-/// A step: its name, what it does, and what to set for it.
+/// A step: its name, its work, and its environment.
 struct Step {
     name: &'static str,
     does: Does,
@@ -175,7 +175,8 @@ impl Step {
                 cargo
             }
             Does::Built(program, line) => {
-                // what lies there may be older than the code, or have fewer features
+                // built first, because an existing program may be older than the code, or have
+                // fewer features
                 if !output.run(suites::build())? {
                     return Err("the workspace does not build".into());
                 }
@@ -226,7 +227,7 @@ fn tools(output: &mut StepOutput) -> Result<bool, Failure> {
         ("faketime", "--version", "clocks that step"),
         ("valgrind", "--version", "counted instructions"),
     ] {
-        // any answer will do: what counts is that the program starts
+        // any exit status will do, because only the start of the program counts
         if Command::new(program).arg(option).output().is_err() {
             output.line(&format!(
                 "skipped: tests with {what}: there is no `{program}`"
@@ -245,7 +246,7 @@ struct Row {
     step: &'static str,
     verdict: Verdict,
     seconds: f64,
-    /// What of it could not be checked here, and why.
+    /// The checks that this machine skipped, and why.
     skipped: Vec<String>,
     /// Why it could not go on, if it could not.
     failure: Option<String>,

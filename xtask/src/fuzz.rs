@@ -20,7 +20,7 @@ struct Target {
     name: String,
 }
 
-/// What came of one target.
+/// The result of one target.
 #[derive(Debug, Serialize)]
 struct Row {
     package: String,
@@ -42,7 +42,7 @@ pub(crate) fn missing() -> Option<String> {
     }
 }
 
-/// Builds all targets, then runs them; what fails is told in full.
+/// Builds all targets, then runs them. The output of a failure is printed in full.
 pub(crate) fn run(options: &Fuzz) -> Result<bool, Failure> {
     if let Some(why) = missing() {
         return Err(why.into());
@@ -79,8 +79,8 @@ pub(crate) fn run(options: &Fuzz) -> Result<bool, Failure> {
     Ok(passed)
 }
 
-/// What runs at once is one target on each core; those that are left over in the end share all the
-/// cores, for none to wait.
+/// One target runs on each core at a time. The last targets share all cores, because a core would
+/// otherwise be idle.
 fn shares(all: &[Target], cores: usize, seconds: u64) -> Vec<(Target, u64)> {
     let (whole, left) = all.split_at(all.len() - all.len() % cores);
     let whole = whole.iter().map(|target| (target.clone(), seconds));
@@ -93,7 +93,7 @@ fn shares(all: &[Target], cores: usize, seconds: u64) -> Vec<(Target, u64)> {
         .collect()
 }
 
-/// What came of one run: how many inputs, in how many seconds, or that it failed.
+/// The result of one run: the number of inputs and the seconds; `None` if it failed.
 type Run = Option<(u64, f64)>;
 
 fn run_all(shares: Vec<(Target, u64)>, at_once: usize) -> Result<Vec<(Target, Run)>, Failure> {
@@ -188,7 +188,7 @@ fn targets(folder: &Path) -> Result<Vec<String>, String> {
 
 fn run_one(target: &Target, seconds: u64) -> Result<Run, Failure> {
     let Target { folder, name } = target;
-    // what a run finds goes to a folder of its own: the seeds stay as they were committed
+    // new inputs go to a folder of their own, because the seeds have to stay as they were committed
     let found = folder.join("target").join("found").join(name);
     std::fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
     let output = cargo_fuzz(folder, "run")
@@ -214,7 +214,7 @@ fn run_one(target: &Target, seconds: u64) -> Result<Run, Failure> {
     let done = said
         .lines()
         .find_map(done)
-        .ok_or_else(|| format!("{name} does not say what it did: {said}"))?;
+        .ok_or_else(|| format!("{name} printed no number of runs: {said}"))?;
     eprintln!("{name}: {} runs in {:.0} s", done.0, done.1);
     Ok(Some(done))
 }
@@ -241,8 +241,8 @@ fn cargo_fuzz(folder: &Path, act: &str) -> Command {
     }
     command.args(["fuzz", act]);
     if act != "list" {
-        // what the crates have in common is built once, and on all cores: with one unit, one crate
-        // waits for the other
+        // Shared dependencies are built once and on all cores, because with one codegen unit a
+        // crate waits for the others.
         command
             .arg("--target-dir")
             .arg(workspace::build_folder(&root()).join("fuzz"))

@@ -1,5 +1,5 @@
-//! `package`: what a release has to pass before it is one: archives, licences, interfaces,
-//! documentation, and each crate built from its archive as a stranger gets it.
+//! `package`: the checks before a release: archives, licences, interfaces, documentation, and each
+//! crate built from its archive as a user gets it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ type Act = fn(&Standalone, &Crate) -> Outcome;
 /// The oldest release of the crates of webrtc-rs that works: forks of it are in the field.
 const OLDEST: &str = "0.17.1";
 
-/// What is done with each crate as it is in its archive.
+/// The steps for each crate, from its archive.
 const ALONE: [(&str, Act); 5] = [
     ("alone, default features", |standalone, library| {
         standalone.cargo(library, None, &["build"])
@@ -85,7 +85,7 @@ struct Report {
     steps: Vec<Step>,
 }
 
-/// What a step says: how it went and a word on it, or what failed.
+/// The result of a step: a verdict with a remark, or the failure.
 type Outcome = Result<(Verdict, String), Failure>;
 
 fn passed(detail: impl Into<String>) -> Outcome {
@@ -109,7 +109,7 @@ impl Report {
         eprintln!("== {step} {package}");
         let started = Instant::now();
         let (verdict, detail) = act().unwrap_or_else(|error| {
-            // the table has one line for it; what the tool said stands above
+            // the whole output is printed here, because the table has only one line for it
             let error = error.to_string();
             eprintln!("{error}");
             (
@@ -156,8 +156,8 @@ impl Report {
     }
 }
 
-/// `cargo package` for all at once: it resolves what they want of each other among themselves, for
-/// nothing of it need be published yet. Each is built below, from its archive.
+/// Runs `cargo package` for all libraries at once, because they depend on each other's new
+/// versions, which are not published yet. Each is built below, from its archive.
 fn archives(root: &Path, libraries: &[Crate]) -> Outcome {
     let mut package = workspace::cargo();
     package.current_dir(root).args([
@@ -191,7 +191,7 @@ fn archives(root: &Path, libraries: &[Crate]) -> Outcome {
     ))
 }
 
-/// The crates of the workspace that are nobody's but ours.
+/// The crates of the workspace that are never published.
 fn unpublished(root: &Path) -> Result<Vec<String>, Failure> {
     let crates = workspace::crates(root)?.into_iter();
     let unpublished = crates.filter(|other| !other.is_published());
@@ -226,7 +226,7 @@ fn licences(root: &Path) -> Outcome {
     passed("licences, bans and sources; advisories are not checked here")
 }
 
-/// Whether the version says what changed in the interface since the last one.
+/// Whether the version number fits the changes of the interface since the last release.
 fn semver(root: &Path) -> Outcome {
     let tag = output(Command::new("git").current_dir(root).args([
         "describe",
@@ -255,12 +255,12 @@ fn semver(root: &Path) -> Outcome {
     passed(format!("against {}", tag.trim()))
 }
 
-/// The unpacked archives, outside the workspace; the folder goes when this is dropped. What is
-/// built of them stays in the build folder.
+/// The unpacked archives, in a folder outside the workspace that is removed on drop. Their builds
+/// stay in the build folder.
 struct Standalone {
     folder: PathBuf,
     target: PathBuf,
-    /// One `--config` each: the others come from their archives, for they may not be published
+    /// One `--config` each: the others come from their archives, because they may not be published
     /// yet.
     patches: Vec<(String, String)>,
 }
@@ -304,7 +304,8 @@ impl Standalone {
             .current_dir(self.of(library))
             .env("CARGO_TARGET_DIR", &self.target)
             .arg("--quiet");
-        // a patch that nobody uses is a warning, and a crate cannot be patched by itself
+        // only the crate's own dependencies are patched, because an unused patch is a warning, and
+        // a crate cannot be patched by itself
         let names: BTreeSet<&str> = library
             .dependencies
             .iter()
@@ -375,8 +376,8 @@ impl Standalone {
         })
     }
 
-    /// A program that asks for the oldest release of what ice-gather stands on gets one `webrtc-ice`, and
-    /// two agents in it connect.
+    /// Builds a program on the oldest allowed release of ice-gather's dependencies. It has to get a
+    /// single `webrtc-ice`, and two agents in it have to connect.
     fn oldest(&self, libraries: &[Crate]) -> Outcome {
         let find = |name| libraries.iter().find(|library| library.name == name);
         let ice_gather = find("ice-gather").ok_or("there is no ice-gather")?;
@@ -433,12 +434,12 @@ impl Standalone {
 
 impl Drop for Standalone {
     fn drop(&mut self) {
-        // it is in the system's folder for what may go
+        // an error is ignored, because the system empties its folder of temporary files anyway
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// What the program wrote, if it succeeded.
+/// The output of the program; an error with its messages if it failed.
 fn output(command: &mut Command) -> Result<String, Failure> {
     let output = command.output()?;
     if output.status.success() {
@@ -448,7 +449,7 @@ fn output(command: &mut Command) -> Result<String, Failure> {
     }
 }
 
-/// Runs it to its end; what it said is the failure.
+/// Runs the program to its end; its messages are the failure.
 fn succeed(mut command: Command) -> Result<(), Failure> {
     output(&mut command).map(drop)
 }

@@ -1,10 +1,11 @@
-//! `tidy`: what the project says of itself is so. Each complaint names the mend; the tests run all
-//! of it too.
+//! `tidy`: checks the project's statements on itself. Each complaint names the mend; one test runs
+//! all checks too.
 
 mod commands;
 mod dependencies;
 mod floors;
 mod items;
+mod language;
 mod source;
 mod text;
 mod versions;
@@ -17,7 +18,7 @@ use common::commands::Json;
 
 use crate::{Failure, table};
 
-/// What is checked, and by what: the mends that are needed.
+/// The name of a check, and the function that returns the needed mends.
 type Check = (&'static str, fn(&Path) -> Result<Vec<String>, Failure>);
 
 const CHECKS: &[Check] = &[
@@ -37,6 +38,7 @@ const CHECKS: &[Check] = &[
         "every public type and rule of nat-summary has an example",
         items::examples,
     ),
+    ("comments are in plain English", language::words),
     ("no files import each other in a circle", floors::circles),
     ("imports go down, and none is forbidden", floors::floors),
     ("dependencies are those allowed", dependencies::direct),

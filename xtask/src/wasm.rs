@@ -16,8 +16,8 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The standard library's source in Debian, to build it from.
 const DISTRIBUTION: &str = "/usr/lib/rustlib/src/rust/library";
 
-/// Each crate's module, what runs it, and whether an older Rust than the crate promises may build
-/// it.
+/// Each crate's module, the script that runs it, and whether an older Rust than the promised one
+/// may build it.
 const MODULES: [(&str, &str, &[&str], bool); 2] = [
     (
         "nat-summary",
@@ -36,7 +36,7 @@ struct Row {
     /// Of one that runs.
     kb: Option<u64>,
     seconds: f64,
-    /// What failed.
+    /// The failure.
     detail: String,
 }
 
@@ -131,7 +131,7 @@ fn build(folder: &Path, may_be_older: bool) -> Result<(), String> {
             .env_remove("RUSTUP_TOOLCHAIN")
             .arg("-Zbuild-std=std,panic_abort");
         if may_be_older {
-            // the promise is for what this target leaves out
+            // ignored, because the promised version is that of dependencies that this target omits
             build.arg("--ignore-rust-version");
         }
     }
@@ -152,7 +152,8 @@ fn has_target() -> bool {
     output.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
-/// What it says goes beside the result.
+/// Runs the command with its output on the standard error, because the standard output is for the
+/// result.
 fn succeed(mut command: Command, what: &str) -> Result<(), String> {
     match command.stdout(std::io::stderr()).status() {
         Ok(status) if status.success() => Ok(()),

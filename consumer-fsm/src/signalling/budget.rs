@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// No client holds more than this part of what is still free. With a fixed limit alone, a 16th of
-/// the whole, 16 greedy clients would leave nothing for the next one; so it takes about 60.
+/// The divisor of the free amount that one client may hold: an eighth. A fixed limit alone, such as
+/// a 16th of the whole budget, would let 16 greedy clients leave nothing for the next one. With the
+/// share of the free amount as well, that takes about 60 clients.
 const PART_OF_FREE: usize = 8;
 
 /// A client, as far as its address distinguishes clients.
@@ -50,8 +51,8 @@ impl Budget {
         }))
     }
 
-    /// Takes this amount for a client; nothing if that is more than its part. This process itself
-    /// is no client, and may take whatever is free.
+    /// Takes this amount for a client; `None` if the client would hold more than its part. With
+    /// `None` as the client, this process itself takes the amount, and may take all that is free.
     pub(super) fn take(&self, client: Option<Client>, amount: usize) -> Option<Share> {
         let mut share = Share {
             budget: Arc::clone(&self.0),
@@ -85,7 +86,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Takes so much more; `false`, and nothing has changed, if that is too much.
+    /// Takes `more` on top. Returns `false` and changes nothing if that is too much.
     pub(super) fn grow(&mut self, more: usize) -> bool {
         let mut held = self.budget.held();
         if !held.admits(&self.budget, self.client, more) {
@@ -96,8 +97,8 @@ impl Share {
         true
     }
 
-    /// Makes it a client's, once that is known; `false`, and nothing has changed, if it is too much
-    /// for that one.
+    /// Counts this share against a client, once the client is known. Returns `false` and changes
+    /// nothing if the client would hold more than its part.
     #[cfg(any(test, feature = "http"))]
     pub(super) fn assign(&mut self, client: Client) -> bool {
         let mut held = self.budget.held();
@@ -198,7 +199,7 @@ mod tests {
         assert!(!share.grow(1));
         assert!(!share.grow(usize::MAX));
         assert_eq!(share.amount, 100);
-        // this process itself may use what is free
+        // this process itself may use all that is free
         assert!(budget.take(None, 900).is_some());
         assert!(budget.take(None, 901).is_none());
     }

@@ -6,11 +6,11 @@ use core::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignalError {
-    /// The service's URL is none, or of a scheme that this client does not speak.
+    /// The URL of the service does not parse, or has a scheme that this client does not support.
     Url,
     /// The service does not speak our version (418).
     Version,
-    /// The service takes no such request (400).
+    /// The service rejected the request as malformed (400).
     Rejected,
     /// The reply has this HTTP status, which the protocol has no use for.
     Status(u16),
@@ -28,17 +28,18 @@ pub enum SignalError {
     NotHttp,
     /// The reply to the handshake is not TLS. A server of plain HTTP replies so.
     NotTls,
-    /// The reply ended at once without a message, where the service would have held on.
+    /// The stream of genesis messages ended at once without a message, although the service holds
+    /// it open for seconds. The server is probably another one.
     Empty,
     /// Three replies in a row were no messages of the protocol: the server is another one.
     Foreign,
-    /// Whoever answered could not show that it is the service: its certificate is not trusted.
+    /// The certificate of the server is not trusted, so the server may be another one.
     Untrusted,
-    /// No end of the reply in time.
+    /// The reply was not complete in time.
     TimedOut,
     /// The reply is longer than any real one.
     TooLong,
-    /// The reply is not what the protocol says.
+    /// The reply breaks the protocol.
     Malformed,
 }
 

@@ -4,7 +4,7 @@ use super::switchboard::{Announcements, Posted, Switchboard, envelope};
 use super::wire::{Envelope, Kind};
 use super::{Listener, SignalError, Signalling};
 
-/// A client of a [`Switchboard`] in the same process.
+/// A client of a [`Switchboard`] in the same process, for tests and demonstrations.
 #[derive(Debug, Clone, Default)]
 pub struct MemorySignalling {
     switchboard: Switchboard,

@@ -20,9 +20,9 @@ pub use wire::{Envelope, Kind};
 /// The recipient that reaches every listener.
 pub const GENESIS: &str = "genesis";
 
-/// A signalling service, from a client's side.
+/// A client of a signalling service.
 pub trait Signalling: Send + Sync {
-    /// Genesis messages as they come.
+    /// The stream of genesis messages, in the order of their arrival.
     type Listener: Listener;
 
     /// Starts listening to genesis messages.

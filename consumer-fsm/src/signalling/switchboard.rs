@@ -18,23 +18,25 @@ use crate::wait::bounded;
 
 /// Longest payload passed on, in bytes.
 pub(super) const MAX_PAYLOAD: usize = 128 * 1024;
-/// Longest envelope passed on, in bytes as JSON, which may write a character in six.
+/// Longest envelope passed on, in bytes as JSON. An escape of JSON takes six bytes for one
+/// character.
 pub(super) const MAX_ENVELOPE: usize = 256 * 1024;
-/// What a message costs beside its text, in bytes: its places in the tables and in a channel.
+/// Memory of a message besides its text, in bytes: its entries in the tables, and its channel.
 const OVERHEAD: usize = 512;
-/// Each stream begins so many genesis messages behind the one before. Where more wait than a
-/// consumer chooses from, consumers that all began with the same would race for the same few.
+/// Distance in genesis messages between the beginnings of two streams that follow each other. A
+/// consumer chooses among its first 256 messages, so consumers that all began with the same message
+/// would race for the same few producers.
 const TURN: usize = 256;
 
-/// How long the service holds on.
+/// How long the service keeps streams and messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SwitchboardTiming {
-    /// A stream of genesis messages.
+    /// How long a stream of genesis messages stays open; 20 s by default.
     pub listen: Duration,
-    /// A genesis message without a reply.
+    /// How long a genesis message waits for its reply; 5 s by default.
     pub genesis: Duration,
-    /// An offer or an answer without a reply.
+    /// How long an offer or an answer waits for its reply; 15 s by default.
     pub exchange: Duration,
 }
 
@@ -49,21 +51,21 @@ impl Default for SwitchboardTiming {
 }
 
 impl SwitchboardTiming {
-    /// Holds a stream of genesis messages open so long.
+    /// Sets how long a stream of genesis messages stays open.
     #[must_use]
     pub const fn with_listen(mut self, listen: Duration) -> Self {
         self.listen = listen;
         self
     }
 
-    /// Lets a genesis message wait so long for its reply.
+    /// Sets how long a genesis message waits for its reply.
     #[must_use]
     pub const fn with_genesis(mut self, genesis: Duration) -> Self {
         self.genesis = genesis;
         self
     }
 
-    /// Lets an offer or an answer wait so long for its reply.
+    /// Sets how long an offer or an answer waits for its reply.
     #[must_use]
     pub const fn with_exchange(mut self, exchange: Duration) -> Self {
         self.exchange = exchange;
@@ -79,18 +81,19 @@ impl SwitchboardTiming {
     }
 }
 
-/// How many bytes of messages the service keeps: those that wait for a reply, those on their way
-/// out, and those that still come in.
+/// Bounds of the memory for messages, in bytes: messages that wait for a reply, messages that are
+/// being sent to listeners, and request bodies that are still being received.
 ///
-/// An address is an IPv4 address or an IPv6 network of 64 bits. It never gets more than an eighth of
-/// what is still free, whatever its limit. Posts within this process have no address, and may take
-/// all that is free.
+/// The bounds count per address, because strangers may post. An IPv6 network of 64 bits counts as
+/// one address. One address gets at most `bytes_per_address`, and at most an eighth of the bytes
+/// that are still free. A post beyond its bound fails with [`SignalError::NoRoom`]. Posts within
+/// this process have no address, so [`bytes`](Self::bytes) alone bounds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SwitchboardLimits {
-    /// In all; 64 MiB by default.
+    /// Bytes of all messages together; 64 MiB by default.
     pub bytes: usize,
-    /// Of one address; 4 MiB by default.
+    /// Bytes of the messages of one address; 4 MiB by default.
     pub bytes_per_address: usize,
 }
 
@@ -104,14 +107,14 @@ impl Default for SwitchboardLimits {
 }
 
 impl SwitchboardLimits {
-    /// Keeps at most so many bytes in all.
+    /// Sets the bound of all messages together.
     #[must_use]
     pub const fn with_bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
     }
 
-    /// Keeps at most so many bytes of one address.
+    /// Sets the bound of the messages of one address.
     #[must_use]
     pub const fn with_bytes_per_address(mut self, bytes: usize) -> Self {
         self.bytes_per_address = bytes;
@@ -119,7 +122,7 @@ impl SwitchboardLimits {
     }
 }
 
-/// What became of a posted message.
+/// The result of a post.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Posted {
     /// The reply.
@@ -128,7 +131,8 @@ pub enum Posted {
     Nothing,
 }
 
-/// Connects posts with their replies. Clones are the same switchboard.
+/// The board of waiting messages, which hands each reply to the post that waits for it. Clones are
+/// the same switchboard.
 #[derive(Debug, Clone)]
 pub struct Switchboard {
     inner: Arc<Inner>,
@@ -242,9 +246,9 @@ impl Switchboard {
     /// no reply.
     ///
     /// # Errors
-    /// [`SignalError::Gone`] if the recipient is, [`SignalError::Rejected`] if the message is too
-    /// long or no reply to what the recipient sent, which then goes on waiting;
-    /// [`SignalError::NoRoom`] beyond the [limits](SwitchboardLimits).
+    /// [`SignalError::Gone`] if no message waits under the id `to`. [`SignalError::Rejected`] if
+    /// the message is too long, or of a kind that does not reply to the waiting message, which then
+    /// goes on waiting. [`SignalError::NoRoom`] beyond the [limits](SwitchboardLimits).
     pub async fn post(&self, to: &str, kind: Kind, payload: String) -> Result<Posted, SignalError> {
         let reply = self.post_from(None, to, kind, payload).await?;
         reply.map_or(Ok(Posted::Nothing), |reply| {
@@ -294,7 +298,7 @@ impl Switchboard {
             Ok(reply) => reply.ok(),
             Err(_) => {
                 drop(post);
-                // one that came at the last moment: its sender believes that it arrived
+                // a reply may have come at the last moment, and its sender believes that it arrived
                 reply.try_recv().ok()
             }
         })
@@ -473,7 +477,7 @@ mod tests {
         (switchboard, posts)
     }
 
-    /// The reply-to ids of what a new listener hears at once.
+    /// The reply-to ids of the messages that a new listener receives at once.
     fn heard(switchboard: &Switchboard) -> Vec<String> {
         let mut announcements = switchboard.listen();
         core::iter::from_fn(|| announcements.waiting())

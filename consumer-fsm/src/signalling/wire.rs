@@ -51,25 +51,25 @@ impl TryFrom<u8> for Kind {
 pub struct Envelope {
     /// Takes exactly one message.
     pub reply_to: String,
-    /// What the payload is.
+    /// The kind of the payload.
     #[serde(rename = "Type")]
     pub kind: Kind,
     /// JSON.
     pub payload: String,
 }
 
-/// Payload of [`Kind::Genesis`]: where a producer leads.
+/// Payload of [`Kind::Genesis`]: the hosts that a producer offers a path to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Genesis {
-    /// What can be reached.
+    /// The hosts that the producer reaches.
     pub path_assertion: PathAssertion,
     /// A flag that newer producers send. No decision depends on it here.
     #[serde(rename = "JITUnavailable", default)]
     pub jit_unavailable: bool,
 }
 
-/// What can be reached over a producer.
+/// The hosts that a producer reaches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct PathAssertion {

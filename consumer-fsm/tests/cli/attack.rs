@@ -61,7 +61,8 @@ impl Service {
         let from = Ipv4Addr::from_bits(Ipv4Addr::new(127, 66, 0, 0).to_bits() + from);
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((IpAddr::V4(from), 0).into()).unwrap();
-        // what it does not read waits at the service, and not in the kernel on its own side
+        // a small buffer, because unread replies have to wait in the service and not in the kernel
+        // of the attacker
         socket.set_recv_buffer_size(4_096).unwrap();
         socket.connect(self.address).await.ok()
     }
@@ -86,7 +87,7 @@ impl Service {
         took[took.len() / 2]
     }
 
-    /// What it came to.
+    /// Checks the service's memory and the times of honest exchanges.
     fn stands(&self, attack: &str, half: Duration) {
         let peak = self.peak();
         println!("{attack}: {peak} KiB at most, half of the exchanges within {half:?}");

@@ -108,7 +108,7 @@ impl Program {
         panic!("it goes on: {:#?}", self.said);
     }
 
-    /// Everything it said, until its streams ended.
+    /// All output until the end of its streams.
     fn everything(&mut self) -> String {
         self.said.extend(self.lines.iter());
         self.said.join("\n")
@@ -275,7 +275,7 @@ fn no_log_of_any_level_shows_an_address() {
         let mut without_a_service = world.start(&[&log[..], &["--attempts", "1"]].concat());
         assert_eq!(without_a_service.ended().0, Some(1));
         said.push(without_a_service.everything());
-        // where a server listens is what it is for
+        // the line about listening holds the server's own address on purpose
         said.extend(world.programs.iter_mut().map(|program| {
             let lines = program.everything();
             let lines = lines.lines().filter(|line| !line.contains("listening"));
@@ -548,7 +548,7 @@ fn servers_come_from_a_file_and_no_attempt_with_a_path_is_status_1() {
     let world = World::new();
     let _producer = world.producer(&[]);
     let file = std::env::temp_dir().join(format!("consumer-stun-{}", std::process::id()));
-    // nobody listens there
+    // no server listens on this port
     std::fs::write(&file, "127.0.0.83:9 # discard\n").unwrap();
     let path = file.to_str().unwrap();
     let arguments = [

@@ -71,7 +71,7 @@ impl Unread {
         sent.elapsed()
     }
 
-    /// What it wrote, once there is a reader, until `text` is among it.
+    /// Begins to read the output, and returns it up to `text`.
     fn read_until(&mut self, text: &str) -> String {
         self.out
             .set_read_timeout(Some(Duration::from_secs(10)))

@@ -1,4 +1,4 @@
-//! What is alive in this process: heap bytes, tasks, descriptors.
+//! Heap bytes, tasks and descriptors that are alive in this process.
 
 use std::alloc::System;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Longest wait for tear-downs, which nobody waits for who drops an attempt.
+/// Longest wait for tear-downs. They go on in the background after an attempt is dropped.
 const LONGEST_TEAR_DOWN: Duration = Duration::from_secs(10);
 
 /// At one moment.

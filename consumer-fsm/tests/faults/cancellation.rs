@@ -62,14 +62,14 @@ struct World {
     signalling: HttpSignalling,
     stun: Vec<Responder>,
     transport: IceTransport,
-    /// Whoever serves.
+    /// The peer and the signalling service.
     _others: Box<dyn Any>,
 }
 
 /// Gives up one attempt at its first await, one at its second, …, each in a world of its own.
 async fn at_every_await(how: How, world: impl AsyncFn() -> World + Clone + 'static) {
     for first in (0..MOST_AWAITS).step_by(AT_ONCE) {
-        // each is a task: what wakes one is no await of the others
+        // each attempt is a task, so that a wake-up of one does not count as an await of the others
         let tasks = LocalSet::new();
         let attempt = |awaits| {
             let world = world.clone();
@@ -124,7 +124,7 @@ async fn has_ended(how: How, world: &World, awaits: usize) -> bool {
     drop(consumer);
     let has_asked = || world.stun.iter().map(Responder::requests).sum::<u64>() > 0;
     let spans = stage.spans.told();
-    // what was sent arrives, on a busy machine a little later
+    // requests arrive a little later on a busy machine
     for _ in 0..if spans.is_empty() { 2 } else { 500 } {
         if has_asked() {
             break;
@@ -164,7 +164,7 @@ async fn to_a_path() -> World {
     }
 }
 
-/// Over HTTP, to an answer of somebody who never checks.
+/// Signalling over HTTP, and an answer from a peer that never sends a check.
 async fn to_a_time_out() -> World {
     let (signalling, service) = serve(Script::default()).await;
     let stun = responders(2, Manner::Honest).await;

@@ -15,8 +15,7 @@ use crate::stage::{Leaves, Peer, Stage, Until, cache, lasting, memory, responder
 
 /// Chunks of a flood, about.
 const FLOOD: usize = 100_000;
-/// How soon a path carries again what honest peers send: 50 ms, on a machine that does nothing
-/// else.
+/// Longest time until a path carries honest datagrams again. An idle machine takes 50 ms.
 const SOON: Duration = Duration::from_secs(5);
 
 pub(crate) async fn no_certificate(stage: &Stage) {
@@ -171,14 +170,14 @@ pub(crate) async fn channels_without_end(stage: &Stage) {
     stage.meets_over_a_channel(Until::End, peer.0).await;
 }
 
-/// So many chunks, so many in a packet, each with a number: a TSN not far from what is
-/// acknowledged.
+/// Sends `chunks` chunks, `in_a_packet` of them per packet. Each has a TSN close to the last
+/// acknowledged one.
 async fn flood(wire: &Wire, chunks: usize, in_a_packet: u32, chunk: fn(u32) -> Vec<u8>) {
     let mut next = wire.next();
     for packet in 0..chunks / in_a_packet as usize {
         let chunks: Vec<_> = (0..in_a_packet).map(|n| chunk(next + n)).collect();
         wire.says(&chunks).await;
-        // whoever goes too far ahead of the consumer is not heard
+        // the consumer ignores a TSN that is too far ahead
         next = (next + in_a_packet).min(wire.next() + 4 * in_a_packet);
         if packet.is_multiple_of(8) {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -198,8 +197,8 @@ fn raw(script: Script) -> (Peer<Raw>, watch::Receiver<bool>) {
     )
 }
 
-/// A peer that says this once the channel is open, and then what honest ones do: the channel
-/// carries it.
+/// Meets a peer that runs this script once the channel is open, and then sends as an honest peer
+/// does. The channel has to carry those datagrams.
 async fn survives(stage: &Stage, script: Script) -> AttemptReport {
     let stun = responders(2, Manner::Honest).await;
     let signalling = memory();

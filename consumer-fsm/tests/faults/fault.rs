@@ -1,5 +1,4 @@
-//! One row of the list: what goes wrong, the transition and the span it leads to, and how it is
-//! staged.
+//! One row of the list: a fault, the transition and the span that it leads to, and its staging.
 
 use std::fmt;
 use std::future::Future;
@@ -17,7 +16,8 @@ pub(crate) struct Fault {
     pub(crate) what: &'static str,
     pub(crate) leads_to: LeadsTo,
     pub(crate) span: Span,
-    /// What the process that walks it is started by, if not directly; why it cannot be.
+    /// The command that starts the walking process, if not directly; an error if this machine lacks
+    /// it.
     pub(crate) wrapper: Option<Wrapper>,
     pub(crate) stage: Staged,
 }
@@ -25,10 +25,10 @@ pub(crate) struct Fault {
 pub(crate) type Staged = for<'a> fn(&'a Stage) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 pub(crate) type Wrapper = fn() -> Result<std::process::Command, String>;
 
-/// What the attempt does about it.
+/// The attempt's reaction to the fault.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LeadsTo {
-    /// This event in this state; the table says what follows.
+    /// This event in this state; the next state follows from the table.
     Event(State, Event),
     /// More than one, as described; the stage checks them itself.
     Each(&'static str),
@@ -51,7 +51,7 @@ impl fmt::Display for LeadsTo {
     }
 }
 
-/// What the one span of the attempt says.
+/// The one span of the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Span {
     /// No server was asked: there is none.

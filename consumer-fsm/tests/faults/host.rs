@@ -427,7 +427,7 @@ pub(crate) async fn runtime_ends_in_state_5(stage: &Stage) {
     runtime_ends(stage, State::Established, Some(Leaves::Never)).await;
 }
 
-/// A NAT in front of us, to the peer: what comes from us leaves from a socket that can be changed.
+/// A NAT between us and the peer. Our datagrams leave from a socket that can be replaced.
 struct Nat {
     inside: Arc<UdpSocket>,
     _forwarding: Running,
@@ -435,7 +435,7 @@ struct Nat {
 }
 
 impl Nat {
-    /// Forwards what comes to `inside` to whatever address `to` says first.
+    /// Forwards datagrams from `inside` to the first address that `to` yields.
     async fn new(mut to: mpsc::Receiver<SocketAddr>) -> Self {
         let inside = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let (rebind, mut rebinds) = mpsc::channel(1);

@@ -1,5 +1,4 @@
-//! Faults, each walked in a process of its own: where it leads, what its span says, and that
-//! nothing stays.
+//! Faults, each walked in a process of its own: the transition, the span, and nothing left behind.
 //!
 //! The list below is the list in `docs/faults.md`.
 
@@ -70,7 +69,7 @@ faults! {
         as_soon_as_it_is_up: "Gone the moment the path is up" => (Established Ended), Span::Success;
         from_a_path: "Gone without a word from a path in use" => (Established Ended), Span::Success;
     }
-    "Peers that say what is wrong" in peer {
+    "Peers that send wrong messages" in peer {
         wrong_ufrag: "Another user name fragment than it uses" => (Opening TimedOut), Span::Failure("timeout");
         wrong_password: "Another password than it uses" => (Opening TimedOut), Span::Failure("timeout");
         impossible_credentials: "Credentials of a length that RFC 8839 forbids" => (Opening IceFailed), Span::Failure("ice_failed");
@@ -78,15 +77,15 @@ faults! {
         endless_description: "A description of 70 kB" => (Offering BadAnswer), Span::Failure("cancelled");
         same_role: "Controlling, as we are" => (Opening TimedOut), Span::Failure("timeout");
         no_candidates: "No candidate, and no check" => (Opening TimedOut), Span::Failure("timeout");
-        a_thousand_candidates: "1,000 candidates, nobody there" => (Opening TimedOut), Span::Failure("timeout");
-        a_hundred_wrong_candidates_and_its_own: "100 candidates with nobody there, after its own" => (Opening Opened), Span::Success;
+        a_thousand_candidates: "1,000 candidates, and no socket at any of them" => (Opening TimedOut), Span::Failure("timeout");
+        a_hundred_wrong_candidates_and_its_own: "100 candidates without a socket, after its own" => (Opening Opened), Span::Success;
         our_own_address: "Our own candidates and credentials, back" => (Opening TimedOut), Span::Failure("timeout");
         unroutable: "Candidates that no route leads to" => (Opening TimedOut), Span::Failure("timeout");
         unspecified: "The unspecified address as a candidate" => (Opening TimedOut), Span::Failure("timeout");
         multicast: "A multicast candidate" => (Opening TimedOut), Span::Failure("timeout");
         broadcast: "The broadcast address as a candidate" => (Opening TimedOut), Span::Failure("timeout");
         port_zero: "A candidate with port 0" => (Opening TimedOut), Span::Failure("timeout");
-        hidden_names: "Only an mDNS name that nobody resolves" => (Opening TimedOut), Span::Failure("timeout");
+        hidden_names: "Only an mDNS name that does not resolve" => (Opening TimedOut), Span::Failure("timeout");
         no_udp: "Only TCP candidates" => (Opening TimedOut), Span::Failure("timeout");
         another_family: "Only candidates of a family without a socket" => (Opening TimedOut), Span::Failure("timeout");
         candidates_that_are_no_lines: "60 candidate lines of rubbish" => (Opening TimedOut), Span::Failure("timeout");
@@ -106,7 +105,7 @@ faults! {
         forged_from_its_address: "Forged DTLS of every class, from its own address" => (Opening Opened), Span::Success;
         packets_that_break_sctp: "Packets of SCTP over which its reader panics, spins or is misled" => (Established Cancelled), Span::Success;
         data_without_data: "100,000 chunks of DATA without a byte" => (Established Cancelled), Span::Success;
-        stream_that_nobody_reads: "100,000 messages on a stream that nobody reads" => (Established Cancelled), Span::Success;
+        stream_that_nobody_reads: "100,000 messages on a stream without a reader" => (Established Cancelled), Span::Success;
         fragments_without_end: "100,000 fragments of messages that never end" => (Established Cancelled), Span::Success;
         gaps_without_end: "100,000 chunks of DATA with a gap between any two" => (Established Cancelled), Span::Success;
         resets_without_end: "10,000 requests to reset a stream that wait for ever" => (Established Cancelled), Span::Success;
@@ -114,7 +113,7 @@ faults! {
     }
     "A signalling service that misbehaves" in service {
         not_there: "Nobody listens at its address" => (Listening ExchangeFailed), Span::None;
-        tls: "An `https` URL, and nothing said of whom to trust" => ("refused before there is an attempt: `SignalError::Url`"), Span::None;
+        tls: "An `https` URL without a choice of trusted certificates" => ("refused before there is an attempt: `SignalError::Url`"), Span::None;
         another_version: "418 to a listener" => (Listening Refused), Span::None;
         takes_no_listener: "400 to a listener" => (Listening Refused), Span::None;
         fails_a_listener: "500 to a listener" => (Listening Refused), Span::None;
@@ -164,8 +163,8 @@ faults! {
         none_known: "No server is known" => (Preparing NotPrepared), Span::None;
         one_silent: "One of three is silent" => (Opening Opened), Span::Success;
         all_silent: "All are silent" => (Offering UdpBlocked), Span::Failure("udp_blocked");
-        all_dead: "All are dead, and their hosts say so" => (Offering NoServerAnswered), Span::Failure("no_server_answered");
-        no_such_name: "A name that nobody knows" => (Offering NoServerAnswered), Span::Failure("no_server_answered");
+        all_dead: "All are dead, and their hosts send ICMP errors" => (Offering NoServerAnswered), Span::Failure("no_server_answered");
+        no_such_name: "A name that does not resolve" => (Offering NoServerAnswered), Span::Failure("no_server_answered");
         no_route: "An address of a family without a socket" => (Offering NoServerAnswered), Span::Failure("no_server_answered");
         another_id: "Answers with another transaction id" => (Offering NoServerAnswered), Span::Failure("no_server_answered");
         another_source: "Answers from another address" => (Offering NoServerAnswered), Span::Failure("no_server_answered");
@@ -173,7 +172,7 @@ faults! {
         impossible_mapping: "Mapped addresses that cannot be: dropped, and UDP is not blocked for all that" => (Opening Opened), Span::Success;
         garbage_for_an_answer: "Truncated, overlong and empty answers" => (Offering NoServerAnswered), Span::Failure("no_server_answered");
         flood: "2,000 forged answers before the true one" => (Opening Opened), Span::Success;
-        lies_about_the_mapping: "A mapped address of somebody else" => (Opening Opened), Span::Success;
+        lies_about_the_mapping: "The mapped address of another host" => (Opening Opened), Span::Success;
         answers_late: "An answer after the deadline" => (Offering NoServerAnswered), Span::Failure("no_server_answered");
     }
     "A host that does strange things" in host {

@@ -1,4 +1,4 @@
-//! Peers that say what is wrong.
+//! Peers that send wrong messages.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -174,7 +174,7 @@ async fn silent_at(
 /// Strangers: as many sockets as there are datagrams in a batch, all at the base while it checks.
 pub(crate) async fn strangers_at_the_base(stage: &Stage) {
     let _strangers = strangers(|n| {
-        // a Binding request whose integrity cannot be right, garbage, and what looks like data
+        // a Binding request with a wrong integrity, garbage, bytes that look like data, and nothing
         let mut request = vec![0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42];
         request.extend([n; 12]);
         request.extend([0, 6, 0, 4, b'a', b':', b'b', b'c']);
@@ -234,7 +234,7 @@ pub(crate) async fn flood_that_nobody_takes(stage: &Stage) {
         .consumer(signalling, &stun)
         .with_datagrams(Datagrams { outbound, inbound });
     let mut path = consumer.path();
-    // everything comes back, and nobody takes it
+    // every datagram is echoed, and the user never takes one
     let flood = async {
         let _ = path.wait_for(|up| *up).await;
         for _ in 0..3_000 {

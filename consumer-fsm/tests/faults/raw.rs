@@ -23,14 +23,14 @@ use crate::sctp::{self, FIRST, WHOLE, chunk, data, first, packet, sack};
 /// The channel that the consumer opens: it is the DTLS server (RFC 8832 section 6).
 pub(crate) const STREAM: u16 = 1;
 
-/// What it says once the channel is open.
+/// The chunks that it sends once the channel is open.
 pub(crate) type Script = for<'a> fn(&'a Wire) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Makes such a peer.
 pub(crate) struct Raw {
     pub(crate) ice: IceTransport,
     pub(crate) script: Script,
-    /// Told when all was said.
+    /// Set once the script has ended.
     pub(crate) said: watch::Sender<bool>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Wire {
     dtls: DTLSConn,
     /// The consumer's.
     tag: u32,
-    /// What it acknowledged.
+    /// The last TSN that the consumer acknowledged.
     acknowledged: AtomicU32,
 }
 
@@ -218,7 +218,7 @@ impl Path for RawPath {
         let says = async {
             (self.script)(&self.wire).await;
             self.said.send_replace(true);
-            // once more and again, for a datagram may be lost
+            // repeated, because a datagram may be lost
             for number in 0.. {
                 alive(&self.wire, number).await;
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -234,8 +234,8 @@ impl Path for RawPath {
     }
 }
 
-/// What an honest peer does next: it gives up what is not acknowledged, closes the other stream,
-/// and sends a datagram.
+/// Goes on as an honest peer: abandons the unacknowledged chunks, closes the other stream, and
+/// sends a datagram.
 async fn alive(wire: &Wire, number: u32) {
     let given_up = wire.next() + 4_000;
     wire.says(&[sctp::forward_tsn(given_up)]).await;
@@ -246,7 +246,7 @@ async fn alive(wire: &Wire, number: u32) {
         .await;
 }
 
-/// ICE as DTLS sees it: no error, for the library would try again at once.
+/// ICE as DTLS sees it. It returns no error, because the library would try again at once.
 struct UnderDtls(IceConn);
 
 #[async_trait]

@@ -72,7 +72,7 @@ async fn meet(stage: &Stage, script: Script, until: Until) {
     drop(service);
 }
 
-/// What is no response at all.
+/// Bytes that are not HTTP.
 fn garbage() -> Reply {
     Reply::Bytes(b"220 mail.example.org SMTP ready\r\n\r\n".to_vec())
 }
@@ -312,7 +312,7 @@ pub(crate) async fn reply_that_is_no_text(stage: &Stage) {
 }
 
 pub(crate) async fn reply_of_ten_megabytes(stage: &Stage) {
-    // said to be as long as it is, and never kept as a whole, on neither side
+    // the announced length is the true one, and neither side keeps the whole reply
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 10_000_000);
     offering(stage, Reply::Endless(head.into_bytes(), vec![b' '; 10_000])).await;
 }

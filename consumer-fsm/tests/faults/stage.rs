@@ -37,7 +37,7 @@ impl Stage {
         let (spans, telemetry) = Spans::new();
         let mut timing = timing();
         if span == Span::Success {
-            // nobody waits for its end, however busy the machine is
+            // the default time-out, because this attempt succeeds and a busy machine needs the time
             timing.nat_fail_timeout = Timing::default().nat_fail_timeout;
         }
         Self {
@@ -114,7 +114,8 @@ impl Stage {
         let signalling = memory();
         let _peer = peer.start(signalling.clone());
         let mut timing = self.timing;
-        // the channel is what fails, so ICE comes first, however busy the machine is
+        // a longer time-out, because ICE has to succeed before the channel fails, on a busy machine
+        // too
         timing.nat_fail_timeout = timing.nat_fail_timeout.max(Duration::from_secs(1));
         let transport = DataChannel::new(lasting());
         let mut consumer =
@@ -143,7 +144,7 @@ pub(crate) fn patient_transport() -> IceTransport {
     transport().with_gather_config(gather)
 }
 
-/// The same where nobody waits for that, however busy the machine is.
+/// A transport with a liveness time-out that a busy machine does not reach.
 pub(crate) fn lasting() -> IceTransport {
     transport_with(Duration::from_secs(2))
 }
@@ -210,7 +211,7 @@ type Edit = Box<dyn Fn(String) -> String + Send + Sync>;
 pub(crate) struct Peer<T = IceTransport> {
     leaves: Leaves,
     role: Role,
-    /// What becomes of its session description on the way.
+    /// The change of its session description on the way.
     edit: Edit,
     /// It takes none of the consumer's candidates.
     is_deaf: bool,
@@ -284,7 +285,7 @@ where
     pub(crate) fn start<S: Signalling + 'static>(self, signalling: S) -> Running {
         Running(tokio::spawn(async move {
             loop {
-                // whoever was not served is gone, and so is what was made for it
+                // a consumer that was not served is gone, and its session is dropped
                 let _ = self.serve(&signalling).await;
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
@@ -342,7 +343,7 @@ where
                 let path = session.connect(remote, Duration::from_secs(2)).await.ok()?;
                 let mut buffer = [0; 1500];
                 while let Some(length) = path.recv(&mut buffer).await {
-                    // what is not taken is lost
+                    // a datagram that the path does not take is lost
                     let _ = path.send(&buffer[..length]).await;
                 }
             }

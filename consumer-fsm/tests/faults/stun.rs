@@ -12,10 +12,10 @@ use tokio::net::UdpSocket;
 
 use crate::stage::{Peer, Running, Stage, Until, memory, responders};
 
-/// What a server sends back for a request: from its own socket, or from another (`true`).
+/// The datagrams that a server sends for a request, from its own socket or from another (`true`).
 type Replies = Vec<(bool, Vec<u8>)>;
 
-/// A server that answers as it is told.
+/// A server that answers with the datagrams that `reply` returns.
 async fn liar(
     reply: impl Fn([u8; 12], SocketAddr) -> Replies + Send + 'static,
 ) -> (StunServer, Running) {
@@ -91,7 +91,7 @@ pub(crate) async fn all_silent(stage: &Stage) {
 }
 
 pub(crate) async fn all_dead(stage: &Stage) {
-    // bound once, so that nobody else is there, and closed again
+    // each port is bound and closed again, so that no other socket uses it
     let mut closed = Vec::new();
     for _ in 0..3 {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -192,7 +192,7 @@ pub(crate) async fn flood(stage: &Stage) {
             .collect()
     };
     let (server, _liar) = liar(replies).await;
-    // 2,000 datagrams take a while on a busy machine: nobody is in a hurry here
+    // a long time-out, because 2,000 datagrams take a while on a busy machine
     let signalling = MemorySignalling::default();
     let _peer = Peer::that_stays().start(signalling.clone());
     stage

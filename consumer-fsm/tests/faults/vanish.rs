@@ -18,7 +18,7 @@ pub(crate) async fn after_genesis(stage: &Stage) {
     let stun = responders(2, ice_gather::responder::Manner::Honest).await;
     let signalling = memory();
     let _peer = Peer::that_leaves(Leaves::AfterGenesis).start(signalling.clone());
-    // longer than anybody announces itself, so that whoever is chosen first is gone
+    // longer than the producer announces itself, so that the chosen producer is gone
     let mut times = stage.timing;
     times.patience = std::time::Duration::from_millis(60);
     let mut consumer = stage.consumer(signalling, &stun).with_timing(times);

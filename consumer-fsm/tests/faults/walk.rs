@@ -1,4 +1,4 @@
-//! Walks one fault again and again in a process of its own, and looks at what it leaves behind.
+//! Walks one fault again and again in a process of its own, and counts the leftovers.
 
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ use crate::stage::Stage;
 const NAME: &str = "CONSUMER_FSM_FAULT";
 /// Once around, at most.
 const LONGEST_ROUND: Duration = Duration::from_secs(60);
-/// Most rounds looked at: what leaks grows with each, what merely warms up does not.
+/// Most rounds. A leak grows with each round; a warm-up does not.
 const MOST_ROUNDS: usize = 12;
 /// Most heap bytes alive during a round, beyond those before: a fault must not grow memory while it
 /// lasts either.
@@ -28,11 +28,10 @@ const MOST_BYTES: i64 = 4 << 20;
 /// cores, and so tests at once, than that.
 const AT_ONCE: usize = 12;
 
-/// What the process that walked it said if it failed; why there could be none.
+/// The output of the walking process if the walk failed; an error if no process could start.
 type Walked = Result<Result<(), String>, String>;
 
-/// Walks the fault in a process of its own, so that none hides what another left, and none stops
-/// another.
+/// Walks the fault in a process of its own, so that faults neither hide nor stop each other.
 pub(crate) fn apart(name: &str) {
     match outcome(name) {
         Ok(Ok(())) => {}
@@ -72,7 +71,7 @@ fn walk_all() -> HashMap<&'static str, Mutex<Receiver<Walked>>> {
         let next = move || left.lock().ok()?.pop();
         std::thread::spawn(move || {
             while let Some((name, done)) = next() {
-                // nobody asks any more once a test has failed
+                // the receiver is gone once a test has failed
                 let _ = done.send(walked(name));
             }
         });
@@ -121,7 +120,7 @@ fn command(name: &str) -> Result<Command, String> {
     Ok(command)
 }
 
-/// The other end of [`apart`]; does nothing if nobody told it a fault.
+/// The walking process of [`apart`]. Does nothing if the environment names no fault.
 pub(crate) fn told() {
     let Ok(name) = std::env::var(NAME) else {
         return;
@@ -135,7 +134,7 @@ pub(crate) fn told() {
 }
 
 async fn walk(fault: &Fault) {
-    // what is made once and kept, such as tables of the runtime
+    // the first walk allocates state that is kept, such as tables of the runtime
     once(fault).await;
     let first = Alive::settled(None).await;
     assert_eq!(
@@ -166,8 +165,8 @@ async fn walk(fault: &Fault) {
     eprintln!("{}: heap bytes beyond the first time: {seen:?}", fault.name);
 }
 
-/// The later half never comes down to the earlier one. The first round warms up what the one before
-/// did not need; what leaks shows in all the others.
+/// Whether the minimum of the later half exceeds that of the earlier half. A long series drops its
+/// first round, which may still warm up.
 fn grows(seen: &[i64]) -> bool {
     let seen = if seen.len() > MOST_ROUNDS / 2 {
         &seen[1..]

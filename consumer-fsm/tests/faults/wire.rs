@@ -1,4 +1,4 @@
-//! A signalling service that misbehaves on real sockets, as it is told for each of its three
+//! A signalling service that misbehaves on real sockets, as scripted for each of its three
 //! requests.
 
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::stage::{Running, ghost, host, service_timing};
 
-/// What comes back for a request.
+/// The reply to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
     /// These bytes, and the end.
     Bytes(Vec<u8>),
     /// One byte each millisecond.
     Drip(Vec<u8>),
-    /// The first, then the second again and again for as long as anybody reads.
+    /// The first, then the second again and again until the client stops reading.
     Endless(Vec<u8>, Vec<u8>),
     /// Silence for so long, then these bytes, and the end.
     Late(Duration, Vec<u8>),
     /// These bytes, then silence.
     Hang(Vec<u8>),
-    /// A connection that is reset before a word is said.
+    /// A connection that is reset before the first byte.
     Reset,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Script {
 }
 
 impl Default for Script {
-    /// One producer that answers, and takes candidates; there is nobody at its address.
+    /// One producer that answers and takes candidates. No socket exists at its address.
     fn default() -> Self {
         Self {
             listen: ok(&(genesis() + "\n")),
@@ -123,7 +123,7 @@ pub(crate) async fn serve(script: Script) -> (HttpSignalling, Service) {
             counted.fetch_add(1, Ordering::Relaxed);
             let script = script.clone();
             connections.spawn(async move {
-                // whoever is badly served hangs up
+                // a client that receives a bad reply hangs up, which is an error here
                 let _ = respond(stream, &script).await;
             });
         }

@@ -188,7 +188,8 @@ async fn datagrams_go_both_ways_and_a_full_queue_drops_and_counts() {
         for n in 0..50 {
             to_path.send(Bytes::from(vec![0x80, n])).await.unwrap();
         }
-        // nobody takes them: one fits the queue, the others are dropped, and the path stays alive
+        // the user takes no datagram: one fits the queue, the others are dropped, and the path
+        // stays alive
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(from_path.recv().await.unwrap(), Bytes::from(vec![0x80, 0]));
         to_path.send(Bytes::from_static(&[0x80, 99])).await.unwrap();
@@ -361,7 +362,7 @@ async fn a_server_that_is_known_by_name_is_remembered_by_it() {
     let _producer = producer(signalling.clone());
     let (_spans, telemetry) = Spans::new();
     let honest = Responder::bind("127.0.0.1:0").await.unwrap();
-    // the name resolves, and nobody is at that port
+    // the name resolves, and no server answers at that port
     let silent = Responder::bind_with("127.0.0.1:0", Manner::Silent)
         .await
         .unwrap();
@@ -466,8 +467,8 @@ async fn a_back_off_is_no_part_of_the_attempt_after_it_and_is_kept_if_that_is_gi
     };
     let (second, started) = tokio::join!(consumer.attempt(&cancel), user);
     assert_eq!(second.ending, Some(Ending::Success));
-    // it counts from the refusal on, which was a moment before the first attempt had closed what it
-    // had
+    // the back-off counts from the refusal on, a moment before the first attempt had closed its
+    // sockets
     assert!(started > BACK_OFF / 2, "{started:?}");
     assert!(
         second.connected_after.is_some_and(|after| after < BACK_OFF),

@@ -1,4 +1,4 @@
-//! What the peer's checks showed, in the report and in the span.
+//! The evidence of the peer's checks, in the report and in the span.
 
 use std::time::Duration;
 

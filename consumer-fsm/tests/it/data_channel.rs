@@ -1,5 +1,4 @@
-//! The data channel with both sides ours: what it carries, what it refuses, and what a broken peer
-//! comes to.
+//! The data channel between two sides of ours: delivery, refusals, and broken peers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use crate::faulty::{self, Silence};
 use crate::stage::transport;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// For what never comes.
+/// Wait for an event that must not come.
 const SHORT: Duration = Duration::from_millis(1500);
 
 /// One side, and how its attempt to connect ended.
@@ -25,8 +24,7 @@ struct Side {
     path: Result<DataChannelPath, TransportError>,
 }
 
-/// A consumer's session and a producer's, each with what the other one says; `answered` may change
-/// the answer.
+/// Connects a consumer's session and a producer's. `answered` may change the answer on the way.
 async fn meet(
     consumer: IceTransport,
     producer: IceTransport,
@@ -111,8 +109,8 @@ async fn datagrams_that_come_alone_wait_for_no_acknowledgement() {
         assert!(our_path.send(&vec![7; length]).await);
         assert_eq!(their_path.recv(&mut buffer).await, Some(length));
         took.push(sent.elapsed());
-        // what is not acknowledged within a second makes the window fall to one packet, and the
-        // longer ones are three
+        // an acknowledgement later than a second would shrink the window to one packet, and the
+        // long messages take three
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
     assert!(
@@ -242,7 +240,7 @@ async fn a_description_without_a_certificate_is_unusable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_stops_half_way_ends_at_the_deadline_wherever_it_stops() {
-    // the hello, and then the flight that ends DTLS 1.3: what comes after is the channel's
+    // the hello, and then the flight that ends DTLS 1.3; later datagrams belong to the channel
     for (said, why) in [
         (0, TransportError::Dtls),
         (1, TransportError::Dtls),
@@ -358,8 +356,8 @@ async fn losses_lose_datagrams_and_neither_order_nor_room() {
             their_path.send(&[0x55; 1000]).await,
             "no room after {heard}: {their_path:?}"
         );
-        // its acknowledgements are lost as well: what is not acknowledged has to be given up, or
-        // the room fills
+        // acknowledgements are lost as well, so unacknowledged messages have to be abandoned,
+        // because they would fill the window
         while let Ok(Some(_)) =
             tokio::time::timeout(Duration::from_millis(3), our_path.recv(&mut buffer)).await
         {
@@ -429,7 +427,7 @@ async fn a_sender_never_waits_for_a_peer_that_does_not_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_hides_its_addresses_is_found_by_its_own_checks() {
-    // as Chromium does: every candidate of the answer is a name that nobody resolves
+    // as Chromium does: every candidate of the answer is a name that does not resolve
     let hidden = |sdp: String| {
         let line = |line: &str| match line.strip_prefix("a=candidate:") {
             Some(candidate) => {

@@ -169,7 +169,7 @@ async fn where_attempts_are_counted_a_service_that_fails_ends_one_and_a_peer_tha
         (Err(SignalError::TooLong), true),
         (Err(SignalError::Version), true),
         (Err(SignalError::Unreachable), true),
-        // what it says is well said: it is the peer that was too slow, or gone
+        // the service works: the peer was too slow, or is gone
         (Err(SignalError::Gone), false),
         (Ok(None), false),
     ] {
@@ -201,7 +201,7 @@ async fn where_attempts_are_counted_a_service_that_fails_ends_one_and_a_peer_tha
     }
 }
 
-/// An HTTP service that sends these bytes to whoever asks, and then waits or hangs up.
+/// An HTTP service that sends these bytes to every client, and then waits or hangs up.
 async fn raw_service(reply: Vec<u8>, drip: Option<Duration>) -> (HttpSignalling, Running) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/signal", listener.local_addr().unwrap());
@@ -402,8 +402,8 @@ async fn a_service_that_keeps_even_its_head_back_until_a_producer_comes_is_liste
     );
 }
 
-/// Runs it within `block_on` of a runtime of its own, on a thread of its own: what never yields
-/// would stop any clock of the runtime's.
+/// Runs `work` in a runtime and a thread of its own, because work that never yields would stop the
+/// clock of the test's own runtime.
 fn blocked_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     let (done, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {

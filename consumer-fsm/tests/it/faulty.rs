@@ -14,12 +14,12 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::net::UdpSocket;
 
-/// What a peer never says. Its checks are those of a healthy one.
+/// Messages that a peer never sends. Its checks are those of a healthy peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silence {
     /// More than this many datagrams of DTLS.
     DtlsAfter(u32),
-    /// What DTLS protects: SCTP stays silent.
+    /// All of SCTP, inside DTLS.
     Sctp,
     /// One datagram of DTLS in so many, the first of them.
     OneIn(u32),

@@ -1,4 +1,4 @@
-//! Text that is committed and compared with what the code makes of itself now.
+//! Committed text, compared with the text that the code generates now.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Many slots at once, what they tell, and a host that goes from one network to another.
+//! Many slots at once, their notices, and a host that goes from one network to another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ async fn every_slot_of_a_pool_gets_a_path_moves_datagrams_and_closes() {
 
     let user = async {
         let echo = async |(slot, mut link): (usize, consumer_fsm::Link)| {
-            // until it comes back: what is sent before there is a path may be dropped
+            // sends until an echo arrives, because datagrams before the path may be dropped
             loop {
                 link.send(Bytes::from(vec![0x80, slot as u8]));
                 if let Ok(back) = tokio::time::timeout(Duration::from_millis(50), link.recv()).await

@@ -304,7 +304,7 @@ async fn behind_a_proxy_clients_are_counted_by_the_header_that_was_named() {
     let mut open = Vec::new();
     for (client, is_served) in [
         ("203.0.113.7", true),
-        // the first is what the client claims, and the last what the proxy saw
+        // the first address is the client's claim, and the last is the one that the proxy saw
         ("198.51.100.1, 203.0.113.7", true),
         ("198.51.100.2, 203.0.113.7", false),
         ("203.0.113.8", true),

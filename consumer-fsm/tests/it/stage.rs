@@ -61,7 +61,7 @@ pub(crate) fn timing() -> Timing {
         .with_error_backoff(Duration::from_millis(20))
 }
 
-/// The provider is kept, for the exporter forgets everything when it is shut down.
+/// The provider is kept, because the exporter loses its spans when the provider is shut down.
 pub(crate) struct Spans {
     exporter: InMemorySpanExporter,
     _provider: SdkTracerProvider,
@@ -101,7 +101,7 @@ impl Spans {
     }
 }
 
-/// What has been measured.
+/// Captured metrics.
 pub(crate) struct Measured {
     exporter: InMemoryMetricExporter,
     provider: SdkMeterProvider,

@@ -1,5 +1,4 @@
-//! The machine, driven by any sequence of events for as long as one likes: what it promises holds
-//! at every step.
+//! The machine, driven by random sequences of events: its promises hold at every step.
 //!
 //! `MACHINE_STEPS=1000000` in the environment asks for the long form.
 
@@ -20,18 +19,18 @@ thread_local! {
     static PAIRS: RefCell<BTreeSet<(State, String)>> = const { RefCell::new(BTreeSet::new()) };
 }
 
-/// What is done to the machine.
+/// One input of the machine.
 #[derive(Debug, Clone)]
 enum Stimulus {
     Happens(Event),
-    /// Time passes, and what is due is handed in.
+    /// Time passes, and a deadline that is due is handed in.
     Wait(Duration),
     /// A stopped consumer is started anew.
     Restart,
 }
 
-/// The plain words of the specification, without the table's actions: where an attempt is, and what
-/// it owes.
+/// The specification without the table's actions: the state of an attempt, and whether a span is
+/// due.
 #[derive(Debug, Clone)]
 struct Specification {
     state: State,
@@ -93,7 +92,7 @@ impl ReferenceStateMachine for Specification {
             Stimulus::Restart if state.state == State::Stopped => state.state = State::Preparing,
             Stimulus::Restart => {}
         }
-        // a machine that stopped still tells of its last attempt
+        // a stopped machine still holds the facts of its last attempt
         if state.state == State::Preparing {
             state.asked = false;
         }
@@ -101,7 +100,7 @@ impl ReferenceStateMachine for Specification {
     }
 }
 
-/// The machine, and everything it told its driver to do.
+/// The machine, and the effects of its actions so far.
 struct Driven {
     machine: Machine,
     now: Instant,
@@ -245,7 +244,7 @@ fn no_sequence_of_events_breaks_what_the_machine_promises() {
     let pairs = PAIRS.with_borrow(BTreeSet::clone);
     for state in State::ALL {
         for event in Event::ALL {
-            // what cannot happen is tried less often: not every pair of it in the short form
+            // impossible pairs are tried less often, so the short form does not need all of them
             let is_due = wanted >= 1_000_000 || next(state, event).is_some();
             let is_tried = pairs.contains(&(state, format!("{event:?}")));
             assert!(is_tried || !is_due, "never tried: {event:?} in {state:?}");

@@ -17,8 +17,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::stage::{Running, Spans, attempt, cache, producer, responders};
 
-/// TLS in front of a service, with a certificate for `localhost` that only those trust who are told
-/// to.
+/// TLS in front of a service, with a certificate for `localhost` that no client trusts by default.
 struct Front {
     address: SocketAddr,
     trusting: Arc<ClientConfig>,

@@ -44,7 +44,7 @@ fn datagrams() -> Option<RTCDataChannelInit> {
     })
 }
 
-/// Sends what a channel is told back over it.
+/// Sends the messages of a channel back over it.
 fn echo(channel: &Arc<RTCDataChannel>) {
     let same = Arc::downgrade(channel);
     channel.on_message(Box::new(move |message| {

@@ -1,5 +1,4 @@
-//! The messages as they stand on the wire, byte by byte against committed ones: what the client
-//! sends, and the service.
+//! The messages of the client and of the service on the wire, compared with committed bytes.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -64,7 +63,7 @@ fn ice() -> IceCandidates {
     }
 }
 
-/// Every message: its name, to whom, and its payload.
+/// Every message: its name, its recipient, its kind and its payload.
 fn messages() -> [(&'static str, &'static str, Kind, String); 4] {
     [
         (
@@ -143,7 +142,7 @@ async fn ask(address: SocketAddr, request: &str) -> TcpStream {
     stream
 }
 
-/// The whole response, without what changes from one day to the next.
+/// The whole response, without the headers that change from day to day.
 async fn response(mut stream: TcpStream) -> String {
     let mut response = String::new();
     stream.read_to_string(&mut response).await.unwrap();
@@ -260,7 +259,7 @@ async fn stream_of(lines: Vec<(u64, &'static str)>) -> (HttpSignalling, crate::s
                 let mut request = [0; 2048];
                 let length = stream.read(&mut request).await.unwrap_or(0);
                 if request[..length].starts_with(b"POST") {
-                    // everybody else was faster; what it was for stands in it
+                    // every offer loses the race; the recipient stands in the request
                     let _ = stream
                         .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
                         .await;
@@ -283,7 +282,7 @@ async fn stream_of(lines: Vec<(u64, &'static str)>) -> (HttpSignalling, crate::s
     (client, crate::stage::Running(tokio::spawn(serve)))
 }
 
-/// Whom a consumer sends its offers to, in one attempt of half a second with so much patience.
+/// The recipients of a consumer's offers, in one attempt of half a second with this patience.
 async fn chosen(lines: Vec<(u64, &'static str)>, patience: u64) -> Vec<String> {
     use crate::stage::{Spans, cache, responders, timing, transport};
     let (client, _service) = stream_of(lines).await;
@@ -304,7 +303,7 @@ async fn chosen(lines: Vec<(u64, &'static str)>, patience: u64) -> Vec<String> {
     recorder.chosen.lock().unwrap().clone()
 }
 
-/// Notes whom each message goes to.
+/// Records the recipient of each message.
 #[derive(Clone)]
 struct Recorder {
     client: HttpSignalling,

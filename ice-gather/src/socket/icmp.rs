@@ -1,5 +1,6 @@
-//! Errors on the way to single servers: an unreachable server is not a silent one, and no reason to
-//! call UDP blocked. ICMP errors are read where the system keeps them apart (Linux).
+//! ICMP errors about single servers, on Linux. They are read because an unreachable server is no
+//! sign of blocked UDP, as a silent server is. Other systems do not report which server an error is
+//! about.
 
 use std::io;
 
@@ -98,7 +99,8 @@ mod linux {
         fn set(&self, on: bool) {
             let fd = self.socket.as_raw_fd();
             let is_ipv4 = self.socket.local_addr().is_ok_and(|local| local.is_ipv4());
-            // without it an unreachable server is a silent one, which is true as well, only less
+            // An error is ignored, because without ICMP errors an unreachable server counts as
+            // silent, which is true as well.
             let _ = if is_ipv4 {
                 setsockopt(fd, Ipv4RecvErr, &on)
             } else {

@@ -1,4 +1,4 @@
-//! What is measured, and beside it a straightforward version of the same rules on hash maps.
+//! The measured functions, and a straightforward version of the same rules on hash maps.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};

@@ -6,8 +6,8 @@ use super::Candidate;
 use super::parse::{Expected, ParseError};
 use crate::hash::Fnv;
 
-/// Distinct candidates remembered, so that a repeat is known as one: eight times what the evidence
-/// has room for.
+/// Distinct candidates remembered, because a repeat must not count twice: eight times the places of
+/// the evidence.
 const REMEMBERED: usize = 512;
 
 impl<'a> Candidate<'a> {
@@ -15,10 +15,10 @@ impl<'a> Candidate<'a> {
     /// skipped; text that begins like a candidate line and is none comes as an error.
     ///
     /// A text such as a dump repeats a candidate in the description and as a trickled one. A repeat
-    /// (the same in all but priority and extensions) comes once: the judge takes each candidate
-    /// of a list for an answer of its own, and an answer that is repeated must not agree with
-    /// itself. Behind the 512th distinct candidate a repeat is not known any more: from there
-    /// on a reflexive candidate comes as an error ([`Expected::FewerCandidates`]). A server URL on
+    /// (the same in all but priority and extensions) comes once, because the judge takes each
+    /// candidate of a list for an answer of its own, and a repeated answer must not agree with
+    /// itself. Repeats are recognized among the first 512 distinct candidates. Behind them a
+    /// reflexive candidate comes as an error ([`Expected::FewerCandidates`]). A server URL on
     /// the same line, as dumps have it behind a reflexive candidate, becomes
     /// [`url`](Self::url).
     ///

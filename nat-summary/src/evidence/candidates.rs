@@ -67,9 +67,10 @@ impl Evidence {
         self.listed(candidate, Some(session))
     }
 
-    /// The list is that of a complete gathering which asked so many servers. A list alone does not
-    /// show whether any server was asked. Where two or more were, a list with private host candidates
-    /// and no other sign of UDP proves that UDP is blocked.
+    /// Marks the list as that of a complete gathering that asked this many servers. The number has
+    /// to be given, because a list does not show whether any server was asked. With two or more
+    /// servers, a list with private host candidates and no other sign of UDP proves that UDP is
+    /// blocked.
     ///
     /// ```
     /// use nat_summary::{Candidate, Evidence, NatType};
@@ -145,9 +146,9 @@ impl Evidence {
         }
     }
 
-    /// A candidate of a list that could not be read, such as a line that does not parse (RFC 8839
-    /// section 5.1). It is counted, and since it may have been reflexive, the list is not
-    /// called blocked.
+    /// Counts a candidate of a list that could not be read, such as a line that does not parse (RFC
+    /// 8839 section 5.1). UDP is then not called blocked, because the candidate may have been
+    /// reflexive.
     pub fn add_unreadable(&mut self) -> Recorded {
         let list = self.list.get_or_insert_default();
         list.signs_of_life = list.signs_of_life.saturating_add(1);

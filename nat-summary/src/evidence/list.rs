@@ -11,8 +11,8 @@ pub(crate) struct ListFacts {
     /// UDP host candidates with a known address that is not global, but reaches beyond its own
     /// link.
     pub(crate) local_hosts: u16,
-    /// UDP host candidates of the link or the host itself. From there no server can be asked, so
-    /// silence proves nothing.
+    /// UDP host candidates of the link or the host itself. Silence proves nothing about them,
+    /// because no server can be asked from there.
     pub(crate) confined_hosts: u16,
     /// UDP host candidates that are global, or hidden (behind a name, or as the unspecified
     /// address) and so perhaps global: a stack drops a reflexive candidate equal to one of

@@ -77,7 +77,8 @@ words! {
 }
 
 impl FilteringSeen {
-    /// The filtering (RFC 4787 section 5), where it is proven: half a proof is none.
+    /// The filtering (RFC 4787 section 5) if it is proven. An open port of a known address alone is
+    /// [`Filtering::Unknown`], because the filter may still be endpoint-independent.
     #[must_use]
     pub const fn proven(self) -> Filtering {
         match self {
@@ -105,9 +106,9 @@ pub enum DecidedBy {
     #[default]
     #[cfg_attr(feature = "serde", serde(rename = "nobody"))]
     Undecided,
-    /// Those of the servers alone.
+    /// The reports of the servers alone.
     Servers,
-    /// Those of the peer as well. A peer may lie.
+    /// The reports of the peer as well. They are marked, because a peer may lie.
     Peer,
 }
 

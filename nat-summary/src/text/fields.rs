@@ -156,7 +156,7 @@ fn field(text: &str, at: usize) -> Option<(&str, &str)> {
     let quote = skip(begin, b"\\");
     let begin = match bytes.get(quote) {
         Some(b'"' | b'\'') => quote + 1,
-        // an escaped line break right behind it: there is no value
+        // an escaped line break follows the mark, so there is no value
         _ => begin,
     };
     let limit = bytes.len().min(begin + MAX_VALUE);

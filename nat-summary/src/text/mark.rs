@@ -23,7 +23,8 @@ pub(super) fn mark_at(text: &[u8], at: usize) -> Option<Side> {
         b'r' if is_of_side(rest, "remote", before) => Some(Side::Remote),
         b'r' if is_sentence(rest, &["received"]) => Some(Side::Remote),
         b'o' if is_of(&["onicecandidate"]) => Some(Side::Local),
-        // the event as browsers spell it; `IceCandidate` is a class, of either side
+        // the event as browsers spell it; not `IceCandidate`, because that class is used for both
+        // sides
         b'i' if begins_word && rest.starts_with(b"icecandidate") && is_of(&["icecandidate"]) => {
             Some(Side::Local)
         }
@@ -52,7 +53,7 @@ fn is_word(rest: &[u8], word: &str) -> bool {
             .is_some_and(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// What follows a word, behind at most one space, hyphen or underscore.
+/// The rest behind a word and at most one space, hyphen or underscore.
 fn behind<'a>(rest: &'a [u8], word: &str) -> Option<&'a [u8]> {
     let rest = rest.get(word.len()..).filter(|_| starts(rest, word))?;
     Some(match rest {

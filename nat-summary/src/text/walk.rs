@@ -1,4 +1,4 @@
-//! The facts of a text in their order, each with what the text around it shows of its side.
+//! The facts of a text in their order, each with the signs of its side in the text around it.
 
 use super::fields::Fields;
 use super::mark::{Side, mark_at};
@@ -37,7 +37,8 @@ struct Description {
     session: u32,
 }
 
-/// Walks through a text once: each byte is looked at a bounded number of times.
+/// Walks through a text once and looks at each byte a bounded number of times, because a stranger
+/// may have written the text.
 pub(super) struct Walk<'a> {
     text: &'a str,
     lines: Lines<'a>,
@@ -47,7 +48,8 @@ pub(super) struct Walk<'a> {
     line: usize,
     /// Nothing of the current line has come yet, not counting escaped line breaks.
     is_fresh: bool,
-    /// The line is an entry of a log with a time in front: marks of other entries do not reach it.
+    /// The line is an entry of a log with a time in front. Marks of other entries do not reach it,
+    /// because entries of both sides alternate in a log.
     is_entry: bool,
     is_sdp: bool,
     /// The last mark, and the line it stands on.
@@ -155,7 +157,7 @@ impl<'a> Walk<'a> {
     }
 
     fn end_sdp_line(&mut self) {
-        // an empty line ends no description: pages put one between any two lines
+        // an empty line does not end a description, because pages put one between any two lines
         if !self.is_sdp && !self.is_fresh {
             self.description = None;
         }

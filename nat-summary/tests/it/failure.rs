@@ -77,7 +77,7 @@ fn ours(host: Host, filtering: Filtering) -> NatSummary {
     evidence.summary().with_filtering(filtering)
 }
 
-/// What the peer advertised.
+/// The candidates that the peer advertised.
 const THEIRS: [(&str, &[&str]); 11] = [
     ("nothing", &[]),
     ("public", &["192.0.2.9 40000 typ host"]),

@@ -1,4 +1,4 @@
-//! The line parser: what it takes, what it refuses and where.
+//! The line parser: accepted lines, refused lines, and the position of each error.
 
 use nat_summary::{
     Address, Candidate, CandidateKind, Evidence, Expected, NatType, TransportProtocol,
@@ -213,8 +213,8 @@ fn a_text_of_many_candidates_is_read_to_its_end() {
     );
 }
 
-/// A dump has each candidate at least twice. Beyond what is remembered, one told twice would agree
-/// with itself.
+/// A dump has each candidate at least twice. Behind the last remembered candidate, a repeat must
+/// not count, because it would agree with itself.
 #[test]
 fn a_reflexive_candidate_that_may_be_a_repeat_is_an_error_and_no_second_answer() {
     let hosts: String = (1..=600)
@@ -245,8 +245,8 @@ fn candidates_on_one_line_are_all_found() {
     assert_eq!(Candidate::all_in(text).filter(Result::is_ok).count(), 3);
 }
 
-/// A megabyte and no end of line: read once, not once per candidate. The bound is a hundred times
-/// what it takes.
+/// A megabyte without a line break is read once, not once per candidate. The bound is a hundred
+/// times the usual time.
 #[test]
 fn a_hostile_text_costs_no_more_than_its_length() {
     let started = std::time::Instant::now();

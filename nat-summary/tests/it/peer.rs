@@ -1,5 +1,5 @@
-//! What the peer's checks prove, what they do not, and that they never change what the servers
-//! said.
+//! The verdict from the peer's checks: proofs, missing proofs, and no change of the servers'
+//! verdict.
 
 use std::net::SocketAddr;
 
@@ -217,7 +217,7 @@ fn with_one_server_or_none_the_peer_is_the_second_vantage_point_and_it_is_said_s
         verdict(&servers(&[]), &[(peer, MAPPED), (other, MAPPED)]),
         agree
     );
-    // two ports of one address never prove independence, whoever has the other port
+    // two ports of one address never prove independence, because another host may have one of them
     assert_eq!(verdict(&one, &[("198.51.100.1:9", MAPPED)]), undecided);
     assert_eq!(
         verdict(&one, &[("198.51.100.1:9", moved)]),
@@ -227,7 +227,7 @@ fn with_one_server_or_none_the_peer_is_the_second_vantage_point_and_it_is_said_s
             DecidedBy::Peer
         )
     );
-    // what a peer says by way of a server's own address and port replaces nothing
+    // a peer's report from a server's own address and port replaces nothing
     assert_eq!(verdict(&one, &[(TWO[0], moved)]), undecided);
     // nor does it say anything of the way out by way of our own external address, or of no NAT at
     // all

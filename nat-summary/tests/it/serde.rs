@@ -1,4 +1,4 @@
-//! What is written down: stable names, and nothing lost.
+//! The written forms: stable names, and no loss.
 
 use nat_summary::{
     Candidate, DecidedBy, Evidence, ExpectedPath, FailureCause, Family, Filtering, FilteringSeen,
@@ -118,8 +118,7 @@ fn the_names_stay() {
     );
 }
 
-/// An answer that said something impossible, of a server nobody named, leaves nothing but its
-/// count.
+/// An impossible answer of an anonymous server leaves only its count.
 #[test]
 fn what_was_dropped_and_written_down_proves_no_blocking_either() {
     for written in [

@@ -66,8 +66,8 @@ fn the_cases_of_public_reports_come_out_right() {
     assert_eq!(own(bare).nat_type(), NatType::Unknown);
 }
 
-/// A text per program, with what marks this host's candidates and what the peer's. The peer's NAT is
-/// symmetric, this host's not known.
+/// A text per program, with its marks of this host's and of the peer's candidates. The peer's NAT
+/// is symmetric, this host's is unknown.
 #[test]
 fn each_program_marks_the_sides_in_its_own_words() {
     let sdp = |lines: &[String]| {
@@ -366,7 +366,7 @@ fn a_text_is_read_in_time_linear_in_its_length() {
     let ours = format!("onIceCandidate {}\n", reflexive(20, 50_000));
     let dump = ours.clone() + &entry.repeat((1 << 20) / entry.len());
     assert_eq!(part(Some(Evidence::from_text(&dump))), unknown(20));
-    // what takes quadratic time takes minutes for 64 KiB
+    // quadratic time would be minutes for 64 KiB
     let started = std::time::Instant::now();
     for piece in [
         "v=0",

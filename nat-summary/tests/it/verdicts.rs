@@ -1,4 +1,4 @@
-//! Verdicts beyond the vectors: what must stay unknown, what must be counted.
+//! Verdicts beyond the vectors: those that must stay unknown, and facts that must be counted.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! The account of a pipeline's spans: each is waiting, exported, failed or dropped, and at no time two
-//! of these.
+//! The account of a pipeline's spans: each is waiting, exported, failed or dropped, and at no time
+//! two of these.
 
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -17,8 +17,8 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
 
 use super::failure::ExportFailure;
 
-/// The spans handed to a [`Pipeline`](super::Pipeline), by what became of them. The sum of the four
-/// is the number of all spans.
+/// The spans handed to a [`Pipeline`](super::Pipeline), counted by outcome. The sum of the four
+/// counts is the number of all spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct Delivery {

@@ -51,7 +51,7 @@ const GRPC: [&str; 17] = [
     "unauthenticated",
 ];
 
-/// What the errors of exporters say, and what it means. The first line that matches counts.
+/// Texts in the errors of exporters, and their meaning. The first line that matches counts.
 const SAID: [(&str, ExportFailure); 15] = [
     ("connection refused", ExportFailure::Refused),
     ("dns error", ExportFailure::NoSuchName),
@@ -71,8 +71,8 @@ const SAID: [(&str, ExportFailure); 15] = [
 ];
 
 impl ExportFailure {
-    /// The kind of an error by its text, because exporters hand on nothing else. The text itself may
-    /// hold an address, and goes no further.
+    /// The kind of an error by its text, because exporters return nothing else. The text itself is
+    /// dropped, because it may hold an address.
     pub(super) fn of_text(text: &str) -> Self {
         let text = text.to_lowercase();
         let after = |mark: &str| text.split_once(mark).map(|(_, rest)| rest);

@@ -17,21 +17,21 @@ use super::lines::Lines;
 
 /// Writes each batch as one line: an `ExportTraceServiceRequest` in the JSON mapping of OTLP.
 ///
-/// A line is what an OTLP/HTTP endpoint takes as a body of `application/json`, and the file what a
-/// collector's `otlpjsonfile` receiver reads.
+/// An OTLP/HTTP endpoint takes each line as a body of `application/json`, and a collector's
+/// `otlpjsonfile` receiver reads the file.
 ///
-/// A batch is exported if its line can be read. One that an error tore, such as a full disk, has
-/// failed; the next line stands apart from what is there of it.
+/// A batch counts as exported if its line is complete. If an error such as a full disk cuts a line
+/// off, the batch counts as failed, and the next batch begins on a new line.
 pub struct JsonLines<W> {
     lines: Mutex<Lines<W>>,
     resource: Resource,
 }
 
 impl<W: Write> JsonLines<W> {
-    /// Lines to `writer`, which is flushed after each.
+    /// Writes lines to `writer`, and flushes it after each line.
     ///
-    /// A buffer in front of a file gains nothing here, and blurs the account: what it holds as it
-    /// fails to flush may reach the file later.
+    /// Do not put a buffer in front of a file. It saves nothing, and it makes the counts wrong,
+    /// because bytes of a failed flush may still reach the file later.
     pub fn new(writer: W) -> Self {
         Self::of(Lines::new(writer))
     }
@@ -297,7 +297,8 @@ impl Json {
         self.push(format_args!("{value}"));
     }
 
-    /// 64 bits are a string in protobuf's JSON mapping: a JSON number loses the last of them.
+    /// A 64-bit integer is a string in protobuf's JSON mapping, because a JSON number holds 53
+    /// bits.
     fn int(&mut self, value: i64) {
         self.push(format_args!("\"{value}\""));
     }

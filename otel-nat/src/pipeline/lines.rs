@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// A stream of lines. A line that was torn by an error has an end of its own before the next one
-/// begins, so the next one is not lost with it.
+/// A stream of lines. A line that an error cut off is ended before the next line begins, because
+/// the next line would otherwise be lost with it.
 pub(super) struct Lines<W> {
     stream: W,
     /// Whether the last line has no break yet, as far as this knows.
@@ -59,8 +59,8 @@ impl<W: Write> Lines<W> {
 }
 
 impl Lines<File> {
-    /// Appends to a file, which is created if there is none. Whoever tore its last line, that line
-    /// is ended first.
+    /// Appends to a file, which is created if it does not exist. If the last line of the file is
+    /// incomplete, it is ended first, even if another program wrote it.
     pub(super) fn append(path: &Path) -> io::Result<Self> {
         let stream = File::options()
             .read(true)
@@ -75,7 +75,7 @@ impl Lines<File> {
     }
 }
 
-/// Nothing of a pipe or a device.
+/// Whether the file ends within a line; `None` for a pipe or a device.
 fn ends_torn(mut file: &File) -> Option<bool> {
     let mut last = [0];
     // appended is at the end, wherever this reads

@@ -13,8 +13,9 @@ use super::failure::ExportFailure;
 use super::otlp::{OnOwnRuntime, OtlpError};
 use super::{EXPORT_TIMEOUT, PipelineBuilder, Undelivered};
 
-/// A meter provider that exports over OTLP at the intervals of the SDK (`OTEL_METRIC_EXPORT_INTERVAL`),
-/// for [`Telemetry::with_metrics`](crate::Telemetry::with_metrics).
+/// A meter provider that exports over OTLP at the intervals of the SDK
+/// (`OTEL_METRIC_EXPORT_INTERVAL`), for
+/// [`Telemetry::with_metrics`](crate::Telemetry::with_metrics).
 ///
 /// Dropped, it shuts down and waits up to a second for the last export.
 #[derive(Debug)]
@@ -36,8 +37,8 @@ impl MetricsPipeline {
         self.failure.get()
     }
 
-    /// Exports what was measured and shuts down. Blocks for up to `within`, so an async task must not
-    /// call it.
+    /// Exports the recorded metrics and shuts down. Blocks for up to `within`, so an async task
+    /// must not call it.
     ///
     /// # Errors
     /// If the last export failed, or did not end in time.
@@ -71,8 +72,8 @@ impl PipelineBuilder {
         Ok(self.meters(exporter, seen))
     }
 
-    /// Metrics over OTLP/gRPC to `endpoint`, such as `http://127.0.0.1:4317`; without an endpoint, to
-    /// the one in `OTEL_EXPORTER_OTLP_*`. Of the settings, service, resource and export time-out
+    /// Metrics over OTLP/gRPC to `endpoint`, such as `http://127.0.0.1:4317`; without an endpoint,
+    /// to the one in `OTEL_EXPORTER_OTLP_*`. Of the settings, service, resource and export time-out
     /// count.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Tracer providers ready for use, which never make the program wait.
 //!
-//! A [`Pipeline`] batches spans on a thread of its own and keeps an account of them. Emitting a span
-//! takes one place in a bounded queue; a span for which the queue has no place is counted as
+//! A [`Pipeline`] batches spans on a thread of its own and keeps an account of them. Emitting a
+//! span takes one place in a bounded queue; a span for which the queue has no place is counted as
 //! dropped. An exporter that needs the network runs on a runtime of its own as well, so a busy or
 //! ended runtime of the program cannot hang it.
 //!
@@ -89,7 +89,7 @@ impl Pipeline {
         &self.provider
     }
 
-    /// The spans so far, by what became of them.
+    /// The spans so far, counted by outcome.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         self.account.read()
@@ -106,8 +106,8 @@ impl Pipeline {
         self.provider.force_flush().map_err(|_| self.undelivered())
     }
 
-    /// Exports the queued spans and shuts down. Blocks for up to `within`, so an async task must not
-    /// call it.
+    /// Exports the queued spans and shuts down. Blocks for up to `within`, so an async task must
+    /// not call it.
     ///
     /// Unlike the provider's own shutdown, this one returns an error if the last export failed.
     pub fn shutdown(&self, within: Duration) -> Result<(), Undelivered> {
@@ -316,7 +316,8 @@ impl PipelineBuilder {
     }
 }
 
-/// The size of the queue, which the account has to know and the SDK does not give away.
+/// The size of the SDK's queue. It is read from the environment here, because the SDK does not
+/// return it.
 fn queue_of_environment() -> usize {
     std::env::var("OTEL_BSP_MAX_QUEUE_SIZE")
         .ok()

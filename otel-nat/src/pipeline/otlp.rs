@@ -48,7 +48,8 @@ impl fmt::Display for OtlpError {
 
 impl core::error::Error for OtlpError {}
 
-/// A client that notes why a request failed: the exporter above it hands on that it did, and no more.
+/// A client that records why a request failed, because the exporter above it reports only that it
+/// failed.
 #[cfg(feature = "otlp-http")]
 #[derive(Debug)]
 struct Explained {
@@ -212,8 +213,8 @@ impl OnOwnRuntime<MetricExporter> {
         })
     }
 
-    /// Exports on the calling thread, which belongs to no runtime: the SDK has one for it, and lends the
-    /// metrics to it.
+    /// Exports on the calling thread, which belongs to no runtime: the SDK has one for it, and
+    /// lends the metrics to it.
     pub(super) fn export_metrics(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let Some(runtime) = &self.runtime else {
             return Err(OTelSdkError::AlreadyShutdown);

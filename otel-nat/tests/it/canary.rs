@@ -29,7 +29,7 @@ const SERVERS: [[&str; 2]; 2] = [
 ];
 const MAPPED: [&str; 2] = ["203.0.113.199:40222", "[2001:db8:77:88::99]:40223"];
 const LOCALS: [&str; 2] = ["192.168.177.88", "fd77::88"];
-/// Where nobody listens.
+/// An address without a listener.
 const COLLECTOR: &str = "127.77.0.1:1";
 
 fn ip(socket: &str) -> String {
@@ -194,7 +194,7 @@ fn run() {
             .1
     );
 
-    // every way to fail, and what each says of it
+    // every way to fail, and the texts about it
     for pipeline in [
         Pipeline::builder().export_to(Chatty),
         Pipeline::builder()
@@ -263,13 +263,13 @@ fn output(policy: ExternalIp) -> String {
     text
 }
 
-/// What to show of a long text.
+/// The last part of a long text, for a message.
 fn ending(text: &str) -> &str {
     let at = (text.len().saturating_sub(500)..text.len()).find(|at| text.is_char_boundary(*at));
     at.map_or(text, |at| &text[at..])
 }
 
-/// Takes out what `nat_external_ip` says, in any of the forms it is printed in.
+/// Removes the value of `nat_external_ip`, in each of its printed forms.
 fn without_external_ip(text: &str) -> String {
     let mut rest = text;
     let mut out = String::new();

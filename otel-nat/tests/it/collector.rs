@@ -1,8 +1,7 @@
-//! A real collector: every attribute of every span, over both protocols and as JSON lines, against
-//! what was emitted.
+//! A real collector receives every attribute of every span, over both protocols and as JSON lines.
 //!
 //! `ROTEL_AGENT` names the program `rotel-agent` (of the Python package `rotel`); without it there
-//! is nothing to run. `cargo xtask collector` brings one, and sends it what real attempts emit.
+//! is nothing to run. `cargo xtask collector` installs it, and sends it the spans of real attempts.
 
 use std::path::Path;
 use std::time::Duration;
@@ -32,7 +31,7 @@ fn emit(telemetry: &Telemetry) {
     }
 }
 
-/// What of `emitted` the collector received, in the order it was emitted.
+/// The spans of `emitted` that the collector received, in the order of emission.
 fn received(collector: &Rotel, emitted: &[Told]) -> Vec<Told> {
     let of = |told: &[Told]| -> Vec<Told> {
         emitted
@@ -93,8 +92,8 @@ fn the_deployed_collector_passes_on_what_the_policy_would_have_let_out() {
             },
         )
         .unwrap();
-        // the whole address goes in, and beside it what the policy would have let out comes to
-        // expect
+        // the collector gets the whole address; a second emission under the policy gives the
+        // expectation
         let (whole, policed) = (Capture::new(), Capture::new());
         emit(&policed.telemetry().with_external_ip(policy));
         let builder = Pipeline::builder().with_capture(&whole);
@@ -149,7 +148,7 @@ fn the_deployed_collector_passes_on_what_the_policy_would_have_let_out() {
     }
 }
 
-/// What no consumer of ours sends: addresses under other keys, and values of other kinds.
+/// Addresses under other keys, and values of other kinds: spans that this crate never emits.
 #[test]
 fn the_deployed_collector_lets_no_address_pass_under_another_key() {
     let Ok(agent) = std::env::var("ROTEL_AGENT") else {

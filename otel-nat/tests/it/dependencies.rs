@@ -1,4 +1,4 @@
-//! What the crate brings with it: little by default, and nothing of OpenTelemetry on wasm32.
+//! The dependencies of the crate: few by default, and no OpenTelemetry on wasm32.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -59,7 +59,7 @@ fn on_wasm_nothing_of_opentelemetry_comes_whatever_the_features() {
     );
 }
 
-/// What `command`, a line of the README without its pipe, prints here.
+/// The output of `command`, a line of the README without its pipe.
 fn printed(command: &str) -> String {
     let mut words = command.split_whitespace();
     assert_eq!(words.next(), Some("cargo"));

@@ -5,7 +5,7 @@ use otel_nat::Telemetry;
 
 use crate::host::{self, Host};
 
-// One test, for there is one global provider in a process, and it cannot be taken away again.
+// One test, because a process has one global provider, which cannot be removed again.
 #[test]
 fn a_provider_set_late_gets_what_ends_after_it_was_set() {
     let telemetry = Telemetry::global();

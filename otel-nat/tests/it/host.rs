@@ -1,4 +1,4 @@
-//! What every test stands on: a provider whose spans can be read back, and summaries of every kind.
+//! The base of every test: a provider whose spans can be read back, and summaries of every kind.
 
 use nat_summary::stage::{
     DtlsRole, DtlsVersion, HandshakeMessage, Stage, StageReport, StageVerdict,
@@ -64,7 +64,7 @@ pub(crate) fn is_error(span: &SpanData) -> bool {
 
 const BASE: &str = "192.168.1.5:50000";
 
-/// What servers at these addresses saw of one base.
+/// The observations of servers at these addresses, of one base.
 pub(crate) fn seen(base: &str, seen: &[(&str, &str)]) -> Evidence {
     let mut evidence = Evidence::new();
     for (sequence, (server, mapped)) in (0..).zip(seen) {
@@ -172,7 +172,7 @@ pub(crate) fn no_route() -> NatSummary {
     evidence.summary()
 }
 
-/// What a stack that names no servers tells.
+/// The evidence of an ICE stack that names no servers.
 pub(crate) fn bare_list() -> NatSummary {
     let lines = [
         "candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host",

@@ -1,5 +1,5 @@
-//! The JSON lines against OTLP's own definition: each must read back as what protobuf would have
-//! carried.
+//! The JSON lines against OTLP's own definition: each line must read back as the same request in
+//! protobuf.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
@@ -51,7 +51,7 @@ fn resource() -> Resource {
         .build()
 }
 
-/// What protobuf carries of `spans`, in an order of its own.
+/// The request for `spans` in protobuf, sorted.
 fn expected(spans: Vec<SpanData>) -> ExportTraceServiceRequest {
     sorted(ExportTraceServiceRequest {
         resource_spans: group_spans_by_resource_and_scope(spans, &(&resource()).into()),
@@ -73,7 +73,7 @@ fn sorted(mut request: ExportTraceServiceRequest) -> ExportTraceServiceRequest {
     request
 }
 
-/// What the line for `spans` says.
+/// The request that the line for `spans` holds, sorted.
 fn written(spans: Vec<SpanData>) -> ExportTraceServiceRequest {
     let page = Page::default();
     let mut exporter = JsonLines::new(page.clone());

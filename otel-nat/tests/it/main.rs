@@ -1,4 +1,4 @@
-//! Integration tests: what really goes out, as an exporter sees it.
+//! Integration tests of the emitted spans, as an exporter sees them.
 #![cfg(not(target_arch = "wasm32"))]
 
 #[cfg(all(feature = "metrics", feature = "otlp-http", feature = "otlp-grpc"))]

@@ -1,5 +1,4 @@
-//! The histogram of attempt durations: what it is called, what it is grouped by, and that it stays
-//! small.
+//! The histogram of attempt durations: its name, its groups, and their number.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -349,7 +348,7 @@ fn another_scope_keeps_the_meter() {
     assert_eq!(scopes, ["elsewhere"]);
 }
 
-// One test, for there is one global meter provider in a process.
+// One test, because a process has one global meter provider.
 #[test]
 fn a_global_meter_provider_set_late_or_replaced_gets_what_ends_after() {
     let telemetry = Telemetry::new(Host::new().provider).with_global_metrics();

@@ -12,7 +12,7 @@ use otel_nat::{FailureReason, Telemetry};
 
 use crate::host;
 
-/// An HTTP server that does with its `n`th connection what `serve` does.
+/// An HTTP server that passes its `n`th connection to `serve`.
 struct Collector {
     address: SocketAddr,
     bodies: Arc<Mutex<Vec<Vec<u8>>>>,

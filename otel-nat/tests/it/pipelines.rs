@@ -19,7 +19,7 @@ fn counts(delivery: Delivery) -> [u64; 4] {
     ]
 }
 
-/// Does as it is told with each batch, and says when it has one.
+/// An exporter that reports each batch to the test, and returns the result that the test sends.
 #[derive(Debug)]
 struct Told {
     batch: Sender<usize>,

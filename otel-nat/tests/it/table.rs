@@ -1,4 +1,4 @@
-//! The table in docs/attributes.md against what really goes out, in both directions.
+//! The table in docs/attributes.md against the emitted attributes, in both directions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -82,7 +82,7 @@ fn everything() -> Vec<SpanData> {
             }
         }
     }
-    // what the checks showed does not depend on what gathering did
+    // the evidence of the checks does not depend on the gathering
     let mut checked: Vec<Tell> = Vec::new();
     checked.extend(
         FilteringSeen::ALL
@@ -140,7 +140,7 @@ fn everything() -> Vec<SpanData> {
     host.spans()
 }
 
-/// Tells an attempt something.
+/// Calls one method of an attempt.
 type Tell = Box<dyn Fn(&mut Attempt)>;
 
 fn boxed(tell: impl Fn(&mut Attempt) + 'static) -> Tell {

@@ -1,4 +1,4 @@
-//! What was dropped is counted, and a provider that breaks stays the only thing broken.
+//! Dropped spans are counted, and a provider that panics breaks nothing else.
 
 use opentelemetry::Context;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -43,7 +43,7 @@ fn what_a_sampler_turns_away_is_counted() {
     assert_eq!(counts(telemetry.tally()), [0, 1, 0]);
 }
 
-/// A processor that cannot do what it is for.
+/// A processor that panics.
 #[derive(Debug)]
 struct Broken;
 

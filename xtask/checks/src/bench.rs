@@ -1,8 +1,9 @@
-//! `bench`: what everything costs, side by side with what one would use instead in one run, and the
-//! bounds on it.
+//! `bench`: the costs of the libraries, measured beside alternatives in the same run, and their
+//! bounds.
 //!
-//! Counts decide, for they are the same on every machine. Times do not: their ratios are told with
-//! their spread, and fail only beyond a gate that no busy machine explains.
+//! Counts decide, because they are the same on every machine. Times do not decide: the report shows
+//! their ratios with their spread, and a ratio fails only beyond a gate that no busy machine
+//! explains.
 
 mod baseline;
 mod counts;
@@ -25,7 +26,7 @@ use common::commands::{Bench, BenchPart};
 
 use crate::{Failure, runtime, table};
 
-/// Each part, and what it answers.
+/// Each part, and its subject.
 const PARTS: [(BenchPart, &str); 6] = [
     (
         BenchPart::Gather,
@@ -39,11 +40,11 @@ const PARTS: [(BenchPart, &str); 6] = [
     ),
     (
         BenchPart::Peer,
-        "What does it cost to read the peer's checks in passing? The same base with and without it, read in turns.",
+        "The cost of reading the peer's checks in passing: the same base with and without it, read in turns.",
     ),
     (
         BenchPart::Scale,
-        "What does one gathering take when many run at once in one process?",
+        "The heap and the time of one gathering when many run at once in one process.",
     ),
     (
         BenchPart::Criterion,
@@ -57,13 +58,13 @@ const PARTS: [(BenchPart, &str); 6] = [
     ),
 ];
 
-/// What a part found.
+/// The results of a part.
 #[derive(Debug, Default)]
 struct Section {
     tables: Vec<(Vec<&'static str>, Vec<Vec<String>>)>,
     plots: Vec<Plot>,
     targets: Vec<Target>,
-    /// What it says besides.
+    /// Further remarks.
     notes: Vec<String>,
     counts: Counts,
     /// All of it, for programs.
@@ -82,7 +83,8 @@ pub(crate) fn run(options: &Bench) -> Result<bool, Failure> {
     let mut sections = Vec::new();
     for (place, (name, _)) in chosen.iter().enumerate() {
         eprintln!("[{} of {}] {name}", place + 1, chosen.len());
-        // a runtime of its own, which takes with it what stock left: its tasks allocate
+        // a runtime of its own, because stock webrtc-ice leaves tasks behind, and they allocate;
+        // they end with the runtime
         let section = runtime()?.block_on(measure(*name, &baseline, options.compare))?;
         if !json {
             println!("{}", section.show(&baseline));
@@ -173,8 +175,8 @@ impl Spread {
         }
     }
 
-    /// Of `these` that were measured in turns with `those`: whatever else the machine did fell on
-    /// both.
+    /// The spread of `these` against `those`, which were measured in turns, pair by pair, because
+    /// other work of the machine then fell on both.
     fn of_pairs(these: &[f64], those: &[f64]) -> Self {
         Self::of(
             these
@@ -185,7 +187,7 @@ impl Spread {
         )
     }
 
-    /// Where they were not: any of `these` against any of `those`.
+    /// The spread where the two were not measured in turns: any of `these` against any of `those`.
     fn of_any(these: &[f64], those: &[f64]) -> Self {
         Self::of(
             these
@@ -202,7 +204,7 @@ impl Spread {
     }
 }
 
-/// A ratio, with as many digits as say something.
+/// A ratio with its significant digits.
 fn times(ratio: f64) -> String {
     format!("{} x", digits(ratio, ratio))
 }
@@ -215,7 +217,7 @@ fn digits(figure: f64, of: f64) -> String {
     }
 }
 
-/// A bound beside what was measured.
+/// A bound beside the measured figure.
 #[derive(Debug, Serialize)]
 struct Target {
     what: String,
@@ -228,7 +230,7 @@ struct Target {
     ratio: Option<Spread>,
 }
 
-/// What is good.
+/// The good side of a bound.
 #[derive(Debug, Clone, Copy)]
 enum Good {
     AtLeast(f64),
@@ -296,7 +298,7 @@ impl Target {
             (true, ..) => "met",
             (false, true, _) => "UNMET",
             (false, false, Some(_)) => "unmet, within the gate",
-            (false, false, None) => "unmet, told only",
+            (false, false, None) => "unmet, shown only",
         }
     }
 }

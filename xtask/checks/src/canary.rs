@@ -1,6 +1,6 @@
-//! Real attempts, and not one address in anything that comes out but where the policy lets one:
-//! spans, metrics, JSON lines, the logs of a program that keeps them at the usual level, and what
-//! every error of every crate says.
+//! Real attempts, and a search for addresses in everything that leaves the process: spans, metrics,
+//! JSON lines, the logs of a program at the usual level, and the texts of every error of every
+//! crate. Only the policy may let an address out.
 //!
 //! The run is a process of its own, so that its logs are all of its logs: ours, and those of the
 //! libraries below.
@@ -47,7 +47,7 @@ const TURNED_OFF: [&str; 2] = ["webrtc_ice", "turn"];
 /// The simulated Internet of the test itself.
 const SIMULATION: &str = "webrtc_util::vnet";
 
-/// What the run says last.
+/// The last line of the run.
 const END: &str = "the run is over";
 
 /// Prints every record of the libraries' logs that is not below the usual level.
@@ -144,8 +144,7 @@ fn outputs() -> Vec<(ExternalIp, String)> {
     runs.into_iter().map(end).collect()
 }
 
-/// Takes out what `nat_external_ip` says, in each of the forms it is printed in, and counts how
-/// often.
+/// Removes the values of `nat_external_ip` in each of their printed forms, and counts them.
 fn without_external_ip(line: &str) -> (String, usize) {
     let (mut rest, mut out, mut times) = (line, String::new(), 0);
     while let Some((before, after)) = rest.split_once(keys::EXTERNAL_IP) {

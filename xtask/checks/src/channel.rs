@@ -1,5 +1,5 @@
-//! `channel`: what a data channel leaves behind on each way out, what it holds while it is open and
-//! how long it takes to open; `webrtc`'s peer connection on the same base beside it, and plain ICE.
+//! `channel`: the leftovers of a data channel on each way out, its memory while it is open, and its
+//! time to open, beside `webrtc`'s peer connection on the same base and plain ICE.
 
 mod stock;
 
@@ -22,7 +22,7 @@ use common::commands::Channel;
 
 use crate::{Failure, bounds, peers, table};
 
-/// Pairs held open to see what each holds.
+/// Pairs held open to measure the memory of each.
 const HELD: usize = 40;
 /// A random moment falls within this, or half, a quarter, an eighth or a sixteenth of it: so on
 /// every layer, whether built for speed or not.
@@ -276,7 +276,7 @@ fn dtls_ends_after(most: u32) -> IceTransport {
     })
 }
 
-/// A peer that sends nothing of what DTLS protects.
+/// A peer that sends nothing inside DTLS.
 fn sctp_is_silent() -> IceTransport {
     /// ContentType of application data (RFC 5246 section 6.2.1).
     const APPLICATION_DATA: u8 = 23;
@@ -385,7 +385,7 @@ fn forged(sdp: String) -> String {
     sdp.lines().map(line).collect()
 }
 
-/// What one side of an open connection holds, and how long it took to open: the median of many.
+/// The memory of one side of an open connection, and its time to open: the median of many.
 async fn size(carrier: Carrier) -> Result<Size, Failure> {
     let (mut times, before, after) = match carrier {
         Carrier::PlainIce => held(|| timed(loopback)).await?,
@@ -403,8 +403,8 @@ async fn size(carrier: Carrier) -> Result<Size, Failure> {
     })
 }
 
-/// Opens pairs with `open` and holds them: the time each took, what was alive before and while all
-/// are open.
+/// Opens pairs with `open` and holds them. Returns the time of each, and the live heap before and
+/// while all are open.
 async fn held<P, F: Future<Output = Result<(P, Duration), Failure>>>(
     open: impl Fn() -> F,
 ) -> Result<(Vec<Duration>, Alive, Alive), Failure> {

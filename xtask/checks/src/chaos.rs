@@ -1,8 +1,8 @@
-//! `chaos`: attempts behind simulated NATs while everything that can fail does, and what must hold
-//! all the same.
+//! `chaos`: attempts behind simulated NATs while everything that can fail does, and the invariants
+//! that have to hold all the same.
 //!
-//! What goes wrong in an episode follows from the seed and the episode's number alone: a failure is
-//! replayed by both. What is left behind shows after a batch alone: then all of it is replayed.
+//! The faults of an episode follow from the seed and the episode's number alone, because a failure
+//! has to be replayed. Leftovers show only after a whole batch, so a leak replays the batch.
 
 mod episode;
 mod link;
@@ -25,11 +25,12 @@ use common::episodes::Episodes;
 
 use crate::{Failure, bounds, panics, runtime, table};
 
-/// Episodes at once, and between two looks at what is left.
+/// Episodes at once, and between two measurements of leftovers.
 const AT_ONCE: usize = 16;
 const BATCH: u64 = 128;
-/// The first episodes, which set up what is set up once: checked, and not counted among what is
-/// left. As many as are played at once, for a slow machine has to get further than this.
+/// The first episodes, which warm up caches and tables. Their invariants are checked, and their
+/// leftovers do not count. They are only as many as run at once, because a slow machine has to get
+/// further than this.
 const WARM: u64 = AT_ONCE as u64;
 /// Time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -43,11 +44,11 @@ struct Tally {
     /// Fault, then outcome.
     outcomes: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     broken: Vec<Broken>,
-    /// What was left behind the first episodes, and behind each batch.
+    /// The leftovers of the first episodes, and of each batch.
     left: Vec<Look>,
-    /// None: too few looks to tell.
+    /// `None` if there were too few measurements.
     heap: Option<Heap>,
-    /// Told in full.
+    /// The failures, printed in full.
     #[serde(skip)]
     told: Option<u64>,
 }
@@ -59,7 +60,7 @@ struct Broken {
     what: String,
 }
 
-/// What live heap grew by over so many episodes, and what is no leak.
+/// The growth of live heap over these episodes, and the growth that is no leak.
 #[derive(Debug, PartialEq, Serialize)]
 struct Heap {
     grown: i64,
@@ -104,7 +105,7 @@ pub(crate) fn run(options: &Chaos) -> Result<bool, Failure> {
                 "live heap grew by {grown} bytes over {episodes} episodes; below {bound:.0} is no leak"
             );
         }
-        None => println!("skipped: the heap, for one look tells nothing"),
+        None => println!("skipped: the heap, because one measurement shows no growth"),
     }
     println!(
         "seed {seed}: {} attempts in {} episodes, {} of them with nothing in the way, {seconds:.0} s; {}",
@@ -120,8 +121,8 @@ pub(crate) fn run(options: &Chaos) -> Result<bool, Failure> {
     Ok(passed)
 }
 
-/// The first episodes, and a look at what is there then; behind them those to be replayed, or one
-/// after the other until it is time, with a look behind each batch.
+/// Plays the first episodes and measures. Then plays the episodes to replay, or one batch after the
+/// other until the time is over, and measures after each batch.
 async fn rage(seed: u64, replayed: Option<Episodes>, until: Instant) -> Result<Tally, Failure> {
     let mut tally = Tally::default();
     eprintln!("seed {seed}");
@@ -135,7 +136,7 @@ async fn rage(seed: u64, replayed: Option<Episodes>, until: Instant) -> Result<T
     };
     batch(seed, 0..WARM, None, &mut tally).await?;
     let mut next = episodes.start;
-    // two looks at least: one tells nothing
+    // two measurements at least, because one shows no growth
     while next < episodes.end
         && (tally.left.len() < 2 || until.is_none_or(|until| Instant::now() < until))
     {
@@ -164,9 +165,9 @@ async fn rage(seed: u64, replayed: Option<Episodes>, until: Instant) -> Result<T
     Ok(tally)
 }
 
-/// Live bytes from the second half's first look to the last, or from the first of all where there
-/// are few looks, and how many may be; with the episodes between, as counted. None of one look, for
-/// the first is there to compare with.
+/// The growth of live bytes over the second half of the measurements, or over all if there are few,
+/// with its bound and its episodes. `None` with a single measurement, because there is nothing to
+/// compare it with.
 fn growth(left: &[Look]) -> Option<(Heap, Range<u32>)> {
     let half = &left[left.len() / 2..];
     let (judged, room) = if half.len() >= bounds::CHAOS_LOOKS {
@@ -189,9 +190,9 @@ fn growth(left: &[Look]) -> Option<(Heap, Range<u32>)> {
     ))
 }
 
-/// Some episodes, each in a task of its own, for a panic is one more thing that must not be; then a
-/// look at what they left. Where it ended: by the end of the time only some have begun, but always
-/// as many as are played at once.
+/// Plays some episodes, each in a task of its own, because a panic must not end the run, and
+/// measures their leftovers. Returns the number behind the last episode that was played: once the
+/// time is over no more begin, but at least the first [`AT_ONCE`] are played.
 async fn batch(
     seed: u64,
     numbers: Range<u64>,
@@ -254,7 +255,7 @@ async fn batch(
             format!("{tasks} tasks and {descriptors} descriptors are left"),
         );
     }
-    // of a task that nobody waits for, too
+    // panics of detached tasks count as well
     let panics = panics::so_far() - panics;
     if panics > 0 {
         tally.fail(Episodes(start..next), format!("{panics} panics"));

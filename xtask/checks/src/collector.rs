@@ -1,5 +1,5 @@
-//! `collector`: what real attempts emit, over OTLP to a real collector, against what that received;
-//! then the same collector failing in every way.
+//! `collector`: sends the spans of real attempts over OTLP to a real collector, and compares them
+//! with the received ones; then lets the collector fail in every way.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -24,10 +24,10 @@ mod faults;
 
 /// Through the collector of `otel-nat/deploy`, which names networks only.
 const REDACTED: &str = "redacted";
-/// The file exporter's lines are what OTLP/HTTP takes as JSON.
+/// Sends the file exporter's lines, because OTLP/HTTP takes the same JSON.
 const LINES: &str = "JSON lines";
 
-/// One line of the result: what an attempt emitted, over one protocol.
+/// One line of the result: the spans of an attempt over one protocol.
 #[derive(Debug, Serialize)]
 struct Row {
     protocol: &'static str,
@@ -40,7 +40,7 @@ struct Row {
     faults: Vec<String>,
 }
 
-/// What one attempt emitted, and what was wrong with the attempt itself.
+/// The spans of one attempt, and the faults of the attempt itself.
 struct Emitted {
     nat: &'static str,
     spans: Vec<SpanData>,
@@ -172,8 +172,8 @@ async fn attempt_all(telemetry: &Telemetry, capture: &Capture) -> Result<Vec<Emi
     Ok(emitted)
 }
 
-/// What the checks showed, and is not told: the mapping toward the peer behind a NAT, the cause of
-/// a failure.
+/// Results of the connectivity checks that a span lacks: the mapping toward the peer behind a NAT,
+/// the cause of a failure.
 fn missing(span: &SpanData, report: &AttemptReport) -> Vec<String> {
     let is_natted = report.summary.is_natted() == Some(true);
     let due: &[&str] = match report.ending {
@@ -191,7 +191,7 @@ fn missing(span: &SpanData, report: &AttemptReport) -> Vec<String> {
     };
     due.iter()
         .filter(|key| !told(key))
-        .map(|key| format!("`{key}` is not told"))
+        .map(|key| format!("`{key}` is missing"))
         .collect()
 }
 

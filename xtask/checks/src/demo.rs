@@ -133,7 +133,7 @@ fn row(
         );
         check(
             attribute(span, keys::NAT_TYPE).as_deref() == Some(verdict),
-            "the span tells another verdict".into(),
+            "the span has another verdict".into(),
         );
         check(
             span.end_time > span.start_time,
@@ -149,7 +149,7 @@ fn row(
         };
         check(
             attribute(span, keys::ERROR_TYPE).as_deref() == error,
-            "the span tells another reason".into(),
+            "the span has another reason".into(),
         );
     }
     if expected.ending == Ending::Success {

@@ -1,5 +1,5 @@
-//! `interop`: our consumer against peers that nobody here wrote, over the data channel, behind the
-//! NATs of the kernel.
+//! `interop`: our consumer against peers of other projects, over the data channel, behind the NATs
+//! of the kernel.
 //!
 //! Each peer is a producer that speaks the signalling wire to our service and echoes. The consumer
 //! has to connect, get its datagrams back, and end in the right span, read from the telemetry
@@ -56,12 +56,12 @@ const PROGRAMS: [Program; 7] = [
     str0m::PROGRAM,
 ];
 
-/// What is in front of the consumer. The peer is public each time.
+/// The NAT in front of the consumer. The peer is always public.
 struct Gateway {
     name: &'static str,
     routers: &'static [Router],
     truth: NatType,
-    /// Whether a check passes that nobody asked for.
+    /// Whether an unsolicited check passes.
     is_open: bool,
 }
 

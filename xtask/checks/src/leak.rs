@@ -1,7 +1,7 @@
-//! `leak`: what is left behind on each path of each crate: live heap bytes, tasks, descriptors,
+//! `leak`: the leftovers of each path of each crate: live heap bytes, tasks, descriptors, and
 //! memory per cycle.
 //!
-//! Each path is walked in a process of its own, so that none hides what another left.
+//! Each path is walked in a process of its own, because a path could hide the leftovers of another.
 
 mod paths;
 mod plot;
@@ -21,8 +21,8 @@ use common::commands::{Leak, LeakPath};
 
 use crate::{Failure, bounds, root, runtime, table};
 
-/// Paths walked at once: each mostly waits. Those of the data channel do not where it was built
-/// without optimisation: their handshakes would come too late for the silence that follows.
+/// Paths walked at once. Several run together, because each mostly waits. In a build without
+/// optimisation fewer do, because the handshakes of the data channel would be too slow.
 const AT_ONCE: usize = if cfg!(debug_assertions) { 2 } else { 4 };
 /// Cycles of a planted leak: enough for each look to see some.
 const PLANTED_CYCLES: u32 = 60;
@@ -122,7 +122,7 @@ pub(crate) fn run(options: &Leak) -> Result<bool, Failure> {
             paths.extend(paths::stock().filter(|path| beside.contains(&path.name)));
         }
     }
-    // first: a check that does not see what was planted need not go on
+    // first, because a meter that misses a planted leak proves nothing
     let planted = walk(&paths::planted().collect::<Vec<_>>(), PLANTED_CYCLES)?;
     let is_seen = planted.iter().all(|row| row.verdict.is_good());
     let mut rows = planted;
@@ -147,7 +147,7 @@ pub(crate) fn run(options: &Leak) -> Result<bool, Failure> {
             .for_each(|fault| println!("{}: {fault}", row.path));
     }
     if !is_seen {
-        println!("The check does not see what was planted for it: nothing else was measured.");
+        println!("The check missed a planted leak, so nothing else was measured.");
     }
     println!(
         "{} paths in {seconds:.0} s; plots: {}",
@@ -157,13 +157,14 @@ pub(crate) fn run(options: &Leak) -> Result<bool, Failure> {
     Ok(passed)
 }
 
-/// `leak-path PATH --cycles N`: one path in this process, told line by line. For `leak` alone.
+/// `leak-path PATH --cycles N`: walks one path in this process and prints its progress line by
+/// line, to be read by `leak`.
 pub(crate) fn walk_one(options: &LeakPath) -> Result<bool, Failure> {
     let all = || paths::planted().chain(paths::ours()).chain(paths::stock());
     let path = all()
         .find(|path| path.name == options.path)
         .ok_or("there is no such path")?;
-    // what leaks by design is not waited for
+    // a path that leaks by design never settles, so it is not waited for
     let is_patient = paths::stock()
         .chain(paths::planted())
         .all(|other| other.name != path.name);
@@ -183,7 +184,7 @@ pub(crate) fn walk_one(options: &LeakPath) -> Result<bool, Failure> {
 }
 
 fn print(line: &Line) {
-    // whoever started us may be gone: then nobody listens
+    // an error is ignored, because the process that reads the lines may be gone
     let line = serde_json::to_string(line).unwrap_or_default();
     let _ = writeln!(std::io::stdout(), "{line}");
 }
@@ -228,7 +229,8 @@ fn walk(paths: &[&'static Path], cycles: u32) -> Result<Vec<Row>, Failure> {
 fn walk_elsewhere(path: &'static Path, cycles: u32) -> Result<Row, Failure> {
     let mut process = Command::new(std::env::current_exe()?)
         .args(["leak-path", path.name, "--cycles", &cycles.to_string()])
-        // what a backtrace of a panic is read from stays in memory, and would look like a leak
+        // no backtraces, because the symbols that a backtrace loads stay in memory and look like a
+        // leak
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -275,7 +277,7 @@ fn judge(path: &Path, measured: &Measured) -> Verdict {
         paths.any(|other| other.name == path.name)
     };
     if is(Box::new(paths::planted())) {
-        // one a cycle, and no more than what was planted
+        // exactly the planted leak, once per cycle
         let (planted, leaks) = (i64::from(measured.cycles), !measured.is_clean());
         let caught = match path.name {
             "planted: a byte" => {

@@ -2,7 +2,7 @@
 //! then a day of churn.
 //!
 //! One process holds both ends of each connection, so a rate is one of whole handshakes, and memory
-//! is told per end.
+//! is shown per end.
 
 use std::time::{Duration, Instant};
 
@@ -36,12 +36,12 @@ const AT_ONCE: usize = 64;
 /// Descriptors besides two for each slot.
 const OTHER_DESCRIPTORS: u64 = 200;
 
-/// What many connections of one kind took.
+/// The figures of many connections of one kind.
 #[derive(Debug, Serialize)]
 struct Row {
     kind: &'static str,
     connections: usize,
-    /// Attempts it took, lost races not counted, for they are the same attempt.
+    /// Attempts until the path, without lost races, because they belong to the same attempt.
     attempts: usize,
     seconds: f64,
     per_second: f64,

@@ -1,4 +1,4 @@
-//! The leak check, against what is planted for it.
+//! The leak check, against planted leaks.
 
 use std::process::Command;
 

@@ -2,33 +2,33 @@
 
 use std::time::Duration;
 
-/// The whole of `.ci/run` on two cores with nothing built yet: somebody waits for it before a
-/// change goes in. Told and not judged, for a slow machine is no fault of the change.
+/// The whole of `.ci/run` on two cores with nothing built yet. It is shown and not judged, because
+/// a slow machine is no fault of a change.
 pub const CI: Duration = Duration::from_secs(25 * 60);
 
-/// What a silent server may cost beyond three round trips: a grace period, and a scheduler's whims.
+/// Delay by a silent server beyond three round trips: a grace period, and the scheduler.
 pub const SILENT_SERVER: Duration = Duration::from_millis(300);
 
-/// The whole demonstration, once built: longer, and nobody watches it to the end.
+/// The whole demonstration, once built. It is short, because a person watches it.
 pub const DEMO: Duration = Duration::from_secs(30);
 
-/// A datagram of the demonstration is back by then, or never: there is no loss, and no simulated
-/// road takes a second.
+/// Longest way of a datagram of the demonstration. A later one will not come, because the simulated
+/// networks lose nothing and take less than a second.
 pub const ECHO_WITHIN: Duration = Duration::from_secs(5);
 
 /// Cycles of each leak path in the long form, which takes half an hour on two cores: what leaks
 /// once in a thousand attempts leaks twenty times.
 pub const LEAK_CYCLES: u32 = 20_000;
-/// The same where each cycle waits 80 ms for somebody silent, one after the other: 20,000 of them
-/// would take half an hour.
+/// Cycles of a path that waits 80 ms for a silent peer in each cycle, one after the other. There
+/// are fewer, because 20,000 of them would take half an hour.
 pub const LEAK_CYCLES_SILENT: u32 = 5_000;
 
 /// Cycles of each leak path in CI: a leak of one task or descriptor shows at once, of bytes after a
 /// few hundred.
 pub const LEAK_CYCLES_CI: u32 = 300;
 
-/// Looks, 5 ms apart, until what is left at a look has to be gone: the longest tear-down gives up
-/// after one second, and the machine is busy.
+/// Measurements, 5 ms apart, until all leftovers have to be gone. They take three seconds, because
+/// the longest tear-down gives up after one second, and the machine is busy.
 pub const SETTLED_LOOKS: u32 = 600;
 
 /// Over so many cycles a byte per cycle is more than any table's growth: the largest seen, of a
@@ -43,8 +43,8 @@ pub const LEAK_BYTES: f64 = 1.0;
 /// adds half of one at most.
 pub const PLANTED_BYTES: std::ops::Range<f64> = 0.99..1.5;
 
-/// The share of a path's cycles that have to go as it intends, for one that is not taken proves
-/// nothing. All of them, where nothing but the path itself decides.
+/// The share of a path's cycles that have to go as intended, because a cycle that took another way
+/// proves nothing. All of them, if only the path itself decides.
 pub const INTENDED: f64 = 1.0;
 /// Where several exchanges have to succeed within seconds, and the machine may once in a hundred
 /// times be busy for as long.
@@ -61,22 +61,23 @@ pub const INTENDED_BEFORE_THE_END: f64 = 0.25;
 /// Where that moment has to fall within 5 ms that another side decides about.
 pub const INTENDED_AMID_TWO: f64 = 0.1;
 
-/// Of thirty datagrams that are no answers, more than these have to be told apart while the true
-/// one is waited for: the rest may come after it.
+/// Of thirty datagrams that are no answers, more than these have to be rejected before the true
+/// answer comes. The bound is below thirty, because the rest may come after the answer.
 pub const FLOOD_TOLD_APART: u32 = 10;
 
-/// What two agents on loopback may take to connect, and a burst of datagrams between them to
-/// arrive: neither is lost there, and beyond this it is no longer the machine.
+/// Longest time for two agents on loopback to connect, and for a burst of datagrams between them to
+/// arrive. Loopback loses nothing, so a busy machine does not explain a longer time.
 pub const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
-/// What a pipeline may take to hand on its last spans to somebody who takes them at once.
+/// Longest time for a pipeline to export its last spans to a collector that answers at once.
 pub const PIPELINE_SHUTDOWN: Duration = Duration::from_secs(5);
 
-/// What it may take to end with a collector that fails: the two seconds that it is given, and as
-/// many for a busy machine.
+/// Longest time for a pipeline to shut down with a collector that fails: its two seconds, and two
+/// more because the machine may be busy.
 pub const COLLECTOR_SHUTDOWN: Duration = Duration::from_secs(4);
 
-/// By then what was sent is on the collector's page, which it writes in batches.
+/// Longest time until a span is on the collector's page. It is seconds, because the collector
+/// writes in batches.
 pub const COLLECTOR_ARRIVAL: Duration = Duration::from_secs(15);
 
 /// Longest an emitting task may wait, whatever the collector does. It has nothing to wait for: this
@@ -119,7 +120,7 @@ pub const ONE_DEAD: f64 = 50.0;
 /// Below this it is no longer the machine.
 pub const ONE_DEAD_GATE: f64 = 25.0;
 
-/// What was sent on loopback has been read by its server by then, or was never sent.
+/// Longest time until a server on loopback has read a packet. A later one was never sent.
 pub const ARRIVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// With 30 % loss each way a verdict has to stand by then. Three of a server's requests fit in, so
@@ -129,7 +130,7 @@ pub const DECIDED_WITHIN: Duration = Duration::from_secs(1);
 /// The share of gatherings in which it does.
 pub const DECIDED_SHARE: f64 = 0.99;
 
-/// Datagrams per second through the base, of what a bare socket or stock webrtc-ice receives.
+/// Datagrams per second through the base, as a part of a bare socket's or stock webrtc-ice's.
 pub const DATA_PATH: f64 = 0.97;
 /// Below this it is no longer the machine: a copy or a lock per datagram shows like this.
 pub const DATA_PATH_GATE: f64 = 0.8;
@@ -145,10 +146,10 @@ pub const PEER_READER: f64 = 0.99;
 pub const PEER_READER_GATE: f64 = 0.9;
 
 /// Nanoseconds of a verdict, from the candidates or answers on: beside a gathering of milliseconds
-/// it is nothing. Of time alone nothing fails, for it depends on the machine.
+/// it is nothing. A time alone never fails, because it depends on the machine.
 pub const JUDGE_NS: f64 = 150.0;
-/// How much faster a verdict is than by the same rules on hash maps: what doing without a heap
-/// brings.
+/// How much faster a verdict is than by the same rules on hash maps, because the judge uses no
+/// heap.
 pub const JUDGE_FASTER: f64 = 5.0;
 /// Below this it is no longer the machine: a single hash map shows like this.
 pub const JUDGE_FASTER_GATE: f64 = 2.5;
@@ -157,6 +158,12 @@ pub const PARSE_NS: f64 = 100.0;
 /// Below this an emission is no longer cheaper by the machine's doing. The target, twice, and the
 /// allocations stand in the bench itself, which fails by them without us.
 pub const EMISSION_CHEAPER_GATE: f64 = 1.5;
+
+/// Most words such as "whoever" in 1,000 words of a crate's comments. They hide the noun. Libraries
+/// of the field have at most two.
+pub const RIDDLES: usize = 5;
+/// Fewest reasons with "because" in as many words, the usual number in libraries of the field.
+pub const REASONS: usize = 1;
 
 /// Gatherings at once, a few first, to compare with.
 pub const GATHERS_AT_ONCE: [usize; 3] = [100, 500, 2_000];
@@ -203,9 +210,9 @@ pub const SLOTS_WITHIN: Duration = Duration::from_secs(240);
 pub const CHURN_ATTEMPTS: u32 = 100_000;
 /// Enough that a table which doubles once, by two kilobytes, is no leak of a byte per attempt.
 pub const CHURN_ATTEMPTS_QUICK: u32 = 5_000;
-/// Heap of a slot with a path, in KiB: two thousand of them have to fit into 128 MiB. Twice stock
-/// webrtc-ice's agent, which is shown beside it, is what a bare agent of ours takes:
-/// ARCHITECTURE.md says what the bytes are.
+/// Heap of a slot with a path, in KiB, because two thousand of them have to fit into 128 MiB. A
+/// bare agent of ours takes twice as much as stock webrtc-ice's, which is shown beside it;
+/// `xtask/docs/design.md` lists the bytes.
 pub const SLOT_KIB: f64 = 64.0;
 
 /// Chaos, unless one says otherwise: every fault a few dozen times.
@@ -214,11 +221,11 @@ pub const CHAOS: Duration = Duration::from_secs(60);
 pub const CHAOS_MINUTES_CI: f64 = 0.33;
 /// Longest wait for a path in an episode, with everything failing: by then it is given up.
 pub const CHAOS_PATH: Duration = Duration::from_secs(6);
-/// What an attempt may take once its owner has given it up: a tear-down is waited for at most one
+/// Longest time of an attempt after its owner has cancelled it: a tear-down takes at most one
 /// second, and the machine is busy.
 pub const CHAOS_ENDING: Duration = Duration::from_secs(3);
-/// So many times what an episode has, and it will never end: one that is merely late is told by the
-/// bound above.
+/// An episode that takes this many times its own time never ends. One that is merely late breaks
+/// the bound above.
 pub const CHAOS_NEVER: u32 = 2;
 /// Looks at the heap in the second half of a run: with fewer, all are judged, and one table more
 /// may have grown.
@@ -245,12 +252,13 @@ pub const CHANNEL_SIDE_BYTES: i64 = 55_000;
 /// Heap of one side of plain ICE: 25 kB, of which the library's agent takes 20.
 pub const ICE_SIDE_BYTES: i64 = 28_000;
 
-/// What ICE, DTLS and SCTP on loopback may take in all: beyond this it is no longer the machine.
+/// Longest time for ICE, DTLS and SCTP on loopback together. A busy machine does not explain a
+/// longer time.
 pub const CHANNEL_WITHIN: Duration = Duration::from_secs(10);
 
 /// Datagrams over each path to a peer: enough that one lost in a hundred shows.
 pub const INTEROP_DATAGRAMS: u32 = 1_000;
-/// What is not back by then, with nothing else coming in, is lost.
+/// A datagram that is not back after this time, while no other comes in, is lost.
 pub const INTEROP_LOST: Duration = Duration::from_millis(500);
 /// What an attempt with its datagrams may take in all: a browser that starts beside it, on a busy
 /// machine.

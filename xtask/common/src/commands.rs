@@ -175,7 +175,7 @@ pub struct Channel {
     /// Cycles of each way a channel can end
     #[arg(long, value_name = "N")]
     pub cycles: Option<u32>,
-    /// Only what an open side holds, and how long it took to open
+    /// Measures only the memory of an open side, and its time to open
     #[arg(long)]
     pub sizes: bool,
     /// The result as JSON, and nothing else on the standard output

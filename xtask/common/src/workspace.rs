@@ -1,4 +1,4 @@
-//! The crates of this workspace, as `cargo metadata` tells them, and cargo itself.
+//! The crates of this workspace, as `cargo metadata` lists them, and cargo itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::Failure;
 
-/// Where builds go, and what is made beside them.
+/// The folder of builds and of other generated files.
 pub fn build_folder(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
@@ -22,11 +22,11 @@ pub struct Crate {
     pub version: String,
     /// The promised Rust version.
     pub rust_version: Option<String>,
-    /// What each feature switches on.
+    /// The features and dependencies that each feature enables.
     pub features: BTreeMap<String, Vec<String>>,
     /// Of every kind.
     pub dependencies: Vec<Dependency>,
-    /// What it builds.
+    /// The targets that it builds.
     pub targets: Vec<Target>,
     manifest_path: PathBuf,
     /// `Some(empty)`: never published.
@@ -34,7 +34,7 @@ pub struct Crate {
     metadata: Option<Metadata>,
 }
 
-/// What a crate says it depends on.
+/// A dependency in the manifest of a crate.
 #[derive(Debug, Deserialize)]
 pub struct Dependency {
     /// As published.
@@ -93,9 +93,9 @@ impl Crate {
         self.metadata.as_ref()?.docs.as_ref()?.rs.clone()
     }
 
-    /// The names of what whoever uses it builds with it, on whatever target, without the optional
-    /// ones and with: normal dependencies, and those of a build script, which runs on their
-    /// machine.
+    /// The names of the dependencies that a user of the crate builds, on any target: normal ones,
+    /// and those of a build script, because it runs on the user's machine. Optional ones are
+    /// included if `optional`.
     pub fn brings(&self, optional: bool) -> BTreeSet<&str> {
         let brought =
             |d: &&Dependency| d.kind.as_deref() != Some("dev") && (optional || !d.optional);
@@ -107,8 +107,8 @@ impl Crate {
     }
 }
 
-/// `cargo` as a person runs it. What the cargo that started us told us of xtask stays here: `ring`
-/// is built anew whenever that differs, and so would be all that stands on it.
+/// `cargo` as a person runs it, without the variables that the cargo of xtask has set, because
+/// `ring` is built again whenever they differ, with every crate that depends on it.
 pub fn cargo() -> Command {
     let mut cargo = Command::new("cargo");
     for (name, _) in std::env::vars_os() {

@@ -1,12 +1,12 @@
-//! What the steps say: shown as it comes, and each `skipped:` in it kept, for a check that did not
-//! take place is no passed one.
+//! The output of the steps, shown as it comes. Each `skipped:` in it is kept, because a skipped
+//! check has not passed.
 
 use std::io::{BufRead, BufReader, pipe};
 use std::process::{Command, Stdio};
 
 use crate::Failure;
 
-/// What one step says.
+/// The output of one step.
 pub(super) struct StepOutput {
     /// The standard output is for the result alone.
     aside: bool,
@@ -45,7 +45,7 @@ impl StepOutput {
             .spawn();
         let mut child =
             started.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
-        // it holds the writing end, and so the end of what is said would never come
+        // dropped, because it holds the writing end, and the reader would never see the end
         drop(command);
         let (mut reader, mut line) = (BufReader::new(reader), Vec::new());
         while reader.read_until(b'\n', &mut line)? > 0 {

@@ -1,5 +1,5 @@
-//! Each library by itself, for in a build of the workspace it has the features that the others want
-//! of it and of what is below both; and each with the Rust it promises.
+//! Builds each library by itself, because in a build of the workspace it also has the features that
+//! other crates enable; and builds each with the Rust version that it promises.
 
 use std::collections::BTreeMap;
 use std::path::Path;

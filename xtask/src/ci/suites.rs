@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::output::StepOutput;
 use crate::{Failure, root, workspace};
 
-/// What cargo says of a thing it built.
+/// Cargo's message on a built artifact.
 #[derive(Debug, Deserialize)]
 struct Artifact {
     manifest_path: PathBuf,
@@ -22,8 +22,8 @@ struct Profile {
     test: bool,
 }
 
-/// Runs the tests below `module`, with this in their environment. That there are none is an error:
-/// they were renamed, and nobody would run them.
+/// Runs the tests below `module`, with this in their environment. Finding none is an error, because
+/// renamed tests would never run again.
 pub(super) fn below(
     module: &str,
     environment: (&str, &str),
@@ -54,8 +54,8 @@ pub(super) fn below(
     }
 }
 
-/// Builds them all, with what they run and the examples: nothing to do, where they are as the code
-/// is.
+/// Builds all tests, with the programs that they run and the examples. Up-to-date ones are not
+/// built again.
 pub(super) fn build() -> Command {
     let mut build = workspace::cargo();
     build.current_dir(root()).args([

@@ -1,4 +1,4 @@
-//! The commands that the documents tell people to run: each exists, with what it is told.
+//! The commands in the documents: each exists, and takes its arguments.
 
 use std::path::{Path, PathBuf};
 
@@ -90,7 +90,7 @@ fn command_lines(markdown: &str) -> Vec<String> {
     lines.into_iter().filter_map(command).collect()
 }
 
-/// What is wrong with a command, if something is.
+/// The complaint about a command, if there is one.
 fn complaint(line: &str, crates: &[Crate]) -> Option<String> {
     let words = line
         .split_whitespace()

@@ -1,4 +1,4 @@
-//! What the libraries depend on: the allow-list, the reasons, and how many crates that brings.
+//! The dependencies of the libraries: the allow-list, the reasons, and the number of crates.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::read;
 use crate::{Failure, bounds, workspace};
 
-/// What each library brings, tests aside: always there, and those of features.
+/// The dependencies of each library without its tests: those always there, and those of features.
 const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     (
         "consumer-fsm",
@@ -76,7 +76,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
-/// Each library depends on what is allowed, by default and with all features, no more and no less.
+/// Each library has exactly the allowed dependencies, by default and with all features.
 pub(super) fn direct(root: &Path) -> Result<Vec<String>, Failure> {
     let mut mends = Vec::new();
     for library in workspace::libraries(root)? {

@@ -102,7 +102,7 @@ fn rows(architecture: &str, library: &str) -> Vec<Row> {
         .collect()
 }
 
-/// What stands between backquotes; `a/{b,c}` is `a/b` and `a/c`.
+/// The texts between backquotes; `a/{b,c}` is `a/b` and `a/c`.
 fn spans(cell: &str) -> Vec<String> {
     let expand = |span: &str| match span.split_once('{').zip(span.split_once('}')) {
         Some(((before, inner), (_, after))) => {
@@ -268,7 +268,7 @@ fn parent(module: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Who imports whom.
+/// The imports of each file.
 fn imports(sources: &[Source]) -> BTreeMap<&str, BTreeSet<&str>> {
     let mut imports = BTreeMap::new();
     for source in sources {

@@ -18,25 +18,25 @@ const UNKNOWN: [&str; 5] = [
 /// Public enums that need none, by crate, and why. Types that implement `Error` are not listed,
 /// because each of them names the failure.
 const COMPLETE: &[(&str, &str, &str)] = &[
-    // facts: whoever makes one knows it
+    // facts, which the code that makes one knows
     ("nat-summary", "Family", "an IP address is of one of two"),
     (
         "nat-summary",
         "Scope",
         "every address has one; what no registry names is `Reserved` or `Global`",
     ),
-    ("nat-summary", "Address", "what a line says, verbatim"),
+    ("nat-summary", "Address", "the text of a line, verbatim"),
     (
         "nat-summary",
         "ServerId",
-        "`Anonymous` is the server nobody named",
+        "`Anonymous` is a server without a name",
     ),
     (
         "nat-summary",
         "Outcome",
         "`Pending` is the one that is not known yet",
     ),
-    ("nat-summary", "Recorded", "what just became of a fact"),
+    ("nat-summary", "Recorded", "the fate of a fact just now"),
     (
         "nat-summary",
         "Class",
@@ -82,9 +82,9 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     (
         "nat-summary",
         "OutlookReason",
-        "says what is unknown: a mapping, a filtering, more",
+        "names the unknown part: a mapping, a filtering, more",
     ),
-    // what a STUN exchange or an agent just did
+    // events of a STUN exchange or an agent
     (
         "ice-gather",
         "Answer",
@@ -138,7 +138,7 @@ const COMPLETE: &[(&str, &str, &str)] = &[
     ("consumer-fsm", "Network", "a choice"),
 ];
 
-/// What may hold an address, or a text with one in it.
+/// Types that may hold an address, or a text with an address in it.
 const TELLING: [&str; 9] = [
     "IpAddr",
     "SocketAddr",
@@ -193,8 +193,8 @@ pub(super) fn unknowns(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(mends)
 }
 
-/// No type that implements `Error` holds what may be or contain an address, at any depth, so its
-/// `Display` cannot show one.
+/// No type that implements `Error` holds a possible address at any depth, because its `Display`
+/// could show it.
 pub(super) fn addresses(root: &Path) -> Result<Vec<String>, Failure> {
     let mut all = Vec::new();
     for library in workspace::libraries(root)? {

@@ -72,7 +72,7 @@ pub(super) struct Named {
 }
 
 /// Every path of two or more names in a file, tests excluded: imports, expressions, types, and
-/// what looks like a path within the arguments of a macro.
+/// tokens in the form of a path within the arguments of a macro.
 pub(super) fn paths(file: &syn::File) -> Vec<Named> {
     let mut paths = Paths::default();
     paths.visit_file(file);

@@ -41,7 +41,7 @@ pub(super) fn examples(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(mends)
 }
 
-/// What a library is not published without.
+/// The files that a published library needs.
 pub(super) fn files(root: &Path) -> Result<Vec<String>, Failure> {
     let mut mends = Vec::new();
     for library in workspace::libraries(root)? {
@@ -67,7 +67,7 @@ pub(super) fn files(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(mends)
 }
 
-/// The files that people are told to open and change exist.
+/// The files that the documents name exist.
 pub(super) fn paths(root: &Path) -> Result<Vec<String>, Failure> {
     let mut mends = Vec::new();
     for document in ["CONTRIBUTING.md", "RELEASING.md"] {

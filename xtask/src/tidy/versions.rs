@@ -1,4 +1,4 @@
-//! Versions: of the crates, of the Rust they promise, and the features docs.rs is told to document.
+//! Versions of the crates and of the promised Rust, and the features that docs.rs documents.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What is alive in this process at one moment.
+//! The heap bytes, tasks and descriptors that are alive in this process at one moment.
 
 use std::time::Duration;
 
@@ -52,9 +52,9 @@ impl Alive {
     }
 }
 
-/// What is alive once everything under way has ended: tear-downs are not waited for by whoever
-/// drops an attempt, so look until it is calm and, where `before` is given, no more tasks and
-/// descriptors are alive than then.
+/// Measures once all tear-downs have ended. It measures again and again, because tear-downs of a
+/// dropped attempt go on in the background, until nothing shrinks any more and, if `before` is
+/// given, no more tasks and descriptors are alive than then.
 pub async fn settled(before: Option<Alive>) -> Alive {
     let mut least = Alive::now();
     let mut calm = 0;
@@ -72,7 +72,7 @@ pub async fn settled(before: Option<Alive>) -> Alive {
     least
 }
 
-/// `VmRSS` of the process, which Linux tells in kilobytes.
+/// `VmRSS` of the process, which Linux reports in kilobytes.
 fn resident() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -24,9 +24,9 @@ use crate::{Failure, bounds, peers};
 /// Datagrams sent over each path, and expected back.
 pub const DATAGRAMS: u32 = 100;
 
-/// What an attempt should come to.
+/// The expected outcome of an attempt.
 pub struct Expected {
-    /// What stands in front of the consumer.
+    /// The NAT in front of the consumer.
     pub nat: &'static str,
     /// The true one.
     pub verdict: NatType,
@@ -34,7 +34,7 @@ pub struct Expected {
     pub ending: Ending,
 }
 
-/// What an attempt should come to, and what it came to.
+/// An attempt with its expected and its actual outcome.
 pub struct Attempted {
     /// By construction.
     pub expected: Expected,
@@ -148,8 +148,8 @@ async fn attempt<T: Transport>(
     }
 }
 
-/// One attempt, and beside it its user, who ends it by `cancel`. The consumer goes with the
-/// attempt, so that a user who waits for its path does not wait for ever.
+/// Runs one attempt and its user, who ends it by `cancel`. The consumer is dropped with the
+/// attempt, because a user who waits for a path would otherwise wait for ever.
 pub async fn beside<S: Signalling, T: Transport, Used>(
     mut consumer: Consumer<S, T>,
     cancel: &CancellationToken,
@@ -188,7 +188,7 @@ pub async fn with_its_path<S: Signalling, T: Transport, Used: Default>(
     beside(consumer, &cancel, user).await
 }
 
-/// Sends every datagram, and counts what comes back unchanged.
+/// Sends every datagram, and counts the unchanged echoes.
 async fn exchange(to_path: &mpsc::Sender<Bytes>, mut from_path: mpsc::Receiver<Bytes>) -> u32 {
     let mut echoed = 0;
     for n in 0..DATAGRAMS {

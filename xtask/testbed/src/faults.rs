@@ -1,4 +1,4 @@
-//! A signalling service that fails as it is told, in front of one that does not.
+//! A signalling service that fails on request, in front of one that works.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,13 +7,13 @@ use consumer_fsm::signalling::wire::{Description, Envelope, Kind, write};
 use consumer_fsm::signalling::{SignalError, Signalling};
 use serde::Serialize;
 
-/// What becomes of an exchange.
+/// The fault of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignalFault {
     /// 404: the recipient is gone.
     Gone,
-    /// 200 with an empty body: nobody replied in time.
+    /// 200 with an empty body: no reply came in time.
     Empty,
     /// 418: another version.
     Version,

@@ -1,4 +1,4 @@
-//! Walks a path over and over, and looks on the way at what is alive.
+//! Walks a path over and over, and measures live heap, tasks and descriptors on the way.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -16,7 +16,7 @@ const MANY_LOOKS: u32 = 20;
 /// Many, in cycles.
 const MANY: u32 = 2_000;
 
-/// What is alive after so many cycles.
+/// A measurement after some cycles.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Look {
     /// Cycles done by then.
@@ -26,7 +26,7 @@ pub struct Look {
     pub alive: Alive,
 }
 
-/// What a path left behind.
+/// The leftovers of a path.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Measured {
     /// Those that are judged.
@@ -76,8 +76,8 @@ impl Measured {
         self.bytes_per_cycle < bounds::LEAK_BYTES && self.tasks <= 0 && self.descriptors <= 0
     }
 
-    /// Complains of a path that was not taken: it proves nothing. `least` is the share of cycles
-    /// that have to go as intended.
+    /// Complains if the path was not taken often enough, because another path proves nothing.
+    /// `least` is the share of cycles that have to go as intended.
     pub fn intended(mut self, least: f64) -> Self {
         if f64::from(self.as_intended) < least * f64::from(self.walked) {
             self.faults.push(format!(
@@ -103,17 +103,17 @@ impl Measured {
 pub struct Meter {
     /// How many are judged.
     pub cycles: u32,
-    /// Waits at each look until tasks and descriptors are back, for a while. Not for a path that
-    /// is known to leak.
+    /// Waits at each measurement, for a while, until tasks and descriptors are back. Unset for a
+    /// path that is known to leak, because the wait would be in vain.
     pub is_patient: bool,
-    /// Told now and then how many cycles are done.
+    /// Called now and then with the number of finished cycles.
     pub tell: fn(u32),
 }
 
 impl Meter {
-    /// Walks the path `at_once` times at a time. `prepare` makes what the cycles need besides, such
-    /// as peers; it is away while we look, for what it is busy with at that moment is not the
-    /// path's. `cycle` says whether it went as intended.
+    /// Walks the path `at_once` times at a time. `prepare` makes the surroundings of the cycles,
+    /// such as peers. They are dropped before each measurement, because their own work must not
+    /// count. `cycle` returns whether it went as intended.
     pub async fn measure<World>(
         self,
         at_once: u32,
@@ -148,7 +148,7 @@ impl Meter {
         };
 
         walk((self.cycles / 10).clamp(20, 500).max(4 * at_once)).await?;
-        // looking sets things up too, once
+        // a first measurement, because measuring itself allocates once
         settled(None).await;
         walk(at_once).await?;
         let before = settled(None).await;
@@ -170,8 +170,8 @@ impl Meter {
                 let is_last = look == looks_per_round;
                 let alive =
                     settled((is_patient || is_last && self.is_patient).then_some(before)).await;
-                // whoever leaks now will not be back at the next look either: wait again only at
-                // the last
+                // a leak will not be gone at the next measurement either, so only the last one
+                // waits again
                 is_patient &= alive.is_back_to(before);
                 looks.push(Look { cycle: upto, alive });
                 (self.tell)(upto);
@@ -179,8 +179,7 @@ impl Meter {
             done += round;
             let judged = &looks[judged_from..];
             let bytes_per_cycle = slope(judged, |alive| alive.bytes);
-            // a table that grew once looks like a leak over a few cycles: go on until a byte per
-            // cycle tells
+            // more cycles, because a table that grew once looks like a leak over a few of them
             if bytes_per_cycle >= bounds::LEAK_BYTES
                 && self.is_patient
                 && round < bounds::LEAK_CYCLES_SURE
@@ -201,7 +200,7 @@ impl Meter {
                 resident_per_cycle: slope(judged, |alive| alive.resident),
                 looks,
                 spans: None,
-                // of a task that nobody waits for, too
+                // panics of detached tasks count as well
                 faults: (panics > 0)
                     .then(|| format!("{panics} panics"))
                     .into_iter()

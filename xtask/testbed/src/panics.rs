@@ -1,12 +1,12 @@
-//! Counts the panics of this process: one in a task that nobody waits for leaves nothing behind but
-//! a line on stderr.
+//! Counts the panics of this process, because a panic in a detached task leaves only a line on the
+//! standard error.
 
 use std::panic::{set_hook, take_hook};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// From now on each is counted, and told as before.
+/// Counts each panic from now on. Panics are still printed.
 pub fn count() {
     let tell = take_hook();
     set_hook(Box::new(move |panic| {

@@ -46,7 +46,7 @@ pub fn loopback() -> BindConfig {
     BindConfig::address([127, 0, 0, 1].into())
 }
 
-/// An agent whose checks are so frequent that what is measured is not their clock.
+/// An agent with frequent checks, because their interval must not dominate a measurement.
 #[must_use]
 pub fn eager() -> AgentConfig {
     AgentConfig::default().with_check_interval(Duration::from_millis(5))
@@ -114,7 +114,7 @@ pub async fn ghost<S: Signalling + 'static>(signalling: S) -> Result<Running, Fa
             if let Ok(Some(offer)) = offer
                 && read::<Offer>(&offer.payload).is_ok()
             {
-                // what the consumer sends back is of no interest to a ghost
+                // the reply is dropped, because a ghost never connects
                 let _ = signalling
                     .exchange(&offer.reply_to, Kind::Answer, &answer)
                     .await;

@@ -1,4 +1,4 @@
-//! Stock webrtc-ice, as its own documentation drives it: what ours is measured beside.
+//! Stock webrtc-ice, driven as in its own documentation, to measure ours beside it.
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
@@ -71,7 +71,7 @@ pub async fn close_while_gathering(servers: &[SocketAddr]) -> Result<(), Failure
     Ok(agent.close().await?)
 }
 
-/// Closes an agent whose dial is pending, for there is no peer.
+/// Closes an agent whose dial is pending, because there is no peer.
 pub async fn close_while_dialling() -> Result<(), Failure> {
     let agent = Arc::new(Agent::new(config(&[], vec![CandidateType::Host])).await?);
     let mut found = candidates(&agent);

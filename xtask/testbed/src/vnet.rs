@@ -17,7 +17,7 @@ use webrtc_util::vnet::router::{Router, RouterConfig};
 use crate::Failure;
 use crate::front::Front;
 
-/// The library's words for what a NAT does.
+/// The library's words for the behaviour of a NAT.
 const fn in_its_words(behaviour: Behaviour) -> (Endpoint, Endpoint) {
     const fn word(dependence: Dependence) -> Endpoint {
         match dependence {

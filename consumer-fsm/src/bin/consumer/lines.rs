@@ -73,8 +73,9 @@ impl Lines {
         self.0.is_filled.notify_one();
     }
 
-    /// Takes no more lines, and waits at most so long for the reader to take those that wait. How
-    /// many lines the reader did not get, nor a line in their place.
+    /// Takes no more lines, and waits at most `within` for the reader to take the queued ones.
+    /// Returns the number of lines that reached the reader neither themselves nor as part of a
+    /// count.
     pub(crate) fn close(&self, within: Duration) -> u64 {
         let mut queue = self.0.queue();
         queue.is_closed = true;
@@ -146,7 +147,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
-    /// A stream that blocks until its reader takes what was written.
+    /// A stream that blocks until its reader takes the written line.
     struct Slow(SyncSender<String>);
 
     impl Write for Slow {

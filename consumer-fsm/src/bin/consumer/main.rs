@@ -21,13 +21,13 @@ use crate::options::Options;
 use crate::output::Output;
 use crate::telemetry::Export;
 
-/// How long the roles may take to close what they have, once they are to stop.
+/// How long the roles may take to close their connections after a signal.
 const CLOSING: Duration = Duration::from_millis(500);
-/// How long what is left of the telemetry may take then.
+/// How long the rest of the telemetry may take after that.
 const FLUSHING: Duration = Duration::from_millis(200);
-/// How long the reader of each stream may take for the rest then.
+/// How long the reader of each stream may take for the remaining lines after that.
 const READING: Duration = Duration::from_millis(50);
-/// How long each of the two may take where no signal asked for the end.
+/// How long telemetry and readers may each take where no signal asked for the end.
 const UNHURRIED: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -46,7 +46,8 @@ fn main() -> ExitCode {
 fn start(options: &Options) -> Result<bool, Box<dyn Error>> {
     let output = Output::new(options)?;
     output.log(options.log);
-    // in front of the runtime: its threads are not ours to block
+    // before the runtime starts, because this call blocks and must not block a thread of the
+    // runtime
     let export = Export::of_environment(options.external_ip)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -85,7 +86,7 @@ async fn run(options: &Options, export: Export, output: Output, mut stop: Stop) 
     went_well
 }
 
-/// What came of the role; all of it is dropped by then.
+/// Runs the role and returns its result. The role is dropped before this returns.
 async fn role(
     options: &Options,
     telemetry: Telemetry,
@@ -100,9 +101,9 @@ async fn role(
         () = stop.asked_for() => cancel.cancel(),
     }
     tokio::select! {
-        // to be stopped is no failure, whatever came of the attempts until then
+        // a stop by a signal is no failure, whatever the attempts before it came to
         done = tokio::time::timeout(CLOSING, role) => done.map_or(Ok(true), |done| done.map(|_| true)),
-        // somebody is in a hurry
+        // a second signal: end at once, without closing
         () = stop.asked_for() => Ok(true),
     }
 }
@@ -114,7 +115,8 @@ struct Stop {
 }
 
 impl Stop {
-    /// From now on the signals end nothing by themselves. Within a runtime.
+    /// Handles the signals from now on, so they no longer end the process by themselves. Needs a
+    /// runtime.
     #[cfg(unix)]
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};

@@ -14,16 +14,19 @@ use otel_nat::ExternalIp;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tracing_subscriber::filter::LevelFilter;
 
-/// Connects to volunteers over a signalling service, and reports what the NAT does.
+/// Connects to volunteers over a signalling service, and reports how the NAT behaves.
 ///
-/// The program prints a line per step, and ends with Ctrl-C.
+/// The program plays one of four roles: the consumer, which looks for volunteers; the producer, a
+/// volunteer that echoes datagrams; the signalling service, over which the two find each other; and
+/// a STUN server. It prints one line per step, and ends on Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(name = "consumer", version, after_help = AFTER)]
 pub(crate) struct Options {
-    /// The part that this process plays
+    /// The role that this process plays
     #[arg(long, value_enum, default_value_t = Role::Consumer, env = "CONSUMER_ROLE")]
     pub(crate) role: Role,
-    /// The signalling service; an https service is trusted by the system's certificates, or by those in SSL_CERT_FILE
+    /// The signalling service. The certificate of an https service is checked against the
+    /// authorities of the system, or those in SSL_CERT_FILE
     #[arg(long, value_name = "URL", default_value = "http://localhost:9000/v1/signal", env = "CONSUMER_SIGNAL", value_parser = signalling)]
     pub(crate) signal: HttpSignalling,
     /// A STUN server, as stun:HOST:PORT or HOST:PORT; may be repeated
@@ -34,23 +37,25 @@ pub(crate) struct Options {
         value_delimiter = ','
     )]
     pub(crate) stun: Vec<StunServer>,
-    /// A file with more STUN servers, one a line, # starts a comment; read again whenever all servers have failed
+    /// A file with more STUN servers, one per line; # starts a comment. The file is read again each
+    /// time all servers have failed
     #[arg(long, value_name = "FILE", env = "CONSUMER_STUN_FILE")]
     pub(crate) stun_file: Option<PathBuf>,
-    /// Number of paths at once, or of consumers served at once
+    /// consumer: keep N paths at once; producer: serve N consumers at once
     #[arg(long, value_name = "N", default_value = "1", env = "CONSUMER_SLOTS", value_parser = slots)]
     pub(crate) slots: usize,
-    /// consumer: end after N attempts; then a path that works is closed after a second, and a service that fails ends
-    /// an attempt. While no volunteer answers, the attempt goes on
+    /// consumer: end after N attempts. With this option, a working path is closed after one second,
+    /// and an attempt ends if the signalling service fails. An attempt still goes on while no
+    /// volunteer answers
     #[arg(long, value_name = "N", env = "CONSUMER_ATTEMPTS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) attempts: Option<u64>,
-    /// consumer: give each path up after this time
+    /// consumer: close each path after this time
     #[arg(long, value_name = "SECONDS", env = "CONSUMER_HOLD", value_parser = seconds)]
     pub(crate) hold: Option<Duration>,
     /// consumer: the id of this client toward its peers; by default a random one for each process
     #[arg(long, value_name = "ID", env = "CONSUMER_SESSION_ID", value_parser = session_id)]
     pub(crate) session_id: Option<String>,
-    /// What carries the datagrams of a path
+    /// The transport of a path's datagrams; both sides need the same one
     #[arg(long, value_enum, value_name = "KIND", default_value_t = Kind::Ice, env = "CONSUMER_TRANSPORT")]
     pub(crate) transport: Kind,
     /// Send from this address instead of the default route's
@@ -64,19 +69,22 @@ pub(crate) struct Options {
     /// Send from the first address of this interface
     #[arg(long, value_name = "NAME", env = "CONSUMER_INTERFACE")]
     interface: Option<String>,
-    /// signal, stun: listen there (by default 127.0.0.1:9000, 127.0.0.1:3478)
+    /// signal, stun: listen on this address [default: 127.0.0.1:9000 for signal, 127.0.0.1:3478 for
+    /// stun]
     #[arg(long, value_name = "ADDRESS", env = "CONSUMER_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
-    /// signal: serve N connections at once [default: 1024]
+    /// signal: serve at most N connections at once [default: 1024]
     #[arg(long, value_name = "N", env = "CONSUMER_CONNECTIONS", value_parser = at_least_one)]
     connections: Option<usize>,
-    /// signal: and N of one address, where an IPv6 network of 64 bits counts as one address [default: 64]
+    /// signal: serve at most N connections of one address at once; an IPv6 network of 64 bits
+    /// counts as one address [default: 64]
     #[arg(long, value_name = "N", env = "CONSUMER_PER_ADDRESS", value_parser = at_least_one)]
     per_address: Option<usize>,
-    /// signal, behind a proxy: the header that holds the client's address, such as X-Forwarded-For
+    /// signal: take the client's address from this header, such as X-Forwarded-For. Use it only
+    /// behind a proxy that sets the header, because any client can send one
     #[arg(long, value_name = "NAME", env = "CONSUMER_CLIENT_HEADER", value_parser = client_header)]
     client_header: Option<String>,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long, env = "CONSUMER_JSON")]
     pub(crate) json: bool,
     /// Print the mapped address with each verdict
@@ -85,7 +93,7 @@ pub(crate) struct Options {
     /// How much of the mapped address goes into spans
     #[arg(long, value_name = "HOW", default_value = ExternalIp::default().as_str(), env = "CONSUMER_EXTERNAL_IP", value_parser = external_ip())]
     pub(crate) external_ip: ExternalIp,
-    /// Log to standard error; never an address
+    /// Log to standard error from this level on. The log holds no addresses
     #[arg(long, value_name = "LEVEL", default_value = "warn", env = "CONSUMER_LOG", value_parser = log_level())]
     pub(crate) log: LevelFilter,
     /// Print the manual page (`man`), or the completions of a shell
@@ -103,9 +111,9 @@ start; 2 if the arguments are wrong.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
-    /// Draws volunteers and keeps paths to them
+    /// Chooses volunteers at random and keeps paths to them
     Consumer,
-    /// A volunteer, which echoes
+    /// A volunteer that sends every datagram back
     Producer,
     /// The signalling service
     Signal,
@@ -127,7 +135,8 @@ const MAX_SLOTS: usize = 100_000;
 const MAX_SESSION_ID: usize = 128;
 
 impl Options {
-    /// The arguments, or the end of the program with its exit status: help, version, or wrong arguments.
+    /// The arguments, or the end of the program with its exit status: help, version, or wrong
+    /// arguments.
     pub(crate) fn from_arguments() -> Self {
         let options = Self::parse();
         #[cfg(feature = "manual")]
@@ -219,7 +228,8 @@ fn log_level() -> impl TypedValueParser<Value = LevelFilter> {
         .map(|word| word.parse().unwrap_or(LevelFilter::WARN))
 }
 
-/// The client of this service. Over TLS if the URL asks for it, with the certificates that the system trusts.
+/// The client of this service. Over TLS if the URL asks for it, with the certificates that the
+/// system trusts.
 fn signalling(url: &str) -> Result<HttpSignalling, SignalError> {
     if !url.starts_with("https:") {
         return HttpSignalling::new(url);
@@ -227,7 +237,7 @@ fn signalling(url: &str) -> Result<HttpSignalling, SignalError> {
     let mut roots = RootCertStore::empty();
     // a certificate that cannot be read is not trusted
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    // named, because the default depends on what else is compiled in
+    // named, because the default provider depends on the features of other crates in the program
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let config =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

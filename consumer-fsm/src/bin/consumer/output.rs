@@ -67,12 +67,12 @@ impl Output {
         }));
     }
 
-    /// Prints what a person has to know of the program itself.
+    /// Prints a warning about the program itself.
     pub(crate) fn warn(&self, text: &str) {
         self.errors.line(format!("consumer: {text}\n"));
     }
 
-    /// Waits at most so long for the reader of each stream to take what is left.
+    /// Waits at most `within` for the reader of each stream to take the remaining lines.
     pub(crate) fn close(&self, within: Duration) {
         let unread = self.events.close(within);
         if unread > 0 {

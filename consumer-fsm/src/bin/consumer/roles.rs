@@ -21,7 +21,7 @@ use crate::output::Output;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Time between two datagrams that are sent over a path to see it work.
+/// Time between two datagrams that probe a path.
 const PROBE: Duration = Duration::from_secs(1);
 /// How long a path is kept where only attempts count.
 const HOLD: Duration = Duration::from_secs(1);
@@ -183,7 +183,7 @@ fn servers(options: &Options, output: Output) -> StunCache {
                     match file.load().await {
                         Ok(more) => servers.extend(more),
                         Err(error) if servers.is_empty() => return Err(error),
-                        // those that were named are enough to go on with
+                        // the servers of --stun are enough to go on with
                         Err(error) => output.warn(&format!("--stun-file: {error}")),
                     }
                     Ok(servers)
@@ -193,10 +193,9 @@ fn servers(options: &Options, output: Output) -> StunCache {
     })
 }
 
-/// While there is a path, sends a datagram now and then, and says how long the first that came back
-/// was on its way.
+/// Sends a probe once a second while there is a path, and prints the round trip of the first echo.
 async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, output: Output) {
-    // each datagram carries its number: an echo of an older one is no answer to this one
+    // each datagram carries its number, because an echo of an older one would show a wrong time
     let mut number = 0_u64;
     while path.wait_for(|up| *up).await.is_ok() {
         let mut down = path.clone();
@@ -224,7 +223,7 @@ async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, out
                             );
                             is_printed = true;
                         }
-                        // whatever else comes is taken, and of no interest
+                        // other datagrams are taken, because they would fill the queue, and ignored
                         let _ = tokio::time::timeout(PROBE, async {
                             while link.recv().await.is_some() {}
                         })

@@ -43,7 +43,7 @@ impl Export {
         telemetry.with_external_ip(self.external_ip)
     }
 
-    /// Sends what is left, and says so if that failed.
+    /// Sends the remaining spans and metrics, and prints a warning if that failed.
     pub(crate) fn close(self, within: Duration, output: &Output) {
         if let Some(spans) = &self.spans
             && let Err(undelivered) = spans.shutdown(within)

@@ -1,4 +1,4 @@
-//! A client of the service. One connection per request; nothing of it outlives the request.
+//! A client of the service. Each request has its own connection, which ends with the request.
 
 use std::io;
 #[cfg(feature = "tls")]
@@ -24,13 +24,13 @@ use crate::wait::bounded;
 
 /// Longest reply read, in bytes.
 const MAX_REPLY: usize = 256 * 1024;
-/// Longest wait for a connection, and for the end of a reply beyond the service's own patience.
+/// Longest wait for a connection. Also added to the service's own time for a reply.
 const SLACK: Duration = Duration::from_secs(5);
 
 /// A client of the signalling service over plain HTTP, or over TLS with the feature `tls`.
 ///
-/// A redirect is an error and never followed: an offer goes to the service that its user named, and
-/// to nobody else.
+/// A redirect is an error and never followed, because an offer must only reach the service that the
+/// user named.
 #[derive(Debug, Clone)]
 pub struct HttpSignalling {
     authority: String,
@@ -45,14 +45,14 @@ impl HttpSignalling {
     /// A client of the service at `url`, such as `http://localhost:9000/v1/signal`.
     ///
     /// # Errors
-    /// [`SignalError::Url`] if it is no `http` URL with a host. For `https` there is `secure`, with
-    /// the feature `tls`: whom to trust is its user's to say.
+    /// [`SignalError::Url`] if it is no `http` URL with a host. For `https`, use `secure` (feature
+    /// `tls`), because the user has to choose the trusted certificates.
     pub fn new(url: &str) -> Result<Self, SignalError> {
         Self::of(&url.parse().map_err(|_| SignalError::Url)?, "http", 80)
     }
 
-    /// A client of the service at an `https` URL, over TLS with this configuration: whom it trusts,
-    /// which versions and suites it takes.
+    /// A client of the service at an `https` URL, over TLS. The configuration sets the trusted
+    /// certificates, the versions and the cipher suites.
     ///
     /// # Errors
     /// [`SignalError::Url`] if it is no `https` URL with a host.
@@ -85,25 +85,25 @@ impl HttpSignalling {
         })
     }
 
-    /// Of a service that holds on for other times than usual.
+    /// Sets the times of the service, if they differ from the default ones.
     #[must_use]
     pub const fn with_timing(mut self, timing: SwitchboardTiming) -> Self {
         self.timing = timing.bounded();
         self
     }
 
-    /// Waits for a connection so long, TLS included, and for replies so long beyond the service's
-    /// own times; 5 s by default. Within those times a service may be silent: it may send the
-    /// head of a response, too, only once it has something to say. What has no end by then is
-    /// given up, however much of it has arrived.
+    /// Sets the longest wait for a connection, TLS included; 5 s by default. A reply may take as
+    /// long on top of the service's own times, during which the service may send nothing, not even
+    /// the head of its response. A reply that is incomplete by then is dropped, even if it is still
+    /// arriving.
     #[must_use]
     pub const fn with_slack(mut self, slack: Duration) -> Self {
         self.slack = bounded(slack);
         self
     }
 
-    /// The head of the response. Only the connection has a bound here: how long the service may
-    /// think is the caller's to say.
+    /// Sends a request and returns the head of the response. Only the connection has a time-out
+    /// here, because each caller waits a different time for the response.
     async fn send(
         &self,
         method: Method,
@@ -139,7 +139,7 @@ impl HttpSignalling {
             .await
             .map_err(|_| SignalError::Unreachable)?;
         let connection = Connection(tokio::spawn(async move {
-            // its errors reach whoever waits for the response
+            // its errors also reach the caller, which waits for the response
             let _ = connection.await;
         }));
         let mut request = Request::builder()
@@ -171,11 +171,11 @@ impl HttpSignalling {
     }
 }
 
-/// The service holds a listener for seconds: a stream that ends sooner, and brings nothing, is another
-/// server's.
+/// A stream that ends earlier than this without a message is not the service's, because the service
+/// holds its streams open for seconds.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// The task that drives a connection; it ends with this.
+/// The task that drives a connection. Dropping this ends the task.
 #[derive(Debug)]
 struct Connection(JoinHandle<()>);
 
@@ -249,26 +249,27 @@ impl Signalling for HttpSignalling {
     }
 }
 
-/// Genesis messages of the service, as they come.
+/// The genesis messages of the service, in the order of their arrival.
 #[derive(Debug)]
 pub struct HttpListener {
     body: Incoming,
     lines: Lines,
     until: Instant,
-    /// The end of a stream before this instant is no end of the service's, as long as nothing came.
+    /// A stream that ends before this instant without any data is reported as an error. `None` once
+    /// data has arrived.
     empty_until: Option<Instant>,
     _connection: Connection,
 }
 
 impl Listener for HttpListener {
     async fn next(&mut self) -> Option<Result<Envelope, SignalError>> {
-        // a service that drips for ever ends here; and one that floods, whose next frame is always
-        // there in time
+        // The time is compared here as well, because the time-out below never fires for a service
+        // that floods: its next frame is always ready.
         while Instant::now() < self.until {
             if let Some(line) = self.lines.next() {
                 return Some(line.and_then(|line| read(&line)));
             }
-            // it never waits otherwise, and whoever does not wait cannot be cancelled
+            // yields now and then, because a loop that never waits could not be cancelled
             tokio::task::consume_budget().await;
             let Some(frame) = timeout_at(self.until, self.body.frame()).await.ok()? else {
                 let is_empty = self
@@ -284,8 +285,8 @@ impl Listener for HttpListener {
     }
 }
 
-/// Cuts a stream into lines, none of them longer than [`MAX_REPLY`]; one at a time, for a chunk may
-/// hold 100,000.
+/// Cuts a stream into lines of at most [`MAX_REPLY`] bytes. Lines are cut one at a time, because a
+/// chunk may hold 100,000 of them.
 #[derive(Debug, Default)]
 struct Lines {
     chunk: Bytes,
@@ -294,7 +295,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// What comes after the chunk before, whose lines have all been taken.
+    /// Takes the next chunk of the stream. All lines of the chunk before must have been taken.
     fn push(&mut self, chunk: Bytes) {
         debug_assert!(self.chunk.is_empty());
         self.chunk = chunk;
@@ -308,7 +309,7 @@ impl Lines {
             if self.overlong {
                 self.overlong = end.is_none();
             } else if self.partial.len() + piece.len() > MAX_REPLY {
-                // told at once: such a line may have no end
+                // reported at once, because such a line may never end
                 self.partial = Vec::new();
                 self.overlong = end.is_none();
                 return Some(Err(SignalError::TooLong));
@@ -330,7 +331,7 @@ impl Lines {
 mod tests {
     use super::*;
 
-    /// What a listener takes out of these chunks.
+    /// The lines in these chunks.
     fn cut<'a>(
         lines: &mut Lines,
         chunks: impl IntoIterator<Item = &'a [u8]>,

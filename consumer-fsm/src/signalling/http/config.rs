@@ -1,20 +1,22 @@
-//! How many strangers the service serves at once, and how it tells them apart.
+//! The limits of the service's connections, and how the service distinguishes clients.
 
 use core::fmt;
 
 use hyper::header::HeaderName;
 
-/// How many connections the service serves at once, and by which address it counts them.
+/// The number of connections that the service serves at once, in all and per address.
 ///
-/// An address is an IPv4 address or an IPv6 network of 64 bits. It never gets more than an eighth of
-/// the connections that are still free, whatever its limit. Connections beyond a limit are closed at
-/// once, and counted as [`Refused::connections`](super::Refused::connections).
+/// An IPv6 network of 64 bits counts as one address, because a host there may use all its
+/// addresses. One address gets at most its limit, and at most an eighth of the connections that are
+/// still free. Connections beyond a limit are closed at once, and counted as
+/// [`Refused::connections`](super::Refused::connections).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServiceConfig {
-    /// In all; 1,024 by default.
+    /// Connections of all addresses together; 1,024 by default.
     pub connections: usize,
-    /// Of one address; 64 by default. A producer holds one, and so does a consumer.
+    /// Connections of one address; 64 by default. A producer holds one connection, and so does a
+    /// consumer.
     pub connections_per_address: usize,
     pub(super) client_header: Option<HeaderName>,
 }
@@ -44,12 +46,12 @@ impl ServiceConfig {
         self
     }
 
-    /// Takes the address of a client from this header of its request, such as `X-Forwarded-For`: the
-    /// last address in the last such header, which the nearest proxy appended.
+    /// Takes the address of a client from this header of its request, such as `X-Forwarded-For`:
+    /// the last address in the last such header, which the nearest proxy appended.
     ///
-    /// Only behind a proxy that sets the header, and only if nothing else reaches the service:
-    /// otherwise a client names any address that it likes. A request without an address there counts
-    /// for the address it came from.
+    /// Use this only behind a proxy that sets the header, and only if the service can be reached
+    /// through the proxy alone, because any other client can put any address there. A request
+    /// without an address in the header counts for the address that it came from.
     ///
     /// # Errors
     /// [`InvalidHeader`] if no header has such a name.

@@ -1,4 +1,4 @@
-//! A connection to whichever address of a name takes one first.
+//! A connection to the address of a name that accepts first.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// How long an address may be silent before the next one is tried beside it (RFC 8305 section 5).
+/// Time after which the next address is tried as well, if an address has not answered (RFC 8305
+/// section 5).
 const DELAY: Duration = Duration::from_millis(250);
 
 /// A connection to this host and port.
@@ -21,8 +22,8 @@ pub(super) async fn to(authority: &str) -> io::Result<TcpStream> {
     first(alternating(ice_gather::lookup(host, port).await)).await
 }
 
-/// The families take turns, the resolver's favourite first: all addresses of one may be dead (RFC
-/// 8305 section 4).
+/// Orders addresses so that IPv4 and IPv6 take turns, the resolver's first family first, because
+/// all addresses of one family may be dead (RFC 8305 section 4).
 fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (favourite, other): (Vec<_>, Vec<_>) = addresses
@@ -33,16 +34,16 @@ fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         .enumerate()
         .chain(other.into_iter().enumerate())
         .collect();
-    // stable: of one turn, the favourite family stays first
+    // The sort is stable, so the first family stays first within a turn.
     turns.sort_by_key(|(turn, _)| *turn);
     turns.into_iter().map(|(_, address)| address).collect()
 }
 
-/// Whoever takes the connection first; the others are given up. Each begins once the one before has
-/// failed, or was silent for a while.
+/// Connects to the first address that accepts, and drops the other tries. Each try begins once the
+/// one before has failed or has been silent for [`DELAY`].
 async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut left = addresses.into_iter();
-    // ends with this, and every attempt with it
+    // dropped at the end of this function, which ends every other try
     let mut tries = JoinSet::new();
     let mut failure = io::ErrorKind::NotFound.into();
     loop {
@@ -69,8 +70,8 @@ mod tests {
 
     use super::*;
 
-    /// An address that answers nobody: whoever listens there has its queue full, and the kernel
-    /// drops what comes.
+    /// An address that never answers a connection: its listener's queue is full, so the kernel
+    /// drops further requests.
     async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -32,27 +32,28 @@ use crate::signalling::wire::Kind;
 
 /// Longest body read, in bytes: percent-encoding may triple a payload.
 const MAX_BODY: usize = 3 * MAX_PAYLOAD + 1024;
-/// Least room taken for a body, in bytes; it doubles from there.
+/// First allocation for a body, in bytes; it doubles as the body grows.
 const FIRST_ROOM: usize = 4 * 1024;
 /// Longest wait for a request's header, and for its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for a client to read on.
+/// Longest time without a read by the client.
 const DEAF: Duration = Duration::from_secs(5);
 /// Pause after an error of the listening socket, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Most bytes of a header, and of a body that waits to be taken.
 const BUFFER: usize = 16 * 1024;
-/// Most bytes in each direction that the kernel keeps for a connection. Its own choice is up to
-/// megabytes, for a client that does not read as well.
+/// Most bytes in each direction that the kernel keeps for a connection. The kernel's default is up
+/// to megabytes, even if the client never reads.
 const KERNEL_BUFFER: u32 = 128 * 1024;
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: u32 = 1_024;
 
 /// A running signalling service; it ends when dropped.
 ///
-/// Strangers cannot fill it: see [`ServiceConfig`] and
-/// [`SwitchboardLimits`](crate::signalling::SwitchboardLimits). A connection carries one request; it
-/// has 10 s for its header, as long for its body, and ends when its client reads nothing for 5 s.
+/// Its memory and its connections are bounded, because it is open to strangers: see
+/// [`ServiceConfig`] and [`SwitchboardLimits`](crate::signalling::SwitchboardLimits). A connection
+/// carries one request. The client has 10 s to send the header and 10 s to send the body, and the
+/// connection ends if the client reads nothing for 5 s.
 #[derive(Debug)]
 pub struct SignallingService {
     address: SocketAddr,
@@ -61,7 +62,7 @@ pub struct SignallingService {
     task: JoinHandle<()>,
 }
 
-/// How often strangers were turned away.
+/// Connections and requests that the service refused, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Refused {
@@ -116,25 +117,25 @@ impl SignallingService {
         })
     }
 
-    /// Where it listens.
+    /// The address that the service listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What to give to a client.
+    /// The URL of the service, as [`HttpSignalling::new`](super::HttpSignalling::new) takes it.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}{}", self.address, super::DEFAULT_PATH)
     }
 
-    /// What is behind it.
+    /// The switchboard behind the service.
     #[must_use]
     pub const fn switchboard(&self) -> &Switchboard {
         &self.switchboard
     }
 
-    /// How often strangers were turned away so far.
+    /// Connections and requests refused so far.
     #[must_use]
     pub fn refused(&self) -> Refused {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -177,7 +178,7 @@ async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     Err(failure)
 }
 
-/// What all connections have in common.
+/// The state that all connections share.
 struct Server {
     switchboard: Switchboard,
     client_header: Option<HeaderName>,
@@ -188,13 +189,14 @@ async fn serve(listener: TcpListener, server: Arc<Server>, connections: Budget) 
     // ends with this task, and every connection with it
     let mut open = JoinSet::new();
     loop {
-        // ended ones first: they make room
+        // ended connections are removed first, because they make room
         while open.try_join_next().is_some() {}
         let Ok((stream, from)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // behind a proxy, all come from one address: the client shows with the request
+        // behind a proxy all connections come from one address, so the client is known only once
+        // its request has been read
         let is_direct = server.client_header.is_none();
         let client = is_direct.then(|| Client::from(from.ip()));
         match connections.take(client, 1) {
@@ -213,8 +215,9 @@ impl Server {
             genesis,
             exchange,
         } = self.switchboard.timing();
-        // a header, a body and the service's own patience: a client that reads drop by drop would
-        // hold what is for it for ever
+        // The longest honest connection: a header, a body, and the service's own times. It is
+        // bounded because a client that reads one byte at a time would keep its reply in memory for
+        // ever.
         let longest = listen.max(genesis).max(exchange) + 2 * READ_TIMEOUT;
         let share = Mutex::new(share);
         let respond = service_fn(|request| {
@@ -254,7 +257,7 @@ impl Server {
         open_to_browsers(reply)
     }
 
-    /// Whose request this is; nothing if that client has more connections than it may.
+    /// The client that sent this request; `None` if the client has too many connections.
     fn client(
         &self,
         request: &Request<Incoming>,
@@ -284,7 +287,7 @@ impl Server {
         }
     }
 
-    /// The reply envelope; empty if there is none.
+    /// Posts the message in this body and returns the reply envelope, empty if there is none.
     async fn post(&self, body: Incoming, client: Client) -> Result<Bytes, SignalError> {
         let reading = self.read(body, client);
         let form = tokio::time::timeout(READ_TIMEOUT, reading).await;
@@ -321,7 +324,7 @@ impl Server {
     }
 }
 
-/// What a post says.
+/// The fields of a post.
 struct Form {
     to: String,
     kind: Kind,

@@ -1,4 +1,4 @@
-//! TLS to the service: who it is, is checked before a byte of a request leaves.
+//! TLS to the service. The certificate is checked before the first byte of a request leaves.
 
 use core::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio_rustls::rustls::{ClientConfig, Error};
 
 use crate::signalling::SignalError;
 
-/// Whom to talk to, and whom to trust.
+/// The name of the service, and the trusted certificates.
 #[derive(Clone)]
 pub(super) struct Tls {
     connector: TlsConnector,

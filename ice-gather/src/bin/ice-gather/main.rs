@@ -268,7 +268,7 @@ fn meaning(gathering: &Gathering, summary: &NatSummary) -> &'static str {
         (NatType::Unknown, Mapping::Unknown) if summary.counts().answered == 1 => {
             "One server cannot tell whether others are shown the same address: name a second one, on another address."
         }
-        (_, Mapping::Unknown) => "What was seen does not say whether direct connections work.",
+        (_, Mapping::Unknown) => "The observations do not show whether direct connections work.",
         _ => "The mapping is known, but not whether a NAT makes it.",
     }
 }

@@ -1,12 +1,12 @@
-//! The difference between two readings of one gathering, but for what the text of the rules leaves
-//! open.
+//! The difference between two readings of one gathering. Points that the text of the rules leaves
+//! open do not count.
 
 use nat_worlds::plain::{Allocates, BaseVerdict, Maps, Pools, Verdict};
 
 /// Of bases beyond these only the one that speaks is compared: the judge keeps no more.
 const MAX_BASES: usize = 8;
 
-/// What leaves room in the text of the rules.
+/// A point that the text of the rules leaves open.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Open {
     /// Some servers are known by name.
@@ -15,7 +15,7 @@ pub(crate) struct Open {
     pub(crate) sessions: bool,
 }
 
-/// Leaves out what the text of the rules leaves open.
+/// Removes the points that the text of the rules leaves open.
 fn comparable(mut base: BaseVerdict, names: bool) -> BaseVerdict {
     base.allocates = Allocates::Unknown;
     // both explain it

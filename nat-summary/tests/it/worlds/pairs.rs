@@ -49,9 +49,9 @@ struct Pair {
     /// The filtering of the first base's NAT is known.
     told: [Option<Filters>; 2],
     facts: [Facts; 2],
-    /// What each side advertises.
+    /// The mapping that each side advertises.
     lists: [List; 2],
-    /// Both sides advertise what the servers saw, as the outlook takes for granted.
+    /// Both sides advertise the mapping that the servers saw, as the outlook assumes.
     is_advertised: bool,
 }
 
@@ -160,7 +160,7 @@ impl Pair {
         });
     }
 
-    /// Asks two servers, the first on two ports, and lists what comes back.
+    /// Asks two servers, the first on two ports, and lists the answers.
     fn gather(&mut self, side: usize, random: &mut Random) {
         let mut facts = Facts::default();
         let mut listed = Vec::new();
@@ -213,7 +213,7 @@ impl Pair {
                 }
             }
         }
-        // a peer that hides what the servers saw
+        // a peer that hides the mapping that the servers saw
         if side == 1 && random.chance(10) {
             listed.retain(|(kind, _)| *kind == ListedKind::Host);
             self.is_advertised = false;

@@ -1,4 +1,4 @@
-//! What was decided in a world beside what had to be.
+//! The verdict on a world beside the expected one.
 
 use super::expect::{self, Expected};
 use nat_worlds::gather::{DEADLINE, Request};

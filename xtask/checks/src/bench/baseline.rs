@@ -1,4 +1,4 @@
-//! What was measured before, and saved to be compared with.
+//! Saved results of an earlier run, to compare with.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use crate::{Failure, bounds, root};
 /// Counts by name.
 pub(super) type Counts = BTreeMap<String, u64>;
 
-/// Counts are the same on every machine; ratios are not, and so are shown and never judged by.
+/// Saved counts and ratios. Ratios are shown and never judged, because they differ between
+/// machines.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Baseline {
     pub(super) counts: Counts,
@@ -32,10 +33,10 @@ impl Baseline {
         }
     }
 
-    /// Takes over what these parts found, and keeps what the others had.
+    /// Replaces the results of these parts, and keeps those of the others.
     pub(super) fn save(mut self, sections: &[Section]) -> Result<(), Failure> {
         for section in sections {
-            // of one part all, so that what it no longer counts goes
+            // all counts of a part are replaced, because a removed count must not stay
             if !section.counts.is_empty() {
                 self.counts.clone_from(&section.counts);
             }
@@ -51,7 +52,7 @@ impl Baseline {
     }
 }
 
-/// Those that are worse by more than what a compiler or a queue may change.
+/// Counts that are worse by more than a compiler or a queue explains.
 pub(super) fn worse<'a>(counts: &'a Counts, baseline: &Counts) -> Vec<&'a str> {
     let is_worse = |(what, count): &(&String, &u64)| {
         baseline

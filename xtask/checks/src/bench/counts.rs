@@ -1,5 +1,4 @@
-//! What can be counted, and so compared across machines: allocations, packets, sockets,
-//! instructions.
+//! Counts of allocations, packets, sockets and instructions, which can be compared across machines.
 
 use std::process::Command;
 
@@ -23,11 +22,11 @@ const DESCRIPTION: &str = "\
     a=candidate:2 1 udp 1694498815 203.0.113.7 50000 typ srflx raddr 192.168.1.5 rport 50000\r\n\
     a=candidate:3 1 udp 1694498815 203.0.113.7 50001 typ srflx raddr 192.168.1.5 rport 50000\r\n";
 
-/// What ends the name of a count that only valgrind can take.
+/// The end of the name of a count that needs valgrind.
 const INSTRUCTIONS: &str = ": instructions";
 
-/// Counts, beside the baseline's; where it `compares`, one that is worse fails, and one that is
-/// gone: nobody watches what it watched.
+/// Counts, and shows the baseline beside. With `compares`, a worse count fails, and a missing count
+/// fails as well, because its subject would go unwatched.
 pub(super) async fn run(baseline: &Counts, compares: bool) -> Result<Section, Failure> {
     let has_valgrind = has_valgrind();
     let counts = count(has_valgrind).await?;
@@ -71,7 +70,7 @@ pub(super) async fn run(baseline: &Counts, compares: bool) -> Result<Section, Fa
             gone.is_empty(),
         ),
     ];
-    // what cannot be counted here stays as it was saved
+    // counts that this machine cannot take stay as they were saved
     let kept = baseline
         .iter()
         .filter(|(what, _)| skipped.contains(&what.as_str()));
@@ -84,7 +83,7 @@ pub(super) async fn run(baseline: &Counts, compares: bool) -> Result<Section, Fa
         plots: vec![plot(&counts)],
         notes: skipped
             .iter()
-            .map(|what| format!("skipped: {what}, for there is no valgrind"))
+            .map(|what| format!("skipped: {what}, because there is no valgrind"))
             .collect(),
         targets: targets
             .map(|target| Target {
@@ -183,7 +182,7 @@ async fn gathering(counts: &mut Counts) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asked first, for the bench takes a while to build.
+/// Whether valgrind is installed. Asked first, because the bench takes a while to build.
 fn has_valgrind() -> bool {
     Command::new("valgrind")
         .arg("--version")

@@ -12,8 +12,7 @@ use super::progress::Progress;
 use super::{Good, Section, Spread, Target};
 use crate::{Failure, bounds, root, workspace};
 
-/// Each bench of ours, what runs beside it, and what it may take: nanoseconds, and times faster at
-/// least.
+/// A bench of ours, the bench beside it, and its bounds: nanoseconds at most, and the least ratio.
 struct Pair {
     ours: &'static str,
     beside: Option<&'static str>,
@@ -54,7 +53,7 @@ const PAIRS: [Pair; 5] = [
     },
 ];
 
-/// What criterion writes of a bench.
+/// Criterion's file of a bench.
 #[derive(Deserialize)]
 struct Benchmark {
     full_id: String,
@@ -95,7 +94,7 @@ struct Bench {
     each: Vec<f64>,
 }
 
-/// What the emission bench tells.
+/// The output of the emission bench.
 #[derive(Deserialize)]
 struct Emission {
     cheaper: f64,
@@ -206,7 +205,7 @@ impl Bench {
     }
 }
 
-/// A line for ours with its ratio, and one for what runs beside it.
+/// A line for our bench with its ratio, and one for the bench beside it.
 fn cells(ours: &Bench, beside: Option<&Bench>, ratio: Option<Spread>) -> Vec<Vec<String>> {
     let dash = || "-".to_owned();
     let line = |bench: &Bench, ratio: Option<Spread>| {
@@ -275,7 +274,7 @@ fn judge_benches() -> Result<Vec<Bench>, Failure> {
         .stderr(Stdio::null())
         .spawn()?;
     for line in BufReader::new(running.stdout.take().ok_or("no output")?).lines() {
-        // a name begins its line; what is indented is about it
+        // a name begins its line; indented lines belong to that name
         match line?.split("  ").next() {
             None | Some("") => {}
             Some(name) => progress.say(name),

@@ -15,7 +15,7 @@ use super::progress::Progress;
 use super::{Good, Section, Spread, Target, allocations, times};
 use crate::{Failure, bounds, peers, stock};
 
-/// A full datagram of a data channel. Its first byte tells it from STUN.
+/// A full datagram of a data channel. Its first byte distinguishes it from STUN.
 pub(super) const DATAGRAM: [u8; 1_200] = [0x80; 1_200];
 /// Datagrams that wait in the kernel at once: its default buffer holds them all.
 pub(super) const BURST: usize = 64;
@@ -28,7 +28,7 @@ const SETTLED: Duration = Duration::from_millis(500);
 #[derive(Debug, Serialize)]
 struct DataPath {
     rows: Vec<Row>,
-    /// What the base hands on, of a bare socket's datagrams per second.
+    /// The base's datagrams per second, as a part of a bare socket's.
     of_bare_socket: Spread,
     /// The same, both through the interface of the ICE library.
     of_stock_end: Spread,
@@ -47,8 +47,8 @@ struct Row {
     allocations_per_datagram: f64,
 }
 
-/// Datagrams per second of each round, by its median burst: one that lost the processor in the
-/// middle says nothing.
+/// Datagrams per second of each round. The median burst of a round counts, because a burst may lose
+/// the processor in the middle.
 #[derive(Default)]
 pub(super) struct Run {
     rates: Vec<f64>,
@@ -85,8 +85,8 @@ impl Run {
         }
     }
 
-    /// Round by round: whatever else the machine does in one falls on both. Two rounds make one
-    /// figure, for each of them favours one place in the order.
+    /// The ratio round by round, because other work of the machine then falls on both. Two rounds
+    /// make one figure, because each round favours one place in the order.
     pub(super) fn relative_to(&self, other: &Self) -> Spread {
         let ratios: Vec<f64> = self
             .rates
@@ -165,7 +165,7 @@ pub(super) async fn run() -> Result<Section, Failure> {
         figures: serde_json::json!(data_path),
         tables: vec![(heads, data_path.rows.iter().map(cells).collect())],
         plots: vec![plot_of_ratios(
-            "Datagrams per second, of what it is compared with",
+            "Datagrams per second, as a part of the compared program's",
             &ratios,
             bounds::DATA_PATH,
         )],
@@ -174,7 +174,7 @@ pub(super) async fn run() -> Result<Section, Failure> {
     })
 }
 
-/// As they are told.
+/// The rates as cells of the table.
 pub(super) fn rates(
     Spread {
         p10, median, p90, ..
@@ -269,7 +269,7 @@ impl End {
     }
 }
 
-/// Reads what waits in the kernel already: the sender's time is none of theirs.
+/// Reads datagrams that already wait in the kernel, because the sender's time must not count.
 async fn reading_ends() -> Result<[Run; 4], Failure> {
     let loopback = peers::loopback();
     let sender = StdUdpSocket::bind("127.0.0.1:0")?;
@@ -305,7 +305,8 @@ async fn reading_ends() -> Result<[Run; 4], Failure> {
     Ok(rounds.runs)
 }
 
-/// Every other round the other way about: what one leaves in the caches falls on the next.
+/// Reverses the order in every other round, because each reader finds the caches as the one before
+/// left them.
 pub(super) fn in_turn<const N: usize>(round: usize) -> [usize; N] {
     std::array::from_fn(|place| {
         if round.is_multiple_of(2) {

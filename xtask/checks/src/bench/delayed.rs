@@ -98,7 +98,7 @@ impl Delayed {
         StunServer::Address(self.address)
     }
 
-    /// Requests that arrived so far, those lost on the way included: what was sent, in short.
+    /// Requests sent to this server so far, including those that its path lost.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }

@@ -18,7 +18,7 @@ use crate::{Failure, bounds, peers, stock};
 
 const SERVERS: u8 = 5;
 const ROUND_TRIP: Duration = Duration::from_millis(20);
-/// Gatherings kept alive at once to see what one holds.
+/// Gatherings kept alive at once to measure the memory of one.
 const HELD: usize = 20;
 /// A gathering that loses packets mostly waits: so many wait at once.
 const AT_ONCE: usize = 25;
@@ -29,7 +29,7 @@ const SOCKETS_OPEN: Duration = Duration::from_millis(10);
 #[serde(rename_all = "snake_case")]
 enum Gatherer {
     Ours,
-    /// Ours, told to wait for every server until the deadline.
+    /// Ours, set to wait for every server until the deadline.
     OursWaiting,
     Stock,
 }
@@ -104,7 +104,7 @@ struct Sample {
     packets: Option<u32>,
 }
 
-/// What a gathering holds once it is complete.
+/// A complete gathering, kept alive.
 enum Held {
     Ours { _base: Base, _gathering: Gathering },
     Stock(stock::Gathered),
@@ -140,7 +140,7 @@ async fn measure(
     let addresses: Arc<[SocketAddr]> = servers.iter().map(Delayed::address).collect();
     let live = usize::from(SERVERS - case.dead);
     let is_lossless = case.loss == 0.0;
-    // the first of each kind pays for what is set up once
+    // the first of each kind is not counted, because it pays for the warm-up
     for (gatherer, _) in case
         .gathers
         .iter()
@@ -170,7 +170,7 @@ async fn measure(
             let before = requests(servers);
             let (batch, held) = batch(*gatherer, &addresses, size).await?;
             let claimed: Option<u32> = batch.iter().map(|sample| sample.packets).sum();
-            // stock asks each once, and does not say so
+            // stock sends each server one request, and reports no number
             let least = claimed.map_or(size as u64 * u64::from(SERVERS), u64::from);
             let arrived = arrived(servers, before + least).await - before;
             if let Some(claimed) =
@@ -300,7 +300,7 @@ async fn once(gatherer: Gatherer, servers: Arc<[SocketAddr]>) -> Result<(Sample,
 
 /// Sockets one gathering has open while it waits for its answers.
 async fn sockets_of(gatherer: Gatherer, servers: &Arc<[SocketAddr]>) -> Result<usize, Failure> {
-    // what the gathering before still closes
+    // the gathering before may still be closing sockets
     tokio::time::sleep(SOCKETS_OPEN).await;
     let before = open_sockets();
     let gathering = tokio::spawn(once(gatherer, Arc::clone(servers)));

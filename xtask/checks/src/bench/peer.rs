@@ -20,7 +20,7 @@ const BURSTS_PER_CHECK: usize = 8;
 /// Rounds are of whole ones.
 const BURSTS_PER_ROUND: usize = 96;
 
-/// What a burst is made of.
+/// The datagrams of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mix {
     /// Datagrams of a data channel.

@@ -19,11 +19,11 @@ const ROOM: f64 = 0.16;
 #[derive(Debug)]
 pub(super) struct Plot {
     pub(super) title: &'static str,
-    /// What stands along the axis, and which way is better.
+    /// The label of the axis, with the better direction.
     pub(super) axis: &'static str,
     pub(super) scale: Scale,
     pub(super) rows: Vec<Row>,
-    /// Where a bound lies, or what is compared with.
+    /// The positions of bounds and of compared figures.
     pub(super) lines: Vec<f64>,
 }
 

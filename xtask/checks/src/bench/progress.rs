@@ -1,4 +1,4 @@
-//! What is being measured just now, on the standard error: in place on a terminal, elsewhere a line
+//! The progress of a measurement on the standard error: in place on a terminal, elsewhere a line
 //! now and then.
 
 use std::io::{IsTerminal, stderr};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Time between two lines where they stay.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Tells how far one thing is. On a terminal its line goes with it.
+/// Shows the progress of one measurement. On a terminal, dropping it clears the line.
 pub(super) struct Progress {
     what: String,
     told: Instant,

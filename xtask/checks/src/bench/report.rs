@@ -77,7 +77,7 @@ pub(super) fn write(
             .collect();
         writeln!(
             page,
-            "<p>Not run this time, and so not told of here: {}.</p>",
+            "<p>Not run this time, and so not shown here: {}.</p>",
             names.join(", ")
         )?;
     }
@@ -154,7 +154,7 @@ fn text(plain: &str) -> String {
         .replace('>', "&gt;")
 }
 
-/// When, of what, and on which machine: as far as it tells.
+/// The time, the commit and the machine, as far as the system reports them.
 fn circumstances() -> String {
     let said = |program: &str, arguments: &[&str]| {
         let output = Command::new(program)

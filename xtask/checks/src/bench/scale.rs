@@ -57,7 +57,7 @@ struct Measured {
 pub(super) async fn run() -> Result<Section, Failure> {
     let responders = Delayed::cohort(SERVERS, 0, PATH)?;
     let servers: Arc<[StunServer]> = responders.iter().map(Delayed::server).collect();
-    // what is set up once
+    // a small run first, to warm up
     measure(10, &servers).await?;
     let mut progress = Progress::of("gatherings at once, rounds");
     let mut rounds = Vec::with_capacity(ROUNDS);
@@ -96,7 +96,7 @@ pub(super) async fn run() -> Result<Section, Failure> {
 }
 
 impl Row {
-    /// One row of each round's: times of all gatherings, the medians of what is told once.
+    /// One row from the rounds: the times of all gatherings, and the medians of figures per round.
     fn of(rounds: &[&Measured]) -> Option<Self> {
         let each =
             |of: fn(&Measured) -> i64| Spread::of(rounds.iter().map(|m| of(m) as f64).collect());
@@ -235,7 +235,7 @@ fn judge(rows: &[Row], rounds: &[Vec<Measured>]) -> Vec<Target> {
             .filter_map(|round| Some(of(round)?.peak as f64))
             .collect()
     };
-    // heap is counted: what holds for it decides
+    // heap is a count, so its bound decides
     let heap = Good::AtMost(bounds::SCALE_HEAP);
     vec![
         Target::count(

@@ -31,7 +31,7 @@ pub(super) async fn one(way: Way, moment: Duration) -> Result<bool, Failure> {
             let _ = theirs.close().await;
         }
         _ => {
-            // what is under way has to come to its end first
+            // work that has begun has to end first
             tokio::time::sleep(Duration::from_millis(50)).await;
             let _ = ours.close().await;
             let _ = theirs.close().await;

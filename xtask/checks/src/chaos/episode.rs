@@ -1,5 +1,5 @@
-//! Plays one episode: servers, signalling, producers, one consumer or two; and checks what must
-//! hold whatever happens.
+//! Plays one episode: servers, signalling, producers, one consumer or two; and checks the
+//! invariants.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) struct Outcome {
     pub(super) met_signal_fault: bool,
 }
 
-/// Plays it, with everything gone at its end but what is torn down behind it.
+/// Plays the episode. At its end only tear-downs in the background are left.
 pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
     let mut servers = Vec::with_capacity(SERVERS);
     let mut addresses = Vec::with_capacity(SERVERS);
@@ -54,7 +54,7 @@ pub(super) async fn play(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
         servers.push(Running::spawn(server::serve(socket, manner)));
     }
     let signalling = MemorySignalling::new(Switchboard::default());
-    // told whenever the producers have to vanish
+    // signalled each time the producers have to vanish
     let vanish = watch::Sender::new(());
     let mut producers = Vec::new();
     for _ in 0..PRODUCERS {
@@ -245,7 +245,7 @@ async fn attempt(
         match attribute(span, keys::NAT_TYPE) {
             Some(verdict) if !allows(plan, |allowed| allowed.as_legacy() == verdict) => {
                 broken.push(format!(
-                    "the span says {verdict} behind a NAT that is {}",
+                    "the verdict of the span is {verdict}, behind a NAT that is {}",
                     plan.front.name()
                 ));
             }
@@ -327,7 +327,7 @@ fn allows(plan: &Plan, is: impl Fn(NatType) -> bool) -> bool {
 fn ended(report: Option<&AttemptReport>) -> &'static str {
     match report.map(|report| report.ending) {
         None => "dropped",
-        Some(None) => "nobody asked",
+        Some(None) => "no server asked",
         Some(Some(Ending::Success)) => "success",
         Some(Some(Ending::Failure(reason))) => reason.as_str(),
     }

@@ -1,9 +1,9 @@
 //! The consumer's socket: a NAT of a known kind in front of real loopback sockets, on a link that
 //! loses and forges.
 //!
-//! The NAT is what it does: a socket on its outside for each mapping, and a filter on what those
-//! receive. webrtc-util's virtual network is not for this: there, a socket that nobody reads halts
-//! its whole host.
+//! The NAT has an outside socket for each mapping, and a filter on the received datagrams.
+//! webrtc-util's virtual network cannot be used here, because one socket without a reader halts its
+//! whole host there.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,7 +26,8 @@ use super::plan::Link;
 use crate::front::Front;
 use crate::peers::Running;
 
-/// The inside of the NAT: nobody listens there, and nothing ever leaves for it but checks in vain.
+/// The inside of the NAT. No socket is bound there; only checks of the peer, in vain, are sent to
+/// it.
 const INSIDE: [u8; 4] = [127, 1, 0, 5];
 const OUTSIDE: [u8; 4] = [127, 0, 0, 71];
 /// Datagrams that wait for the consumer to read.
@@ -62,7 +63,7 @@ struct Outside {
     rebinds_at: Option<Instant>,
 }
 
-/// What stands for one external endpoint.
+/// The socket of one external endpoint.
 struct Socket {
     socket: Arc<UdpSocket>,
     _reader: Running,
@@ -171,7 +172,7 @@ impl Behind {
     }
 }
 
-/// Hands on what the filter lets through.
+/// Passes on the datagrams that the filter lets in.
 async fn read(
     socket: Arc<UdpSocket>,
     front: Front,
@@ -181,7 +182,7 @@ async fn read(
 ) {
     let mut buffer = [0; 9_000];
     loop {
-        // an error is news of an earlier datagram, and none of the consumer's business
+        // ignored, because an error here is about an earlier datagram
         let Ok((length, source)) = socket.recv_from(&mut buffer).await else {
             continue;
         };
@@ -230,7 +231,7 @@ impl DatagramCarrier for Behind {
         }
         if !self.draw(|rng| rng.random_bool(self.link.loss)) {
             let outside = self.outside(target)?;
-            // what cannot be sent is lost behind the NAT
+            // a datagram that cannot be sent is lost behind the NAT
             let _ = outside.send_to(datagram, target).await;
         }
         Ok(datagram.len())

@@ -1,4 +1,4 @@
-//! What goes wrong in one episode: a pure function of the seed and the episode's number.
+//! The faults of one episode: a pure function of the seed and the episode's number.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) const SERVERS: usize = 5;
 /// Of so many episodes at least one is clear, with each kind of NAT in turn.
 const ONE_IS_CLEAR: u64 = 8;
 
-/// In which there is somebody to vanish.
+/// The states in which a producer can vanish.
 const WITH_A_PEER: [State; 5] = [
     State::Listening,
     State::Offering,
@@ -36,7 +36,7 @@ pub(super) enum Manner {
     Slow(u64),
     /// A mapped address that could be true, and is not.
     Lying,
-    /// Answers to nobody's question.
+    /// Answers with an unknown transaction id.
     WrongId,
     /// A mapped address that cannot be.
     Impossible,
@@ -45,7 +45,7 @@ pub(super) enum Manner {
     Flooding,
 }
 
-/// What the producers do.
+/// The behaviour of the producers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Producers {
     Serve,
@@ -67,7 +67,7 @@ pub(super) enum Ends {
     Dropped(u64),
 }
 
-/// What happens to datagrams between the consumer's socket and its NAT.
+/// The faults between the consumer's socket and its NAT.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Link {
     /// Share lost each way.
@@ -148,7 +148,7 @@ impl Plan {
         }
     }
 
-    /// The same behind this kind of NAT, without what stands in the way.
+    /// The same plan behind this kind of NAT, without faults.
     fn cleared(self, front: Front) -> Self {
         let (Ends::AfterPath(after) | Ends::Cancelled(after) | Ends::Dropped(after)) = self.ends;
         Self {
@@ -165,7 +165,7 @@ impl Plan {
         }
     }
 
-    /// Everything that goes wrong, by name; with what happens to signalling, where an exchange met
+    /// The names of the plan's faults. A fault of signalling is included only if an exchange met
     /// it.
     pub(super) fn faults(&self, met_signal_fault: bool) -> Vec<&'static str> {
         let mut faults = Vec::new();

@@ -28,7 +28,7 @@ pub(super) struct Row {
     exported: u64,
     failed: u64,
     dropped: u64,
-    /// Handed to nobody, for the provider was shut down.
+    /// Spans that went nowhere, because the provider was shut down.
     unrecorded: u64,
     /// Still queued at the end.
     waiting: u64,
@@ -122,7 +122,7 @@ pub(super) fn run(program: &Path) -> Result<Vec<Row>, Failure> {
 
         let pipeline = to(there, plain())?;
         let mut watch = Watch::new(pipeline.telemetry()).emit(EMISSIONS / 2);
-        // an error: some span was lost, which the account tells
+        // an error: a span was lost, and the account counts it
         let _ = pipeline.shutdown(Duration::from_secs(5));
         watch = watch.emit(EMISSIONS / 2);
         tell("provider shut down", &pipeline, watch);
@@ -185,7 +185,8 @@ impl Watch {
             let took = begun.elapsed();
             self.emitted += 1;
             self.longest = self.longest.max(took);
-            // being preempted is no wait: where that cannot be told apart, all counts
+            // time without the processor is no wait; if the system cannot distinguish it, all time
+            // counts
             if waits()
                 .zip(waited_before)
                 .is_none_or(|(after, before)| after > before)

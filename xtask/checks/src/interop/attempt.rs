@@ -16,7 +16,7 @@ use crate::kernel::servers::{COTURN, OWN, PORTS, ipv4};
 use crate::spans::{Spans, attribute};
 use crate::{Failure, bounds};
 
-/// Length of a datagram: what QUIC would send.
+/// Length of a datagram, as QUIC sends.
 const LENGTH: usize = 1_200;
 /// Under way at once.
 const WINDOW: u32 = 16;

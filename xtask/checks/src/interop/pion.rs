@@ -1,4 +1,4 @@
-//! pion, of Debian's Go packages: what most consumers and producers in the field are made of.
+//! pion, from Debian's Go packages: the stack of most consumers and producers in the field.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What peers and consumer share: our signalling service, and the pages that a browser loads.
+//! The services for both sides: our signalling service, and the pages that a browser loads.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -21,10 +21,10 @@ type Walking = Pin<Box<dyn Future<Output = Result<Measured, Failure>>>>;
 
 /// A way that something can go, from its start to its end.
 pub(crate) struct Path {
-    /// The crate, and what is done.
+    /// The crate, and the path.
     pub(crate) name: &'static str,
     pub(crate) walk: fn(Meter) -> Walking,
-    /// Cycles at most: for what leaks by design, or waits for long.
+    /// Cycles at most, because some paths leak by design or wait for long.
     pub(crate) most: u32,
     /// The same with stock webrtc-ice.
     pub(crate) beside: Option<&'static str>,

@@ -20,7 +20,7 @@ pub(super) fn write(root: &Path, rows: &[Row]) -> Result<PathBuf, Failure> {
     std::fs::create_dir_all(&folder)?;
     let mut page = String::from(
         "<!doctype html><meta charset=\"utf-8\"><title>What is left behind</title>\n\
-         <body style=\"font-family: sans-serif; max-width: 60em; margin: 2em auto\">\n<h1>What is left behind</h1>\n",
+         <body style=\"font-family: sans-serif; max-width: 60em; margin: 2em auto\">\n<h1>Leftovers</h1>\n",
     );
     writeln!(page, "<pre>{}</pre>", super::render(rows))?;
     let walked: Vec<&Row> = rows.iter().filter(|row| row.measured.walked > 0).collect();

@@ -1,4 +1,4 @@
-//! A real collector on loopback, the program `rotel-agent`, and what it says it received.
+//! A real collector on loopback, the program `rotel-agent`, and the spans that it received.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -29,16 +29,16 @@ pub struct Rotel {
     printed: Arc<Mutex<String>>,
 }
 
-/// What a collector is for.
+/// The job of a collector.
 #[derive(Debug, Clone, Copy)]
 pub enum Role<'a> {
-    /// Prints what it receives.
+    /// Prints the received spans.
     End,
-    /// Does as `deploy/collector.env` says, and passes what is left on over OTLP/HTTP.
+    /// Redacts as `deploy/collector.env` sets, and passes the result on over OTLP/HTTP.
     Gateway {
         /// The end of the way.
         to: SocketAddr,
-        /// What becomes of `nat_external_ip`.
+        /// The policy for `nat_external_ip`.
         external_ip: &'a str,
     },
     /// Does as `deploy/clickhouse/collector.env` says, and writes what is left to ClickHouse.
@@ -48,7 +48,7 @@ pub enum Role<'a> {
     },
 }
 
-/// What an operator deploys.
+/// The files that an operator deploys.
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../otel-nat/deploy");
 
 impl Rotel {
@@ -91,7 +91,7 @@ impl Rotel {
         Ok(())
     }
 
-    /// Starts it again where it was, to print what it receives. The page goes on.
+    /// Starts it again on the same ports, to print the received spans. The page goes on.
     ///
     /// # Errors
     /// If it does not listen in time.
@@ -100,7 +100,7 @@ impl Rotel {
         self.settle()
     }
 
-    /// Reads what it prints, and waits until it listens.
+    /// Reads its output, and waits until it listens.
     fn settle(&mut self) -> Result<(), Failure> {
         if let Some(out) = self.agent.stdout.take() {
             let page = Arc::clone(&self.printed);

@@ -21,7 +21,7 @@ impl Dependence {
         Self::AddressAndPortDependent,
     ];
 
-    /// Whether what was made for `one` serves `other` as well.
+    /// Whether the state made for `one` serves `other` as well.
     #[must_use]
     pub fn are_alike(self, one: SocketAddr, other: SocketAddr) -> bool {
         match self {

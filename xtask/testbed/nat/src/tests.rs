@@ -1,4 +1,4 @@
-//! Each word of RFC 4787 does what it means.
+//! Each word of RFC 4787 has its meaning.
 
 use super::*;
 

@@ -88,9 +88,9 @@ impl Forger {
         self.target = target;
     }
 
-    /// Sends `count` packets, as fast as the receiver takes them: what overflows its queue in the
-    /// kernel no program ever sees. Call it on a thread in the receiver's namespace. Returns the
-    /// number sent before `until`.
+    /// Sends `count` packets as fast as the receiver takes them, and not faster, because a packet
+    /// that overflows the receiver's queue in the kernel reaches no program. Call it on a thread in
+    /// the receiver's namespace. Returns the number sent before `until`.
     ///
     /// # Errors
     /// If the receiver does not read any more.

@@ -140,9 +140,9 @@ impl Namespace {
         self.run("ip", &["-batch", "-"], &(lines.join("\n") + "\n"))
     }
 
-    /// What the host's own settings must not decide: packets are forwarded, by the routing table
-    /// alone, and IPv6 addresses serve at once. `/proc/sys/net` is that of the reading thread's
-    /// namespace.
+    /// Sets the kernel's options, because the host's own settings must not decide: packets are
+    /// forwarded by the routing table alone, and IPv6 addresses can be used at once.
+    /// `/proc/sys/net` is that of the reading thread's namespace.
     fn settle(&self) -> Result<(), Failure> {
         self.inside(|| {
             for (setting, value) in [

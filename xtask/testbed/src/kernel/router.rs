@@ -1,13 +1,14 @@
-//! What a router does to packets: nftables rules, and how they filter by construction.
+//! The nftables rules of a router, and its filtering by construction.
 
 use nat_summary::Filtering;
 
-/// What one router does. Its inner interface is `lan`, its outer ones are `wan` and perhaps `wan2`.
+/// The behaviour of a router. Its inner interface is `lan`, its outer ones are `wan` and perhaps
+/// `wan2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Router {
     /// Routes, and nothing else.
     Route,
-    /// Routes, and lets in only what belongs to something that went out.
+    /// Routes, and lets in only replies to packets that went out.
     Firewall,
     /// The kernel's `masquerade`, with these flags or ports behind it. Without `random` it looks
     /// for an earlier mapping of the same source and takes it again, whatever the destination:

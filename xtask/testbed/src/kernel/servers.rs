@@ -79,7 +79,7 @@ impl Servers {
         })
     }
 
-    /// Runs what `serve` starts, in a thread of its own.
+    /// Runs the servers that `serve` starts, in a thread of its own.
     fn run<T, F>(
         namespace: &Namespace,
         serve: impl FnOnce() -> F + Send + 'static,

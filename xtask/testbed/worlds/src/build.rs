@@ -23,7 +23,7 @@ pub const NAMES: [&str; 4] = [
 /// The way of IPv6.
 const V6: usize = 3;
 
-/// How likely what is rare in the field is here, in a hundred.
+/// The chance of events that are rare in the field, in a hundred.
 #[derive(Debug, Clone, Copy)]
 pub struct Odds(u64);
 

@@ -167,7 +167,7 @@ pub fn name_order(name: &'static str) -> impl Ord {
     server_id(Server::Named(name, 0))
 }
 
-/// Forgets what was sent before `sequence`.
+/// Forgets the observations of requests before `sequence`.
 pub fn forget_before(evidence: &mut Evidence, sequence: u32) {
     evidence.forget(|observation| observation.sequence < sequence);
 }
@@ -259,7 +259,7 @@ fn summary((facts, filters): Host<'_>) -> NatSummary {
     }
 }
 
-/// What two hosts can expect, and the reason.
+/// The outlook for two hosts, and the reason.
 pub fn outlook(ours: Host<'_>, theirs: Host<'_>) -> (Expect, &'static str) {
     let outlook = Outlook::between(&summary(ours), &summary(theirs));
     let expect = match outlook.path {

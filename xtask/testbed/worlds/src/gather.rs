@@ -10,14 +10,14 @@ use crate::random::Random;
 
 /// As long as a gathering takes if some server stays silent.
 pub const DEADLINE: Duration = Duration::from_secs(3);
-/// What a silent server is given, so that its silence means something.
+/// The wait for a silent server, long because a short silence proves nothing.
 const FULL_WAIT: Duration = Duration::from_millis(1_500);
 const FIRST_GAP: Duration = Duration::from_millis(250);
 const MAX_COPIES: u8 = 4;
 /// Between two requests.
 pub const PACE: Duration = Duration::from_millis(1);
 
-/// A request and what became of it.
+/// A request and its outcome.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The socket it leaves from.
@@ -33,16 +33,16 @@ pub struct Request {
     gap: Duration,
     /// As many first copies are lost before they reach a NAT.
     lost: u8,
-    /// What came back, if anything did.
+    /// The reply, if one came.
     pub ended: Option<Ended>,
 }
 
-/// What came back.
+/// A reply.
 #[derive(Debug, Clone)]
 pub struct Ended {
     /// When.
     pub at: Duration,
-    /// What it was.
+    /// Its content.
     pub reply: Reply,
     /// How the address in it came about.
     pub origin: Origin,

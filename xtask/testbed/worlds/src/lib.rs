@@ -1,5 +1,5 @@
 //! Simulated networks whose truth is known: a host, the NATs on its ways, servers at every level, and
-//! what goes wrong there; and what a verdict says of such a network that is not so.
+//! faults; and the false statements of a verdict on such a network.
 //!
 //! A package of its own, because two crates are tried in the same worlds: the judge of `nat-summary`,
 //! and the gatherer's plan of `ice-gather` in simulated time. No socket, no clock, and no chance but

@@ -1,4 +1,4 @@
-//! A NAT on the way: the one model, and beside it what a world has to know of its past.
+//! A NAT on the way: the one model, and the part of its past that a world has to know.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -45,7 +45,7 @@ impl Nat {
         Self { busy, ..self }
     }
 
-    /// What it does.
+    /// Its behaviour.
     pub fn behaviour(&self) -> Behaviour {
         self.model.behaviour()
     }

@@ -82,7 +82,7 @@ pub struct Base {
     pub reported: SocketAddr,
 }
 
-/// What a server answers.
+/// The answer of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quirk {
     /// The address that it sees.
@@ -122,7 +122,7 @@ pub struct StunServer {
     pub net: Net,
     /// As the evidence has it.
     pub reported: Server,
-    /// What it does.
+    /// Its behaviour.
     pub quirk: Quirk,
     /// How long an answer takes.
     pub round_trip: Duration,
@@ -130,7 +130,7 @@ pub struct StunServer {
     pub known_at: Duration,
 }
 
-/// What happens in the middle of the gathering.
+/// A change in the middle of the gathering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// This NAT starts again.
@@ -154,7 +154,7 @@ pub struct World {
     pub never_asked: Vec<(Server, crate::plain::End)>,
     /// Those that the evidence has.
     pub locals: Vec<IpAddr>,
-    /// What happens in the middle, and when.
+    /// The change in the middle, and its time.
     pub event: Option<(Duration, Event)>,
     /// In a hundred copies.
     pub loss: u64,
@@ -189,7 +189,7 @@ pub fn untranslated(ip: IpAddr) -> IpAddr {
 /// The way after roaming.
 pub const ROAMED: usize = 2;
 
-/// What came back.
+/// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
     /// A mapped address.
@@ -218,10 +218,10 @@ pub enum Origin {
     Foreign,
 }
 
-/// What one copy of a request meets.
+/// The way of one copy of a request.
 #[derive(Debug, Clone)]
 pub struct Passage {
-    /// What comes back.
+    /// The reply.
     pub reply: Reply,
     /// How the address in it came about.
     pub origin: Origin,
@@ -345,7 +345,7 @@ impl World {
         })
     }
 
-    /// What happens at this moment, before packets leave.
+    /// Applies the change of this moment, before packets leave.
     pub fn happen(&mut self) {
         if let Some((_, Event::Rebinding(nat))) = self.event {
             self.nats[nat].forget();

@@ -150,7 +150,7 @@ pub enum Filters {
     ByPort,
 }
 
-/// What two hosts can expect.
+/// The outlook for two hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
     /// Hole punching works.

@@ -47,7 +47,7 @@ impl Table {
         self.worlds += 1;
     }
 
-    /// What was decided of what is true, and what had to be.
+    /// Counts a true statement, and whether it was decided and had to be decided.
     pub fn count(&mut self, statement: Statement, is_decided: bool, is_decidable: bool) {
         let line = self.lines.entry(statement).or_default();
         line.worlds += 1;
@@ -103,7 +103,7 @@ impl Table {
             .sum()
     }
 
-    /// What was excused.
+    /// The excused faults.
     pub fn remains(&self) -> impl Iterator<Item = Remains> + '_ {
         self.remains.keys().copied()
     }

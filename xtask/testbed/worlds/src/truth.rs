@@ -1,4 +1,4 @@
-//! What a verdict says that is not so in its world, and which of it no rule can know.
+//! False statements of a verdict on a world, and those among them that no rule can avoid.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -63,7 +63,7 @@ pub enum Remains {
     PortOfAContradiction,
 }
 
-/// What is to be thought of a statement that is not so.
+/// The judgement on a false statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The evidence shows that it is not so, or does not show that it is.
@@ -94,7 +94,7 @@ pub struct View<'a> {
     pub locals: Vec<IpAddr>,
     /// The addresses of the servers that were asked, as far as this door shows them.
     pub asked: Vec<IpAddr>,
-    /// What the judge made of it.
+    /// The judge's verdict.
     pub verdict: Verdict,
     /// Servers at two outer addresses timed out, and nothing was heard.
     pub is_silent: bool,
@@ -175,7 +175,7 @@ fn server_place(server: IpAddr) -> Place {
     place(untranslated(server)).min(Place::Private)
 }
 
-/// What is judged of one base.
+/// The judged answers of one base.
 #[derive(Debug)]
 pub struct Judged<'a> {
     /// The answers that are compared.
@@ -184,7 +184,7 @@ pub struct Judged<'a> {
     pub is_refuted: bool,
     /// From how far out they are.
     pub place: Place,
-    /// What else than the NATs shaped them.
+    /// Another influence on them than the NATs, if there is one.
     pub oddity: Option<Remains>,
 }
 
@@ -369,7 +369,7 @@ impl View<'_> {
         trusted.len() < judged.len() && rest.all(|e| e.seen.mapped == trusted[0].seen.mapped)
     }
 
-    /// What else than the behaviour of the NATs shaped these answers.
+    /// Another influence on these answers than the behaviour of the NATs, if there is one.
     fn oddity(&self, entries: &[&Entry]) -> Option<Remains> {
         let mut paths = Vec::new();
         for entry in entries {
@@ -580,7 +580,7 @@ impl View<'_> {
         if is_right {
             return;
         }
-        // what is contradictory shows no pool
+        // contradictory answers show no pool
         let judged = self.judged(primary.base, primary.external);
         let oddity = self.oddity(&entries).filter(|_| !judged.is_refuted);
         let fault = oddity.map_or(Fault::Wrong, Fault::Remains);

@@ -77,7 +77,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 /// The same where every attempt has to succeed on a machine that is busy, or with DTLS and SCTP to
 /// wait for.
 const PATIENCE_TO_SUCCEED: Duration = Duration::from_millis(500);
-/// More of them then, for each is busy for longer.
+/// More of them in that case, because each is busy for longer.
 const PRODUCERS_TO_SUCCEED: u32 = 40;
 /// An attempt takes about half of this: a random moment within falls on every state.
 const LONGEST_ATTEMPT_US: u64 = 30_000;
@@ -93,11 +93,11 @@ enum Way {
     Cancelled,
     /// The attempt is dropped at a random moment, without a word.
     Dropped,
-    /// Somebody else was faster; the attempt goes on with the next producer, to an open channel.
+    /// Another consumer was faster. The attempt goes on with the next producer, to an open channel.
     LostRace,
     /// Every STUN server is silent.
     Blocked,
-    /// Nobody listens where the STUN servers should be.
+    /// The STUN servers' ports are closed.
     NoServer,
     /// The first offer meets a fault; the attempt goes on with the next producer.
     OfferFault,
@@ -105,7 +105,7 @@ enum Way {
     CandidatesFault,
 }
 
-/// What every cycle needs.
+/// The services that every cycle needs.
 struct Stage<T> {
     transport: T,
     /// Of the producers.
@@ -127,7 +127,7 @@ impl Stage<IceTransport> {
         };
         let mut gather = GatherConfig::default();
         if way == Way::Blocked {
-            // one packet, and what is silent for longer than the RTO has timed out
+            // one copy per request, which times out after the RTO
             gather = gather
                 .with_deadline(Duration::from_millis(20))
                 .with_initial_rto(Duration::from_millis(5))
@@ -260,7 +260,7 @@ where
         let mut measured = measured.spans(self.out.get(), self.wanted.get());
         if self.unequal.get() > 0 {
             measured.faults.push(format!(
-                "{} attempts had not the one span of whoever asks",
+                "{} attempts that asked a server did not have exactly one span",
                 self.unequal.get()
             ));
         }
@@ -429,7 +429,7 @@ pub(crate) async fn churn(meter: Meter) -> Result<(Measured, Vec<(&'static str, 
         let (kind, way) = way_of(number);
         let is_as_intended = match way {
             Way::TimeOut => open.attempt(way, ghosts.clone(), number).await?,
-            // nobody waits for the answer
+            // the task that waits for the answer is gone
             Way::Blocked => blocked.attempt(way, ghosts.clone(), number).await?,
             Way::LostRace => {
                 let once =

@@ -90,7 +90,7 @@ pub(super) const PATHS: &[Path] = &[
     }),
 ];
 
-/// Longest wait for what has to come.
+/// Longest wait for an event that has to come.
 
 #[derive(Clone, Copy)]
 enum End {
@@ -151,7 +151,7 @@ async fn polled<T>(times: u32, future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-/// A server that answers each request with what `reply` says, after `delay`.
+/// A server that answers each request with the result of `reply`, after `delay`.
 async fn server(
     delay: Duration,
     reply: impl Fn([u8; 12], SocketAddr) -> Vec<Vec<u8>> + Send + 'static,
@@ -210,7 +210,7 @@ async fn one_silent(meter: Meter) -> Result<Measured, Failure> {
 async fn dropped(meter: Meter) -> Result<Measured, Failure> {
     let responders = peers::cohort(3, 1).await?;
     let mut servers: Vec<_> = responders.iter().map(Responder::server).collect();
-    // nobody listens there: one is told so, and a name leads there too
+    // a closed port, which an ICMP error reports, by address and by name
     servers.extend(
         ["127.0.0.1:9", "localhost:9"]
             .into_iter()
@@ -437,7 +437,7 @@ async fn connecting_dropped(meter: Meter) -> Result<Measured, Failure> {
     Ok(measured.await?.intended(bounds::INTENDED_BEFORE_THE_END))
 }
 
-/// Nobody answers, and the agent is closed with its checks under way.
+/// No peer answers, and the agent is closed with its checks under way.
 async fn pending(meter: Meter) -> Result<Measured, Failure> {
     let silent = UdpSocket::bind("127.0.0.1:0").await?;
     let remote = host(silent.local_addr()?);
@@ -473,8 +473,7 @@ async fn while_gathering(meter: Meter, end: End) -> Result<Measured, Failure> {
     Ok(measured.await?.intended(bounds::INTENDED))
 }
 
-/// Somebody who knows the password checks from port after port, until one is more than a peer may
-/// have.
+/// A peer with the password checks from port after port, beyond the limit of ports.
 async fn many_ports(meter: Meter) -> Result<Measured, Failure> {
     let measured = meter.measure(8, standalone, async |_, _| {
         let base = base().await?;

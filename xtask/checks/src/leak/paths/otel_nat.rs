@@ -99,7 +99,7 @@ async fn to_nobody(meter: Meter) -> Result<Measured, Failure> {
     if unrecorded == wanted {
         Ok(measured)
     } else {
-        Err(format!("{unrecorded} of {wanted} are told of").into())
+        Err(format!("{unrecorded} of {wanted} spans are counted as unrecorded").into())
     }
 }
 

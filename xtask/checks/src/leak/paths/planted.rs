@@ -34,7 +34,7 @@ async fn keep<T>(meter: Meter, plant: fn() -> Result<T, Failure>) -> Result<Meas
         .await
 }
 
-/// Of a task that nobody waits for, once.
+/// A panic in a detached task, once.
 async fn panics(meter: Meter) -> Result<Measured, Failure> {
     meter
         .measure(1, standalone, async |_, number| {

@@ -135,7 +135,7 @@ async fn roaming(meter: Meter) -> Result<Measured, Failure> {
     Ok(measured.await?.intended(bounds::INTENDED_BUT_LATE))
 }
 
-/// Waits until so many slots have told it; whether they did in time.
+/// Waits until this many slots have reported the event. Returns whether they did in time.
 async fn each(notices: &mut Notices, slots: usize, is: fn(&NoticeKind) -> bool) -> bool {
     let told = async {
         let mut told = BTreeSet::new();
@@ -168,7 +168,7 @@ fn producers(
         .collect()
 }
 
-/// A host whose addresses are what it is told.
+/// A host whose addresses the test sets.
 #[derive(Clone, Default)]
 struct Host(Arc<Mutex<LocalAddresses>>);
 

@@ -18,7 +18,7 @@ use super::{Measured, Meter, Path, path, standalone};
 use crate::peers::Running;
 use crate::{Failure, bounds, peers};
 
-/// With a TURN server of our own that says what it is told to.
+/// Runs with a scripted TURN server of our own.
 pub(super) const PATHS: &[Path] = &[
     path("relay: allocated, closed", |meter| {
         Box::pin(allocated(meter, true))
@@ -227,7 +227,7 @@ async fn dies(meter: Meter) -> Result<Measured, Failure> {
             .await
             .is_err();
         drop(agent);
-        // its end takes seconds, for a server that is gone frees nothing
+        // its end takes seconds, because a server that is gone frees nothing
         let is_over = timeout(bounds::CONNECTED_WITHIN, async {
             while relay.allocated().await.is_ok() {
                 sleep(SOON).await
