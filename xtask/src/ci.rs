@@ -1,9 +1,7 @@
 //! `ci`: everything a change has to pass, one step after the other, with the time of each step and
 //! its skipped checks.
 
-mod output;
 mod standalone;
-mod suites;
 
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,9 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::json;
 
-use self::output::StepOutput;
 use crate::verdict::Verdict;
 use common::commands::Ci;
+use common::output::StepOutput;
+use common::suites;
 
 use crate::{Failure, bounds, fuzz, needs, page, python, root, table, wasm, workspace};
 

@@ -1,7 +1,7 @@
-// Drives the page in headless Chromium, and prints a row for each case as JSON:
+// Drives the page in headless Chromium, and prints a row for each case:
 //
-//   node test.mjs PAGE.html                              every kind of input; pictures beside the page
-//   node test.mjs PAGE.html --gather stun:… [stun:…]     a gathering, with these servers
+//   node test.mjs PAGE.html [--json]                     every kind of input; pictures beside the page
+//   node test.mjs PAGE.html --gather stun:… [stun:…]     a gathering, with these servers, as JSON
 import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -133,5 +133,16 @@ try {
 } finally {
   await browser.close();
 }
-console.log(JSON.stringify(rows));
-process.exitCode = rows.every(({ faults }) => faults.length === 0) ? 0 : 1;
+const passed = rows.every(({ faults }) => faults.length === 0);
+if (mode === "--gather") {
+  console.log(JSON.stringify(rows));
+} else if (mode === "--json") {
+  console.log(JSON.stringify({ passed, rows }, null, 2));
+} else {
+  const cells = rows.map(({ case: name, shown, seconds, faults }) => [name, shown, seconds.toFixed(1), faults.length ? `FAILED: ${faults.join("; ")}` : "passed"]);
+  const heads = ["input", "the page shows", "s", ""];
+  const widths = heads.map((head, at) => Math.max(...[heads, ...cells].map((row) => row[at].length)));
+  const line = (row) => row.map((cell, at) => cell.padEnd(widths[at])).join("  ").trimEnd();
+  console.log([line(heads), line(widths.map((width) => "-".repeat(width))), ...cells.map(line)].join("\n"));
+}
+process.exitCode = passed ? 0 : 1;

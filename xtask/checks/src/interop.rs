@@ -146,8 +146,8 @@ impl Startable {
         attempt: impl FnOnce(&str) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let root = crate::root().canonicalize()?;
-        let services = Services::start(&world.core, &root)?;
-        let mut peer = Peer::start(&world.peer, &self.launch, &services)?;
+        let services = Services::start(&world.core, &root, &STUN)?;
+        let peer = Peer::start(&world.peer, &self.launch, &services)?;
         if !services.until_announced(bounds::INTEROP_START) {
             return Err(format!("it never announced itself: {}", peer.complaint()).into());
         }

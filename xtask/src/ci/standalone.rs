@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use super::output::StepOutput;
 use crate::workspace::{self, Crate};
 use crate::{Failure, root};
+use common::output::StepOutput;
 
 /// With its default features, and without them. Each other one alone is a minute more, and `cargo xtask
 /// package` checks them.

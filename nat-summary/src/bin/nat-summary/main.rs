@@ -286,7 +286,7 @@ fn answer(input: &[u8], json: bool) -> Result<String, String> {
 }
 
 /// Judges every text, also behind one that cannot be judged.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let options = Options::parse();
     let mut files = options.files;
     if files.is_empty() {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::output::StepOutput;
+use crate::output::StepOutput;
 use crate::{Failure, root, workspace};
 
 /// Cargo's message on a built artifact.
@@ -24,7 +24,10 @@ struct Profile {
 
 /// Runs the tests below `module`, with this in their environment. Finding none is an error, because
 /// renamed tests would never run again.
-pub(super) fn below(
+///
+/// # Errors
+/// The tests do not build, a program does not list its tests, or there is none below `module`.
+pub fn below(
     module: &str,
     environment: (&str, &str),
     output: &mut StepOutput,
@@ -56,7 +59,8 @@ pub(super) fn below(
 
 /// Builds all tests, with the programs that they run and the examples. Up-to-date ones are not
 /// built again.
-pub(super) fn build() -> Command {
+#[must_use]
+pub fn build() -> Command {
     let mut build = workspace::cargo();
     build.current_dir(root()).args([
         "test",

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::Failure;
 
 /// The output of one step.
-pub(super) struct StepOutput {
+pub struct StepOutput {
     /// The standard output is for the result alone.
     aside: bool,
     /// Each reason once.
@@ -15,14 +15,17 @@ pub(super) struct StepOutput {
 }
 
 impl StepOutput {
-    pub(super) const fn new(aside: bool) -> Self {
+    /// No output yet; shown beside the standard output where `aside` is set.
+    #[must_use]
+    pub const fn new(aside: bool) -> Self {
         Self {
             aside,
             skipped: Vec::new(),
         }
     }
 
-    pub(super) fn line(&mut self, line: &str) {
+    /// Shows a line, and keeps the reason if it says that a check was skipped.
+    pub fn line(&mut self, line: &str) {
         if let Some(reason) = line.strip_prefix("skipped: ")
             && !self.skipped.iter().any(|known| known == reason)
         {
@@ -35,8 +38,11 @@ impl StepOutput {
         }
     }
 
-    /// Runs it to its end, and says whether it succeeded.
-    pub(super) fn run(&mut self, mut command: Command) -> Result<bool, Failure> {
+    /// Runs it to its end; whether it succeeded.
+    ///
+    /// # Errors
+    /// The program does not start, or its output cannot be read.
+    pub fn run(&mut self, mut command: Command) -> Result<bool, Failure> {
         let (reader, writer) = pipe()?;
         let started = command
             .stdin(Stdio::null())
@@ -55,7 +61,9 @@ impl StepOutput {
         Ok(child.wait()?.success())
     }
 
-    pub(super) fn into_skipped(self) -> Vec<String> {
+    /// The reasons of skipped checks, each once.
+    #[must_use]
+    pub fn into_skipped(self) -> Vec<String> {
         self.skipped
     }
 }
