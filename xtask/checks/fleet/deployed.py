@@ -239,7 +239,8 @@ def sampled():
     view = do("SELECT as_select FROM system.tables WHERE database = 'otel' AND name = 'nat_attempts' FORMAT TSVRaw")
     do(f"CREATE OR REPLACE VIEW nat_attempts_sampled AS {view.replace('otel_traces', 'sampled')}")
     for place, state in enumerate(WEIGHTS):
-        do(f"INSERT INTO sampled (SpanName, TraceId, TraceState) VALUES ('nat_success', '{place}', '{state}')")
+        # a row without a time would be older than the retention
+        do(f"INSERT INTO sampled (Timestamp, SpanName, TraceId, TraceState) SELECT now64(9), 'nat_success', '{place}', '{state}'")
     weights = [row[0] for row in ask("SELECT nat_weight FROM sampled ORDER BY TraceId")]
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as lines:
         for place, state in enumerate(WEIGHTS):
