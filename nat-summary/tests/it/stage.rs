@@ -347,6 +347,15 @@ fn a_path_is_lost_once_checks_and_everything_else_fell_silent() {
             "{now}"
         );
     }
+    let mut few = alive(4_000);
+    for at in [9_000, 14_000, 18_000] {
+        few.sent(ms(at));
+    }
+    assert_eq!(
+        verdict(20_000, &open, &few, Above::default()),
+        StageVerdict::Unknown,
+        "three checks may get lost"
+    );
     let mut heard = checks;
     heard.heard(ms(38_000));
     assert_eq!(

@@ -34,7 +34,7 @@ use crate::interop::{self, Startable};
 use crate::kernel::namespace::Namespace;
 use crate::kernel::world::{Site, World};
 use crate::spans::{Spans, attribute};
-use crate::{Failure, bounds, needs, table};
+use crate::{Failure, needs, table};
 
 /// Which packets a rule sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
