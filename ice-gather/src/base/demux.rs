@@ -136,6 +136,7 @@ fn is_stun_for_agent(
         }
         let is_known = socket.knows_sender(source);
         if is_known && checks.is_goodbye(datagram) {
+            checks.note_left();
             shared.left.notify_one();
         }
         is_known
