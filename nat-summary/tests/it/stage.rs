@@ -459,6 +459,17 @@ fn answers_have_to_be_spread_and_nearly_complete() {
 }
 
 #[test]
+fn an_answer_to_a_check_that_is_not_in_the_log_counts_for_nothing() {
+    let mut checks = CheckLog::new();
+    checks.answered(ms(100), ms(130));
+    checks.sent(ms(200));
+    checks.answered(ms(200), ms(230));
+    checks.answered(ms(200), ms(240));
+    assert_eq!((checks.asked(), checks.answers()), (1, 1));
+    assert_eq!(checks.last_heard(), Some(ms(240)));
+}
+
+#[test]
 fn a_long_log_of_checks_keeps_its_beginning_its_end_and_every_loss() {
     let mut checks = CheckLog::new();
     for n in 0..10_000_u64 {
