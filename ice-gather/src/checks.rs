@@ -37,6 +37,7 @@ pub struct PeerReader {
     /// The checks of that pair, and since when their times count.
     log: CheckLog,
     origin: Option<Instant>,
+    has_left: bool,
     last: Option<Instant>,
     heartbeat: Option<Heartbeat>,
     survived: Option<Duration>,
@@ -132,6 +133,8 @@ pub struct PairChecks {
     pub origin: Instant,
     /// The checks.
     pub log: CheckLog,
+    /// The peer has left, by a goodbye that it signed.
+    pub has_left: bool,
 }
 
 /// A change of the mapping toward an address of the peer, as the peer reports it.
@@ -475,8 +478,11 @@ impl PeerReader {
 
     /// The checks of the pair in use so far; none before the first check of any pair.
     pub(crate) fn pair_checks(&self) -> Option<PairChecks> {
-        let (origin, log) = (self.origin?, self.log);
-        Some(PairChecks { origin, log })
+        Some(PairChecks {
+            origin: self.origin?,
+            log: self.log,
+            has_left: self.has_left,
+        })
     }
 
     fn since_origin(&mut self, now: Instant) -> Duration {
@@ -513,6 +519,11 @@ impl PeerReader {
     /// Whether an indication is the goodbye of the peer: signed with our password.
     pub(crate) fn is_goodbye(&self, datagram: &[u8]) -> bool {
         is_goodbye(datagram, &self.passwords)
+    }
+
+    /// The goodbye of the peer came in.
+    pub(crate) const fn note_left(&mut self) {
+        self.has_left = true;
     }
 
     /// Other STUN came in.

@@ -131,6 +131,7 @@ fn is_stun_for_agent(
         }
         let is_known = socket.agent_end().knows_sender(source);
         if is_known && checks.is_goodbye(datagram) {
+            checks.note_left();
             shared.serving.left.notify_one();
         }
         is_known

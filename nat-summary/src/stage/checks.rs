@@ -111,14 +111,16 @@ impl CheckLog {
     }
 
     /// The answer to the check that was sent at `sent` came in. The caller has verified it, or
-    /// matched it with its check.
+    /// matched it with its check. The answer to a check that is not in the log shows the peer, and counts
+    /// for nothing else.
     pub fn answered(&mut self, sent: Duration, now: Duration) {
-        self.answers = self.answers.saturating_add(1);
         self.heard(now);
         let sent = Time::of(sent);
-        let known = self.kept.iter_mut().take(self.len);
-        for check in known.filter(|check| check.sent == sent && check.answered().is_none()) {
+        let mut known = self.kept.iter_mut().take(self.len);
+        let asked = known.find(|check| check.sent == sent && check.answered().is_none());
+        if let Some(check) = asked {
             check.answered = Time::of(now);
+            self.answers = self.answers.saturating_add(1);
         }
     }
 

@@ -347,6 +347,15 @@ fn a_path_is_lost_once_checks_and_everything_else_fell_silent() {
             "{now}"
         );
     }
+    let mut few = alive(4_000);
+    for at in [9_000, 14_000, 18_000] {
+        few.sent(ms(at));
+    }
+    assert_eq!(
+        verdict(20_000, &open, &few, Above::default()),
+        StageVerdict::Unknown,
+        "three checks may get lost"
+    );
     let mut heard = checks;
     heard.heard(ms(38_000));
     assert_eq!(
@@ -447,6 +456,17 @@ fn answers_have_to_be_spread_and_nearly_complete() {
         StageVerdict::HelloUnanswered,
         "one may still be on its way"
     );
+}
+
+#[test]
+fn an_answer_to_a_check_that_is_not_in_the_log_counts_for_nothing() {
+    let mut checks = CheckLog::new();
+    checks.answered(ms(100), ms(130));
+    checks.sent(ms(200));
+    checks.answered(ms(200), ms(230));
+    checks.answered(ms(200), ms(240));
+    assert_eq!((checks.asked(), checks.answers()), (1, 1));
+    assert_eq!(checks.last_heard(), Some(ms(240)));
 }
 
 #[test]

@@ -73,7 +73,10 @@ impl StageWatch {
         now: Instant,
     ) -> StageReport {
         let log = checks.map_or_else(CheckLog::new, |checks| checks.log);
-        judge(self.time(now), &self.watch, &log, &above(view))
+        let mut above = above(view);
+        // a goodbye of ICE is the peer's signed word as well, and may be read first
+        above.is_closed_by_peer |= checks.is_some_and(|checks| checks.has_left);
+        judge(self.time(now), &self.watch, &log, &above)
     }
 }
 
