@@ -141,7 +141,7 @@ impl From<Endpoint> for SocketAddr {
 }
 
 /// An endpoint in as few bytes as it has, for tables; in the same order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     ip: [u8; 16],
     port: [u8; 2],
@@ -156,6 +156,22 @@ impl Place {
     #[inline]
     pub(crate) const fn ip(self) -> Ip {
         Ip(u128::from_be_bytes(self.ip))
+    }
+}
+
+/// As integers, which compare faster than bytes.
+impl Ord for Place {
+    #[inline]
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        let key = |place: &Self| (place.ip(), u16::from_be_bytes(place.port));
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Place {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -143,13 +143,18 @@ impl Header {
         if !is_stun(datagram) {
             return None;
         }
-        let [t0, t1, _, _, _, _, _, _, id @ ..] = *datagram.first_chunk::<HEADER_LEN>()?;
+        datagram.first_chunk::<HEADER_LEN>().map(Self::of)
+    }
+
+    #[inline]
+    const fn of(header: &[u8; HEADER_LEN]) -> Self {
+        let [t0, t1, _, _, _, _, _, _, id @ ..] = *header;
         let typ = u16::from_be_bytes([t0, t1]);
-        Some(Self {
+        Self {
             class: class(typ),
             method: method(typ),
             id,
-        })
+        }
     }
 
     /// Whether it answers a request.
@@ -244,7 +249,7 @@ impl<'a> Message<'a> {
         let (header, attributes) = datagram
             .split_first_chunk::<HEADER_LEN>()
             .ok_or(Malformed::Length)?;
-        let Header { class, method, id } = Header::peek(header).ok_or(Malformed::NotStun)?;
+        let Header { class, method, id } = Header::of(header);
         if datagram.len() > MAX_LEN {
             return Err(Malformed::TooLong);
         }

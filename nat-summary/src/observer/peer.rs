@@ -476,21 +476,24 @@ impl<T: Tables> Peer<T> {
     }
 
     /// The place of the open check that a response from `source` answers.
+    #[inline]
     fn find_open(
         &self,
-        base: Place,
-        source: Place,
+        base: SocketAddr,
+        source: SocketAddr,
         id: TransactionId,
         is_relayed: bool,
     ) -> Result<usize, Refusal> {
-        let of_id = |open: &OpenCheck| open.id == id && open.is_relayed == is_relayed;
-        let is_it = |open: &OpenCheck| of_id(open) && (open.base, open.remote) == (base, source);
-        let open = self.open.entries();
-        match open.iter().position(is_it) {
-            Some(at) => Ok(at),
-            None if open.iter().any(of_id) => Err(Refusal::WrongSource),
-            None => Err(Refusal::UnknownId),
+        let mut refusal = Refusal::UnknownId;
+        for (at, open) in self.open.entries().iter().enumerate() {
+            if open.id == id && open.is_relayed == is_relayed {
+                if (open.base, open.remote) == (base.into(), source.into()) {
+                    return Ok(at);
+                }
+                refusal = Refusal::WrongSource;
+            }
         }
+        Err(refusal)
     }
 
     /// A Binding response came in that answers no request to a server.
@@ -505,9 +508,9 @@ impl<T: Tables> Peer<T> {
         integrity: &impl Integrity,
         now: Duration,
     ) -> Result<CheckAnswer, Refusal> {
-        let (base, source) = (Place::from(base), Place::from(source));
         let at = self.find_open(base, source, message.id, false)?;
         self.verify(Password::Remote, message, integrity)?;
+        let (base, source) = (Place::from(base), Place::from(source));
         let sequence = self.take_open(at).map_or(0, |check| check.sequence);
         self.checks.answered = self.checks.answered.saturating_add(1);
         let is_success = message.class == Class::Success;
@@ -560,7 +563,7 @@ impl<T: Tables> Peer<T> {
         message: &Message<'_>,
         integrity: &impl Integrity,
     ) -> Result<bool, Refusal> {
-        let at = self.find_open(base.into(), source.into(), message.id, true)?;
+        let at = self.find_open(base, source, message.id, true)?;
         self.verify(Password::Remote, message, integrity)?;
         self.take_open(at);
         Ok(message.class == Class::Success)
@@ -743,29 +746,42 @@ impl<T: Tables> Peer<T> {
     /// The entry of a pair, which is made where there is none; `None` if it has no room. Where there is
     /// none, a pair without a word of the peer makes room for one that the peer spoke on, and among
     /// those the greatest goes, so the evidence does not depend on the order of arrival.
+    #[inline]
     fn pair_mut(&mut self, base: Place, remote: Place, is_heard: bool) -> Option<&mut Pair> {
-        if self.find(base, remote).is_err() {
-            let pairs = self.pairs.entries();
-            if pairs.len() >= MAX_PAIRS {
-                let silent = pairs.iter().rposition(|pair| !pair.is_heard());
-                let last = pairs.last().map(|pair| (pair.base, pair.remote));
-                let at = match silent {
-                    Some(at) if is_heard => at,
-                    None if is_heard && last > Some((base, remote)) => pairs.len() - 1,
-                    _ => return None,
-                };
-                let lost = pairs.get(at).copied().unwrap_or(Pair::BLANK);
-                let count = |lost: bool, counter: &mut u32| {
-                    *counter = counter.saturating_add(lost.into());
-                };
-                count(lost.mapped.is_some(), &mut self.lost_answers);
-                count(lost.unsolicited.is_some(), &mut self.lost_arrivals);
-                self.pairs.remove(at);
-            }
-            let at = self.find(base, remote).unwrap_or_else(|at| at);
-            self.pairs.insert(at, Pair::new(base, remote));
-        }
-        let at = self.find(base, remote).ok()?;
+        let at = match self.find(base, remote) {
+            Ok(at) => at,
+            Err(at) => self.make_pair(at, base, remote, is_heard)?,
+        };
         self.pairs.entries_mut().get_mut(at)
+    }
+
+    /// Makes an entry, which belongs at `at`; returns its place.
+    fn make_pair(
+        &mut self,
+        at: usize,
+        base: Place,
+        remote: Place,
+        is_heard: bool,
+    ) -> Option<usize> {
+        let pairs = self.pairs.entries();
+        if pairs.len() < MAX_PAIRS {
+            self.pairs.insert(at, Pair::new(base, remote));
+            return Some(at);
+        }
+        let silent = pairs.iter().rposition(|pair| !pair.is_heard());
+        let last = pairs.last().map(|pair| (pair.base, pair.remote));
+        let from = match silent {
+            Some(silent) if is_heard => silent,
+            None if is_heard && last > Some((base, remote)) => pairs.len() - 1,
+            _ => return None,
+        };
+        let lost = pairs.get(from).copied().unwrap_or(Pair::BLANK);
+        let count = |lost: bool, counter: &mut u32| *counter = counter.saturating_add(lost.into());
+        count(lost.mapped.is_some(), &mut self.lost_answers);
+        count(lost.unsolicited.is_some(), &mut self.lost_arrivals);
+        self.pairs.remove(from);
+        let at = if from < at { at - 1 } else { at };
+        self.pairs.insert(at, Pair::new(base, remote));
+        Some(at)
     }
 }
