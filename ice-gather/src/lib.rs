@@ -10,6 +10,8 @@
 //!   middle. It is the feature `agent`, which is on by default.
 //! * With the feature `relay`, `Base::add_relay` adds a relayed candidate by TURN that cannot take
 //!   the attempt down.
+//! * With the feature `webrtc-021`, `tap::Tap` shows the same evidence under a peer connection of webrtc
+//!   0.21, in passing.
 //! * [`plan`], [`stun`] and [`checks`] are the parts without a socket or a clock, for programs with
 //!   an I/O of their own.
 #![cfg_attr(feature = "responder", doc = "```")]

@@ -25,8 +25,9 @@ impl TappedSocket {
 }
 
 impl Debug for TappedSocket {
+    /// Without an address.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TappedSocket").field(&self.inner).finish()
+        f.debug_struct("TappedSocket").finish_non_exhaustive()
     }
 }
 

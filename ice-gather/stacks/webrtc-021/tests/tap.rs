@@ -333,8 +333,10 @@ async fn every_function_of_the_runtime_is_the_inner_ones() {
     assert_eq!(*calls.0.lock().unwrap(), expected);
 }
 
-#[test]
-fn a_tap_is_printed_without_an_address() {
+#[tokio::test]
+async fn a_tap_and_its_sockets_are_printed_without_an_address() {
+    let socket = socket(&*tap(), "127.0.0.1:0");
+    assert_eq!(format!("{socket:?}"), "TappedSocket { .. }");
     assert_eq!(
         format!("{:?}", Tap::new(Arc::new(Calls::default()))),
         "Tap { .. }"

@@ -41,7 +41,7 @@ impl Recorder {
     /// # Errors
     /// Without the privilege to capture.
     pub fn start(namespace: &Namespace) -> Result<Self, Failure> {
-        let packets = namespace.inside(|| Packets::open())?;
+        let packets = namespace.inside(Packets::open)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || packets.record(&stopped));

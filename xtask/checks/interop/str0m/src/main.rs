@@ -82,8 +82,8 @@ fn serve(signal: &str, servers: &[SocketAddr], local: IpAddr) -> Result<(), Fail
         .accept_offer(SdpOffer::from_sdp_string(offered)?)?
         .to_sdp_string();
     socket.set_passwords(&answer, offered);
-    let told = json!({ "type": "answer", "sdp": answer });
-    let Some(ice) = exchange(signal, text(&offer, "ReplyTo")?, 2, &told)? else {
+    let answer = json!({ "type": "answer", "sdp": answer });
+    let Some(ice) = exchange(signal, text(&offer, "ReplyTo")?, 2, &answer)? else {
         return Ok(());
     };
     let ice: Value = serde_json::from_str(text(&ice, "Payload")?)?;

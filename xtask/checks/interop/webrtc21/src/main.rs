@@ -45,14 +45,14 @@ impl PeerConnectionEventHandler for Handler {
         let ended = self.ended.clone();
         self.runtime.spawn(Box::pin(async move {
             while let Some(event) = channel.poll().await {
-                match event {
+                let goes_on = match event {
                     DataChannelEvent::OnMessage(message) => {
-                        if channel.send(message.data).await.is_err() {
-                            break;
-                        }
+                        channel.send(message.data).await.is_ok()
                     }
-                    DataChannelEvent::OnClose => break,
-                    _ => {}
+                    event => !matches!(event, DataChannelEvent::OnClose),
+                };
+                if !goes_on {
+                    break;
                 }
             }
             let _ = ended.send(());
