@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::candidate::CandidateKind;
 use crate::evidence::Evidence;
-use crate::failure::{Checks, FailureCause};
+use crate::failure::{Checks, FailureCause, Hosts};
 use crate::outlook::Outlook;
 use crate::peer::{PeerEvidence, PeerSummary};
 use crate::summary::NatSummary;
@@ -188,9 +188,14 @@ impl<'a> AttemptEvidence<'a> {
         let has_pair = self.path == PathEnd::ChannelFailed;
         match self.path {
             PathEnd::Undecided | PathEnd::Connected => None,
-            PathEnd::NoPair | PathEnd::PairsFailed | PathEnd::ChannelFailed => Some(
-                FailureCause::of(ours, self.peer_candidates, checks, has_pair),
-            ),
+            PathEnd::NoPair | PathEnd::PairsFailed | PathEnd::ChannelFailed => {
+                let hosts = Hosts {
+                    ours,
+                    locals: Some(self.servers),
+                    theirs: self.peer_candidates,
+                };
+                Some(FailureCause::between(hosts, checks, has_pair))
+            }
         }
     }
 }

@@ -3,12 +3,14 @@
 use core::net::IpAddr;
 
 use crate::behaviour::{Filtering, Mapping, NatType, Pooling, PortAllocation};
-use crate::comparable::{Selection, comparable, is_aside, is_plain, place, place_of};
+use crate::comparable::{
+    Selection, comparable, copy, is_aside, is_contradictory, is_plain, place, place_of,
+};
 use crate::evidence::vantage::{Vantage, is_local, is_own, keeps_port};
 use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Outcome, Seen};
 use crate::primary::{group_of, keep};
 use crate::rule::Rule;
-use crate::scope::Scope;
+use crate::scope::{Scope, untranslated};
 use crate::server::ServerId;
 use crate::summary::{BaseVerdict, Bases, Counts, MAX_BASES, NatSummary, UnseenWays};
 use crate::tally::{Tally, contradicts_itself};
@@ -54,11 +56,9 @@ impl Evidence {
     pub fn behind(&self, verdict: &BaseVerdict) -> impl Iterator<Item = Observation> + '_ {
         let group = group_of(verdict);
         let of_group = move |seen: &&Seen| seen.group() == group;
-        let selection = Selection::of(self.observed().iter().filter(of_group), self);
-        let selection = selection.map(|selection| match verdict.rule {
-            Rule::Contradictory => selection.with_own(),
-            _ => selection,
-        });
+        let mut groups = self.observed().chunk_by(Seen::same_group);
+        let all = groups.find(|all| all.first().is_some_and(|seen| of_group(&seen)));
+        let selection = all.and_then(|all| Selection::of(all, self));
         // each observation on a hidden base is a group of its own
         let is_hidden = verdict.base.port() == 0;
         let hidden_place = place_of(verdict.external.into(), verdict.base.ip().into(), self);
@@ -121,11 +121,18 @@ fn unseen(evidence: &Evidence, bases: &[Option<BaseVerdict>; MAX_BASES]) -> Unse
     let judged = || bases.iter().flatten();
     let (mut globals, mut unseen) = (0_usize, UnseenWays::default());
     for ip in evidence.locals() {
-        if !Scope::of(*ip).is_global() {
+        let scope = Scope::of(*ip);
+        if !scope.is_global() {
+            let is_judged = || judged().any(|base| base.base.ip() == *ip);
+            unseen.inside |= !scope.is_confined() && !is_judged();
             continue;
         }
         globals += 1;
-        if !judged().any(|base| base.base.ip() == *ip || base.external == *ip) {
+        let is_seen = |base: &BaseVerdict| {
+            // one behind a translator was asked from in IPv6 and seen in IPv4
+            base.external == *ip || base.base.ip() == *ip && base.external.is_ipv4() == ip.is_ipv4()
+        };
+        if !judged().any(is_seen) {
             unseen.v4 |= ip.is_ipv4();
             unseen.v6 |= ip.is_ipv6();
         }
@@ -163,11 +170,11 @@ fn judge_base(
     // lost observations may have differed, agreed with one that differs, or been seen from further
     // out
     let is_whole = evidence.truncated().spares(first.group());
-    let (mapping, rule) = match mapping(seen, &tally) {
+    let (mapping, rule) = match mapping(seen, &tally, evidence) {
         (_, Rule::Contradictory) => (Mapping::Unknown, Rule::Contradictory),
         _ if !is_whole => (Mapping::Unknown, Rule::Truncated),
-        (Mapping::Dependent | Mapping::AddressDependent, _) if has_several_ways(seen, evidence) => {
-            (Mapping::Unknown, Rule::SeveralWays)
+        (decided, _) if decided.is_dependent() && rests_on_doubt(seen, all, evidence) => {
+            (Mapping::Unknown, Rule::Contradictory)
         }
         decided => decided,
     };
@@ -193,7 +200,7 @@ fn judge_base(
 }
 
 /// Mapping behaviour of one base (RFC 4787 section 4.1, RFC 5780 section 4.3).
-fn mapping(seen: &[Seen], tally: &Tally) -> (Mapping, Rule) {
+fn mapping(seen: &[Seen], tally: &Tally, evidence: &Evidence) -> (Mapping, Rule) {
     if contradicts_itself(seen, tally) {
         (Mapping::Unknown, Rule::Contradictory)
     } else if tally.ports_differ {
@@ -201,6 +208,10 @@ fn mapping(seen: &[Seen], tally: &Tally) -> (Mapping, Rule) {
             Mapping::AddressAndPortDependent,
             Rule::PortsOfOneServerDiffer,
         )
+    } else if !tally.mappings_equal && is_one_server(seen, tally) {
+        (Mapping::Unknown, Rule::TooFewServers)
+    } else if !tally.mappings_equal && has_several_ways(seen, evidence) {
+        (Mapping::Unknown, Rule::SeveralWays)
     } else if !tally.mappings_equal {
         if tally.two_ports && tally.certain > 1 && !may_hide_a_port(seen) {
             (Mapping::AddressDependent, Rule::ServersDifferPortsAgree)
@@ -214,6 +225,13 @@ fn mapping(seen: &[Seen], tally: &Tally) -> (Mapping, Rule) {
     }
 }
 
+/// Whether one server address alone was asked, by way of a translator and without: two ways out, and
+/// so perhaps two NATs.
+#[cold]
+fn is_one_server(seen: &[Seen], tally: &Tally) -> bool {
+    tally.server_addresses == 1 && !tally.ports_differ && seen.iter().all(Seen::is_by_address)
+}
+
 /// Whether a server without a known address saw a mapping that no known address saw: it may be
 /// another port of one of those, and then the port matters.
 #[cold]
@@ -222,6 +240,52 @@ fn may_hide_a_port(seen: &[Seen]) -> bool {
     seen.iter()
         .filter(|s| !s.is_by_address())
         .any(|s| !known().any(|k| k.same_mapping(s)))
+}
+
+/// Whether mappings differ by the word of doubtful servers alone.
+#[cold]
+#[inline(never)]
+fn rests_on_doubt(seen: &[Seen], all: &[Seen], evidence: &Evidence) -> bool {
+    if all.len() == evidence.observed().len() {
+        return false;
+    }
+    // cheap, and mostly the end of it
+    if !by_base(evidence.observed()).any(is_contradictory) {
+        return false;
+    }
+    let is_trusted = |s: &Seen| !is_doubtful(s, evidence);
+    if seen.iter().all(is_trusted) {
+        return false;
+    }
+    let mut places = [Seen::NOTHING; MAX_OBSERVATIONS];
+    let trusted = copy(&mut places, seen.iter().filter(|s| is_trusted(s)));
+    Tally::of(trusted).is_none_or(|tally| !mapping(trusted, &tally, evidence).0.is_dependent())
+}
+
+/// Whether answers on another base of the family contradict each other, and one of them is this
+/// server's, against two that agree: the server lies, or the way to it is another one. Either makes
+/// mappings differ on this base as well.
+fn is_doubtful(of: &Seen, evidence: &Evidence) -> bool {
+    let is_other = |group: &&[Seen]| {
+        let is_alike =
+            |s: &Seen| s.mapped().ip.is_v4() == of.mapped().ip.is_v4() && !s.same_group(of);
+        of.is_by_address() && group.first().is_some_and(is_alike)
+    };
+    let contradicts = |group: &[Seen]| {
+        let places = &mut None;
+        let (seen, _) = comparable(group, places, evidence);
+        let is_shown = is_contradictory(seen) && !has_several_ways(seen, evidence);
+        let agrees_against = |server: &Seen| {
+            seen.iter().enumerate().any(|(at, a)| {
+                let mut before = seen.iter().take(at).filter(|b| b.is_by_address());
+                !a.same_mapping(server) && a.is_by_address() && before.any(|b| b.same_mapping(a))
+            })
+        };
+        is_shown && seen.iter().any(|s| s.same_address(of) && agrees_against(s))
+    };
+    // answers that contradict each other do so among all of their group, too
+    let mut others = by_base(evidence.observed()).filter(is_other);
+    others.any(|group| is_contradictory(group) && contradicts(group))
 }
 
 /// Whether requests to different addresses may have left by several ways, and so through several
@@ -239,7 +303,12 @@ fn has_several_ways(seen: &[Seen], evidence: &Evidence) -> bool {
     let is_v6 = first.is_sent_in_v6();
     let leaves_from =
         |local: &&IpAddr| local.is_ipv6() == is_v6 && !Scope::of(**local).is_confined();
-    seen.iter().any(|s| s.is_sent_in_v6() != is_v6)
+    // a socket of both families reaches IPv4 directly and by way of a translator
+    let hides_its_way = |s: &Seen| !s.is_by_address() && s.mapped().ip.is_v4();
+    // every link has addresses of its own
+    first.mapped().ip.scope().is_confined()
+        || !first.base().ip.is_v4() && seen.iter().any(hides_its_way)
+        || seen.iter().any(|s| s.is_sent_in_v6() != is_v6)
         || evidence.locals().iter().filter(leaves_from).count() > 1
         || evidence.truncated().locals
 }
@@ -303,7 +372,9 @@ pub(crate) fn natted(mapped: Endpoint, base: Endpoint, evidence: &Evidence) -> O
     }
     let is_known =
         |local: &IpAddr| local.is_ipv4() == mapped.ip.is_v4() && !Scope::of(*local).is_confined();
-    let known = !base.ip.is_unspecified() || evidence.locals().iter().any(is_known);
+    // an address of the link that a wildcard base has may stand in no list
+    let known = !base.ip.is_unspecified()
+        || !mapped.ip.scope().is_confined() && evidence.locals().iter().any(is_known);
     (known && !evidence.truncated().locals).then_some(true)
 }
 
@@ -444,11 +515,13 @@ fn pooling(primary: &BaseVerdict, evidence: &Evidence) -> Pooling {
 #[cold]
 fn differs(group: &[Seen], external: Ip, evidence: &Evidence) -> bool {
     let outermost = Vantage::of_scope(external.scope());
-    Selection::of(group.iter(), evidence).is_some_and(|selection| {
+    Selection::of(group, evidence).is_some_and(|selection| {
         group.iter().any(|s| {
             s.mapped().ip != external
+                && !is_local(s.mapped().ip, s.base().ip, evidence)
                 && place(s, evidence) == outermost
                 && selection.takes(s, evidence)
+                && !is_doubtful(s, evidence)
         })
     })
 }
@@ -476,8 +549,8 @@ fn nat_type(base: &BaseVerdict) -> (NatType, Rule) {
     }
 }
 
-/// UDP blocked: servers at two or more addresses timed out, of a family in which the host has an
-/// address that reaches beyond its link, and nothing was heard. One silent server may be dead, local
+/// UDP blocked: servers at two or more global addresses that are not the host's own timed out, of a
+/// family in which the host has an address that reaches beyond its link, and nothing was heard. One silent server may be dead, local
 /// failures prove nothing, and a bare list does not show which servers were asked: see
 /// [`Rule::NoReflexiveCandidate`].
 fn blocked(evidence: &Evidence) -> Option<Rule> {
@@ -512,10 +585,13 @@ fn blocked(evidence: &Evidence) -> Option<Rule> {
     if list.maybe_global_hosts > 0 {
         return None;
     }
+    // the silence of a server further in shows nothing of a firewall further out
+    let is_outside =
+        |ip: &IpAddr| Scope::of(untranslated(*ip)).is_global() && !evidence.locals().contains(ip);
     let is_silent = |is_v4: bool| {
         let mut silent = servers.iter().filter_map(|server| match server {
             (ServerId::Address(ip, _), Outcome::TimedOut) => {
-                Some(*ip).filter(|ip| ip.is_ipv4() == is_v4 && Ip::from(*ip).is_unicast())
+                Some(*ip).filter(|ip| ip.is_ipv4() == is_v4 && is_outside(ip))
             }
             _ => None,
         });

@@ -21,15 +21,16 @@ pub(crate) fn place(seen: &Seen, evidence: &Evidence) -> Vantage {
 
 pub(crate) fn place_of(ip: Ip, base: Ip, evidence: &Evidence) -> Vantage {
     match Vantage::of_scope(ip.scope()) {
-        Vantage::Global => Vantage::Global,
-        _ if is_local(ip, base, evidence) => Vantage::Own,
-        inside => inside,
+        Vantage::Carrier | Vantage::Private | Vantage::Reserved if is_local(ip, base, evidence) => {
+            Vantage::Own
+        }
+        by_scope => by_scope,
     }
 }
 
 /// Whether the mapped address would have been seen from further out than the server is.
 fn is_beyond_its_server(seen: &Seen, evidence: &Evidence) -> bool {
-    let is_inside = |ip: Ip| place(seen, evidence) < Vantage::of_scope(ip.scope());
+    let is_inside = |ip: Ip| place(seen, evidence) < Vantage::of_server(ip.scope());
     seen.server_ip().is_some_and(is_inside)
 }
 
@@ -64,28 +65,27 @@ pub(crate) struct Selection {
 
 impl Selection {
     /// The selection for a base with these observations; `None` if all are set aside.
-    pub(crate) fn of<'a>(
-        all: impl Iterator<Item = &'a Seen> + Clone,
-        evidence: &Evidence,
-    ) -> Option<Self> {
-        let described = || all.clone().filter(|s| !is_aside(s, evidence));
+    pub(crate) fn of(all: &[Seen], evidence: &Evidence) -> Option<Self> {
+        let described = || all.iter().filter(|s| !is_aside(s, evidence));
         let takes_beyond = described().all(|s| is_beyond_its_server(s, evidence));
         let believed =
             || described().filter(|s| takes_beyond || !is_beyond_its_server(s, evidence));
         let outermost = believed().map(|s| place(s, evidence)).min()?;
-        let mut there = believed().filter(|s| place(s, evidence) == outermost);
-        Some(Self {
+        let with_own = Self {
             takes_beyond,
             place: outermost,
-            takes_own: there.all(|s| is_own(s.mapped(), s.base(), evidence)),
+            takes_own: true,
+        };
+        let mut there = believed().filter(|s| place(s, evidence) == outermost);
+        let takes_own = there.all(|s| is_own(s.mapped(), s.base(), evidence)) || {
+            let mut places = [Seen::NOTHING; MAX_OBSERVATIONS];
+            let chosen = all.iter().filter(|s| with_own.takes(s, evidence));
+            is_contradictory(copy(&mut places, chosen))
+        };
+        Some(Self {
+            takes_own,
+            ..with_own
         })
-    }
-
-    /// The same, with the host's own address and port: if these contradict the others, all of them
-    /// are in doubt.
-    pub(crate) const fn with_own(mut self) -> Self {
-        self.takes_own = true;
-        self
     }
 
     pub(crate) fn takes(&self, seen: &Seen, evidence: &Evidence) -> bool {
@@ -105,32 +105,28 @@ pub(crate) fn comparable<'a>(
     evidence: &Evidence,
 ) -> (&'a [Seen], usize) {
     let set_aside = all.iter().filter(|s| is_aside(s, evidence)).count();
-    let Some(selection) = Selection::of(all.iter(), evidence) else {
+    let Some(selection) = Selection::of(all, evidence) else {
         return (&[], set_aside);
     };
     let places = places.insert([Seen::NOTHING; MAX_OBSERVATIONS]);
-    let mut len = select(places, all, selection.with_own(), evidence);
-    if !selection.takes_own && !is_contradictory(places.get(..len).unwrap_or(&[])) {
-        len = select(places, all, selection, evidence);
-    }
-    (places.get(..len).unwrap_or(&[]), set_aside)
+    let selected = all.iter().filter(|s| selection.takes(s, evidence));
+    (copy(places, selected), set_aside)
 }
 
-fn select(
-    places: &mut [Seen; MAX_OBSERVATIONS],
-    all: &[Seen],
-    selection: Selection,
-    evidence: &Evidence,
-) -> usize {
-    let selected = all.iter().filter(|s| selection.takes(s, evidence));
+/// These observations, side by side.
+pub(crate) fn copy<'a, 's>(
+    places: &'a mut [Seen; MAX_OBSERVATIONS],
+    selected: impl Iterator<Item = &'s Seen>,
+) -> &'a [Seen] {
     let mut len = 0;
     for (place, s) in places.iter_mut().zip(selected) {
         *place = *s;
         len += 1;
     }
-    len
+    places.get(..len).unwrap_or(&[])
 }
 
-fn is_contradictory(seen: &[Seen]) -> bool {
+/// Whether these observations of one base contradict each other.
+pub(crate) fn is_contradictory(seen: &[Seen]) -> bool {
     Tally::of(seen).is_some_and(|tally| contradicts_itself(seen, &tally))
 }

@@ -103,6 +103,10 @@ impl FailureCause {
     /// look the same from here. A cause takes a NAT that would have kept them out, or the proof
     /// that nothing would.
     ///
+    /// A verdict does not hold all addresses of this host. Where it has more, or may have, a peer with an
+    /// address behind a NAT may be a neighbour, and no NAT is the cause.
+    /// [`AttemptEvidence::verdict`](crate::AttemptEvidence::verdict) knows the addresses, and names more.
+    ///
     /// ```
     /// use nat_summary::{Checks, Evidence, FailureCause};
     ///
@@ -117,6 +121,20 @@ impl FailureCause {
     /// ```
     #[must_use]
     pub fn of(ours: &NatSummary, theirs: Option<&Evidence>, checks: Checks, paired: bool) -> Self {
+        let hosts = Hosts {
+            ours,
+            locals: None,
+            theirs,
+        };
+        Self::between(hosts, checks, paired)
+    }
+
+    pub(crate) fn between(hosts: Hosts<'_>, checks: Checks, paired: bool) -> Self {
+        let Hosts {
+            ours,
+            locals,
+            theirs,
+        } = hosts;
         if paired {
             return Self::Dtls;
         }
@@ -143,7 +161,7 @@ impl FailureCause {
             has_one_mapping(ours) && ours.filtering() == Filtering::EndpointIndependent;
         // one of its relay's would pass both NATs, and another way would pass none
         let needs_to_punch = theirs.list().is_none_or(|list| list.maybe_relayed == 0)
-            && !has_other_way(ours, theirs);
+            && !has_other_way(ours, locals, theirs);
         match (outlook.path, outlook.reason) {
             // whether its packets reach our NAT, and turn around there, is unknown
             (_, OutlookReason::SameExternalAddress | OutlookReason::FamiliesDiffer) => {
@@ -159,6 +177,15 @@ impl FailureCause {
             _ => Self::Unknown,
         }
     }
+}
+
+/// The two hosts of an attempt.
+#[derive(Clone, Copy)]
+pub(crate) struct Hosts<'a> {
+    pub(crate) ours: &'a NatSummary,
+    /// Evidence with every address of this host.
+    pub(crate) locals: Option<&'a Evidence>,
+    pub(crate) theirs: Option<&'a Evidence>,
 }
 
 impl core::fmt::Display for FailureCause {
@@ -208,7 +235,7 @@ fn nothing_between(ours: &NatSummary, theirs: &Evidence) -> bool {
 /// Whether the peer may be reached without passing the NATs that were judged: at a global address of its
 /// own, over a family in which its NAT was not judged, or inside a subnet of ours; or whether a global
 /// address of ours, which no server saw, may be.
-fn has_other_way(ours: &NatSummary, theirs: &Evidence) -> bool {
+fn has_other_way(ours: &NatSummary, our_locals: Option<&Evidence>, theirs: &Evidence) -> bool {
     let list = theirs.list().unwrap_or_default();
     let is_global = |ip: &&IpAddr| Scope::of(**ip).is_global();
     let locals = || theirs.locals().iter();
@@ -216,7 +243,9 @@ fn has_other_way(ours: &NatSummary, theirs: &Evidence) -> bool {
     // it may hide a global IPv6 address, which we could reach in IPv6 only
     let hides = usize::from(list.maybe_global_hosts) > locals().filter(is_global).count()
         && (ours.has_seen(Family::V6) || ours.unseen.has(Family::V6));
-    let is_near = |ip: &IpAddr| ours.bases().any(|base| are_near(*ip, base.base.ip()));
+    let is_near = |ip: &IpAddr| {
+        ours.bases().any(|base| are_near(*ip, base.base.ip())) || may_be_near(ours, our_locals, *ip)
+    };
     // an address that had no room may be any
     locals().any(|ip| is_global(&ip))
         || has_v6
@@ -224,6 +253,23 @@ fn has_other_way(ours: &NatSummary, theirs: &Evidence) -> bool {
         || ours.unseen.has(Family::V4)
         || theirs.truncated().locals
         || locals().any(is_near)
+}
+
+/// Whether an address that is no base's may be in the subnet of this one of the peer: a local one of ours,
+/// or that of a wildcard base.
+fn may_be_near(ours: &NatSummary, our_locals: Option<&Evidence>, ip: IpAddr) -> bool {
+    let is_of_family = |local: &IpAddr| local.is_ipv4() == ip.is_ipv4();
+    let mut bases = ours.bases().map(|base| base.base.ip());
+    let is_wildcard = bases.any(|base| base.is_unspecified() && is_of_family(&base));
+    match our_locals {
+        Some(known) => {
+            let mut of_family = known.locals().iter().filter(|local| is_of_family(local));
+            known.truncated().locals
+                || is_wildcard && of_family.clone().next().is_none()
+                || of_family.any(|local| are_near(ip, *local))
+        }
+        None => !Scope::of(ip).is_confined() && (is_wildcard || ours.unseen.inside),
+    }
 }
 
 /// Whether two addresses can be of one subnet: a /24 in IPv4, a /64 in IPv6 (RFC 4291 section 2.5.1).

@@ -1,10 +1,10 @@
 //! Whether answers that are still missing can change a verdict.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::behaviour::Mapping;
 use crate::classify::summarize;
-use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Seen};
+use crate::evidence::{Endpoint, Evidence, Ip, MAX_OBSERVATIONS, Observation, Outcome, Seen};
 use crate::scope::Scope;
 use crate::server::ServerId;
 use crate::summary::BaseVerdict;
@@ -50,10 +50,12 @@ pub struct PendingRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outstanding {
-    /// Nothing: the mapping depends on the destination, it was seen from the outermost place, and its
-    /// base stays the primary one whatever is answered. No NAT of RFC 4787 section 4.1 takes that back.
-    /// An answer of a server that lies still can: it contradicts the others, and then nothing is
-    /// decided.
+    /// None of the six values that go out (the type, the mapping, the filtering, whether there is a NAT,
+    /// whether ports are kept, the external address): the mapping depends on the destination, it was
+    /// seen from the outermost place, and its base stays the primary one whatever is answered. No NAT
+    /// of RFC 4787 section 4.1 takes that back. An answer that contradicts the others still can, as one
+    /// of a server that lies: then nothing is decided. And where all answers so far saw one address, most
+    /// of the others may see another one, behind a NAT that draws it anew for each mapping.
     Settled,
     /// Two server addresses saw one base from the outermost place, the fewest that can prove anything.
     /// A missing answer may differ from theirs, or make another base the primary one.
@@ -94,6 +96,24 @@ impl Evidence {
         if missing.clone().next().is_none() {
             return Outstanding::Settled;
         }
+        // an address at which a server was asked is no address of this host
+        let mut asked = self.clone();
+        for request in missing.clone() {
+            asked.record_outcome(request.server, Outcome::Pending);
+        }
+        let outstanding = asked.outstanding_of_asked(missing);
+        let set_aside = |evidence: &Self| summarize(evidence).counts().set_aside;
+        match outstanding {
+            Outstanding::Settled if set_aside(&asked) != set_aside(self) => Outstanding::Confirming,
+            outstanding => outstanding,
+        }
+    }
+
+    /// The same, where each of these requests is known to have been sent.
+    fn outstanding_of_asked(
+        &self,
+        missing: impl Iterator<Item = PendingRequest> + Clone,
+    ) -> Outstanding {
         let summary = summarize(self);
         // an answer that has no room may be any
         let has_room = self.observed().len() + missing.clone().count() <= MAX_OBSERVATIONS;
@@ -107,11 +127,16 @@ impl Evidence {
             };
             !may_be_outside || is_from_outside()
         };
+        // a name may lead to any address: one more port of a server, or the address that was seen
+        let is_named = missing.clone().any(|request| is_named(request.server));
         let is_settled = |primary: &BaseVerdict| {
-            primary.mapping.is_dependent()
+            !is_named
+                && primary.mapping.is_dependent()
+                && primary.port_preserved == Some(false)
                 && has_room
                 && is_outermost(primary)
                 && !self.kind_is_open(primary, missing.clone())
+                && !self.external_is_open(primary, missing.clone())
                 && self.speaks_for_good(primary, missing.clone())
         };
         if summary.primary_base().is_some_and(is_settled) {
@@ -130,7 +155,9 @@ impl Evidence {
     fn is_quorum(&self, verdict: &BaseVerdict) -> bool {
         let mut first = None;
         self.behind(verdict).any(|seen| match seen.server {
-            ServerId::Address(ip, _) => *first.get_or_insert(ip) != ip,
+            ServerId::Address(..) => !first
+                .get_or_insert(seen.server)
+                .is_same_address(&seen.server),
             _ => false,
         })
     }
@@ -145,22 +172,53 @@ impl Evidence {
         let of_base =
             |request: &PendingRequest| Endpoint::from(request.base) == Endpoint::from(primary.base);
         let missing = missing.filter(of_base).map(|request| request.server);
-        let is_named = |server: ServerId| !matches!(server, ServerId::Address(..));
         let is_other_port =
             |a: ServerId, b: ServerId| !is_named(a) && a.is_same_address(&b) && a != b;
+        // a socket of both families goes two ways to IPv4
+        let base = primary.base.ip();
+        let has_two_ways = base.is_unspecified() && base.is_ipv6() && primary.external.is_ipv4();
         // one more known address makes a server without one count for less, or more
-        if self.behind(primary).any(|seen| is_named(seen.server)) {
+        if has_two_ways || self.behind(primary).any(|seen| is_named(seen.server)) {
             return missing.clone().next().is_some();
         }
-        match primary.mapping {
-            Mapping::Dependent => missing.clone().any(|a| {
+        primary.mapping == Mapping::Dependent
+            && missing.clone().any(|a| {
                 missing.clone().any(|b| is_other_port(a, b))
                     || self.behind(primary).any(|b| is_other_port(a, b.server))
-            }),
-            // a server without a known address may be a port of one whose other ports agree
-            Mapping::AddressDependent => missing.clone().any(is_named),
-            _ => false,
+            })
+    }
+
+    /// Whether missing answers may make another external address the one that most servers saw, where more
+    /// than one was seen already. One address so far is taken for the only one.
+    fn external_is_open(
+        &self,
+        primary: &BaseVerdict,
+        missing: impl Iterator<Item = PendingRequest> + Clone,
+    ) -> bool {
+        let base = Endpoint::from(primary.base);
+        let missing = missing.filter(|request| Endpoint::from(request.base) == base);
+        let missing = missing.map(|request| request.server);
+        let mut heard = [None; MAX_OBSERVATIONS];
+        for (place, seen) in heard.iter_mut().zip(self.behind(primary)) {
+            *place = Some((seen.mapped.ip(), seen.server));
         }
+        let votes = |ip: IpAddr| {
+            let of_ip = heard.iter().flatten().filter(move |(seen, _)| *seen == ip);
+            of_ip.map(|(_, server)| *server)
+        };
+        let (certain, _) = weight(votes(primary.external));
+        let (possible, _) = weight(missing.clone());
+        let others = heard.iter().flatten().map(|(ip, _)| *ip);
+        let mut others = others.filter(|ip| *ip != primary.external);
+        // of two addresses that as many servers saw, that of the lowest one stands
+        let first = heard.iter().flatten().next();
+        let is_lowest = first.is_some_and(|(ip, lowest)| {
+            *ip == primary.external && missing.clone().all(|other| order(*lowest) < order(other))
+        });
+        let outvotes = |votes: usize| votes > certain || votes == certain && !is_lowest;
+        let has_pool = others.clone().next().is_some();
+        has_pool && outvotes(possible)
+            || others.any(|ip| outvotes(weight(votes(ip).chain(missing.clone())).0))
     }
 
     /// Whether no other base can become the primary one, whatever is answered: as many server addresses
@@ -171,7 +229,8 @@ impl Evidence {
         primary: &BaseVerdict,
         missing: impl Iterator<Item = PendingRequest> + Clone,
     ) -> bool {
-        let place = |base: Endpoint, is_v6: bool| (base, is_v6);
+        // in the order of the primary base: IPv4 first
+        let place = |base: Endpoint, is_v6: bool| (is_v6, base);
         let ours = place(primary.base.into(), primary.external.is_ipv6());
         let certain = (
             usize::from(primary.server_addresses),
@@ -214,6 +273,22 @@ fn weight(servers: impl Iterator<Item = ServerId> + Clone) -> (usize, usize) {
     };
     let distinct = servers.clone().enumerate().filter(is_first).count();
     (distinct, servers.clone().count())
+}
+
+/// Whether the address of a server is not known.
+const fn is_named(server: ServerId) -> bool {
+    !matches!(server, ServerId::Address(..))
+}
+
+/// The order in which the judge has servers: by address first, by name last.
+fn order(server: ServerId) -> (bool, Ip, bool, u16) {
+    match server {
+        ServerId::Address(ip, port) => {
+            let ip = Ip::from(ip);
+            (false, ip.untranslated(), ip.is_translated(), port)
+        }
+        ServerId::Name(..) | ServerId::Anonymous(_) => (true, Ip::UNSPECIFIED, false, 0),
+    }
 }
 
 /// Whether the server of an observation is outside, as far as its address shows.

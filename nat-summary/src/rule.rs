@@ -161,7 +161,9 @@ pub enum Rule {
     #[cfg_attr(feature = "serde", serde(rename = "crowded"))]
     Truncated,
     /// Two server addresses saw one mapping and another server saw another: no behaviour of RFC 4787
-    /// does that, so a server lied, or the mapping changed in the middle: unknown.
+    /// does that, so a server lied, or the mapping changed in the middle: unknown. So it is where two
+    /// ports of one server address agree and two ports of an address differ, and on another base whose
+    /// mappings differ by the answers of servers alone that stand against two that agree.
     ///
     /// ```
     /// # use nat_summary::{Evidence, Observation, Rule, ServerId};
@@ -198,7 +200,8 @@ pub enum Rule {
     /// ```
     SeenFromInside,
     /// Server addresses saw different mappings of a wildcard base that may have sent by several
-    /// ways, and so through several NATs: unknown.
+    /// ways, and so through several NATs: from several local addresses, on several links, or to IPv4
+    /// both directly and by way of a translator: unknown.
     ///
     /// ```
     /// # use nat_summary::{Evidence, Observation, Rule, ServerId};

@@ -109,6 +109,20 @@ impl Scope {
     }
 }
 
+/// The IPv4 address inside one of 64:ff9b::/96, which a translator made of it (RFC 6052 section 2.1);
+/// else the address itself.
+pub(crate) fn untranslated(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()
+            }
+            _ => ip,
+        },
+        IpAddr::V4(_) => ip,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Scope;

@@ -4,6 +4,7 @@ use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::hash::Fnv;
+use crate::scope::untranslated;
 
 /// The identity of a server that was asked.
 ///
@@ -45,11 +46,19 @@ impl ServerId {
 
     /// Whether `self` and `other` are one server *address*, whatever the port. That several
     /// addresses see one mapping proves it independent; that several ports of one address do
-    /// proves nothing (RFC 4787 section 4.1).
+    /// proves nothing (RFC 4787 section 4.1). An IPv4 address and the one that a translator makes of
+    /// it in 64:ff9b::/96 are one (RFC 6052 section 2.1).
+    ///
+    /// ```
+    /// use nat_summary::ServerId;
+    ///
+    /// let (direct, by_nat64) = (ServerId::named("198.51.100.1", 3478), ServerId::named("64:ff9b::c633:6401", 3479));
+    /// assert!(direct.is_same_address(&by_nat64));
+    /// ```
     #[must_use]
     pub fn is_same_address(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Address(a, _), Self::Address(b, _)) => a == b,
+            (Self::Address(a, _), Self::Address(b, _)) => untranslated(*a) == untranslated(*b),
             (Self::Name(a, _), Self::Name(b, _)) => a == b,
             (Self::Anonymous(a), Self::Anonymous(b)) => a == b,
             _ => false,

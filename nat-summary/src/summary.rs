@@ -154,6 +154,9 @@ pub struct NatSummary {
 pub(crate) struct UnseenWays {
     pub(crate) v4: bool,
     pub(crate) v6: bool,
+    /// The host has an address behind a NAT that is no judged base's: it may be in a subnet of the peer.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub(crate) inside: bool,
 }
 
 impl UnseenWays {

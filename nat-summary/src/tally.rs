@@ -19,6 +19,8 @@ pub(crate) struct Tally {
     pub(crate) two_ports: bool,
     /// Two ports of one server address got different mappings.
     pub(crate) ports_differ: bool,
+    /// Two ports of one server address got one mapping.
+    pub(crate) ports_agree: bool,
 }
 
 impl Tally {
@@ -35,6 +37,7 @@ impl Tally {
             rewritten: None,
             two_ports: false,
             ports_differ: false,
+            ports_agree: false,
         };
         // by address first, then by name, then without a server, those of a text last
         let is_named = !last.is_anonymous();
@@ -55,8 +58,11 @@ impl Tally {
             tally.rewritten = tally.rewritten.max(s.rewritten());
             if at > 0 {
                 if last.same_address(s) {
-                    tally.two_ports |= s.is_by_address();
-                    tally.ports_differ |= !last.same_mapping(s) && s.is_by_address();
+                    let are_ports = s.is_by_address() && last.same_way(s);
+                    let agree = last.same_mapping(s);
+                    tally.two_ports |= are_ports;
+                    tally.ports_differ |= are_ports && !agree;
+                    tally.ports_agree |= are_ports && agree;
                 } else if !(is_named && s.is_anonymous()) {
                     tally.server_addresses = tally.server_addresses.saturating_add(1);
                     tally.certain = tally.certain.saturating_add(counts(s).into());
@@ -68,11 +74,25 @@ impl Tally {
     }
 }
 
-/// Whether two servers that are certainly at two addresses saw one mapping, and any server another.
-/// RFC 4787 section 4.1 knows no NAT that does so: one server lies, or the mapping changed in the
-/// middle, or two ways lead out.
+/// Whether no NAT explains the answers: two servers that are certainly at two addresses saw one mapping
+/// and any server another, or two ports of one address saw one mapping and two ports of an address
+/// different ones. RFC 4787 section 4.1 knows no NAT that does so: one server lies, or the mapping
+/// changed in the middle, or two ways lead out.
 pub(crate) fn contradicts_itself(seen: &[Seen], tally: &Tally) -> bool {
-    !tally.mappings_equal && tally.certain > 1 && two_agree(seen)
+    !tally.mappings_equal
+        && (tally.certain > 1 && two_agree(seen) || tally.ports_differ && ports_agree(seen, tally))
+}
+
+/// Whether two ports of one server address saw one mapping. Those that follow each other are known
+/// already.
+#[cold]
+fn ports_agree(seen: &[Seen], tally: &Tally) -> bool {
+    let is_port = |a: &Seen, b: &Seen| a.is_by_address() && a.same_address(b) && a.same_way(b);
+    let agrees = |(at, a): (usize, &Seen)| {
+        let mut before = seen.iter().take(at);
+        before.any(|b| is_port(a, b) && a.same_mapping(b))
+    };
+    tally.ports_agree || seen.iter().enumerate().any(agrees)
 }
 
 #[cold]

@@ -73,13 +73,17 @@ const RESENT: u8 = 4;
 const OF_TEXT: u8 = 8;
 /// The server is known to be inside a network.
 const INNER_SERVER: u8 = 16;
+/// The server was asked at the address that a translator makes of its own.
+const TRANSLATED: u8 = 32;
 
-/// A [`ServerId`] as integers.
+/// A [`ServerId`] as integers. One at 64:ff9b::/96 has the bits of the IPv4 address in it, because it
+/// is one server by either address (RFC 6052 section 2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Server {
     kind: ServerKind,
     bits: u128,
     port: u16,
+    is_translated: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,20 +98,26 @@ impl From<ServerId> for Server {
     #[inline]
     fn from(id: ServerId) -> Self {
         match id {
-            ServerId::Address(ip, port) => Self {
-                kind: ServerKind::Address,
-                bits: Ip::from(ip).bits(),
-                port,
-            },
+            ServerId::Address(ip, port) => {
+                let ip = Ip::from(ip);
+                Self {
+                    kind: ServerKind::Address,
+                    bits: ip.untranslated().bits(),
+                    port,
+                    is_translated: ip.is_translated(),
+                }
+            }
             ServerId::Name(hash, port) => Self {
                 kind: ServerKind::Name,
                 bits: hash.into(),
                 port,
+                is_translated: false,
             },
             ServerId::Anonymous(n) => Self {
                 kind: ServerKind::Anonymous,
                 bits: n.into(),
                 port: 0,
+                is_translated: false,
             },
         }
     }
@@ -120,7 +130,15 @@ impl From<Server> for ServerId {
     )]
     fn from(server: Server) -> Self {
         match server.kind {
-            ServerKind::Address => Self::Address(Ip::from_bits(server.bits).into(), server.port),
+            ServerKind::Address => {
+                let ip = Ip::from_bits(server.bits);
+                let asked_at = if server.is_translated {
+                    ip.translated()
+                } else {
+                    ip
+                };
+                Self::Address(asked_at.into(), server.port)
+            }
             ServerKind::Name => Self::Name(server.bits as u64, server.port),
             ServerKind::Anonymous => Self::Anonymous(server.bits as u16),
         }
@@ -179,7 +197,8 @@ impl Seen {
                 None => 0,
                 Some(false) => HAS_PLAIN,
                 Some(true) => HAS_PLAIN | REWRITTEN,
-            } | if is_inner(&server) { INNER_SERVER } else { 0 },
+            } | if is_inner(&server) { INNER_SERVER } else { 0 }
+                | if server.is_translated { TRANSLATED } else { 0 },
         }
     }
 
@@ -251,7 +270,14 @@ impl Seen {
             kind: self.server_kind,
             bits: self.server_bits,
             port: self.server_port,
+            is_translated: self.is_translated(),
         }
+    }
+
+    /// Whether the server was asked at the address that a translator makes of its own.
+    #[inline]
+    const fn is_translated(&self) -> bool {
+        self.marks & TRANSLATED != 0
     }
 
     #[inline]
@@ -268,10 +294,18 @@ impl Seen {
             && self.session == other.session
     }
 
-    /// Whether both are of one server *address*, whatever the port.
+    /// Whether both are of one server *address*, whatever the port, and whether or not a translator
+    /// was in between.
     #[inline]
     pub(crate) fn same_address(&self, other: &Self) -> bool {
         self.server_bits == other.server_bits && self.server_kind == other.server_kind
+    }
+
+    /// Whether both went to the same address as the host writes it: a request by way of a translator
+    /// meets other NATs than one without.
+    #[inline]
+    pub(crate) fn same_way(&self, other: &Self) -> bool {
+        (self.marks ^ other.marks) & TRANSLATED == 0
     }
 
     /// Whether both are of one server address and port.
@@ -287,7 +321,7 @@ impl Seen {
     /// The address the server is known by, as it is beyond a translator.
     pub(crate) fn server_ip(&self) -> Option<Ip> {
         self.is_by_address()
-            .then(|| Ip::from_bits(self.server_bits).untranslated())
+            .then(|| Ip::from_bits(self.server_bits))
     }
 
     #[inline]
@@ -304,7 +338,9 @@ impl Seen {
     /// Whether the request went out in IPv6, as far as it is known: over a translator, the mapping
     /// is IPv4 all the same.
     pub(crate) fn is_sent_in_v6(&self) -> bool {
-        !self.mapped_ip.is_v4() || self.is_by_address() && !Ip::from_bits(self.server_bits).is_v4()
+        !self.mapped_ip.is_v4()
+            || self.is_translated()
+            || self.is_by_address() && !Ip::from_bits(self.server_bits).is_v4()
     }
 
     /// Whether no server is named.
@@ -325,7 +361,8 @@ impl Seen {
         } else if self.is_anonymous() {
             self.order_unnamed(new)
         } else {
-            (self.server_bits, self.server_port).cmp(&(new.server_bits, new.server_port))
+            let key = |s: &Self| (s.server_bits, s.is_translated(), s.server_port);
+            key(self).cmp(&key(new))
         }
     }
 
@@ -358,11 +395,7 @@ impl Seen {
 #[inline]
 fn is_inner(server: &Server) -> bool {
     let is_known = server.kind == ServerKind::Address;
-    is_known
-        && !Ip::from_bits(server.bits)
-            .untranslated()
-            .scope()
-            .is_global()
+    is_known && !Ip::from_bits(server.bits).scope().is_global()
 }
 
 /// Whether a NAT can have mapped anything to `mapped`.

@@ -52,11 +52,22 @@ impl Ip {
     /// the address itself.
     #[inline]
     pub(crate) const fn untranslated(self) -> Self {
-        if self.0 >> 32 == TRANSLATED_BLOCK {
+        if self.is_translated() {
             Self(self.0 & (V4_END - 1))
         } else {
             self
         }
+    }
+
+    /// Whether a translator made the address, as far as its form shows.
+    #[inline]
+    pub(crate) const fn is_translated(self) -> bool {
+        self.0 >> 32 == TRANSLATED_BLOCK
+    }
+
+    /// The address that a translator makes of one in IPv4 (RFC 6052 section 2.1).
+    pub(crate) const fn translated(self) -> Self {
+        Self(TRANSLATED_BLOCK << 32 | self.0)
     }
 
     /// The integer, which keeps servers apart.

@@ -4,7 +4,8 @@ use super::Evidence;
 use super::packed::{Endpoint, Ip};
 use crate::scope::Scope;
 
-/// From where an address of the host was seen, the outermost first.
+/// From where an address of the host was seen, the outermost first. Addresses of two scopes are never
+/// of one place, because no NAT draws its outside from both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Vantage {
     /// From beyond every NAT.
@@ -13,8 +14,16 @@ pub(crate) enum Vantage {
     Carrier,
     /// From inside another one.
     Private,
+    /// From a place that the address does not show.
+    Reserved,
     /// From where the host has its own address, be that a global one.
     Own,
+    /// From beyond the host's own end of a translator.
+    Clat,
+    /// From the link. Its addresses stand in no list of the host that leaves them out.
+    Link,
+    /// From the host itself.
+    Loopback,
 }
 
 impl Vantage {
@@ -23,8 +32,18 @@ impl Vantage {
         match scope {
             Scope::Global => Self::Global,
             Scope::CarrierGrade => Self::Carrier,
-            _ => Self::Private,
+            Scope::Private | Scope::UniqueLocal => Self::Private,
+            Scope::Nat64 | Scope::Reserved => Self::Reserved,
+            Scope::Clat => Self::Clat,
+            Scope::LinkLocal => Self::Link,
+            Scope::Loopback => Self::Loopback,
         }
+    }
+
+    /// How far out a server can see from, by its own address: one on the link or the host may have
+    /// been asked from any address of the host.
+    pub(crate) fn of_server(scope: Scope) -> Self {
+        Self::of_scope(scope).min(Self::Private)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Integration tests of the judge.
 
 mod cases;
+mod doubt;
 mod facts;
 mod failure;
 mod observer;

@@ -325,3 +325,175 @@ proptest! {
         }
     }
 }
+
+/// Small values that meet: two sockets of one address, one of another, and two wildcards.
+const BASES: [&str; 5] = [
+    HOST,
+    "192.168.1.5:50001",
+    "[2001:db8::5]:50000",
+    "0.0.0.0:50000",
+    "[::]:50000",
+];
+
+/// Servers outside and inside, on two ports, by name, and by way of a translator.
+fn servers_of(base: &str) -> Vec<ServerId> {
+    let v4 = [
+        "198.51.100.1:3478",
+        "198.51.100.1:3479",
+        "198.51.100.2:3478",
+        "198.51.100.3:3478",
+        "192.168.1.2:3478",
+    ];
+    let v6 = [
+        "[64:ff9b::c633:6401]:3478",
+        "[64:ff9b::c633:6402]:3478",
+        "[2001:db8:1::1]:3478",
+        "[2001:db8:1::2]:3478",
+    ];
+    let mut servers: Vec<ServerId> = match base {
+        "[::]:50000" => v4.iter().chain(&v6).map(|text| server(text)).collect(),
+        _ if base.starts_with('[') => v6.iter().map(|text| server(text)).collect(),
+        _ => v4.iter().map(|text| server(text)).collect(),
+    };
+    servers.push(ServerId::named("stun.example.org", 3478));
+    servers
+}
+
+/// What a server can answer: mappings of two addresses, the base itself, an address further in, and that
+/// of another server.
+fn mapped_by(base: &str, asked: ServerId) -> Vec<String> {
+    let v6 = [
+        "[2001:db8:7::7]:41000",
+        "[2001:db8:7::8]:41001",
+        "[2001:db8::5]:50000",
+    ];
+    let v4 = [
+        "203.0.113.7:41000",
+        "203.0.113.7:41001",
+        "203.0.113.8:41000",
+        "203.0.113.8:50000",
+        "192.168.1.5:50000",
+        "100.64.0.7:41000",
+        "198.51.100.3:6000",
+    ];
+    let is_v6 = match asked {
+        ServerId::Address(std::net::IpAddr::V6(ip), _) => ip.segments()[0] != 0x64,
+        ServerId::Address(..) => false,
+        _ => base.starts_with("[2001"),
+    };
+    let all: &[&str] = if is_v6 { &v6 } else { &v4 };
+    all.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// Every way in which the missing answers can come or stay away.
+fn endings(evidence: &Evidence, missing: &[(&str, ServerId)], check: &mut dyn FnMut(&Evidence)) {
+    let Some(((base, asked), rest)) = missing.split_first() else {
+        return check(evidence);
+    };
+    endings(evidence, rest, check);
+    // a name leads to an address, or stays one
+    let leads_to = match asked {
+        ServerId::Name(..) => servers_of(base),
+        known => vec![*known],
+    };
+    for server in leads_to {
+        let base_at = base.parse().unwrap();
+        let is_known = |o: Observation| o.base == base_at && o.server == server;
+        if *asked != server && evidence.observations().any(is_known) {
+            continue;
+        }
+        for mapped in mapped_by(base, server) {
+            let mut more = evidence.clone();
+            more.observe(Observation {
+                base: base_at,
+                server,
+                mapped: mapped.parse().unwrap(),
+                sequence: 100 + missing.len() as u32,
+            });
+            endings(&more, rest, check);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(debug_assertions) { 6_000 } else { 60_000 }, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Evidence of up to four answers, and every answer that up to two missing servers can give. Only what
+    /// contradicts the answers so far takes a settled verdict back: no NAT does that.
+    #[test]
+    fn no_answer_changes_one_of_the_six_values_once_they_are_settled(
+        bases in (0..BASES.len(), 0..BASES.len()),
+        seen in prop::collection::vec((any::<bool>(), 0..10_usize, 0..7_usize), 2..5),
+        missing in prop::collection::vec((any::<bool>(), 0..10_usize), 1..3),
+        local in prop::option::of(0..3_usize),
+    ) {
+        let base = |first| if first { BASES[bases.0] } else { BASES[bases.1] };
+        let asked = |base: &str, n: usize| {
+            let servers = servers_of(base);
+            servers[n % servers.len()]
+        };
+        let mut evidence = Evidence::new();
+        if let Some(local) = local {
+            let locals = ["192.168.1.5", "192.168.1.6", "2001:db8::5"];
+            evidence.add_local(locals[local].parse().unwrap());
+            evidence.add_local(locals[(local + 1) % 3].parse().unwrap());
+        }
+        for (sequence, (first, n, mapped)) in (0..).zip(&seen) {
+            let (base, server) = (base(*first), asked(base(*first), *n));
+            let answers = mapped_by(base, server);
+            evidence.observe(Observation {
+                base: base.parse().unwrap(),
+                server,
+                mapped: answers[mapped % answers.len()].parse().unwrap(),
+                sequence,
+            });
+        }
+        let is_heard = |base: &str, server: ServerId| {
+            let base = base.parse().unwrap();
+            evidence.observations().any(|o| o.base == base && o.server == server)
+        };
+        let mut missing: Vec<_> = missing
+            .iter()
+            .map(|(first, n)| (base(*first), asked(base(*first), *n)))
+            .filter(|(base, server)| !is_heard(base, *server))
+            .collect();
+        missing.dedup();
+        let requests = missing.iter().map(|(base, server)| PendingRequest {
+            base: base.parse().unwrap(),
+            server: *server,
+        });
+        if is_settled(&evidence, requests) {
+            // one address so far is taken for the only one
+            let summary = evidence.summary();
+            let has_pool = summary.primary_base().is_some_and(|primary| {
+                evidence.behind(primary).any(|o| o.mapped.ip() != primary.external)
+            });
+            let six = |evidence: &Evidence| {
+                let mut words = nat_worlds::door::words(evidence);
+                words.external = words.external.filter(|_| has_pool);
+                let kinds = (words.mapping, words.filtering, words.kind);
+                (kinds, words.natted, words.port_kept, words.external)
+            };
+            let before = six(&evidence);
+            let mut asked = evidence.clone();
+            for (_, server) in &missing {
+                asked.record_outcome(*server, nat_summary::Outcome::Pending);
+            }
+            let mut changed = None;
+            endings(&asked, &missing, &mut |after| {
+                let is_refuted = after.summary().bases().any(|base| base.rule == Rule::Contradictory);
+                if six(after) != before && !is_refuted {
+                    changed.get_or_insert_with(|| after.clone());
+                }
+            });
+            if let Some(after) = changed {
+                let list = |e: &Evidence| e.observations().map(|o| format!("{o:?}\n")).collect::<String>();
+                prop_assert!(
+                    false,
+                    "{:?} of\n{}pending {:?}\nbecame {:?} by\n{}",
+                    before, list(&evidence), missing, six(&after), list(&after)
+                );
+            }
+        }
+    }
+}

@@ -156,8 +156,9 @@ fn a_fact() -> impl Strategy<Value = Fact> {
     ]
 }
 
-/// What `verdict` says of the mapping, from nothing but the observations it names.
-fn is_proven(verdict: &BaseVerdict, observations: &[Observation]) -> bool {
+/// What `verdict` says of the mapping, from nothing but the observations it names, and whether another
+/// base of its family puts servers in doubt.
+fn is_proven(verdict: &BaseVerdict, observations: &[Observation], is_doubted: bool) -> bool {
     let pairs = || {
         observations
             .iter()
@@ -173,7 +174,7 @@ fn is_proven(verdict: &BaseVerdict, observations: &[Observation]) -> bool {
     let some_are_named = observations.iter().any(is_named);
     let counts = |o: &Observation| is_by_address(o) || !some_are_named;
     let address = |server: ServerId| match server {
-        ServerId::Address(ip, _) => (Some(ip), 0, 0),
+        ServerId::Address(ip, _) => (Some(untranslated(ip)), 0, 0),
         ServerId::Name(hash, _) => (None, hash, 0),
         ServerId::Anonymous(n) => (None, 0, n + 1),
     };
@@ -181,17 +182,23 @@ fn is_proven(verdict: &BaseVerdict, observations: &[Observation]) -> bool {
     let agree =
         pairs().any(|(a, b)| counts(a) && counts(b) && !same_address(a, b) && a.mapped == b.mapped);
     let differ = pairs().any(|(a, b)| a.mapped != b.mapped);
-    let contradictory = agree && differ;
+    let ip = |o: &Observation| match o.server {
+        ServerId::Address(ip, _) => Some(ip),
+        _ => None,
+    };
     let ports_of_one =
-        || pairs().filter(|(a, b)| is_by_address(a) && same_address(a, b) && a.server != b.server);
+        || pairs().filter(|(a, b)| is_by_address(a) && ip(a) == ip(b) && a.server != b.server);
     let ports_differ = ports_of_one().any(|(a, b)| a.mapped != b.mapped);
     let ports_agree = ports_of_one().any(|(a, b)| a.mapped == b.mapped);
+    let contradictory = agree && differ || ports_differ && ports_agree;
     told_of_one_nat
         && match verdict.mapping {
             Mapping::Unknown if verdict.rule == Rule::SeveralWays => {
                 differ && verdict.base.ip().is_unspecified()
             }
-            Mapping::Unknown if verdict.rule == Rule::Contradictory => contradictory,
+            Mapping::Unknown if verdict.rule == Rule::Contradictory => {
+                contradictory || differ && is_doubted
+            }
             Mapping::Unknown => {
                 verdict.rule == Rule::TooFewServers && (!agree || verdict.base.port() == 0)
             }
@@ -206,6 +213,17 @@ fn is_proven(verdict: &BaseVerdict, observations: &[Observation]) -> bool {
             Mapping::Dependent => differ && verdict.rule == Rule::ServersDiffer,
             _ => false,
         }
+}
+
+/// RFC 6052: one server by two addresses.
+fn untranslated(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
+            let [.., a, b, c, d] = v6.octets();
+            [a, b, c, d].into()
+        }
+        _ => ip,
+    }
 }
 
 fn a_token() -> impl Strategy<Value = String> {
@@ -356,7 +374,14 @@ proptest! {
         let summary = evidence.summary();
         for verdict in summary.bases() {
             let behind: Vec<_> = evidence.behind(verdict).collect();
-            prop_assert!(is_proven(verdict, &behind), "{:?} from {:?}", verdict, behind);
+            let others = summary.bases().filter(|other| *other != verdict);
+            let is_doubted = others.filter(|other| other.family() == verdict.family()).any(|other| {
+                let of_other: Vec<_> = evidence.behind(other).collect();
+                other.rule == Rule::Contradictory && is_proven(other, &of_other, false)
+            });
+            // beyond the eighth, a base has no place of its own
+            let is_doubted = is_doubted || summary.counts().bases > 8;
+            prop_assert!(is_proven(verdict, &behind, is_doubted), "{:?} from {:?}", verdict, behind);
             prop_assert!(behind.iter().any(|o| o.mapped.ip() == verdict.external));
             if verdict.base.port() != 0 {
                 prop_assert_eq!(verdict.port_preserved, Some(behind.iter().all(|o| o.mapped.port() == verdict.base.port())));

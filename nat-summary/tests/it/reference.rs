@@ -83,9 +83,9 @@ struct Observed {
 
 fn verdict(seen: Vec<Observed>, known: &Known, blocked: Option<&'static str>) -> Verdict {
     let seen = clean(seen, known);
-    let mut bases: Vec<Base> = groups(seen)
-        .into_iter()
-        .map(|group| Base::of(group, known))
+    let groups = groups(seen);
+    let mut bases: Vec<Base> = (0..groups.len())
+        .map(|at| Base::of(at, &groups, known))
         .collect();
     bases.sort_by_key(Base::rank);
     let (kind, rule) = match bases.first() {
@@ -153,7 +153,7 @@ fn clean(seen: Vec<Observed>, known: &Known) -> Vec<Observed> {
 /// no proxy stands in between.
 fn is_of_a_proxy(seen: &Observed, known: &Known) -> bool {
     let mut asked = known.servers.iter().filter_map(Server::ip);
-    let is_asked = asked.any(|ip| ip.to_canonical() == seen.mapped.ip());
+    let is_asked = asked.any(|ip| untranslated(ip.to_canonical()) == seen.mapped.ip());
     let is_a_server = is_asked && !is_own(seen, known);
     let server = seen.server.ip().map(server_place);
     let from_outside = server == Some(Place::Global);
@@ -181,42 +181,65 @@ fn groups(seen: Vec<Observed>) -> Vec<Vec<Observed>> {
 // Rule 3: vantage.
 
 /// How far out a place is, by its addresses.
+///
+/// Reading: addresses of two kinds are of two places, and one of the link or the host itself is
+/// further in than any other address of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Global,
     Carrier,
     Private,
+    Unassigned,
     /// Where the host has its own address.
     Host,
+    Translator,
+    Link,
+    Loopback,
 }
 
 fn place(ip: IpAddr) -> Place {
     match ip {
         IpAddr::V4(ip) => match ip.octets() {
             [100, 64..=127, ..] => Place::Carrier,
-            [10, ..] | [192, 168, ..] | [172, 16..=31, ..] | [169, 254, ..] | [127, ..] => {
-                Place::Private
-            }
-            [0, ..] | [192, 0, 0, _] | [198, 18..=19, ..] | [224..=255, ..] => Place::Private,
+            [10, ..] | [192, 168, ..] | [172, 16..=31, ..] => Place::Private,
+            [192, 0, 0, 0..=7] => Place::Translator,
+            [169, 254, ..] => Place::Link,
+            [127, ..] => Place::Loopback,
+            [0, ..] | [192, 0, 0, _] | [198, 18..=19, ..] | [224..=255, ..] => Place::Unassigned,
             _ => Place::Global,
         },
-        IpAddr::V6(ip) if (0x2000..0x4000).contains(&ip.segments()[0]) => Place::Global,
-        IpAddr::V6(_) => Place::Private,
+        IpAddr::V6(ip) if ip.is_loopback() => Place::Loopback,
+        IpAddr::V6(ip) => match ip.segments()[0] {
+            0x2000..0x4000 => Place::Global,
+            0xfc00..0xfe00 => Place::Private,
+            0xfe80..0xfec0 => Place::Link,
+            _ => Place::Unassigned,
+        },
     }
 }
 
-/// The place of a server. One behind a translator (64:ff9b::/96, RFC 6052) is where the address
-/// inside is.
-fn server_place(ip: IpAddr) -> Place {
+fn is_of_the_link(ip: IpAddr) -> bool {
+    matches!(place(ip), Place::Link | Place::Loopback)
+}
+
+/// The address beyond a translator (64:ff9b::/96, RFC 6052).
+fn untranslated(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V6(v6) => match v6.segments() {
             [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-                place(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)).into())
+                Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)).into()
             }
-            _ => place(ip),
+            _ => ip,
         },
-        IpAddr::V4(_) => place(ip),
+        IpAddr::V4(_) => ip,
     }
+}
+
+/// The place of a server. One behind a translator is where the address inside is.
+///
+/// Reading: a server on the link or the host may see any inner address of the host.
+fn server_place(ip: IpAddr) -> Place {
+    place(untranslated(ip)).min(Place::Private)
 }
 
 /// Whether the host was seen as it is. A local address with another port was translated (rule 7).
@@ -244,10 +267,11 @@ fn keeps_port(seen: &Observed) -> Option<bool> {
 
 /// Reading: where the host has an address, it has that address on every port.
 fn vantage(seen: &Observed, known: &Known) -> Place {
-    match place(seen.mapped.ip()) {
-        Place::Global => Place::Global,
-        _ if is_local(seen, known) => Place::Host,
-        inside => inside,
+    let place = place(seen.mapped.ip());
+    if place > Place::Global && place < Place::Host && is_local(seen, known) {
+        Place::Host
+    } else {
+        place
     }
 }
 
@@ -290,7 +314,7 @@ fn outermost(group: &[Observed], known: &Known) -> (Place, Vec<Observed>) {
 /// answer that names none may be one of theirs (docs/departures.md).
 fn are_two_addresses(a: &Observed, b: &Observed, group: &[Observed], known: &Known) -> bool {
     match (a.server, b.server) {
-        (Server::At(a), Server::At(b)) => a.ip() != b.ip(),
+        (Server::At(a), Server::At(b)) => untranslated(a.ip()) != untranslated(b.ip()),
         (Server::Unnamed, Server::Unnamed) => {
             let all_unnamed = group.iter().all(|seen| seen.server == Server::Unnamed);
             !std::ptr::eq(a, b) && all_unnamed && known.unnamed_count
@@ -307,26 +331,61 @@ fn pairs(group: &[Observed]) -> impl Iterator<Item = (&Observed, &Observed)> {
 }
 
 /// Two server addresses saw one mapping, and another observation is not that one.
+///
+/// Reading: so it is where two ports of one address saw one mapping, and two ports of an address
+/// different ones. No NAT minds the port here and not there.
 fn is_contradictory(judged: &[Observed], known: &Known) -> bool {
-    pairs(judged).any(|(a, b)| {
+    let two_addresses = pairs(judged).any(|(a, b)| {
         a.mapped == b.mapped
             && are_two_addresses(a, b, judged, known)
             && judged.iter().any(|other| other.mapped != a.mapped)
+    });
+    let ports = |agree| ports_of_one(judged).any(|(a, b)| (a.mapped == b.mapped) == agree);
+    two_addresses || ports(true) && ports(false)
+}
+
+fn ports_of_one(judged: &[Observed]) -> impl Iterator<Item = (&Observed, &Observed)> {
+    pairs(judged).filter(|(a, b)| {
+        matches!((a.server, b.server), (Server::At(a), Server::At(b))
+            if a.ip() == b.ip() && a.port() != b.port())
     })
+}
+
+/// Reading: an answer of a server that, on another base, stands against two that agree proves no
+/// difference here.
+fn is_doubtful(of: &Observed, at: usize, groups: &[Vec<Observed>], known: &Known) -> bool {
+    let others = groups.iter().enumerate().filter(|(other, _)| *other != at);
+    others
+        .filter(|(_, group)| group[0].mapped.is_ipv4() == of.mapped.is_ipv4())
+        .map(|(_, group)| outermost(&believed(group.clone(), known), known).1)
+        .filter(|judged| is_contradictory(judged, known) && !has_several_ways(judged, known))
+        .any(|judged| {
+            let is_its = |seen: &&Observed| match (seen.server.ip(), of.server.ip()) {
+                (Some(a), Some(b)) => untranslated(a) == untranslated(b),
+                _ => false,
+            };
+            let named = |seen: &Observed| seen.server.ip().is_some();
+            judged.iter().filter(is_its).any(|its| {
+                pairs(&judged)
+                    .filter(|(a, b)| named(a) && named(b) && a.mapped == b.mapped)
+                    .any(|(a, _)| a.mapped != its.mapped)
+            })
+        })
 }
 
 fn mapping(judged: &[Observed], known: &Known) -> (Maps, &'static str) {
     let differ = || pairs(judged).any(|(a, b)| a.mapped != b.mapped);
-    let ports_of_one = || {
-        pairs(judged).filter(|(a, b)| {
-            matches!((a.server, b.server), (Server::At(a), Server::At(b))
-                if a.ip() == b.ip() && a.port() != b.port())
-        })
-    };
+    let ports_of_one = || ports_of_one(judged);
+    let mut by_address = judged.iter().map(|seen| seen.server.ip().map(untranslated));
+    let first = by_address.next().flatten();
+    let is_one_server = first.is_some() && by_address.all(|ip| ip == first);
     if is_contradictory(judged, known) {
         (Maps::Unknown, "contradictory")
     } else if ports_of_one().any(|(a, b)| a.mapped != b.mapped) {
         (Maps::ByPort, "ports_of_one_server_differ")
+    } else if differ() && is_one_server {
+        // Reading: by way of a translator and without, and so perhaps by two NATs
+        (Maps::Unknown, "too_few_servers")
     } else if differ() && has_several_ways(judged, known) {
         (Maps::Unknown, "several_ways")
     } else if differ() && ports_of_one().next().is_some() {
@@ -350,7 +409,13 @@ fn has_several_ways(judged: &[Observed], known: &Known) -> bool {
     ways.sort_unstable();
     ways.dedup();
     judged[0].base.ip().is_unspecified()
-        && (ways.len() > 1 || judged.iter().any(|seen| sent_in_v6(seen) != is_v6))
+        && (is_of_the_link(judged[0].mapped.ip())
+            // Reading: a socket of both families, and a name that may be of either
+            || judged[0].base.is_ipv6()
+                && judged[0].mapped.is_ipv4()
+                && judged.iter().any(|seen| seen.server.ip().is_none())
+            || ways.len() > 1
+            || judged.iter().any(|seen| sent_in_v6(seen) != is_v6))
 }
 
 fn reaches_beyond_its_link(ip: IpAddr) -> bool {
@@ -372,9 +437,15 @@ struct Base {
 }
 
 impl Base {
-    fn of(group: Vec<Observed>, known: &Known) -> Self {
-        let (place, judged) = outermost(&believed(group, known), known);
-        let (maps, rule) = mapping(&judged, known);
+    fn of(at: usize, groups: &[Vec<Observed>], known: &Known) -> Self {
+        let (place, judged) = outermost(&believed(groups[at].clone(), known), known);
+        let (mut maps, mut rule) = mapping(&judged, known);
+        let mut trusted = judged.clone();
+        trusted.retain(|seen| !is_doubtful(seen, at, groups, known));
+        let is_shown = !trusted.is_empty() && mapping(&trusted, known).0.is_dependent();
+        if maps.is_dependent() && trusted.len() < judged.len() && !is_shown {
+            (maps, rule) = (Maps::Unknown, "contradictory");
+        }
         let external = external(&judged);
         Self {
             verdict: BaseVerdict {
@@ -439,7 +510,7 @@ fn server_addresses(judged: &[Observed]) -> usize {
     let mut named: Vec<_> = judged
         .iter()
         .filter_map(|seen| match seen.server {
-            Server::At(address) => Some((Some(address.ip()), "")),
+            Server::At(address) => Some((Some(untranslated(address.ip())), "")),
             Server::Named(name, _) => Some((None, name)),
             Server::Unnamed => None,
         })
@@ -456,7 +527,11 @@ fn server_addresses(judged: &[Observed]) -> usize {
 /// Rule 6.
 fn external(judged: &[Observed]) -> IpAddr {
     let mut order: Vec<_> = judged.iter().collect();
-    order.sort_by_key(|seen| (seen.server, seen.mapped));
+    // Reading: of one server's two addresses the one without a translator is the lower one
+    order.sort_by_key(|seen| {
+        let address = seen.server.ip().map(|ip| (untranslated(ip), ip));
+        (address.is_none(), address, seen.server, seen.mapped)
+    });
     let votes = |ip: IpAddr| {
         let of_ip: Vec<_> = judged
             .iter()
@@ -489,9 +564,17 @@ fn natted(judged: &[Observed], external: IpAddr, known: &Known) -> Option<bool> 
     if judged.iter().all(is_elsewhere) {
         return None;
     }
+    if judged
+        .iter()
+        .any(|s| is_local(s, known) && keeps_port(s) == Some(false))
+    {
+        return Some(true);
+    }
     let mut locals = known.locals.iter();
+    // Reading: not every address of a link is known
     let known = !judged[0].base.ip().is_unspecified()
-        || locals.any(|ip| ip.is_ipv4() == external.is_ipv4() && reaches_beyond_its_link(*ip));
+        || !judged.iter().all(|seen| is_of_the_link(seen.mapped.ip()))
+            && locals.any(|ip| ip.is_ipv4() == external.is_ipv4() && reaches_beyond_its_link(*ip));
     known.then_some(true)
 }
 
@@ -520,7 +603,9 @@ fn blocked(facts: &Facts) -> Option<&'static str> {
         let timed_out = ends.iter().filter(|(_, end)| *end == End::TimedOut);
         let ips = timed_out.filter_map(|(server, _)| server.ip());
         let mut ips: Vec<IpAddr> = ips
-            .filter(|ip| ip.is_ipv4() == is_v4 && !ip.is_unspecified() && has_a_way(ip))
+            // Reading: silence further in shows nothing of a firewall further out
+            .filter(|ip| place(untranslated(*ip)) == Place::Global && !locals.contains(ip))
+            .filter(|ip| ip.is_ipv4() == is_v4 && has_a_way(ip))
             .collect();
         ips.sort_unstable();
         ips.dedup();

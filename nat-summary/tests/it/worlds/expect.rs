@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use nat_model::PortAssignment;
 
+use nat_worlds::network::{is_of_link, untranslated};
 use nat_worlds::plain::{Kind, Maps, Server};
-use nat_worlds::truth::{Judged, Place, View};
+use nat_worlds::truth::{Entry, Judged, Place, View};
 
 /// The verdict on one base.
 #[derive(Debug)]
@@ -55,8 +56,9 @@ pub(crate) fn base(view: &View<'_>, base: SocketAddr, external: IpAddr) -> Optio
 /// A NAT is there if the mapped address is no local one, and a local one is known. Without one
 /// nothing is.
 fn is_local_known(view: &View<'_>, base: SocketAddr, external: IpAddr) -> bool {
-    let of_family = |ip: &IpAddr| ip.is_ipv4() == external.is_ipv4();
-    !base.ip().is_unspecified() || view.locals.iter().any(of_family)
+    let of_family = |ip: &IpAddr| ip.is_ipv4() == external.is_ipv4() && !is_of_link(*ip);
+    let is_wildcard = base.ip().is_unspecified();
+    !is_wildcard || !is_of_link(external) && view.locals.iter().any(of_family)
 }
 
 fn maps(view: &View<'_>, judged: &Judged<'_>, base: SocketAddr, truth: Maps) -> Vec<Maps> {
@@ -70,24 +72,38 @@ fn maps(view: &View<'_>, judged: &Judged<'_>, base: SocketAddr, truth: Maps) -> 
     let two_ports = pairs().any(|(a, b)| {
         at(a).is_some_and(|a| at(b).is_some_and(|b| a.ip() == b.ip() && a.port() != b.port()))
     });
-    let two_addresses =
-        pairs().any(|(a, b)| at(a).is_some_and(|a| at(b).is_some_and(|b| a.ip() != b.ip())));
-    let has_names = (0..entries.len()).any(|n| at(n).is_none());
+    let ports_differ = pairs().any(|(a, b)| {
+        let same = at(a).is_some_and(|a| at(b).is_some_and(|b| a.ip() == b.ip()));
+        same && differ((a, b))
+    });
+    let ip = |n: usize| at(n).map(|address| untranslated(address.ip()));
+    let two_addresses = pairs().any(|(a, b)| ip(a).is_some_and(|a| ip(b).is_some_and(|b| a != b)));
+    let is_one_server = !has_names_in(entries) && !two_addresses;
+    let has_names = has_names_in(entries);
     let sent_in_v6 = |n: usize| {
         !entries[n].seen.mapped.is_ipv4() || at(n).is_some_and(|address| address.is_ipv6())
     };
     let is_v6 = sent_in_v6(0);
     let is_translated_and_not = (0..entries.len()).any(|n| sent_in_v6(n) != is_v6);
+    let mapped = entries[0].seen.mapped;
     let ways = view
         .locals
         .iter()
-        .filter(|ip| ip.is_ipv6() == is_v6)
+        .filter(|ip| ip.is_ipv6() == is_v6 && !is_of_link(**ip))
         .count();
-    let has_several_ways = base.ip().is_unspecified() && (ways > 1 || is_translated_and_not);
+    let may_be_translated = has_names && base.is_ipv6() && mapped.is_ipv4();
+    let has_several_ways = base.ip().is_unspecified()
+        && (ways > 1 || is_translated_and_not || may_be_translated || is_of_link(mapped.ip()));
     let differs = pairs().any(differ);
     match truth {
         _ if base.port() == 0 => vec![Maps::Unknown],
-        Maps::ByPort if two_ports => vec![Maps::ByPort],
+        _ if differs && view.is_doubted(base, mapped.ip()) => vec![Maps::Unknown],
+        // two ways, of which one minds the port
+        _ if judged.is_refuted => vec![Maps::Unknown],
+        // of two ways, the ports may be those of the other one
+        Maps::ByPort if two_ports && !is_translated_and_not => vec![Maps::ByPort],
+        Maps::ByPort if ports_differ => vec![Maps::ByPort],
+        _ if differs && is_one_server => vec![Maps::Unknown],
         _ if differs && has_several_ways => vec![Maps::Unknown],
         Maps::ByAddress if differs && two_ports && has_names => {
             vec![Maps::ByAddress, Maps::Differs]
@@ -97,6 +113,10 @@ fn maps(view: &View<'_>, judged: &Judged<'_>, base: SocketAddr, truth: Maps) -> 
         Maps::Independent if two_addresses => vec![Maps::Independent],
         _ => vec![Maps::Unknown],
     }
+}
+
+fn has_names_in(entries: &[&Entry]) -> bool {
+    entries.iter().any(|entry| entry.seen.server.ip().is_none())
 }
 
 /// The type, where no oddity shaped the answers on any base.
@@ -120,6 +140,12 @@ pub(crate) fn kind(view: &View<'_>, expected: &[Option<Expected>]) -> Option<Kin
     }
     let mut kinds: Vec<Kind> = at_place.iter().map(|e| e.kind).collect();
     kinds.retain(|kind| *kind != Kind::Unknown);
+    // one mapping, seen from inside, is decided and no type: which of two such bases speaks depends on
+    // the number of their servers
+    let is_inner_cone = |e: &&Expected| e.kind == Kind::Unknown && e.maps == [Maps::Independent];
+    if !kinds.is_empty() && at_place.iter().any(|e| is_inner_cone(e)) {
+        return None;
+    }
     kinds.dedup();
     match kinds[..] {
         [] => Some(Kind::Unknown),

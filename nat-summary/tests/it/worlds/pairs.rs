@@ -13,6 +13,8 @@ use nat_worlds::plain::{
 };
 use nat_worlds::random::Random;
 
+/// A network from which no server is asked.
+const QUIET: u8 = 4;
 /// As long as two agents check.
 const TURNS: usize = 20;
 
@@ -71,6 +73,11 @@ impl Pair {
             if random.chance(20) {
                 pair.add_v4(side, 2 + side as u8, 9, random);
             }
+            if random.chance(10) {
+                // a network that both may share, from which no server is asked
+                pair.add_v4(side, QUIET, 9, random);
+                pair.is_advertised = false;
+            }
             if random.chance(35) {
                 pair.add_v6(side, random);
             }
@@ -108,7 +115,8 @@ impl Pair {
             return;
         }
         // one network's addresses are often those of another network
-        let third = if random.chance(20) { 1 } else { 1 + lan };
+        let is_common = lan != QUIET && random.chance(20);
+        let third = if is_common { 1 } else { 1 + lan };
         let socket = SocketAddr::new([192, 168, third, host].into(), port);
         let first = self.sides[0].bases.first().map(|base| base.nats.clone());
         let shares = side == 1 && lan < 2 && shared < 2;
@@ -160,6 +168,14 @@ impl Pair {
         for base in self.sides[side].bases.clone() {
             facts.locals.push(base.socket.ip());
             listed.push((ListedKind::Host, base.socket));
+            if base.lan == QUIET {
+                continue;
+            }
+            // one socket for every address of the host
+            let has_one = self.sides[side].bases.len() == 1;
+            let wildcard = SocketAddr::new([0, 0, 0, 0].into(), base.socket.port());
+            let is_wildcard = has_one && base.socket.is_ipv4() && random.chance(20);
+            let reported = if is_wildcard { wildcard } else { base.socket };
             let servers: [SocketAddr; 3] = match base.socket {
                 SocketAddr::V4(_) => [
                     "198.51.100.1:3478",
@@ -184,7 +200,7 @@ impl Pair {
                 }
                 facts.asked.push((Server::At(server), End::Answered));
                 facts.seen.push(Seen {
-                    base: base.socket,
+                    base: reported,
                     server: Server::At(server),
                     mapped,
                     sequence,
@@ -518,6 +534,8 @@ fn is_cause(failed: &Pair, would_connect: bool, cause: &str) -> bool {
         let mut nats = base.nats.iter();
         !is_dependent(base) && nats.any(|nat| failed.filters(*nat) == Filters::ByPort)
     };
+    // no mapping of it was advertised, so only a neighbour reaches it
+    let is_quiet = |a: &Base, b: &Base| a.lan == QUIET || b.lan == QUIET;
     // past both NATs
     let relayed = |listed: &Listed| listed.kind == ListedKind::Relayed;
     let has_relay = failed.lists[1].candidates.iter().any(relayed);
@@ -525,10 +543,12 @@ fn is_cause(failed: &Pair, would_connect: bool, cause: &str) -> bool {
         "udp_blocked" => ours.is_blocked,
         "both_symmetric" | "filtered_here" if has_relay => false,
         "both_symmetric" => {
-            !would_connect && failed.all_pairs(|a, b| is_dependent(a) && is_dependent(b))
+            let is_so = |a: &Base, b: &Base| is_dependent(a) && is_dependent(b);
+            !would_connect && failed.all_pairs(|a, b| is_quiet(a, b) || is_so(a, b))
         }
         "filtered_here" => {
-            !would_connect && failed.all_pairs(|a, b| is_strict(a) && is_dependent(b))
+            let is_so = |a: &Base, b: &Base| is_strict(a) && is_dependent(b);
+            !would_connect && failed.all_pairs(|a, b| is_quiet(a, b) || is_so(a, b))
         }
         "peer_silent" => theirs.is_silent || theirs.is_blocked,
         "checks_one_way" => ours.checked.received > 0 && ours.checked.answered == 0,

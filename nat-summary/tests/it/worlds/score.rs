@@ -130,6 +130,9 @@ impl Score<'_> {
         if !matches!(expected.first(), Some(Some(first)) if first.natted == Some(true)) {
             return;
         }
+        if self.view.is_doubted(primary.base, primary.external) {
+            return;
+        }
         let judged = self.view.judged(primary.base, primary.external);
         let mut entries = judged.entries.iter();
         let differ = entries.any(|e| e.seen.mapped.ip() != primary.external)

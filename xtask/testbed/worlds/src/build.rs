@@ -7,7 +7,7 @@ use nat_model::{Behaviour, Dependence, Pooling, PortAssignment};
 
 use crate::gather::{DEADLINE, PACE};
 use crate::nat::Nat;
-use crate::network::{Base, Event, Net, Quirk, StunServer, Way, World};
+use crate::network::{Base, Event, Net, Quirk, StunServer, Way, World, is_of_link};
 use crate::plain::{End, Server};
 use crate::random::Random;
 
@@ -76,9 +76,12 @@ pub fn world(random: &mut Random, odds: Odds) -> World {
     if has_v6 {
         build.v6_side(&mut world, random);
     }
+    build.links(&mut world, random);
     if locals_known {
+        let lists_links = random.chance(50);
         let sources = world.bases.iter().flat_map(|base| &base.sources);
         let mut locals: Vec<IpAddr> = sources.map(|(source, _)| source.ip()).collect();
+        locals.retain(|ip| lists_links || !is_of_link(*ip));
         // a host with a translation of its own has the outer address too
         let own = world.ways[0].own.iter();
         locals.extend(own.flat_map(|nat| build.nats[*nat].pool().to_vec()));
@@ -328,14 +331,19 @@ impl Build {
         let socket = SocketAddr::new(ip, 51_000);
         let wildcard = SocketAddr::new([0_u16; 8].into(), 51_000);
         let reported = if random.chance(20) { wildcard } else { socket };
-        world.bases.push(Base {
-            sources: vec![(socket, V6)],
-            reported,
-        });
+        let mut sources = vec![(socket, V6)];
+        // a socket of both families
+        let v4 = world.bases.first().map(|base| base.sources[0]);
+        if let Some((source, of_way)) = v4.filter(|_| reported == wildcard && random.chance(50)) {
+            sources.push((SocketAddr::new(source.ip(), wildcard.port()), of_way));
+        }
+        world.bases.push(Base { sources, reported });
         for host in 0..=random.below(4) as u16 {
             let translated = way.nets.contains(&Net::Global) && random.chance(60);
             let (net, ip): (_, [u16; 8]) = if translated {
-                let low = 0x6400 + 50 + host;
+                // a server of IPv4, which is asked directly too
+                let first = random.one_of(&[0, 50]);
+                let low = 0x6400 + first + host;
                 (Net::Global, [0x64, 0xff9b, 0, 0, 0, 0, 0xc633, low])
             } else if way.nets[0] == Net::Local6 && random.chance(40) {
                 (Net::Local6, [0xfd00, 0, 0, 0, 0, 0, 1, host])
@@ -343,6 +351,37 @@ impl Build {
                 (Net::Global6, [0x2001, 0xdb8, 1, 0, 0, 0, 0, host])
             };
             self.server(world, ip.into(), net, random);
+        }
+    }
+
+    /// Servers on the links of sockets that send from every address.
+    fn links(&mut self, world: &mut World, random: &mut Random) {
+        let has_own = world.ways[0].own.is_some();
+        if has_own || !random.chance(15) {
+            return;
+        }
+        let mut families = Vec::new();
+        for base in &mut world.bases {
+            let (first, way) = base.sources[0];
+            if base.reported.ip().is_unspecified() && base.reported.port() != 0 {
+                let ip: IpAddr = match first {
+                    SocketAddr::V4(_) => [169, 254, 7, 200].into(),
+                    SocketAddr::V6(_) => [0xfe80, 0, 0, 0, 0, 0, 0, 5].into(),
+                };
+                base.sources.push((SocketAddr::new(ip, first.port()), way));
+                families.push(first.is_ipv4());
+            }
+        }
+        families.dedup();
+        for is_v4 in families {
+            for host in 0..=random.below(2) as u8 {
+                let ip: IpAddr = if is_v4 {
+                    [169, 254, 9, host].into()
+                } else {
+                    [0xfe80, 0, 0, 0, 0, 0, 9, host.into()].into()
+                };
+                self.server(world, ip, Net::Link, random);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! A gatherer in simulated time: it asks every server from every base, sends again with doubling
 //! gaps, and waits until the deadline.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::network::{Loss, Origin, Reply, World};
@@ -85,8 +86,9 @@ pub fn gather(world: &mut World, random: &mut Random) -> Vec<Request> {
     let mut requests: Vec<Request> = Vec::new();
     for (base, of) in world.bases.iter().enumerate() {
         for (server, to) in world.servers.iter().enumerate() {
-            let (source, _) = of.sources[0];
-            if source.is_ipv4() != to.at.is_ipv4() {
+            let is_of_family =
+                |(source, _): &(SocketAddr, usize)| source.is_ipv4() == to.at.is_ipv4();
+            if !of.sources.iter().any(is_of_family) {
                 continue;
             }
             let at = to.known_at.max(PACE * requests.len() as u32);

@@ -24,6 +24,8 @@ pub enum Net {
     Local6,
     /// Global IPv6.
     Global6,
+    /// The link of the host, with its own addresses (RFC 3927, RFC 4291).
+    Link,
 }
 
 impl Net {
@@ -49,7 +51,8 @@ pub struct Way {
 impl Way {
     /// The NATs between the host and `net`, the innermost first.
     pub fn crossed(&self, net: Net) -> Option<impl Iterator<Item = usize> + '_> {
-        let level = self.nets.iter().position(|n| *n == net)?;
+        let is_near = (net == Net::Link).then_some(0);
+        let level = is_near.or_else(|| self.nets.iter().position(|n| *n == net))?;
         Some(self.own.iter().chain(&self.nats[..level]).copied())
     }
 
@@ -60,7 +63,7 @@ impl Way {
 
     /// Whether a firewall lets packets out to `net`.
     pub fn is_open_to(&self, net: Net) -> bool {
-        self.nets[..self.open].contains(&net)
+        net == Net::Link || self.nets[..self.open].contains(&net)
     }
 
     /// The network where it ends.
@@ -72,7 +75,8 @@ impl Way {
 /// One socket of the host.
 #[derive(Debug, Clone)]
 pub struct Base {
-    /// The source of its packets and their way: one, or two by the parity of the destination.
+    /// The source of its packets and their way: one, or two by the parity of the destination. Of
+    /// several kinds of address, packets leave from the kind of their destination.
     pub sources: Vec<(SocketAddr, usize)>,
     /// As the evidence has it: the socket, a wildcard, or hidden.
     pub reported: SocketAddr,
@@ -161,6 +165,27 @@ pub struct World {
     pub stalls_at: Option<Duration>,
 }
 
+/// Whether an address is valid on one link (RFC 3927, RFC 4291).
+#[must_use]
+pub fn is_of_link(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// The IPv4 address inside one that a translator made (RFC 6052); else the address itself.
+#[must_use]
+pub fn untranslated(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
+            let [.., a, b, c, d] = v6.octets();
+            [a, b, c, d].into()
+        }
+        _ => ip,
+    }
+}
+
 /// The way after roaming.
 pub const ROAMED: usize = 2;
 
@@ -222,7 +247,19 @@ impl World {
             IpAddr::V4(ip) => usize::from(ip.octets()[3]),
             IpAddr::V6(ip) => usize::from(ip.segments()[7]),
         };
-        let sources = &self.bases[base].sources;
+        let sources = self.bases[base].sources.iter();
+        let of_family = sources.filter(|(source, _)| source.is_ipv4() == to.is_ipv4());
+        let of_kind = |is_link: bool| {
+            let of_family = of_family.clone();
+            let of_kind = of_family.filter(move |(source, _)| is_of_link(source.ip()) == is_link);
+            of_kind.copied().collect::<Vec<_>>()
+        };
+        let near = of_kind(is_of_link(to));
+        let sources = if near.is_empty() {
+            of_kind(false)
+        } else {
+            near
+        };
         let (source, way) = sources[last % sources.len()];
         let has_roamed = self
             .event

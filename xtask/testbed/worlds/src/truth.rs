@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use nat_model::{Pooling, PortAssignment};
 
 use crate::build::MAX_REQUESTS;
-use crate::network::{Event, Net, Origin, ROAMED, World};
+use crate::network::{Base, Event, Net, Origin, ROAMED, World, is_of_link, untranslated};
 use crate::plain::{
     Allocates, BaseVerdict, Door, End, Facts, Kind, Maps, Pools, Seen, Server, Verdict,
 };
@@ -96,11 +96,11 @@ pub struct View<'a> {
     pub asked: Vec<IpAddr>,
     /// What the judge made of it.
     pub verdict: Verdict,
-    /// Servers at two addresses timed out, and nothing was heard.
+    /// Servers at two outer addresses timed out, and nothing was heard.
     pub is_silent: bool,
 }
 
-/// Servers at two addresses of a family with a way out timed out, and nothing was heard or is waited
+/// Servers at two outer addresses of a family with a way out timed out, and nothing was heard or is waited
 /// for.
 #[must_use]
 pub fn is_silent(facts: &Facts) -> bool {
@@ -111,12 +111,18 @@ pub fn is_silent(facts: &Facts) -> bool {
         *known = (*known).max(*end);
     }
     let is_open = |end: &End| *end == End::Pending || *end >= End::Closed;
-    let has_way = |is_v4: bool| facts.locals.iter().any(|local| local.is_ipv4() == is_v4);
+    let reaches = |local: &&IpAddr| !is_of_link(**local);
+    let has_way = |is_v4: bool| {
+        let mut ways = facts.locals.iter().filter(reaches);
+        ways.any(|local| local.is_ipv4() == is_v4)
+    };
     let is_silent = |is_v4: bool| {
         let timed_out = ends.iter().filter(|(_, end)| **end == End::TimedOut);
         let ips = timed_out.filter_map(|(server, _)| server.ip());
-        let of_family = |ip: &IpAddr| ip.is_ipv4() == is_v4 && !ip.is_unspecified();
-        let ips: BTreeSet<IpAddr> = ips.filter(of_family).collect();
+        // a server further in is silent for reasons of its own
+        let is_outside = |ip: &IpAddr| server_place(*ip) == Place::Global;
+        let of_family = |ip: &IpAddr| ip.is_ipv4() == is_v4 && !facts.locals.contains(ip);
+        let ips: BTreeSet<IpAddr> = ips.filter(of_family).filter(is_outside).collect();
         ips.len() > 1 && has_way(is_v4)
     };
     let is_heard = ends.values().any(is_open) || facts.rejected > 0;
@@ -134,6 +140,8 @@ pub enum Place {
     Private,
     /// The host itself, at an address that is not global.
     Host,
+    /// The link of the host.
+    Link,
 }
 
 /// How far out an address belongs.
@@ -142,12 +150,12 @@ pub fn place(ip: IpAddr) -> Place {
         IpAddr::V4(ip) => match ip.octets() {
             [100, 64..=127, ..] => Place::Carrier,
             [10, ..] | [192, 168, ..] | [172, 16..=31, ..] | [192, 0, 0, _] => Place::Private,
-            [0, ..] | [127, ..] | [169, 254, ..] | [198, 18..=19, ..] | [224..=255, ..] => {
-                Place::Private
-            }
+            [169, 254, ..] => Place::Link,
+            [0, ..] | [127, ..] | [198, 18..=19, ..] | [224..=255, ..] => Place::Private,
             _ => Place::Global,
         },
         IpAddr::V6(ip) if ip.segments()[0] >> 13 == 1 => Place::Global,
+        ip if is_of_link(ip) => Place::Link,
         IpAddr::V6(_) => Place::Private,
     }
 }
@@ -164,10 +172,7 @@ fn keeps_port(seen: &Seen) -> bool {
 }
 
 fn server_place(server: IpAddr) -> Place {
-    match server {
-        IpAddr::V6(ip) if ip.segments()[0] == 0x64 => Place::Global,
-        ip => place(ip),
-    }
+    place(untranslated(server)).min(Place::Private)
 }
 
 /// What is judged of one base.
@@ -220,7 +225,7 @@ impl View<'_> {
         let Seen { server, mapped, .. } = entry.seen;
         let ip = mapped.ip();
         let is_foreign = entry.origin == Origin::Foreign;
-        let is_a_server = self.asked.contains(&ip);
+        let is_a_server = self.asked.iter().any(|asked| untranslated(*asked) == ip);
         let from_outside = server.ip().map(server_place) == Some(Place::Global);
         is_foreign && is_a_server || from_outside && place(ip) != Place::Global
     }
@@ -228,7 +233,7 @@ impl View<'_> {
     /// From how far out an answer is.
     fn vantage(&self, entry: &Entry) -> Place {
         match place(entry.seen.mapped.ip()) {
-            Place::Global => Place::Global,
+            outer @ (Place::Global | Place::Link) => outer,
             _ if self.is_local(&entry.seen) => Place::Host,
             inside => inside,
         }
@@ -306,7 +311,7 @@ impl View<'_> {
                 .iter()
                 .all(|entry| entry.seen.server == Server::Unnamed);
         let are_two = |a: &Entry, b: &Entry| match (a.seen.server, b.seen.server) {
-            (Server::At(a), Server::At(b)) => a.ip() != b.ip(),
+            (Server::At(a), Server::At(b)) => untranslated(a.ip()) != untranslated(b.ip()),
             (Server::Unnamed, Server::Unnamed) => unnamed_count && !std::ptr::eq(a, b),
             _ => false,
         };
@@ -316,7 +321,52 @@ impl View<'_> {
                 .iter()
                 .any(|b| a.seen.mapped == b.seen.mapped && are_two(a, b))
         };
-        entries.iter().any(|a| agrees(a) && differs(a))
+        // two ports of one address that agree, and two that do not
+        let are_ports = |a: &Entry, b: &Entry| match (a.seen.server, b.seen.server) {
+            (Server::At(a), Server::At(b)) => a.ip() == b.ip() && a.port() != b.port(),
+            _ => false,
+        };
+        let ports = |agree: bool| {
+            entries.iter().any(|a| {
+                let mut ports = entries.iter().filter(|b| are_ports(a, b));
+                ports.any(|b| (a.seen.mapped == b.seen.mapped) == agree)
+            })
+        };
+        ports(true) && ports(false) || entries.iter().any(|a| agrees(a) && differs(a))
+    }
+
+    /// Whether the answers of one base differ by the word of servers alone that stand against two
+    /// which agree on another base.
+    #[must_use]
+    pub fn is_doubted(&self, base: SocketAddr, external: IpAddr) -> bool {
+        let judged = self.judged(base, external).entries;
+        let mut others: Vec<_> = self.entries.iter().map(|e| e.seen.base).collect();
+        others.sort_unstable();
+        others.dedup();
+        others.retain(|other| *other != base && other.port() != 0);
+        let others: Vec<_> = others
+            .iter()
+            .map(|other| self.judged(*other, external))
+            .filter(|other| other.is_refuted && !self.has_known_ways(&other.entries))
+            .collect();
+        let ip = |entry: &Entry| entry.seen.server.ip().map(untranslated);
+        let is_trusted = |entry: &&&Entry| {
+            let stands_alone = |other: &Judged<'_>| {
+                let named = || other.entries.iter().filter(|e| ip(e).is_some());
+                let mut its = named().filter(|its| ip(its) == ip(entry));
+                its.any(|its| {
+                    named().any(|a| {
+                        let agrees =
+                            |b: &&&Entry| !std::ptr::eq(**b, *a) && b.seen.mapped == a.seen.mapped;
+                        a.seen.mapped != its.seen.mapped && named().any(|b| agrees(&b))
+                    })
+                })
+            };
+            !others.iter().any(stands_alone)
+        };
+        let trusted: Vec<_> = judged.iter().filter(is_trusted).collect();
+        let mut rest = trusted.iter().skip(1);
+        trusted.len() < judged.len() && rest.all(|e| e.seen.mapped == trusted[0].seen.mapped)
     }
 
     /// What else than the behaviour of the NATs shaped these answers.
@@ -353,12 +403,7 @@ impl View<'_> {
             let way = self.world.ways.get(ROAMED);
             way.is_some_and(|way| path.iter().any(|(nat, _)| way.nats.contains(nat)))
         };
-        let base = entries[0].seen.base;
-        let of_family = |ip: &&IpAddr| ip.is_ipv4() == entries[0].seen.mapped.is_ipv4();
-        let mut locals: Vec<_> = self.locals.iter().filter(of_family).collect();
-        locals.sort_unstable();
-        locals.dedup();
-        let has_known_ways = base.ip().is_unspecified() && locals.len() > 1;
+        let has_known_ways = self.has_known_ways(entries);
         if others.iter().any(|other| other.len() != first.len()) {
             Some(Remains::OneScope)
         } else if paths.iter().any(|path| roamed(path)) {
@@ -368,6 +413,19 @@ impl View<'_> {
         } else {
             Some(Remains::Fork)
         }
+    }
+
+    /// Whether the evidence shows that answers of one base came by several ways.
+    fn has_known_ways(&self, entries: &[&Entry]) -> bool {
+        let Some(Seen { base, mapped, .. }) = entries.first().map(|entry| entry.seen) else {
+            return false;
+        };
+        let of_family = |ip: &&IpAddr| ip.is_ipv4() == mapped.is_ipv4() && !is_of_link(**ip);
+        let locals: BTreeSet<_> = self.locals.iter().filter(of_family).collect();
+        let is_dual = base.is_ipv6() && mapped.is_ipv4();
+        let sent_in_v4 = |entry: &&&Entry| entry.seen.server.ip().is_none_or(|ip| ip.is_ipv4());
+        let is_mixed = is_dual && entries.iter().any(|entry| sent_in_v4(&entry));
+        base.ip().is_unspecified() && (locals.len() > 1 || is_mixed || is_of_link(mapped.ip()))
     }
 
     /// Everything that the verdict says and that is not so.
@@ -398,6 +456,25 @@ impl View<'_> {
             .unwrap_or_default();
         let truth = self.maps(&crossed);
         let collides = judged.oddity == Some(Remains::Collision);
+        let mut ips: Vec<_> = judged.entries.iter().map(|e| e.seen.server).collect();
+        ips.retain(|server| *server != Server::Unnamed);
+        let all_named = ips.len() == judged.entries.len();
+        let ips: BTreeSet<_> = ips.iter().map(|s| s.ip().map(untranslated)).collect();
+        if verdict.maps == Maps::Independent && all_named && ips.len() < 2 {
+            // whatever it answered, it was asked twice
+            faults.push((Statement::Cone, Fault::Wrong));
+            return;
+        }
+        let is_shown = !self.is_doubted(verdict.base, verdict.external);
+        if verdict.maps.is_dependent() && !truth.is_dependent() && !collides && !is_shown {
+            faults.push((Statement::Symmetric, Fault::Wrong));
+            return;
+        }
+        let mut say = |statement, is_right: bool| {
+            if !is_right {
+                faults.push((statement, fault(statement)));
+            }
+        };
         match verdict.maps {
             Maps::Unknown => {}
             Maps::Independent => say(Statement::Cone, !truth.is_dependent() && !collides),
@@ -513,11 +590,23 @@ impl View<'_> {
     /// The NATs between a base and everywhere, on each way that leads to where `external` was seen.
     fn whole_ways(&self, base: SocketAddr, external: IpAddr) -> Vec<Vec<usize>> {
         let mut ways = Vec::new();
+        let judged = self.judged(base, external);
+        let mut servers = judged.entries.iter().map(|e| e.seen.server.ip());
+        let has_v4 = |of: &Base| of.sources.iter().any(|(source, _)| source.is_ipv4());
+        let mut of_base = self.world.bases.iter().filter(|of| of.reported == base);
+        let is_by_translator =
+            !of_base.any(has_v4) || servers.any(|ip| ip.is_some_and(|ip| ip.is_ipv6()));
         for of in self.world.bases.iter().filter(|of| of.reported == base) {
             for (source, way) in &of.sources {
                 let mut taken = vec![&self.world.ways[*way]];
                 if *way == 0 && self.world.event.is_some_and(|(_, e)| e == Event::Roaming) {
                     taken.extend(self.world.ways.get(ROAMED));
+                }
+                // an address of the other family, or of the link, leads elsewhere
+                let by_translator = is_by_translator && external.is_ipv4();
+                let leads = source.is_ipv4() == external.is_ipv4() || by_translator;
+                if !leads || is_of_link(source.ip()) != is_of_link(external) {
+                    continue;
                 }
                 for way in taken {
                     // a translator is on the way to the other family only
@@ -531,7 +620,7 @@ impl View<'_> {
                 }
             }
         }
-        if let Some(crossed) = self.judged(base, external).crossed(external) {
+        if let Some(crossed) = judged.crossed(external) {
             ways.retain(|way| way.starts_with(&crossed));
         }
         ways
