@@ -175,6 +175,9 @@ impl PeerView {
     }
 }
 
+/// The key that the peer's answers are signed with.
+pub(crate) struct RemoteKey(hmac::Key);
+
 impl PeerReader {
     /// A reader without passwords: until it has them, it reads nothing.
     #[must_use]
@@ -211,7 +214,17 @@ impl PeerReader {
     /// From now on responses that are signed with this password are the peer's: an answer is signed
     /// with the password of the side that was asked (RFC 8489 section 9.1.4).
     pub fn set_remote_password(&mut self, password: &str) {
-        self.theirs = Some(integrity_key(password));
+        self.replace_remote_password(password);
+    }
+
+    /// The same; returns the key that it replaces.
+    pub(crate) fn replace_remote_password(&mut self, password: &str) -> Option<RemoteKey> {
+        self.theirs.replace(integrity_key(password)).map(RemoteKey)
+    }
+
+    /// The key that was replaced is the peer's again.
+    pub(crate) fn restore_remote_key(&mut self, before: Option<RemoteKey>) {
+        self.theirs = before.map(|RemoteKey(key)| key);
     }
 
     /// This process is running; to be called every `period`.

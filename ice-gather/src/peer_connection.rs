@@ -42,7 +42,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nat_summary::{AttemptEvidence, Candidate, CandidateKind, Evidence, PathEnd};
+use nat_summary::{AttemptEvidence, CandidateKind, Evidence, PathEnd};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -60,7 +60,7 @@ use webrtc::peer_connection::sdp::session_description::RTCSessionDescription;
 use webrtc::util::vnet::interface::Interface;
 use webrtc::util::vnet::net::Net;
 
-use self::description::{read_candidate, read_remote, with_candidates};
+use self::description::{CANDIDATE, password_in, read_candidate, read_remote, with_candidates};
 use self::ends::{Ends, OneConn};
 use crate::agent::{Credentials, Remotes, Taken};
 use crate::base::{Base, Gathering, demux};
@@ -76,6 +76,8 @@ use crate::stun::StunServer;
 const MAX_REMOTE_CANDIDATES: usize = 32;
 /// Longest description read.
 const MAX_SDP: usize = 65_536;
+/// Most that is kept of what the peer signalled: a description, and as much that came later.
+const MAX_SIGNALLED: usize = 2 * MAX_SDP;
 /// Longest wait for a tear-down. The tear-down itself goes on.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time between two rounds of the library's checks, where its settings leave it alone.
@@ -104,20 +106,61 @@ pub struct PeerConnection {
     runtime: Handle,
 }
 
-/// What the peer signalled so far.
+/// What the peer signalled so far, in one ICE session.
+#[derive(Clone)]
 struct Remote {
     is_described: bool,
+    password: Option<String>,
     taken: Remotes,
-    evidence: Option<Box<Evidence>>,
+    /// The description, and the candidates that came besides. The judge counts a repeat once.
+    signalled: String,
 }
 
 impl Remote {
     const fn new() -> Self {
         Self {
             is_described: false,
+            password: None,
             taken: Remotes::new(MAX_REMOTE_CANDIDATES),
-            evidence: None,
+            signalled: String::new(),
         }
+    }
+
+    /// The place for a description with this password: another password begins another ICE session
+    /// (RFC 8839 section 4.4.3), and ends what was signalled in the one before.
+    fn of_session(&self, password: Option<&str>) -> Self {
+        if self.is_described && self.password.as_deref() != password {
+            Self::new()
+        } else {
+            self.clone()
+        }
+    }
+
+    fn describe(&mut self, sdp: &str, password: Option<String>) {
+        let before = core::mem::take(&mut self.signalled);
+        sdp.clone_into(&mut self.signalled);
+        for line in before.lines().filter(|line| line.starts_with(CANDIDATE)) {
+            self.add_line(line);
+        }
+        (self.is_described, self.password) = (true, password);
+    }
+
+    /// One more candidate line; a repeat adds nothing.
+    fn add_line(&mut self, line: &str) {
+        let is_known = self.signalled.lines().any(|known| known == line);
+        let has_room = self.signalled.len() + line.len() < MAX_SIGNALLED;
+        if !is_known && has_room {
+            if !self.signalled.is_empty() && !self.signalled.ends_with('\n') {
+                self.signalled.push('\n');
+            }
+            self.signalled.push_str(line);
+            self.signalled.push('\n');
+        }
+    }
+
+    fn evidence(&self) -> Option<Box<Evidence>> {
+        let is_anything = !self.signalled.is_empty();
+        is_anything.then(|| Box::new(Evidence::from_description(&self.signalled)))
     }
 }
 
@@ -267,10 +310,11 @@ impl PeerConnection {
 
     /// Sets the peer's offer or answer. Candidates that no check can be sent to are left out, among
     /// them names of multicast DNS, and those beyond 32: such a peer is learnt from its own checks.
+    /// A later description of the same ICE session adds to the candidates that were signalled before.
     ///
     /// # Errors
     /// [`PeerConnectionError::Refused`] if the library refuses the description, or it is longer than
-    /// 64 KiB.
+    /// 64 KiB. Then everything stays as it was.
     pub async fn set_remote_description(
         &self,
         mut description: RTCSessionDescription,
@@ -278,27 +322,34 @@ impl PeerConnection {
         if description.sdp.len() > MAX_SDP {
             return Err(PeerConnectionError::Refused);
         }
-        let evidence = Evidence::from_description(&description.sdp);
         let alias = |address| self.ends.alias(address);
-        let mut taken = Remotes::new(MAX_REMOTE_CANDIDATES);
-        let read = read_remote(&description.sdp, &mut taken, alias);
-        *lock(&self.remote) = Remote {
-            is_described: true,
-            taken,
-            evidence: Some(Box::new(evidence)),
-        };
+        let password = password_in(&description.sdp);
+        let mut known = lock(&self.remote).of_session(password);
+        let read = read_remote(&description.sdp, &mut known.taken, alias);
+        let signalled = core::mem::replace(&mut description.sdp, read.sdp);
+        let password = password_in(&signalled);
         let shared = self.base.shared();
-        if let Some(password) = &read.password {
-            shared.expect_answers(password);
-        }
-        read.addresses
-            .into_iter()
-            .for_each(|a| shared.expect_peer(a));
+        // answers may come before the library returns
+        let before = password.and_then(|password| shared.expect_answers(password));
         // checks that wait came before any of ours left
         demux::hand_over(shared);
-        description.sdp = read.sdp;
         let set = self.library.set_remote_description(description).await;
-        set.map_err(|_| PeerConnectionError::Refused)
+        if set.is_err() {
+            if password.is_some() {
+                shared.expect_former_answers(before);
+            }
+            return Err(PeerConnectionError::Refused);
+        }
+        let mut remote = lock(&self.remote);
+        // candidates may have come since
+        let mut described = remote.of_session(password);
+        for address in read.addresses {
+            described.taken.take(address);
+            shared.expect_peer(address);
+        }
+        described.describe(&signalled, password.map(str::to_owned));
+        *remote = described;
+        Ok(())
     }
 
     /// Adds a candidate that the peer signalled later; whether it was taken.
@@ -316,12 +367,8 @@ impl PeerConnection {
                 Taken::Known => return true,
                 Taken::TooMany => return false,
             }
-            if let Ok(parsed) = Candidate::parse(&line) {
-                remote
-                    .evidence
-                    .get_or_insert_default()
-                    .add_candidate(&parsed);
-            }
+            let value = line.strip_prefix("candidate:").unwrap_or(&line);
+            remote.add_line(&format!("{CANDIDATE}{value}"));
             (address, candidate.candidate) = (Some(read), written);
         }
         if let Some(address) = address {
@@ -357,7 +404,7 @@ impl PeerConnection {
     pub async fn evidence(&self) -> ConnectionEvidence {
         // first, so that the evidence is no older than the end
         let (selected_pair, path) = (self.selected_pair().await, self.path_end().await);
-        let peer_candidates = lock(&self.remote).evidence.clone();
+        let peer_candidates = lock(&self.remote).evidence();
         ConnectionEvidence {
             evidence: self.base.evidence(),
             peer: self.base.peer_view(),

@@ -433,6 +433,10 @@ impl Plan {
             return known;
         }
         let mut observed = Evidence::new();
+        // an address at which a server was asked is none of this host, whether or not it answered
+        for request in &self.requests {
+            observed.record_outcome(request.server.into(), Outcome::Pending);
+        }
         for observation in self.requests.iter().filter_map(Request::observation) {
             observed.observe(observation);
         }

@@ -130,6 +130,7 @@ impl RemoteCandidate {
 }
 
 /// The addresses of the peer's candidates, each once, and so many at most.
+#[derive(Clone)]
 pub(crate) struct Remotes {
     addresses: Vec<SocketAddr>,
     max: usize,

@@ -16,7 +16,7 @@ use super::observed::Observed;
 use super::relayed::Relayed;
 use super::trickle::EventSink;
 use crate::candidate::GatheredCandidate;
-use crate::checks::{Consent, PeerReader, Rebinding};
+use crate::checks::{Consent, PeerReader, Rebinding, RemoteKey};
 use crate::common::{ERROR_PAUSE, bump, canonical, lock};
 use crate::config::AgentConfig;
 use crate::event::IceEvent;
@@ -220,8 +220,13 @@ impl Shared {
     }
 
     /// From now on answers that carry this password are the peer's.
-    pub(crate) fn expect_answers(&self, password: &str) {
-        self.checks().set_remote_password(password);
+    pub(crate) fn expect_answers(&self, password: &str) -> Option<RemoteKey> {
+        self.checks().replace_remote_password(password)
+    }
+
+    /// Undoes [`expect_answers`](Self::expect_answers), which returned this.
+    pub(crate) fn expect_former_answers(&self, before: Option<RemoteKey>) {
+        self.checks().restore_remote_key(before);
     }
 
     /// A candidate of the peer was not taken, because there are too many.

@@ -8,14 +8,12 @@ use nat_summary::{Address, Candidate};
 use crate::agent::{RemoteCandidate, Remotes, Taken};
 use crate::candidate::GatheredCandidate;
 
-const CANDIDATE: &str = "a=candidate:";
+pub(super) const CANDIDATE: &str = "a=candidate:";
 
 /// The peer's description, as the library gets it.
 pub(super) struct Remote {
     /// Without the candidates that no check can be sent to, and those beyond the most.
     pub(super) sdp: String,
-    /// The password that the peer's answers are signed with.
-    pub(super) password: Option<String>,
     /// The addresses of the candidates that are left.
     pub(super) addresses: Vec<SocketAddr>,
 }
@@ -28,7 +26,6 @@ pub(super) fn read_remote(
 ) -> Remote {
     let mut remote = Remote {
         sdp: String::with_capacity(sdp.len()),
-        password: None,
         addresses: Vec::new(),
     };
     for line in sdp.lines() {
@@ -42,15 +39,19 @@ pub(super) fn read_remote(
             }
             continue;
         }
-        // the library takes the first, and refuses descriptions in which they differ
-        if let Some(password) = line.strip_prefix("a=ice-pwd:") {
-            let password = || password.trim().to_owned();
-            remote.password.get_or_insert_with(password);
-        }
         remote.sdp.push_str(line);
         remote.sdp.push_str("\r\n");
     }
     remote
+}
+
+/// The password that the peer's answers are signed with. The library takes the first, and refuses
+/// descriptions in which they differ.
+pub(super) fn password_in(sdp: &str) -> Option<&str> {
+    let mut passwords = sdp
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=ice-pwd:"));
+    passwords.next().map(str::trim)
 }
 
 /// A candidate that checks can be sent to: its address, and its line for the library.
@@ -121,7 +122,7 @@ mod tests {
             Some(SocketAddr::from((ip, address.port())))
         };
         let remote = read_remote(SDP, &mut Remotes::new(32), alias);
-        assert_eq!(remote.password.as_deref(), Some("secretsecretsecretsecret"));
+        assert_eq!(password_in(SDP), Some("secretsecretsecretsecret"));
         let expected =
             ["192.0.2.7:5000", "[2001:db8::7]:5000"].map(|a| a.parse::<SocketAddr>().unwrap());
         assert_eq!(remote.addresses, expected);

@@ -224,3 +224,71 @@ async fn candidates_come_later_too_but_not_without_end_nor_of_any_kind() {
     }
     assert!(taken < 32, "{taken}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_description_that_the_library_refuses_changes_nothing() {
+    let ours = on(base_of_both_families().await).await;
+    let garbage = |sdp: &str| {
+        let mut description = RTCSessionDescription::default();
+        sdp.clone_into(&mut description.sdp);
+        description
+    };
+    let text = "v=0\r\na=ice-pwd:secretsecretsecretsecret\r\n\
+                a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n";
+    let refused = ours.set_remote_description(garbage(text)).await;
+    assert_eq!(refused, Err(PeerConnectionError::Refused));
+    let evidence = ours.evidence().await;
+    assert_eq!(
+        evidence.path,
+        PathEnd::Undecided,
+        "no check could decide it"
+    );
+    assert!(evidence.peer_candidates.is_none());
+
+    let theirs = on(base_of_both_families().await).await;
+    assert_eq!(
+        connect(&ours, &theirs, "127.0.0.1").await,
+        [PathEnd::Connected; 2]
+    );
+    let before = ours.evidence().await;
+    let signalled = before.peer_candidates.clone().unwrap();
+    let refused = ours.set_remote_description(garbage(text)).await;
+    assert_eq!(refused, Err(PeerConnectionError::Refused));
+    let wait = tokio::time::sleep(Duration::from_secs(5));
+    wait.await;
+    let after = ours.evidence().await;
+    assert_eq!(
+        after.peer.dropped,
+        Default::default(),
+        "answers still count"
+    );
+    assert!(after.peer.checks.answered > before.peer.checks.answered);
+    assert_eq!(after.peer_candidates.unwrap().locals(), signalled.locals());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_description_of_the_same_peer_keeps_the_candidates_that_were_signalled() {
+    let (ours, theirs) = (
+        on(base_of_both_families().await).await,
+        on(base_of_both_families().await).await,
+    );
+    assert_eq!(
+        connect(&ours, &theirs, "127.0.0.1").await,
+        [PathEnd::Connected; 2]
+    );
+    let before = ours.evidence().await.peer_candidates.unwrap();
+    // as a peer that trickles: its description holds none
+    let offer = ours.library().create_offer(None).await.unwrap();
+    let offer = ours.set_local_description(offer).await.unwrap();
+    theirs
+        .set_remote_description(only(&offer, "none"))
+        .await
+        .unwrap();
+    let answer = theirs.library().create_answer(None).await.unwrap();
+    let answer = theirs.set_local_description(answer).await.unwrap();
+    ours.set_remote_description(only(&answer, "none"))
+        .await
+        .unwrap();
+    let after = ours.evidence().await.peer_candidates.unwrap();
+    assert_eq!(after.locals(), before.locals());
+}
