@@ -118,7 +118,8 @@ pub(crate) fn summarize(evidence: &Evidence) -> NatSummary {
 /// no reflexive candidate that equals a host candidate (RFC 8445 section 5.1.3), so a list shows less
 /// than there is; a host that hides its addresses may have any.
 fn unseen(evidence: &Evidence, bases: &[Option<BaseVerdict>; MAX_BASES]) -> UnseenWays {
-    let judged = || bases.iter().flatten();
+    // the places behind the last one are empty
+    let judged = || bases.iter().map_while(Option::as_ref);
     let (mut globals, mut unseen) = (0_usize, UnseenWays::default());
     for ip in evidence.locals() {
         let scope = Scope::of(*ip);

@@ -361,8 +361,8 @@ impl Seen {
         } else if self.is_anonymous() {
             self.order_unnamed(new)
         } else {
-            let key = |s: &Self| (s.server_bits, s.is_translated(), s.server_port);
-            key(self).cmp(&key(new))
+            let port = |s: &Self| (u32::from(s.is_translated()) << 16) | u32::from(s.server_port);
+            (self.server_bits, port(self)).cmp(&(new.server_bits, port(new)))
         }
     }
 

@@ -140,10 +140,13 @@ pub(crate) fn kind(view: &View<'_>, expected: &[Option<Expected>]) -> Option<Kin
     }
     let mut kinds: Vec<Kind> = at_place.iter().map(|e| e.kind).collect();
     kinds.retain(|kind| *kind != Kind::Unknown);
-    // one mapping, seen from inside, is decided and no type: which of two such bases speaks depends on
-    // the number of their servers
-    let is_inner_cone = |e: &&Expected| e.kind == Kind::Unknown && e.maps == [Maps::Independent];
-    if !kinds.is_empty() && at_place.iter().any(|e| is_inner_cone(e)) {
+    // one mapping, or no NAT, seen from inside, is decided and no type: which of two such bases speaks
+    // depends on the number of their servers
+    let is_inner = |e: &&Expected| {
+        let is_decided = e.maps == [Maps::Independent] || e.natted == Some(false);
+        e.kind == Kind::Unknown && is_decided
+    };
+    if !kinds.is_empty() && at_place.iter().any(|e| is_inner(e)) {
         return None;
     }
     kinds.dedup();
