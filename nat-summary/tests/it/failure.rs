@@ -226,9 +226,10 @@ fn every_cause_is_named_where_it_is_proven_and_nowhere_else() {
             }
         }
     }
+    let of_nats = |cause: &&FailureCause| **cause == FailureCause::Dtls || !cause.is_of_channel();
     assert_eq!(
         named.len(),
-        FailureCause::ALL.len(),
+        FailureCause::ALL.iter().filter(of_nats).count(),
         "each of them somewhere: {named:?}"
     );
 }

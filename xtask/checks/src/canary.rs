@@ -31,7 +31,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use otel_nat::pipeline::{Capture, JsonLines, OtlpError, Pipeline, Undelivered};
-use otel_nat::{ExternalIp, keys};
+use otel_nat::{ExternalIp, ServerLabel, keys};
 
 use crate::attempts;
 use crate::front::Front;
@@ -256,6 +256,16 @@ fn errors() -> Vec<(&'static str, String)> {
             )
         })
         .collect();
+    for label in [
+        String::new(),
+        format!("{CANARY} {CANARY}"),
+        CANARY.to_owned(),
+        "203-0-113-7".to_owned(),
+    ] {
+        if let Err(error) = ServerLabel::new(&label) {
+            said.push(("ServerLabelError", format!("{error:?} {error}")));
+        }
+    }
     for uri in [
         format!("turns:{CANARY}:1"),
         format!("stun:{CANARY}:{CANARY}"),

@@ -56,7 +56,8 @@ enum Finding {
     Right,
     /// Unknown, though the answers decide.
     Undecided,
-    /// Unknown, for want of answers: only where packets are lost on purpose.
+    /// Unknown, for want of answers, where packets are lost on purpose; or because the answers of a pool
+    /// contradict each other.
     Starved,
     /// Not the truth, or more than the answers decide.
     Wrong(Vec<String>),
@@ -337,6 +338,9 @@ fn compare(case: &Case, summary: &NatSummary) -> Finding {
     let expected = case.expected;
     let undecided = summary.nat_type() == NatType::Unknown && expected.verdict != NatType::Unknown;
     if undecided && summary.counts().server_addresses < 2 && case.site.lossy {
+        return Finding::Starved;
+    }
+    if undecided && case.may_contradict && summary.rule() == Rule::Contradictory {
         return Finding::Starved;
     }
     if undecided {

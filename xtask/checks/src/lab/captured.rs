@@ -61,6 +61,7 @@ pub(super) fn judge(
             Finding::Undecided if summary.nat_type() == NatType::UdpBlocked => None,
             // the gathering ended early, and the capture holds a later answer that contradicts the others
             Finding::Undecided if has_later && observed.rule() == Rule::Contradictory => None,
+            Finding::Starved if case.may_contradict => None,
             Finding::Undecided | Finding::Starved => Some("undecided by the capture".into()),
         }
     };

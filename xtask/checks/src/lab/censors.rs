@@ -263,7 +263,13 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
             {
                 continue;
             }
-            let row = row(case, peer).map_err(|failure| format!("{name}: {failure}"))?;
+            let again = |failure| format!("{name}: {failure}");
+            let mut row = self::row(case, peer).map_err(again)?;
+            // five seconds hold three answered checks, and the proof takes three: one that is late leaves
+            // none
+            if !row.wrong.is_empty() && row.verdict == StageVerdict::Unknown.as_str() {
+                row = self::row(case, peer).map_err(again)?;
+            }
             if !choice.json {
                 println!(
                     "{:<36} {:<22} {:>5.1} s",
