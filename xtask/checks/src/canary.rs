@@ -25,7 +25,7 @@ use ice_gather::{
     AgentError, BindError, ConnectError, PeerConnectionError, RelayError, RemoteError, SendError,
     StunServer, UriError,
 };
-use nat_summary::observer::Malformed;
+use nat_summary::observer::{Malformed, Refusal};
 use nat_summary::{Candidate, Evidence, Expected, NatType, ParseError};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
@@ -282,6 +282,9 @@ fn errors() -> Vec<(&'static str, String)> {
     ));
     said.extend(said! {
         Malformed: [Malformed::NotStun, Malformed::TooLong, Malformed::Length, Malformed::Attribute]
+        Refusal: [
+            Refusal::WrongSource, Refusal::UnknownId, Refusal::Unauthenticated, Refusal::Unverified, Refusal::Replayed
+        ]
         CaptureError: [CaptureError::NotACapture, CaptureError::Empty, CaptureError::Io(std::io::ErrorKind::NotFound)]
         PeerConnectionError: [PeerConnectionError::BaseTaken, PeerConnectionError::Refused]
         ParseError: [ParseError { position: 7, expected: Expected::Address }]
