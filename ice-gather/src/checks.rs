@@ -195,6 +195,10 @@ impl PeerView {
 }
 
 /// The key that the peer's answers are signed with.
+#[cfg_attr(
+    not(feature = "webrtc"),
+    expect(dead_code, reason = "a peer connection alone restores it")
+)]
 pub(crate) struct RemoteKey(ring::hmac::Key);
 
 impl PeerReader {
@@ -238,6 +242,7 @@ impl PeerReader {
     }
 
     /// The key that was replaced is the peer's again.
+    #[cfg(feature = "webrtc")]
     pub(crate) fn restore_remote_key(&mut self, before: Option<RemoteKey>) {
         self.passwords
             .restore_remote(before.map(|RemoteKey(key)| key));

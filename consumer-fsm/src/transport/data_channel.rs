@@ -276,7 +276,7 @@ const fn why_not(state: State) -> TransportError {
 /// Counts of messages and packets that the channel did not carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Discarded {
+pub struct DiscardedDatagrams {
     /// Datagrams of ours while too many bytes were on their way.
     pub full: u64,
     /// Datagrams of ours longer than the peer takes, and messages of the peer longer than the
@@ -308,8 +308,8 @@ pub struct DataChannelPath {
 impl DataChannelPath {
     /// The counts of messages and packets that were not carried so far.
     #[must_use]
-    pub fn discarded(&self) -> Discarded {
-        Discarded {
+    pub fn discarded(&self) -> DiscardedDatagrams {
+        DiscardedDatagrams {
             full: self.discarded.full.load(Ordering::Relaxed),
             too_long: self.discarded.too_long.load(Ordering::Relaxed)
                 + self.discarded.too_long_in.load(Ordering::Relaxed),

@@ -19,7 +19,7 @@ mod ice;
 
 #[cfg(feature = "data-channel")]
 pub use data_channel::{
-    ChannelEnd, ChannelView, DataChannel, DataChannelPath, DataChannelSession, Discarded,
+    ChannelEnd, ChannelView, DataChannel, DataChannelPath, DataChannelSession, DiscardedDatagrams,
     DtlsRefusal, DtlsVersion, DtlsView, SctpView, SizeCounts,
 };
 pub use ice::{IceSession, IceTransport, Network};

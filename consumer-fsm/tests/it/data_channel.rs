@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use consumer_fsm::transport::{ChannelEnd, Discarded, TransportError};
+use consumer_fsm::transport::{ChannelEnd, DiscardedDatagrams, TransportError};
 use consumer_fsm::transport::{
     DataChannel, DataChannelPath, DataChannelSession, IceTransport, Path, Session, Transport,
 };
@@ -80,7 +80,7 @@ async fn datagrams_go_both_ways() {
         assert_eq!(our_path.recv(&mut buffer).await, Some(length));
         assert_eq!(&buffer[..length], &datagram);
     }
-    assert_eq!(our_path.discarded(), Discarded::default());
+    assert_eq!(our_path.discarded(), DiscardedDatagrams::default());
     let started = Instant::now();
     ours.session.close().await;
     assert_eq!(

@@ -261,6 +261,7 @@ impl Shared {
     }
 
     /// Undoes [`expect_answers`](Self::expect_answers), which returned this.
+    #[cfg(feature = "webrtc")]
     pub(crate) fn expect_former_answers(&self, before: Option<RemoteKey>) {
         self.checks().restore_remote_key(before);
     }

@@ -40,7 +40,7 @@ impl Passwords {
     }
 
     /// The key that was replaced is the peer's again.
-    #[cfg(feature = "agent")]
+    #[cfg(feature = "webrtc")]
     pub(crate) fn restore_remote(&mut self, before: Option<hmac::Key>) {
         self.remote = before;
     }

@@ -7,13 +7,7 @@ use super::source::{Source, Type, Variant, sources, types};
 use crate::{Failure, workspace};
 
 /// Variants that say "not known". Each has to be documented.
-const UNKNOWN: [&str; 5] = [
-    "Unknown",
-    "Unobserved",
-    "Undecided",
-    "Nobody",
-    "Inconclusive",
-];
+const UNKNOWN: [&str; 4] = ["Unknown", "Unobserved", "Undecided", "Inconclusive"];
 
 /// Public enums that need none, by crate, and why. Types that implement `Error` are not listed,
 /// because each of them names the failure.
