@@ -219,15 +219,16 @@ impl<I: Integrity> Observer<I> {
     /// from, where the caller knows it.
     #[inline]
     pub fn sent(&mut self, now: Duration, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
-        let now = self.advance_to(now);
+        self.advance(now);
         if is_stun(datagram) {
             self.stun_sent(local, remote, datagram);
         } else {
             bump(&mut self.counters.sent_other);
             self.count_channel(datagram);
             self.peer.note_other(remote);
-            if let Some(watch) = self.watch(local, remote) {
-                watch.sent(now, datagram);
+            // most sockets have no checks, and their datagrams end here
+            if self.peer.has_pairs() {
+                self.watch_sent(local, remote, datagram);
             }
         }
     }
@@ -241,15 +242,15 @@ impl<I: Integrity> Observer<I> {
         remote: SocketAddr,
         datagram: &[u8],
     ) {
-        let now = self.advance_to(now);
+        self.advance(now);
         if is_stun(datagram) {
             self.stun_received(local, remote, datagram);
         } else {
             bump(&mut self.counters.received_other);
             bump(&mut self.signs_of_life);
             self.count_channel(datagram);
-            if let Some(watch) = self.watch(local, remote) {
-                watch.received(now, datagram);
+            if self.peer.has_pairs() {
+                self.watch_received(local, remote, datagram);
             }
         }
     }
@@ -280,12 +281,22 @@ impl<I: Integrity> Observer<I> {
         }
     }
 
-    fn advance_to(&mut self, now: Duration) -> Duration {
-        self.advance(now);
-        self.now
+    #[inline(never)]
+    fn watch_sent(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
+        let now = self.now;
+        if let Some(watch) = self.watch(local, remote) {
+            watch.sent(now, datagram);
+        }
     }
 
-    #[inline]
+    #[inline(never)]
+    fn watch_received(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
+        let now = self.now;
+        if let Some(watch) = self.watch(local, remote) {
+            watch.received(now, datagram);
+        }
+    }
+
     fn watch(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<&mut PathWatch> {
         let peer = &self.peer;
         self.paths
@@ -424,7 +435,9 @@ impl<I: Integrity> Observer<I> {
             self.keep_trusted(trust);
             match filed {
                 Ok(arrival) => {
-                    self.paths.heard(local.into(), remote.into(), self.now);
+                    if !self.paths.is_empty() {
+                        self.paths.heard(local.into(), remote.into(), self.now);
+                    }
                     if arrival.is_maybe_solicited {
                         bump(&mut self.counters.maybe_solicited);
                     }

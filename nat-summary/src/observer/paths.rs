@@ -80,6 +80,10 @@ impl Paths {
         }
     }
 
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = ObservedPath<'_>> {
         self.followed
             .iter()

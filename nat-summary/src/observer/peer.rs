@@ -457,10 +457,21 @@ impl<T: Tables> Peer<T> {
         remote: SocketAddr,
         id: TransactionId,
     ) -> Option<Duration> {
-        let key = (id, Place::from(base), Place::from(remote));
-        let open = self.open.entries().iter();
-        let mut of_it = open.filter(|open| (open.id, open.base, open.remote) == key);
-        of_it.next().map(|open| open.at)
+        let mut of_id = self.open.entries().iter().filter(|open| open.id == id);
+        let first = of_id.next()?;
+        // the places are compared last, because most answers have the id of one check or of none
+        let key = (Place::from(base), Place::from(remote));
+        let is_it = |open: &&OpenCheck| (open.base, open.remote) == key;
+        core::iter::once(first)
+            .chain(of_id)
+            .find(is_it)
+            .map(|open| open.at)
+    }
+
+    /// Whether checks passed at all.
+    #[inline]
+    pub(crate) fn has_pairs(&self) -> bool {
+        !self.pairs.entries().is_empty()
     }
 
     /// Whether checks passed between the two.

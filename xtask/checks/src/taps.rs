@@ -129,6 +129,14 @@ pub(crate) fn run(options: &Taps) -> Result<bool, Failure> {
 
     let (mut ready, mut skipped) = (Vec::new(), Vec::new());
     for stack in chosen() {
+        // behind a NAT, Chromium with hidden host addresses opens its channel in some runs only
+        if options.quick && options.only.is_none() && stack.name == MAY_NOT_OPEN {
+            skipped.push((
+                stack.name,
+                "its channel opens in some runs only; the long form has it".into(),
+            ));
+            continue;
+        }
         match (stack.prepare)(&root) {
             Ok(launch) => ready.push((stack, launch)),
             Err(why) => skipped.push((stack.name, why)),
@@ -162,6 +170,9 @@ pub(crate) fn run(options: &Taps) -> Result<bool, Failure> {
     rows.sort_by_key(|row| STACKS.iter().position(|stack| stack.name == row.stack));
     report(options.json, &rows, &skipped, started.elapsed())
 }
+
+/// The stack that the short form leaves out.
+const MAY_NOT_OPEN: &str = "chromium";
 
 /// Runs the stack behind the NAT, and compares both verdicts with the truth.
 fn row(
