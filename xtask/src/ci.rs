@@ -93,6 +93,27 @@ fn steps() -> Vec<Step> {
             ..built("taps", "xtask-checks", "taps --quick")
         },
         Step {
+            skip: needs::lab,
+            ..built("lab, censors", "xtask-checks", "lab censors --quick")
+        },
+        // the stands of strangers have open rows, which consumer-fsm/docs/siege.md names
+        Step {
+            skip: needs::lab,
+            ..built(
+                "siege, a peer with keys",
+                "xtask-checks",
+                "siege --quick --only peer",
+            )
+        },
+        Step {
+            skip: needs::lab,
+            ..built(
+                "siege, hostile hosts",
+                "xtask-checks",
+                "siege --quick --only hostile",
+            )
+        },
+        Step {
             skip: no_collector,
             ..built("collector", "xtask-checks", "collector")
         },
@@ -130,19 +151,6 @@ fn steps() -> Vec<Step> {
         Step {
             skip: needs::lab,
             ..cargo("lab", "xtask lab --quick")
-        },
-        Step {
-            skip: needs::lab,
-            ..cargo("lab, censors", "xtask lab censors --quick")
-        },
-        // the stands of strangers have open rows, which consumer-fsm/docs/siege.md names
-        Step {
-            skip: needs::lab,
-            ..cargo("siege, a peer with keys", "xtask siege --quick --only peer")
-        },
-        Step {
-            skip: needs::lab,
-            ..cargo("siege, hostile hosts", "xtask siege --quick --only hostile")
         },
         cargo("package", "xtask package --quick"),
         Step {
