@@ -27,7 +27,7 @@ const PEER: u16 = 40_022;
 /// Longest attempts: a path ends them sooner. With a hostile signalling service an attempt goes on
 /// until it is cancelled, because a volunteer may come at any time.
 const LONGEST_STUN: Duration = Duration::from_secs(8);
-const LONGEST_SIGNALLING: Duration = Duration::from_secs(2);
+const LONGEST_SIGNALLING: Duration = Duration::from_millis(700);
 /// Longest wait for a path.
 const PATH: Duration = Duration::from_secs(30);
 /// Longest end of an attempt: its own waits, the end of a relay whose server does not free it, and
