@@ -422,9 +422,8 @@ impl<T: Tables> Peer<T> {
             return;
         };
         self.checks.sent = self.checks.sent.saturating_sub(1);
-        if let Ok(at) = self.find(check.base, check.remote)
-            && let Some(pair) = self.pairs.entries_mut().get_mut(at)
-        {
+        let at = self.find(check.base, check.remote).ok();
+        if let Some(pair) = at.and_then(|at| self.pairs.entries_mut().get_mut(at)) {
             pair.sent = pair.sent.saturating_sub(1);
             pair.sent_since_received = pair.sent_since_received.saturating_sub(1);
         }
