@@ -342,7 +342,6 @@ impl PeerReader {
             return None;
         };
         let now = self.since_origin(now);
-        let sent = self.peer.asked_at(base, source, message.id);
         let filed = self
             .peer
             .answer_received(base, source, &message, &self.passwords, now);
@@ -354,7 +353,7 @@ impl PeerReader {
             }
         };
         if answer.is_success {
-            self.note_answer(base, source, sent.unwrap_or(now), now);
+            self.note_answer(base, source, answer.asked_at, now);
         }
         let Some(mapped) = answer.mapped else {
             bump(&mut self.dropped.unreadable);
@@ -450,15 +449,14 @@ impl PeerReader {
             return false;
         }
         let now = self.since_origin(now);
-        let sent = self.peer.asked_at(base, source, message.id);
         let filed = self
             .peer
             .relayed_answer_received(base, source, &message, &self.passwords);
-        let is_consent = filed == Ok(true);
-        if is_consent {
-            self.note_answer(base, source, sent.unwrap_or(now), now);
-        }
-        is_consent
+        let Ok(Some(asked_at)) = filed else {
+            return false;
+        };
+        self.note_answer(base, source, asked_at, now);
+        true
     }
 
     fn count(&mut self, refusal: Refusal) {

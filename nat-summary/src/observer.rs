@@ -457,14 +457,13 @@ impl<I: Integrity> Observer<I> {
         }
         bump(&mut self.signs_of_life);
         let by_peer = if message.method == Method::Binding {
-            let asked_at = self.peer.asked_at(local, remote, message.id);
             let trust = self.peer.trust();
             let filed =
                 self.peer
                     .answer_received(local, remote, message, &self.integrity, self.now);
             self.keep_trusted(trust);
-            if let (Some(at), Ok(_)) = (asked_at, &filed) {
-                self.paths.answered(base, source, at, self.now);
+            if let Ok(answer) = &filed {
+                self.paths.answered(base, source, answer.asked_at, self.now);
             }
             filed.err()
         } else {

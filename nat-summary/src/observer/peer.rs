@@ -184,6 +184,8 @@ impl core::error::Error for Refusal {}
 pub struct CheckAnswer {
     /// The number of the check.
     pub sequence: u32,
+    /// The time at which the check left, its first copy.
+    pub asked_at: Duration,
     /// Whether it is a success response. An error response is an answer, and reports no mapping.
     pub is_success: bool,
     /// The mapped address, if it has one that can be read.
@@ -448,25 +450,6 @@ impl<T: Tables> Peer<T> {
         true
     }
 
-    /// The time at which the check of this transaction left, if it has no answer yet.
-    #[must_use]
-    pub fn asked_at(
-        &self,
-        base: SocketAddr,
-        remote: SocketAddr,
-        id: TransactionId,
-    ) -> Option<Duration> {
-        let mut of_id = self.open.entries().iter().filter(|open| open.id == id);
-        let first = of_id.next()?;
-        // the places are compared last, because most answers have the id of one check or of none
-        let key = (Place::from(base), Place::from(remote));
-        let is_it = |open: &&OpenCheck| (open.base, open.remote) == key;
-        core::iter::once(first)
-            .chain(of_id)
-            .find(is_it)
-            .map(|open| open.at)
-    }
-
     /// Whether checks passed at all.
     #[inline]
     pub(crate) fn has_pairs(&self) -> bool {
@@ -521,11 +504,14 @@ impl<T: Tables> Peer<T> {
         let at = self.find_open(base, source, message.id, false)?;
         self.verify(Password::Remote, message, integrity)?;
         let (base, source) = (Place::from(base), Place::from(source));
-        let sequence = self.take_open(at).map_or(0, |check| check.sequence);
+        let (sequence, asked_at) = self
+            .take_open(at)
+            .map_or((0, now), |check| (check.sequence, check.at));
         self.checks.answered = self.checks.answered.saturating_add(1);
         let is_success = message.class == Class::Success;
         let mut answer = CheckAnswer {
             sequence,
+            asked_at,
             is_success,
             mapped: message.mapped.filter(|_| is_success),
             is_overtaken: false,
@@ -562,7 +548,8 @@ impl<T: Tables> Peer<T> {
         Ok(answer)
     }
 
-    /// A response came in through a relay; whether it answers a check with success.
+    /// A response came in through a relay; the time at which the check left that it answers with
+    /// success.
     ///
     /// # Errors
     /// [`Refusal`]: it does not count.
@@ -572,11 +559,11 @@ impl<T: Tables> Peer<T> {
         source: SocketAddr,
         message: &Message<'_>,
         integrity: &impl Integrity,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Option<Duration>, Refusal> {
         let at = self.find_open(base, source, message.id, true)?;
         self.verify(Password::Remote, message, integrity)?;
-        self.take_open(at);
-        Ok(message.class == Class::Success)
+        let asked_at = self.take_open(at).map(|check| check.at);
+        Ok(asked_at.filter(|_| message.class == Class::Success))
     }
 
     /// A check came in.

@@ -137,7 +137,7 @@ fn through_a_relay_nothing_of_the_nat_is_seen_and_a_replay_is_known_on_every_way
     let direct = peer.answer_received(at(BASE), remote(0), &answer, &Trusting, Duration::ZERO);
     assert_eq!(direct, Err(Refusal::UnknownId));
     let relayed = peer.relayed_answer_received(at(BASE), remote(0), &answer, &Trusting);
-    assert_eq!(relayed, Ok(true));
+    assert_eq!(relayed.map(|asked_at| asked_at.is_some()), Ok(true));
     let checks = peer.checks();
     assert_eq!((checks.relayed, checks.sent, checks.answered), (2, 0, 0));
     assert_eq!(peer.pairs().len(), 0);
