@@ -196,23 +196,10 @@ impl Telemetry {
     /// `metrics`, and without a meter provider, this does nothing.
     pub fn record_mapping_lifetime(&self, summary: &NatSummary, lifetime: MappingLifetime) {
         #[cfg(feature = "metrics")]
-        if self.settings.metrics.is_on() {
-            let measure = || {
-                let labels = labels(summary, None);
-                self.settings.metrics.record_path(
-                    || scope(self.settings.scope.clone()),
-                    lifetime,
-                    &labels,
-                );
-            };
-            // a panic in there is the provider's, and must not end a path
-            if catch_unwind(AssertUnwindSafe(measure)).is_err() {
-                self.settings
-                    .counters
-                    .panicked
-                    .fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        self.measure(|metrics| {
+            let labels = labels(summary, None);
+            metrics.record_path(|| scope(self.settings.scope.clone()), lifetime, &labels);
+        });
         #[cfg(not(feature = "metrics"))]
         let _ = (summary, lifetime);
     }
@@ -221,20 +208,11 @@ impl Telemetry {
     /// [`keys::STAGES`]. Without the feature `metrics`, and without a meter provider, this does nothing.
     pub fn record_stage(&self, report: &StageReport) {
         #[cfg(feature = "metrics")]
-        if self.settings.metrics.is_on() {
-            let measure = || {
-                let labels = stage_labels(report);
-                let scope = || scope(self.settings.scope.clone());
-                self.settings.metrics.record_stage(scope, &labels);
-            };
-            // a panic in there is the provider's, and must not end a path
-            if catch_unwind(AssertUnwindSafe(measure)).is_err() {
-                self.settings
-                    .counters
-                    .panicked
-                    .fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        self.measure(|metrics| {
+            let labels = stage_labels(report);
+            let scope = || scope(self.settings.scope.clone());
+            metrics.record_stage(scope, &labels);
+        });
         #[cfg(not(feature = "metrics"))]
         let _ = report;
     }
@@ -251,26 +229,26 @@ impl Telemetry {
         round_trip: Option<Duration>,
     ) {
         #[cfg(feature = "metrics")]
-        if self.settings.metrics.is_on() {
-            let measure = || {
-                let label = label.filter(|label| self.settings.labels.admit(label));
-                let labels = server_labels(label.map(ServerLabel::as_str), outcome);
-                self.settings.metrics.record_server(
-                    || scope(self.settings.scope.clone()),
-                    round_trip,
-                    &labels,
-                );
-            };
-            // a panic in there is the provider's, and must not end a gathering
-            if catch_unwind(AssertUnwindSafe(measure)).is_err() {
-                self.settings
-                    .counters
-                    .panicked
-                    .fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        self.measure(|metrics| {
+            let label = label.filter(|label| self.settings.labels.admit(label));
+            let labels = server_labels(label.map(ServerLabel::as_str), outcome);
+            metrics.record_server(|| scope(self.settings.scope.clone()), round_trip, &labels);
+        });
         #[cfg(not(feature = "metrics"))]
         let _ = (label, outcome, round_trip);
+    }
+
+    /// Runs the provider's code for a metric, if there is a provider. A panic in there is counted and ends
+    /// here, because it must not end a path or a gathering.
+    #[cfg(feature = "metrics")]
+    fn measure(&self, record: impl FnOnce(&Metrics)) {
+        let metrics = &self.settings.metrics;
+        if metrics.is_on() && catch_unwind(AssertUnwindSafe(|| record(metrics))).is_err() {
+            self.settings
+                .counters
+                .panicked
+                .fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The spans so far, by what became of them.
