@@ -9,6 +9,7 @@ mod child;
 mod classes;
 mod forge;
 mod ground;
+mod honest;
 mod hosts;
 mod peers;
 mod sctp;

@@ -4,14 +4,14 @@
 mod serve;
 
 use std::net::{SocketAddr, SocketAddrV4};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::serve::{Behaviour, Hosts};
 use super::child::Side;
 use super::classes::{HostileServer, HostileService, SERVICES, STUN_SERVERS, TURN_SERVERS};
-use super::ground::{CONSUMER, Ground, PRODUCER};
-use super::side::{Look, Meeting, Orders, Over, Stage};
+use super::ground::{Ground, PRODUCER};
+use super::honest::Honest;
+use super::side::{Look, Meeting, Orders, Over};
 use super::{Plan, Row};
 use crate::{Failure, bounds};
 
@@ -28,17 +28,11 @@ const PEER: u16 = 40_022;
 /// until it is cancelled, because a volunteer may come at any time.
 const LONGEST_STUN: Duration = Duration::from_secs(8);
 const LONGEST_SIGNALLING: Duration = Duration::from_millis(700);
-/// Longest wait for a path.
-const PATH: Duration = Duration::from_secs(30);
 /// Longest end of an attempt: its own waits, the end of a relay whose server does not free it, and
 /// the wait of a client for a service.
 const ENDED: Duration = Duration::from_secs(40);
 /// Longest wait until the memory of an ended attempt is free.
 const FREED: Duration = Duration::from_secs(10);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(50);
-/// Longest end of a process.
-const END: Duration = Duration::from_secs(5);
 
 /// The classes of one stand.
 #[derive(Clone)]
@@ -136,42 +130,26 @@ pub(super) fn run(
 ) -> Result<Vec<Row>, Failure> {
     let ground = Ground::new()?;
     let hosts = Hosts::start(&ground.core)?;
-    let producer = |url: &str, port: u16| Orders::Producer {
+    let peer = Orders::Producer {
         over: Over::DataChannel,
-        url: url.to_owned(),
-        local: SocketAddrV4::new(*PRODUCER.ip(), port),
+        url: ground.abuse_url.clone(),
+        local: SocketAddrV4::new(*PRODUCER.ip(), PEER),
     };
-    let consumer = Orders::Consumer {
-        over: Over::DataChannel,
-        stage: Stage::Connected,
-        url: ground.url.clone(),
-        stun: ground.stun,
-        local: CONSUMER,
-        beside: Some(classes.meeting(&hosts, &ground)),
-    };
-    let _honest = Side::start(&ground.producer, &producer(&ground.url, PRODUCER.port()))?;
-    let _peer = Side::start(&ground.producer, &producer(&ground.abuse_url, PEER))?;
-    let mut consumer = Side::start(&ground.consumer, &consumer)?;
-    let connected = consumer.until(PATH, |look| look.echoed > 0)?;
-    connected.ok_or("there is no path even without an attack")?;
+    let _peer = Side::start(&ground.producer, &peer)?;
+    let mut honest = Honest::start(&ground, classes.meeting(&hosts, &ground))?;
     let mut rows = Vec::new();
     for (name, behaviour) in classes.behaviours() {
         let mut row = Row::new(classes.stand(), name);
-        if let Err(failure) = one(&mut row, behaviour, &hosts, &mut consumer, plan) {
+        if let Err(failure) = one(&mut row, behaviour, &hosts, &mut honest, plan) {
             row.faults.push(failure.to_string());
         }
         tell(&row);
         rows.push(row);
     }
     hosts.set(None);
-    let ended = consumer.end(END)?;
-    if !ended.is_some_and(|status| status.success()) {
-        let mut row = Row::new(classes.stand(), "the end");
-        row.faults
-            .push(format!("the consumer ended with {ended:?}"));
-        tell(&row);
-        rows.push(row);
-    }
+    let at_the_end = honest.end(classes.stand())?;
+    at_the_end.iter().for_each(tell);
+    rows.extend(at_the_end);
     Ok(rows)
 }
 
@@ -179,29 +157,25 @@ fn one(
     row: &mut Row,
     behaviour: Behaviour,
     hosts: &Hosts,
-    consumer: &mut Side,
+    honest: &mut Honest,
     plan: &Plan,
 ) -> Result<(), Failure> {
     // an attempt that began under the class before is none of this one's
-    let earlier = consumer.look()?;
+    let earlier = honest.look()?;
     hosts.set(None);
     let is_clear = |look: &Look| look.beside.ended > earlier.beside.ended;
-    let before = consumer.until(ENDED, is_clear)?;
+    let before = honest.until(ENDED, is_clear)?;
     let before = before.ok_or("an attempt with an honest host did not end")?;
+    let (ended, path) = (before.beside.ended, before.beside.paths);
     let third_party = hosts.third_party();
     hosts.set(Some(behaviour));
-    let began = Instant::now();
     // the first end may be that of an attempt that began before
-    let enough = before.beside.ended + plan.attempts + 1;
-    let (mut most, mut now) = (before.heap, before.clone());
-    while began.elapsed() < ENDED && now.beside.ended < enough {
-        now = consumer.look()?;
-        most = most.max(now.heap);
-        thread::sleep(PAUSE);
-    }
+    let enough = ended + plan.attempts + 1;
+    let watched = honest.watch(before, ENDED, |look| Ok(look.beside.ended >= enough))?;
     hosts.set(None);
-    let attempts = now.beside.ended - before.beside.ended;
-    let paths = now.beside.paths - before.beside.paths;
+    let now = &watched.now;
+    let attempts = now.beside.ended - ended;
+    let paths = now.beside.paths - path;
     row.sent = hosts.sent();
     let cause = &now.beside.cause;
     row.note = format!("{attempts} attempts, {paths} paths; {cause}");
@@ -217,12 +191,7 @@ fn one(
         row.faults
             .push("no attempt found its peer, though one server is honest".into());
     }
-    let freed = |look: &Look| look.heap - before.heap < bounds::SIEGE_HEAP;
-    if consumer.until(FREED, freed)?.is_none() {
-        let kept = (consumer.look()?.heap - before.heap) / 1024;
-        row.faults
-            .push(format!("{kept} KiB stayed when the attempts had ended"));
-    }
+    honest.judge(row, &watched, FREED, "the attempts had ended")?;
     let third = hosts.third_party();
     let (packets, bytes) = (
         third.packets - third_party.packets,
@@ -239,18 +208,6 @@ fn one(
         row.note
             .push_str(&format!("; {packets} packets to a third party"));
     }
-    let is_back = |look: &Look| look.echoed - before.echoed >= look.sent - before.sent;
-    let _ = consumer.until(Duration::from_secs(2), is_back)?;
-    let now = consumer.look()?;
-    row.heap = most - before.heap;
-    row.asked = now.sent - before.sent;
-    row.echoed = now.echoed - before.echoed;
-    row.judge(
-        &before,
-        &now,
-        Stage::Connected,
-        bounds::SIEGE_HEAP_OF_A_PEER,
-    );
     Ok(())
 }
 
