@@ -174,6 +174,11 @@ impl Endpoint {
         self.dtls.is_done()
     }
 
+    /// A test that each datagram passes which may still have a use. None before the channel is settled.
+    pub(super) fn is_wanted(&self) -> Option<fn(&[u8]) -> bool> {
+        self.dtls.is_wanted()
+    }
+
     /// Packets of SCTP that left and that came in.
     pub(super) fn packets(&self) -> (u64, u64) {
         let association = self.association.as_ref();
