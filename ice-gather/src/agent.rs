@@ -239,6 +239,7 @@ async fn make(base: Base, role: Role, config: AgentConfig) -> Result<IceAgent, A
     if !shared.serve(&credentials.pwd, &config) {
         return Err(AgentError::BaseTaken);
     }
+    shared.bound_unread();
     let mux = Mux::new(Arc::clone(&shared));
     let net = library::network(&shared);
     let sockets = shared.sockets().count();

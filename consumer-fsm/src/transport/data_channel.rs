@@ -46,13 +46,25 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct DataChannel {
     ice: IceTransport,
+    newest: DtlsVersion,
 }
 
 impl DataChannel {
     /// Over ICE as this transport makes it.
     #[must_use]
     pub const fn new(ice: IceTransport) -> Self {
-        Self { ice }
+        Self {
+            ice,
+            newest: DtlsVersion::Dtls13,
+        }
+    }
+
+    /// With this version of DTLS as the newest that is offered and taken. [`DtlsVersion::Dtls12`] keeps a path
+    /// below DTLS 1.3, where a network or a peer cannot take that.
+    #[must_use]
+    pub const fn with_newest_dtls(mut self, newest: DtlsVersion) -> Self {
+        self.newest = newest;
+        self
     }
 }
 
@@ -65,6 +77,7 @@ impl Transport for DataChannel {
         Ok(DataChannelSession {
             ice: Some(ice),
             identity,
+            newest: self.newest,
             role,
             channel: None,
             runtime: Handle::current(),
@@ -78,6 +91,7 @@ pub struct DataChannelSession {
     /// Taken by the tear-down, and by nothing else.
     ice: Option<IceSession>,
     identity: Identity,
+    newest: DtlsVersion,
     role: Role,
     channel: Option<Channel>,
     runtime: Handle,
@@ -127,10 +141,17 @@ impl DataChannelSession {
     fn start_tear_down(&mut self) -> Option<JoinHandle<()>> {
         let (ice, channel) = (self.ice.take()?, self.channel.take());
         Some(self.runtime.spawn(async move {
-            if let Some(Channel { cancel, task, .. }) = channel {
+            if let Some(Channel {
+                cancel,
+                task,
+                driven,
+            }) = channel
+            {
                 cancel.cancel();
                 // a panic in there was reported where it happened
                 let _ = task.await;
+                // the connection ends with its last holder, and then nothing waits to be read
+                drop(driven);
             }
             // the last word of DTLS needs the sockets
             ice.close().await;
@@ -197,7 +218,7 @@ impl Session for DataChannelSession {
             identity: self.identity.clone(),
             peer: peer.fingerprints.iter().map(|digest| digest.0).collect(),
             is_dtls_client,
-            newest: DtlsVersion::Dtls13,
+            newest: self.newest,
             channel: endpoint::Channel {
                 is_ours: self.role == Role::Controlling,
                 local_port: SCTP_PORT,

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use consumer_fsm::transport::{ChannelEnd, DiscardedDatagrams, TransportError};
 use consumer_fsm::transport::{
-    DataChannel, DataChannelPath, DataChannelSession, IceTransport, Path, Session, Transport,
+    DataChannel, DataChannelPath, DataChannelSession, DtlsVersion, IceTransport, Path, Session,
+    Transport,
 };
 use consumer_fsm::{ChannelDescription, Fingerprint, SessionDescription, Setup};
 use ice_gather::{AgentConfig, Base, BindConfig, IceAgent, Role};
@@ -31,7 +32,15 @@ async fn meet(
     deadline: Duration,
     answered: impl Fn(String) -> String,
 ) -> (Side, Side) {
-    let (ours, theirs) = (DataChannel::new(consumer), DataChannel::new(producer));
+    let sides = (DataChannel::new(consumer), DataChannel::new(producer));
+    meet_over(sides, deadline, answered).await
+}
+
+async fn meet_over(
+    (ours, theirs): (DataChannel, DataChannel),
+    deadline: Duration,
+    answered: impl Fn(String) -> String,
+) -> (Side, Side) {
     let (mut ours, mut theirs) = (
         ours.open(Role::Controlling).await.unwrap(),
         theirs.open(Role::Controlled).await.unwrap(),
@@ -96,6 +105,25 @@ async fn datagrams_go_both_ways() {
         "{:?}",
         started.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_side_without_dtls_13_makes_a_path_in_either_role() {
+    let of = |newest| DataChannel::new(transport()).with_newest_dtls(newest);
+    let (old, new) = (DtlsVersion::Dtls12, DtlsVersion::Dtls13);
+    for (ours, theirs) in [(old, old), (old, new), (new, old)] {
+        let (ours, theirs) = meet_over((of(ours), of(theirs)), PATIENCE, unchanged).await;
+        let (our_path, their_path) = (ours.path.unwrap(), theirs.path.unwrap());
+        let mut buffer = [0; 10];
+        for (from, to) in [(&our_path, &their_path), (&their_path, &our_path)] {
+            assert!(from.send(b"through").await);
+            let received = tokio::time::timeout(PATIENCE, to.recv(&mut buffer)).await;
+            assert_eq!(received.unwrap(), Some(7));
+            assert_eq!(from.view().dtls.version, Some(old));
+        }
+        ours.session.close().await;
+        theirs.session.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

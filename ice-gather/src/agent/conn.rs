@@ -27,8 +27,26 @@ impl IceConn {
         state: watch::Receiver<IceState>,
         base: &Arc<Shared>,
     ) -> Self {
+        base.is_read();
         let base = Arc::downgrade(base);
         Self { conn, state, base }
+    }
+
+    /// From now on datagrams pass only if `is_wanted` is true of them. Others are dropped as they come out
+    /// of the socket, where that costs little, and counted as
+    /// [`Dropped::unwanted`](crate::Dropped::unwanted). The first call counts.
+    pub fn only(&self, is_wanted: fn(&[u8]) -> bool) {
+        if let Some(base) = self.base.upgrade() {
+            base.set_wanted(is_wanted);
+        }
+    }
+
+    /// Datagrams so far that were dropped before they could be received:
+    /// [`Dropped::unwanted`](crate::Dropped::unwanted). 0 once the base is gone.
+    #[must_use]
+    pub fn unwanted(&self) -> u64 {
+        let base = self.base.upgrade();
+        base.map_or(0, |base| base.unwanted().into())
     }
 
     /// Sends one datagram. The network may lose it.
@@ -95,6 +113,15 @@ impl IceConn {
 /// The library hands the kind of its own errors on as a text only.
 fn is_overlong(error: &Error) -> bool {
     matches!(error, Error::Io(error) if error.0.to_string() == Error::ErrBufferShort.to_string())
+}
+
+impl Drop for IceConn {
+    fn drop(&mut self) {
+        // the library would keep a megabyte until the agent ends
+        if let Some(base) = self.base.upgrade() {
+            base.shut();
+        }
+    }
 }
 
 impl core::fmt::Debug for IceConn {

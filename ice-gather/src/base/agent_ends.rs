@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use nat_summary::TowardPeer;
+use nat_summary::observer::Method;
 
 use super::demux::{file_answer, sort_waiting};
 use super::serving::AgentOf;
@@ -99,8 +100,14 @@ fn is_for_agent(shared: &Shared, socket: &Socket, source: SocketAddr, datagram: 
     if is_claimed(datagram) {
         return is_stun_for_agent(shared, socket, source, datagram);
     }
-    socket.agent_end().note_moved();
-    true
+    let agent_end = socket.agent_end();
+    // a NAT takes notice of it, whether it is wanted or not
+    agent_end.note_moved();
+    let is_wanted = agent_end.admits_other(source, datagram);
+    if !is_wanted {
+        shared.datagram_unwanted();
+    }
+    is_wanted
 }
 
 /// Apart, so that a datagram that is not STUN has the shorter way.
@@ -118,9 +125,8 @@ fn is_stun_for_agent(
         return false;
     };
     if header.is_response() {
-        let is_for_agent = !file_answer(shared, socket, source, datagram);
-        read_response(shared, is_for_agent, socket, source, datagram);
-        is_for_agent
+        !file_answer(shared, socket, source, datagram)
+            && read_response(shared, socket, source, datagram)
     } else if header.is_binding_request() {
         shared.admits(socket, source, datagram)
     } else {
@@ -129,7 +135,8 @@ fn is_stun_for_agent(
         if shared.agent() == Some(AgentOf::Others) {
             return true;
         }
-        let is_known = socket.agent_end().knows_sender(source);
+        // the library reads indications of Binding alone, as keepalives
+        let is_known = header.method == Method::Binding && socket.agent_end().knows_sender(source);
         if is_known && checks.is_goodbye(datagram) {
             checks.note_left();
             shared.serving.left.notify_one();
@@ -138,14 +145,9 @@ fn is_stun_for_agent(
     }
 }
 
-/// Reads the mapping that a response to a check reports, and publishes a change.
-fn read_response(
-    shared: &Shared,
-    is_for_agent: bool,
-    socket: &Socket,
-    source: SocketAddr,
-    datagram: &[u8],
-) {
+/// Reads the mapping that a response to a check reports, and publishes a change. Whether the response is
+/// for the agent: one that answers no check of its own, signed by the peer, would only cost it time.
+fn read_response(shared: &Shared, socket: &Socket, source: SocketAddr, datagram: &[u8]) -> bool {
     let (mut checks, bound) = (shared.checks(), socket.bound());
     if socket.is_relay() {
         let now = Instant::now();
@@ -154,16 +156,17 @@ fn read_response(
         if is_answer {
             shared.pace().on_answered(source, true);
         }
-        return;
+        return is_answer;
     }
-    if !is_for_agent || shared.agent() != Some(AgentOf::Us) {
-        return checks.on_other_received(Instant::now());
+    if shared.agent() != Some(AgentOf::Us) {
+        checks.on_other_received(Instant::now());
+        return true;
     }
     let answer = checks.read_response(bound, canonical(source), datagram, Instant::now());
     let number = checks.rebindings();
     drop(checks);
     let Some(remapped) = answer else {
-        return;
+        return false;
     };
     shared.pace().on_answered(source, false);
     if let Some(Remapped { was, is }) = remapped {
@@ -175,6 +178,7 @@ fn read_response(
             is: verdict(&is),
         }));
     }
+    true
 }
 
 /// The agent reads from now on. Datagrams that wait in the kernel before its first check leaves are

@@ -34,6 +34,9 @@ pub struct Dropped {
     pub early: u32,
     /// Datagrams of the peer that were longer than the buffer to read them into.
     pub overlong: u32,
+    /// Datagrams beside STUN that came before the connection was read, beyond 64 KiB; those that its reader
+    /// does not want ([`IceConn::only`](crate::IceConn::only)); and those behind its end.
+    pub unwanted: u32,
     /// Messages from the TURN server of a relay that its client cannot take, such as data on a channel
     /// that was never bound.
     pub relay: u32,
@@ -65,6 +68,7 @@ impl Dropped {
             self.too_many_peers,
             self.early,
             self.overlong,
+            self.unwanted,
             self.relay,
         ];
         datagrams.iter().any(|dropped| *dropped > 0)

@@ -235,6 +235,40 @@ impl Shared {
         bump(&mut self.observed().dropped.overlong);
     }
 
+    /// A datagram beside STUN that the reader does not want, or that came before it reads and had no room.
+    #[cold]
+    pub(super) fn datagram_unwanted(&self) {
+        bump(&mut self.observed().dropped.unwanted);
+    }
+
+    /// Datagrams of that kind so far.
+    pub(crate) fn unwanted(&self) -> u32 {
+        self.observed().dropped.unwanted
+    }
+
+    /// Nothing reads the agent's connection yet: datagrams beside STUN are bounded.
+    pub(crate) fn bound_unread(&self) {
+        self.sockets()
+            .for_each(|socket| socket.agent_end().bound_unread());
+    }
+
+    /// The agent's connection is read from now on.
+    pub(crate) fn is_read(&self) {
+        self.sockets()
+            .for_each(|socket| socket.agent_end().is_read());
+    }
+
+    /// From now on datagrams beside STUN pass only if the reader wants them.
+    pub(crate) fn set_wanted(&self, is_wanted: fn(&[u8]) -> bool) {
+        self.sockets()
+            .for_each(|socket| socket.agent_end().set_wanted(is_wanted));
+    }
+
+    /// Nothing reads the agent's connection any more.
+    pub(crate) fn shut(&self) {
+        self.sockets().for_each(|socket| socket.agent_end().shut());
+    }
+
     /// From now on checks that carry this password are for the agent. False if there is an agent
     /// already.
     pub(crate) fn serve(&self, password: &str, config: &AgentConfig) -> bool {
@@ -273,7 +307,7 @@ impl Shared {
         bump(&mut self.observed().dropped.remote_candidates);
     }
 
-    /// A signalled remote candidate: its checks pass without being verified twice.
+    /// A signalled remote candidate: its checks take no room.
     pub(crate) fn expect_peer(&self, remote: SocketAddr) {
         self.sockets()
             .for_each(|socket| socket.agent_end().expect_sender(remote));
@@ -434,11 +468,10 @@ impl Shared {
         };
         let admitted = socket.agent_end().admit_sender(source, is_authentic);
         match admitted {
-            Admitted::Yes if is_authentic => {
+            Admitted::Yes => {
                 self.pace()
                     .on_request(source, socket.is_relay(), Instant::now());
             }
-            Admitted::Yes => {}
             Admitted::Unauthenticated => bump(&mut self.observed().dropped.unauthenticated),
             Admitted::TooMany => bump(&mut self.observed().dropped.too_many_peers),
         }

@@ -1,10 +1,10 @@
-//! The agent's end of a socket: the peer's early checks, the addresses that may send some, and whether
-//! anything else has moved.
+//! The agent's end of a socket: the peer's early checks, the addresses that may send, and which
+//! datagrams beside STUN pass.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use tokio::sync::Notify;
 
@@ -12,6 +12,9 @@ use crate::common::lock;
 
 /// Checks of the peer kept for the agent until it reads. The peer repeats lost ones.
 const MAX_EARLY: usize = 16;
+/// Bytes beside STUN that the ICE library may keep before its connection is read: the first flight of
+/// a peer that connected earlier, several times over. The library alone would keep a megabyte.
+const MAX_UNREAD: usize = 64 * 1024;
 
 /// The state of a socket that an agent needs.
 #[derive(Default)]
@@ -22,9 +25,26 @@ pub(crate) struct AgentEnd {
     /// Whether anything but STUN has moved since a check of the peer was last read.
     has_moved: AtomicBool,
     senders: Mutex<Senders>,
+    /// The way of datagrams beside STUN: one of [`gate`].
+    gate: AtomicU8,
+    /// Bytes that passed before the connection is read.
+    unread: AtomicUsize,
+    is_wanted: OnceLock<fn(&[u8]) -> bool>,
 }
 
-/// Remote addresses whose STUN requests pass: signalled ones, and those that authenticated.
+/// The way of datagrams beside STUN.
+mod gate {
+    /// All pass.
+    pub(super) const OPEN: u8 = 0;
+    /// Those of known senders pass, until there are too many bytes.
+    pub(super) const UNREAD: u8 = 1;
+    /// Those pass that the reader wants.
+    pub(super) const FILTER: u8 = 2;
+    /// None pass.
+    pub(super) const SHUT: u8 = 3;
+}
+
+/// Remote addresses whose datagrams pass: signalled ones, and those that authenticated.
 #[derive(Default)]
 struct Senders {
     addresses: Vec<SocketAddr>,
@@ -35,7 +55,7 @@ struct Senders {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admitted {
     Yes,
-    /// The source is new and did not authenticate.
+    /// It did not authenticate.
     Unauthenticated,
     /// The source is new and there are as many as a peer may have.
     TooMany,
@@ -50,13 +70,13 @@ impl Senders {
         }
     }
 
-    /// Each new source has to authenticate once, and a peer has only so many addresses, because the
-    /// agent remembers every one for ever.
+    /// Each check has to authenticate, because a source can be forged. A peer has only so many addresses,
+    /// because the agent remembers every one for ever.
     fn admit(&mut self, source: SocketAddr, is_authentic: bool) -> Admitted {
-        if self.addresses.contains(&source) {
-            Admitted::Yes
-        } else if !is_authentic {
+        if !is_authentic {
             Admitted::Unauthenticated
+        } else if self.addresses.contains(&source) {
+            Admitted::Yes
         } else if self.addresses.len() >= self.max {
             Admitted::TooMany
         } else {
@@ -117,6 +137,61 @@ impl AgentEnd {
         }
     }
 
+    /// Whether a datagram beside STUN may pass on to the agent.
+    #[inline]
+    pub(crate) fn admits_other(&self, source: SocketAddr, datagram: &[u8]) -> bool {
+        match self.gate.load(Ordering::Acquire) {
+            gate::OPEN => true,
+            gate::FILTER => self
+                .is_wanted
+                .get()
+                .is_none_or(|is_wanted| is_wanted(datagram)),
+            gate::UNREAD => self.has_room_for(source, datagram.len()),
+            _ => false,
+        }
+    }
+
+    /// Whether the library may keep so many more bytes. It drops those of an unknown source itself, so
+    /// they take no room.
+    #[cold]
+    fn has_room_for(&self, source: SocketAddr, length: usize) -> bool {
+        // an empty datagram costs the library a header all the same
+        let taken = self.unread.load(Ordering::Relaxed) + length.max(16);
+        let has_room = taken <= MAX_UNREAD && self.knows_sender(source);
+        if has_room {
+            // one reader at a time
+            self.unread.store(taken, Ordering::Relaxed);
+        }
+        has_room
+    }
+
+    /// Nothing reads the connection yet.
+    pub(crate) fn bound_unread(&self) {
+        self.gate.store(gate::UNREAD, Ordering::Release);
+    }
+
+    /// The connection is read from now on.
+    pub(crate) fn is_read(&self) {
+        self.gate.store(gate::OPEN, Ordering::Release);
+    }
+
+    /// From now on datagrams pass only if the reader wants them.
+    pub(crate) fn set_wanted(&self, is_wanted: fn(&[u8]) -> bool) {
+        if self.is_wanted.set(is_wanted).is_ok() {
+            let _ = self.gate.compare_exchange(
+                gate::OPEN,
+                gate::FILTER,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    /// Nothing reads the connection any more.
+    pub(crate) fn shut(&self) {
+        self.gate.store(gate::SHUT, Ordering::Release);
+    }
+
     /// Whether nothing but STUN has moved since the last call.
     pub(crate) fn was_quiet(&self) -> bool {
         !self.has_moved.swap(false, Ordering::Relaxed)
@@ -127,7 +202,7 @@ impl AgentEnd {
         lock(&self.senders).max = max;
     }
 
-    /// A signalled remote candidate: its checks pass without being verified twice.
+    /// A signalled remote candidate: its checks take no room.
     pub(crate) fn expect_sender(&self, remote: SocketAddr) {
         lock(&self.senders).expect(remote);
     }
@@ -148,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_source_authenticates_once_and_there_are_only_so_many() {
+    fn a_check_authenticates_and_there_are_only_so_many_sources() {
         let source = |port| SocketAddr::from(([192, 0, 2, 1], port));
         let mut senders = Senders {
             max: 2,
@@ -157,10 +232,12 @@ mod tests {
         for _ in 0..2 {
             senders.expect(source(4));
         }
-        assert_eq!(senders.admit(source(4), false), Admitted::Yes, "signalled");
+        assert_eq!(senders.admit(source(4), true), Admitted::Yes, "signalled");
+        assert_eq!(senders.admit(source(4), false), Admitted::Unauthenticated);
         assert_eq!(senders.admit(source(1), false), Admitted::Unauthenticated);
         assert_eq!(senders.admit(source(1), true), Admitted::Yes);
-        assert_eq!(senders.admit(source(1), false), Admitted::Yes, "known");
+        assert_eq!(senders.admit(source(1), false), Admitted::Unauthenticated);
+        assert_eq!(senders.admit(source(1), true), Admitted::Yes, "known");
         let second = senders.admit(source(2), true);
         assert_eq!(second, Admitted::Yes, "a signalled one takes no room");
         assert_eq!(senders.admit(source(3), true), Admitted::TooMany);

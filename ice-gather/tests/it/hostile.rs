@@ -10,9 +10,9 @@ use ice_gather::responder::{Manner, Responder, success};
 use ice_gather::stun::{Header, write_request};
 use ice_gather::{
     AgentConfig, Base, Credentials, DatagramCarrier, Dropped, GatherConfig, Gathering, IceAgent,
-    RemoteDescription, Role, ServerReport, StunServer,
+    RemoteCandidate, RemoteDescription, Role, ServerReport, StunServer,
 };
-use nat_summary::{MAX_OBSERVATIONS, Mapping, NatType, Outcome};
+use nat_summary::{CandidateKind, MAX_OBSERVATIONS, Mapping, NatType, Outcome};
 use tokio::net::UdpSocket;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -232,6 +232,65 @@ async fn checks_of_strangers_never_reach_the_agent() {
     )
     .await;
     assert_eq!(base.dropped().unauthenticated, 50);
+    agent.close().await;
+}
+
+/// A stranger at the peer's signalled address, and an agent that tries to connect to it.
+async fn signalled() -> (Base, IceAgent, UdpSocket, SocketAddr) {
+    let base = base().await;
+    let mut agent = IceAgent::new(&base, Role::Controlled, AgentConfig::default())
+        .await
+        .unwrap();
+    let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let remote = RemoteDescription {
+        credentials: Credentials {
+            ufrag: "peer".to_owned(),
+            pwd: "p".repeat(24),
+        },
+        candidates: vec![RemoteCandidate {
+            address: stranger.local_addr().unwrap(),
+            kind: CandidateKind::Host,
+            priority: 1_000,
+        }],
+    };
+    let connected = agent.connect(remote, Duration::from_millis(100)).await;
+    assert!(connected.is_err());
+    let target = base.local_addrs().next().unwrap();
+    (base, agent, stranger, target)
+}
+
+/// Sends so that none overflows the queue in the kernel.
+async fn flood(stranger: &UdpSocket, target: SocketAddr, datagrams: &[impl AsRef<[u8]>]) {
+    for some in datagrams.chunks(20) {
+        for datagram in some {
+            stranger.send_to(datagram.as_ref(), target).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_a_connection_is_read_little_of_a_flood_is_kept() {
+    let (base, agent, stranger, target) = signalled().await;
+    let before = base.dropped().unwanted;
+    flood(&stranger, target, &vec![vec![0x80; 1_000]; 500]).await;
+    let dropped = base.dropped().unwanted - before;
+    assert_eq!(dropped, 500 - 64 * 1024 / 1_000, "64 KiB wait");
+    // an address that was never signalled takes no room, and gets none
+    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    flood(&other, target, &vec![vec![0x80; 10]; 20]).await;
+    assert_eq!(base.dropped().unwanted - before, dropped + 20);
+    agent.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_from_a_signalled_address_has_to_authenticate() {
+    let (base, agent, stranger, target) = signalled().await;
+    let before = base.dropped().unauthenticated;
+    let unsigned: Vec<_> = (0..100).map(|n| write_request([n; 12])).collect();
+    flood(&stranger, target, &unsigned).await;
+    assert_eq!(base.dropped().unauthenticated - before, 100);
     agent.close().await;
 }
 

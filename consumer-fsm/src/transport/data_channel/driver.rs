@@ -37,6 +37,8 @@ struct Inner {
     stage: StageWatch,
     /// Until when the task sleeps.
     sleeps_until: Option<Instant>,
+    /// The socket drops datagrams without a use.
+    is_filtered: bool,
     /// A task sends datagrams, and goes on until none is ready.
     is_flushing: bool,
     /// The cause of its end, if the endpoint does not know it.
@@ -59,6 +61,7 @@ impl Driven {
                 endpoint,
                 stage,
                 sleeps_until: None,
+                is_filtered: false,
                 is_flushing: false,
                 end: None,
             }),
@@ -76,6 +79,7 @@ impl Driven {
     pub(super) fn view(&self) -> ChannelView {
         self.inner().map_or_else(ChannelView::default, |inner| {
             let mut view = inner.endpoint.view();
+            view.refused += self.conn.unwanted();
             view.end = inner.end.or(view.end);
             view
         })
@@ -91,7 +95,8 @@ impl Driven {
 
     /// How many datagrams, records and packets of the peer were dropped.
     pub(super) fn refused(&self) -> u64 {
-        self.inner().map_or(0, |inner| inner.endpoint.refused())
+        let refused = self.inner().map_or(0, |inner| inner.endpoint.refused());
+        refused + self.conn.unwanted()
     }
 
     /// Sends one message; waits for the socket alone.
@@ -292,6 +297,12 @@ impl Driven {
             let stepped = (endpoint.state(), due);
             let is_readable = endpoint.take_readable();
             inner.sleeps_until = due;
+            if !inner.is_filtered
+                && let Some(is_wanted) = inner.endpoint.is_wanted()
+            {
+                inner.is_filtered = true;
+                self.conn.only(is_wanted);
+            }
             (stepped, is_readable)
         };
         if is_readable {

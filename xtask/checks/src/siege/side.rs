@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use consumer_fsm::transport::{DataChannel, IceTransport, Network};
+use consumer_fsm::transport::{DataChannel, DtlsVersion, IceTransport, Network};
 use ice_gather::BindConfig;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -86,6 +86,18 @@ pub(crate) enum Meeting {
 pub(crate) enum Over {
     Ice,
     DataChannel,
+    /// A data channel that settles on DTLS 1.2.
+    DataChannel12,
+}
+
+impl Over {
+    fn channel(self, ice: IceTransport) -> DataChannel {
+        let channel = DataChannel::new(ice);
+        match self {
+            Self::DataChannel12 => channel.with_newest_dtls(DtlsVersion::Dtls12),
+            Self::Ice | Self::DataChannel => channel,
+        }
+    }
 }
 
 /// The stage of an attempt that is under siege.
@@ -237,9 +249,7 @@ pub(crate) fn run(orders: &str) -> Result<bool, Failure> {
                 let honest = async {
                     match over {
                         Over::Ice => errand.run(ice, &counts, &cancel).await,
-                        Over::DataChannel => {
-                            errand.run(DataChannel::new(ice), &counts, &cancel).await
-                        }
+                        over => errand.run(over.channel(ice), &counts, &cancel).await,
                     }
                 };
                 tokio::try_join!(honest, besides).map(drop)
@@ -254,9 +264,7 @@ pub(crate) fn run(orders: &str) -> Result<bool, Failure> {
                 let ice = ice(local);
                 match over {
                     Over::Ice => producer::run(ice, &url, &counts, &cancel).await,
-                    Over::DataChannel => {
-                        producer::run(DataChannel::new(ice), &url, &counts, &cancel).await
-                    }
+                    over => producer::run(over.channel(ice), &url, &counts, &cancel).await,
                 }
             }
             Orders::Service { listen } => service::run(listen, &counts, &cancel).await,

@@ -56,8 +56,9 @@ const fn stand(name: &'static str, over: Over, stage: Stage, aim: Aim) -> Stand 
     }
 }
 
-/// Both transports, both stages; over a data channel both roles of DTLS: the producer is the client.
-pub(super) const STANDS: [Stand; 6] = [
+/// Both transports, both stages; over a data channel both roles of DTLS, and on an open path both
+/// versions: the producer is the client.
+pub(super) const STANDS: [Stand; 8] = [
     stand("ICE, open", Over::Ice, Stage::Connected, Aim::Consumer),
     stand(
         "channel, open, DTLS server",
@@ -68,6 +69,18 @@ pub(super) const STANDS: [Stand; 6] = [
     stand(
         "channel, open, DTLS client",
         Over::DataChannel,
+        Stage::Connected,
+        Aim::Producer,
+    ),
+    stand(
+        "channel, open, DTLS 1.2 server",
+        Over::DataChannel12,
+        Stage::Connected,
+        Aim::Consumer,
+    ),
+    stand(
+        "channel, open, DTLS 1.2 client",
+        Over::DataChannel12,
         Stage::Connected,
         Aim::Producer,
     ),
@@ -220,7 +233,7 @@ impl Siege<'_> {
             match self.stand.stage {
                 Stage::Connected if is_enough && attempts >= self.plan.echoes => break,
                 Stage::Connecting if is_enough && attempts >= self.plan.attempts => break,
-                _ if is_late => break,
+                _ if is_enough && is_late => break,
                 // attempts need their time, and the attack goes on meanwhile
                 _ if is_enough => thread::sleep(Duration::from_millis(10)),
                 _ => {}

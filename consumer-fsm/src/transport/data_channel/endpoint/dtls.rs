@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use dimpl::{Config, Error, Output, ProtocolVersion, SecurityError};
 
 use super::crypto;
-use super::guard::{self, Guard};
+use super::guard::{self, Guard, Settled};
 use super::identity::{self, Digest, Identity};
 use super::view::{ChannelEnd, DtlsRefusal, DtlsVersion, DtlsView};
 
@@ -140,10 +140,7 @@ impl Dtls {
                 self.view.received = self.view.received.saturating_add(1);
                 self.shake(datagram, now, sink);
             }
-            State::Open => match guard::admits_after(datagram, self.awaits_proof) {
-                [] => self.refused += 1,
-                records => self.step(now, sink, |engine| engine.handle_packet(records)),
-            },
+            State::Open => self.open(datagram, now, sink),
             State::Ended(_) => {}
             _ => self.refused += 1,
         }
@@ -210,6 +207,42 @@ impl Dtls {
                 State::Open => self.handle(&record, now, sink),
                 _ => {}
             }
+        }
+    }
+
+    /// Tries the records of a datagram with the keys, one by one, until some have led to nothing.
+    fn open(&mut self, datagram: &[u8], now: Instant, sink: &mut Sink) {
+        let settled = self.settled();
+        let (mut rest, mut fruitless) = (datagram, 0);
+        while fruitless < settled.most_fruitless()
+            && self.state == State::Open
+            && let Some(record) = guard::next_settled(rest, settled, rest.len() == datagram.len())
+        {
+            rest = &rest[record.len()..];
+            let before = sink.plaintexts.len();
+            self.step(now, sink, |engine| engine.handle_packet(record));
+            fruitless += usize::from(sink.plaintexts.len() == before);
+        }
+        if rest.len() == datagram.len() || !rest.is_empty() {
+            self.refused += 1;
+        }
+    }
+
+    /// The version of an open path.
+    fn settled(&self) -> Settled {
+        match self.engine.protocol_version() {
+            _ if self.awaits_proof => Settled::Dtls12Unproven,
+            Some(ProtocolVersion::DTLS1_2) => Settled::Dtls12,
+            _ => Settled::Dtls13,
+        }
+    }
+
+    /// A test that each datagram passes which DTLS may still have a use for. None as long as messages of a
+    /// handshake in the clear may come.
+    pub(super) fn is_wanted(&self) -> Option<fn(&[u8]) -> bool> {
+        match self.state {
+            State::Open => self.settled().is_wanted(),
+            _ => None,
         }
     }
 

@@ -175,6 +175,11 @@ impl Endpoint {
         self.dtls.is_done()
     }
 
+    /// A test that each datagram passes which may still have a use. None before the channel is settled.
+    pub(super) fn is_wanted(&self) -> Option<fn(&[u8]) -> bool> {
+        self.dtls.is_wanted()
+    }
+
     /// Packets and acknowledgements of SCTP so far.
     pub(super) fn counts(&self) -> Counts {
         let association = self.association.as_ref();

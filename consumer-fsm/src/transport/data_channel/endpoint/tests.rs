@@ -125,6 +125,44 @@ fn whole(_: usize, _: usize, datagram: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
+fn a_datagram_of_many_records_is_read_to_its_end_and_one_of_forged_records_is_not() {
+    for newest in [DtlsVersion::Dtls12, DtlsVersion::Dtls13] {
+        let mut world = World::opened_with(newest);
+        // the client's first message proves to a server of 1.2 that its last flight arrived
+        world.sides[1].send(b"first", world.now).unwrap();
+        world.run(300 * MS, &mut whole);
+        assert_eq!(world.receive(0), Some(b"first".to_vec()));
+        let mut datagram = Vec::new();
+        for number in 0..10 {
+            world.sides[1].send(&[number], world.now).unwrap();
+            while let Some(record) = world.sides[1].transmit() {
+                datagram.extend(record);
+            }
+        }
+        let is_wanted = world.sides[0].is_wanted().unwrap();
+        assert!(is_wanted(&datagram));
+        let refused = world.sides[0].refused();
+        world.sides[0].handle(&datagram, world.now);
+        for number in 0..10 {
+            assert_eq!(world.receive(0), Some(vec![number]), "{newest:?}");
+        }
+        assert_eq!(world.sides[0].refused(), refused);
+
+        // the same records, forged: none opens, and those behind the second are not tried
+        world.sides[1].send(&[10], world.now).unwrap();
+        let honest = world.sides[1].transmit().unwrap();
+        let mut forged = honest.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        let behind = |count| [forged.repeat(count), honest.clone()].concat();
+        world.sides[0].handle(&behind(2), world.now);
+        assert_eq!(world.receive(0), None);
+        assert_eq!(world.sides[0].refused(), refused + 1);
+        world.sides[0].handle(&behind(1), world.now);
+        assert_eq!(world.receive(0), Some(vec![10]));
+    }
+}
+
+#[test]
 fn a_channel_opens_and_carries_messages_both_ways() {
     let mut world = World::opened();
     for length in [0, 1, 1200, 1201, 8192] {
