@@ -225,13 +225,16 @@ def signoz_before_v6():
 
 # a cluster
 
-REPLICATED = "Replicated{kind}MergeTree('/clickhouse/tables/{{shard}}/{{database}}/{{table}}', '{{replica}}')"
+REPLICATED = "Replicated{kind}MergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')"
+# one for all shards, because apply.py may ask any host
+OF_ALL = "ReplicatedMergeTree('/clickhouse/tables/{database}/{table}', '{shard}-{replica}')"
 
 
 def of_cluster(text):
     """A file of clickhouse/ for every host of a cluster: each table replicated, with one before it that spans the shards."""
     text = re.sub(r"\b(otel_traces|nat_daily_sums)\b", r"\1_local", text)
-    text = re.sub(r"ENGINE = (Aggregating)?MergeTree", lambda found: "ENGINE = " + REPLICATED.format(kind=found[1] or ""), text)
+    engine = OF_ALL if "nat_schema" in text else REPLICATED
+    text = re.sub(r"ENGINE = (Aggregating)?MergeTree", lambda found: "ENGINE = " + engine.replace("{kind}", found[1] or ""), text)
     text = re.sub(r"^(CREATE (?:OR REPLACE )?(?:TABLE|VIEW|MATERIALIZED VIEW|FUNCTION) (?:IF NOT EXISTS )?\w+|ALTER TABLE \w+)", r"\1 ON CLUSTER '{cluster}'", text, flags=re.M)
     # the views that the questions read span the shards; the one that fills the sums does not
     text = text.replace("FROM otel_traces_local AS traces", "FROM otel_traces AS traces").replace("FROM nat_daily_sums_local AS sums", "FROM nat_daily_sums AS sums")
