@@ -22,10 +22,11 @@ import urllib.parse
 import urllib.request
 
 DEPLOY, URL = pathlib.Path(sys.argv[1]), sys.argv[2]
-sys.path[:0] = [str(DEPLOY), str(DEPLOY / "clickhouse")]
+sys.path[:0] = [str(DEPLOY), str(DEPLOY / "clickhouse"), str(pathlib.Path(__file__).parent)]
 sys.dont_write_bytecode = True
 
 import apply  # noqa: E402
+import formats  # noqa: E402
 import report  # noqa: E402
 
 
@@ -80,73 +81,10 @@ def grafana():
     return faults
 
 
-# Of SigNoz' schema v6, the parts that the dashboard uses: the keys that each object needs, and those that it may have.
-# SigNoz refuses other keys. From pkg/types/dashboardtypes of its source, because there is no package of its types.
-V6 = {
-    "dashboard": ("schemaVersion name tags spec", "image"),
-    "spec": ("display panels layouts", "variables duration refreshInterval datasources links"),
-    "display": ("name", "description"),
-    "tag": ("key value", ""),
-    "panel": ("kind spec", ""),
-    "panel spec": ("display plugin queries", "links"),
-    "plugin": ("kind spec", ""),
-    "signoz/TimeSeriesPanel": ("", "visualization formatting chartAppearance axes legend thresholds"),
-    "signoz/TablePanel": ("", "visualization formatting thresholds"),
-    "formatting": ("", "unit decimalPrecision"),
-    "axes": ("", "softMin softMax isLogScale"),
-    "query": ("kind spec", ""),
-    "query spec": ("plugin", "name"),
-    "signoz/ClickHouseSQL": ("name query", "disabled legend"),
-    "layout": ("kind spec", ""),
-    "layout spec": ("items", "display repeatVariable"),
-    "item": ("x y width height content", ""),
-}
-
-
-def shape(page):
-    """Every way in which a dashboard is not of SigNoz' schema v6."""
-    faults = []
-
-    def has_keys(name, of, where=""):
-        needed, others = (set(keys.split()) for keys in V6.get(name, ("", "")))
-        found = set(of) if isinstance(of, dict) else {of}
-        if name not in V6 or needed - found or found - needed - others:
-            faults.append(f"{where or name}: {sorted(found, key=str)} are not the keys of {name}")
-        return of
-
-    spec = has_keys("spec", has_keys("dashboard", page)["spec"])
-    if page["schemaVersion"] != "v6" or not re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", page["name"]):
-        faults.append("the version or the name")
-    has_keys("display", spec["display"])
-    for tag in page["tags"]:
-        has_keys("tag", tag)
-    for identity, panel in spec["panels"].items():
-        inner = has_keys("panel spec", has_keys("panel", panel, identity)["spec"], identity)
-        has_keys("display", inner["display"], identity)
-        plugin = has_keys("plugin", inner["plugin"], identity)
-        for name, of in has_keys(plugin["kind"], plugin["spec"], identity).items():
-            has_keys(name, of, identity)
-        query = has_keys("query", inner["queries"][0], identity)
-        asked = has_keys("plugin", has_keys("query spec", query["spec"], identity)["plugin"], identity)
-        has_keys(asked["kind"], asked["spec"], identity)
-        expected = {"signoz/TimeSeriesPanel": "time_series", "signoz/TablePanel": "scalar"}[plugin["kind"]]
-        if len(inner["queries"]) != 1 or query["kind"] != expected or panel["kind"] != "Panel":
-            faults.append(f"{identity}: not one query of the kind {expected}")
-    taken = []
-    for layout in spec["layouts"]:
-        for item in has_keys("layout spec", has_keys("layout", layout)["spec"])["items"]:
-            has_keys("item", item)
-            taken += [(x, y) for x in range(item["x"], item["x"] + item["width"]) for y in range(item["y"], item["y"] + item["height"])]
-    placed = [item["content"]["$ref"].removeprefix("#/spec/panels/") for layout in spec["layouts"] for item in layout["spec"]["items"]]
-    if sorted(placed) != sorted(spec["panels"]) or len(set(taken)) != len(taken) or any(not 0 <= x < 12 for x, _ in taken):
-        faults.append("panels are not placed once each, beside each other within twelve columns")
-    return faults
-
-
 def signoz():
     """The dashboard's schema, and every query of every panel over a table with the columns of SigNoz'."""
     page = json.loads((DEPLOY / "signoz/nat.json").read_text())
-    faults = shape(page)
+    faults = formats.dashboard(page)
     older = json.loads((DEPLOY / "signoz/nat-before-0.135.json").read_text())
     if dict(panels(older)) != dict(panels(page)) or len(older["layout"]) != len(page["spec"]["panels"]):
         faults.append("the dashboard before 0.135 asks something else")
@@ -370,6 +308,8 @@ with concurrent.futures.ThreadPoolExecutor() as beside:
     rules = beside.submit(row, "rules of Prometheus", prometheus, missing("promtool", "prometheus"))
     results = [
         row("generated files are current", generated),
+        row("the collector's files, by its schemas", lambda: formats.collectors(DEPLOY / "collector")),
+        row("the registry, by weaver's schema", lambda: formats.registry(DEPLOY.parent / "docs/registry/nat.yaml")),
         row("panels of Grafana", grafana),
         row("panels of SigNoz", signoz),
         row("sampling without bias", sampled),

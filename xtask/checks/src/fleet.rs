@@ -100,7 +100,7 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
     let attempts = wanted / copies;
     let mut packages = vec![python::DUCKDB, python::MATPLOTLIB];
     if in_clickhouse {
-        packages.extend([python::CHDB, python::GRAFANA]);
+        packages.extend([python::CHDB, python::GRAFANA, python::YAML]);
     }
     let python = python::with(&root(), &packages)?;
     let folder = workspace::build_folder(&root()).join("fleet");
