@@ -220,6 +220,7 @@ fn no_clickhouse() -> Option<String> {
         python::MATPLOTLIB,
         python::CHDB,
         python::GRAFANA,
+        python::YAML,
     ];
     no_collector().or_else(|| python::with(&root(), &packages).err())
 }
