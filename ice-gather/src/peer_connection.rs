@@ -102,6 +102,8 @@ pub struct PeerConnection {
     library: Arc<RTCPeerConnection>,
     gathering: Mutex<Option<Gathering>>,
     remote: Mutex<Remote>,
+    /// Our description; kept, because the library waits for ever for its own once its agent has ended.
+    local: Mutex<String>,
     state: watch::Receiver<RTCPeerConnectionState>,
     /// Whether the path was up at some time.
     has_opened: Arc<AtomicBool>,
@@ -252,6 +254,7 @@ impl PeerConnection {
             library,
             gathering: Mutex::default(),
             remote: Mutex::new(Remote::new()),
+            local: Mutex::default(),
             state,
             has_opened,
             runtime: Handle::current(),
@@ -311,6 +314,7 @@ impl PeerConnection {
             local.ok_or(PeerConnectionError::Refused)?
         };
         description.sdp = with_candidates(&description.sdp, &self.candidates());
+        lock(&self.local).clone_from(&description.sdp);
         Ok(description)
     }
 
@@ -442,9 +446,8 @@ impl PeerConnection {
             let remote = lock(&self.remote);
             (remote.is_described, remote.signalled.clone())
         };
-        let ours = self.library.local_description().await;
-        let ours = ours.map(|description| description.sdp).unwrap_or_default();
-        let above = Above::default().with_role(DtlsRole::of_descriptions(&ours, &theirs));
+        let role = DtlsRole::of_descriptions(&lock(&self.local), &theirs);
+        let above = Above::default().with_role(role);
         let above = match self.library.dtls_transport().state() {
             RTCDtlsTransportState::Connected => above.with_secured(true),
             RTCDtlsTransportState::New | RTCDtlsTransportState::Connecting => {

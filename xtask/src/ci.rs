@@ -74,6 +74,10 @@ fn steps() -> Vec<Step> {
             Does::Ours(|output| suites::below("steps::", ("MACHINE_STEPS", "1000000"), output)),
         ),
         built("example, peer connections", "examples/peer_connection", ""),
+        built("example, agents", "examples/connect", ""),
+        built("example, gather", "examples/gather", ""),
+        built("example, attempt", "examples/attempt", ""),
+        built("example, spans", "examples/emit", "file /dev/null"),
         built(
             "leak, data channel and pipeline",
             "xtask-checks",
