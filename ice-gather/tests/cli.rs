@@ -388,6 +388,25 @@ fn a_capture_is_judged_and_its_addresses_can_be_redacted() {
     assert!(redacted.contains("Verdict: NAT of unknown type"));
 }
 
+/// Attempts between real stacks, captured by `cargo xtask lab censors --keep`: one that opened, one whose
+/// ClientHello a censor dropped, and one that froze. Beside each capture stands its report. `UPDATE=1` in the
+/// environment writes the reports anew.
+#[test]
+fn the_course_of_real_attempts_is_reported_in_plain_words() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/attempts");
+    for name in ["open", "hello-dropped", "frozen"] {
+        let file = |kind: &str| format!("{folder}/{name}.{kind}");
+        let output = run(&["--from-capture", &file("pcap")]);
+        assert_eq!(output.status.code(), Some(0), "{name}");
+        let report = String::from_utf8(output.stdout).unwrap();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(file("txt"), &report).unwrap();
+        }
+        let kept = std::fs::read_to_string(file("txt")).unwrap();
+        assert_eq!(report, kept, "{name}");
+    }
+}
+
 #[cfg(feature = "manual")]
 #[test]
 fn packagers_get_a_manual_page_and_completions() {

@@ -67,7 +67,11 @@ impl Between {
                     (&mut second, first, &left)
                 };
                 *known = Some(source);
-                let datagram = if is_out { &out[..length] } else { &back[..length] };
+                let datagram = if is_out {
+                    &out[..length]
+                } else {
+                    &back[..length]
+                };
                 let censor = *rules.lock().unwrap();
                 if let Some(to) = to.filter(|_| !censor(datagram)) {
                     let _ = from.send_to(datagram, to).await;
@@ -239,13 +243,21 @@ async fn a_hello_that_is_dropped_has_its_verdict_on_either_side() {
     );
     assert_eq!(
         (server.verdict, server.role, server.stage),
-        (StageVerdict::HelloNeverCame, DtlsRole::Server, Stage::Paired)
+        (
+            StageVerdict::HelloNeverCame,
+            DtlsRole::Server,
+            Stage::Paired
+        )
     );
     assert!(server.answers >= 3, "{server:?}");
     assert_eq!((server.received.datagrams, server.sent.datagrams), (0, 0));
     assert_eq!(
         (client.verdict, client.role, client.stage),
-        (StageVerdict::HelloUnanswered, DtlsRole::Client, Stage::Hello)
+        (
+            StageVerdict::HelloUnanswered,
+            DtlsRole::Client,
+            Stage::Hello
+        )
     );
     assert!(client.flights >= 3 && client.answers >= 3, "{client:?}");
     met.offerer.connection.close().await.unwrap();
@@ -264,8 +276,7 @@ async fn an_open_path_has_no_verdict_until_it_freezes() {
     };
     tokio::time::timeout(PATIENCE, opened).await.unwrap();
     let is_open = |report: &StageReport| report.stage == Stage::Open;
-    let (ours, theirs) =
-        tokio::join!(met.offerer.until(is_open), met.answerer.until(is_open));
+    let (ours, theirs) = tokio::join!(met.offerer.until(is_open), met.answerer.until(is_open));
     assert_eq!(
         [ours.verdict, theirs.verdict],
         [StageVerdict::Unknown; 2],
