@@ -12,9 +12,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use nat_summary::observer::{
-    Class, Entry, Header, Message, Method, Password, Peer, Refusal, Table, Tables,
+    Class, Entry, Header, Message, Method, Password, Paths, Peer, Refusal, Table, Tables,
 };
-use nat_summary::stage::CheckLog;
+use nat_summary::stage::{Above, CheckLog, StageReport};
 use nat_summary::{Checks, Observation, PeerChecks, PeerEvidence, TowardPeer};
 
 use crate::common::bump;
@@ -37,6 +37,8 @@ pub struct PeerReader {
     /// The checks of that pair, and since when their times count.
     log: CheckLog,
     origin: Option<Instant>,
+    /// All pairs, where they are followed.
+    paths: Option<Box<Paths>>,
     has_left: bool,
     last: Option<Instant>,
     heartbeat: Option<Heartbeat>,
@@ -307,6 +309,9 @@ impl PeerReader {
     }
 
     fn note_asked(&mut self, base: SocketAddr, target: SocketAddr, sent: Duration) {
+        if let Some(paths) = &mut self.paths {
+            paths.check_sent(base, target, sent);
+        }
         if self.pair == Some((base, target)) {
             self.consent.is_asked = true;
             self.log.sent(sent);
@@ -479,6 +484,51 @@ impl PeerReader {
         self.consent
     }
 
+    /// From now on every pair that works is followed, for [`stage`](Self::stage). Hand in each datagram
+    /// beside STUN: [`on_datagram_sent`](Self::on_datagram_sent),
+    /// [`on_datagram_received`](Self::on_datagram_received).
+    pub fn follow_paths(&mut self) {
+        self.paths.get_or_insert_default();
+    }
+
+    /// A datagram that is not STUN left.
+    pub fn on_datagram_sent(
+        &mut self,
+        base: SocketAddr,
+        target: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+    ) {
+        let now = self.since_origin(now);
+        if let Some(paths) = &mut self.paths {
+            let is_checked = || self.peer.has_pair(base, target);
+            paths.sent(now, base, target, datagram, is_checked);
+        }
+    }
+
+    /// A datagram that is not STUN came in. That of an address without checks counts for nothing.
+    pub fn on_datagram_received(
+        &mut self,
+        base: SocketAddr,
+        source: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+    ) {
+        let now = self.since_origin(now);
+        if let Some(paths) = &mut self.paths {
+            let is_checked = || self.peer.has_pair(base, source);
+            paths.received(now, base, source, datagram, is_checked);
+        }
+    }
+
+    /// How far the pair in use came until `now`, and what stopped it; `None` before a pair worked, and
+    /// where pairs are not followed.
+    #[must_use]
+    pub fn stage(&self, now: Instant, above: &Above) -> Option<StageReport> {
+        let now = now.saturating_duration_since(self.origin?);
+        self.paths.as_ref()?.stage(now, above)
+    }
+
     /// The checks of the pair in use so far; none before the first check of any pair.
     pub(crate) fn pair_checks(&self) -> Option<PairChecks> {
         Some(PairChecks {
@@ -495,6 +545,9 @@ impl PeerReader {
 
     /// A check of ours was answered.
     fn note_answer(&mut self, base: SocketAddr, source: SocketAddr, sent: Duration, now: Duration) {
+        if let Some(paths) = &mut self.paths {
+            paths.answered(base, source, sent, now);
+        }
         if self.pair == Some((base, source)) {
             self.log.answered(sent, now);
         }
@@ -504,6 +557,9 @@ impl PeerReader {
     /// A check of the peer came in.
     fn note_request(&mut self, base: SocketAddr, source: SocketAddr, now: Instant) {
         let now = self.since_origin(now);
+        if let Some(paths) = &mut self.paths {
+            paths.heard(base, source, now);
+        }
         if self.pair == Some((base, source)) {
             self.log.heard(now);
         }

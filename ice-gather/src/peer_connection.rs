@@ -42,12 +42,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nat_summary::stage::{Above, DtlsRole, Stage, StageReport};
 use nat_summary::{AttemptEvidence, CandidateKind, Evidence, PathEnd};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use webrtc::api::APIBuilder;
 use webrtc::api::setting_engine::SettingEngine;
+use webrtc::dtls_transport::dtls_transport_state::RTCDtlsTransportState;
 use webrtc::ice::mdns::MulticastDnsMode;
 use webrtc::ice::udp_network::UDPNetwork;
 use webrtc::ice_transport::ice_candidate::RTCIceCandidateInit;
@@ -100,6 +102,8 @@ pub struct PeerConnection {
     library: Arc<RTCPeerConnection>,
     gathering: Mutex<Option<Gathering>>,
     remote: Mutex<Remote>,
+    /// Our description; kept, because the library waits for ever for its own once its agent has ended.
+    local: Mutex<String>,
     state: watch::Receiver<RTCPeerConnectionState>,
     /// Whether the path was up at some time.
     has_opened: Arc<AtomicBool>,
@@ -178,6 +182,8 @@ pub struct ConnectionEvidence {
     pub selected_pair: Option<(CandidateKind, CandidateKind)>,
     /// How far the path came.
     pub path: PathEnd,
+    /// The stage that was reached, and what stopped the attempt: see [`PeerConnection::stage`].
+    pub stage: StageReport,
 }
 
 impl ConnectionEvidence {
@@ -186,7 +192,8 @@ impl ConnectionEvidence {
     pub fn as_attempt(&self) -> AttemptEvidence<'_> {
         let mut evidence = AttemptEvidence::new(&self.evidence)
             .with_peer_checks(self.peer.as_checks())
-            .with_path(self.path);
+            .with_path(self.path)
+            .with_stage(self.stage);
         if let Some(candidates) = &self.peer_candidates {
             evidence = evidence.with_peer_candidates(candidates);
         }
@@ -216,6 +223,7 @@ impl PeerConnection {
         if !shared.serve(&pwd, &bounds()) {
             return Err(PeerConnectionError::BaseTaken);
         }
+        shared.follow_paths();
         let ends = Ends::new(Arc::clone(shared), pwd.clone());
         let first = base.local_addrs().next().map(|local| local.ip().into());
         let interface = Interface::new("base".to_owned(), first.into_iter().collect());
@@ -246,6 +254,7 @@ impl PeerConnection {
             library,
             gathering: Mutex::default(),
             remote: Mutex::new(Remote::new()),
+            local: Mutex::default(),
             state,
             has_opened,
             runtime: Handle::current(),
@@ -305,6 +314,7 @@ impl PeerConnection {
             local.ok_or(PeerConnectionError::Refused)?
         };
         description.sdp = with_candidates(&description.sdp, &self.candidates());
+        lock(&self.local).clone_from(&description.sdp);
         Ok(description)
     }
 
@@ -404,6 +414,7 @@ impl PeerConnection {
     pub async fn evidence(&self) -> ConnectionEvidence {
         // first, so that the evidence is no older than the end
         let (selected_pair, path) = (self.selected_pair().await, self.path_end().await);
+        let stage = self.stage().await;
         let peer_candidates = lock(&self.remote).evidence();
         ConnectionEvidence {
             evidence: self.base.evidence(),
@@ -411,7 +422,46 @@ impl PeerConnection {
             peer_candidates,
             selected_pair,
             path,
+            stage,
         }
+    }
+
+    /// How far the attempt came until now, and what stopped it: a verdict with its proof, from the
+    /// datagrams that pass anyway. See [`nat_summary::stage`].
+    ///
+    /// ```no_run
+    /// # async fn ask(connection: &ice_gather::peer_connection::PeerConnection) {
+    /// use nat_summary::stage::StageVerdict;
+    /// let stage = connection.stage().await;
+    /// if stage.verdict == StageVerdict::HelloNeverCame {
+    ///     println!("the peer answered {} checks and never sent its ClientHello", stage.answers);
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// The library's own refusal of a certificate is `unknown`, because it looks like any other end of
+    /// its DTLS.
+    pub async fn stage(&self) -> StageReport {
+        let (is_described, theirs) = {
+            let remote = lock(&self.remote);
+            (remote.is_described, remote.signalled.clone())
+        };
+        let role = DtlsRole::of_descriptions(&lock(&self.local), &theirs);
+        let above = Above::default().with_role(role);
+        let above = match self.library.dtls_transport().state() {
+            RTCDtlsTransportState::Connected => above.with_secured(true),
+            RTCDtlsTransportState::New | RTCDtlsTransportState::Connecting => {
+                above.with_secured(false)
+            }
+            _ => above,
+        };
+        self.base.shared().stage(&above).unwrap_or_else(|| {
+            StageReport::of(if is_described {
+                Stage::Checks
+            } else {
+                Stage::Signalling
+            })
+        })
     }
 
     /// Closes the connection, and returns everything known of it.

@@ -22,6 +22,8 @@
 //! ```
 //!
 //! One tap observes one host in one ICE session: make one for each peer connection.
+//!
+//! [`Tap::stage`] returns how far the session came, and what stopped it.
 
 mod seen;
 mod socket;
@@ -34,6 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nat_summary::observer::{AskedServer, CheckedPair, Counters, Trust};
+use nat_summary::stage::{Above, StageReport};
 use nat_summary::{Checks, Evidence, PeerEvidence};
 use webrtc_021::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime,
@@ -110,6 +113,32 @@ impl Tap {
             pairs: observer.pairs().collect(),
             trust: observer.trust(),
         }
+    }
+
+    /// How far the session came until now, and what stopped it: a verdict with its proof, from the
+    /// datagrams that pass anyway. See [`nat_summary::stage`]. The descriptions know the role of this
+    /// side in DTLS; the owner of the peer connection may know more, such as a refusal.
+    ///
+    /// ```no_run
+    /// # async fn ask(
+    /// #     tap: &ice_gather::tap::Tap,
+    /// #     connection: &dyn webrtc_021::peer_connection::PeerConnection,
+    /// # ) -> Option<()> {
+    /// use nat_summary::stage::{Above, DtlsRole, StageVerdict};
+    ///
+    /// let ours = connection.local_description().await?.sdp;
+    /// let theirs = connection.remote_description().await?.sdp;
+    /// let above = Above::default().with_role(DtlsRole::of_descriptions(&ours, &theirs));
+    /// let stage = tap.stage(&above);
+    /// if stage.verdict == StageVerdict::HelloNeverCame {
+    ///     println!("the peer answered {} checks and never sent its ClientHello", stage.answers);
+    /// }
+    /// # Some(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn stage(&self, above: &Above) -> StageReport {
+        self.seen.observer().stage(above)
     }
 
     /// The number of datagrams so far by kind, and of those that prove nothing.

@@ -40,6 +40,16 @@ async fn it_shows_the_mapping_that_each_server_saw_and_its_meaning() {
 
     let json = run(&[&["--json"], &servers[..]].concat());
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(
+        (&json["schema"], &json["interrupted"]),
+        (&1.into(), &false.into())
+    );
+    let verdict = json["verdict"].as_str().unwrap();
+    assert!(
+        output_text.contains(verdict.split(", ").next().unwrap()),
+        "{verdict}: {output_text}"
+    );
+    assert_eq!(json["bases"][0]["rule"], "servers_agree");
     assert_eq!(json["summary"]["nat_type"], "Unknown");
     assert_eq!(json["summary"]["is_natted"], false);
     let elapsed = json["elapsed_ms"].as_f64().unwrap();
@@ -60,6 +70,101 @@ async fn it_shows_the_mapping_that_each_server_saw_and_its_meaning() {
     std::fs::remove_file(&file).unwrap();
     let from_file: serde_json::Value = serde_json::from_slice(&from_file.stdout).unwrap();
     assert_eq!(from_file["servers"].as_array().unwrap().len(), 1);
+    assert_eq!(from_file["servers"][0]["name"], serde_json::Value::Null);
+
+    let piped = Command::new("sh")
+        .args([
+            "-c",
+            "echo \"$SERVER # piped\" | \"$PROGRAM\" --json --from-file -",
+        ])
+        .env("PROGRAM", env!("CARGO_BIN_EXE_ice-gather"))
+        .env("SERVER", servers[0])
+        .output()
+        .unwrap();
+    let piped: serde_json::Value = serde_json::from_slice(&piped.stdout).unwrap();
+    assert_eq!(piped["servers"].as_array().unwrap().len(), 1);
+}
+
+/// A script asks for the type by the exit status.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_exit_status_is_the_type_where_that_is_asked_for() {
+    let server = Responder::bind("127.0.0.49:0").await.unwrap();
+    let server = server.address().to_string();
+    assert_eq!(run(&["--exit-code", &server]).status.code(), Some(17));
+    assert_eq!(run(&[&server]).status.code(), Some(0));
+}
+
+#[test]
+fn an_error_names_the_thing_that_is_wrong() {
+    for (arguments, said) in [
+        (&["http://x"][..], "http://x"),
+        (&["http://x"], "stun:HOST:PORT"),
+        (&["stun:host:0"], "the port is no number from 1 to 65535"),
+        (
+            &["--interface", "nope0", "198.51.100.1"],
+            "there is no interface nope0",
+        ),
+        (&["--interface", "nope0", "198.51.100.1"], "there are: "),
+        (
+            &["-6", "198.51.100.1"],
+            "198.51.100.1:3478 cannot be asked over IPv6 alone",
+        ),
+        (&["-4", "2001:db8::1"], "cannot be asked over IPv4 alone"),
+    ] {
+        let output = run(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            error.contains(said) && !output.status.success(),
+            "{arguments:?}: {error}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn ctrl_c_prints_what_was_heard_so_far() {
+    let server = Responder::bind("127.0.0.50:0").await.unwrap();
+    let silent = Responder::bind_with("127.0.0.51:0", Manner::Silent)
+        .await
+        .unwrap();
+    let servers = [&server, &silent].map(|server| server.address().to_string());
+    for arguments in [&[][..], &["--json"]] {
+        let heard = server.requests();
+        let program = Command::new(env!("CARGO_BIN_EXE_ice-gather"))
+            .args(arguments)
+            .args(["--all", "--timeout", "600"])
+            .args(&servers)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        while server.requests() == heard {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        // the answer is on its way
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let pid = program.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-INT", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let output = program.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{text}");
+        if arguments.is_empty() {
+            assert!(
+                text.contains("answered") && text.contains("interrupted"),
+                "{text}"
+            );
+        } else {
+            let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(json["interrupted"], true);
+            assert_eq!(json["servers"][0]["outcome"], "answered");
+            assert_eq!(json["evidence"]["answered"], 1);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -108,7 +213,7 @@ async fn silent_servers_of_this_host_are_no_failure_and_no_firewall() {
     for server in json["servers"].as_array().unwrap() {
         assert_eq!(
             (&server["outcome"], &server["sent"]),
-            (&"timeout".into(), &2.into())
+            (&"timed_out".into(), &2.into())
         );
     }
 }
@@ -283,6 +388,25 @@ fn a_capture_is_judged_and_its_addresses_can_be_redacted() {
     assert!(redacted.contains("Verdict: NAT of unknown type"));
 }
 
+/// Attempts between real stacks, captured by `cargo xtask lab censors --keep`: one that opened, one whose
+/// ClientHello a censor dropped, and one that froze. Beside each capture stands its report. `UPDATE=1` in the
+/// environment writes the reports anew.
+#[test]
+fn the_course_of_real_attempts_is_reported_in_plain_words() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/attempts");
+    for name in ["open", "hello-dropped", "frozen"] {
+        let file = |kind: &str| format!("{folder}/{name}.{kind}");
+        let output = run(&["--from-capture", &file("pcap")]);
+        assert_eq!(output.status.code(), Some(0), "{name}");
+        let report = String::from_utf8(output.stdout).unwrap();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(file("txt"), &report).unwrap();
+        }
+        let kept = std::fs::read_to_string(file("txt")).unwrap();
+        assert_eq!(report, kept, "{name}");
+    }
+}
+
 #[cfg(feature = "manual")]
 #[test]
 fn packagers_get_a_manual_page_and_completions() {
@@ -301,10 +425,10 @@ fn packagers_get_a_manual_page_and_completions() {
     assert_eq!(run(&["--manual", "pigeon"]).status.code(), Some(2));
 }
 
-/// The JSON of the program, or of `script`, in a network of its own; `None`: no
-/// such thing here, or no `probe` in it.
+/// What `script` prints in a network of its own, and its status; `None`: no such thing here, or no
+/// `probe` in it.
 #[cfg(target_os = "linux")]
-fn in_a_network(probe: &str, script: &str) -> Option<serde_json::Value> {
+fn in_a_network_of_its_own(probe: &str, script: &str) -> Option<Output> {
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");
         command.args([
@@ -322,7 +446,85 @@ fn in_a_network(probe: &str, script: &str) -> Option<serde_json::Value> {
         eprintln!("skipped: no network namespace, or `{probe}` cannot run");
         return None;
     }
-    Some(serde_json::from_slice(&unshare(script).unwrap().stdout).unwrap())
+    Some(unshare(script).unwrap())
+}
+
+/// The JSON of the program there.
+#[cfg(target_os = "linux")]
+fn in_a_network(probe: &str, script: &str) -> Option<serde_json::Value> {
+    let output = in_a_network_of_its_own(probe, script)?;
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_machine_without_a_network_is_told_so() {
+    let Some(output) = in_a_network_of_its_own("true", "exec \"$PROGRAM\"") else {
+        return;
+    };
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.contains("this machine has no network"), "{error}");
+}
+
+/// An address comes, and the default route with it, changes, and goes again.
+#[cfg(target_os = "linux")]
+#[test]
+fn watching_prints_what_a_change_of_the_network_changed() {
+    const NETWORK: &str = r#"
+        ip link add d0 type veth peer name d1
+        ip link set d0 up
+        ip link set d1 up
+        "$PROGRAM" --watch $FORM -4 --timeout 0.3 198.51.100.1 > "$OUT" &
+        # longer than two looks of a second, with time to ask
+        sleep 4
+        ip address add 10.9.0.1/24 dev d0
+        ip route add default via 10.9.0.254
+        sleep 4
+        ip address add 10.9.0.7/32 dev d0
+        ip route replace default via 10.9.0.254 src 10.9.0.7
+        sleep 4
+        kill -INT $!
+        wait $!
+        cat "$OUT"
+        rm "$OUT"
+    "#;
+    let probe = "ip link add d0 type veth peer name d1";
+    let script = |form: &str| {
+        let out =
+            std::env::temp_dir().join(format!("ice-gather-watch{form}-{}", std::process::id()));
+        format!("FORM={form}\nOUT={}\n{NETWORK}", out.display())
+    };
+    let [text, json] = std::thread::scope(|scope| {
+        ["", "--json"]
+            .map(|form| scope.spawn(move || in_a_network_of_its_own(probe, &script(form))))
+            .map(|run| run.join().unwrap())
+    });
+    let (Some(text), Some(json)) = (text, json) else {
+        return;
+    };
+    assert_eq!((text.status.code(), json.status.code()), (Some(0), Some(0)));
+    let text = String::from_utf8(text.stdout).unwrap();
+    for said in [
+        "Verdict: no network",
+        "IPv4 address: 10.9.0.1 (before: none)",
+        "IPv4 address: 10.9.0.7 (before: 10.9.0.1)",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert_eq!(
+        text.matches("Verdict: ").count(),
+        2,
+        "what stays is not said again: {text}"
+    );
+    let json = String::from_utf8(json.stdout).unwrap();
+    let lines: Vec<serde_json::Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3, "{json}");
+    assert_eq!(lines[0]["network"], false);
+    assert_eq!(lines[1]["summary"]["nat_type"], "Unknown");
 }
 
 /// The kernel answers for five servers in a network of its own: each in another way, one not at
@@ -352,7 +554,7 @@ fn an_icmp_error_about_a_server_is_no_silence() {
     // a hard error ends the request; a soft one may pass, so it is asked again, and is no time-out
     // in the end
     let [hard, soft] = [("unreachable", 1), ("unreachable", 2)];
-    assert_eq!(outcomes, [hard, hard, soft, soft, ("timeout", 2)]);
+    assert_eq!(outcomes, [hard, hard, soft, soft, ("timed_out", 2)]);
 }
 
 /// A queue without room loses the copy, and no server was asked: that is no firewall.

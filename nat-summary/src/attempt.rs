@@ -200,7 +200,7 @@ impl<'a> AttemptEvidence<'a> {
             PathEnd::Undecided | PathEnd::Connected => None,
             PathEnd::ChannelFailed => {
                 let verdict = self.stage.map(|stage| stage.verdict).unwrap_or_default();
-                Some(FailureCause::of_stage(verdict))
+                Some(FailureCause::Channel(verdict))
             }
             PathEnd::NoPair | PathEnd::PairsFailed => {
                 let hosts = Hosts {
@@ -275,6 +275,7 @@ pub struct PeerReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage::StageVerdict;
 
     #[test]
     fn a_cause_is_sought_only_where_the_nats_may_have_one() {
@@ -298,7 +299,7 @@ mod tests {
             let expected = match path {
                 PathEnd::Undecided | PathEnd::Connected => None,
                 PathEnd::NoPair | PathEnd::PairsFailed => Some(FailureCause::Unknown),
-                PathEnd::ChannelFailed => Some(FailureCause::Dtls),
+                PathEnd::ChannelFailed => Some(FailureCause::Channel(StageVerdict::Unknown)),
             };
             assert_eq!(report.cause, expected, "{path:?}");
             assert_eq!(

@@ -8,7 +8,6 @@ use crate::outlook::{ExpectedPath, Outlook, OutlookReason};
 use crate::scope::Scope;
 use crate::stage::StageVerdict;
 use crate::summary::{BaseVerdict, NatSummary};
-use crate::words::words;
 
 /// Fewest checks in a row without an answer that are no accident: with three of ten packets lost
 /// each way, all five of a working pair get lost once in thirty times.
@@ -57,11 +56,6 @@ pub struct Checks {
 /// assert_eq!(FailureCause::of(&nothing.summary(), None, Checks::default(), false), FailureCause::Unknown);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
 #[non_exhaustive]
 pub enum FailureCause {
     /// Both NATs send from ports that the other side could not foresee.
@@ -76,77 +70,72 @@ pub enum FailureCause {
     FilteredHere,
     /// The peer's checks came in, and none of those sent to where they came from was answered.
     ChecksOneWay,
-    /// A pair worked to the end, and the channel over it did not open; why is not proven.
-    Dtls,
-    /// As [`StageVerdict::HelloUnanswered`].
-    HelloUnanswered,
-    /// As [`StageVerdict::HelloNeverCame`].
-    HelloNeverCame,
-    /// As [`StageVerdict::HandshakeStalled`].
-    HandshakeStalled,
-    /// As [`StageVerdict::HandshakeRefused`].
-    HandshakeRefused,
-    /// As [`StageVerdict::ChannelUnanswered`].
-    ChannelUnanswered,
-    /// As [`StageVerdict::LargePacketsVanish`].
-    LargePacketsVanish,
-    /// As [`StageVerdict::FrozenAfterOpen`].
-    FrozenAfterOpen,
-    /// As [`StageVerdict::PathLost`].
-    PathLost,
-    /// As [`StageVerdict::ClosedByPeer`].
-    ClosedByPeer,
+    /// A pair worked to the end, and the channel over it did not open: the verdict on the stage that
+    /// stopped it. Where none is proven, the word is `dtls`, as for all of these in older records.
+    Channel(StageVerdict),
     /// The evidence proves none of these.
     #[default]
     Unknown,
 }
 
-words! {
-    /// Its word: the value of `nat_telemetry.failure.cause`.
-    FailureCause {
-        BothSymmetric => "both_symmetric",
-        PeerSilent => "peer_silent",
-        UdpBlocked => "udp_blocked",
-        FilteredHere => "filtered_here",
-        ChecksOneWay => "checks_one_way",
-        Dtls => "dtls",
-        HelloUnanswered => "hello_unanswered",
-        HelloNeverCame => "hello_never_came",
-        HandshakeStalled => "handshake_stalled",
-        HandshakeRefused => "handshake_refused",
-        ChannelUnanswered => "channel_unanswered",
-        LargePacketsVanish => "large_packets_vanish",
-        FrozenAfterOpen => "frozen_after_open",
-        PathLost => "path_lost",
-        ClosedByPeer => "closed_by_peer",
-        Unknown => "unknown",
-    }
-}
-
 impl FailureCause {
-    /// The cause where a pair worked and the channel over it did not open: the verdict on the stage, and
-    /// [`Dtls`](Self::Dtls) where none is proven.
+    const COUNT: usize = 6 + StageVerdict::ALL.len();
+
+    /// Every value: the causes before a channel, those of a channel from `dtls` on, and `unknown`.
+    pub const ALL: &'static [Self] = &Self::all();
+
+    const fn all() -> [Self; Self::COUNT] {
+        let mut all = [Self::Unknown; Self::COUNT];
+        let [both, silent, blocked, filtered, one_way, channel, rest @ ..] = &mut all;
+        *both = Self::BothSymmetric;
+        *silent = Self::PeerSilent;
+        *blocked = Self::UdpBlocked;
+        *filtered = Self::FilteredHere;
+        *one_way = Self::ChecksOneWay;
+        *channel = Self::Channel(StageVerdict::Unknown);
+        // the last verdict is `Unknown`, and has its place before the others
+        let mut at = 0;
+        while at + 1 < StageVerdict::ALL.len() {
+            rest[at] = Self::Channel(StageVerdict::ALL[at]);
+            at += 1;
+        }
+        all
+    }
+
+    /// Its word: the value of `nat_telemetry.failure.cause`.
     ///
     /// ```
     /// use nat_summary::FailureCause;
     /// use nat_summary::stage::StageVerdict;
-    /// assert_eq!(FailureCause::of_stage(StageVerdict::HelloNeverCame), FailureCause::HelloNeverCame);
-    /// assert_eq!(FailureCause::of_stage(StageVerdict::Unknown), FailureCause::Dtls);
+    /// assert_eq!(FailureCause::Channel(StageVerdict::HelloNeverCame).as_str(), "hello_never_came");
+    /// assert_eq!(FailureCause::Channel(StageVerdict::Unknown).as_str(), "dtls");
     /// ```
     #[must_use]
-    pub const fn of_stage(verdict: StageVerdict) -> Self {
-        match verdict {
-            StageVerdict::HelloUnanswered => Self::HelloUnanswered,
-            StageVerdict::HelloNeverCame => Self::HelloNeverCame,
-            StageVerdict::HandshakeStalled => Self::HandshakeStalled,
-            StageVerdict::HandshakeRefused => Self::HandshakeRefused,
-            StageVerdict::ChannelUnanswered => Self::ChannelUnanswered,
-            StageVerdict::LargePacketsVanish => Self::LargePacketsVanish,
-            StageVerdict::FrozenAfterOpen => Self::FrozenAfterOpen,
-            StageVerdict::PathLost => Self::PathLost,
-            StageVerdict::ClosedByPeer => Self::ClosedByPeer,
-            StageVerdict::Unknown => Self::Dtls,
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BothSymmetric => "both_symmetric",
+            Self::PeerSilent => "peer_silent",
+            Self::UdpBlocked => "udp_blocked",
+            Self::FilteredHere => "filtered_here",
+            Self::ChecksOneWay => "checks_one_way",
+            Self::Channel(StageVerdict::Unknown) => "dtls",
+            Self::Channel(verdict) => verdict.as_str(),
+            Self::Unknown => "unknown",
         }
+    }
+
+    /// The cause with this word, as records of any age have it.
+    ///
+    /// ```
+    /// use nat_summary::FailureCause;
+    /// use nat_summary::stage::StageVerdict;
+    /// assert_eq!(FailureCause::of_word("dtls"), Some(FailureCause::Channel(StageVerdict::Unknown)));
+    /// assert_eq!(FailureCause::of_word("path_lost"), Some(FailureCause::Channel(StageVerdict::PathLost)));
+    /// ```
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter();
+        all.find(|cause| cause.as_str() == word).copied()
     }
 
     /// Whether a pair worked and the channel over it did not open. Where a reader of older records looks
@@ -154,20 +143,13 @@ impl FailureCause {
     ///
     /// ```
     /// use nat_summary::FailureCause;
-    /// assert!(FailureCause::Dtls.is_of_channel() && FailureCause::PathLost.is_of_channel());
+    /// use nat_summary::stage::StageVerdict;
+    /// assert!(FailureCause::Channel(StageVerdict::PathLost).is_of_channel());
     /// assert!(!FailureCause::UdpBlocked.is_of_channel());
     /// ```
     #[must_use]
     pub const fn is_of_channel(self) -> bool {
-        !matches!(
-            self,
-            Self::BothSymmetric
-                | Self::PeerSilent
-                | Self::UdpBlocked
-                | Self::FilteredHere
-                | Self::ChecksOneWay
-                | Self::Unknown
-        )
+        matches!(self, Self::Channel(_))
     }
 
     /// The cause of a failure. `ours` is the verdict on this host, `theirs` the
@@ -210,7 +192,7 @@ impl FailureCause {
             theirs,
         } = hosts;
         if paired {
-            return Self::Dtls;
+            return Self::Channel(StageVerdict::Unknown);
         }
         if checks.answered > 0 || checks.relayed > 0 {
             return Self::Unknown;

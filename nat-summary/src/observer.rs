@@ -56,8 +56,7 @@ pub use self::integrity::{Integrity, Password, Trust, Unverified, Verification};
 pub use self::message::{
     Class, Header, Malformed, Message, Method, Signed, TransactionId, is_stun,
 };
-use self::paths::Paths;
-pub use self::paths::{MAX_PATHS, ObservedPath};
+pub use self::paths::{MAX_PATHS, ObservedPath, Paths};
 pub use self::peer::{
     Arrival, CheckAnswer, CheckedPair, MAX_DESTINATIONS, MAX_PAIRS, Peer, Refusal,
 };
@@ -67,7 +66,7 @@ pub use self::tables::{Entry, Fixed, InPlace, Table, Tables};
 use crate::evidence::{Endpoint, Evidence};
 use crate::failure::Checks;
 use crate::peer::PeerEvidence;
-use crate::stage::PathWatch;
+use crate::stage::{Above, Stage, StageReport};
 
 /// Datagrams by kind, and those that were read and prove nothing, by reason.
 ///
@@ -123,7 +122,7 @@ pub struct Counters {
 /// assert_eq!(Observer::new().evidence().summary().to_string(), "unknown, nothing observed");
 /// ```
 ///
-/// Its size is fixed, at most 46 KiB, and it takes nothing from the heap: keep it in a `Box`. Each table
+/// Its size is fixed, less than 50 KiB, and it takes nothing from the heap: keep it in a `Box`. Each table
 /// holds a number of entries that no honest host needs; a flood makes a verdict more careful.
 #[derive(Debug, Clone)]
 pub struct Observer<I = Unverified> {
@@ -283,24 +282,18 @@ impl<I: Integrity> Observer<I> {
 
     #[inline(never)]
     fn watch_sent(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
-        let now = self.now;
-        if let Some(watch) = self.watch(local, remote) {
-            watch.sent(now, datagram);
-        }
+        let peer = &self.peer;
+        let is_checked = || peer.has_pair(local, remote);
+        self.paths
+            .sent(self.now, local, remote, datagram, is_checked);
     }
 
     #[inline(never)]
     fn watch_received(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
-        let now = self.now;
-        if let Some(watch) = self.watch(local, remote) {
-            watch.received(now, datagram);
-        }
-    }
-
-    fn watch(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<&mut PathWatch> {
         let peer = &self.peer;
+        let is_checked = || peer.has_pair(local, remote);
         self.paths
-            .watch(local.into(), remote.into(), || peer.has_pair(local, remote))
+            .received(self.now, local, remote, datagram, is_checked);
     }
 
     /// Nothing more will be handed in, as at the end of a capture: requests that wait are given up,
@@ -355,6 +348,30 @@ impl<I: Integrity> Observer<I> {
         self.paths.iter()
     }
 
+    /// How far the attempt came until now, and what stopped it, by the pair in use: see
+    /// [`Paths::in_use`]. `above` holds what the layers above know, such as the role of this side in
+    /// DTLS. There is no verdict where datagrams may have passed unseen.
+    ///
+    /// ```
+    /// use nat_summary::observer::Observer;
+    /// use nat_summary::stage::{Above, Stage};
+    /// assert_eq!(Observer::new().stage(&Above::default()).stage, Stage::Unknown);
+    /// ```
+    #[must_use]
+    pub fn stage(&self, above: &Above) -> StageReport {
+        let Some(report) = self.paths.stage(self.now, above) else {
+            return StageReport::of(if self.peer.checks().sent > 0 {
+                Stage::Checks
+            } else {
+                Stage::Unknown
+            });
+        };
+        if self.is_silence_doubtful || self.servers.is_joined_late {
+            return report.without_verdict();
+        }
+        report
+    }
+
     /// The time of the last datagram, or until which nothing passed.
     #[must_use]
     pub const fn now(&self) -> Duration {
@@ -400,7 +417,7 @@ impl<I: Integrity> Observer<I> {
             _ if message.is_check() => {
                 let (id, sequence, now) = (message.id, self.sequence, self.now);
                 if self.peer.check_sent(local, remote, id, sequence, now) {
-                    self.paths.check_sent(local.into(), remote.into(), now);
+                    self.paths.check_sent(local, remote, now);
                 }
             }
             (Class::Request, Method::Binding | Method::Allocate) => {
@@ -436,7 +453,7 @@ impl<I: Integrity> Observer<I> {
             match filed {
                 Ok(arrival) => {
                     if !self.paths.is_empty() {
-                        self.paths.heard(local.into(), remote.into(), self.now);
+                        self.paths.heard(local, remote, self.now);
                     }
                     if arrival.is_maybe_solicited {
                         bump(&mut self.counters.maybe_solicited);
@@ -463,7 +480,8 @@ impl<I: Integrity> Observer<I> {
                     .answer_received(local, remote, message, &self.integrity, self.now);
             self.keep_trusted(trust);
             if let Ok(answer) = &filed {
-                self.paths.answered(base, source, answer.asked_at, self.now);
+                self.paths
+                    .answered(local, remote, answer.asked_at, self.now);
             }
             filed.err()
         } else {

@@ -9,6 +9,7 @@ use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Discarded, Evidence, ListFacts, Observation, Outcome, Seen, Truncated};
+use crate::failure::FailureCause;
 use crate::peer::PeerEvidence;
 use crate::server::ServerId;
 use crate::summary::{BaseVerdict, Bases, MAX_BASES};
@@ -81,6 +82,32 @@ struct SeenForm {
     of_text: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     session: u32,
+}
+
+/// Its word.
+impl Serialize for FailureCause {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for FailureCause {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Word;
+        impl Visitor<'_> for Word {
+            type Value = FailureCause;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the word of a cause")
+            }
+
+            fn visit_str<E: Error>(self, word: &str) -> Result<FailureCause, E> {
+                FailureCause::of_word(word)
+                    .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(word), &self))
+            }
+        }
+        deserializer.deserialize_str(Word)
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -43,6 +43,7 @@ use core::time::Duration;
 pub use self::checks::CheckLog;
 pub use self::shape::hello_shape;
 pub use self::verdict::{DtlsRole, DtlsVersion, HandshakeMessage, RefusedBy, Stage, StageVerdict};
+use self::watch::Repeated;
 pub use self::watch::{Direction, PathWatch};
 
 /// Fewest flights of one's own without an answer.
@@ -50,7 +51,7 @@ const FLIGHTS: u32 = 3;
 /// Shortest wait of a server for a hello: a client that begins with 1 s has then sent three (RFC 6347
 /// section 4.2.4.1).
 const HELLO_WAIT: Duration = Duration::from_secs(3);
-/// So long no application data came in on a path that is frozen. An association of SCTP acknowledges within
+/// So long no application data came in on a path that is frozen, or the peer acknowledged none. An association of SCTP acknowledges within
 /// 200 ms and repeats within seconds (RFC 9260 sections 6.2 and 6.3.1).
 pub const FROZEN_AFTER: Duration = Duration::from_secs(10);
 /// So long no packet came in on a path that is lost, half of the time after which consent expires (RFC 7675
@@ -187,6 +188,9 @@ pub struct StageReport {
     pub received: Direction,
     /// Time since the last record of DTLS came in.
     pub silent_for: Option<Duration>,
+    /// Time since the first datagram left that the peer has to acknowledge, without an acknowledgement since;
+    /// where the layer above counts them.
+    pub unacknowledged_for: Option<Duration>,
     /// Above this size, in bytes, packets vanish.
     pub vanish_above: Option<u16>,
     /// The shape of the ClientHello that passed: see [`hello_shape`].
@@ -254,6 +258,8 @@ pub fn judge(now: Duration, watch: &PathWatch, checks: &CheckLog, above: &Above)
         sent,
         received,
         silent_for: watch.last_record_in.map(|last| now.saturating_sub(last)),
+        unacknowledged_for: (watch.unacknowledged.count > 0)
+            .then(|| now.saturating_sub(watch.unacknowledged.first)),
         vanish_above,
         hello_shape: watch.hello_shape(),
     }
@@ -410,15 +416,25 @@ impl Case<'_> {
     }
 
     fn of_channel(&self) -> StageVerdict {
-        let asked = &self.watch.asked;
+        let Repeated { first, last, .. } = self.watch.unacknowledged;
+        // a peer that repeats itself sends data, and hears nothing: it acknowledges nothing either
+        let is_deaf = self.is_without_answer(&self.watch.unacknowledged, FROZEN_AFTER)
+            && last.saturating_sub(first) >= FROZEN_AFTER / 2;
+        let has_data = self.watch.last_data_in.is_some();
+        if has_data && (is_deaf || self.is_without_answer(&self.watch.asked, FROZEN_AFTER)) {
+            StageVerdict::FrozenAfterOpen
+        } else if !has_data && self.is_without_answer(&self.watch.asked, Duration::ZERO) {
+            StageVerdict::ChannelUnanswered
+        } else {
+            StageVerdict::Unknown
+        }
+    }
+
+    /// Whether these datagrams were enough, the first of them so long ago, and the path alive meanwhile.
+    fn is_without_answer(&self, asked: &Repeated, least: Duration) -> bool {
         let wait = self.now.saturating_sub(asked.first);
         let half = asked.first.saturating_add(wait / 2);
-        let is_alive = asked.count >= FLIGHTS && self.is_alive(asked.first, half.min(asked.last));
-        match self.watch.last_data_in {
-            None if is_alive => StageVerdict::ChannelUnanswered,
-            Some(_) if is_alive && wait >= FROZEN_AFTER => StageVerdict::FrozenAfterOpen,
-            _ => StageVerdict::Unknown,
-        }
+        asked.count >= FLIGHTS && wait >= least && self.is_alive(asked.first, half.min(asked.last))
     }
 
     /// The size above which no packet arrives, where smaller ones do: in this direction by their

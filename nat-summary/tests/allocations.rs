@@ -133,7 +133,8 @@ fn what_a_peer_showed_is_judged_without_the_heap() {
 #[test]
 fn datagrams_are_observed_without_the_heap() {
     use core::time::Duration;
-    use nat_summary::observer::Observer;
+    use nat_summary::observer::{MAX_PATHS, Observer};
+    use nat_summary::stage::{Above, Stage};
 
     let base = "192.168.1.5:50000".parse().unwrap();
     let request = b"\x00\x01\x00\x00\x21\x12\xA4\x42a random id.";
@@ -150,7 +151,12 @@ fn datagrams_are_observed_without_the_heap() {
             observer.received(now, base, peer, check);
             observer.sent(now, base, peer, check);
             observer.received(now, base, peer, b"\x16\xfe\xfd");
+            let data = b"\x17\xfe\xfd\0\x01\0\0\0\0\0\x01\0\x04data";
+            observer.sent(now, base, peer, data);
+            observer.received(now, base, peer, data);
         }
+        assert_eq!(observer.paths().count(), MAX_PATHS);
+        assert_eq!(observer.stage(&Above::default()).stage, Stage::Open);
         observer.evidence().summary()
     });
     assert_eq!(observed, 0);

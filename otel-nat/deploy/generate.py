@@ -122,6 +122,8 @@ def strip(page):
 
 # SigNoz
 
+DESCRIPTION = "Connection attempts of a fleet, from the spans of otel-nat. Generated: see generate.py."
+
 
 def columns():
     """The columns of clickhouse/0002_columns.sql: name, and the expression that makes it."""
@@ -153,35 +155,69 @@ def signoz_attempts():
     )
 
 
-def signoz():
+def signoz_panels():
+    """Of each panel: an identity, the heading, the question, whether it is a line over the days, the query, the width of 12."""
     attempts = signoz_attempts()
-    widgets, layout = [], []
-
-    def add(identity, heading, description, kind, sql, width):
-        widgets.append({
-            "id": identity, "title": heading, "description": description, "panelTypes": kind, "isStacked": False,
-            "nullZeroValues": "zero", "opacity": "1", "timePreferance": "GLOBAL_TIME", "yAxisUnit": "percent" if kind == "graph" else "none",
-            "query": {
-                "queryType": "clickhouse_sql",
-                "clickhouse_sql": [{"name": "A", "legend": "", "disabled": False, "query": sql}],
-                "builder": {"queryData": [], "queryFormulas": []},
-                "promql": [],
-            },
-        })
-        row = sum(place["w"] for place in layout) // 12 * 9
-        layout.append({"i": identity, "x": sum(place["w"] for place in layout) % 12, "y": row, "w": width, "h": 9})
-
     for name, heading, select, where in SERIES:
         # SigNoz names the columns: `ts` and `value`, and the rest are labels
         select = select.replace(" AS time", " AS ts").replace("blocked_percent AS blocked, low_percent AS low, high_percent AS high", "blocked_percent AS value")
         select = re.sub(r"\bpercent$", "percent AS value", select)
         sql = series(attempts, name, select, where).replace("ORDER BY time", "ORDER BY ts")
-        add(f"{name}_by_time", heading, described(name), "graph", sql, 12)
+        yield f"{name}_by_time", heading, name, True, sql, 12
     for name in report.QUESTIONS:
-        add(name, title(name), described(name), "table", over(attempts, name), 6)
+        yield name, title(name), name, False, over(attempts, name), 6
+
+
+def placed(panels):
+    """The panels, each with the column and the row of its upper left corner."""
+    taken = 0
+    for panel in panels:
+        yield panel, taken % 12, taken // 12 * 9
+        taken += panel[-1]
+
+
+def signoz():
+    """The schema `v6` of SigNoz 0.135 and later."""
+    panels, items = {}, []
+    for (identity, heading, name, is_line, sql, width), x, y in placed(signoz_panels()):
+        kind, asked_as = ("signoz/TimeSeriesPanel", "time_series") if is_line else ("signoz/TablePanel", "scalar")
+        look = {"formatting": {"unit": "percent"}, "axes": {"softMin": 0}} if is_line else {}
+        query = {"kind": "signoz/ClickHouseSQL", "spec": {"name": "A", "query": sql, "disabled": False, "legend": ""}}
+        panels[identity] = {"kind": "Panel", "spec": {
+            "display": {"name": heading, "description": described(name)},
+            "plugin": {"kind": kind, "spec": look},
+            "queries": [{"kind": asked_as, "spec": {"name": "A", "plugin": query}}],
+        }}
+        items.append({"x": x, "y": y, "width": width, "height": 9, "content": {"$ref": f"#/spec/panels/{identity}"}})
     page = {
-        "title": "NAT traversal",
-        "description": "Connection attempts of a fleet, from the spans of otel-nat. Generated: see generate.py.",
+        "schemaVersion": "v6", "name": "nat-traversal", "tags": [{"key": "area", "value": "nat"}],
+        "spec": {
+            "display": {"name": "NAT traversal", "description": DESCRIPTION}, "variables": [], "panels": panels,
+            "layouts": [{"kind": "Grid", "spec": {"items": items}}], "duration": "30d",
+        },
+    }
+    return json.dumps(page, indent=2, sort_keys=True) + "\n"
+
+
+def signoz_before_v6():
+    """The schema of SigNoz before 0.135."""
+    widgets, layout = [], []
+    for (identity, heading, name, is_line, sql, width), x, y in placed(signoz_panels()):
+        widgets.append({
+            "id": identity, "title": heading, "description": described(name), "panelTypes": "graph" if is_line else "table",
+            "isStacked": False, "nullZeroValues": "zero", "opacity": "1", "timePreferance": "GLOBAL_TIME",
+            "yAxisUnit": "percent" if is_line else "none", "softMin": 0 if is_line else None, "softMax": None,
+            "selectedLogFields": None, "selectedTracesFields": None,
+            "query": {
+                "id": identity, "queryType": "clickhouse_sql",
+                "clickhouse_sql": [{"name": "A", "legend": "", "disabled": False, "query": sql}],
+                "builder": {"queryData": [], "queryFormulas": []},
+                "promql": [],
+            },
+        })
+        layout.append({"i": identity, "x": x, "y": y, "w": width, "h": 9})
+    page = {
+        "title": "NAT traversal", "description": DESCRIPTION,
         "tags": ["nat", "ice", "generated"], "version": "v4", "variables": {}, "widgets": widgets, "layout": layout,
     }
     return json.dumps(page, indent=2, sort_keys=True) + "\n"
@@ -189,13 +225,16 @@ def signoz():
 
 # a cluster
 
-REPLICATED = "Replicated{kind}MergeTree('/clickhouse/tables/{{shard}}/{{database}}/{{table}}', '{{replica}}')"
+REPLICATED = "Replicated{kind}MergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')"
+# one for all shards, because apply.py may ask any host
+OF_ALL = "ReplicatedMergeTree('/clickhouse/tables/{database}/{table}', '{shard}-{replica}')"
 
 
 def of_cluster(text):
     """A file of clickhouse/ for every host of a cluster: each table replicated, with one before it that spans the shards."""
     text = re.sub(r"\b(otel_traces|nat_daily_sums)\b", r"\1_local", text)
-    text = re.sub(r"ENGINE = (Aggregating)?MergeTree", lambda found: "ENGINE = " + REPLICATED.format(kind=found[1] or ""), text)
+    engine = OF_ALL if "nat_schema" in text else REPLICATED
+    text = re.sub(r"ENGINE = (Aggregating)?MergeTree", lambda found: "ENGINE = " + engine.replace("{kind}", found[1] or ""), text)
     text = re.sub(r"^(CREATE (?:OR REPLACE )?(?:TABLE|VIEW|MATERIALIZED VIEW|FUNCTION) (?:IF NOT EXISTS )?\w+|ALTER TABLE \w+)", r"\1 ON CLUSTER '{cluster}'", text, flags=re.M)
     # the views that the questions read span the shards; the one that fills the sums does not
     text = text.replace("FROM otel_traces_local AS traces", "FROM otel_traces AS traces").replace("FROM nat_daily_sums_local AS sums", "FROM nat_daily_sums AS sums")
@@ -225,6 +264,7 @@ def files():
     """Every generated file: its path, and its text."""
     yield "grafana/nat.json", grafana()
     yield "signoz/nat.json", signoz()
+    yield "signoz/nat-before-0.135.json", signoz_before_v6()
     cluster = {path.name: of_cluster(path.read_text()) for path in sorted((FOLDER / "clickhouse").glob("0*.sql"))}
     for name, text in with_columns(cluster).items():
         yield f"clickhouse/cluster/{name}", text

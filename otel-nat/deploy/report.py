@@ -84,7 +84,7 @@ def main():
     arguments.add_argument("spans", help="OTLP/JSON lines: a file, or a pattern for several; or the URL of a ClickHouse server")
     arguments.add_argument("--database", default="otel", help="of the ClickHouse server")
     arguments.add_argument("--relation", default="nat_attempts", help="nat_attempts, or nat_daily for the sums of each day")
-    arguments.add_argument("--json", action="store_true", help="one object, the columns and rows of each question")
+    arguments.add_argument("--json", action="store_true", help="an object for each question, a line each, as it is answered")
     arguments.add_argument("--picture", metavar="FILE", help="draws the answers there, as PNG or SVG")
     chosen = arguments.parse_args()
     if chosen.spans.startswith(("http://", "https://")):
@@ -97,12 +97,11 @@ def main():
         heads, rows, read = engine.ask(name)
         seconds = time.monotonic() - started
         answers[name] = {
-            "columns": heads, "rows": [dict(zip(heads, row)) for row in rows], "seconds": seconds, "bytes_read": read,
+            "question": name, "columns": heads, "rows": [dict(zip(heads, row)) for row in rows],
+            "seconds": seconds, "bytes_read": read,
         }
-        if not chosen.json:
-            print(f"{name.replace('_', ' ')}\n\n{table(heads, rows)}\n")
-    if chosen.json:
-        print(json.dumps(answers))
+        text = json.dumps(answers[name]) if chosen.json else f"{name.replace('_', ' ')}\n\n{table(heads, rows)}\n"
+        print(text, flush=True)
     if chosen.picture:
         import picture
 

@@ -115,7 +115,7 @@ mod tests {
             attempt.set_checks(crate::Checks::default());
             attempt.set_peer_summary(&summary);
             attempt.set_outlook(nat_summary::Outlook::between(&summary, &summary));
-            attempt.set_failure_cause(crate::FailureCause::Dtls);
+            attempt.set_failure_cause(crate::FailureCause::Unknown);
             attempt.set_mapping_lifetime(crate::MappingLifetime::default());
             let stage = nat_summary::stage::StageReport::default();
             attempt.set_stage(stage);

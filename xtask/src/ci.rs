@@ -74,6 +74,10 @@ fn steps() -> Vec<Step> {
             Does::Ours(|output| suites::below("steps::", ("MACHINE_STEPS", "1000000"), output)),
         ),
         built("example, peer connections", "examples/peer_connection", ""),
+        built("example, agents", "examples/connect", ""),
+        built("example, gather", "examples/gather", ""),
+        built("example, attempt", "examples/attempt", ""),
+        built("example, spans", "examples/emit", "file /dev/null"),
         built(
             "leak, data channel and pipeline",
             "xtask-checks",
@@ -220,6 +224,7 @@ fn no_clickhouse() -> Option<String> {
         python::MATPLOTLIB,
         python::CHDB,
         python::GRAFANA,
+        python::YAML,
     ];
     no_collector().or_else(|| python::with(&root(), &packages).err())
 }

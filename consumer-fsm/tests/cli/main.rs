@@ -3,6 +3,9 @@
 
 mod attack;
 #[cfg(unix)]
+mod counts;
+mod deploy;
+#[cfg(unix)]
 mod output;
 
 use std::io::{BufRead, BufReader, Read, Write};

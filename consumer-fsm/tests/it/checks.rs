@@ -9,6 +9,7 @@ use consumer_fsm::{Ending, SessionDescription};
 use ice_gather::checks::PeerReader;
 use ice_gather::responder::Manner;
 use ice_gather::{Credentials, Gathering, IceConn, PeerView, Role, StunServer};
+use nat_summary::stage::StageVerdict;
 use nat_summary::{CandidateKind, Evidence, FailureCause, FilteringSeen, TowardPeer};
 use opentelemetry_sdk::trace::SpanData;
 use otel_nat::{FailureReason, keys};
@@ -210,9 +211,18 @@ async fn a_pair_worked_where_the_transport_says_so_whatever_was_seen_of_it() {
     let stun = responders(2, Manner::Honest).await;
     for (failure, cause) in [
         (TransportError::NoChannel, FailureCause::Unknown),
-        (TransportError::Dtls, FailureCause::Dtls),
-        (TransportError::Fingerprint, FailureCause::Dtls),
-        (TransportError::Channel, FailureCause::Dtls),
+        (
+            TransportError::Dtls,
+            FailureCause::Channel(StageVerdict::Unknown),
+        ),
+        (
+            TransportError::Fingerprint,
+            FailureCause::Channel(StageVerdict::Unknown),
+        ),
+        (
+            TransportError::Channel,
+            FailureCause::Channel(StageVerdict::Unknown),
+        ),
     ] {
         let signalling = MemorySignalling::new(Switchboard::default());
         let _producer = producer(signalling.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use consumer_fsm::signalling::http::{HttpSignalling, SignallingService};
 use consumer_fsm::signalling::{Kind, SignalError, Signalling, Switchboard};
-use consumer_fsm::{Ending, Event, State, Transition};
+use consumer_fsm::{Consumer, Ending, Event, State, Transition};
 use ice_gather::responder::Manner;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -15,7 +15,8 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use crate::stage::{Running, Spans, attempt, cache, producer, responders};
+use crate::runner::{Until, run};
+use crate::stage::{Running, Spans, attempt, cache, producer, responders, timing, transport};
 
 /// TLS in front of a service, with a certificate for `localhost` that no client trusts by default.
 struct Front {
@@ -123,13 +124,9 @@ async fn who_cannot_show_that_it_is_the_service_hears_nothing() {
     );
     let stun = responders(1, Manner::Honest).await;
     let (spans, telemetry) = Spans::new();
-    let report = attempt(
-        client.unwrap(),
-        cache(&stun),
-        telemetry,
-        Duration::from_millis(300),
-    )
-    .await;
+    let mut consumer =
+        Consumer::new(client.unwrap(), transport(), telemetry, cache(&stun)).with_timing(timing());
+    let report = run(&mut consumer, Until::Happened(Event::ExchangeFailed)).await;
     assert!(report.transitions.contains(&Transition {
         from: State::Listening,
         event: Event::ExchangeFailed,

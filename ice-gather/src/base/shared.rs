@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use nat_summary::Evidence;
+#[cfg(feature = "webrtc")]
+use nat_summary::stage::{Above, StageReport};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 #[cfg(feature = "agent")]
@@ -371,6 +373,38 @@ impl Shared {
         socket
             .map(|socket| self.checks().consent(socket.bound(), canonical(remote)))
             .unwrap_or_default()
+    }
+
+    /// From now on every pair is followed.
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn follow_paths(&self) {
+        self.checks().follow_paths();
+    }
+
+    /// A datagram that is not STUN left from the socket of this number.
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn on_datagram_sent(&self, number: usize, target: SocketAddr, datagram: &[u8]) {
+        if let Some(socket) = self.socket(number) {
+            let (bound, now) = (socket.bound(), Instant::now());
+            self.checks()
+                .on_datagram_sent(bound, canonical(target), datagram, now);
+        }
+    }
+
+    /// A datagram that is not STUN came in on the socket of this number.
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn on_datagram_received(&self, number: usize, source: SocketAddr, datagram: &[u8]) {
+        if let Some(socket) = self.socket(number) {
+            let (bound, now) = (socket.bound(), Instant::now());
+            self.checks()
+                .on_datagram_received(bound, canonical(source), datagram, now);
+        }
+    }
+
+    /// How far the pair in use came, and what stopped it; `None` before a pair worked.
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn stage(&self, above: &Above) -> Option<StageReport> {
+        self.checks().stage(Instant::now(), above)
     }
 
     /// The checks of the pair in use.

@@ -15,7 +15,7 @@ use crate::base::agent_ends::{recv_for_agent, send_for_agent};
 use crate::common::{canonical, lock};
 use crate::socket::carrier::DatagramCarrier;
 use crate::socket::conn::Unconnected;
-use crate::stun::{Header, is_success, write_check_response};
+use crate::stun::{Header, is_claimed, is_success, write_check_response};
 
 /// Longest datagram that the library reads.
 const RECEIVE_MTU: usize = 8192;
@@ -55,15 +55,42 @@ impl Ends {
         (first.is_ipv4() == address.is_ipv4()).then_some(address)
     }
 
+    /// A datagram of the first socket, which is followed in passing.
+    fn first(
+        &self,
+        received: io::Result<(usize, SocketAddr)>,
+        buffer: &[u8],
+    ) -> io::Result<(usize, SocketAddr)> {
+        let (length, source) = received?;
+        self.note_received(0, source, buffer.get(..length).unwrap_or_default());
+        Ok((length, source))
+    }
+
+    fn note_received(&self, number: usize, source: SocketAddr, datagram: &[u8]) {
+        if !is_claimed(datagram) {
+            self.base.on_datagram_received(number, source, datagram);
+        }
+    }
+
+    /// Sends from the socket of this number; the datagram is followed in passing.
+    async fn send(&self, number: usize, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
+        let sent = send_for_agent(&self.base, number, datagram, target).await?;
+        if !is_claimed(datagram) {
+            self.base.on_datagram_sent(number, target, datagram);
+        }
+        Ok(sent)
+    }
+
     async fn recv_either(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         // the library has one reader
         let mut second = self.second.lock().await;
         loop {
             tokio::select! {
-                received = recv_for_agent(&self.base, 0, buffer) => return received,
+                received = recv_for_agent(&self.base, 0, buffer) => return self.first(received, buffer),
                 received = recv_for_agent(&self.base, 1, &mut second) => {
                     let (length, source) = received?;
                     let datagram = &second[..length];
+                    self.note_received(1, source, datagram);
                     let mut aliases = lock(&self.aliases);
                     // only a check that was authenticated may show a new address of the peer
                     let is_check = Header::peek(datagram).is_some_and(|h| h.is_binding_request());
@@ -83,24 +110,25 @@ impl DatagramCarrier for Arc<Ends> {
         if self.base.has_second_socket() {
             self.recv_either(buffer).await
         } else {
-            recv_for_agent(&self.base, 0, buffer).await
+            let received = recv_for_agent(&self.base, 0, buffer).await;
+            self.first(received, buffer)
         }
     }
 
     async fn send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
         if !self.base.has_second_socket() {
-            return send_for_agent(&self.base, 0, datagram, target).await;
+            return self.send(0, datagram, target).await;
         }
         let real = lock(&self.aliases).real(target);
         let real = real.ok_or(io::ErrorKind::AddrNotAvailable)?;
         if real.is_ipv4() {
-            return send_for_agent(&self.base, 0, datagram, real).await;
+            return self.send(0, datagram, real).await;
         }
         // an answer reports where the check came from, and an alias is not the truth
         let answered = Header::peek(datagram).filter(|_| is_success(datagram));
         let answer = answered.and_then(|h| write_check_response(h.id, real, &self.password));
         let sent = answer.as_deref().unwrap_or(datagram);
-        send_for_agent(&self.base, 1, sent, real).await?;
+        self.send(1, sent, real).await?;
         Ok(datagram.len())
     }
 

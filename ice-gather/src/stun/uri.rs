@@ -31,7 +31,7 @@ pub enum StunServer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UriError {
-    /// `stuns`, `turn` or `turns`: not STUN over UDP.
+    /// `stuns`, `turn`, `turns`, or a URL: not STUN over UDP.
     Scheme,
     /// No host, or one with characters no host has.
     Host,
@@ -96,10 +96,8 @@ impl FromStr for StunServer {
     /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, UriError> {
-        if ["stuns:", "turn:", "turns:"]
-            .iter()
-            .any(|scheme| after(scheme, text).is_some())
-        {
+        let is_of = |scheme: &&str| after(scheme, text).is_some();
+        if text.contains("://") || ["stuns:", "turn:", "turns:"].iter().any(is_of) {
             return Err(UriError::Scheme);
         }
         Self::read_place(after("stun:", text).unwrap_or(text))
@@ -183,6 +181,7 @@ mod tests {
             ("stun:stun.example.org", name("stun.example.org", 3478)),
             ("stuns:stun.example.org", Err(UriError::Scheme)),
             ("TURN:stun.example.org", Err(UriError::Scheme)),
+            ("http://stun.example.org", Err(UriError::Scheme)),
             ("stun:", Err(UriError::Host)),
             ("stun:[2001:db8::1", Err(UriError::Host)),
             ("stun:a b", Err(UriError::Host)),

@@ -17,3 +17,5 @@ mod names;
 mod observer;
 #[cfg(feature = "webrtc")]
 mod peer_connection;
+#[cfg(feature = "webrtc")]
+mod stage;

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use nat_summary::observer::Observer;
 
-pub(crate) const ALL: [&str; 5] = [
+pub(crate) const ALL: [&str; 7] = [
     "observe 100 other datagrams out",
     "observe 100 other datagrams in",
+    "observe 100 datagrams of a path out",
+    "observe 100 datagrams of a path in",
     "observe a request and its answer",
     "observe a check of the peer",
     "observe an answer to no request",
@@ -26,7 +28,6 @@ pub(crate) struct Datagrams {
     base: SocketAddr,
     server: SocketAddr,
     peer: SocketAddr,
-    dtls: [u8; 1200],
 }
 
 impl Datagrams {
@@ -41,7 +42,6 @@ impl Datagrams {
             base,
             server: ([198, 51, 100, 1], 3478).into(),
             peer: ([192, 0, 2, 9], 40_000).into(),
-            dtls: [0x16; 1200],
         }
     }
 
@@ -49,8 +49,10 @@ impl Datagrams {
         let (base, server, peer) = (self.base, self.server, self.peer);
         let observer = black_box(&mut *self.observer);
         match what {
-            "observe 100 other datagrams out" => self.hundred_others(true),
-            "observe 100 other datagrams in" => self.hundred_others(false),
+            "observe 100 other datagrams out" => self.hundred(true, &[0x16; 1200]),
+            "observe 100 other datagrams in" => self.hundred(false, &[0x16; 1200]),
+            "observe 100 datagrams of a path out" => self.of_path(true),
+            "observe 100 datagrams of a path in" => self.of_path(false),
             "observe a request and its answer" => {
                 observer.sent(NOW, base, server, black_box(REQUEST));
                 observer.received(NOW, base, server, black_box(ANSWER));
@@ -66,14 +68,29 @@ impl Datagrams {
         true
     }
 
-    fn hundred_others(&mut self, is_sent: bool) {
+    /// Application data of DTLS on a pair that had a check: its datagrams are counted.
+    fn of_path(&mut self, is_sent: bool) {
+        const RECORD: &[u8] = b"\x17\xfe\xfd\0\x01\0\0\0\0\0\x01\x04\xa3";
+        if self.observer.paths().next().is_none() {
+            self.observer.sent(NOW, self.base, self.peer, CHECK);
+        }
+        let mut datagram = [0; 1200];
+        datagram[..RECORD.len()].copy_from_slice(RECORD);
+        self.hundred(is_sent, &datagram);
+        assert!(
+            self.observer.paths().next().is_some(),
+            "the pair is followed"
+        );
+    }
+
+    fn hundred(&mut self, is_sent: bool, datagram: &[u8]) {
         for _ in 0..100 {
-            let dtls = black_box(&self.dtls[..]);
+            let datagram = black_box(datagram);
             let observer = black_box(&mut *self.observer);
             if is_sent {
-                observer.sent(NOW, self.base, self.peer, dtls);
+                observer.sent(NOW, self.base, self.peer, datagram);
             } else {
-                observer.received(NOW, self.base, self.peer, dtls);
+                observer.received(NOW, self.base, self.peer, datagram);
             }
         }
     }

@@ -72,9 +72,9 @@ pub enum StageVerdict {
     ChannelUnanswered,
     /// The peer acknowledged packets up to a size, and none of those above.
     LargePacketsVanish,
-    /// Application data came in. Then none did for
-    /// [`FROZEN_AFTER`](super::FROZEN_AFTER), though application data left that the peer has to
-    /// acknowledge, while the peer answered checks.
+    /// Application data came in. Then, for [`FROZEN_AFTER`](super::FROZEN_AFTER), none did, or the peer
+    /// acknowledged none of this side, though application data left that the peer has to acknowledge, while
+    /// the peer answered checks.
     FrozenAfterOpen,
     /// The peer answered checks, and then no packet came in at all: the network or the peer is gone,
     /// not the stage above.
@@ -132,6 +132,38 @@ words! {
         Server => "server",
         Unknown => "unknown",
     }
+}
+
+impl DtlsRole {
+    /// The role that an offer and its answer fix (`a=setup`, RFC 8842 section 5): the side that offers or
+    /// answers `active` sends the ClientHello.
+    ///
+    /// ```
+    /// use nat_summary::stage::DtlsRole;
+    /// let (offer, answer) = ("v=0\r\na=setup:actpass\r\n", "v=0\r\na=setup:active\r\n");
+    /// assert_eq!(DtlsRole::of_descriptions(offer, answer), DtlsRole::Server);
+    /// assert_eq!(DtlsRole::of_descriptions(answer, offer), DtlsRole::Client);
+    /// assert_eq!(DtlsRole::of_descriptions(offer, ""), DtlsRole::Unknown);
+    /// ```
+    #[must_use]
+    pub fn of_descriptions(local: &str, remote: &str) -> Self {
+        match (setup(local), setup(remote)) {
+            (Some("active"), Some("actpass" | "passive")) | (Some("actpass"), Some("passive")) => {
+                Self::Client
+            }
+            (Some("passive"), Some("actpass" | "active")) | (Some("actpass"), Some("active")) => {
+                Self::Server
+            }
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The first `a=setup` of a description. Its sections share one transport, and so one role (RFC 9143
+/// section 7.1).
+fn setup(description: &str) -> Option<&str> {
+    let mut lines = description.lines();
+    lines.find_map(|line| line.strip_prefix("a=setup:").map(str::trim))
 }
 
 /// The version of DTLS that the two sides agreed on.

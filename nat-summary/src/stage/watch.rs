@@ -123,6 +123,8 @@ pub struct PathWatch {
     pub(super) flights: Repeated,
     /// Application data that left since the last that came in.
     pub(super) asked: Repeated,
+    /// Datagrams that left since the peer last acknowledged one, as the layer above counts them.
+    pub(super) unacknowledged: Repeated,
     pub(super) secured: Option<Duration>,
     pub(super) last_record_in: Option<Duration>,
     /// The last record that was no mere repetition.
@@ -154,6 +156,7 @@ impl PathWatch {
             hellos: Repeated::NONE,
             flights: Repeated::NONE,
             asked: Repeated::NONE,
+            unacknowledged: Repeated::NONE,
             secured: None,
             last_record_in: None,
             last_new_in: None,
@@ -234,6 +237,17 @@ impl PathWatch {
         bump(&mut self.received.data);
         self.last_data_in = Some(now);
         self.asked = Repeated::NONE;
+    }
+
+    /// A datagram leaves that the peer has to acknowledge, as the layer above knows: DATA of SCTP (RFC 9260
+    /// section 6.2). A datagram that is sent again counts again.
+    pub fn acknowledgement_due(&mut self, now: Duration) {
+        self.unacknowledged.note(now);
+    }
+
+    /// The peer acknowledged something, or repeated an acknowledgement: it is there, and hears this side.
+    pub const fn acknowledged(&mut self) {
+        self.unacknowledged = Repeated::NONE;
     }
 
     /// A datagram leaves that is not STUN.

@@ -5,6 +5,7 @@ mod wire;
 
 use core::time::Duration;
 
+use nat_summary::observer::{MAX_PATHS, Observer, Paths};
 use nat_summary::stage::{
     Above, CheckLog, DtlsRole, DtlsVersion, HandshakeMessage, PathWatch, RefusedBy, SIZES,
     SizeClass, Stage, StageReport, StageVerdict, hello_shape, judge,
@@ -561,6 +562,39 @@ fn a_peer_that_repeats_itself_does_not_keep_a_handshake_from_having_stalled() {
     );
 }
 
+/// A peer that no longer hears this side repeats its data, and its data acknowledges nothing.
+#[test]
+fn data_that_comes_in_does_not_hide_that_none_of_ours_is_acknowledged() {
+    let judged = |due: &[u64], acknowledged: Option<u64>, until: u64| {
+        let mut watch = PathWatch::new();
+        for at in (0..until).step_by(500) {
+            watch.received(ms(at), &wire::data(90));
+            watch.sent(ms(at + 1), &wire::data(60));
+            if due.contains(&at) {
+                watch.acknowledgement_due(ms(at));
+            }
+            if acknowledged == Some(at) {
+                watch.acknowledged();
+            }
+        }
+        judge(ms(until), &watch, &alive(until), &Above::default())
+    };
+    let due = [1_000, 1_500, 3_000, 6_500];
+    let frozen = judged(&due, None, 12_000);
+    assert_eq!(frozen.verdict, StageVerdict::FrozenAfterOpen);
+    assert_eq!(frozen.unacknowledged_for, Some(ms(11_000)));
+    for (due, acknowledged, until, why) in [
+        (&due[..], None, 10_500, "not long enough"),
+        (&due[..], Some(9_000), 12_000, "one was acknowledged"),
+        (&due[..2], None, 12_000, "two may get lost"),
+        (&due[..3], None, 12_000, "three at once may get lost"),
+        (&[], None, 12_000, "the peer has to acknowledge nothing"),
+    ] {
+        let report = judged(due, acknowledged, until);
+        assert_eq!(report.verdict, StageVerdict::Unknown, "{why}");
+    }
+}
+
 /// In DTLS 1.3 records under keys look alike: without the owner of the keys nothing is concluded.
 #[test]
 fn a_capture_of_dtls_1_3_proves_no_stall_and_no_opening() {
@@ -654,4 +688,79 @@ fn a_report_of_nothing_is_empty() {
         &Above::default(),
     );
     assert_eq!(report, StageReport::default());
+}
+
+fn address(text: &str) -> core::net::SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_session_is_judged_by_the_pair_in_use() {
+    let ours = address("192.168.1.5:50000");
+    let (first, second) = (address("192.0.2.9:40000"), address("192.0.2.9:40001"));
+    let mut paths = Paths::new();
+    assert!(paths.in_use().is_none());
+    let stage = |paths: &Paths| paths.stage(ms(9_000), &Above::default()).unwrap().stage;
+    paths.answered(ours, first, ms(0), ms(30));
+    paths.answered(ours, second, ms(0), ms(40));
+    let last_heard = paths.in_use().map(|path| path.remote);
+    assert_eq!(last_heard, Some(second), "no datagram has left yet");
+    let strangers = address("198.51.100.77:9");
+    paths.sent(ms(50), ours, strangers, &wire::client_hello(), || false);
+    assert_eq!(stage(&paths), Stage::Paired, "no check went there");
+    paths.sent(ms(60), ours, first, &wire::client_hello(), || false);
+    assert_eq!(stage(&paths), Stage::Hello);
+    // a datagram that came in can be forged, and changes nothing about the pair in use
+    paths.received(ms(70), ours, second, &wire::data(40), || false);
+    assert_eq!(stage(&paths), Stage::Hello);
+    paths.sent(ms(80), ours, second, &wire::data(40), || false);
+    assert_eq!(stage(&paths), Stage::Open);
+    // more pairs than there is room for leave the pair in use
+    for port in 1..100 {
+        let other = core::net::SocketAddr::new(first.ip(), port);
+        paths.answered(ours, other, ms(1_000), ms(1_030));
+    }
+    assert_eq!(paths.iter().count(), MAX_PATHS);
+    assert_eq!(stage(&paths), Stage::Open);
+}
+
+#[test]
+fn an_observer_that_may_have_missed_datagrams_has_a_stage_and_no_verdict() {
+    const CHECK: &[u8] = b"\x00\x01\x00\x20\x21\x12\xA4\x42a random id.\x00\x06\x00\x03a:b\x00";
+    const INTEGRITY: [u8; 24] = *b"\x00\x08\x00\x14a signature of 20 B.";
+    let (ours, theirs) = (address("192.168.1.5:50000"), address("192.0.2.9:40000"));
+    let above = Above::default().with_role(DtlsRole::Server);
+    let observed = |prepare: fn(&mut Observer)| {
+        let mut observer = Box::new(Observer::new());
+        prepare(&mut observer);
+        assert_eq!(observer.stage(&above), StageReport::of(Stage::Unknown));
+        for n in 0..8_u8 {
+            let mut check = CHECK.to_vec();
+            check[19] = n;
+            let mut answer = b"\x01\x01\x00\x18".to_vec();
+            answer.extend(&check[4..20]);
+            check.extend(INTEGRITY);
+            answer.extend(INTEGRITY);
+            let at = 500 * u64::from(n);
+            observer.sent(ms(at), ours, theirs, &check);
+            observer.received(ms(at + 30), ours, theirs, &answer);
+        }
+        observer.advance(ms(4_000));
+        observer.stage(&above)
+    };
+    let whole = observed(|_| {});
+    assert_eq!(
+        (whole.stage, whole.verdict),
+        (Stage::Paired, StageVerdict::HelloNeverCame)
+    );
+    for prepare in [
+        (|observer| observer.join_late()) as fn(&mut Observer),
+        |observer| observer.distrust_silence(),
+    ] {
+        let report = observed(prepare);
+        assert_eq!(
+            (report.stage, report.verdict),
+            (Stage::Paired, StageVerdict::Unknown)
+        );
+    }
 }

@@ -38,7 +38,7 @@ pub extern "C" fn attempts(candidates: u32) -> u64 {
             attempt.set_checks(Checks::default());
             attempt.set_peer_summary(&summary);
             attempt.set_outlook(Outlook::between(&summary, &summary));
-            attempt.set_failure_cause(FailureCause::Dtls);
+            attempt.set_failure_cause(FailureCause::Unknown);
             attempt.set_mapping_lifetime(MappingLifetime::default());
             attempt
         };

@@ -8,13 +8,18 @@ use std::time::Instant;
 
 use consumer_fsm::{AttemptReport, Ending};
 use futures_util::future::try_join_all;
+use nat_summary::stage::{
+    DtlsRole, DtlsVersion, HandshakeMessage, Stage, StageReport, StageVerdict,
+};
+use nat_summary::{AttemptEvidence, Checks, Evidence, PathEnd, PeerChecks, PeerEvidence};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use otel_nat::pipeline::{Capture, JsonLines, Pipeline};
-use otel_nat::{Telemetry, keys};
+use otel_nat::{FailureCause, FailureReason, Telemetry, keys};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::attempts::{self, Attempted};
+use crate::spans::attribute;
 use common::commands::Json;
 
 use crate::{Failure, bounds, python, root, runtime, table};
@@ -169,7 +174,64 @@ async fn attempt_all(telemetry: &Telemetry, capture: &Capture) -> Result<Vec<Emi
     };
     attempts::on_real_sockets(telemetry, &mut tell).await?;
     attempts::behind_nats(telemetry, &mut tell).await?;
+    emitted.push(stopped(telemetry, capture));
     Ok(emitted)
+}
+
+/// An attempt for each verdict on the stage that stopped it, with every attribute of a stage.
+fn stopped(telemetry: &Telemetry, capture: &Capture) -> Emitted {
+    let known = capture.spans().len();
+    let telemetry = telemetry.clone().with_hello_shape(true);
+    for verdict in StageVerdict::ALL {
+        let mut report = StageReport::of(Stage::Handshake);
+        report.verdict = *verdict;
+        (report.role, report.version) = (DtlsRole::Client, DtlsVersion::Dtls12);
+        report.last_in = HandshakeMessage::ServerHello;
+        report.last_out = HandshakeMessage::ClientHello;
+        (report.flights, report.hello_shape) = (4, Some(0x0123_4567));
+        let (servers, peer) = (Evidence::new(), PeerEvidence::new());
+        let checks = PeerChecks {
+            evidence: &peer,
+            checks: Checks::default(),
+            rebindings: 0,
+            survived: None,
+        };
+        let evidence = AttemptEvidence::new(&servers)
+            .with_peer_checks(checks)
+            .with_path(PathEnd::ChannelFailed)
+            .with_stage(report);
+        let attempt = telemetry.attempt();
+        attempt.end(&evidence, Some(FailureReason::ChannelFailed));
+    }
+    let spans = capture.spans().split_off(known);
+    let mut faults = Vec::new();
+    if spans.len() != StageVerdict::ALL.len() {
+        faults.push(format!("{} spans of stages", spans.len()));
+    }
+    for (verdict, span) in StageVerdict::ALL.iter().zip(&spans) {
+        let cause = FailureCause::Channel(*verdict);
+        let due = [
+            (keys::STAGE, "handshake"),
+            (keys::STAGE_VERDICT, verdict.as_str()),
+            (keys::FAILURE_CAUSE, cause.as_str()),
+            (keys::ERROR_TYPE, "channel_failed"),
+            (keys::DTLS_ROLE, "client"),
+            (keys::DTLS_VERSION, "1.2"),
+            (keys::DTLS_LAST_IN, "server_hello"),
+            (keys::DTLS_LAST_OUT, "client_hello"),
+            (keys::DTLS_FLIGHTS, "4"),
+            (keys::DTLS_HELLO_SHAPE, "01234567"),
+        ];
+        let lacks = due
+            .iter()
+            .filter(|(key, value)| attribute(span, key).as_deref() != Some(value));
+        faults.extend(lacks.map(|(key, value)| format!("{verdict}: `{key}` is not {value}")));
+    }
+    Emitted {
+        nat: "none: each verdict on a stage",
+        spans,
+        faults,
+    }
 }
 
 /// Results of the connectivity checks that a span lacks: the mapping toward the peer behind a NAT,

@@ -6,6 +6,7 @@
 //! that were taken on the way.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use self::attempt::Place;
 use self::clickhouse::Server;
 use self::emit::{Verdicts, deliver_twice, emit};
-use self::truth::{Truth, differences, is_same};
+use self::truth::{Truth, are_same, differences};
 use common::commands::{Engine, Fleet};
 
 use crate::{Failure, bounds, python, root, table, workspace};
@@ -29,27 +30,21 @@ mod planned;
 mod published;
 mod truth;
 
-/// As `deploy/report.py` asks them.
-const QUESTIONS: [&str; 13] = [
-    "success_by_nat_type",
-    "mapping_by_outcome",
-    "blocked_share",
-    "rule_by_evidence",
-    "success_by_nat_pair",
-    "outlook_by_outcome",
-    "stun_by_network_type",
-    "blocked_by_day",
-    "carrier_nat",
-    "relay_though_direct",
-    "attempt_number",
-    "stage_by_release",
-    "frozen_paths",
-];
+/// The answer to one question, as `deploy/report.py` prints it. The list of questions stands there alone.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    question: String,
+    columns: Vec<String>,
+    rows: Vec<Value>,
+    seconds: f64,
+    /// By ClickHouse.
+    bytes_read: Option<u64>,
+}
 
 /// A question in ClickHouse, beside DuckDB.
 #[derive(Debug, Serialize)]
 struct Asked {
-    question: &'static str,
+    question: String,
     rows: usize,
     is_equal: bool,
     duckdb_seconds: f64,
@@ -105,7 +100,7 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
     let attempts = wanted / copies;
     let mut packages = vec![python::DUCKDB, python::MATPLOTLIB];
     if in_clickhouse {
-        packages.extend([python::CHDB, python::GRAFANA]);
+        packages.extend([python::CHDB, python::GRAFANA, python::YAML]);
     }
     let python = python::with(&root(), &packages)?;
     let folder = workspace::build_folder(&root()).join("fleet");
@@ -126,43 +121,64 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
     faults.extend(
         off.map(|row| format!("{}: {} is not {}", row.figure, row.simulated, row.published)),
     );
+    let step = |does: &str| eprintln!("fleet: {:7.1} s  {does}", started.elapsed().as_secs_f64());
+    let mut deployment = None;
     let server = in_clickhouse
         .then(|| -> Result<_, Failure> {
-            eprintln!("fleet: {attempts} attempts go through the collector into ClickHouse");
-            let begun = Instant::now();
+            step(&format!(
+                "{attempts} attempts go through the collector into ClickHouse"
+            ));
             let server = Server::start(&python, &folder.join("clickhouse"))?;
             server.fill(&python::rotel(&root())?, &spans, attempts)?;
-            Ok((server, begun))
+            let filled = started.elapsed().as_secs_f64() - emitted_after;
+            step("the panels, the files of a cluster, the rules of Prometheus");
+            server.merge()?;
+            deployment = Some((deployed(&server, &python)?, server.bytes_by_detail()?));
+            Ok((server, filled))
         })
         .transpose()?;
     deliver_twice(&spans)?;
+    step("DuckDB answers");
     let mut answers = ask(
         &python,
         &spans.to_string_lossy(),
         &["--picture"],
         Some(&picture),
+        "",
     )?;
     if kept.is_none() {
         std::fs::remove_file(&spans)?;
     }
     faults.extend(compare("DuckDB", &truth, &answers));
     let mut stored = None;
-    if let Some((server, begun)) = server {
+    if let Some(((server, mut fill_seconds), (deployed, bytes_by_detail))) = server.zip(deployment)
+    {
         if copies > 1 {
-            server.copy(copies - 1)?;
+            let begun = Instant::now();
+            server.copy(copies - 1, |day| step(&format!("copies of {day}")))?;
+            fill_seconds += begun.elapsed().as_secs_f64();
             truth.multiply(copies);
             let parquet = folder.join("attempts.parquet");
+            step("ClickHouse writes Parquet for DuckDB");
             server.export(&parquet)?;
-            answers = ask(&python, &parquet.to_string_lossy(), &[], None)?;
+            let all = ask(&python, &parquet.to_string_lossy(), &[], None, "DuckDB");
             std::fs::remove_file(&parquet)?;
+            answers = all?;
             faults.extend(compare("DuckDB, of all", &truth, &answers));
         }
-        let fill_seconds = begun.elapsed().as_secs_f64();
-        let (part, wrong) = in_server(&server, &python, &truth, &answers, fill_seconds)?;
+        step("ClickHouse answers, over three relations");
+        let (part, wrong) = in_server(&server, &python, &truth, &answers)?;
         faults.extend(wrong);
+        for row in &deployed {
+            let of_row = row.faults.iter();
+            faults.extend(of_row.map(|fault| format!("{}: {fault}", row.check)));
+        }
         stored = Some(InClickHouse {
             through_the_collector: attempts,
             written_in_bulk: truth.attempts - attempts,
+            fill_seconds,
+            deployed,
+            bytes_by_detail,
             ..part
         });
     }
@@ -178,9 +194,9 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
         });
         println!("{result:#}");
     } else {
-        for question in QUESTIONS {
-            println!("{}\n", question.replace('_', " "));
-            println!("{}", answer(&answers[question]));
+        for answer in &answers {
+            println!("{}\n", answer.question.replace('_', " "));
+            println!("{}", rendered(answer));
         }
         println!(
             "what stands before the consumers, and the verdict\n\n{}",
@@ -194,7 +210,7 @@ pub(crate) fn run(options: &Fleet) -> Result<bool, Failure> {
         println!(
             "{attempts} attempts through otel-nat in {emitted_after:.1} s, {} MB of OTLP/JSON; {} answers {} in {seconds:.1} s",
             bytes / 1_000_000,
-            QUESTIONS.len(),
+            answers.len(),
             if passed {
                 "as counted"
             } else {
@@ -211,55 +227,51 @@ fn in_server(
     server: &Server,
     python: &Path,
     truth: &Truth,
-    duckdb: &Value,
-    fill_seconds: f64,
+    duckdb: &[Answer],
 ) -> Result<(InClickHouse, Vec<String>), Failure> {
-    eprintln!("fleet: ClickHouse answers, over three relations");
     server.add_view_without_columns()?;
-    // Small parts keep all columns in one file, and their sizes are not known apart. Large ones have a file for each column
-    // already, and to merge them takes longer than all questions.
-    if truth.attempts <= bounds::FLEET {
-        for table in ["otel_traces", "nat_daily_sums"] {
-            server.ask(&format!(
-                "ALTER TABLE {table} MODIFY SETTING min_bytes_for_wide_part = 0"
-            ))?;
-            server.ask(&format!("OPTIMIZE TABLE {table} FINAL"))?;
-        }
-    }
-    let relation = |name| ask(python, &server.url(), &["--relation", name], None);
-    let columns = relation("nat_attempts")?;
-    let map = relation("nat_attempts_of_map")?;
-    let daily = relation("nat_daily")?;
     let mut faults = Vec::new();
-    for (name, told) in [
-        ("columns", &columns),
-        ("map", &map),
-        ("sums of each day", &daily),
-    ] {
-        faults.extend(compare(&format!("ClickHouse, {name}"), truth, told));
-    }
+    let mut over = |relation: &str, name: &str| -> Result<_, Failure> {
+        // each answer takes its time where there are many attempts
+        let shown = if truth.attempts > bounds::FLEET {
+            name
+        } else {
+            ""
+        };
+        let answers = ask(
+            python,
+            &server.url(),
+            &["--relation", relation],
+            None,
+            shown,
+        )?;
+        faults.extend(compare(&format!("ClickHouse, {name}"), truth, &answers));
+        Ok(answers)
+    };
+    let columns = over("nat_attempts", "columns")?;
+    let daily = over("nat_daily", "sums of each day")?;
+    let map = over("nat_attempts_of_map", "map")?;
     let mut questions = Vec::new();
-    for question in QUESTIONS {
-        let rows = |of: &Value| of[question]["rows"].clone();
-        let is_equal = [&columns, &map, &daily]
+    for (((duckdb, columns), map), daily) in duckdb.iter().zip(columns).zip(map).zip(daily) {
+        let told = [&columns, &map, &daily];
+        let is_equal = told
             .iter()
-            .all(|told| is_same(&rows(told), &rows(duckdb)));
+            .all(|told| told.question == duckdb.question && are_same(&told.rows, &duckdb.rows));
         if !is_equal {
-            faults.push(format!("{question}: the engines differ"));
+            faults.push(format!("{}: the engines differ", duckdb.question));
         }
-        let seconds = |of: &Value| of[question]["seconds"].as_f64().unwrap_or_default();
-        let read = |of: &Value| of[question]["bytes_read"].as_u64().unwrap_or_default();
+        let read = |of: &Answer| of.bytes_read.unwrap_or_default();
         questions.push(Asked {
-            question,
-            rows: list(&rows(duckdb)).len(),
+            rows: duckdb.rows.len(),
             is_equal,
-            duckdb_seconds: seconds(duckdb),
-            seconds: seconds(&columns),
+            duckdb_seconds: duckdb.seconds,
+            seconds: columns.seconds,
             bytes_read: read(&columns),
-            map_seconds: seconds(&map),
+            map_seconds: map.seconds,
             map_bytes_read: read(&map),
-            daily_seconds: seconds(&daily),
+            daily_seconds: daily.seconds,
             daily_bytes_read: read(&daily),
+            question: columns.question,
         });
     }
     let bytes = |table: &str, column: &str| {
@@ -271,22 +283,15 @@ fn in_server(
     let part = InClickHouse {
         through_the_collector: 0,
         written_in_bulk: 0,
-        fill_seconds,
+        fill_seconds: 0.0,
         bytes_per_attempt: bytes("otel_traces", "%")?,
         bytes_per_attempt_of_columns: bytes("otel_traces", "nat\\\\_%")?,
         daily_rows: server.number("SELECT count() FROM nat_daily_sums")?,
         daily_bytes_per_attempt: bytes("nat_daily_sums", "%")?,
         questions,
-        deployed: deployed(server, python)?,
-        bytes_by_detail: server.bytes_by_detail()?,
+        deployed: Vec::new(),
+        bytes_by_detail: BTreeMap::new(),
     };
-    for row in &part.deployed {
-        faults.extend(
-            row.faults
-                .iter()
-                .map(|fault| format!("{}: {fault}", row.check)),
-        );
-    }
     Ok((part, faults))
 }
 
@@ -306,38 +311,59 @@ fn deployed(server: &Server, python: &Path) -> Result<Vec<Deployed>, Failure> {
 }
 
 /// Every way in which the answers are not the counts.
-fn compare(engine: &str, truth: &Truth, answers: &Value) -> Vec<String> {
-    let of_question = |(question, rows): (&str, Vec<Value>)| {
-        differences(question, &rows, list(&answers[question]["rows"]))
-    };
-    let faults = truth.answers().into_iter().flat_map(of_question);
+fn compare(engine: &str, truth: &Truth, answers: &[Answer]) -> Vec<String> {
+    let mut counted = truth.answers();
+    let mut faults = Vec::new();
+    for Answer { question, rows, .. } in answers {
+        match counted.remove(question.as_str()) {
+            Some(counted) => faults.extend(differences(question, &counted, rows)),
+            None => faults.push(format!("{question} was answered, and is not counted")),
+        }
+    }
+    let missing = counted.keys();
+    faults.extend(missing.map(|question| format!("{question} was counted, and not asked")));
+    let faults = faults.into_iter();
     faults.map(|fault| format!("{engine}: {fault}")).collect()
 }
 
-/// The answers of `deploy/report.py`, which draws them too.
+/// The answers of `deploy/report.py`, which draws them too. With `shown`, each is reported as it comes.
 fn ask(
     python: &Path,
     of: &str,
     more: &[&str],
     picture: Option<&PathBuf>,
-) -> Result<Value, Failure> {
+    shown: &str,
+) -> Result<Vec<Answer>, Failure> {
     let report = root().join("otel-nat/deploy/report.py");
-    let output = Command::new(python)
+    let mut child = Command::new(python)
         .arg(report)
         .args([of, "--json"])
         .args(more)
         .args(picture)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
-        .output()?;
-    if !output.status.success() {
-        return Err(format!(
-            "the report failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        )
-        .into());
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut answers = Vec::<Answer>::new();
+    if let Some(out) = child.stdout.take() {
+        for line in BufReader::new(out).lines() {
+            let answer: Answer = serde_json::from_str(&line?)?;
+            if !shown.is_empty() {
+                eprintln!(
+                    "fleet: {shown}, {}: {:.1} s",
+                    answer.question, answer.seconds
+                );
+            }
+            answers.push(answer);
+        }
     }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let ended = child.wait_with_output()?;
+    if !ended.status.success() {
+        let complaint = String::from_utf8_lossy(&ended.stderr);
+        return Err(format!("the report failed: {complaint}").into());
+    }
+    Ok(answers)
 }
 
 /// Verdicts that say more than is true.
@@ -352,25 +378,15 @@ fn wrong(verdicts: &Verdicts) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn answer(told: &Value) -> String {
-    let heads: Vec<&str> = list(&told["columns"])
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+fn rendered(answer: &Answer) -> String {
+    let heads: Vec<&str> = answer.columns.iter().map(String::as_str).collect();
     let cell = |value: &Value| match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
     let cells = |row: &Value| heads.iter().map(|head| cell(&row[head])).collect();
-    table::render(
-        &heads,
-        &list(&told["rows"]).iter().map(cells).collect::<Vec<_>>(),
-    )
+    table::render(&heads, &answer.rows.iter().map(cells).collect::<Vec<_>>())
 }
 
 fn confusion(verdicts: &Verdicts) -> String {

@@ -14,6 +14,8 @@ mod probe;
 pub(crate) mod tools;
 
 use std::net::{SocketAddr, UdpSocket};
+#[cfg(feature = "channel")]
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ice_gather::{Base, BindConfig, GatherConfig, Gathering, StunServer};
@@ -37,6 +39,9 @@ struct Choice {
     quick: bool,
     /// Only those whose name contains this.
     only: Option<String>,
+    /// Where captures are kept.
+    #[cfg(feature = "channel")]
+    keep: Option<PathBuf>,
 }
 
 impl Choice {
@@ -100,6 +105,8 @@ pub(crate) fn run(options: &Lab) -> Result<bool, Failure> {
         json: options.json,
         quick: options.quick,
         only: options.only.clone(),
+        #[cfg(feature = "channel")]
+        keep: options.keep.clone(),
     };
     match options.part {
         None => judge_all(&choice),

@@ -240,6 +240,9 @@ pub struct Lab {
     /// Installs the programs that it runs, by apt-get, and runs nothing
     #[arg(long)]
     pub install: bool,
+    /// Keeps the captures of `censors` there
+    #[arg(long, value_name = "FOLDER")]
+    pub keep: Option<PathBuf>,
     /// The result as JSON, and nothing else on the standard output
     #[arg(long)]
     pub json: bool,

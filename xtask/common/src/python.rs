@@ -11,6 +11,8 @@ pub const ROTEL: &str = "rotel==0.0.1a15";
 pub const DUCKDB: &str = "duckdb==2.0.1";
 /// ClickHouse 26.9 in a process, for the same questions.
 pub const CHDB: &str = "chdb==4.4.0";
+/// Reads the configuration of collectors, and the registry.
+pub const YAML: &str = "PyYAML==6.0.4";
 /// The types of Grafana's dashboards.
 pub const GRAFANA: &str = "grafana-foundation-sdk==1769699998!10.1.0";
 /// What their answers are drawn with.

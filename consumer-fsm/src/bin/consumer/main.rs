@@ -1,12 +1,14 @@
 //! `consumer`: a consumer, its producers, the service between them, and STUN servers to ask; each a
 //! role of one program.
 
+mod health;
 mod lines;
 #[cfg(feature = "manual")]
 mod manual;
 mod options;
 mod output;
 mod roles;
+mod tally;
 mod telemetry;
 
 use std::error::Error;

@@ -1,5 +1,6 @@
 //! The arguments of the program.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tracing_subscriber::filter::LevelFilter;
 /// volunteer that echoes datagrams; the signalling service, over which the two find each other; and
 /// a STUN server. It prints one line per step, and ends on Ctrl-C.
 #[derive(Debug, Parser)]
-#[command(name = "consumer", version, after_help = AFTER)]
+#[command(name = "consumer", version, after_help = AFTER, args_override_self = true)]
 pub(crate) struct Options {
     /// The role that this process plays
     #[arg(long, value_enum, default_value_t = Role::Consumer, env = "CONSUMER_ROLE")]
@@ -84,6 +85,17 @@ pub(crate) struct Options {
     /// behind a proxy that sets the header, because any client can send one
     #[arg(long, value_name = "NAME", env = "CONSUMER_CLIENT_HEADER", value_parser = client_header)]
     client_header: Option<String>,
+    /// consumer: serve /healthz and /metrics (Prometheus) over HTTP on this address, such as
+    /// 127.0.0.1:9464; off by default. Neither shows an address
+    #[arg(long, value_name = "ADDRESS", env = "CONSUMER_HEALTH")]
+    pub(crate) health: Option<SocketAddr>,
+    /// Print a line per step with several slots too, in place of a status line
+    #[arg(long, env = "CONSUMER_VERBOSE")]
+    pub(crate) verbose: bool,
+    /// A file with options, one a line as NAME = VALUE, without the dashes; # starts a comment. An
+    /// option of the command line or the environment takes precedence
+    #[arg(long, value_name = "FILE", env = "CONSUMER_CONFIG")]
+    config: Option<PathBuf>,
     /// Print one JSON object per line
     #[arg(long, env = "CONSUMER_JSON")]
     pub(crate) json: bool,
@@ -105,6 +117,8 @@ pub(crate) struct Options {
 const AFTER: &str = "\
 Spans go to the address in OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, over http/protobuf, or over
 grpc where OTEL_EXPORTER_OTLP_PROTOCOL names it. Where neither is set, spans go nowhere.
+
+Each option can come from the environment, as CONSUMER_STUN for --stun, or from the file of --config.
 
 Exit status: 0 after Ctrl-C, or if an attempt of --attempts had a path; 1 if no attempt had one, or the role could not
 start; 2 if the arguments are wrong.";
@@ -138,7 +152,7 @@ impl Options {
     /// The arguments, or the end of the program with its exit status: help, version, or wrong
     /// arguments.
     pub(crate) fn from_arguments() -> Self {
-        let options = Self::parse();
+        let options = Self::parse_from(with_config(std::env::args_os().collect()));
         #[cfg(feature = "manual")]
         if let Some(of) = &options.manual {
             crate::manual::print(&mut <Self as clap::CommandFactory>::command(), of);
@@ -178,6 +192,62 @@ impl Options {
             None => service,
         }
     }
+}
+
+/// The arguments, and before them the options of the file that they or the environment name, but for
+/// those that the environment has: of two values the later one holds.
+fn with_config(arguments: Vec<OsString>) -> Vec<OsString> {
+    let mut file = std::env::var_os("CONSUMER_CONFIG");
+    let mut rest = arguments.iter().skip(1);
+    while let Some(argument) = rest.next() {
+        match argument
+            .to_str()
+            .and_then(|text| text.strip_prefix("--config"))
+        {
+            Some("") => file = rest.next().cloned(),
+            Some(value) if value.starts_with('=') => file = Some(value[1..].into()),
+            _ => {}
+        }
+    }
+    let Some(file) = file.filter(|file| !file.is_empty()) else {
+        return arguments;
+    };
+    let refuse = |message: String| -> ! {
+        use clap::CommandFactory;
+        let kind = clap::error::ErrorKind::InvalidValue;
+        Options::command().error(kind, message).exit()
+    };
+    let shown = file.to_string_lossy().into_owned();
+    let text = std::fs::read_to_string(&file);
+    let text = text.unwrap_or_else(|error| refuse(format!("{shown}: {error}")));
+    let mut all: Vec<OsString> = arguments.iter().take(1).cloned().collect();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = match line.split_once('=') {
+            Some((name, value)) => (name.trim(), Some(value.trim())),
+            None => (line, None),
+        };
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+        if name.is_empty() || !name.bytes().all(is_name) || name == "config" {
+            refuse(format!(
+                "{shown}, line {number}: an option as NAME = VALUE is needed"
+            ));
+        }
+        let variable = format!("CONSUMER_{}", name.replace('-', "_").to_ascii_uppercase());
+        if std::env::var_os(variable).is_none() {
+            all.push(match (name, value) {
+                // flags
+                (_, None | Some("true")) => format!("--{name}").into(),
+                (_, Some("false")) => continue,
+                (_, Some(value)) => format!("--{name}={value}").into(),
+            });
+        }
+    }
+    all.extend(arguments.into_iter().skip(1));
+    all
 }
 
 fn slots(value: &str) -> Result<usize, String> {

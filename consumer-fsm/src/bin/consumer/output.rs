@@ -14,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::lines::Lines;
 use crate::options::Options;
+use crate::tally::Tally;
 
 /// Prints to standard output and standard error, and never waits for a reader.
 #[derive(Debug, Clone)]
@@ -98,6 +99,15 @@ impl Output {
             format!("{seconds:8.3} s{slot}  {text}\n")
         };
         self.events.line(line);
+    }
+
+    /// Prints the counts of the whole run.
+    pub(crate) fn closing(&self, tally: &Tally) {
+        if self.json {
+            self.print(None, "closing", "", tally.json());
+        } else {
+            self.events.line(format!("\n{}", tally.table()));
+        }
     }
 
     pub(crate) fn notice(&self, notice: &Notice) {

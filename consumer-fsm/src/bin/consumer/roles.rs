@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,8 +17,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::{self, Counts};
 use crate::options::{Kind, Options, Role};
 use crate::output::Output;
+use crate::tally::Tally;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -27,6 +30,8 @@ const PROBE: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(1);
 /// Pause of a producer whose service failed.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Least time between two status lines.
+const STATUS: Duration = Duration::from_secs(1);
 /// Datagrams waiting in each direction of a slot.
 const QUEUE: usize = 64;
 
@@ -147,13 +152,29 @@ where
     let mut paths = Vec::new();
     for (slot, link) in pool.links(QUEUE).into_iter().enumerate() {
         let path = watch::Sender::new(false);
-        probes.spawn(probe(slot, link, path.subscribe(), output.clone()));
+        let output =
+            (options.slots == 1 || options.verbose || options.json).then(|| output.clone());
+        probes.spawn(probe(slot, link, path.subscribe(), output));
         paths.push(path);
+    }
+    let counts = Arc::new(Mutex::new(Tally::new(options.slots)));
+    let lock = || counts.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut side = JoinSet::new();
+    if let Some(address) = options.health {
+        let listener = health::listen(address).await?;
+        side.spawn(health::serve(listener, Arc::clone(&counts)));
+    }
+    let is_terse = options.slots > 1 && !options.verbose && !options.json;
+    if is_terse {
+        side.spawn(status(Arc::clone(&counts), output.clone()));
     }
     let mut had_path = false;
     let print = async {
         while let Some(notice) = notices.next().await {
-            output.notice(&notice);
+            lock().take(&notice.kind);
+            if !is_terse || matches!(notice.kind, NoticeKind::SignallingFailed(_)) {
+                output.notice(&notice);
+            }
             if let (NoticeKind::PathUp | NoticeKind::PathDown, Some(path)) =
                 (&notice.kind, paths.get(notice.slot))
             {
@@ -169,7 +190,26 @@ where
             notices.missed()
         ));
     }
+    if options.attempts.is_some() {
+        output.closing(&lock());
+    }
     Ok(had_path || options.attempts.is_none())
+}
+
+/// Prints the counts whenever they have changed, at most once in each interval.
+async fn status(counts: Counts, output: Output) {
+    let mut last = String::new();
+    loop {
+        tokio::time::sleep(STATUS).await;
+        let status = counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .status();
+        if status != last {
+            output.print(None, "status", &status, json!({}));
+            last = status;
+        }
+    }
 }
 
 fn servers(options: &Options, output: Output) -> StunCache {
@@ -193,8 +233,14 @@ fn servers(options: &Options, output: Output) -> StunCache {
     })
 }
 
-/// Sends a probe once a second while there is a path, and prints the round trip of the first echo.
-async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, output: Output) {
+/// Sends a probe once a second while there is a path, and prints the round trip of the first echo,
+/// where it has an output.
+async fn probe(
+    slot: usize,
+    mut link: Link,
+    mut path: watch::Receiver<bool>,
+    output: Option<Output>,
+) {
     // each datagram carries its number, because an echo of an older one would show a wrong time
     let mut number = 0_u64;
     while path.wait_for(|up| *up).await.is_ok() {
@@ -212,15 +258,11 @@ async fn probe(slot: usize, mut link: Link, mut path: watch::Receiver<bool>, out
                 });
                 match back.await {
                     Ok(Some(round_trip)) => {
-                        if !is_printed {
+                        if let (false, Some(output)) = (is_printed, &output) {
                             let millis = (round_trip.as_secs_f64() * 10_000.0).round() / 10.0;
                             let text = format!("the path works: {millis} ms there and back");
-                            output.print(
-                                Some(slot),
-                                "echo",
-                                &text,
-                                json!({ "round_trip_ms": millis }),
-                            );
+                            let more = json!({ "round_trip_ms": millis });
+                            output.print(Some(slot), "echo", &text, more);
                             is_printed = true;
                         }
                         // other datagrams are taken, because they would fill the queue, and ignored

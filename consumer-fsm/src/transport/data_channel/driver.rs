@@ -185,7 +185,7 @@ impl Driven {
         let _over = Over(&self);
         let end = self.drive(until, &cancel, opened).await;
         if let Some(mut inner) = self.inner() {
-            inner.end = end;
+            inner.end = inner.end.or(end);
             inner.endpoint.close(now());
         }
         let sent = async {
@@ -198,11 +198,18 @@ impl Driven {
         let _ = tokio::time::timeout(LAST_FLIGHT, sent).await;
     }
 
+    /// Sets the end before the caller learns of it, because the caller asks for the view at once.
+    fn set_end(&self, end: ChannelEnd) {
+        if let Some(mut inner) = self.inner() {
+            inner.end = Some(end);
+        }
+    }
+
     fn is_flushing(&self) -> bool {
         self.inner().is_some_and(|inner| inner.is_flushing)
     }
 
-    /// Drives the endpoint to its end; the cause, unless the endpoint knows it.
+    /// Drives the endpoint to its end; the cause, unless it is set or the endpoint knows it.
     async fn drive(
         &self,
         until: tokio::time::Instant,
@@ -249,18 +256,20 @@ impl Driven {
                 length = self.conn.recv(&mut buffer) => match length {
                     Some(length) => received = Some(length),
                     None => {
+                        self.set_end(ChannelEnd::Path);
                         if let Some(opened) = opened.take() {
                             let _ = opened.send(Err(State::Ended(ChannelEnd::Path)));
                         }
-                        return Some(ChannelEnd::Path);
+                        return None;
                     }
                 },
                 () = sleep.as_mut(), if due.is_some() => {
                     if opened.is_some() && tokio::time::Instant::now() >= until
                         && let Some(opened) = opened.take()
                     {
+                        self.set_end(ChannelEnd::TimedOut);
                         let _ = opened.send(Err(in_time(state, *self.conn.state().borrow())));
-                        return Some(ChannelEnd::TimedOut);
+                        return None;
                     }
                 }
                 () = self.wake.notified() => {}

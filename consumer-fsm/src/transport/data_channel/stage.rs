@@ -8,25 +8,28 @@ use nat_summary::stage::{
     judge,
 };
 
-use super::endpoint::{ChannelEnd, ChannelView, DtlsRefusal, DtlsVersion, Endpoint, SizeCounts};
+use super::endpoint::{
+    ChannelEnd, ChannelView, Counts, DtlsRefusal, DtlsVersion, Endpoint, SizeCounts,
+};
 
 /// The datagrams of a channel, counted.
 #[derive(Debug)]
 pub(super) struct StageWatch {
     origin: Instant,
     watch: PathWatch,
-    /// Packets of SCTP that were noted: in DTLS 1.3 records do not show what they hold.
-    packets: (u64, u64),
+    /// The counts of SCTP that were noted: in DTLS 1.3 records do not show what they hold, and none shows an
+    /// acknowledgement.
+    noted: Counts,
     is_13: bool,
 }
 
 impl StageWatch {
     /// Times count from `origin`.
-    pub(super) const fn new(origin: Instant) -> Self {
+    pub(super) fn new(origin: Instant) -> Self {
         Self {
             origin,
             watch: PathWatch::new(),
-            packets: (0, 0),
+            noted: Counts::default(),
             is_13: false,
         }
     }
@@ -39,13 +42,14 @@ impl StageWatch {
     pub(super) fn sent(&mut self, datagram: &[u8], endpoint: &Endpoint, now: Instant) {
         let now = self.time(now);
         self.watch.sent(now, datagram);
-        if self.is_13 {
-            let (sent, _) = endpoint.packets();
-            if sent > self.packets.0 {
-                self.packets.0 = sent;
-                self.watch.data_sent(now);
-            }
+        let counts = endpoint.counts();
+        if self.is_13 && counts.sent > self.noted.sent {
+            self.watch.data_sent(now);
         }
+        if counts.due > self.noted.due {
+            self.watch.acknowledgement_due(now);
+        }
+        (self.noted.sent, self.noted.due) = (counts.sent, counts.due);
     }
 
     /// A datagram came in, and the endpoint has read it.
@@ -56,13 +60,15 @@ impl StageWatch {
             self.watch.secure(now);
             self.is_13 = endpoint.view().dtls.version == Some(DtlsVersion::Dtls13);
         }
-        if self.is_13 {
-            let (_, received) = endpoint.packets();
-            if received > self.packets.1 {
-                self.packets.1 = received;
-                self.watch.data_received(now);
-            }
+        let counts = endpoint.counts();
+        if self.is_13 && counts.received > self.noted.received {
+            self.watch.data_received(now);
         }
+        if counts.acknowledgements > self.noted.acknowledgements {
+            self.watch.acknowledged();
+        }
+        self.noted.received = counts.received;
+        self.noted.acknowledgements = counts.acknowledgements;
     }
 
     /// The judgement at `now`.

@@ -9,6 +9,7 @@ use nat_summary::observer::{AskedServer, CheckedPair};
 use rand::TryRngCore;
 use serde_json::{Value as Json, json};
 
+use crate::report::SCHEMA;
 use crate::timeline;
 use crate::words::{self, millis, outcome, reason, table};
 
@@ -60,6 +61,7 @@ impl Addresses {
             .map(|host| self.host_json(host))
             .collect();
         json!({
+            "schema": SCHEMA,
             "hosts": hosts,
             "capture": {
                 "packets": capture.packets,
@@ -87,7 +89,7 @@ impl Addresses {
             json!({
                 "server": self.at(server.server),
                 "turn": server.is_turn,
-                "outcome": outcome(server.outcome),
+                "outcome": server.outcome.as_str(),
                 "error_code": server.error_code,
                 "rtt_ms": server.round_trip.map(millis),
                 "base": self.at(server.base),

@@ -3,15 +3,17 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use nat_summary::{NatSummary, Outcome, Rule};
+use nat_summary::{Filtering, Mapping, NatSummary, NatType, Outcome, Rule};
 use serde_json::{Value as Json, json};
+
+use crate::ask::Asked;
 
 pub(crate) const fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Pending | Outcome::GivenUp => "not waited for",
         Outcome::Unresolved => "unresolved",
         Outcome::Unreachable => "unreachable",
-        Outcome::TimedOut => "timeout",
+        Outcome::TimedOut => "timed out",
         Outcome::Refused => "refused",
         Outcome::Answered => "answered",
         _ => "unknown",
@@ -51,6 +53,96 @@ pub(crate) const fn reason(rule: Rule) -> &'static str {
         Rule::LocalsUnknown => "Not decided: not every local address is known",
         Rule::NothingObserved => "Not decided: there was nothing to observe",
         _ => "Decided by a rule this program does not know",
+    }
+}
+
+/// The part of a report that decides what it means for direct connections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    nat_type: NatType,
+    mapping: Mapping,
+    rule: Rule,
+    /// Servers that answered.
+    answered: u16,
+    /// The end of the request to every server, where all ended alike.
+    all: Option<Outcome>,
+}
+
+impl Told {
+    pub(crate) fn of(asked: &Asked) -> Self {
+        let summary = &asked.summary;
+        let first = asked.servers.first().map(|report| report.outcome);
+        Self {
+            nat_type: summary.nat_type(),
+            mapping: summary.mapping(),
+            rule: summary.rule(),
+            answered: summary.counts().answered,
+            all: first.filter(|of| asked.servers.iter().all(|report| report.outcome == *of)),
+        }
+    }
+}
+
+/// The meaning of the verdict for direct connections (RFC 5128 section 3.3).
+pub(crate) const fn meaning(told: &Told) -> &'static str {
+    match (told.nat_type, told.mapping, told.rule) {
+        (NatType::Open, ..) => {
+            "Peers can reach this host directly, as far as a firewall lets them."
+        }
+        (
+            NatType::Cone
+            | NatType::FullCone
+            | NatType::AddressRestrictedCone
+            | NatType::PortRestrictedCone,
+            ..,
+        ) => {
+            "Direct connections work with most peers: the address other servers see is the one peers can use."
+        }
+        (NatType::Symmetric, ..) => {
+            "Direct connections work only with peers whose NAT lets strangers in, or who have none; others need a relay."
+        }
+        (NatType::UdpBlocked, ..) => {
+            "No direct connection over UDP is to be expected: every request was sent twice or more, and nothing came back."
+        }
+        _ if matches!(told.all, Some(Outcome::Unresolved)) => {
+            "No server's name could be resolved: look at the network and its DNS first."
+        }
+        _ if matches!(told.all, Some(Outcome::Unreachable)) => {
+            "No server can be reached: look at the network and its routes first."
+        }
+        (.., Rule::SeenFromInside) => {
+            "All servers that answered are inside this network: name one outside."
+        }
+        (.., Rule::Contradictory) => {
+            "One of the servers is wrong, or the network changed meanwhile: ask again, or name other servers."
+        }
+        (NatType::Unknown, Mapping::Unknown, _) if told.answered == 1 => {
+            "One server cannot tell whether others are shown the same address: name a second one, on another address."
+        }
+        (_, Mapping::Unknown, _) => "The observations do not show whether direct connections work.",
+        _ => "The mapping is known, but not whether a NAT makes it.",
+    }
+}
+
+pub(crate) const fn filtering(filtering: Filtering) -> &'static str {
+    match filtering {
+        Filtering::EndpointIndependent => "It lets in packets from anywhere.",
+        Filtering::AddressDependent => {
+            "It lets in packets from addresses that were sent to before."
+        }
+        Filtering::AddressAndPortDependent => {
+            "It lets in packets from addresses and ports that were sent to before."
+        }
+        _ => "How it filters could not be found out.",
+    }
+}
+
+pub(crate) const fn mapping(mapping: Mapping) -> &'static str {
+    match mapping {
+        Mapping::EndpointIndependent => "one mapping for all destinations",
+        Mapping::AddressDependent => "a mapping for each destination address",
+        Mapping::AddressAndPortDependent => "a mapping for each destination address and port",
+        Mapping::Unknown => "mapping not known",
+        _ => "a mapping that depends on the destination",
     }
 }
 
@@ -99,4 +191,90 @@ pub(crate) fn evidence(summary: &NatSummary) -> Json {
         "bases": counts.bases,
         "rule": summary.rule().as_str(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every combination, possible or not.
+    fn all() -> impl Iterator<Item = Told> {
+        let alls = [
+            None,
+            Some(Outcome::Unresolved),
+            Some(Outcome::Unreachable),
+            Some(Outcome::TimedOut),
+        ];
+        NatType::ALL.iter().flat_map(move |nat_type| {
+            Mapping::ALL.iter().flat_map(move |mapping| {
+                Rule::ALL.iter().flat_map(move |rule| {
+                    alls.into_iter().flat_map(move |all| {
+                        [0, 1, 2].map(move |answered| Told {
+                            nat_type: *nat_type,
+                            mapping: *mapping,
+                            rule: *rule,
+                            answered,
+                            all,
+                        })
+                    })
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn a_meaning_claims_no_more_than_the_type_proves() {
+        for told in all() {
+            let text = meaning(&told);
+            let is_of = |types: &[NatType]| types.contains(&told.nat_type);
+            let cones = [
+                NatType::Cone,
+                NatType::FullCone,
+                NatType::AddressRestrictedCone,
+                NatType::PortRestrictedCone,
+            ];
+            for (claim, proven) in [
+                ("can reach this host", is_of(&[NatType::Open])),
+                ("with most peers", is_of(&cones)),
+                ("need a relay", is_of(&[NatType::Symmetric])),
+                ("nothing came back", is_of(&[NatType::UdpBlocked])),
+                ("inside this network", told.rule == Rule::SeenFromInside),
+                (
+                    "One of the servers is wrong",
+                    told.rule == Rule::Contradictory,
+                ),
+                (
+                    "name could be resolved",
+                    told.all == Some(Outcome::Unresolved),
+                ),
+                ("can be reached", told.all == Some(Outcome::Unreachable)),
+                // nobody sees which box drops a packet
+                ("drop", false),
+                ("between here", false),
+                ("block", false),
+            ] {
+                assert!(proven || !text.contains(claim), "{told:?}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_rule_says_whether_it_decides() {
+        for rule in Rule::ALL {
+            let text = reason(*rule);
+            let is_undecided = text.starts_with("Not decided: ");
+            assert!(
+                is_undecided || text.starts_with("Decided by: "),
+                "{rule:?}: {text}"
+            );
+            assert_eq!(
+                Rule::ALL
+                    .iter()
+                    .filter(|other| reason(**other) == text)
+                    .count(),
+                1,
+                "{text}"
+            );
+        }
+    }
 }

@@ -169,6 +169,8 @@ struct Run {
     next_data: u32,
     /// The datagrams since the last record that came in that did not get through, by reason.
     lost: Vec<Reason>,
+    /// Of those to acknowledge, since the last acknowledgement.
+    lost_unacknowledged: Vec<Reason>,
     /// The large ones of ours.
     lost_large: Vec<Reason>,
     dtls_bytes: [usize; 2],
@@ -211,6 +213,7 @@ impl Run {
             unacked: BTreeMap::new(),
             next_data: 0,
             lost: Vec::new(),
+            lost_unacknowledged: Vec::new(),
             lost_large: Vec::new(),
             dtls_bytes: [0; 2],
             tokens: (0, 0),
@@ -339,6 +342,9 @@ impl Run {
             if self.world.is_13 && matches!(tag, Tag::Data(..) | Tag::Ack(..)) {
                 self.watch.data_sent(ms(self.now));
             }
+            if matches!(tag, Tag::Data(..)) {
+                self.watch.acknowledgement_due(ms(self.now));
+            }
         }
         let reason = if self.is_dark() {
             Some(Reason::Dark)
@@ -356,6 +362,9 @@ impl Run {
         if let Some(reason) = reason {
             if !is_stun {
                 self.note(reason);
+            }
+            if matches!(tag, Tag::Data(..) | Tag::Ack(..)) {
+                self.lost_unacknowledged.push(reason);
             }
             if matches!(tag, Tag::Data(_, true)) {
                 self.lost_large.push(reason);
@@ -455,7 +464,10 @@ impl Run {
             Tag::Check(at) => self.send(!to_us, Tag::Answer(at)),
             Tag::Answer(at) => self.checks.answered(ms(at), ms(self.now)),
             Tag::Alert => {}
-            _ if !to_us && !self.reacts() => self.note(Reason::Peer),
+            _ if !to_us && !self.reacts() => {
+                self.note(Reason::Peer);
+                self.lost_unacknowledged.push(Reason::Peer);
+            }
             Tag::Flight(flight) if !to_us && self.world.kind == Kind::PeerSlow => {
                 // what it would do by now, it does later
                 self.note(Reason::Peer);
@@ -467,6 +479,8 @@ impl Run {
             Tag::Flight(flight) => self.act(to_us, flight),
             Tag::Data(number, is_large) => self.send(false, Tag::Ack(number, is_large)),
             Tag::Ack(number, is_large) => {
+                self.watch.acknowledged();
+                self.lost_unacknowledged.clear();
                 if self.unacked.remove(&number).is_some() {
                     self.sizes[if is_large { 5 } else { 0 }].passed += 1;
                 }
@@ -572,7 +586,10 @@ impl Run {
             StageVerdict::ChannelUnanswered => {
                 must(self.us.is_done && came_in.data == 0, by_stage(&self.lost))
             }
-            StageVerdict::FrozenAfterOpen => must(came_in.data > 0, by_stage(&self.lost)),
+            StageVerdict::FrozenAfterOpen => {
+                let lost = [&self.lost[..], &self.lost_unacknowledged[..]].concat();
+                must(came_in.data > 0, by_stage(&lost))
+            }
             StageVerdict::LargePacketsVanish => {
                 let is_so = self.sizes[5].passed == 0 && self.sizes[0].passed > 0;
                 must(is_so, by_stage(&self.lost_large))
@@ -625,10 +642,10 @@ impl Run {
                 Some(StageVerdict::PathLost)
             }
             Kind::DropAfterTime
+                // in one direction it is enough: the peer's own data may go on coming in
                 if self.us.is_done
-                    && self.world.censored[1]
                     && self.watch.incoming().data > 0
-                    && !self.lost.is_empty()
+                    && !self.lost_unacknowledged.is_empty()
                     && end >= self.world.at + 15_000 =>
             {
                 Some(StageVerdict::FrozenAfterOpen)

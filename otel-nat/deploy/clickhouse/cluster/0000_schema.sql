@@ -5,5 +5,5 @@ CREATE TABLE IF NOT EXISTS nat_schema ON CLUSTER '{cluster}' (
     hash String,
     applied DateTime DEFAULT now()
 )
-ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{database}/{table}', '{shard}-{replica}')
 ORDER BY file;

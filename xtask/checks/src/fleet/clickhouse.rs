@@ -141,23 +141,32 @@ impl Server {
         }
     }
 
-    /// Adds so many copies of each attempt, with identities of their own: in bulk, because the
-    /// collector would take hours.
-    pub(crate) fn copy(&self, copies: u64) -> Result<(), Failure> {
-        self.ask("CREATE TABLE original AS otel_traces ENGINE = Memory")?;
-        self.ask(&format!(
-            "INSERT INTO original (TraceId, SpanId, {COLUMNS}) SELECT TraceId, SpanId, {COLUMNS} FROM otel_traces"
-        ))?;
-        for copy in 0..copies {
-            eprint!("\rcopy {copy} of {copies} ");
+    /// Adds so many copies of each attempt, with identities of their own: in bulk, because the collector would take hours.
+    /// Each day is one insert and one part, so that nothing has to be merged; the caller hears of each.
+    pub(crate) fn copy(&self, copies: u64, step: impl Fn(&str)) -> Result<(), Failure> {
+        let days =
+            self.ask("SELECT DISTINCT toDate(Timestamp) AS day FROM otel_traces ORDER BY day")?;
+        for day in days.lines() {
+            step(day);
             self.ask(&format!(
                 "INSERT INTO otel_traces (TraceId, SpanId, {COLUMNS}) \
-                 SELECT lower(hex(MD5(concat(TraceId, '{copy}')))), lower(hex(sipHash64(SpanId, {copy}))), {COLUMNS} \
-                 FROM original"
+                 SELECT lower(hex(MD5(concat(TraceId, toString(copy))))), lower(hex(sipHash64(SpanId, copy))), {COLUMNS} \
+                 FROM otel_traces ARRAY JOIN range({copies}) AS copy WHERE toDate(Timestamp) = '{day}' \
+                 SETTINGS max_insert_threads = 1, min_insert_block_size_rows = 1000000, min_insert_block_size_bytes = 0"
             ))?;
         }
-        eprintln!();
-        self.ask("DROP TABLE original")?;
+        Ok(())
+    }
+
+    /// Merges the parts, each column into a file of its own: small parts keep all columns in one file, and their sizes are
+    /// not known apart.
+    pub(crate) fn merge(&self) -> Result<(), Failure> {
+        for table in ["otel_traces", "nat_daily_sums"] {
+            self.ask(&format!(
+                "ALTER TABLE {table} MODIFY SETTING min_bytes_for_wide_part = 0"
+            ))?;
+            self.ask(&format!("OPTIMIZE TABLE {table} FINAL"))?;
+        }
         Ok(())
     }
 
@@ -171,8 +180,7 @@ impl Server {
         Ok(())
     }
 
-    /// Bytes per attempt with the attributes of each level of `otel_nat::Detail`, of the attempts that came
-    /// through the collector.
+    /// Bytes per attempt with the attributes of each level of `otel_nat::Detail`.
     pub(crate) fn bytes_by_detail(&self) -> Result<BTreeMap<&'static str, f64>, Failure> {
         let contract =
             "k = 'error.type' OR startsWith(k, 'nat_') AND NOT startsWith(k, 'nat_telemetry.')";
@@ -189,9 +197,7 @@ impl Server {
             self.ask("CREATE TABLE sized AS otel_traces")?;
             self.ask(&format!(
                 "INSERT INTO sized (TraceId, SpanId, {COLUMNS}) SELECT * REPLACE (mapFilter((k, v) -> {kept}, \
-                 SpanAttributes) AS SpanAttributes) FROM (SELECT TraceId, SpanId, {COLUMNS} FROM otel_traces \
-                 LIMIT {})",
-                bounds::FLEET
+                 SpanAttributes) AS SpanAttributes) FROM (SELECT TraceId, SpanId, {COLUMNS} FROM otel_traces)"
             ))?;
             self.ask("OPTIMIZE TABLE sized FINAL")?;
             let bytes = self.number(

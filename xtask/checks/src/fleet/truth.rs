@@ -372,7 +372,12 @@ fn counted_columns(row: &Value) -> Value {
 }
 
 /// Whether two answers are equal, row by row.
-pub(crate) fn is_same(one: &Value, other: &Value) -> bool {
+pub(crate) fn are_same(one: &[Value], other: &[Value]) -> bool {
+    let mut pairs = one.iter().zip(other);
+    one.len() == other.len() && pairs.all(|(one, other)| is_same(one, other))
+}
+
+fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
             one.len() == other.len()
@@ -380,13 +385,7 @@ pub(crate) fn is_same(one: &Value, other: &Value) -> bool {
                     .iter()
                     .all(|(key, value)| other.get(key).is_some_and(|other| is_same(value, other)))
         }
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len()
-                && one
-                    .iter()
-                    .zip(other)
-                    .all(|(one, other)| is_same(one, other))
-        }
+        (Value::Array(one), Value::Array(other)) => are_same(one, other),
         (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {
             let apart = one
                 .as_f64()

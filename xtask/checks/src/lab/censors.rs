@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use consumer_fsm::transport::{
 use consumer_fsm::{
     AttemptReport, Consumer, Datagrams, NoticeKind, Producer, SessionDescription, StunCache, Timing,
 };
+use ice_gather::capture::{Capture, CapturedPath};
 use ice_gather::{
     Base, BindConfig, BindError, Credentials, DatagramCarrier, GatheredCandidate, Gathering, Role,
     StunServer,
@@ -32,6 +34,7 @@ use super::meeting::MASQUERADE;
 use super::meeting::only;
 use crate::interop::{self, Startable};
 use crate::kernel::namespace::Namespace;
+use crate::kernel::recorder::Recorder;
 use crate::kernel::world::{Site, World};
 use crate::spans::{Spans, attribute};
 use crate::{Failure, needs, table};
@@ -237,6 +240,8 @@ struct Row {
     sent: u32,
     received: u32,
     vanish_above: Option<u16>,
+    /// By a capture on the consumer's host, which holds no keys.
+    capture: &'static str,
     /// The name of the span, `error.type`, and the verdict in it.
     span: Vec<String>,
     seconds: f64,
@@ -251,6 +256,9 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
     } else {
         interop::startable()?
     };
+    if let Some(folder) = &choice.keep {
+        std::fs::create_dir_all(folder)?;
+    }
     let mut rows = Vec::new();
     for peer in core::iter::once(None).chain(strangers.iter().map(Some)) {
         for case in CASES {
@@ -264,15 +272,16 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
                 continue;
             }
             let again = |failure| format!("{name}: {failure}");
-            let mut row = self::row(case, peer).map_err(again)?;
+            let keep = choice.keep.as_deref();
+            let mut row = self::row(case, peer, keep).map_err(again)?;
             // five seconds hold three answered checks, and the proof takes three: one that is late leaves
             // none
             if !row.wrong.is_empty() && row.verdict == StageVerdict::Unknown.as_str() {
-                row = self::row(case, peer).map_err(again)?;
+                row = self::row(case, peer, keep).map_err(again)?;
             }
             if !choice.json {
                 println!(
-                    "{:<36} {:<22} {:>5.1} s",
+                    "{:<40} {:<22} {:>5.1} s",
                     row.case, row.verdict, row.seconds
                 );
             }
@@ -294,6 +303,7 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
         vec![
             row.case.clone(),
             row.verdict.to_owned(),
+            row.capture.to_owned(),
             row.stage.to_owned(),
             format!("{} {}", row.role, row.version),
             row.last_in.to_owned(),
@@ -302,6 +312,7 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
             format!("{}/{}", row.answered, row.asked),
             format!("{}/{}", row.sent, row.received),
             row.span.join(" "),
+            format!("{:.1} s", row.seconds),
             if row.wrong.is_empty() {
                 row.why
             } else {
@@ -313,6 +324,7 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
     let heads = [
         "censor",
         "verdict",
+        "by the capture",
         "stage",
         "DTLS",
         "last in",
@@ -321,6 +333,7 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
         "checks",
         "datagrams",
         "span",
+        "time",
         "",
     ];
     let lines: Vec<_> = rows.iter().map(cells).collect();
@@ -336,7 +349,7 @@ pub(super) fn judge_all(choice: &Choice) -> Result<bool, Failure> {
     Ok(passed)
 }
 
-fn row(case: &Case, peer: Option<&Startable>) -> Result<Row, Failure> {
+fn row(case: &Case, peer: Option<&Startable>, keep: Option<&Path>) -> Result<Row, Failure> {
     let world = World::build(Site::behind(only(MASQUERADE)), false)?;
     let router = world.routers.last().ok_or("a site has a router")?;
     match case.fault {
@@ -348,6 +361,9 @@ fn row(case: &Case, peer: Option<&Startable>) -> Result<Row, Failure> {
         )?,
         _ => {}
     }
+    let recorder = Recorder::start(&world.client)?;
+    // the peer is the DTLS client: its ClientHello is seen to leave there alone
+    let at_peer = keep.map(|_| Recorder::start(&world.peer)).transpose()?;
     let spans = Spans::default();
     let begun = Instant::now();
     let found = match peer {
@@ -359,6 +375,14 @@ fn row(case: &Case, peer: Option<&Startable>) -> Result<Row, Failure> {
         }),
     }?;
     let seconds = begun.elapsed().as_secs_f64();
+    let capture = recorder.finish()?;
+    if let (Some(folder), Some(at_peer)) = (keep, at_peer) {
+        let name = case.named(peer).replace([' ', ','], "_");
+        std::fs::write(folder.join(format!("{name}.pcap")), &capture)?;
+        let at_peer = at_peer.finish()?;
+        std::fs::write(folder.join(format!("{name}_at_the_peer.pcap")), at_peer)?;
+    }
+    let captured = by_capture(&capture, world.client_ipv4)?;
     let spans = spans.take();
     let [span] = &spans[..] else {
         return Err(format!("{} spans of one attempt", spans.len()).into());
@@ -368,6 +392,9 @@ fn row(case: &Case, peer: Option<&Startable>) -> Result<Row, Failure> {
     let mut wrong = Vec::new();
     if !case.expected.contains(&verdict) {
         wrong.push(format!("the verdict is {verdict}, not {:?}", case.expected));
+    }
+    if captured != StageVerdict::Unknown && !case.expected.contains(&captured) {
+        wrong.push(format!("the verdict of the capture is {captured}"));
     }
     let exported = attribute(span, keys::STAGE_VERDICT);
     let has_failed = span.name != keys::SPAN_SUCCESS;
@@ -402,12 +429,25 @@ fn row(case: &Case, peer: Option<&Startable>) -> Result<Row, Failure> {
         sent: stage.sent.datagrams,
         received: stage.received.datagrams,
         vanish_above: stage.vanish_above,
+        capture: captured.as_str(),
         span: core::iter::once(span.name.to_string())
             .chain(exported)
             .collect(),
         seconds,
         wrong,
     })
+}
+
+/// The verdict from a capture: of the pair that carried most.
+fn by_capture(capture: &[u8], client: IpAddr) -> Result<StageVerdict, Failure> {
+    let capture = Capture::read(capture)?;
+    let hosts = capture.hosts.iter().filter(|host| host.host == client);
+    let paths = hosts.flat_map(|host| &host.paths);
+    let carried = |path: &&CapturedPath| {
+        u64::from(path.report.sent.datagrams) + u64::from(path.report.received.datagrams)
+    };
+    let path = paths.max_by_key(carried);
+    Ok(path.map_or(StageVerdict::Unknown, |path| path.report.verdict))
 }
 
 /// Our producer, and our consumer.

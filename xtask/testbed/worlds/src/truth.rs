@@ -366,7 +366,11 @@ impl View<'_> {
         };
         let trusted: Vec<_> = judged.iter().filter(is_trusted).collect();
         let mut rest = trusted.iter().skip(1);
-        trusted.len() < judged.len() && rest.all(|e| e.seen.mapped == trusted[0].seen.mapped)
+        let is_one_mapping = rest.all(|e| e.seen.mapped == trusted[0].seen.mapped);
+        // a socket of both families reaches a name with a translator or without
+        let is_of_both = base.ip().is_unspecified() && base.is_ipv6() && external.is_ipv4();
+        let may_be_two_ways = is_of_both && trusted.iter().all(|e| ip(e).is_none());
+        trusted.len() < judged.len() && (is_one_mapping || may_be_two_ways)
     }
 
     /// Another influence on these answers than the behaviour of the NATs, if there is one.

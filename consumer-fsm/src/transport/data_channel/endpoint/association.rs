@@ -22,7 +22,7 @@ use super::admission::{Admission, Verdict, WINDOW};
 use super::channel::{Delivery, Effort};
 use super::outstanding::{Follows, Outstanding};
 use super::packet::{HEADER, Header, Init, chunk, chunks, kind, padded};
-use super::view::{ChannelEnd, SctpView};
+use super::view::{ChannelEnd, Counts, SctpView};
 
 /// Until the beginning is repeated, the first time; the wait doubles. RFC 9260 section 16 begins
 /// with 1 s, but the whole channel has five seconds.
@@ -163,9 +163,14 @@ impl Association {
         }
     }
 
-    /// Packets that left and that came in.
-    pub(super) const fn packets(&self) -> (u64, u64) {
-        (self.view.sent, self.view.received)
+    /// The counts of packets and acknowledgements.
+    pub(super) const fn counts(&self) -> Counts {
+        Counts {
+            sent: self.view.sent,
+            received: self.view.received,
+            due: self.view.due,
+            acknowledgements: self.view.acknowledgements,
+        }
     }
 
     /// Packets of the peer that were dropped.
@@ -328,6 +333,7 @@ impl Association {
         for chunk in chunks(&packet).flatten() {
             match chunk.kind {
                 kind::SACK => {
+                    self.view.acknowledgements += 1;
                     follows = running.outstanding.acknowledged(
                         chunk.bytes,
                         running.once,
@@ -391,11 +397,13 @@ impl Association {
                 for chunk in chunks(packet).flatten() {
                     match chunk.kind {
                         kind::SACK => running.admission.sent(chunk.bytes),
-                        kind::DATA => running.outstanding.sent(
-                            chunk.bytes,
-                            packet.len(),
-                            &mut self.view.repeated,
-                        ),
+                        kind::DATA => {
+                            self.view.due += 1;
+                            let repeated = &mut self.view.repeated;
+                            running
+                                .outstanding
+                                .sent(chunk.bytes, packet.len(), repeated);
+                        }
                         kind::FORWARD_TSN => {
                             running
                                 .outstanding

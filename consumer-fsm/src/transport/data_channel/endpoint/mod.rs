@@ -25,6 +25,7 @@ use self::association::{Association, Happened, Kind, Message, Start};
 use self::channel::{Control, Delivery};
 use self::dtls::{Dtls, Handshake, Sink};
 pub(super) use self::identity::{Digest, Identity};
+pub(super) use self::view::Counts;
 pub use self::view::{
     ChannelEnd, ChannelView, DtlsRefusal, DtlsVersion, DtlsView, SctpView, SizeCounts,
 };
@@ -179,10 +180,10 @@ impl Endpoint {
         self.dtls.is_wanted()
     }
 
-    /// Packets of SCTP that left and that came in.
-    pub(super) fn packets(&self) -> (u64, u64) {
+    /// Packets and acknowledgements of SCTP so far.
+    pub(super) fn counts(&self) -> Counts {
         let association = self.association.as_ref();
-        association.map_or((0, 0), Association::packets)
+        association.map_or_else(Counts::default, Association::counts)
     }
 
     /// Datagrams, records, messages and packets that came in and were dropped.

@@ -86,12 +86,29 @@ pub struct SctpView {
     pub sent: u64,
     /// Packets that came in.
     pub received: u64,
+    /// DATA chunks of this side, each as often as it was sent: the peer has to acknowledge them.
+    pub due: u64,
+    /// Acknowledgements of the peer.
+    pub acknowledgements: u64,
     /// Chunks of this side that the peer has acknowledged.
     pub acknowledged: SizeCounts,
     /// Chunks that were given up: the peer has not acknowledged them, and they are not sent again.
     pub lost: SizeCounts,
     /// Chunks that were sent once more.
     pub repeated: SizeCounts,
+}
+
+/// The counts of an association that change with its datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in super::super) struct Counts {
+    /// Packets that left.
+    pub(in super::super) sent: u64,
+    /// Packets that came in.
+    pub(in super::super) received: u64,
+    /// DATA chunks that left.
+    pub(in super::super) due: u64,
+    /// Acknowledgements that came in.
+    pub(in super::super) acknowledgements: u64,
 }
 
 /// Counts of chunks by the length of the SCTP packet that they left in.
