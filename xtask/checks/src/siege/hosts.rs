@@ -171,7 +171,11 @@ fn one(
     hosts.set(Some(behaviour));
     // the first end may be that of an attempt that began before
     let enough = ended + plan.attempts + 1;
-    let watched = honest.watch(before, ENDED, |look| Ok(look.beside.ended >= enough))?;
+    let asked = before.sent;
+    let watched = honest.watch(before, ENDED, |look| {
+        // attempts may end sooner than the first honest datagram leaves
+        Ok(look.beside.ended >= enough && look.sent > asked)
+    })?;
     hosts.set(None);
     let now = &watched.now;
     let attempts = now.beside.ended - ended;
