@@ -9,6 +9,7 @@ import concurrent.futures
 import contextlib
 import http.server
 import json
+import math
 import pathlib
 import re
 import shutil
@@ -280,10 +281,14 @@ def sampled():
     rows = {row[0]: row for row in ask(f"WITH attempts AS (SELECT * FROM nat_attempts_sampled)\n{report.question('success_by_nat_type')}")}
     for full in EXPECTED["success_by_nat_type"]:
         # nat_type, attempts, connected, failed, cancelled, success_percent, low_percent, high_percent
-        part = rows[full[0]]
-        # five standard deviations: once in a million
-        if abs(part[5] - full[5]) > 2.5 * (part[7] - part[6]) / 2 + 0.02:
-            faults.append(f"{full[0]}: {part[5]} % of the sampled, and {full[5]} % of all")
+        # every failure is kept, and of the successes one in ten
+        connected, failed, found = full[2], full[3], rows[full[0]][5]
+        share = lambda kept: 100 * 10 * kept / (10 * kept + failed) if kept else 0
+        # five standard deviations of the number that is kept: once in a million
+        spread = 5 * math.sqrt(connected * 0.1 * 0.9)
+        low, high = share(max(connected / 10 - spread, 0)), share(connected / 10 + spread)
+        if not low - 0.02 <= found <= high + 0.02:
+            faults.append(f"{full[0]}: {found} % of the sampled, and {full[5]} % of all")
     do("DROP TABLE nat_attempts_sampled")
     do("DROP TABLE sampled")
     return faults
