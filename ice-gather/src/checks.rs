@@ -46,11 +46,11 @@ pub struct PeerReader {
     dropped: PeerDropped,
 }
 
-/// Tables that grow.
+/// Tables of the observer on the heap, which grow with the number of checks that they hold.
 #[derive(Debug, Clone)]
 struct OnHeap;
 
-/// One of them.
+/// One such table.
 #[derive(Debug, Clone)]
 struct Grown<T>(Vec<T>);
 

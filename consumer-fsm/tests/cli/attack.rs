@@ -55,7 +55,7 @@ impl Service {
         peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// A connection from an address of an attacker; nothing if the service refuses it.
+    /// A connection from one of the attacker's addresses; `None` if the service refuses it.
     async fn connect(&self, from: usize) -> Option<TcpStream> {
         let from = from as u32 + 1;
         let from = Ipv4Addr::from_bits(Ipv4Addr::new(127, 66, 0, 0).to_bits() + from);

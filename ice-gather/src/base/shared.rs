@@ -45,7 +45,8 @@ pub(crate) struct Shared {
     observed: Mutex<Observed>,
     /// An answer was filed by another reader.
     pub(super) answered: Notify,
-    /// Whether its port may have been another socket's a short while ago.
+    /// Whether another socket may have used the port a short while ago: a NAT may still let in packets
+    /// for that socket.
     is_port_old: AtomicBool,
     runtime: Option<Handle>,
     #[cfg(feature = "agent")]
@@ -126,7 +127,7 @@ impl Shared {
         }
     }
 
-    /// Sends from the first socket; whether the system took it.
+    /// Sends from the first socket. True if the system took the datagram.
     pub(crate) async fn send_extra(&self, datagram: &[u8], target: SocketAddr) -> bool {
         match self.sockets.first() {
             Some(socket) => socket.send_for_base(datagram, target).await.is_ok(),
@@ -134,7 +135,7 @@ impl Shared {
         }
     }
 
-    /// Whether its port may have been another socket's a short while ago.
+    /// Whether another socket may have used the port a short while ago.
     pub(crate) fn is_port_old(&self) -> bool {
         self.is_port_old.load(Ordering::Relaxed)
     }

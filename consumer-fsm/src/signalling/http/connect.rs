@@ -39,8 +39,8 @@ fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     turns.into_iter().map(|(_, address)| address).collect()
 }
 
-/// Connects to the first address that accepts, and drops the other tries. Each try begins once the
-/// one before has failed or has been silent for [`DELAY`].
+/// Connects to the first address that accepts, and closes the other connections. A connection to the
+/// next address begins once the one before has failed, or has not been accepted for [`DELAY`].
 async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut left = addresses.into_iter();
     // dropped at the end of this function, which ends every other try

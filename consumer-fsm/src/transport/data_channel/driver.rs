@@ -159,7 +159,7 @@ impl Driven {
                 let inner = &mut *inner;
                 let datagram = inner.endpoint.transmit();
                 if let Some(datagram) = &datagram {
-                    // one look at the clock for all that leaves together
+                    // the clock is read once for all datagrams of a flush
                     let now = *flushed_at.get_or_insert_with(now);
                     inner.stage.sent(datagram, &inner.endpoint, now);
                 }
