@@ -18,8 +18,8 @@ const MAX_SERVERS: usize = 4_096;
 /// Most silent servers remembered; the oldest are forgotten.
 const MAX_SILENT: usize = 256;
 
-/// The STUN servers of one or many consumers. Clones share the cache, so that a cohort that failed in
-/// one slot is not asked again by the other slots.
+/// The STUN servers of one or many consumers. Clones share the cache. If a cohort failed in one slot,
+/// the other slots draw another cohort.
 #[derive(Debug, Clone)]
 pub struct StunCache {
     source: StunSource,

@@ -58,7 +58,7 @@ impl Signalling for Scripted {
     }
 }
 
-/// One attempt that is cancelled with its fifth offer.
+/// Runs an attempt and cancels it as it sends its fifth offer.
 async fn run_to_the_fifth(offer: Reply) -> (AttemptReport, Spans, usize) {
     let stun = responders(2, Manner::Honest).await;
     let (spans, telemetry) = Spans::new();

@@ -32,9 +32,9 @@ impl IceConn {
         Self { conn, state, base }
     }
 
-    /// From now on datagrams pass only if `is_wanted` is true of them. Others are dropped as they come out
-    /// of the socket, where that costs little, and counted as
-    /// [`Dropped::unwanted`](crate::Dropped::unwanted). The first call counts.
+    /// Sets the filter of incoming datagrams: only those pass for which `is_wanted` returns true. The others are
+    /// dropped at the socket, because that costs less than to hand them on, and are counted in
+    /// [`Dropped::unwanted`](crate::Dropped::unwanted). Further calls change nothing.
     pub fn only(&self, is_wanted: fn(&[u8]) -> bool) {
         if let Some(base) = self.base.upgrade() {
             base.set_wanted(is_wanted);

@@ -45,8 +45,8 @@ pub(crate) struct Shared {
     observed: Mutex<Observed>,
     /// An answer was filed by another reader.
     pub(super) answered: Notify,
-    /// Whether another socket may have used the port a short while ago: a NAT may still let in packets
-    /// for that socket.
+    /// True if another socket may have used the port recently, because a NAT may then still let in packets
+    /// that were meant for that socket.
     is_port_old: AtomicBool,
     runtime: Option<Handle>,
     #[cfg(feature = "agent")]
@@ -135,7 +135,7 @@ impl Shared {
         }
     }
 
-    /// Whether another socket may have used the port a short while ago.
+    /// True if another socket may have used the port recently.
     pub(crate) fn is_port_old(&self) -> bool {
         self.is_port_old.load(Ordering::Relaxed)
     }

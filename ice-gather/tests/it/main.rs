@@ -1,5 +1,7 @@
 //! Integration tests on real sockets, all on loopback.
 
+#[cfg(feature = "webrtc")]
+mod censored;
 #[cfg(feature = "agent")]
 mod checks;
 #[cfg(feature = "agent")]

@@ -1,15 +1,13 @@
 //! What stopped a `webrtc` peer connection, with a censor on the path between two of them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ice_gather::peer_connection::PeerConnection;
 use ice_gather::{Base, BindConfig};
 use nat_summary::stage::{DtlsRole, Stage, StageReport, StageVerdict};
 use nat_summary::{FailureCause, PathEnd};
-use tokio::net::UdpSocket;
-use tokio::task::JoinHandle;
 use webrtc::api::APIBuilder;
 use webrtc::api::setting_engine::SettingEngine;
 use webrtc::data_channel::RTCDataChannel;
@@ -17,108 +15,16 @@ use webrtc::data_channel::data_channel_state::RTCDataChannelState;
 use webrtc::peer_connection::configuration::RTCConfiguration;
 use webrtc::peer_connection::sdp::session_description::RTCSessionDescription;
 
+use crate::censored::{Between, Censor, by_way_of, dtls, hellos, nothing};
+
 /// The longest wait for a verdict.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether a datagram is dropped; the first argument is true on the way from the offerer.
-type Censor = fn(bool, &[u8]) -> bool;
-
-fn nothing(_: bool, _: &[u8]) -> bool {
-    false
-}
-
-fn hellos(_: bool, datagram: &[u8]) -> bool {
-    matches!(datagram, [22, ..]) && datagram.get(13) == Some(&1)
-}
-
-fn dtls(_: bool, datagram: &[u8]) -> bool {
-    matches!(datagram, [20..=63, ..])
-}
-
-/// Two sockets between two peers: each peer knows the other one by the socket that faces it.
-struct Between {
-    faces_offerer: SocketAddr,
-    faces_answerer: SocketAddr,
-    censor: Arc<Mutex<Censor>>,
-    task: JoinHandle<()>,
-}
-
-impl Between {
-    async fn bind(ip: IpAddr, censor: Censor) -> Self {
-        let (left, right) = (
-            UdpSocket::bind((ip, 0)).await,
-            UdpSocket::bind((ip, 0)).await,
-        );
-        let (left, right) = (left.unwrap(), right.unwrap());
-        let censor = Arc::new(Mutex::new(censor));
-        let (faces_offerer, faces_answerer) =
-            (left.local_addr().unwrap(), right.local_addr().unwrap());
-        let rules = Arc::clone(&censor);
-        let task = tokio::spawn(async move {
-            let (mut first, mut second) = (None, None);
-            let (mut out, mut back) = ([0; 2_000], [0; 2_000]);
-            loop {
-                let (is_out, received) = tokio::select! {
-                    received = left.recv_from(&mut out) => (true, received),
-                    received = right.recv_from(&mut back) => (false, received),
-                };
-                let Ok((length, source)) = received else {
-                    continue;
-                };
-                let (known, to, from) = if is_out {
-                    (&mut first, second, &right)
-                } else {
-                    (&mut second, first, &left)
-                };
-                *known = Some(source);
-                let datagram = if is_out {
-                    &out[..length]
-                } else {
-                    &back[..length]
-                };
-                let censor = *rules.lock().unwrap();
-                if let Some(to) = to.filter(|_| !censor(is_out, datagram)) {
-                    let _ = from.send_to(datagram, to).await;
-                }
-            }
-        });
-        Self {
-            faces_offerer,
-            faces_answerer,
-            censor,
-            task,
-        }
-    }
-
-    fn censor(&self, censor: Censor) {
-        *self.censor.lock().unwrap() = censor;
-    }
-}
-
-impl Drop for Between {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// The description with this address in the place of its candidates of the same family.
-fn by_way_of(description: &RTCSessionDescription, address: SocketAddr) -> RTCSessionDescription {
-    let mut rewritten = description.clone();
-    let lines = description.sdp.lines().filter_map(|line| {
-        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        if !line.starts_with("a=candidate:") {
-            return Some(format!("{line}\r\n"));
-        }
-        let ip: IpAddr = words.get(4)?.parse().ok()?;
-        if ip.is_ipv4() != address.is_ipv4() {
-            return None;
-        }
-        words[4] = address.ip().to_string();
-        words[5] = address.port().to_string();
-        Some(format!("{}\r\n", words.join(" ")))
-    });
-    rewritten.sdp = lines.collect();
-    rewritten
+/// The description with this address in the place of its candidates.
+fn rerouted(description: &RTCSessionDescription, address: SocketAddr) -> RTCSessionDescription {
+    let mut rerouted = description.clone();
+    rerouted.sdp = by_way_of(&description.sdp, address);
+    rerouted
 }
 
 async fn on_loopback() -> PeerConnection {
@@ -152,13 +58,13 @@ async fn meet(ip: IpAddr, censor: Censor) -> Met {
     let offer = offerer.library().create_offer(None).await.unwrap();
     let offer = offerer.set_local_description(offer).await.unwrap();
     answerer
-        .set_remote_description(by_way_of(&offer, between.faces_answerer))
+        .set_remote_description(rerouted(&offer, between.faces_answerer))
         .await
         .unwrap();
     let answer = answerer.library().create_answer(None).await.unwrap();
     let answer = answerer.set_local_description(answer).await.unwrap();
     offerer
-        .set_remote_description(by_way_of(&answer, between.faces_offerer))
+        .set_remote_description(rerouted(&answer, between.faces_offerer))
         .await
         .unwrap();
     Met {

@@ -226,10 +226,11 @@ impl Paths {
         sent: Duration,
         now: Duration,
     ) {
-        let is_known = self.known(base, remote).is_some();
-        let place = self.follow(base.into(), remote.into());
+        let (base, remote) = (base.into(), remote.into());
+        let known = self.find(base, remote);
+        let place = known.or_else(|| self.follow(base, remote));
         if let Some(path) = place.and_then(|at| self.followed.get_mut(at)) {
-            if !is_known {
+            if known.is_none() {
                 path.checks.sent(sent);
             }
             path.checks.answered(sent, now);
@@ -255,11 +256,8 @@ impl Paths {
         }
     }
 
+    /// The place of a pair that is not known yet.
     fn follow(&mut self, base: Endpoint, remote: Endpoint) -> Option<usize> {
-        let known = self.find(base, remote);
-        if known.is_some() {
-            return known;
-        }
         let at = if self.len < MAX_PATHS {
             self.len += 1;
             self.len - 1

@@ -1,8 +1,7 @@
 //! `--health`: a small HTTP server for supervisors and Prometheus, off by default.
 
 use core::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,15 +14,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::tally::Tally;
+use crate::tally::Counts;
 
 /// Most connections at once.
 const CONNECTIONS: usize = 16;
 /// How long a connection may take in all. A supervisor needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The counts, for the program and the endpoint.
-pub(crate) type Counts = Arc<Mutex<Tally>>;
 
 /// Serves `/healthz` and `/metrics` on this address until it is dropped.
 pub(crate) async fn serve(listener: TcpListener, counts: Counts) {
@@ -37,7 +33,7 @@ pub(crate) async fn serve(listener: TcpListener, counts: Counts) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let counts = Arc::clone(&counts);
+        let counts = counts.clone();
         tokio::spawn(async move {
             let answer = service_fn(move |request| {
                 let answer = answer(&request, &counts);
@@ -56,7 +52,7 @@ pub(crate) async fn serve(listener: TcpListener, counts: Counts) {
 }
 
 fn answer<T>(request: &Request<T>, counts: &Counts) -> Response<Full<Bytes>> {
-    let tally = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    let tally = counts.lock();
     let (status, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/healthz") => {
             (StatusCode::OK, "application/json", tally.json().to_string())
@@ -84,10 +80,4 @@ fn answer<T>(request: &Request<T>, counts: &Counts) -> Response<Full<Bytes>> {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
-}
-
-/// The listener, or an error that names the port.
-pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
-    let listener = TcpListener::bind(address).await;
-    listener.map_err(|error| format!("cannot listen on port {}: {error}", address.port()))
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,14 +12,15 @@ use consumer_fsm::{Link, NoticeKind, Pool, Producer, StunCache, StunSource, Timi
 use ice_gather::responder::Responder;
 use otel_nat::Telemetry;
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::{self, Counts};
+use crate::health;
 use crate::options::{Kind, Options, Role};
 use crate::output::Output;
-use crate::tally::Tally;
+use crate::tally::Counts;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -150,28 +150,28 @@ where
     let mut notices = pool.notices();
     let mut probes = JoinSet::new();
     let mut paths = Vec::new();
+    let is_terse = options.slots > 1 && !options.verbose && !options.json;
     for (slot, link) in pool.links(QUEUE).into_iter().enumerate() {
         let path = watch::Sender::new(false);
-        let output =
-            (options.slots == 1 || options.verbose || options.json).then(|| output.clone());
+        let output = (!is_terse).then(|| output.clone());
         probes.spawn(probe(slot, link, path.subscribe(), output));
         paths.push(path);
     }
-    let counts = Arc::new(Mutex::new(Tally::new(options.slots)));
-    let lock = || counts.lock().unwrap_or_else(PoisonError::into_inner);
+    let counts = Counts::new(options.slots);
     let mut side = JoinSet::new();
     if let Some(address) = options.health {
-        let listener = health::listen(address).await?;
-        side.spawn(health::serve(listener, Arc::clone(&counts)));
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| cannot_listen(address, &error))?;
+        side.spawn(health::serve(listener, counts.clone()));
     }
-    let is_terse = options.slots > 1 && !options.verbose && !options.json;
     if is_terse {
-        side.spawn(status(Arc::clone(&counts), output.clone()));
+        side.spawn(status(counts.clone(), output.clone()));
     }
     let mut had_path = false;
     let print = async {
         while let Some(notice) = notices.next().await {
-            lock().take(&notice.kind);
+            counts.lock().take(&notice.kind);
             if !is_terse || matches!(notice.kind, NoticeKind::SignallingFailed(_)) {
                 output.notice(&notice);
             }
@@ -191,7 +191,7 @@ where
         ));
     }
     if options.attempts.is_some() {
-        output.closing(&lock());
+        output.closing(&counts.lock());
     }
     Ok(had_path || options.attempts.is_none())
 }
@@ -201,10 +201,7 @@ async fn status(counts: Counts, output: Output) {
     let mut last = String::new();
     loop {
         tokio::time::sleep(STATUS).await;
-        let status = counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .status();
+        let status = counts.lock().status();
         if status != last {
             output.print(None, "status", &status, json!({}));
             last = status;

@@ -3,6 +3,7 @@
 
 use core::fmt::Write;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consumer_fsm::NoticeKind;
@@ -37,7 +38,21 @@ impl Times {
     }
 }
 
-/// The counts.
+/// The counts of a run, which the role writes and the metrics endpoint reads. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Counts(Arc<Mutex<Tally>>);
+
+impl Counts {
+    pub(crate) fn new(slots: usize) -> Self {
+        Self(Arc::new(Mutex::new(Tally::new(slots))))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The counts themselves.
 #[derive(Debug)]
 pub(crate) struct Tally {
     slots: usize,
@@ -54,7 +69,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn new(slots: usize) -> Self {
+    fn new(slots: usize) -> Self {
         Self {
             slots,
             up: 0,
@@ -87,7 +102,7 @@ impl Tally {
         }
     }
 
-    /// One line for a person who looks now and then.
+    /// The most important counts in one line.
     pub(crate) fn status(&self) -> String {
         let mut line = format!(
             "{} of {} paths up, {} attempts, {} connected",

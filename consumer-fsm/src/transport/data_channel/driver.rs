@@ -183,9 +183,8 @@ impl Driven {
     ) {
         // in case of a panic below as well
         let _over = Over(&self);
-        let end = self.drive(until, &cancel, opened).await;
+        self.drive(until, &cancel, opened).await;
         if let Some(mut inner) = self.inner() {
-            inner.end = inner.end.or(end);
             inner.endpoint.close(now());
         }
         let sent = async {
@@ -209,19 +208,22 @@ impl Driven {
         self.inner().is_some_and(|inner| inner.is_flushing)
     }
 
-    /// Drives the endpoint to its end; the cause, unless it is set or the endpoint knows it.
+    /// Drives the endpoint to its end, and sets the cause, unless the endpoint knows it.
     async fn drive(
         &self,
         until: tokio::time::Instant,
         cancel: &CancellationToken,
         opened: oneshot::Sender<Result<(), State>>,
-    ) -> Option<ChannelEnd> {
+    ) {
         let mut opened = Some(opened);
         let mut buffer = vec![0; LONGEST];
         let mut sleep = core::pin::pin!(tokio::time::sleep_until(until));
         let mut received = None;
         loop {
-            let (state, due) = self.step(received.take().map(|length| &buffer[..length]))?;
+            let datagram = received.take().map(|length| &buffer[..length]);
+            let Some((state, due)) = self.step(datagram) else {
+                return;
+            };
             self.flush().await;
             match state {
                 State::Open => {
@@ -229,14 +231,14 @@ impl Driven {
                         && opened.send(Ok(())).is_err()
                     {
                         // the caller was cancelled
-                        return Some(ChannelEnd::Closed);
+                        return self.set_end(ChannelEnd::Closed);
                     }
                 }
                 State::Ended(_) => {
                     if let Some(opened) = opened.take() {
                         let _ = opened.send(Err(state));
                     }
-                    return None;
+                    return;
                 }
                 State::Handshake | State::Opening => {}
             }
@@ -252,7 +254,7 @@ impl Driven {
             }
             tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Some(ChannelEnd::Closed),
+                () = cancel.cancelled() => return self.set_end(ChannelEnd::Closed),
                 length = self.conn.recv(&mut buffer) => match length {
                     Some(length) => received = Some(length),
                     None => {
@@ -260,7 +262,7 @@ impl Driven {
                         if let Some(opened) = opened.take() {
                             let _ = opened.send(Err(State::Ended(ChannelEnd::Path)));
                         }
-                        return None;
+                        return;
                     }
                 },
                 () = sleep.as_mut(), if due.is_some() => {
@@ -269,7 +271,7 @@ impl Driven {
                     {
                         self.set_end(ChannelEnd::TimedOut);
                         let _ = opened.send(Err(in_time(state, *self.conn.state().borrow())));
-                        return None;
+                        return;
                     }
                 }
                 () = self.wake.notified() => {}

@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// The answers of the servers, and the verdict on them.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// One report per server, in the order given; after Ctrl-C those whose requests had ended.
+    /// One report per server, in the order given. After Ctrl-C, only the servers whose requests had ended.
     pub(crate) servers: Vec<ServerReport>,
     pub(crate) summary: NatSummary,
     /// How the NAT filters, where that was asked for.
@@ -149,7 +149,7 @@ async fn filtering(servers: &[ServerReport]) -> Filtering {
     Finding::agree(discoveries.join_all().await)
 }
 
-/// One line of a terminal that is written again and again, and is gone in the end.
+/// The progress line of a terminal. Each version is written over the one before, and the last is erased.
 struct ProgressLine {
     is_shown: bool,
     servers: usize,

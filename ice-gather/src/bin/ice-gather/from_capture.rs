@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use crate::report::SCHEMA;
 use crate::timeline;
-use crate::words::{self, millis, outcome, reason, table};
+use crate::words::{self, millis, reason, table};
 
 /// Reads the capture at `file`, or from standard input where that is `-`, and writes its report.
 pub(crate) fn report(
@@ -165,16 +165,11 @@ impl Addresses {
         let heads = ["server", "from", "outcome", "round trip", "mapped", "sent"];
         let mut rows = vec![heads.map(str::to_owned)];
         rows.extend(host.servers.iter().map(|server| {
-            let ended = outcome(server.outcome);
             [
                 self.at(server.server),
                 self.at(server.base),
-                server
-                    .error_code
-                    .map_or_else(|| ended.to_owned(), |code| format!("{ended} ({code})")),
-                server
-                    .round_trip
-                    .map_or_else(dash, |rtt| format!("{:.1} ms", millis(rtt))),
+                words::ending(server.outcome, server.error_code),
+                words::round_trip(server.round_trip),
                 mapped(server.mapped),
                 server.sends.to_string(),
             ]

@@ -28,14 +28,6 @@ fn place(server: &StunServer) -> String {
     }
 }
 
-/// How it ended, with the code of an error response.
-fn ending(report: &ServerReport) -> String {
-    let ended = words::outcome(report.outcome);
-    report
-        .error_code
-        .map_or_else(|| ended.to_owned(), |code| format!("{ended} ({code})"))
-}
-
 pub(crate) fn text(asked: &Asked, style: Style) -> String {
     let heads = ["server", "outcome", "round trip", "mapped", "sent"].map(str::to_owned);
     let dash = || "-".to_owned();
@@ -43,10 +35,8 @@ pub(crate) fn text(asked: &Asked, style: Style) -> String {
     rows.extend(asked.servers.iter().map(|report| {
         [
             name(report),
-            ending(report),
-            report
-                .round_trip
-                .map_or_else(dash, |rtt| format!("{:.1} ms", millis(rtt))),
+            words::ending(report.outcome, report.error_code),
+            words::round_trip(report.round_trip),
             report.mapped.map_or_else(dash, |mapped| mapped.to_string()),
             report.sends.to_string(),
         ]
@@ -78,7 +68,7 @@ pub(crate) fn text(asked: &Asked, style: Style) -> String {
     }
 }
 
-/// One base of several, as those of IPv4 and IPv6.
+/// The line of a base, where there are several, such as one for IPv4 and one for IPv6.
 fn base_line(base: &BaseVerdict) -> String {
     format!(
         "  {} from {}: {}, {}, seen at {}.\n",

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use nat_summary::NatType;
 
-/// Whether text may be coloured.
+/// The decision whether text is coloured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Style(bool);
 

@@ -66,7 +66,7 @@ async fn changed(before: &LocalAddresses) {
     }
 }
 
-/// What is compared from one time to the next: the name of a fact, and its value.
+/// The facts that are compared between two gatherings, each with its name.
 type Facts = Vec<(&'static str, String)>;
 
 fn facts(addresses: &LocalAddresses, asked: Option<&Asked>) -> Facts {

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::ask::Asked;
 
-pub(crate) const fn outcome(outcome: Outcome) -> &'static str {
+const fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Pending | Outcome::GivenUp => "not waited for",
         Outcome::Unresolved => "unresolved",
@@ -18,6 +18,17 @@ pub(crate) const fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Answered => "answered",
         _ => "unknown",
     }
+}
+
+/// How a request ended, with the code of an error response.
+pub(crate) fn ending(of: Outcome, error_code: Option<u16>) -> String {
+    let ended = outcome(of);
+    error_code.map_or_else(|| ended.to_owned(), |code| format!("{ended} ({code})"))
+}
+
+/// A round trip in a cell of a table.
+pub(crate) fn round_trip(of: Option<Duration>) -> String {
+    of.map_or_else(|| "-".to_owned(), |rtt| format!("{:.1} ms", millis(rtt)))
 }
 
 pub(crate) fn millis(duration: Duration) -> f64 {

@@ -110,12 +110,12 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-/// A peer connection on 127.0.0.1 that gathers from these servers, and a watch that turns true once
-/// its gathering is complete.
+/// A peer connection on 127.0.0.1 with these servers, and a watch that turns true once its gathering is
+/// complete.
 ///
 /// # Errors
 /// If the stack refuses.
-pub async fn gathering(
+pub async fn connection(
     runtime: Arc<dyn Runtime>,
     servers: &[&Server],
 ) -> Result<(impl PeerConnection + use<>, watch::Receiver<bool>), Failure> {
@@ -136,6 +136,18 @@ pub async fn gathering(
         .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
         .build()
         .await?;
+    Ok((connection, is_complete))
+}
+
+/// Such a connection that gathers.
+///
+/// # Errors
+/// If the stack refuses.
+pub async fn gathering(
+    runtime: Arc<dyn Runtime>,
+    servers: &[&Server],
+) -> Result<(impl PeerConnection + use<>, watch::Receiver<bool>), Failure> {
+    let (connection, is_complete) = connection(runtime, servers).await?;
     connection.create_data_channel("data", None).await?;
     let offer = connection.create_offer(None).await?;
     connection.set_local_description(offer).await?;

@@ -1,126 +1,30 @@
 //! What stopped a session of webrtc 0.21, with a censor on the path between two peer connections.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+#[path = "../../../tests/it/censored.rs"]
+mod censored;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ice_gather::tap::Tap;
 use nat_summary::stage::{Above, DtlsRole, Stage, StageReport, StageVerdict};
-use tokio::net::UdpSocket;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
-use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
-    RTCSessionDescription,
-};
+use webrtc::peer_connection::{PeerConnection, RTCSessionDescription};
 use webrtc::runtime::default_runtime;
+use webrtc_021::connection;
+
+use censored::{Between, Censor, by_way_of, dtls, hellos, nothing};
 
 /// The longest wait for a verdict.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether a datagram is dropped.
-type Censor = fn(&[u8]) -> bool;
-
-fn nothing(_: &[u8]) -> bool {
-    false
-}
-
-fn hellos(datagram: &[u8]) -> bool {
-    matches!(datagram, [22, ..]) && datagram.get(13) == Some(&1)
-}
-
-fn dtls(datagram: &[u8]) -> bool {
-    matches!(datagram, [20..=63, ..])
-}
-
-/// Two sockets between two peers: each peer knows the other one by the socket that faces it.
-struct Between {
-    faces_offerer: SocketAddr,
-    faces_answerer: SocketAddr,
-    censor: Arc<Mutex<Censor>>,
-    task: JoinHandle<()>,
-}
-
-impl Between {
-    async fn bind(censor: Censor) -> Self {
-        let left = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let right = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (faces_offerer, faces_answerer) =
-            (left.local_addr().unwrap(), right.local_addr().unwrap());
-        let censor = Arc::new(Mutex::new(censor));
-        let rules = Arc::clone(&censor);
-        let task = tokio::spawn(async move {
-            let (mut first, mut second) = (None, None);
-            let (mut out, mut back) = ([0; 2_000], [0; 2_000]);
-            loop {
-                let (is_out, received) = tokio::select! {
-                    received = left.recv_from(&mut out) => (true, received),
-                    received = right.recv_from(&mut back) => (false, received),
-                };
-                let Ok((length, source)) = received else {
-                    continue;
-                };
-                let (known, to, from) = if is_out {
-                    (&mut first, second, &right)
-                } else {
-                    (&mut second, first, &left)
-                };
-                *known = Some(source);
-                let datagram = if is_out {
-                    &out[..length]
-                } else {
-                    &back[..length]
-                };
-                let censor = *rules.lock().unwrap();
-                if let Some(to) = to.filter(|_| !censor(datagram)) {
-                    let _ = from.send_to(datagram, to).await;
-                }
-            }
-        });
-        Self {
-            faces_offerer,
-            faces_answerer,
-            censor,
-            task,
-        }
-    }
-
-    fn censor(&self, censor: Censor) {
-        *self.censor.lock().unwrap() = censor;
-    }
-}
-
-impl Drop for Between {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 /// The description with this address in the place of its candidates.
-fn by_way_of(description: &RTCSessionDescription, address: SocketAddr) -> RTCSessionDescription {
-    let mut rewritten = description.clone();
-    let lines = description.sdp.lines().map(|line| {
-        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        if line.starts_with("a=candidate:") && words.len() > 5 {
-            words[4] = address.ip().to_string();
-            words[5] = address.port().to_string();
-        }
-        format!("{}\r\n", words.join(" "))
-    });
-    rewritten.sdp = lines.collect();
-    rewritten
-}
-
-struct Handler(watch::Sender<bool>);
-
-#[async_trait::async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        if state == RTCIceGatheringState::Complete {
-            self.0.send_replace(true);
-        }
-    }
+fn rerouted(description: &RTCSessionDescription, address: SocketAddr) -> RTCSessionDescription {
+    let mut rerouted = description.clone();
+    rerouted.sdp = by_way_of(&description.sdp, address);
+    rerouted
 }
 
 /// A peer connection, and the tap around its runtime.
@@ -133,14 +37,7 @@ struct Tapped {
 impl Tapped {
     async fn new() -> Self {
         let tap = Tap::new(default_runtime().unwrap());
-        let (complete, gathered) = watch::channel(false);
-        let connection = PeerConnectionBuilder::new()
-            .with_handler(Arc::new(Handler(complete)))
-            .with_runtime(tap.clone())
-            .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
-            .build()
-            .await
-            .unwrap();
+        let (connection, gathered) = connection(tap.clone(), &[]).await.unwrap();
         Self {
             tap,
             connection: Box::new(connection),
@@ -211,20 +108,18 @@ struct Met {
 }
 
 async fn meet(censor: Censor) -> Met {
-    let between = Between::bind(censor).await;
+    let between = Between::bind(Ipv4Addr::LOCALHOST.into(), censor).await;
     let (mut offerer, mut answerer) = (Tapped::new().await, Tapped::new().await);
     assert_eq!(offerer.stage().await.stage, Stage::Unknown);
     let channel = offerer.connection.create_data_channel("data", None).await;
     let offer = offerer.connection.create_offer(None).await.unwrap();
     let offer = offerer.describe(offer).await;
     answerer
-        .take(by_way_of(&offer, between.faces_answerer))
+        .take(rerouted(&offer, between.faces_answerer))
         .await;
     let answer = answerer.connection.create_answer(None).await.unwrap();
     let answer = answerer.describe(answer).await;
-    offerer
-        .take(by_way_of(&answer, between.faces_offerer))
-        .await;
+    offerer.take(rerouted(&answer, between.faces_offerer)).await;
     Met {
         offerer,
         answerer,

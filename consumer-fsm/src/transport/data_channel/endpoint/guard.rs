@@ -313,8 +313,8 @@ impl Settled {
     }
 }
 
-/// The first record of a datagram, or of what is left of one, if it may pass once the handshake is done:
-/// one that has the form of a record under the keys.
+/// The first record of a datagram, or of the rest of one. Once the handshake is done, it passes only if it
+/// has the form of a record that the keys protect.
 pub(super) fn next_settled(rest: &[u8], settled: Settled, is_first: bool) -> Option<&[u8]> {
     let record = next_record(rest)?;
     let is_flight = match record[0] {
@@ -331,8 +331,8 @@ pub(super) fn next_settled(rest: &[u8], settled: Settled, is_first: bool) -> Opt
     may_pass.then_some(record)
 }
 
-/// Whether a record has the form of one under the keys of DTLS 1.2, which change once: nothing is
-/// negotiated anew.
+/// Whether a record has the form of one that the keys of DTLS 1.2 protect. Its epoch is 1, because there is
+/// no renegotiation.
 fn is_sealed_12(record: &[u8]) -> bool {
     record.len() >= RECORD + TAG && is_protected(record) && record[3..5] == [0, 1]
 }
@@ -610,7 +610,7 @@ mod tests {
         assert!(!unproven(&record(content::ALERT, 0, &[2, 40])));
     }
 
-    /// Whether it passes in either version, by both tests of it.
+    /// Whether a datagram passes in either version. Both tests of a version have to agree.
     fn passes_settled(datagram: &[u8]) -> bool {
         let passes = |settled: Settled| {
             let passes = next_settled(datagram, settled, true).is_some();
